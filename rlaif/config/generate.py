@@ -1,0 +1,80 @@
+"""Options of the stages that make preferences: prompts, samples, judgements, preferences."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlaif.config.base import Config
+
+
+class ModelConfig(Config):
+    """A Hugging Face model with a chat template."""
+
+    path: str = "frontdesk"
+    """Model folder or hub id; `frontdesk` is the small model that comes with rlaif."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the computation."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto."""
+
+
+class PromptsConfig(Config):
+    """Where prompts come from."""
+
+    path: str = "frontdesk"
+    """JSONL or Parquet file, folder or hub id of a `datasets` data set; `frontdesk` draws visitors' questions."""
+    split: str = "train"
+    """Split of a `datasets` data set."""
+    column: str = "prompt"
+    """Column that holds the prompt: plain text or a list of chat messages."""
+    num_prompts: int = Field(500, ge=1)
+    """At most this many prompts."""
+    test_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the prompts held out of training, drawn by prompt id."""
+
+
+class SamplingConfig(Config):
+    """How the policy answers each prompt."""
+
+    num_samples: int = Field(4, ge=2)
+    """Responses per prompt."""
+    num_pairs: int = Field(3, ge=1)
+    """Pairs judged per prompt, drawn from all pairs of its responses."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling."""
+    max_new_tokens: int = Field(64, ge=1)
+    """Longest response in tokens."""
+    batch_size: int = Field(256, ge=1)
+    """Responses sampled together."""
+
+
+class JudgeConfig(Config):
+    """Who judges and how."""
+
+    model: ModelConfig = ModelConfig()
+    """The judge."""
+    template: str = "frontdesk_pair"
+    """Judge template: a path, or a name from prompts/."""
+    both_orders: bool = True
+    """Ask each pair in both orders; one order alone is marked as not debiased."""
+    batch_size: int = Field(192, ge=1)
+    """Questions asked together."""
+    min_label_mass: float = Field(0.5, ge=0, le=1)
+    """A verdict on which the judge put less probability than this is a failed judgement."""
+    max_attempts: int = Field(3, ge=1)
+    """How often a failed question is asked, over all resumptions."""
+
+
+class PreferencesConfig(Config):
+    """Which judgements become preferences."""
+
+    min_margin: float = Field(0.0, ge=0, lt=0.5)
+    """Drop pairs whose label is nearer to one half than this."""
+    drop_flipped: bool = False
+    """Drop pairs on which every principle's verdict flipped with the order."""

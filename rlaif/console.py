@@ -1,0 +1,90 @@
+"""What the user sees: results on stdout, progress on stderr, untrusted text made harmless.
+
+A bar on a terminal; elsewhere one plain line per tenth or per 30 seconds. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+console = Console(highlight=False, soft_wrap=True)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_text(text: str) -> Text:
+    """Text from a model or a data set: never markup, control and direction characters made visible."""
+    shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else f"<U+{ord(c):04X}>" for c in text)
+    return Text(shown)
+
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def say(line: str) -> None:
+    """One plain line about the run's course, on stderr."""
+    notes.print(Text(line))
+
+
+class Progress:
+    """Done, failed, tokens and time left of one stage."""
+
+    def __init__(self, label: str, total: int, *, unit: str = "") -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._done = self._failed = self._tokens = 0
+        self._start = self._last_said = time.monotonic()
+        self._next_tenth = 1
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Self:
+        if notes.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[extra]}"), console=notes,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self._label, total=self._total, extra="")
+        return self
+
+    def advance(self, count: int = 1, *, failed: int = 0, tokens: int = 0, note: str = "") -> None:
+        self._done += count
+        self._failed += failed
+        self._tokens += tokens
+        extra = ", ".join(
+            part
+            for part in (
+                f"{self._failed} failed" if self._failed else "",
+                f"{self._tokens / 1000:.0f} k tokens" if self._tokens else "",
+                note,
+            )
+            if part
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, extra=extra)
+            return
+        now = time.monotonic()
+        if self._total and self._done * 10 >= self._next_tenth * self._total or now - self._last_said > 30:
+            self._next_tenth = self._done * 10 // max(self._total, 1) + 1
+            self._last_said = now
+            elapsed = now - self._start
+            left = elapsed / max(self._done, 1) * (self._total - self._done)
+            ahead = f", {left:.0f} s left" if self._done < self._total else f", {elapsed:.1f} s"
+            say(f"{self._label}: {self._done}/{self._total}{f' {self._unit}' if self._unit else ''}"
+                f"{f' ({extra})' if extra else ''}{ahead}")  # fmt: skip
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,73 @@
+"""The errors a user can meet: each says what happened, where, and what to do.
+
+Every one carries its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use).
+Does not print and does not exit: the command line does both, in one place.
+"""
+
+from __future__ import annotations
+
+
+class RlaifError(Exception):
+    """A failure in one sentence: what, where, and the way out."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.fix = fix
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        where = f" ({self.where})" if self.where else ""
+        fix = f": {self.fix}" if self.fix else ""
+        return f"{self.what}{where}{fix}"
+
+
+class InputError(RlaifError):
+    """Something the user gave cannot be used; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A key or value of the configuration is wrong."""
+
+
+class ConstitutionError(InputError):
+    """A principle file is wrong, or the judge does not understand it."""
+
+
+class TemplateError(InputError):
+    """A judge template is wrong or not allowed."""
+
+
+class DataError(InputError):
+    """Prompts, demonstrations, samples or verdicts cannot be read."""
+
+
+class ModelError(InputError):
+    """A model folder cannot be used."""
+
+
+class RunFolderError(InputError):
+    """The run folder is missing, already used, or holds another run."""
+
+
+class RunFolderInUse(RlaifError):
+    """Another process works in this run folder."""
+
+    exit_code = 3
+
+
+class LedgerError(RlaifError):
+    """The ledger cannot be opened, written or verified."""
+
+
+class TrainingError(RlaifError):
+    """Training cannot go on: a loss that is not finite, or no data left."""
+
+
+class StageError(RlaifError):
+    """A stage produced nothing that the next one could use."""

@@ -1,0 +1,180 @@
+"""Samples -> judgements: ask the judge every question once, and combine both orders of a pair.
+
+An answer counts once it is in the ledger; what the ledger holds is not asked again. Batches come
+from a plan that is written before the first is asked. Does not decide preferences.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.config.generate import JudgeConfig
+from rlaif.console import Progress
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.debias import compare
+from rlaif.judging.questions import make_questions, render_question
+from rlaif.judging.verdict import read_verdict
+from rlaif.ledger.store import Ledger
+from rlaif.models.interface import ScoredReply, ScoreRequest, TokenScorer
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    FailedJudgement,
+    Judgement,
+    Observed,
+    Prompt,
+    Question,
+    Sample,
+    Tally,
+    Verdict,
+)
+from rlaif.runs import planned_batches, utc_now
+
+
+class Judging(NamedTuple):
+    questions: list[Question]
+    judgements: list[Judgement]
+    comparisons: list[Comparison]
+    tally: Tally
+    """Questions asked, answered, and failed by cause."""
+
+
+def judge_pairs(
+    pairs: Sequence[tuple[Sample, Sample]],
+    *,
+    prompts: Mapping[str, Prompt],
+    constitution: Constitution,
+    template: JudgeTemplate,
+    scorer: TokenScorer,
+    config: JudgeConfig,
+    ledger: Ledger,
+    plan_path: Path,
+    label: str = "judgements",
+) -> Judging:
+    """Judgements of each pair under each principle, in both orders unless the config says one."""
+    judge = scorer.fingerprint
+    questions = make_questions(
+        pairs, prompts=prompts, constitution=constitution, template=template, judge_id=judge.id,
+        both_orders=config.both_orders,
+    )  # fmt: skip
+    by_id = {question.id: question for question in questions}
+    ledger.append([judge, constitution])
+    ledger.put_texts([template.source, *(principle.text for principle in constitution.principles)])
+    asker = _Asker(pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config)
+    answered = ledger.judgements_for(list(by_id))
+    missing = sorted((key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key))
+    batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
+    with Progress(label, len(by_id), unit="questions") as progress:
+        progress.advance(len(by_id) - sum(len(batch) for batch in batches))
+        for batch in batches:
+            failed = tokens = 0
+            held = ledger.judgements_for(batch)
+            attempts = ledger.failed_attempts(batch)
+            if any(key not in held and attempts.get(key, 0) < config.max_attempts for key in batch):
+                answers = asker.ask([by_id[key] for key in batch], attempts=attempts)
+                tokens = sum(a.observed.prompt_tokens + a.observed.reply_tokens for a in answers)
+                failed = sum(isinstance(answer, FailedJudgement) for answer in answers)
+                new = [answer for answer in answers if answer.question_id not in held]
+                ledger.append([*(by_id[answer.question_id] for answer in new), *new])
+            progress.advance(len(batch), failed=failed, tokens=tokens)
+    return collect_judging(pairs, questions=questions, both_orders=config.both_orders, ledger=ledger)
+
+
+class _Asker:
+    """Renders questions and reads the engine's replies."""
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Sample, Sample]],
+        *,
+        prompts: Mapping[str, Prompt],
+        constitution: Constitution,
+        template: JudgeTemplate,
+        scorer: TokenScorer,
+        config: JudgeConfig,
+    ) -> None:
+        self._samples = {sample.id: sample for pair in pairs for sample in pair}
+        self._prompts = prompts
+        self._principles = {principle.digest: principle.text for principle in constitution.principles}
+        self._template, self._scorer, self._config = template, scorer, config
+        self._verdicts: tuple[Verdict, ...] = tuple(template.verdicts)
+        self._request = score_request(template)
+
+    def size(self, question: Question) -> int:
+        """Characters of the prompt: batches of like length waste no padding."""
+        conversation = sum(len(m.content) for m in self._prompts[question.prompt_id].messages)
+        return conversation + sum(len(self._samples[i].text) for i in question.sample_ids)
+
+    def ask(
+        self, questions: Sequence[Question], *, attempts: Mapping[str, int]
+    ) -> list[Judgement | FailedJudgement]:
+        chats = [
+            render_question(
+                self._prompts[question.prompt_id],
+                (self._samples[question.sample_ids[0]], self._samples[question.sample_ids[1]]),
+                self._principles[question.principles[0].text_digest],
+                template=self._template,
+            )
+            for question in questions
+        ]
+        started = time.monotonic()
+        replies = self._scorer.score(chats, request=self._request)
+        seconds = (time.monotonic() - started) / len(questions)
+        at = utc_now()
+        return [
+            read_verdict(
+                reply,
+                question_id=question.id,
+                verdicts=self._verdicts,
+                min_label_mass=self._config.min_label_mass,
+                attempt=attempts.get(question.id, 0) + 1,
+                observed=_observed(reply, at=at, seconds=seconds),
+            )
+            for question, reply in zip(questions, replies, strict=True)
+        ]
+
+
+def score_request(template: JudgeTemplate) -> ScoreRequest:
+    return ScoreRequest(
+        marker=template.verdict_marker,
+        choices=tuple(template.verdicts.values()),
+        max_reason_tokens=template.reason_max_tokens,
+    )
+
+
+def _observed(reply: ScoredReply, *, at: str, seconds: float) -> Observed:
+    return Observed(
+        at=at, latency_s=seconds, prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens
+    )
+
+
+def collect_judging(
+    pairs: Sequence[tuple[Sample, Sample]], *, questions: Sequence[Question], both_orders: bool, ledger: Ledger
+) -> Judging:
+    """What the ledger says of the questions: judgements, comparisons, and failures by cause."""
+    answers = ledger.judgements_for([question.id for question in questions])
+    causes = ledger.failure_causes([q.id for q in questions if q.id not in answers])
+    tally = Tally(num_in=len(questions), dropped=dict(Counter(causes.values())))
+    comparisons = []
+    step = 2 if both_orders else 1
+    for at in range(0, len(questions), step):
+        group = questions[at : at + step]
+        found = [answers.get(question.id) for question in group]
+        if found[0] is None or (both_orders and found[1] is None):
+            continue
+        comparisons.append(
+            compare(
+                prompt_id=group[0].prompt_id,
+                sample_ids=(group[0].sample_ids[0], group[0].sample_ids[1]),
+                principle=group[0].principles[0],
+                judge_id=group[0].judge_id,
+                listed=found[0],
+                swapped=found[1] if both_orders else None,
+            )
+        )
+    judgements = [answers[question.id] for question in questions if question.id in answers]
+    return Judging(list(questions), judgements, comparisons, tally)

@@ -1,0 +1,102 @@
+"""A Hugging Face causal LM on this machine as generator and as scorer.
+
+Prompts are built from token segments; the verdict's log-probabilities come from the same pass
+that wrote the judge's reason. One call is one batch. Does not plan batches and does not retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from rlaif.models.decode import Decoded, decode, row_uniforms
+from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
+from rlaif.models.loading import LoadedModel
+from rlaif.models.prompt_tokens import choice_token_ids
+from rlaif.records import Model, SamplingParams
+
+
+class TransformersEngine:
+    """Implements `TextGenerator` and `TokenScorer`."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model = loaded.model
+        self._encoder = loaded.encoder
+        self._fingerprint = loaded.fingerprint
+
+    @property
+    def fingerprint(self) -> Model:
+        return self._fingerprint
+
+    @cached_property
+    def context_tokens(self) -> int:
+        return int(getattr(self._model.config, "max_position_embeddings", 2**31))
+
+    def count_tokens(self, chat: Chat) -> int:
+        return len(self._encoder.encode(chat))
+
+    def generate(
+        self, chats: Sequence[Chat], *, params: SamplingParams, keys: Sequence[tuple[int, ...]]
+    ) -> list[Generation]:
+        prompts = [self._encoder.encode(chat) for chat in chats]
+        decoded = decode(
+            self._model,
+            prompts,
+            max_new_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            uniforms=row_uniforms(keys, params.max_new_tokens),
+            stop_ids=self._encoder.stop_token_ids,
+            pad_id=self._encoder.pad_token_id,
+        )
+        return [
+            Generation(
+                text=self._encoder.decode(ids),
+                token_ids=tuple(ids),
+                finish_reason="stop" if finished else "length",
+                prompt_tokens=len(prompt),
+            )
+            for prompt, ids, finished in zip(prompts, decoded.token_ids, decoded.finished, strict=True)
+        ]
+
+    def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
+        choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
+        prompts = [self._encoder.encode(chat) for chat in chats]
+        if request.max_reason_tokens == 0:
+            prompts = [prompt + self._encoder.encode_trusted(request.marker) for prompt in prompts]
+        room = self.context_tokens - request.max_reason_tokens - 1
+        fitting = [row for row, prompt in enumerate(prompts) if len(prompt) <= room]
+        replies = [
+            ScoredReply("", None, (), prompt_tokens=len(prompt), reply_tokens=0, failure="over_length")
+            for prompt in prompts
+        ]
+        if fitting:
+            decoded = decode(
+                self._model,
+                [prompts[row] for row in fitting],
+                max_new_tokens=request.max_reason_tokens,
+                temperature=1.0,
+                uniforms=None,
+                stop_ids=self._encoder.stop_token_ids,
+                pad_id=self._encoder.pad_token_id,
+                marker=request.marker,
+                piece=self._encoder.piece,
+                choice_ids=choice_ids,
+            )
+            for place, row in enumerate(fitting):
+                replies[row] = self._reply(decoded, place, request=request, prompt_tokens=len(prompts[row]))
+        return replies
+
+    def _reply(self, decoded: Decoded, row: int, *, request: ScoreRequest, prompt_tokens: int) -> ScoredReply:
+        ids = decoded.token_ids[row]
+        text = self._encoder.decode(ids)
+        logprobs = tuple(decoded.choice_logprobs[row].tolist()) if decoded.choice_logprobs is not None else ()
+        if request.max_reason_tokens == 0:
+            return ScoredReply(text, None, logprobs, prompt_tokens, 1)
+        if decoded.marked[row]:
+            reason = text.split(request.marker.strip(), 1)[0].strip()
+            return ScoredReply(text, reason, logprobs, prompt_tokens, len(ids) + 1)
+        failure = "unparsable" if decoded.finished[row] else "truncated"
+        if not text.strip():
+            failure = "empty"
+        return ScoredReply(text, None, (), prompt_tokens, len(ids), failure)

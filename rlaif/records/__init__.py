@@ -1,0 +1,32 @@
+"""The nouns of the program: a file per noun, a table of the ledger per record class."""
+
+from rlaif.records.base import Observed, Record, Value, digest_bytes, digest_text
+from rlaif.records.cards import Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
+from rlaif.records.constitution import Constitution, Principle
+from rlaif.records.human_label import HumanLabel
+from rlaif.records.judgement import (
+    AskedPrinciple,
+    Comparison,
+    FailedJudgement,
+    FailureCause,
+    Judgement,
+    Question,
+    Verdict,
+    VerdictLogprob,
+)
+from rlaif.records.preference import Preference
+from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
+from rlaif.records.sample import FinishReason, Model, ModelObserved, Sample, SamplingParams, sample_request_key
+
+RECORD_TYPES: tuple[type[Record], ...] = (
+    Prompt, Demonstration, Model, Sample, Constitution, Question, Judgement, FailedJudgement, Comparison,
+    HumanLabel, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
+)  # fmt: skip
+
+__all__ = [
+    "RECORD_TYPES", "AskedPrinciple", "Comparison", "Constitution", "Demonstration", "Estimate",
+    "EvaluationReport", "FailedJudgement", "FailureCause", "FinishReason", "HumanLabel", "Judgement", "Message",
+    "Model", "ModelObserved", "Observed", "PolicyCard", "Preference", "Principle", "Prompt", "Question", "Record",
+    "RewardModelCard", "Sample", "Segment", "SegmentedMessage", "SamplingParams", "Use", "Value", "Verdict", "VerdictLogprob", "digest_bytes",
+    "digest_text", "sample_request_key", "split_of",
+]  # fmt: skip

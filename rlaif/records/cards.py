@@ -1,0 +1,67 @@
+"""What was trained or measured, from which digests; and which records a stage used.
+
+Does not train, measure, or render.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rlaif.records.base import Record, Value
+
+
+class Estimate(Value):
+    """A number that estimates something, with its 95 % interval and what it was computed from."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Independent units: prompts, where several numbers come from one prompt."""
+
+
+class RewardModelCard(Record):
+    table: ClassVar[str] = "reward_models"
+    model_id: str
+    base_model_id: str
+    dataset_digest: str
+    """sha256 of the preference files it was trained on."""
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    accuracy: Estimate | None
+    """Share of held-out preferences ordered as the label says."""
+
+
+class PolicyCard(Record):
+    table: ClassVar[str] = "policies"
+    model_id: str
+    reference_model_id: str
+    reward_model_id: str | None
+    config: dict[str, Any]
+    metrics: dict[str, float]
+
+
+class EvaluationReport(Record):
+    table: ClassVar[str] = "evaluations"
+    start_model_id: str
+    policy_model_id: str
+    constitution_id: str
+    win_rate: Estimate | None
+    win_rate_by_principle: dict[str, Estimate]
+    measures_before: dict[str, Estimate]
+    measures_after: dict[str, Estimate]
+    measures_change: dict[str, Estimate]
+    figures: dict[str, float]
+    """KL, length, EOS rate and the like."""
+
+
+class Use(Record):
+    """A stage of a run used a record under a constitution."""
+
+    table: ClassVar[str] = "uses"
+    run: str
+    round: int
+    stage: str
+    record_table: str
+    record_id: str
+    constitution_id: str | None = None

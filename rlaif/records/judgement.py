@@ -1,0 +1,108 @@
+"""Questions to the judge, its judgements, and the failures that are never numbers.
+
+A question's id is the request key: everything that fixes the answer and nothing else (no run, no
+constitution weight). Does not render prompts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.records.base import Observed, Record, Value
+
+Verdict = Literal["first", "second", "tie"]
+FailureCause = Literal[
+    "unparsable", "refused", "filtered", "empty", "truncated", "low_mass", "non_finite", "over_length", "endpoint"
+]
+
+
+class AskedPrinciple(Value):
+    id: str
+    text_digest: str
+
+
+class Question(Record):
+    """What the judge is asked. Its id is the request key."""
+
+    table: ClassVar[str] = "questions"
+    mode: Literal["pair", "score", "ranking"]
+    prompt_id: str
+    sample_ids: tuple[str, ...]
+    """In the order shown."""
+    principles: tuple[AskedPrinciple, ...]
+    template_digest: str | None
+    """None where the exact prompt is not known (imported verdicts)."""
+    judge_id: str
+    """The `Model` record's id."""
+    decoding: str = "greedy"
+    rendered_digest: str | None
+    """sha256 of the rendered prompt; None where the exact prompt is not known."""
+    draw: int = 0
+
+
+class VerdictLogprob(Value):
+    verdict: Verdict
+    logprob: float = Field(le=1e-6)
+
+
+class Judgement(Record):
+    """The one acknowledged answer to a question."""
+
+    table: ClassVar[str] = "judgements"
+    text_fields: ClassVar[tuple[str, ...]] = ("reason", "raw_reply")
+    question_id: str
+    origin: Literal["asked", "imported"] = "asked"
+    verdict: Verdict | None = None
+    score: float | None = None
+    ranking: tuple[int, ...] | None = None
+    logprobs: tuple[VerdictLogprob, ...] = ()
+    """Unnormalised log-probabilities of the verdicts; empty where they are not known."""
+    label_mass: float | None = Field(None, ge=0, le=1 + 1e-6)
+    """Probability that the judge put on the verdict strings together."""
+    reason: str | None = None
+    raw_reply: str
+    observed: Observed = Observed()
+
+    @model_validator(mode="after")
+    def _has_one_outcome(self) -> Self:
+        if sum(x is not None for x in (self.verdict, self.score, self.ranking)) != 1:
+            raise ValueError("a judgement has exactly one of verdict, score and ranking")
+        return self
+
+
+class FailedJudgement(Record):
+    """An answer that cannot be read: counted, shown, never a number, asked again on resume up to a limit."""
+
+    table: ClassVar[str] = "failed_judgements"
+    text_fields: ClassVar[tuple[str, ...]] = ("raw_reply",)
+    question_id: str
+    origin: Literal["asked", "imported"] = "asked"
+    cause: FailureCause
+    attempt: int = 1
+    raw_reply: str = ""
+    observed: Observed = Observed()
+
+
+class Comparison(Record):
+    """A pair under one principle by one judge, both orders combined."""
+
+    table: ClassVar[str] = "comparisons"
+    prompt_id: str
+    sample_ids: tuple[str, str]
+    """Canonical order: sorted by id."""
+    principle: AskedPrinciple
+    judge_id: str
+    judgement_ids: tuple[str, ...]
+    """The order as listed first, then the swapped order where it was asked."""
+    p_first: float = Field(ge=0, le=1)
+    """Probability that the first of `sample_ids` is better."""
+    logit: float | None
+    """logit p_first, averaged over the orders before it became a probability; None without log-probabilities."""
+    position_effect: float | None = None
+    """Logits by which being shown first helped; None where one order or no log-probabilities exist."""
+    flipped: bool | None = None
+    """Whether the two orders named different winners; None where one order exists."""
+    debiased: bool
+    """Both orders were asked."""

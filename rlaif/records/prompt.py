@@ -1,0 +1,80 @@
+"""Prompts and demonstrations: conversations up to the assistant's turn, and responses somebody wrote.
+
+A prompt's id comes from its messages alone; splits are drawn from the id and never stored in it.
+Does not read files.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from rlaif.records.base import Record, Value, digest_text
+
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(Value):
+    role: Role
+    content: str
+
+
+class Segment(NamedTuple):
+    """A piece of a rendered prompt. Untrusted text came from a model or a dataset."""
+
+    text: str
+    trusted: bool
+
+
+class SegmentedMessage(NamedTuple):
+    """A chat message that still knows which of its parts can be trusted."""
+
+    role: Role
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+
+class Prompt(Record):
+    """A conversation up to the assistant's turn."""
+
+    table: ClassVar[str] = "prompts"
+    text_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    json_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    messages: tuple[Message, ...]
+    reference: str | None = None
+    """A known answer, where there is one."""
+    source: str = ""
+    metadata: dict[str, Any] = {}
+
+    @cached_property
+    def id(self) -> str:
+        """Made of the messages alone: the same conversation is the same prompt, wherever it came from."""
+        parts = "".join(f"{len(m.role)}:{m.role}{len(m.content)}:{m.content}" for m in self.messages)
+        return digest_text(f"{self.table}\n{parts}")[:32]
+
+    def as_chat(self) -> list[dict[str, str]]:
+        """The messages as the list of role/content dicts that chat templates and datasets read."""
+        return [{"role": m.role, "content": m.content} for m in self.messages]
+
+    def as_segments(self) -> tuple[SegmentedMessage, ...]:
+        """The messages for an engine: all of their text is untrusted."""
+        return tuple(SegmentedMessage(m.role, (Segment(m.content, False),)) for m in self.messages)
+
+
+class Demonstration(Record):
+    """A prompt with a response somebody wrote, for SFT."""
+
+    table: ClassVar[str] = "demonstrations"
+    text_fields: ClassVar[tuple[str, ...]] = ("response",)
+    prompt_id: str
+    response: str
+    source: str = ""
+
+
+def split_of(prompt_id: str, *, test_fraction: float) -> Literal["train", "test"]:
+    """Which split a prompt belongs to: a function of its id, so it never changes between runs."""
+    return "test" if int(digest_text(f"split\n{prompt_id}")[:8], 16) < test_fraction * 2**32 else "train"

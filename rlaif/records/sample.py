@@ -1,0 +1,84 @@
+"""Samples and the models that made them.
+
+A sample's request key names what was asked for (prompt, policy, sampling, seed, index), its id also
+what came back. Does not load models.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from rlaif.records.base import Observed, Record, Value, digest_text
+
+FinishReason = Literal["stop", "length", "recorded"]
+
+
+class ModelObserved(Value):
+    name: str = ""
+    """Folder or hub id as the user gave it."""
+
+
+class Model(Record):
+    """A model's fingerprint: what must be equal for two runs to have asked the same model."""
+
+    table: ClassVar[str] = "models"
+    engine: Literal["transformers", "scripted", "recorded"]
+    weights: str
+    """Digest of the weights, or hub commit; for a recorded model its given name."""
+    tokenizer: str = ""
+    chat_template: str = ""
+    dtype: str = ""
+    observed: ModelObserved = ModelObserved()
+
+
+class SamplingParams(Value):
+    """How a response is drawn. top_p and top_k are 1 and 0 wherever PPO learns from the sample."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 64
+
+
+class Sample(Record):
+    """One response of a policy."""
+
+    table: ClassVar[str] = "samples"
+    text_fields: ClassVar[tuple[str, ...]] = ("text",)
+    prompt_id: str
+    policy_id: str
+    params: SamplingParams | None = None
+    """None for a recorded sample, whose sampling is not known."""
+    seed: int = 0
+    index: int = 0
+    """Which of the prompt's samples it is; with the seed it keys the randomness."""
+    round: int = 0
+    finish_reason: FinishReason
+    token_count: int = 0
+    text: str
+    observed: Observed = Observed()
+
+    @cached_property
+    def request_key(self) -> str:
+        return sample_request_key(
+            prompt_id=self.prompt_id,
+            policy_id=self.policy_id,
+            params=self.params,
+            seed=self.seed,
+            index=self.index,
+            recorded_text=self.text if self.finish_reason == "recorded" else None,
+        )
+
+
+def sample_request_key(
+    *,
+    prompt_id: str,
+    policy_id: str,
+    params: SamplingParams | None,
+    seed: int,
+    index: int,
+    recorded_text: str | None = None,
+) -> str:
+    """What was asked for, as a key: the ledger holds at most one sample for it."""
+    drawn = params.model_dump_json() if params else f"recorded {digest_text(recorded_text or '')}"
+    return digest_text(f"{prompt_id}\n{policy_id}\n{drawn}\n{seed}\n{index}")[:32]

@@ -1,0 +1,131 @@
+"""Prompts -> samples: draw each prompt's responses from the policy, once.
+
+What the ledger already holds is not drawn again. Batches come from a plan that is written before
+the first is drawn, so a killed run resumes with the same batches. Does not judge.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.config.generate import SamplingConfig
+from rlaif.console import Progress
+from rlaif.ledger.store import Ledger
+from rlaif.models.interface import TextGenerator
+from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
+from rlaif.runs import planned_batches, utc_now
+
+
+class Pairs(NamedTuple):
+    pairs: list[tuple[Sample, Sample]]
+    """Each pair sorted by sample id."""
+    tally: Tally
+
+
+class _Request(NamedTuple):
+    prompt: Prompt
+    index: int
+    key: str
+
+
+def sample_responses(
+    prompts: Sequence[Prompt],
+    *,
+    generator: TextGenerator,
+    config: SamplingConfig,
+    num_samples: int,
+    seed: int,
+    round: int,
+    ledger: Ledger,
+    plan_path: Path,
+    label: str = "samples",
+) -> list[Sample]:
+    """`num_samples` responses per prompt, in the order of the prompts and their indices."""
+    params = SamplingParams(
+        temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens
+    )
+    policy = generator.fingerprint
+    requests = [
+        _Request(prompt, index, sample_request_key(
+            prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index))
+        for prompt in prompts
+        for index in range(num_samples)
+    ]  # fmt: skip
+    by_key = {request.key: request for request in requests}
+    known = ledger.samples_for(list(by_key))
+    missing = [key for key in by_key if key not in known]
+    missing.sort(key=lambda key: (sum(len(m.content) for m in by_key[key].prompt.messages), key))
+    batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
+    with Progress(label, len(requests), unit="responses") as progress:
+        progress.advance(len(requests) - sum(len(batch) for batch in batches))
+        for batch in batches:
+            held = ledger.samples_for(batch)
+            if len(held) < len(batch):
+                drawn = _draw([by_key[key] for key in batch], generator, params=params, seed=seed, round=round)
+                ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
+            progress.advance(len(batch))
+    found = ledger.samples_for(list(by_key))
+    return [found[request.key] for request in requests]
+
+
+def _draw(
+    requests: Sequence[_Request], generator: TextGenerator, *, params: SamplingParams, seed: int, round: int
+) -> list[Sample]:
+    started = time.monotonic()
+    generations = generator.generate(
+        [request.prompt.as_segments() for request in requests],
+        params=params,
+        keys=[(seed, int(request.prompt.id[:15], 16), request.index) for request in requests],
+    )
+    seconds = (time.monotonic() - started) / len(requests)
+    at = utc_now()
+    return [
+        Sample(
+            prompt_id=request.prompt.id,
+            policy_id=generator.fingerprint.id,
+            params=params,
+            seed=seed,
+            index=request.index,
+            round=round,
+            finish_reason=generation.finish_reason,
+            token_count=len(generation.token_ids),
+            text=generation.text,
+            observed=Observed(
+                at=at,
+                latency_s=seconds,
+                prompt_tokens=generation.prompt_tokens,
+                reply_tokens=len(generation.token_ids),
+            ),
+        )
+        for request, generation in zip(requests, generations, strict=True)
+    ]
+
+
+def draw_pairs(samples: Iterable[Sample], *, num_pairs: int, seed: int) -> Pairs:
+    """Which pairs of each prompt's responses are judged: drawn by (seed, prompt), never two equal texts."""
+    by_prompt: Mapping[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_prompt[sample.prompt_id].append(sample)
+    pairs: list[tuple[Sample, Sample]] = []
+    dropped: Counter[str] = Counter()
+    num_in = 0
+    for prompt_id, group in by_prompt.items():
+        candidates = [sorted_pair(a, b) for a, b in itertools.combinations(group, 2)]
+        num_in += len(candidates)
+        random.Random(int(digest_text(f"pairs\n{seed}\n{prompt_id}")[:15], 16)).shuffle(candidates)
+        different = [pair for pair in candidates if pair[0].text != pair[1].text]
+        dropped["identical"] += len(candidates) - len(different)
+        dropped["not_drawn"] += max(0, len(different) - num_pairs)
+        pairs.extend(different[:num_pairs])
+    return Pairs(pairs, Tally(num_in=num_in, dropped={k: v for k, v in dropped.items() if v}))
+
+
+def sorted_pair(a: Sample, b: Sample) -> tuple[Sample, Sample]:
+    """A pair's canonical order: by sample id."""
+    return (a, b) if a.id <= b.id else (b, a)
