@@ -1,0 +1,91 @@
+"""The command line: parse, call one function, print its result.
+
+Every failure a user can meet is printed here as one sentence with its exit code (0 done, 1 the run
+failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+from rich.text import Text
+
+from rlaif import __version__
+from rlaif.cli.audit import audit_app
+from rlaif.cli.constitution import constitution_app
+from rlaif.cli.loop import evaluate, generate_prefs, run, train
+from rlaif.cli.setup import doctor, init
+from rlaif.console import notes
+from rlaif.errors import RlaifError
+
+app = typer.Typer(
+    name="rlaif",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Steer a language model by written principles: judge, preferences, reward model, PPO, audit.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"rlaif {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("init")(init)
+app.command("generate-prefs")(generate_prefs)
+app.command("train")(train)
+app.command("run")(run)
+app.command("evaluate")(evaluate)
+app.add_typer(audit_app, name="audit")
+app.add_typer(constitution_app, name="constitution")
+app.command("doctor")(doctor)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run a command; turn what went wrong into a sentence and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _tell("interrupted", 130)
+    except KeyboardInterrupt:
+        code = _tell(
+            "interrupted: what was acknowledged is kept, go on with the same command and --resume", 130
+        )
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RlaifError as error:
+        code = _tell(error.sentence, error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        code = _tell(f"the disk is full{where}: free some space, then go on with --resume", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(sentence: str, code: int) -> int:
+    notes.print(Text("error: ", style="bold red") + Text(sentence))
+    return code

@@ -26,7 +26,7 @@ class PromptsConfig(Config):
     """Where prompts come from."""
 
     path: str = "frontdesk"
-    """JSONL or Parquet file, folder or hub id of a `datasets` data set; `frontdesk` draws visitors' questions."""
+    """JSONL or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
     split: str = "train"
     """Split of a `datasets` data set."""
     column: str = "prompt"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.batch_plan import planned_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate
@@ -32,12 +33,14 @@ from rlaif.records import (
     Tally,
     Verdict,
 )
-from rlaif.runs import planned_batches, utc_now
+from rlaif.runs import utc_now
 
 
 class Judging(NamedTuple):
     questions: list[Question]
     judgements: list[Judgement]
+    failed: list[FailedJudgement]
+    """The last failure of each question without an answer."""
     comparisons: list[Comparison]
     tally: Tally
     """Questions asked, answered, and failed by cause."""
@@ -64,9 +67,13 @@ def judge_pairs(
     by_id = {question.id: question for question in questions}
     ledger.append([judge, constitution])
     ledger.put_texts([template.source, *(principle.text for principle in constitution.principles)])
-    asker = _Asker(pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config)
+    asker = _Asker(
+        pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config
+    )
     answered = ledger.judgements_for(list(by_id))
-    missing = sorted((key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key))
+    missing = sorted(
+        (key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key)
+    )
     batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
     with Progress(label, len(by_id), unit="questions") as progress:
         progress.advance(len(by_id) - sum(len(batch) for batch in batches))
@@ -153,12 +160,16 @@ def _observed(reply: ScoredReply, *, at: str, seconds: float) -> Observed:
 
 
 def collect_judging(
-    pairs: Sequence[tuple[Sample, Sample]], *, questions: Sequence[Question], both_orders: bool, ledger: Ledger
+    pairs: Sequence[tuple[Sample, Sample]],
+    *,
+    questions: Sequence[Question],
+    both_orders: bool,
+    ledger: Ledger,
 ) -> Judging:
     """What the ledger says of the questions: judgements, comparisons, and failures by cause."""
     answers = ledger.judgements_for([question.id for question in questions])
-    causes = ledger.failure_causes([q.id for q in questions if q.id not in answers])
-    tally = Tally(num_in=len(questions), dropped=dict(Counter(causes.values())))
+    failed = list(ledger.failures_for([q.id for q in questions if q.id not in answers]).values())
+    tally = Tally(num_in=len(questions), dropped=dict(Counter(failure.cause for failure in failed)))
     comparisons = []
     step = 2 if both_orders else 1
     for at in range(0, len(questions), step):
@@ -177,4 +188,4 @@ def collect_judging(
             )
         )
     judgements = [answers[question.id] for question in questions if question.id in answers]
-    return Judging(list(questions), judgements, comparisons, tally)
+    return Judging(list(questions), judgements, failed, comparisons, tally)

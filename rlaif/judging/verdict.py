@@ -25,7 +25,11 @@ def read_verdict(
 
     def failed(cause: FailureCause) -> FailedJudgement:
         return FailedJudgement(
-            question_id=question_id, cause=cause, attempt=attempt, raw_reply=reply.raw_reply, observed=observed
+            question_id=question_id,
+            cause=cause,
+            attempt=attempt,
+            raw_reply=reply.raw_reply,
+            observed=observed,
         )
 
     if reply.failure is not None:

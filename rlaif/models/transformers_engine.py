@@ -38,7 +38,7 @@ class TransformersEngine:
     def generate(
         self, chats: Sequence[Chat], *, params: SamplingParams, keys: Sequence[tuple[int, ...]]
     ) -> list[Generation]:
-        prompts = [self._encoder.encode(chat) for chat in chats]
+        prompts = self._encoder.encode_batch(chats)
         decoded = decode(
             self._model,
             prompts,
@@ -61,7 +61,7 @@ class TransformersEngine:
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
-        prompts = [self._encoder.encode(chat) for chat in chats]
+        prompts = self._encoder.encode_batch(chats)
         if request.max_reason_tokens == 0:
             prompts = [prompt + self._encoder.encode_trusted(request.marker) for prompt in prompts]
         room = self.context_tokens - request.max_reason_tokens - 1
@@ -90,11 +90,11 @@ class TransformersEngine:
     def _reply(self, decoded: Decoded, row: int, *, request: ScoreRequest, prompt_tokens: int) -> ScoredReply:
         ids = decoded.token_ids[row]
         text = self._encoder.decode(ids)
-        logprobs = tuple(decoded.choice_logprobs[row].tolist()) if decoded.choice_logprobs is not None else ()
+        logprobs = tuple(decoded.choice_logprobs[row].tolist())
         if request.max_reason_tokens == 0:
             return ScoredReply(text, None, logprobs, prompt_tokens, 1)
-        if decoded.marked[row]:
-            reason = text.split(request.marker.strip(), 1)[0].strip()
+        if text.endswith(request.marker):
+            reason = text.removesuffix(request.marker).strip()
             return ScoredReply(text, reason, logprobs, prompt_tokens, len(ids) + 1)
         failure = "unparsable" if decoded.finished[row] else "truncated"
         if not text.strip():

@@ -15,8 +15,17 @@ from rlaif.records.judgement import (
     VerdictLogprob,
 )
 from rlaif.records.preference import Preference
+from rlaif.records.preference_row import PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
-from rlaif.records.sample import FinishReason, Model, ModelObserved, Sample, SamplingParams, sample_request_key
+from rlaif.records.sample import (
+    FinishReason,
+    Model,
+    ModelObserved,
+    Sample,
+    SamplingParams,
+    sample_request_key,
+)
+from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Question, Judgement, FailedJudgement, Comparison,
@@ -26,7 +35,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
 __all__ = [
     "RECORD_TYPES", "AskedPrinciple", "Comparison", "Constitution", "Demonstration", "Estimate",
     "EvaluationReport", "FailedJudgement", "FailureCause", "FinishReason", "HumanLabel", "Judgement", "Message",
-    "Model", "ModelObserved", "Observed", "PolicyCard", "Preference", "Principle", "Prompt", "Question", "Record",
-    "RewardModelCard", "Sample", "Segment", "SegmentedMessage", "SamplingParams", "Use", "Value", "Verdict", "VerdictLogprob", "digest_bytes",
-    "digest_text", "sample_request_key", "split_of",
+    "Model", "ModelObserved", "Observed", "PolicyCard", "Preference", "PreferenceRow", "Principle", "Prompt",
+    "Question", "Record", "RewardModelCard", "Sample", "Segment", "SegmentedMessage", "SamplingParams", "Tally",
+    "Use", "Value", "Verdict", "VerdictLogprob", "digest_bytes", "digest_text", "sample_request_key", "split_of",
 ]  # fmt: skip

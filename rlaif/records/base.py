@@ -16,6 +16,9 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
+REDACTED = "[redacted]"
+"""What a redacted text reads as."""
+
 
 def digest_bytes(data: bytes) -> str:
     """sha256 as 64 hex digits."""
@@ -53,22 +56,27 @@ class Record(Value):
     """Content fields that may be long or private: the ledger stores them once, by digest."""
     json_fields: ClassVar[tuple[str, ...]] = ()
     """Those text fields that are not strings; their text is their JSON."""
+    redacted_json: ClassVar[str] = "null"
+    """What stands for a redacted text of `json_fields`."""
+    _not_in_content: ClassVar[set[str]] = set()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._not_in_content = {*cls.text_fields, "observed"} & cls.model_fields.keys()
 
     @cached_property
     def content_json(self) -> str:
-        """Canonical JSON of the content: declaration order, no spaces, long texts as their digests."""
-        left_out = set(self.text_fields)
-        if "observed" in type(self).model_fields:
-            left_out.add("observed")
-        content = self.model_dump_json(exclude=left_out)
+        """Canonical JSON of the content: declaration order, no spaces, then long texts as their digests."""
+        content = self.model_dump_json(exclude=self._not_in_content)
         if not self.text_fields:
             return content
-        digests = ",".join(
-            f'"{name}":"{digest}"' if digest else f'"{name}":null' for name, digest in self.text_digests.items()
-        )
-        return f"{content[:-1]},{digests}}}" if len(content) > 2 else f"{{{digests}}}"
+        parts = [content[:-1]] if content != "{}" else []
+        for name, digest in self.text_digests.items():
+            parts.append(f'"{name}":"{digest}"' if digest else f'"{name}":null')
+        return ("" if content != "{}" else "{") + ",".join(parts) + "}"
 
-    @cached_property
+    @property
     def texts(self) -> dict[str, str | None]:
         """Text field -> its text, None where the field is not set."""
         return {
@@ -88,17 +96,35 @@ class Record(Value):
         return digest_text(f"{self.table}\n{self.content_json}")[:32]
 
     @classmethod
-    def restore(cls, content_json: str, *, texts: Mapping[str, str], observed_json: str | None = None) -> Self:
-        """The record back from its stored content and the texts that its digests name."""
+    def restore(
+        cls,
+        content_json: str,
+        *,
+        texts: Mapping[str, str | None],
+        observed_json: str | None = None,
+        record_id: str | None = None,
+    ) -> Self:
+        """The record back from its stored content and the texts that its digests name; None: redacted.
+
+        With `record_id` the record keeps the id and the content it was stored under, whatever fields
+        its class has gained since and whatever was redacted.
+        """
         fields = json.loads(content_json)
         for name in cls.text_fields:
             if (digest := fields[name]) is not None:
                 text = texts[digest]
-                fields[name] = json.loads(text) if name in cls.json_fields else text
+                if name in cls.json_fields:
+                    fields[name] = json.loads(cls.redacted_json if text is None else text)
+                else:
+                    fields[name] = REDACTED if text is None else text
         if observed_json is not None:
             fields["observed"] = json.loads(observed_json)
-        return cls.model_validate(fields)
+        pinned = {name: fields.pop(name) for name in cls.model_computed_fields if name in fields}
+        record = cls.model_validate(fields)
+        if record_id is not None:
+            record.__dict__.update(pinned, id=record_id, content_json=content_json)
+        return record
 
     def changed(self, **changes: Any) -> Self:
         """A validated copy with some fields changed, and so with another id."""
-        return type(self).model_validate({**self.model_dump(), **changes})
+        return type(self).model_validate({**self.model_dump(round_trip=True), **changes})

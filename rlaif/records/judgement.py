@@ -14,7 +14,15 @@ from rlaif.records.base import Observed, Record, Value
 
 Verdict = Literal["first", "second", "tie"]
 FailureCause = Literal[
-    "unparsable", "refused", "filtered", "empty", "truncated", "low_mass", "non_finite", "over_length", "endpoint"
+    "unparsable",
+    "refused",
+    "filtered",
+    "empty",
+    "truncated",
+    "low_mass",
+    "non_finite",
+    "over_length",
+    "endpoint",
 ]
 
 

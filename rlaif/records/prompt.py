@@ -6,11 +6,11 @@ Does not read files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from rlaif.records.base import Record, Value, digest_text
-
 
 Role = Literal["system", "user", "assistant"]
 
@@ -44,6 +44,7 @@ class Prompt(Record):
     table: ClassVar[str] = "prompts"
     text_fields: ClassVar[tuple[str, ...]] = ("messages",)
     json_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    redacted_json: ClassVar[str] = '[{"role":"user","content":"[redacted]"}]'
     messages: tuple[Message, ...]
     reference: str | None = None
     """A known answer, where there is one."""
@@ -55,6 +56,11 @@ class Prompt(Record):
         """Made of the messages alone: the same conversation is the same prompt, wherever it came from."""
         parts = "".join(f"{len(m.role)}:{m.role}{len(m.content)}:{m.content}" for m in self.messages)
         return digest_text(f"{self.table}\n{parts}")[:32]
+
+    @classmethod
+    def from_chat(cls, chat: Iterable[Mapping[str, str]], *, source: str = "") -> Self:
+        """A prompt from role/content dicts."""
+        return cls(messages=tuple(Message.model_validate(dict(message)) for message in chat), source=source)
 
     def as_chat(self) -> list[dict[str, str]]:
         """The messages as the list of role/content dicts that chat templates and datasets read."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from pydantic import computed_field
+
 from rlaif.records.base import Observed, Record, Value, digest_text
 
 FinishReason = Literal["stop", "length", "recorded"]
@@ -58,8 +60,10 @@ class Sample(Record):
     text: str
     observed: Observed = Observed()
 
+    @computed_field  # type: ignore[prop-decorator]
     @cached_property
     def request_key(self) -> str:
+        """Part of the content, so that the ledger can hold at most one sample for it."""
         return sample_request_key(
             prompt_id=self.prompt_id,
             policy_id=self.policy_id,

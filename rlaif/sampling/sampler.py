@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.batch_plan import planned_batches
 from rlaif.config.generate import SamplingConfig
 from rlaif.console import Progress
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TextGenerator
 from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
-from rlaif.runs import planned_batches, utc_now
+from rlaif.runs import utc_now
 
 
 class Pairs(NamedTuple):
@@ -67,7 +68,9 @@ def sample_responses(
         for batch in batches:
             held = ledger.samples_for(batch)
             if len(held) < len(batch):
-                drawn = _draw([by_key[key] for key in batch], generator, params=params, seed=seed, round=round)
+                drawn = _draw(
+                    [by_key[key] for key in batch], generator, params=params, seed=seed, round=round
+                )
                 ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
             progress.advance(len(batch))
     found = ledger.samples_for(list(by_key))

@@ -1,0 +1,67 @@
+# Every target sets itself up: a virtual environment in .venv, made again when pyproject.toml or
+# constraints.txt change. Works with GNU make 3.81 (macOS) and later.
+#
+#   make demo PYTHON=python3.12                     another interpreter
+#   make demo PIP_ARGS="--extra-index-url URL"      another package index; every pip call gets these words
+
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-heavy check docs browser clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## the virtual environment alone
+
+# torch first and by its own line: asked for by a range, pip would take the newest build it finds.
+$(READY): pyproject.toml constraints.txt
+	@$(PIP) --version >/dev/null 2>&1 || { \
+	  $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "rlaif needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d: name another one, make PYTHON=python3.12" % v)' && \
+	  { $(PYTHON) -m venv $(VENV) || { echo 'the virtual environment could not be made: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }; }; }
+	$(PIP) install --upgrade $(PIP_ARGS) pip
+	$(PIP) install $(PIP_ARGS) $(TORCH)
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
+	$(BIN)/rlaif run
+
+test: $(READY) ## the quick tests, under ten minutes
+	$(BIN)/python -m pytest
+
+test-heavy: $(READY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser
+	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --durations=10
+
+check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs every command of the README
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict rlaif
+	$(BIN)/python -m pytest -m 'heavy or not heavy' tests/test_layers.py tests/docs
+
+docs: $(READY) ## docs/commands.md and docs/options.md again, from the commands and the config themselves
+	$(BIN)/python docs/generate.py
+
+# The heavy tests look at the report in a real browser.
+browser:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 \
+	 || command -v google-chrome >/dev/null 2>&1 || { \
+	  if ! command -v apt-get >/dev/null 2>&1; then \
+	    echo 'the heavy tests need a browser: install Chromium or Chrome, so that one stands on the PATH' >&2; exit 1; \
+	  elif [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	  elif sudo -n true 2>/dev/null; then \
+	    sudo -n apt-get update -qq && sudo -n apt-get install -y -qq --no-install-recommends chromium; \
+	  else \
+	    echo 'the heavy tests need a browser: sudo apt-get install chromium' >&2; exit 1; \
+	  fi; }
+
+clean: ## remove the virtual environment and what the tools cached; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find rlaif tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

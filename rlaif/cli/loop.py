@@ -1,0 +1,182 @@
+"""`rlaif generate-prefs, train, run, evaluate`: the loop from prompts to a trained policy.
+
+Parses options, opens the run, calls one function of `rlaif.pipeline`, prints its result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rlaif.console import console, show_text
+
+if TYPE_CHECKING:
+    from rlaif.config.run import RunConfig
+    from rlaif.work import Work
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Config file; ./rlaif.yaml where there is one.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")
+]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
+RunsDirOption = Annotated[
+    Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
+]
+
+
+def generate_prefs(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    resume: ResumeOption = False,
+    seed: SeedOption = None,
+    dry_run: DryRunOption = False,
+    samples: Annotated[
+        Path | None,
+        typer.Option("--samples", help="Recorded responses (JSON, JSONL, Parquet) instead of a policy."),
+    ] = None,
+    judgements: Annotated[
+        Path | None,
+        typer.Option("--judgements", help="Recorded verdicts (JSON, JSONL, Parquet) instead of a judge."),
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option("--columns", help="YAML file that maps the columns of recorded files.")
+    ] = None,
+) -> None:
+    """Prompts -> samples -> judgements -> preferences.
+
+    Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
+    takes responses and verdicts that already exist.
+    """
+    from rlaif import pipeline
+    from rlaif.errors import InputError
+
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
+    if samples or judgements or columns:
+        if not (samples and judgements and columns):
+            raise InputError(
+                "recorded verdicts need all of --samples, --judgements and --columns",
+                fix="give the three files; see examples/recorded-verdicts",
+            )
+        with _work(resolved, run, runs_dir, resume=resume) as work:
+            pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
+    elif dry_run:
+        _show_estimate(resolved)
+    else:
+        with _work(resolved, run, runs_dir, resume=resume) as work:
+            pipeline.generate_preferences(work)
+
+
+def train(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    resume: ResumeOption = False,
+    seed: SeedOption = None,
+    stage: Annotated[
+        Literal["all", "sft", "reward-model", "policy"], typer.Option("--stage", help="Which model to train.")
+    ] = "all",
+) -> None:
+    """Preferences -> reward model -> policy, in the newest run or the one named by --run."""
+    from rlaif import pipeline
+
+    stages = {
+        "all": ("5_reward_model", "6_policy"),
+        "reward-model": ("5_reward_model",),
+        "policy": ("6_policy",),
+    }
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",))) as work:
+        pipeline.train(work, stage=stage)
+
+
+def run(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    resume: ResumeOption = False,
+    seed: SeedOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """The whole loop: prompts to a trained policy and a report."""
+    from rlaif import pipeline
+
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
+    if dry_run:
+        _show_estimate(resolved)
+        return
+    with _work(resolved, run, runs_dir, resume=resume) as work:
+        pipeline.run_round(work)
+
+
+def evaluate(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    run: RunOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    resume: ResumeOption = False,
+    seed: SeedOption = None,
+) -> None:
+    """Win rate against the starting policy, reward-model accuracy, measures: the report."""
+    from rlaif import pipeline
+
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+        pipeline.evaluate(work)
+
+
+def _load(
+    config: Path | None,
+    overrides: list[str] | None,
+    seed: int | None,
+    *,
+    run: str | None,
+    runs_dir: Path,
+    stored: bool,
+) -> RunConfig:
+    """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
+    from rlaif.config.load import load_config, parse_config
+    from rlaif.runs import open_run
+
+    overrides = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    if config is None and Path("rlaif.yaml").is_file():
+        config = Path("rlaif.yaml")
+    if config is None and stored:
+        folder = open_run(runs_dir, run)
+        text = json.dumps(folder.config["config"])
+        return parse_config(text, where=str(folder.path / "config.json"), overrides=overrides)
+    return load_config(config, overrides=overrides)
+
+
+@contextmanager
+def _work(
+    config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str] = ()
+) -> Iterator[Work]:
+    from rlaif.work import open_work
+
+    with open_work(config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages) as work:
+        yield work
+
+
+def _show_estimate(config: RunConfig) -> None:
+    """What the run would ask of its models; nothing is written."""
+    from rlaif.dry_run import describe_estimate, estimate_run
+
+    estimate = estimate_run(config)
+    for line in describe_estimate(estimate):
+        console.print(show_text(line))

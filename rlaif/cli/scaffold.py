@@ -1,0 +1,73 @@
+"""A folder to start from: rlaif.yaml with every option explained, and the shipped files to edit.
+
+Overwrites nothing: a folder that already holds one of them is refused. Does not run anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rlaif.config.options import describe_config
+from rlaif.config.run import RunConfig
+from rlaif.config.strict_yaml import read_plain_scalar
+from rlaif.constitution.shipped import Kind, shipped_folder
+from rlaif.errors import InputError
+
+CONFIG_NAME = "rlaif.yaml"
+FOLDERS: tuple[Kind, ...] = ("constitutions", "prompts")
+HEADER = """\
+# The configuration of rlaif. A line such as "# seed: 0" is an option at its default: to change it, remove
+# the "# ". Paths are relative to the folder in which you run rlaif; a name such as courteous_and_brief means
+# constitutions/courteous_and_brief.yaml here, if there is one. For one run alone: --set ppo.kl_coef=0.1
+
+"""
+
+
+def write_scaffold(folder: Path) -> list[Path]:
+    """Write the files and say which; refuses a folder that holds any of them."""
+    taken = [name for name in (CONFIG_NAME, *FOLDERS) if (folder / name).exists()]
+    if taken:
+        raise InputError(
+            f"{', '.join(taken)} already stands there",
+            where=str(folder),
+            fix="give a new folder to `rlaif init`",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".rlaif-init-", dir=folder) as temporary:
+            written = Path(temporary)
+            for name in FOLDERS:
+                shutil.copytree(shipped_folder(name), written / name)
+            (written / CONFIG_NAME).write_text(render_config(), encoding="utf-8")
+            for path in written.iterdir():
+                path.rename(folder / path.name)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(
+            f"the folder cannot be written: {error.strerror}", where=str(folder), fix="give a new folder"
+        ) from error
+    return [folder / CONFIG_NAME, *(folder / name for name in FOLDERS)]
+
+
+def render_config() -> str:
+    """rlaif.yaml with every option, its help, what may stand there and its default."""
+    lines = [HEADER]
+    for option in describe_config(RunConfig):
+        indent = "  " * (len(option.path) - 1)
+        name = option.path[-1]
+        if option.is_group:
+            lines.append(f"{indent}# {option.help}\n{indent}{name}:\n")
+            continue
+        lines.append(f"{indent}# {option.help} ({option.expected})\n")
+        lines.append(f"{indent}# {name}: {as_yaml(option.default)}\n")
+    return "".join(lines)
+
+
+def as_yaml(value: Any) -> str:
+    """A default on one line of YAML; JSON is YAML, and text that reads as itself needs no quotes."""
+    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", value)
+    return value if is_word and read_plain_scalar(value) == value else json.dumps(value)

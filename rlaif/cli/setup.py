@@ -1,0 +1,55 @@
+"""`rlaif doctor` and `rlaif init`: what this machine offers, and a folder of files to edit.
+
+Parses options, calls one function, prints its result. Knows no stage.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from rlaif.console import console
+
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def doctor(
+    runs_dir: Annotated[
+        Path, typer.Option("--runs-dir", help="Folder that will hold the runs and their ledger.")
+    ] = Path("runs"),
+) -> None:
+    """Report on this machine: versions, memory, disk, accelerators, and what was never tried on it.
+
+    Works with torch missing. Exit code 1 if something must be mended before rlaif can run.
+    """
+    from rlaif.doctor import examine
+
+    sections = examine(runs_dir=runs_dir, environ=os.environ)
+    for title, findings in sections.items():
+        console.print(Text(title if findings else f"{title}: nothing", style="bold"))
+        for finding in findings:
+            line = Text("  ") + Text(f"{finding.state:8}", style=STYLES[finding.state])
+            fix = f": {finding.fix}" if finding.fix else ""
+            console.print(line + Text(f"{finding.topic:18} {finding.found}{fix}"))
+    problems = [f for findings in sections.values() for f in findings if f.state == "problem"]
+    if problems:
+        console.print(Text(f"{len(problems)} to mend", style="bold red"))
+        raise typer.Exit(1)
+    console.print(Text("rlaif can run here", style="bold green"))
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to write them into, made if it does not exist.")
+    ],
+) -> None:
+    """Write rlaif.yaml, constitutions/ and prompts/ to edit: every option with its help and default."""
+    from rlaif.cli.scaffold import write_scaffold
+
+    for path in write_scaffold(folder):
+        console.print(Text(f"wrote {path}"))
+    console.print(Text(f"now: cd {folder} && rlaif run --dry-run"))

@@ -1,0 +1,106 @@
+"""The configuration's classes -> a flat list of its options, in plain words.
+
+What errors, `rlaif init` and the docs say about an option comes from here, so that they cannot differ.
+Does not read files and knows no particular option.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from rlaif.config.base import Config
+
+
+class Option(NamedTuple):
+    """One option, or one group of options."""
+
+    path: tuple[str, ...]
+    is_group: bool
+    expected: str
+    """What may stand there, in plain words."""
+    default: Any
+    """None for a group."""
+    help: str
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(self.path)
+
+
+def describe_config(config: type[Config], *, path: tuple[str, ...] = ()) -> Iterator[Option]:
+    """Every option of `config`, in the order of its fields; a group stands before its options."""
+    yield from _describe(config, path, default=None)
+
+
+def _describe(config: type[Config], path: tuple[str, ...], *, default: Config | None) -> Iterator[Option]:
+    for name, field in config.model_fields.items():
+        here = (*path, name)
+        value = field.get_default(call_default_factory=True) if default is None else getattr(default, name)
+        text = " ".join((field.description or "").split())
+        if (group := group_of(field)) is not None:
+            yield Option(here, True, "its options, on lines of their own under it", None, text)
+            yield from _describe(group, here, default=value)
+        else:
+            yield Option(here, False, expected_of(field), value, text)
+
+
+def group_of(field: FieldInfo) -> type[Config] | None:
+    """The class of a field that is a group of options, else None."""
+    for part in _alternatives(field.annotation):
+        if isinstance(part, type) and issubclass(part, Config):
+            return part
+    return None
+
+
+def expected_of(field: FieldInfo) -> str:
+    """What a field accepts, in plain words: "a number above 0, at most 1"."""
+    bounds = [
+        f"{word} {getattr(bound, name)}{unit}"
+        for bound in field.metadata
+        for name, word, unit in _BOUNDS
+        if getattr(bound, name, None) is not None
+    ]
+    parts = _alternatives(field.annotation)
+    words = " or ".join(_in_words(part) for part in parts if part is not type(None))
+    or_null = " or null" if type(None) in parts else ""
+    return ", ".join((f"{words} {bounds[0]}" if bounds else words, *bounds[1:])) + or_null
+
+
+_BOUNDS = (
+    ("gt", "above", ""),
+    ("ge", "at least", ""),
+    ("lt", "below", ""),
+    ("le", "at most", ""),
+    ("min_length", "at least", " long"),
+    ("max_length", "at most", " long"),
+)
+_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+
+
+def _in_words(annotation: Any) -> str:
+    parts = _alternatives(annotation)
+    if len(parts) > 1:
+        return " or ".join(_in_words(part) for part in parts)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if get_origin(annotation) is Annotated:
+        return _in_words(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        choices = [str(choice) for choice in get_args(annotation)]
+        return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
+    arguments = [part for part in get_args(annotation) if part is not ...]
+    if get_origin(annotation) is dict:
+        return f"names with {_in_words(arguments[1])} for each"
+    if get_origin(annotation) in (tuple, list):
+        return f"a list, each {_in_words(arguments[0])}"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return get_args(annotation)
+    return (annotation,)

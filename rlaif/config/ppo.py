@@ -1,0 +1,88 @@
+"""Options of PPO. Where TRL's PPO had an option, it keeps TRL's name.
+
+There is no top_p and no top_k: cutting the distribution would leak the cut's normaliser into the ratio.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+
+
+class PpoConfig(Config):
+    """How the policy is trained against the reward."""
+
+    num_steps: int = Field(40, ge=1)
+    """Steps of training: each samples, scores and then updates."""
+    num_prompts_per_step: int = Field(32, ge=1)
+    """Prompts sampled from in a step."""
+    num_samples_per_prompt: int = Field(4, ge=1)
+    """Responses to each of them."""
+    response_length: int = Field(64, ge=1)
+    """Longest response in tokens."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; the policy that is trained is the tempered one."""
+    learning_rate: float = Field(7e-4, ge=0)
+    """Adam's rate at the first step; it falls linearly to zero."""
+    num_ppo_epochs: int = Field(2, ge=1)
+    """Passes over a step's responses."""
+    num_mini_batches: int = Field(4, ge=1)
+    """Optimizer steps in a pass."""
+    kl_coef: float = Field(0.05, ge=0)
+    """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
+    kl_estimator: Literal["k1", "k3"] = "k1"
+    """Per-token penalty inside the reward. k1: log-ratio, the gradient of the KL. k3: never negative, biased."""
+    adaptive_kl: bool = False
+    """Steer kl_coef so that the KL meets kl_target."""
+    kl_target: float = Field(6.0, gt=0)
+    """KL in nats per response that adaptive_kl steers to."""
+    kl_horizon: float = Field(10_000.0, gt=0)
+    """Episodes over which adaptive_kl corrects a fifth of kl_coef at most."""
+    kl_ceiling: float = Field(20.0, gt=0)
+    """KL in nats per response above which training stops and the last checkpoint below it is kept."""
+    gamma: float = Field(1.0, ge=0, le=1)
+    """Discount per token."""
+    lam: float = Field(0.95, ge=0, le=1)
+    """Lambda of generalised advantage estimation."""
+    cliprange: float = Field(0.2, gt=0)
+    """How far the probability ratio may move before its gradient is cut."""
+    cliprange_value: float = Field(0.2, gt=0)
+    """How far a value may move from the old value before its gradient is cut."""
+    vf_coef: float = Field(0.1, ge=0)
+    """Weight of the value loss."""
+    value_warmup_steps: int = Field(2, ge=0)
+    """Steps in which only the value head is trained."""
+    whiten_advantages: bool = True
+    """Bring a step's advantages to mean 0 and standard deviation 1."""
+    whiten_rewards: bool = False
+    """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
+    standardise_scores: bool = True
+    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses."""
+    num_reference_samples: int = Field(256, ge=2)
+    """Responses of the reference policy that standardise_scores measures before training."""
+    missing_eos_penalty: float = Field(1.0, ge=0)
+    """Subtracted from the score of a response that ran out of tokens."""
+    max_failed_rewards: float = Field(0.1, ge=0, le=1)
+    """Share of a step's responses whose reward may fail; above it training stops."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    adam_epsilon: float = Field(1e-5, gt=0)
+    """Adam's epsilon."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Tokens in one forward and backward pass; the result does not depend on it."""
+    sample_every: int = Field(5, ge=1)
+    """Show some responses every so many steps."""
+    checkpoint_every: int = Field(5, ge=1)
+    """Write a checkpoint every so many steps; the last two are kept."""
+
+    @model_validator(mode="after")
+    def _has_enough_episodes(self) -> Self:
+        episodes = self.num_prompts_per_step * self.num_samples_per_prompt
+        if episodes < self.num_mini_batches:
+            raise ValueError(
+                f"num_mini_batches is {self.num_mini_batches}, but a step has {episodes} responses"
+            )
+        return self

@@ -1,0 +1,37 @@
+"""Options of the reward model and its training.
+
+The defaults suit the front desk's model of half a million parameters. Does not read files.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rlaif.config.base import Config
+
+
+class RewardModelConfig(Config):
+    """The reward model: the policy's own trunk with a scalar head, trained on soft labels."""
+
+    preferences: str | None = None
+    """Preference folder or hub id of a `datasets` data set to train on; null: this run's own preferences."""
+    num_epochs: int = Field(3, ge=1)
+    """Passes over the training pairs."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
+    batch_size: int = Field(32, ge=1)
+    """Pairs per optimizer step; the pairs of a prompt stay together where they fit."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Pairs per forward pass, to save memory; null: the whole batch. Does not change what is learnt."""
+    max_length: int = Field(1024, ge=2)
+    """Longest prompt and response together, in tokens; longer pairs are dropped and counted, never cut."""
+    warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises; then it falls linearly to zero."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    center_rewards_coefficient: float = Field(0.01, ge=0)
+    """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
+    checkpoint_every: int = Field(50, ge=1)
+    """Optimizer steps between checkpoints; a killed training goes on from the last one."""

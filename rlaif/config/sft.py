@@ -1,0 +1,45 @@
+"""Options of supervised fine-tuning on demonstrations.
+
+Does not read files.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+
+
+class SftConfig(Config):
+    """Supervised fine-tuning: the policy learns responses that somebody wrote."""
+
+    demonstrations: str | None = None
+    """JSONL or Parquet file of prompts and written responses; null: no supervised fine-tuning."""
+    num_epochs: int = Field(1, ge=1)
+    """Passes over the demonstrations."""
+    learning_rate: float = Field(5e-4, gt=0)
+    """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
+    batch_size: int = Field(16, ge=1)
+    """Demonstrations per optimizer step."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Demonstrations per forward pass, to save memory; null: the whole batch. Must divide batch_size."""
+    max_length: int = Field(1024, ge=2)
+    """Longest prompt and response together, in tokens; longer ones are dropped and counted, never cut."""
+    warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises; then it falls linearly to zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a fifth slower."""
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_the_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}"
+            )
+        return self

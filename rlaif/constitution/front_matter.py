@@ -1,0 +1,147 @@
+"""The front matter of a judge template: kind, variables and their trust, reason, marker, verdict strings.
+
+A template's source in, checked fields and the body out; a closed set of keys. Does not read the body.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from rlaif.config.strict_yaml import StrictYaml, load_strict
+from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED
+from rlaif.errors import TemplateError
+from rlaif.records import Verdict
+
+KEYS = ("kind", "description", "system", "untrusted", "trusted", "reason", "verdict_marker", "verdicts")
+VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
+MAX_REASON_TOKENS = 4096
+
+_Path = tuple[str | int, ...]
+
+
+class FrontMatter(NamedTuple):
+    kind: str
+    description: str
+    system: str
+    untrusted: tuple[str, ...]
+    trusted: tuple[str, ...]
+    reason_max_tokens: int
+    verdict_marker: str
+    verdicts: Mapping[Verdict, str]
+    body: str
+    body_line: int
+    """Line of the file on which the body begins."""
+
+
+def read_front_matter(source: str, *, where: str) -> FrontMatter:
+    """Split a template's source and check everything above its body."""
+    lines = source.split("\n")
+    ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+    if len(ends) < 2 or ends[0] != 0:
+        raise TemplateError(
+            "the template has no front matter",
+            where=f"{where}:1",
+            fix="begin the file with a line ---, the keys, and another line ---",
+        )
+    # A comment in the first line's place keeps the line numbers of the file.
+    document = load_strict("\n".join(["#", *lines[1 : ends[1]]]), where=where, error=TemplateError)
+    return _Reader(document, where).read("\n".join(lines[ends[1] + 1 :]).rstrip("\n"), body_line=ends[1] + 2)
+
+
+class _Reader:
+    def __init__(self, document: StrictYaml, where: str) -> None:
+        self._document = document
+        self._where = where
+
+    def read(self, body: str, *, body_line: int) -> FrontMatter:
+        fields = self._mapping(self._document.value, (), keys=KEYS)
+        kind = self._text(fields.get("kind"), ("kind",))
+        if kind != "pair":
+            self._refuse(f'the kind "{kind[:80]}" is not known', ("kind",), "write `kind: pair`")
+        untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=UNTRUSTED, other=TRUSTED)
+        trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=UNTRUSTED)
+        for name in NEEDED:
+            if name not in (*untrusted, *trusted):
+                trust = "untrusted" if name in UNTRUSTED else "trusted"
+                self._refuse(
+                    f'the template does not declare "{name}"', (trust,), f"add it to `{trust}:` and show it"
+                )
+        return FrontMatter(
+            kind=kind,
+            description=self._text(fields.get("description", ""), ("description",), empty=True),
+            system=self._text(fields.get("system", ""), ("system",), empty=True),
+            untrusted=untrusted,
+            trusted=trusted,
+            reason_max_tokens=self._reason(fields.get("reason")),
+            verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)),
+            verdicts=self._verdicts(fields.get("verdicts")),
+            body=body,
+            body_line=body_line,
+        )
+
+    def _mapping(self, value: Any, path: _Path, *, keys: Sequence[str]) -> Mapping[str, Any]:
+        noun = f"`{path[-1]}`" if path else "the front matter"
+        if not isinstance(value, dict):
+            self._refuse(f"{noun} must be `key: value` lines", path, f"its keys are {', '.join(keys)}")
+        for key in value:
+            if key not in keys:
+                close = difflib.get_close_matches(key, keys, n=1)
+                meant = f'did you mean "{close[0]}"?' if close else f"its keys are {', '.join(keys)}"
+                self._refuse(f'{noun} has no key "{key[:80]}"', (*path, key), meant)
+        return value
+
+    def _text(self, value: Any, path: _Path, *, empty: bool = False) -> str:
+        if value is None and not empty:
+            self._refuse(f"the front matter has no `{path[-1]}`", path, f"write `{path[-1]}: ...`")
+        if not isinstance(value, str) or not (value.strip() or empty):
+            self._refuse(f"`{path[-1]}` must be text", path, "put it in quotes")
+        return value
+
+    def _names(
+        self, value: Any, path: _Path, *, allowed: Sequence[str], other: Sequence[str]
+    ) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            self._refuse(
+                f"`{path[0]}` must list variables", path, f"write `{path[0]}: [{', '.join(allowed)}]`"
+            )
+        for number, name in enumerate(value):
+            if name in other:
+                right = "untrusted" if name in UNTRUSTED else "trusted"
+                self._refuse(f'the variable "{name}" is {right}', (*path, number), f"move it to `{right}:`")
+            if name not in allowed:
+                shown = str(name)[:80]
+                close = difflib.get_close_matches(shown, (*allowed, *other), n=1)
+                meant = f'did you mean "{close[0]}"?' if close else f"the variables are {', '.join(allowed)}"
+                self._refuse(f'there is no variable "{shown}"', (*path, number), meant)
+        return tuple(dict.fromkeys(value))
+
+    def _reason(self, value: Any) -> int:
+        if value is None:
+            return 0
+        path = ("reason", "max_tokens")
+        number = self._mapping(value, ("reason",), keys=("max_tokens",)).get("max_tokens")
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_REASON_TOKENS:
+            self._refuse(
+                f"`reason.max_tokens` must be a whole number from 1 to {MAX_REASON_TOKENS}",
+                path,
+                "leave `reason` out for a verdict alone",
+            )
+        return number
+
+    def _verdicts(self, value: Any) -> Mapping[Verdict, str]:
+        given = self._mapping(value, ("verdicts",), keys=VERDICTS)
+        verdicts: dict[Verdict, str] = {}
+        for name in VERDICTS:
+            if name != "tie" or name in given:
+                text = self._text(given.get(name), ("verdicts", name))
+                if text in verdicts.values():
+                    self._refuse(
+                        f'two verdicts are written "{text}"', ("verdicts", name), "give each its own string"
+                    )
+                verdicts[name] = text
+        return verdicts
+
+    def _refuse(self, what: str, path: _Path, fix: str) -> NoReturn:
+        raise TemplateError(what, where=f"{self._where}:{self._document.line_of(path)}", fix=fix)

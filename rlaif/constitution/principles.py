@@ -1,0 +1,248 @@
+"""A principle file (YAML) -> a validated `Constitution`; every refusal names the file and the line.
+
+Also checks the wording against a judge that knows a closed set of words. Does not ask the judge.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from rlaif.config.strict_yaml import StrictYaml, load_strict
+from rlaif.constitution.shipped import find_file
+from rlaif.errors import ConstitutionError, InputError
+from rlaif.records import Constitution, Principle
+
+MAX_BYTES = 1 << 20
+SUFFIX = ".yaml"
+VOCABULARY_FILE = "principle_vocabulary.json"
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def load_constitution(path_or_name: str | Path) -> Constitution:
+    """Read and validate a principle file, by its path or by the name of a known one."""
+    path = find_file("constitutions", path_or_name, suffix=SUFFIX)
+    return parse_constitution(read_text_file(path, error=ConstitutionError), where=str(path))
+
+
+def read_text_file(
+    path: Path, *, error: type[InputError] = ConstitutionError, max_bytes: int = MAX_BYTES
+) -> str:
+    """The file's text; refused when it is too large, unreadable or not UTF-8."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as cause:
+        raise error(
+            f"the file cannot be read: {cause.strerror}", where=str(path), fix="check its permissions"
+        ) from cause
+    if len(data) > max_bytes:
+        raise error(f"the file is larger than {max_bytes >> 10} KiB", where=str(path), fix="make it shorter")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        line = data[: cause.start].count(b"\n") + 1
+        raise error("the file is not UTF-8", where=f"{path}:{line}", fix="save it as UTF-8") from cause
+
+
+def parse_constitution(source: str, *, where: str) -> Constitution:
+    """Validate the text of a principle file; `where` names the file in messages."""
+    document = load_strict(source, where=where, error=ConstitutionError)
+    return _Reader(document, where).constitution(source)
+
+
+class _Reader:
+    """Checks the document part by part; a path into it is at hand wherever something is refused."""
+
+    def __init__(self, document: StrictYaml, where: str) -> None:
+        self._document = document
+        self._where = where
+
+    def constitution(self, source: str) -> Constitution:
+        root = self._mapping(
+            self._document.value, (), keys=("name", "description", "principles"), noun="a constitution"
+        )
+        name = self._text(root, "name", (), noun="a constitution")
+        description = self._text(root, "description", (), noun="a constitution", default="")
+        listed = root.get("principles")
+        if not isinstance(listed, list) or not listed:
+            self._refuse(
+                f'constitution "{name}" has no principles',
+                ("principles",),
+                "list at least one under `principles:`, each with `id:` and `text:`",
+            )
+        principles = [self._principle(item, number) for number, item in enumerate(listed)]
+        self._refuse_repeated_ids(principles)
+        if not any(principle.weight > 0 for principle in principles):
+            self._refuse(
+                "all weights are zero", ("principles",), "give at least one principle a weight above 0"
+            )
+        return Constitution(name=name, description=description, principles=tuple(principles), source=source)
+
+    def _principle(self, item: Any, number: int) -> Principle:
+        at = ("principles", number)
+        fields = self._mapping(item, at, keys=("id", "text", "weight", "tags"), noun="a principle")
+        principle_id = self._text(fields, "id", at, noun=f"principle {number + 1}")
+        if not _ID.fullmatch(principle_id):
+            self._refuse(
+                f'"{principle_id[:80]}" is not a valid principle id',
+                (*at, "id"),
+                "use at most 64 of a-z 0-9 . _ -, a letter or digit first",
+            )
+        noun = f'principle "{principle_id}"'
+        return Principle(
+            id=principle_id,
+            text=self._text(
+                fields, "text", at, noun=noun, fix="write one sentence that says which reply is better"
+            ),
+            weight=self._weight(fields.get("weight", 1.0), (*at, "weight"), noun=noun),
+            tags=self._tags(fields.get("tags", []), (*at, "tags"), noun=noun),
+        )
+
+    def _mapping(
+        self, value: Any, path: tuple[str | int, ...], *, keys: Sequence[str], noun: str
+    ) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            shown = (
+                "the file is empty" if value is None and not path else f"{noun} must be `key: value` lines"
+            )
+            self._refuse(shown, path, f"the keys of {noun} are {', '.join(keys)}")
+        for key in value:
+            if key not in keys:
+                close = difflib.get_close_matches(key, keys, n=1)
+                meant = f'did you mean "{close[0]}"?' if close else f"the keys are {', '.join(keys)}"
+                self._refuse(f'{noun} has no key "{key[:80]}"', (*path, key), meant)
+        return value
+
+    def _text(
+        self,
+        fields: Mapping[str, Any],
+        key: str,
+        path: tuple[str | int, ...],
+        *,
+        noun: str,
+        default: str | None = None,
+        fix: str = "",
+    ) -> str:
+        value = fields.get(key, default)
+        if value is None or (isinstance(value, str) and not value.strip() and default is None):
+            self._refuse(f"{noun} has no {key}", (*path, key), fix or f"write `{key}: ...`")
+        if not isinstance(value, str):
+            self._refuse(
+                f"the {key} of {noun} must be text, but YAML reads {_shown(value)}",
+                (*path, key),
+                "put it in quotes",
+            )
+        return value.strip()
+
+    def _weight(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> float:
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if number is None or not math.isfinite(number) or number < 0:
+            self._refuse(
+                f"the weight of {noun} is {_shown(value)}", path, "give a number of 0 or more, such as 1"
+            )
+        return float(number)
+
+    def _tags(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            self._refuse(f"the tags of {noun} are not a list", path, "write `tags: [one, two]`")
+        for number, tag in enumerate(value):
+            if not isinstance(tag, str) or not tag.strip():
+                self._refuse(
+                    f"a tag of {noun} must be text, but YAML reads {_shown(tag)}",
+                    (*path, number),
+                    "put it in quotes",
+                )
+        return tuple(tag.strip() for tag in value)
+
+    def _refuse_repeated_ids(self, principles: Sequence[Principle]) -> None:
+        first: dict[str, int] = {}
+        for number, principle in enumerate(principles):
+            if principle.id in first:
+                line = self._document.line_of(("principles", first[principle.id], "id"))
+                self._refuse(
+                    f'the principle id "{principle.id}" stands here a second time',
+                    ("principles", number, "id"),
+                    f"rename this one or the one on line {line}",
+                )
+            first[principle.id] = number
+
+    def _refuse(self, what: str, path: tuple[str | int, ...], fix: str) -> NoReturn:
+        raise ConstitutionError(what, where=f"{self._where}:{self._document.line_of(path)}", fix=fix)
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML would write it, short."""
+    words = {True: "true", False: "false", None: "nothing"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    return (
+        "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else str(value)[:80]
+    )
+
+
+class PrincipleVocabulary(NamedTuple):
+    """What a judge with a closed vocabulary can read."""
+
+    words: frozenset[str]
+    """In lower case."""
+    wordings: tuple[str, ...]
+    """Principle texts that it knows."""
+
+
+def load_vocabulary(judge_dir: str | Path) -> PrincipleVocabulary | None:
+    """The vocabulary in a judge's folder; None where the judge has none and so reads any word."""
+    path = Path(judge_dir) / VOCABULARY_FILE
+    if not path.is_file():
+        return None
+    fields = json.loads(read_text_file(path))
+    return PrincipleVocabulary(frozenset(fields["words"]), tuple(fields["wordings"]))
+
+
+def check_wording(constitution: Constitution, *, judge_dir: str | Path) -> None:
+    """Refuse a principle with a word that this judge has never met; any word is fine without a vocabulary."""
+    vocabulary = load_vocabulary(judge_dir)
+    if vocabulary is None:
+        return
+    # Words are known as they are written: a judge that read "Prefer" and "polite" never read "Polite".
+    known = vocabulary.words.union(word for wording in vocabulary.wordings for word in _words(wording))
+    for principle in constitution.principles:
+        for word in _words(principle.text):
+            if word not in known:
+                _refuse_word(word, principle, constitution=constitution, vocabulary=vocabulary)
+
+
+def _refuse_word(
+    word: str, principle: Principle, *, constitution: Constitution, vocabulary: PrincipleVocabulary
+) -> NoReturn:
+    document = load_strict(constitution.source, where=constitution.name, error=ConstitutionError)
+    number = constitution.principles.index(principle)
+    fix = f'write it in lower case, "{word.lower()}"'
+    if word.lower() not in vocabulary.words:
+        fix = f'the nearest wording that it knows is "{find_nearest_wording(principle.text, vocabulary)}"'
+    raise ConstitutionError(
+        f'the judge has never met the word "{word[:80]}" of principle "{principle.id}"',
+        where=f'constitution "{constitution.name}", line {document.line_of(("principles", number, "text"))}',
+        fix=fix,
+    )
+
+
+def find_nearest_wording(text: str, vocabulary: PrincipleVocabulary) -> str:
+    """The known wording that shares most with a text: half by common words, half by common letters."""
+    words = {word.lower() for word in _words(text)}
+
+    def likeness(wording: str) -> float:
+        other = {word.lower() for word in _words(wording)}
+        shared = len(words & other) / max(len(words | other), 1)
+        return shared + difflib.SequenceMatcher(None, text.lower(), wording.lower()).ratio()
+
+    return max(vocabulary.wordings, key=likeness, default="none")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)

@@ -1,0 +1,189 @@
+"""Judge templates (Jinja2 with front matter) -> chat messages whose parts know whether they can be trusted.
+
+Text from a model or a data set enters as a value and leaves as a segment of its own, never as template
+source and never joined to trusted text. Does not tokenise and does not ask the judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from rlaif.constitution.front_matter import FrontMatter, read_front_matter
+from rlaif.constitution.principles import read_text_file
+from rlaif.constitution.shipped import find_file
+from rlaif.constitution.template_rules import FILTERS, TESTS, TemplateRules
+from rlaif.errors import TemplateError
+from rlaif.records import Message, Segment, SegmentedMessage, Verdict, digest_text
+from rlaif.records.base import Value
+
+SUFFIX = ".j2"
+MAX_SOURCE_BYTES = 64 << 10
+MAX_TRUSTED_CHARACTERS = 256 << 10
+"""Most that the trusted parts of a prompt may grow to; a template that loops stops here."""
+
+
+class JudgeTemplate(Value):
+    """A checked judge template."""
+
+    name: str
+    """Path or name, for messages."""
+    source: str
+    kind: str
+    description: str
+    system: str
+    """Literal text of the system message; empty: the prompt has none."""
+    body: str
+    """Source of the user message."""
+    variables: tuple[str, ...]
+    reason_max_tokens: int
+    """0: the verdict alone."""
+    verdict_marker: str
+    verdicts: Mapping[Verdict, str]
+    """What the judge writes after the marker, by what it means."""
+
+    @property
+    def digest(self) -> str:
+        return digest_text(self.source)
+
+
+def load_template(path_or_name: str | Path) -> JudgeTemplate:
+    """Read and check a template, by its path or by the name of a known one."""
+    path = find_file("prompts", path_or_name, suffix=SUFFIX)
+    source = read_text_file(path, error=TemplateError, max_bytes=MAX_SOURCE_BYTES)
+    return template_from_source(source, name=str(path))
+
+
+def template_from_source(source: str, *, name: str) -> JudgeTemplate:
+    """Check a template's source; `name` stands for the file in messages."""
+    if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
+        raise TemplateError(
+            f"the template is larger than {MAX_SOURCE_BYTES >> 10} KiB", where=name, fix="make it shorter"
+        )
+    front = read_front_matter(source, where=name)
+    _compile(front.body, where=name, front=front)
+    return JudgeTemplate(
+        name=name,
+        source=source,
+        kind=front.kind,
+        description=front.description,
+        system=front.system,
+        body=front.body,
+        variables=(*front.untrusted, *front.trusted),
+        reason_max_tokens=front.reason_max_tokens,
+        verdict_marker=front.verdict_marker,
+        verdicts=front.verdicts,
+    )
+
+
+def _compile(body: str, *, where: str, front: FrontMatter) -> None:
+    """Check the body: parsed first, compiled only when nothing but allowed nodes is in it."""
+    rules = TemplateRules(where, first_line=front.body_line, declared=(*front.untrusted, *front.trusted))
+    try:
+        tree = _environment().parse(body)
+        rules.check(tree)
+        _compiled(body)
+    except TemplateSyntaxError as cause:
+        line = front.body_line + cause.lineno - 1
+        rules.refuse(
+            f"this is not valid Jinja2: {cause.message}", line=line, fix="see the braces on this line"
+        )
+    except (RecursionError, ValueError, SyntaxError) as cause:
+        # Python's own limits: brackets too deep, numbers too long, blocks too nested.
+        rules.refuse(
+            f"the template is too complicated to read: {type(cause).__name__}",
+            line=front.body_line,
+            fix="use text and bare {{ variables }}",
+        )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.globals.clear()
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    return environment
+
+
+@lru_cache(maxsize=64)
+def _compiled(body: str) -> Template:
+    return _environment().from_string(body)
+
+
+class _Slot(str):
+    """Stands for an untrusted value while the template runs; known again by its identity, not by its text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        # subtle: str() of a str subclass makes a plain copy, unless __str__ gives back the object itself.
+        return self
+
+
+def render(
+    template: JudgeTemplate, *, conversation: str, first: str, second: str, principle: str
+) -> tuple[SegmentedMessage, ...]:
+    """The judge's prompt as messages of segments: (text, trusted)."""
+    values = {"conversation": conversation, "first": first, "second": second}
+    slots = {name: _Slot(name) for name in values}
+    by_identity = {id(slot): values[name] for name, slot in slots.items()}
+    given = {
+        **slots,
+        "principle": principle,
+        "conversation_fence": fence_for(conversation),
+        "replies_fence": fence_for(*sorted((first, second))),
+    }
+    segments: list[Segment] = []
+    trusted: list[str] = []
+    length = 0
+    for chunk in _compiled(template.body).generate({name: given[name] for name in template.variables}):
+        if isinstance(chunk, _Slot):
+            if trusted:
+                segments.append(Segment("".join(trusted), True))
+                trusted = []
+            segments.append(Segment(by_identity[id(chunk)], False))
+            continue
+        trusted.append(chunk)
+        length += len(chunk)
+        if length > MAX_TRUSTED_CHARACTERS:
+            raise TemplateError(
+                f"the rendered prompt is longer than {MAX_TRUSTED_CHARACTERS:,} characters",
+                where=template.name,
+                fix="shorten the principle or take the loop out of the template",
+            )
+    if trusted:
+        segments.append(Segment("".join(trusted), True))
+    user = SegmentedMessage("user", tuple(segments))
+    if not template.system:
+        return (user,)
+    return SegmentedMessage("system", (Segment(template.system, True),)), user
+
+
+def fence_for(*texts: str) -> str:
+    """A mark that the texts cannot contain, as no text contains its own hash: 16 hex digits.
+
+    It is the same for every question about the texts, so prefix caches and request keys still work.
+    """
+    return digest_text("".join(f"{len(text)}:{text}" for text in texts))[:16]
+
+
+def render_conversation(messages: Sequence[Message]) -> str:
+    """A conversation as the judge reads it: a line per message, `role: content`."""
+    return "\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def rendered_digest(messages: Sequence[SegmentedMessage]) -> str:
+    """sha256 of a rendered prompt: roles, trust and texts as JSON, which no two prompts share."""
+    parts = [
+        [message.role, [[segment.text, segment.trusted] for segment in message.segments]]
+        for message in messages
+    ]
+    return digest_text(json.dumps(parts, separators=(",", ":")))

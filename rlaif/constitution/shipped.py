@@ -1,0 +1,68 @@
+"""Name -> file: the user's own constitutions and judge templates, then the ones that come with rlaif.
+
+Finds the shipped folders from a checkout (beside the package) and from an installed wheel (inside it).
+Does not read the files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Literal
+
+from rlaif.errors import ConstitutionError, InputError, TemplateError
+
+Kind = Literal["constitutions", "prompts"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NOUN: dict[Kind, str] = {"constitutions": "constitution", "prompts": "judge template"}
+_ERROR: dict[Kind, type[InputError]] = {"constitutions": ConstitutionError, "prompts": TemplateError}
+
+
+def shipped_folder(kind: Kind) -> Path:
+    """The folder that comes with rlaif."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def find_file(kind: Kind, path_or_name: str | Path, *, suffix: str) -> Path:
+    """A path as it is given, if it is one; otherwise the file that a name stands for."""
+    given = str(path_or_name)
+    if isinstance(path_or_name, Path) or given.endswith(suffix) or "/" in given or "\\" in given:
+        path = Path(path_or_name)
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise _ERROR[kind](
+                f"the {_NOUN[kind]} {given} {what}",
+                fix=f"give a file ending in {suffix}, or one of the names {_list(kind, suffix)}",
+            )
+        return path
+    return find_shipped(kind, given, suffix)
+
+
+def find_shipped(kind: Kind, name: str, suffix: str) -> Path:
+    """`./<kind>/<name><suffix>` where there is one, else the file that comes with rlaif."""
+    if _NAME.fullmatch(name):
+        for folder in (Path(kind), shipped_folder(kind)):
+            path = folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    close = difflib.get_close_matches(name, known_names(kind, suffix), n=1)
+    meant = f'did you mean "{close[0]}"? ' if close else ""
+    raise _ERROR[kind](
+        f'there is no {_NOUN[kind]} named "{name}"', fix=f"{meant}these exist: {_list(kind, suffix)}"
+    )
+
+
+def known_names(kind: Kind, suffix: str) -> list[str]:
+    """All names that `find_shipped` finds, sorted."""
+    folders = (Path(kind), shipped_folder(kind))
+    return sorted(
+        {path.name.removesuffix(suffix) for folder in folders for path in folder.glob(f"*{suffix}")}
+    )
+
+
+def _list(kind: Kind, suffix: str) -> str:
+    return ", ".join(known_names(kind, suffix)) or "none"

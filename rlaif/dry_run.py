@@ -1,0 +1,110 @@
+"""`--dry-run`: everything resolved and checked, calls counted, tokens measured, nothing written.
+
+A few prompts are answered in memory, so that the judge's prompts are measured on real responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rlaif.config.run import RunConfig
+from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.render import load_template
+from rlaif.judging.estimate import JudgeEstimate, estimate_judging
+from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.records import Prompt, Sample, SamplingParams
+from rlaif.sampling.sampler import draw_pairs
+from rlaif.work import load_judge, load_model, load_prompts
+
+TRIAL_PROMPTS = 8
+
+
+class RunEstimate(NamedTuple):
+    num_prompts: int
+    num_samples: int
+    policy_prompt_tokens: int
+    """Measured on every prompt, once per response."""
+    policy_reply_tokens_at_most: int
+    trial_reply_tokens: float
+    """Mean length of the trial responses."""
+    judge: JudgeEstimate
+
+
+def estimate_run(config: RunConfig) -> RunEstimate:
+    """Load both models, sample and render a few prompts, and count the rest."""
+    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    policy = TransformersEngine(load_model(config.policy, part="policy"))
+    judge = load_judge(config, constitution=constitution, template=template)
+    prompts = load_prompts(config, policy).prompts
+    sampling = config.sampling
+    trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
+    pairs = draw_pairs(trial, num_pairs=sampling.num_pairs, seed=config.seed).pairs
+    pairs_per_prompt = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
+    num_samples = len(prompts) * sampling.num_samples
+    return RunEstimate(
+        num_prompts=len(prompts),
+        num_samples=num_samples,
+        policy_prompt_tokens=sampling.num_samples
+        * sum(policy.count_tokens(p.as_segments()) for p in prompts),
+        policy_reply_tokens_at_most=num_samples * sampling.max_new_tokens,
+        trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
+        judge=estimate_judging(
+            pairs,
+            num_pairs=len(prompts) * pairs_per_prompt,
+            prompts={prompt.id: prompt for prompt in prompts},
+            constitution=constitution,
+            template=template,
+            scorer=judge,
+            both_orders=config.judge.both_orders,
+        ),
+    )
+
+
+def _try_sampling(prompts: list[Prompt], policy: TransformersEngine, *, config: RunConfig) -> list[Sample]:
+    params = SamplingParams(
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
+        max_new_tokens=config.sampling.max_new_tokens,
+    )
+    asked = [(prompt, index) for prompt in prompts for index in range(config.sampling.num_samples)]
+    generations = policy.generate(
+        [prompt.as_segments() for prompt, _ in asked],
+        params=params,
+        keys=[(config.seed, int(prompt.id[:15], 16), index) for prompt, index in asked],
+    )
+    return [
+        Sample(
+            prompt_id=prompt.id,
+            policy_id=policy.fingerprint.id,
+            params=params,
+            seed=config.seed,
+            index=index,
+            finish_reason=generation.finish_reason,
+            token_count=len(generation.token_ids),
+            text=generation.text,
+        )
+        for (prompt, index), generation in zip(asked, generations, strict=True)
+    ]
+
+
+def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
+    """The estimate for people, and one judge prompt in full."""
+    judge = estimate.judge
+    yield (
+        f"policy: {estimate.num_samples} responses to {estimate.num_prompts} prompts, "
+        f"{estimate.policy_prompt_tokens} prompt tokens (measured), at most "
+        f"{estimate.policy_reply_tokens_at_most} new ones (trial mean {estimate.trial_reply_tokens:.1f} each)"
+    )
+    yield (
+        f"judge: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
+        f"({judge.mean_prompt_tokens:.1f} each, measured on {judge.measured_questions}), at most "
+        f"{judge.reply_tokens_at_most} new ones"
+    )
+    if judge.example is not None:
+        yield "one judge prompt:"
+        for message in judge.example:
+            yield f"[{message.role}]"
+            yield message.text
+    yield "nothing was written"

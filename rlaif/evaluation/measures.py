@@ -1,0 +1,109 @@
+"""Measures: functions (prompt, response) -> named numbers, given by the user or by an embedded world.
+
+`load_measure` imports what the config names; `compute_measures` compares both policies by it. Trains
+nothing: a measure is only ever looked at.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rlaif.errors import ConfigError, DataError
+from rlaif.evaluation.policy import Change, PolicyPair, compute_change
+from rlaif.records import Prompt
+
+Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
+"""(messages of the prompt as role/content dicts, the response's text) -> name -> number."""
+
+
+def load_measure(spec: str) -> Measure:
+    """The function that "module:function" names; modules of the working directory are found too."""
+    module_name, colon, function_name = spec.partition(":")
+    if not (colon and module_name and function_name):
+        raise ConfigError(
+            f'"{spec}" names no measure', where="evaluation.measures", fix="write module:function"
+        )
+    _let_working_directory_be_found(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f'the module "{module_name}" of measure "{spec}" cannot be imported: {error}',
+            where="evaluation.measures",
+            fix="check its name, and start rlaif in the folder that holds it or install it",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(
+            f'the module "{module_name}" has no function "{function_name}"',
+            where="evaluation.measures",
+            fix="check the function's name",
+        )
+    measure: Measure = function
+    return measure
+
+
+def _let_working_directory_be_found(module_name: str) -> None:
+    # At the end of the path, so that a file in the working directory never takes the place of a library.
+    top = module_name.partition(".")[0]
+    here = str(Path.cwd())
+    if here not in sys.path and importlib.util.find_spec(top) is None:
+        sys.path.append(here)
+        importlib.invalidate_caches()
+
+
+def compute_measures(
+    pairs: Sequence[PolicyPair], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
+) -> dict[str, Change]:
+    """Every number that the measures (by their specs) return, before and after, clustered by prompt."""
+    changes: dict[str, Change] = {}
+    for spec, measure in measures.items():
+        before = [_measure(measure, pair.start.text, prompts[pair.start.prompt_id], spec) for pair in pairs]
+        after = [_measure(measure, pair.trained.text, prompts[pair.start.prompt_id], spec) for pair in pairs]
+        names = _common_names([*before, *after], spec=spec)
+        if twice := names & changes.keys():
+            raise ConfigError(
+                f'two measures return the name "{min(twice)}"', where="evaluation.measures", fix="rename one"
+            )
+        for name in before[0] if before else ():
+            changes[name] = compute_change(
+                [row[name] for row in before],
+                [row[name] for row in after],
+                prompt_ids=[pair.start.prompt_id for pair in pairs],
+            )
+    return changes
+
+
+def _measure(measure: Measure, response: str, prompt: Prompt, spec: str) -> dict[str, float]:
+    values = measure(prompt.as_chat(), response)
+    if not isinstance(values, Mapping):
+        raise DataError(
+            f'measure "{spec}" returned no table of names and numbers',
+            where=f"prompt {prompt.id}",
+            fix="return a dict of name -> number",
+        )
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise DataError(
+                f'measure "{spec}" returned {value!r} for "{name}"',
+                where=f"prompt {prompt.id}",
+                fix="return finite numbers only",
+            )
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def _common_names(rows: Sequence[Mapping[str, float]], *, spec: str) -> set[str]:
+    names = set(rows[0]) if rows else set()
+    for row in rows:
+        if odd := names ^ set(row):
+            raise DataError(
+                f'measure "{spec}" returns "{min(odd)}" for some responses only',
+                where="evaluation.measures",
+                fix="return the same names for every response",
+            )
+    return names

@@ -1,0 +1,109 @@
+"""What a report shows, as frozen values: parts may be missing, and the report then says so.
+
+Put together by the pipeline from records and from this package's numbers. Renders nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from rlaif.evaluation.judge_health import JudgeHealth
+from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
+from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
+from rlaif.metrics import MetricsRow
+from rlaif.records import Constitution, EvaluationReport, Message, Model, Tally
+from rlaif.records.base import Value
+
+
+class FunnelStage(Value):
+    """What one stage took in, kept and dropped."""
+
+    name: str
+    """prompts, samples, judgements, preferences, reward model, policy or evaluation."""
+    unit: str
+    """What is counted: prompts, responses, questions, pairs, ..."""
+    tally: Tally
+
+
+class CurvePoint(Value):
+    """One step of a training."""
+
+    step: int
+    numbers: dict[str, float | None]
+
+
+class ShownSample(Value):
+    """One prompt with a response of each policy. All of its text is untrusted."""
+
+    prompt: tuple[Message, ...]
+    before: str
+    after: str
+    reward_before: float | None = None
+    reward_after: float | None = None
+    p_after: float | None = Field(None, ge=0, le=1)
+    """The judge's probability that the trained policy's response is better."""
+
+
+class Provenance(Value):
+    """From what the numbers came, and how to prove it."""
+
+    run: str
+    round: int = 0
+    rlaif_version: str
+    seed: int
+    models: dict[str, Model]
+    """Role (start policy, trained policy, judge, reward model) -> fingerprint."""
+    template_digest: str | None = None
+    dataset_digest: str | None = None
+    ledger_seq: int | None = None
+    ledger_head: str | None = None
+    """The chain's head when the report was written: `rlaif audit verify` finds any change before it."""
+    config: dict[str, Any] = {}
+
+
+class ReportInput(Value):
+    provenance: Provenance
+    constitution: Constitution
+    evaluation: EvaluationReport
+    win_rate: WinRate | None = None
+    measures: dict[str, Change] = {}
+    measures_note: str = ""
+    """Where the measures come from, for instance "simulated truth of the embedded world"."""
+    funnel: tuple[FunnelStage, ...] = ()
+    judge_health: JudgeHealth | None = None
+    reward_model: RewardModelQuality | None = None
+    reward_model_curve: tuple[CurvePoint, ...] = ()
+    proxy_win: ProxyWin | None = None
+    policy_curve: tuple[CurvePoint, ...] = ()
+    behaviour: Behaviour | None = None
+    samples: tuple[ShownSample, ...] = ()
+
+
+def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:
+    """Rows of metrics.jsonl as the points of a curve."""
+    return tuple(CurvePoint(step=row.step, numbers=dict(row.numbers)) for row in rows)
+
+
+def make_evaluation_report(
+    *,
+    start_model_id: str,
+    policy_model_id: str,
+    constitution_id: str,
+    win_rate: WinRate | None,
+    measures: dict[str, Change],
+    behaviour: Behaviour | None,
+) -> EvaluationReport:
+    """The ledger's record of an evaluation; the win rates are the soft ones."""
+    return EvaluationReport(
+        start_model_id=start_model_id,
+        policy_model_id=policy_model_id,
+        constitution_id=constitution_id,
+        win_rate=win_rate.soft if win_rate else None,
+        win_rate_by_principle=win_rate.soft_by_principle if win_rate else {},
+        measures_before={name: change.before for name, change in measures.items() if change.before},
+        measures_after={name: change.after for name, change in measures.items() if change.after},
+        measures_change={name: change.change for name, change in measures.items() if change.change},
+        figures=list_figures(behaviour) if behaviour else {},
+    )

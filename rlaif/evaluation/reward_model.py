@@ -1,0 +1,153 @@
+"""Rewards -> how well the reward model orders held-out preferences, and how far it says the policy moved.
+
+Reads numbers that somebody else scored; loads no model. A pair whose label is exactly one half prefers
+nothing and is left out of the accuracy, counted; equal rewards are half right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+from rlaif.evaluation.intervals import mean_interval, share_interval
+from rlaif.evaluation.policy import Change, PolicyPair, compute_change
+from rlaif.records import Estimate
+from rlaif.records.base import Value
+
+NUM_BUCKETS = 3
+
+
+class ScoredPair(NamedTuple):
+    """A held-out preference with its two rewards. With chosen as first the label is one half or more."""
+
+    prompt_id: str
+    score_first: float
+    score_second: float
+    label: float
+    """Probability that the first is preferred."""
+    length_first: int
+    """In tokens, words or characters, but the same everywhere."""
+    length_second: int
+
+
+class LengthBucket(Value):
+    """The pairs whose lengths differ by `low` to `high`, both included."""
+
+    low: int
+    high: int
+    accuracy: Estimate | None
+    num_pairs: int
+
+
+class RewardModelQuality(Value):
+    accuracy: Estimate | None = None
+    """Share of pairs that the rewards order as the label says."""
+    accuracy_of_length: Estimate | None = None
+    """The same for the rule "the longer one": what a reward model must beat."""
+    log_loss: Estimate | None = None
+    """Mean cross-entropy of sigmoid(difference of rewards) against the soft label, in nats."""
+    label_entropy: float | None = None
+    """Mean entropy of the labels in nats: no model's log loss lies below it."""
+    margin: Estimate | None = None
+    """Mean difference of rewards in the direction of the label."""
+    by_length_difference: tuple[LengthBucket, ...] = ()
+    num_pairs: int
+    num_undecided: int = 0
+    """Pairs with a label of exactly one half; they enter the log loss alone."""
+
+
+def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQuality:
+    """Accuracy, log loss and margin on held-out preferences, clustered by prompt."""
+    if any(not (math.isfinite(pair.score_first) and math.isfinite(pair.score_second)) for pair in pairs):
+        raise ValueError("a reward that is not finite is a failure and no score")
+    decided = [pair for pair in pairs if pair.label != 0.5]
+    prompt_ids = [pair.prompt_id for pair in pairs]
+    entropy = [_cross_entropy(pair.label, _log_odds(pair.label)) for pair in pairs]
+    return RewardModelQuality(
+        accuracy=_accuracy(decided),
+        accuracy_of_length=share_interval(
+            [_is_right(pair.length_first - pair.length_second, pair.label) for pair in decided],
+            clusters=[pair.prompt_id for pair in decided],
+        ),
+        log_loss=mean_interval(
+            [_cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
+            clusters=prompt_ids,
+        ),
+        label_entropy=math.fsum(entropy) / len(pairs) if pairs else None,
+        margin=mean_interval(
+            [math.copysign(1, pair.label - 0.5) * (pair.score_first - pair.score_second) for pair in decided],
+            clusters=[pair.prompt_id for pair in decided],
+        ),
+        by_length_difference=_by_length_difference(decided),
+        num_pairs=len(pairs),
+        num_undecided=len(pairs) - len(decided),
+    )
+
+
+def _accuracy(decided: Sequence[ScoredPair]) -> Estimate | None:
+    return share_interval(
+        [_is_right(pair.score_first - pair.score_second, pair.label) for pair in decided],
+        clusters=[pair.prompt_id for pair in decided],
+    )
+
+
+def _is_right(difference: float, label: float) -> float:
+    return 0.5 if difference == 0 else float((difference > 0) == (label > 0.5))
+
+
+def _log_odds(p: float) -> float:
+    return math.inf if p == 1 else -math.inf if p == 0 else math.log(p / (1 - p))
+
+
+def _cross_entropy(label: float, logit: float) -> float:
+    """-label log sigmoid(logit) - (1 - label) log sigmoid(-logit), without overflow."""
+    if math.isinf(logit):
+        return 0.0
+    return max(logit, 0.0) - label * logit + math.log1p(math.exp(-abs(logit)))
+
+
+def _by_length_difference(decided: Sequence[ScoredPair]) -> tuple[LengthBucket, ...]:
+    """Thirds of the pairs by how much their lengths differ; equal differences are never torn apart."""
+    if not decided:
+        return ()
+    differences = sorted(abs(pair.length_first - pair.length_second) for pair in decided)
+    edges = {differences[len(differences) * k // NUM_BUCKETS - 1] for k in range(1, NUM_BUCKETS + 1)}
+    buckets = []
+    below = -1
+    for edge in sorted(edges | {differences[-1]}):
+        inside = [pair for pair in decided if below < abs(pair.length_first - pair.length_second) <= edge]
+        if inside:
+            low = min(abs(pair.length_first - pair.length_second) for pair in inside)
+            buckets.append(
+                LengthBucket(low=low, high=edge, accuracy=_accuracy(inside), num_pairs=len(inside))
+            )
+            below = edge
+    return tuple(buckets)
+
+
+class ProxyWin(Value):
+    """How far the policy moved by the reward model it was trained on: its aim, not evidence of quality."""
+
+    reward: Change
+    higher: Estimate | None
+    """Share of pairs in which the trained policy's response is rewarded more; equal rewards count one half."""
+    num_unscored: int
+    """Pairs in which a reward failed."""
+
+
+def compute_proxy_win(rewards: Mapping[str, float], *, pairs: Sequence[PolicyPair]) -> ProxyWin | None:
+    """Rewards by sample id -> mean reward before and after; None where no pair has both rewards."""
+    scored = [pair for pair in pairs if pair.start.id in rewards and pair.trained.id in rewards]
+    if not scored:
+        return None
+    before = [rewards[pair.start.id] for pair in scored]
+    after = [rewards[pair.trained.id] for pair in scored]
+    prompt_ids: list[Hashable] = [pair.start.prompt_id for pair in scored]
+    return ProxyWin(
+        reward=compute_change(before, after, prompt_ids=prompt_ids),
+        higher=share_interval(
+            [0.5 if a == b else float(b > a) for a, b in zip(before, after, strict=True)], clusters=prompt_ids
+        ),
+        num_unscored=len(pairs) - len(scored),
+    )

@@ -1,0 +1,109 @@
+"""Two orders of one pair -> one comparison that does not depend on which response was shown first.
+
+Log-probabilities are averaged over the orders before they become a probability; hard verdicts count
+1, 0 or one half. One order alone is marked as not debiased. Does not ask and does not combine principles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rlaif.records import AskedPrinciple, Comparison, Judgement, Verdict
+
+_SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
+_P_FIRST: Mapping[Verdict | None, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
+
+
+class Debiased(NamedTuple):
+    """What the orders say together of the response that was shown first in `listed`."""
+
+    p_first: float
+    logit: float | None
+    position_effect: float | None
+    flipped: bool | None
+
+
+def compare(
+    *,
+    prompt_id: str,
+    sample_ids: tuple[str, str],
+    principle: AskedPrinciple,
+    judge_id: str,
+    listed: Judgement,
+    swapped: Judgement | None,
+) -> Comparison:
+    """The comparison of a pair: `listed` was shown in the order of `sample_ids`, `swapped` in the reverse.
+
+    The record is the same whichever of the two orders the caller lists first.
+    """
+    result = combine_orders(listed, swapped)
+    judgements = [listed] if swapped is None else [listed, swapped]
+    if sample_ids[0] > sample_ids[1]:
+        sample_ids = (sample_ids[1], sample_ids[0])
+        result = result._replace(
+            p_first=1.0 - result.p_first, logit=None if result.logit is None else 0.0 - result.logit
+        )
+        judgements.reverse()
+    return Comparison(
+        prompt_id=prompt_id,
+        sample_ids=sample_ids,
+        principle=principle,
+        judge_id=judge_id,
+        judgement_ids=tuple(judgement.id for judgement in judgements),
+        p_first=result.p_first,
+        logit=result.logit,
+        position_effect=result.position_effect,
+        flipped=result.flipped,
+        debiased=swapped is not None,
+    )
+
+
+def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
+    """p_first = softmax of the verdict log-probabilities averaged over the orders, ties split evenly.
+
+    Log-probabilities are used where every order has them, for the same verdicts; otherwise the verdicts
+    count as 1, 0 and 1/2 and there is no logit.
+    """
+    orders = [listed] if swapped is None else [listed, swapped]
+    if any(judgement.verdict is None for judgement in orders):
+        raise ValueError("only judgements of a pair can be compared")
+    flipped = None
+    if swapped is not None:
+        # Both orders chose, and both chose the same place: two different responses.
+        flipped = listed.verdict == swapped.verdict != "tie"
+    tables = [{entry.verdict: entry.logprob for entry in judgement.logprobs} for judgement in orders]
+    if any(not {"first", "second"} <= table.keys() or table.keys() != tables[0].keys() for table in tables):
+        hard = (
+            [_P_FIRST[listed.verdict]]
+            if swapped is None
+            else [_P_FIRST[listed.verdict], 1 - _P_FIRST[swapped.verdict]]
+        )
+        return Debiased(math.fsum(hard) / len(hard), None, None, flipped)
+    if swapped is None:
+        logit = _logit_first(tables[0])
+        return Debiased(_sigmoid(logit), logit, None, None)
+    unswapped = {_SWAPPED[verdict]: logprob for verdict, logprob in tables[1].items()}
+    # Halved before they are added: exact, and the sum cannot overflow.
+    logit = _logit_first({verdict: tables[0][verdict] / 2 + unswapped[verdict] / 2 for verdict in unswapped})
+    position = _logit_first(tables[0]) / 2 + _logit_first(tables[1]) / 2
+    return Debiased(_sigmoid(logit), logit, position, flipped)
+
+
+def _logit_first(logprobs: Mapping[Verdict, float]) -> float:
+    """logit(p_first + p_tie / 2) of the softmax; exactly antisymmetric in first and second."""
+    first, second = logprobs["first"], logprobs["second"]
+    if "tie" not in logprobs:
+        return first - second + 0.0  # never minus zero: the same numbers must give the same record
+    half_tie = logprobs["tie"] - math.log(2)
+    return _log_add(first, half_tie) - _log_add(second, half_tie)
+
+
+def _log_add(a: float, b: float) -> float:
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+
+def _sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))

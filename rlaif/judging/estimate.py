@@ -1,0 +1,57 @@
+"""What a run will ask of its models, before it asks: calls counted, prompt tokens measured.
+
+A few prompts are sampled and their judge prompts rendered for real; the rest is their number times
+the measured mean. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.questions import asked_principles, render_question
+from rlaif.models.interface import TokenScorer
+from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
+
+
+class JudgeEstimate(NamedTuple):
+    num_questions: int
+    measured_questions: int
+    """Judge prompts rendered and counted."""
+    mean_prompt_tokens: float
+    prompt_tokens: int
+    """Questions x mean."""
+    reply_tokens_at_most: int
+    example: tuple[SegmentedMessage, ...] | None
+    """One rendered judge prompt."""
+
+
+def estimate_judging(
+    trial_pairs: Sequence[tuple[Sample, Sample]],
+    *,
+    num_pairs: int,
+    prompts: Mapping[str, Prompt],
+    constitution: Constitution,
+    template: JudgeTemplate,
+    scorer: TokenScorer,
+    both_orders: bool,
+) -> JudgeEstimate:
+    """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts."""
+    num_questions = num_pairs * len(asked_principles(constitution)) * (2 if both_orders else 1)
+    rendered = [
+        render_question(prompts[pair[0].prompt_id], pair, principle.text, template=template)
+        for pair in trial_pairs
+        for principle in asked_principles(constitution)
+    ]
+    tokens = [scorer.count_tokens(chat) for chat in rendered]
+    mean = math.fsum(tokens) / len(tokens) if tokens else 0.0
+    return JudgeEstimate(
+        num_questions=num_questions,
+        measured_questions=len(tokens),
+        mean_prompt_tokens=mean,
+        prompt_tokens=round(num_questions * mean),
+        reply_tokens_at_most=num_questions * (template.reason_max_tokens + 1),
+        example=rendered[0] if rendered else None,
+    )

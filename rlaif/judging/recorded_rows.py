@@ -1,0 +1,220 @@
+"""Rows of recorded samples and verdicts -> pairs, questions and answers, one row at a time.
+
+A number where text belongs is taken as its text; a verdict that the column map does not name is a failed
+judgement, never a number. Does not read files and does not put rows together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rlaif.errors import DataError
+from rlaif.judging.recorded_columns import ColumnMap, scalar_text
+from rlaif.records import (
+    AskedPrinciple,
+    FailedJudgement,
+    Judgement,
+    Message,
+    Model,
+    ModelObserved,
+    Prompt,
+    Question,
+    Sample,
+    Verdict,
+    VerdictLogprob,
+)
+from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response
+
+UNKNOWN_POLICY = "unknown"
+_OTHER_PLACE: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
+
+
+class RecordedPair(NamedTuple):
+    prompt: Prompt
+    policies: tuple[Model, Model]
+    samples: tuple[Sample, Sample]
+    """In the order of the response columns."""
+
+
+def recorded_model(name: str) -> Model:
+    return Model(engine="recorded", weights=name, observed=ModelObserved(name=name))
+
+
+def read_pairs(rows: Iterable[Row], columns: ColumnMap) -> tuple[dict[str, RecordedPair], dict[str, str]]:
+    """Pairs by key, and the reason of those that were dropped, by key."""
+    pairs: dict[str, RecordedPair] = {}
+    dropped: dict[str, str] = {}
+    for number, row in enumerate(rows, start=1):
+        key = read_key(row, columns.key, number=number)
+        if key in pairs or key in dropped:
+            raise DataError(
+                f'the key {describe(key)} stands twice in "{columns.key}"',
+                where=row.where,
+                fix="join by a column that names each pair once",
+            )
+        made = _read_pair(row, columns)
+        if isinstance(made, str):
+            dropped[key] = made
+        else:
+            pairs[key] = made
+    return pairs, dropped
+
+
+def _read_pair(row: Row, columns: ColumnMap) -> RecordedPair | str:
+    """A row's pair, or the reason for which it cannot be one."""
+    messages = _messages(row, columns)
+    responses = [_text(row, column) for column in columns.responses]
+    if not messages:
+        return "empty_prompt"
+    if None in responses:
+        return "no_response"
+    prompt = Prompt(messages=messages, source=row.where.rsplit("/", 1)[-1])
+    first, second = _policy_names(row, columns)
+    policies = (recorded_model(first), recorded_model(second))
+    a, b = (
+        Sample(prompt_id=prompt.id, policy_id=policy.id, finish_reason="recorded", text=text or "")
+        for policy, text in zip(policies, responses, strict=True)
+    )
+    return "identical" if a.id == b.id else RecordedPair(prompt, policies, (a, b))
+
+
+def _messages(row: Row, columns: ColumnMap) -> tuple[Message, ...]:
+    if isinstance(columns.prompt, str):
+        messages = read_prompt_messages(
+            _number_as_text(row.cells.get(columns.prompt)), where=row.where, column=columns.prompt
+        )
+    else:
+        text = joined_text(_text(row, column) or "" for column in columns.prompt)
+        messages = (Message(role="user", content=text),) if text else ()
+    system = _text(row, columns.system) if columns.system else None
+    if not messages or not system or not system.strip():
+        return messages
+    if messages[0].role == "system":
+        raise DataError(
+            f'the prompt and "{columns.system}" both have a system text',
+            where=row.where,
+            fix="leave one of them out",
+        )
+    return (Message(role="system", content=system), *messages)
+
+
+def _text(row: Row, column: str) -> str | None:
+    return read_response(_number_as_text(row.cells.get(column)), where=row.where, column=column)
+
+
+def _number_as_text(value: Any) -> Any:
+    """A reply such as "42" or "true" is often a number by the time it stands in a file; NaN is missing."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return scalar_text(value) if isinstance(value, bool | int | float) else value
+
+
+def _policy_names(row: Row, columns: ColumnMap) -> Sequence[str]:
+    policies = columns.policies
+    if policies is None:
+        return (UNKNOWN_POLICY, UNKNOWN_POLICY)
+    if policies.names:
+        return policies.names
+    if policies.columns:
+        names = [scalar_text(row.cells.get(column)) for column in policies.columns]
+        where = '" and "'.join(policies.columns)
+    else:
+        where = policies.joined or ""
+        names = scalar_text(row.cells.get(where)).split(policies.separator)
+    if len(names) != 2 or not all(names):
+        raise DataError(
+            f'"{where}" does not hold two names', where=row.where, fix="correct the row or `policies`"
+        )
+    return names
+
+
+def read_key(row: Row, column: str | None, *, number: int) -> str:
+    if column is None:
+        return str(number)
+    value = row.cells.get(column)
+    if not isinstance(value, str | int | float) or not scalar_text(value):
+        raise DataError(
+            f'"{column}" holds {describe(value)}, no key', where=row.where, fix="give every row its key"
+        )
+    return scalar_text(value)
+
+
+def _is_swapped(row: Row, columns: ColumnMap) -> bool:
+    if columns.order is None:
+        return False
+    value = row.cells.get(columns.order.column)
+    for swapped, values in ((False, columns.order.listed), (True, columns.order.swapped)):
+        if scalar_text(value) in {scalar_text(named) for named in values}:
+            return swapped
+    raise DataError(
+        f'"{columns.order.column}" holds {describe(value)}, which the column map does not name',
+        where=row.where,
+        fix="name it under order.listed or order.swapped",
+    )
+
+
+def read_question(
+    row: Row, pair: RecordedPair, *, columns: ColumnMap, principle: AskedPrinciple, judge: Model
+) -> Question:
+    shown = pair.samples[::-1] if _is_swapped(row, columns) else pair.samples
+    return Question(
+        mode="pair",
+        prompt_id=pair.prompt.id,
+        sample_ids=tuple(sample.id for sample in shown),
+        principles=(principle,),
+        template_digest=None,
+        judge_id=judge.id,
+        decoding="unknown",
+        rendered_digest=None,
+    )
+
+
+def read_answer(
+    row: Row, question: Question, *, pair: RecordedPair, columns: ColumnMap
+) -> Judgement | FailedJudgement:
+    value = row.cells.get(columns.verdict)
+    verdict = None if value is None else columns.verdict_values.by_text.get(scalar_text(value))
+    reply = _text(row, columns.reply) if columns.reply else None
+    raw_reply = scalar_text(value) if reply is None else reply
+    if verdict is None:
+        return FailedJudgement(
+            question_id=question.id, origin="imported", cause="unparsable", raw_reply=raw_reply
+        )
+    # A verdict on the columns' responses becomes one on the places in which they were shown.
+    by_response = columns.order is not None and columns.order.verdict_names == "response"
+    turned = by_response and question.sample_ids[0] != pair.samples[0].id
+    logprobs = _logprobs(row, columns, turned=turned)
+    return Judgement(
+        question_id=question.id,
+        origin="imported",
+        verdict=_OTHER_PLACE[verdict] if turned else verdict,
+        logprobs=logprobs,
+        label_mass=min(1.0, math.fsum(math.exp(entry.logprob) for entry in logprobs)) if logprobs else None,
+        reason=_text(row, columns.reason) if columns.reason else None,
+        raw_reply=raw_reply,
+    )
+
+
+def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[VerdictLogprob, ...]:
+    if columns.logprobs is None:
+        return ()
+    named: list[tuple[Verdict, str | None]] = [
+        ("first", columns.logprobs.first), ("second", columns.logprobs.second), ("tie", columns.logprobs.tie),
+    ]  # fmt: skip
+    entries = []
+    for verdict, column in named:
+        if column is None:
+            continue
+        value = row.cells.get(column)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ()
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value <= 1e-6:
+            raise DataError(
+                f'"{column}" holds {describe(value)}, no log-probability',
+                where=row.where,
+                fix="give the natural logarithm of a probability: zero or less",
+            )
+        entries.append(VerdictLogprob(verdict=_OTHER_PLACE[verdict] if turned else verdict, logprob=value))
+    return tuple(entries)

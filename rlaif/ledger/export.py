@@ -1,0 +1,30 @@
+"""Records -> Parquet: a stage's output as a table that any tool reads.
+
+Nested lists stay lists; free-form dictionaries become JSON. Same records, same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlaif.records import Record
+from rlaif.runs import write_atomically
+
+
+def write_records(records: Sequence[Record], path: Path) -> None:
+    """One row per record: its id and its content, without what was merely observed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        content = record.model_dump(mode="json", exclude={"observed"})
+        row = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in content.items()}
+        rows.append({"id": record.id, **row})
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    write_atomically(path, sink.getvalue())

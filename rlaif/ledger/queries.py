@@ -1,0 +1,287 @@
+"""What a person asks of the ledger: lists page by page, and everything behind one decision.
+
+Lists walk the chain in windows, so that no statement reads long whatever the filters are. Does not
+render prompts: it hands over their parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rlaif.errors import InputError
+from rlaif.ledger.store import Ledger
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    FailedJudgement,
+    FailureCause,
+    Judgement,
+    Model,
+    Prompt,
+    Question,
+    Record,
+    Sample,
+    Use,
+    Verdict,
+)
+
+R = TypeVar("R", bound=Record)
+L = TypeVar("L")
+WINDOW = 5000
+"""Places in the chain that one statement looks at."""
+MAX_PREFIX_MATCHES = 2
+_USED_BY = "EXISTS (SELECT 1 FROM uses AS u WHERE u.record_id = t.id AND u.run = ?)"
+# subtle: the plus keeps SQLite from starting at all questions of a principle, however many they are.
+_ASKED_UNDER = "EXISTS (SELECT 1 FROM questions AS q WHERE q.id = t.question_id AND +q.principle_id = ?)"
+_ASKED_OF = "EXISTS (SELECT 1 FROM questions AS q WHERE q.id = t.question_id AND +q.prompt_id = ?)"
+_DECIDED_FOR = {"first": "t.p_first > 0.5", "second": "t.p_first < 0.5", "tie": "t.p_first = 0.5"}
+
+
+class Page(NamedTuple, Generic[L]):
+    lines: list[L]
+    next_key: int | None
+    """Give it as `after` for the next page; None: that was all."""
+
+
+class ComparisonLine(NamedTuple):
+    key: int
+    comparison: Comparison
+
+
+class JudgementLine(NamedTuple):
+    key: int
+    judgement: Judgement
+    question: Question | None
+
+
+class FailureLine(NamedTuple):
+    key: int
+    failure: FailedJudgement
+    question: Question | None
+
+
+def list_comparisons(
+    ledger: Ledger,
+    *,
+    principle: str | None = None,
+    verdict: Verdict | None = None,
+    flipped: bool | None = None,
+    run: str | None = None,
+    prompt_id: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> Page[ComparisonLine]:
+    """Comparisons in the order they were made; `verdict` is what both orders together decided."""
+    where = _Where()
+    where.add("t.principle_id = ?", principle)
+    where.add("t.flipped = ?", None if flipped is None else int(flipped))
+    where.add("t.prompt_id = ?", prompt_id)
+    where.add(_USED_BY, run)
+    if verdict is not None:
+        where.conditions.append(_DECIDED_FOR[verdict])
+    page = _page(ledger, Comparison, where, after=after, limit=limit)
+    return Page([ComparisonLine(*line) for line in page.lines], page.next_key)
+
+
+def list_judgements(
+    ledger: Ledger,
+    *,
+    principle: str | None = None,
+    verdict: Verdict | None = None,
+    run: str | None = None,
+    prompt_id: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> Page[JudgementLine]:
+    """Judgements in the order they were acknowledged."""
+    where = _Where()
+    where.add("t.verdict = ?", verdict)
+    where.add(_ASKED_UNDER, principle)
+    where.add(_ASKED_OF, prompt_id)
+    where.add(_USED_BY, run)
+    page = _page(ledger, Judgement, where, after=after, limit=limit)
+    questions = ledger.find(Question, [judgement.question_id for _, judgement in page.lines])
+    return Page([JudgementLine(key, j, questions.get(j.question_id)) for key, j in page.lines], page.next_key)
+
+
+def list_failures(
+    ledger: Ledger,
+    *,
+    cause: FailureCause | None = None,
+    principle: str | None = None,
+    run: str | None = None,
+    prompt_id: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> Page[FailureLine]:
+    """Failed judgements in the order they happened."""
+    where = _Where()
+    where.add("t.cause = ?", cause)
+    where.add(_ASKED_UNDER, principle)
+    where.add(_ASKED_OF, prompt_id)
+    where.add(_USED_BY, run)
+    page = _page(ledger, FailedJudgement, where, after=after, limit=limit)
+    questions = ledger.find(Question, [failure.question_id for _, failure in page.lines])
+    return Page([FailureLine(key, f, questions.get(f.question_id)) for key, f in page.lines], page.next_key)
+
+
+class _Where:
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, condition: str, value: str | int | None) -> None:
+        if value is not None:
+            self.conditions.append(condition)
+            self.values.append(value)
+
+
+def _page(ledger: Ledger, kind: type[R], where: _Where, *, after: int, limit: int) -> Page[tuple[int, R]]:
+    sql = (
+        f"SELECT t.seq, t.id, t.content, t.observed FROM {kind.table} AS t WHERE t.seq > ? AND t.seq <= ?"
+        f"{''.join(f' AND {condition}' for condition in where.conditions)} ORDER BY t.seq LIMIT ?"
+    )
+    last = ledger.head().seq
+    found: list[tuple[Any, ...]] = []
+    start = after
+    while start < last and len(found) < limit:
+        found += ledger.rows(sql, (start, start + WINDOW, *where.values, limit - len(found)))
+        start += WINDOW
+    records = ledger.restore(kind, [(row[1], row[2], row[3]) for row in found])
+    lines = [(row[0], record) for row, record in zip(found, records, strict=True)]
+    return Page(lines, lines[-1][0] if len(lines) == limit else None)
+
+
+class Side(NamedTuple):
+    """One order of a pair: what was asked, and what came back."""
+
+    question: Question
+    judgement: Judgement | None
+    failures: list[FailedJudgement]
+    samples: list[Sample | None]
+    """In the order shown; None: not in the ledger."""
+    uses: list[Use]
+    """Which runs used the judgement."""
+
+
+class Decision(NamedTuple):
+    """Everything behind one decision. What is None is not in the ledger."""
+
+    found: Record
+    """The record that the id names."""
+    comparison: Comparison | None
+    sides: list[Side]
+    """The order as listed first, then the swapped one."""
+    prompt: Prompt | None
+    judge: Model | None
+    principles: dict[str, str | None]
+    """Principle id -> its text."""
+    template: str | None
+    """Source of the judge template."""
+    constitutions: list[Constitution]
+    """Those under which it was used."""
+    uses: list[Use]
+    """Which runs used the comparison."""
+
+
+def find_decision(ledger: Ledger, prefix: str) -> Decision:
+    """The decision whose comparison, judgement, failed judgement or question has an id that begins so."""
+    record = _find_by_prefix(ledger, prefix)
+    comparison: Comparison | None = None
+    if isinstance(record, Comparison):
+        comparison = record
+        judgements = ledger.find(Judgement, record.judgement_ids)
+        question_ids = [judgements[key].question_id for key in record.judgement_ids if key in judgements]
+    else:
+        question_ids = [record.id if isinstance(record, Question) else getattr(record, "question_id", "")]
+        judgement = ledger.judgements_for(question_ids).get(question_ids[0])
+        comparison = _comparison_of(ledger, judgement) if judgement else None
+        if comparison is not None:
+            return find_decision(ledger, comparison.id)._replace(found=record)
+    questions = ledger.find(Question, question_ids)
+    ordered = [questions[key] for key in question_ids if key in questions]
+    if comparison is None and ordered:
+        ordered += _other_order(ledger, ordered[0])
+    sides = [_side(ledger, question) for question in ordered]
+    uses = _uses(ledger, comparison.id) if comparison else []
+    constitution_ids = {use.constitution_id for use in (*uses, *(use for side in sides for use in side.uses))}
+    asked = [*(ordered[0].principles if ordered else ()), *([comparison.principle] if comparison else [])]
+    source = ordered[0] if ordered else comparison
+    template_digest = ordered[0].template_digest if ordered else None
+    return Decision(
+        found=record,
+        comparison=comparison,
+        sides=sides,
+        prompt=ledger.get(Prompt, source.prompt_id) if source else None,
+        judge=ledger.get(Model, source.judge_id) if source else None,
+        principles={principle.id: ledger.text(principle.text_digest) for principle in asked},
+        template=ledger.text(template_digest) if template_digest else None,
+        constitutions=list(ledger.find(Constitution, [key for key in constitution_ids if key]).values()),
+        uses=uses,
+    )
+
+
+def _find_by_prefix(ledger: Ledger, prefix: str) -> Comparison | Judgement | FailedJudgement | Question:
+    if not prefix or prefix.strip("0123456789abcdef"):
+        raise InputError(f'"{prefix[:80]}" is no id', fix="take one from `rlaif audit list`")
+    found: list[tuple[type[Any], str]] = []
+    for kind in (Comparison, Judgement, FailedJudgement, Question):
+        sql = f"SELECT id FROM {kind.table} WHERE id >= ? AND id < ? ORDER BY id LIMIT {MAX_PREFIX_MATCHES}"
+        found += [(kind, row[0]) for row in ledger.rows(sql, (prefix, prefix + "g"))]
+    if not found:
+        raise InputError(
+            f"no comparison, judgement or question has an id that begins with {prefix}",
+            where=str(ledger.path),
+            fix="take one from `rlaif audit list`",
+        )
+    if len(found) > 1:
+        near = ", ".join(f"{kind.table} {record_id[:12]}" for kind, record_id in found[:4])
+        raise InputError(
+            f"several ids begin with {prefix}: {near}", where=str(ledger.path), fix="give more of it"
+        )
+    kind, record_id = found[0]
+    record: Comparison | Judgement | FailedJudgement | Question = ledger.find(kind, [record_id])[record_id]
+    return record
+
+
+def _comparison_of(ledger: Ledger, judgement: Judgement) -> Comparison | None:
+    """The latest comparison that the judgement went into."""
+    sql = (
+        "SELECT max(seq), id FROM (SELECT seq, id FROM comparisons WHERE listed_id = ?1"
+        " UNION ALL SELECT seq, id FROM comparisons WHERE swapped_id = ?1)"
+    )
+    ((_, record_id),) = ledger.rows(sql, (judgement.id,))
+    return ledger.get(Comparison, record_id) if record_id else None
+
+
+def _other_order(ledger: Ledger, question: Question) -> Iterator[Question]:
+    """The question that differs only in the order of the samples, where it was asked."""
+    rows = ledger.rows(
+        "SELECT id FROM questions WHERE prompt_id = ? AND principle_id = ? ORDER BY seq LIMIT 1000",
+        (question.prompt_id, question.principles[0].id if question.principles else None),
+    )
+    swapped = question.changed(sample_ids=question.sample_ids[::-1], rendered_digest=None)
+    for other in ledger.find(Question, [row[0] for row in rows]).values():
+        if other.id != question.id and other.changed(rendered_digest=None) == swapped:
+            yield other
+
+
+def _side(ledger: Ledger, question: Question) -> Side:
+    judgement = ledger.judgements_for([question.id]).get(question.id)
+    failed = ledger.rows(
+        "SELECT id FROM failed_judgements WHERE question_id = ? ORDER BY seq", (question.id,)
+    )
+    samples = ledger.find(Sample, question.sample_ids)
+    return Side(
+        question=question,
+        judgement=judgement,
+        failures=list(ledger.find(FailedJudgement, [row[0] for row in failed]).values()),
+        samples=[samples.get(key) for key in question.sample_ids],
+        uses=_uses(ledger, judgement.id) if judgement else [],
+    )
+
+
+def _uses(ledger: Ledger, record_id: str) -> list[Use]:
+    rows = ledger.rows("SELECT id FROM uses WHERE record_id = ? ORDER BY seq LIMIT 1000", (record_id,))
+    return list(ledger.find(Use, [row[0] for row in rows]).values())

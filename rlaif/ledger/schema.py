@@ -1,0 +1,118 @@
+"""The ledger's tables: one per record class, and one for texts.
+
+A row is its place in the chain, its id, its content, what was observed, and the chain's head after it.
+Columns to search by are generated from the content, so no fact stands twice. Opens no file.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from rlaif.ledger.texts import TEXTS_DDL, KeptText, Redaction
+from rlaif.records import RECORD_TYPES, Record
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x524C4149  # "RLAI"
+
+LEDGER_TYPES: tuple[type[Record], ...] = (*RECORD_TYPES, KeptText, Redaction)
+
+
+class Column(NamedTuple):
+    """A fact of the content by its own name, to search by."""
+
+    name: str
+    path: str = ""
+    """JSON path in the content; empty: the field of the column's name."""
+    kind: Literal["TEXT", "INTEGER", "REAL"] = "TEXT"
+    indexed: bool = True
+
+
+class Table(NamedTuple):
+    columns: tuple[Column, ...] = ()
+    key: str = "id"
+    """Attribute and column that a second record may not share: the id, or what was asked for."""
+    indexes: tuple[str, ...] = ()
+    """Further indexes, over several columns."""
+
+
+TABLES: dict[str, Table] = {
+    "prompts": Table((Column("source", indexed=False),)),
+    "demonstrations": Table((Column("prompt_id"),)),
+    "models": Table(),
+    "samples": Table(
+        (Column("prompt_id"), Column("policy_id", indexed=False), Column("request_key")), "request_key"
+    ),
+    "constitutions": Table((Column("name", indexed=False),)),
+    "questions": Table((Column("prompt_id"), Column("principle_id", "$.principles[0].id"))),
+    "judgements": Table((Column("question_id"), Column("verdict")), "question_id"),
+    "failed_judgements": Table((Column("question_id"), Column("cause"))),
+    "comparisons": Table(
+        (
+            Column("prompt_id"),
+            Column("principle_id", "$.principle.id"),
+            Column("listed_id", "$.judgement_ids[0]"),
+            Column("swapped_id", "$.judgement_ids[1]"),
+            Column("flipped", kind="INTEGER"),
+            Column("p_first", kind="REAL", indexed=False),
+        )
+    ),
+    "human_labels": Table((Column("prompt_id"), Column("principle_id"), Column("annotator", indexed=False))),
+    "preferences": Table((Column("prompt_id"), Column("source", indexed=False))),
+    "reward_models": Table((Column("model_id"),)),
+    "policies": Table((Column("model_id"),)),
+    "evaluations": Table((Column("policy_model_id"),)),
+    "uses": Table(
+        (
+            Column("record_id"),
+            Column("run", indexed=False),
+            Column("round", kind="INTEGER", indexed=False),
+            Column("stage", indexed=False),
+            Column("record_table", indexed=False),
+        ),
+        indexes=("run, round, stage, record_table",),
+    ),
+    "kept_texts": Table(),
+    "redactions": Table((Column("digest"),), "digest"),
+}
+
+
+def schema_statements() -> list[str]:
+    """Everything that makes an empty file a ledger."""
+    statements = [*TEXTS_DDL]
+    for record_type in LEDGER_TYPES:
+        name, table = record_type.table, TABLES[record_type.table]
+        generated = "".join(
+            f",\n  {column.name} {column.kind} GENERATED ALWAYS AS"
+            f" (json_extract(content, '{column.path or f'$.{column.name}'}')) VIRTUAL"
+            for column in table.columns
+        )
+        statements.append(
+            f"CREATE TABLE {name} (\n  seq INTEGER PRIMARY KEY,\n  id TEXT NOT NULL UNIQUE,\n"
+            f"  content TEXT NOT NULL,\n  observed TEXT,\n  head BLOB NOT NULL{generated}\n) STRICT"
+        )
+        for column in table.columns:
+            if column.indexed:
+                unique = "UNIQUE " if column.name == table.key else ""
+                statements.append(f"CREATE {unique}INDEX {name}_{column.name} ON {name} ({column.name})")
+        for index in table.indexes:
+            statements.append(f"CREATE INDEX {name}_{index.replace(', ', '_')} ON {name} ({index})")
+    return statements
+
+
+READ_HEAD = (
+    "SELECT seq, head FROM ("
+    + " UNION ALL ".join(
+        f"SELECT * FROM (SELECT seq, head FROM {record_type.table} ORDER BY seq DESC LIMIT 1)"
+        for record_type in LEDGER_TYPES
+    )
+    + ") ORDER BY seq DESC LIMIT 1"
+)
+INSERT_ROW = {
+    name: f"INSERT INTO {name} (seq, id, content, observed, head) VALUES (?, ?, ?, ?, ?)" for name in TABLES
+}
+"""Statement by table."""
+FIND_KEYS = {
+    name: f"SELECT {table.key}, id FROM {name} WHERE {table.key} IN (SELECT value FROM json_each(?))"
+    for name, table in TABLES.items()
+}
+"""Statement by table: which of these keys are there, and under which ids."""

@@ -1,0 +1,335 @@
+"""The ledger: records in, acknowledged once committed; records out, by id and by what was asked.
+
+Append-only and chained; any process may write. A second body for the same key is not stored but
+reported. Decides nothing about what it stores.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+import apsw
+from pydantic_core import PydanticSerializationError
+
+from rlaif.errors import LedgerError
+from rlaif.ledger.chain import GENESIS, Head, link
+from rlaif.ledger.disk import in_sentences
+from rlaif.ledger.opening import open_connection
+from rlaif.ledger.schema import FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
+from rlaif.ledger.texts import FIND_TEXTS, INSERT_TEXT, REDACT_TEXT, KeptText, Redaction
+from rlaif.records import FailedJudgement, Judgement, Observed, Record, Sample
+
+R = TypeVar("R", bound=Record)
+Outcome = Literal["new", "known", "conflicting"]
+IDS_PER_STATEMENT = 500
+
+
+class Conflict(NamedTuple):
+    """A second body for a key that the ledger has answered already."""
+
+    record: Record
+    stored_id: str
+
+
+class Appended(NamedTuple):
+    new: int
+    known: int
+    conflicting: list[Conflict]
+    outcomes: list[Outcome]
+    """One per record, in the order given."""
+
+
+class Ledger:
+    """An open ledger. May be used from several threads; not across a fork."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._failure: LedgerError | None = None
+        self._chain_head: tuple[int, bytes] | None = None
+        self._data_version = -1
+
+    @classmethod
+    def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
+        """Open a ledger; unless `read_only`, make it where there is none."""
+        path = Path(path)
+        return cls(path, open_connection(path, read_only=read_only))
+
+    def close(self) -> None:
+        with self._lock, in_sentences(self.path):
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, records: Iterable[Record]) -> Appended:
+        """Store the records in one commit; when this returns they are acknowledged."""
+        rows: list[_Row] = []
+        for record in records:
+            try:
+                rows.append(_row(record))
+            except (UnicodeEncodeError, PydanticSerializationError) as error:
+                raise LedgerError(
+                    f"a record of {record.table} cannot be stored: {error}",
+                    where=str(self.path),
+                    fix="look for text that is not Unicode in what it was made from",
+                ) from error
+        with self._lock, self._writing():
+            return self._extend(rows)
+
+    def put_texts(self, texts: Iterable[str]) -> None:
+        """Keep texts that records name by their digest and do not hold themselves."""
+        self.append(KeptText(text=text) for text in texts)
+
+    def redact_text(self, digest: str, *, reason: str, author: str, at: str) -> bool:
+        """Remove a text for good; the chain still verifies, for it covers the digest.
+
+        Returns whether the text is also gone from the write-ahead log: False while another process
+        reads the ledger; it is then gone after the last one has closed it.
+        """
+        redaction = Redaction(digest=digest, reason=reason, author=author, observed=Observed(at=at))
+        with self._lock:
+            if self.text(digest) is None:
+                raise LedgerError(
+                    f"there is no text {digest}, or it is redacted already",
+                    where=str(self.path),
+                    fix="take the digest from `rlaif audit show`",
+                )
+            with self._writing():
+                self._extend([_row(redaction)])
+                self._connection.execute("PRAGMA secure_delete=ON").fetchall()
+                self._connection.execute(REDACT_TEXT, (bytes.fromhex(digest),))
+            with in_sentences(self.path):
+                self._connection.execute("PRAGMA secure_delete=FAST").fetchall()
+                busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+                return not busy
+
+    def get(self, kind: type[R], record_id: str) -> R | None:
+        return self.find(kind, [record_id]).get(record_id)
+
+    def find(self, kind: type[R], ids: Iterable[str]) -> dict[str, R]:
+        """The records with these ids, as far as they are there."""
+        return self._select(kind, "id", ids)
+
+    def judgements_for(self, question_ids: Iterable[str]) -> dict[str, Judgement]:
+        """The acknowledged answers, by question."""
+        return self._select(Judgement, "question_id", question_ids)
+
+    def samples_for(self, request_keys: Iterable[str]) -> dict[str, Sample]:
+        """The samples drawn already, by what was asked for."""
+        return self._select(Sample, "request_key", request_keys)
+
+    def failed_attempts(self, question_ids: Iterable[str]) -> dict[str, int]:
+        """How often a question failed; questions that never did are missing."""
+        sql = (
+            "SELECT question_id, count(*) FROM failed_judgements"
+            " WHERE question_id IN (SELECT value FROM json_each(?)) GROUP BY question_id"
+        )
+        return {key: count for chunk in _chunks(question_ids) for key, count in self.rows(sql, (chunk,))}
+
+    def failures_for(self, question_ids: Iterable[str]) -> dict[str, FailedJudgement]:
+        """The last failure of each question; questions that never failed are missing."""
+        return self._select(FailedJudgement, "question_id", question_ids)
+
+    def used(self, run: str, round: int, stage: str, kind: type[R]) -> list[R]:
+        """The records of a kind that a stage of a run used, in the order in which it did."""
+        sql = (
+            "SELECT seq, record_id FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
+            " AND seq > ? ORDER BY seq LIMIT 5000"
+        )
+        ids: list[str] = []
+        after = 0
+        while page := self.rows(sql, (run, round, stage, kind.table, after)):
+            ids.extend(record_id for _, record_id in page)
+            after = page[-1][0]
+        found = self.find(kind, ids)
+        if missing := next((record_id for record_id in ids if record_id not in found), None):
+            raise LedgerError(
+                f"{kind.table} {missing}, used by run {run}, is missing",
+                where=str(self.path),
+                fix="run `rlaif audit verify` to see what was removed",
+            )
+        return [found[record_id] for record_id in dict.fromkeys(ids)]
+
+    def head(self) -> Head:
+        """Where the chain stands."""
+        page = self.rows(READ_HEAD)
+        return Head(page[0][0], page[0][1].hex()) if page else Head(0, GENESIS.hex())
+
+    def text(self, digest: str) -> str | None:
+        """A text by its digest; None where it is not known or redacted."""
+        return self.texts([digest]).get(digest)
+
+    def texts(self, digests: Iterable[str]) -> dict[str, str | None]:
+        """Texts by digest, as far as they are there; None: redacted."""
+        return {key: text for chunk in _chunks(digests) for key, text in self.rows(FIND_TEXTS, (chunk,))}
+
+    def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one reading statement."""
+        with self._lock, in_sentences(self.path):
+            return self._connection.execute(sql, bindings).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside sees the ledger at one moment; writing waits for other threads only."""
+        with self._lock, in_sentences(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def restore(self, kind: type[R], stored: Sequence[tuple[str, str, str | None]]) -> list[R]:
+        """Records from rows of (id, content, observed)."""
+        digests: dict[str, None] = {}
+        if kind.text_fields:
+            for _, content, _ in stored:
+                fields = json.loads(content)
+                digests.update(dict.fromkeys(fields[name] for name in kind.text_fields if fields[name]))
+        texts = self.texts(digests)
+        if len(texts) < len(digests):
+            raise LedgerError(
+                f"a text of {kind.table} is missing",
+                where=str(self.path),
+                fix="run `rlaif audit verify` to see what was removed",
+            )
+        return [
+            kind.restore(content, texts=texts, observed_json=observed, record_id=record_id)
+            for record_id, content, observed in stored
+        ]
+
+    def _select(self, kind: type[R], column: str, keys: Iterable[str]) -> dict[str, R]:
+        sql = (
+            f"SELECT {column}, id, content, observed FROM {kind.table}"
+            f" WHERE {column} IN (SELECT value FROM json_each(?))"
+        )
+        found: dict[str, R] = {}
+        for chunk in _chunks(keys):
+            page = self.rows(sql, (chunk,))
+            records = self.restore(kind, [(row[1], row[2], row[3]) for row in page])
+            found.update(zip((row[0] for row in page), records, strict=True))
+        return found
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction; whatever goes wrong, nothing of it stays."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            with in_sentences(self.path):
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    self._chain_head = None
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        except LedgerError as error:
+            if isinstance(error.__cause__, apsw.IOError):
+                # subtle: after a failed fsync the kernel may drop what it could not write, and a second
+                # fsync then succeeds. So this connection does not try again.
+                self._failure = error
+            raise
+
+    def _extend(self, rows: Sequence[_Row]) -> Appended:
+        """Chain and insert what is new. Inside a transaction."""
+        connection = self._connection
+        seq, head = self._read_head()
+        stored_ids = self._stored_ids(rows)
+        inserts: dict[str, list[tuple[int, str, str, str | None, bytes]]] = defaultdict(list)
+        texts: list[tuple[bytes, str]] = []
+        outcomes: list[Outcome] = []
+        conflicting: list[Conflict] = []
+        for record, table, key, record_id, content, observed, new_texts in rows:
+            stored_id = stored_ids[table].setdefault(key, "")
+            if stored_id == record_id:
+                outcomes.append("known")
+            elif stored_id:
+                outcomes.append("conflicting")
+                conflicting.append(Conflict(record, stored_id))
+            else:
+                outcomes.append("new")
+                stored_ids[table][key] = record_id
+                seq += 1
+                head = link(
+                    head, seq=seq, table=table, record_id=record_id, content=content, observed=observed
+                )
+                inserts[table].append((seq, record_id, content, observed, head))
+                texts += new_texts
+        for table, new in inserts.items():
+            connection.executemany(INSERT_ROW[table], new)
+        connection.executemany(INSERT_TEXT, texts)
+        self._chain_head = (seq, head)
+        num_new = sum(map(len, inserts.values()))
+        return Appended(num_new, len(rows) - num_new - len(conflicting), conflicting, outcomes)
+
+    def _read_head(self) -> tuple[int, bytes]:
+        """Where the chain stands: as this connection left it, unless another one has written since."""
+        version = self._connection.execute("PRAGMA data_version").get
+        if self._chain_head is None or version != self._data_version:
+            self._chain_head = self._connection.execute(READ_HEAD).get or (0, GENESIS)
+            self._data_version = version
+        return self._chain_head
+
+    def _stored_ids(self, rows: Sequence[_Row]) -> dict[str, dict[str, str]]:
+        """Table -> key -> id, of those of the rows' keys that are in the ledger."""
+        keys: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            keys[row.table].append(row.key)
+        return {
+            table: {key: record_id for chunk in _chunks(of_table)
+                    for key, record_id in self._connection.execute(FIND_KEYS[table], (chunk,))}
+            for table, of_table in keys.items()
+        }  # fmt: skip
+
+
+class _Row(NamedTuple):
+    """A record as it is stored; made before the transaction, which stays short."""
+
+    record: Record
+    table: str
+    key: str
+    id: str
+    content: str
+    observed: str | None
+    texts: list[tuple[bytes, str]]
+    """Digest and text."""
+
+
+def _row(record: Record) -> _Row:
+    observed = getattr(record, "observed", None)
+    texts: list[tuple[bytes, str]] = []
+    if record.text_fields:
+        digests = record.text_digests
+        for name, text in record.texts.items():
+            if text is not None and (digest := digests[name]) is not None:
+                text.encode()  # a lone surrogate has no UTF-8 form, and SQLite would refuse it later
+                texts.append((bytes.fromhex(digest), text))
+    return _Row(
+        record,
+        record.table,
+        getattr(record, TABLES[record.table].key),
+        record.id,
+        record.content_json,
+        None if observed is None else observed.model_dump_json(),
+        texts,
+    )
+
+
+def _chunks(values: Iterable[str]) -> Iterator[str]:
+    """JSON lists of at most `IDS_PER_STATEMENT` values, each once."""
+    unique = list(dict.fromkeys(values))
+    for start in range(0, len(unique), IDS_PER_STATEMENT):
+        yield json.dumps(unique[start : start + IDS_PER_STATEMENT])

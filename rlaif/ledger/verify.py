@@ -1,0 +1,226 @@
+"""The ledger against itself and against heads printed elsewhere: what was changed, and where.
+
+Finds every changed field, removed or added row and reordering, and, with printed heads, a cut tail or a
+history written anew. Repairs nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apsw
+from pydantic import ValidationError
+
+from rlaif.errors import LedgerError
+from rlaif.ledger.chain import GENESIS, Head, link
+from rlaif.ledger.schema import LEDGER_TYPES, schema_statements
+from rlaif.ledger.store import Ledger
+from rlaif.records import Record, digest_text
+
+ROWS_PER_STATEMENT = 2000
+
+
+class Break(NamedTuple):
+    """Something that does not fit, and where."""
+
+    table: str
+    """Empty where no table can be named."""
+    seq: int | None
+    what: str
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.table, "" if self.seq is None else f"row {self.seq}") if part)
+        return f"{where}: {self.what}" if where else self.what
+
+
+class Verification(NamedTuple):
+    rows: int
+    head: Head
+    breaks: tuple[Break, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.breaks
+
+
+class _Row(NamedTuple):
+    kind: type[Record]
+    seq: int
+    id: str
+    content: str
+    observed: str | None
+    head: bytes
+
+
+def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verification:
+    """Check everything; `heads` are those printed in manifests, reports and model cards."""
+    walk = _Walk(heads)
+    try:
+        with ledger.snapshot():
+            walk.breaks += _check_file(ledger)
+            texts = _Texts(ledger)
+            for row in _rows_in_order(ledger):
+                walk.step(row)
+                walk.breaks += texts.check(row)
+    except LedgerError as error:
+        return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)))
+    walk.finish()
+    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.breaks()))
+
+
+def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
+    return heapq.merge(*(_rows_of(ledger, kind) for kind in LEDGER_TYPES), key=lambda row: row.seq)
+
+
+def _rows_of(ledger: Ledger, kind: type[Record]) -> Iterator[_Row]:
+    sql = f"SELECT seq, id, content, observed, head FROM {kind.table} WHERE seq > ? ORDER BY seq LIMIT ?"
+    after = -(2**63)
+    while page := ledger.rows(sql, (after, ROWS_PER_STATEMENT)):
+        yield from (_Row(kind, *row) for row in page)
+        after = page[-1][0]
+
+
+class _Walk:
+    """Follows the chain row by row."""
+
+    def __init__(self, heads: Iterable[tuple[int, str]]) -> None:
+        self.rows = 0
+        self.breaks: list[Break] = []
+        self.head = Head(0, GENESIS.hex())
+        self._printed: dict[int, set[str]] = {}
+        for seq, printed in heads:
+            self._printed.setdefault(seq, set()).add(printed)
+        # Heads that the next row may extend: the stored one, and after a break also the recomputed one,
+        # so that one changed head is reported at its own row and not again at the next.
+        self._previous: tuple[bytes, ...] = (GENESIS,)
+        self._compare_with_printed("", GENESIS)
+
+    def step(self, row: _Row) -> None:
+        self.rows += 1
+        expected = self.head.seq + 1
+        linked = [
+            link(
+                head,
+                seq=row.seq,
+                table=row.kind.table,
+                record_id=row.id,
+                content=row.content,
+                observed=row.observed,
+            )
+            for head in self._previous
+        ]
+        if row.seq > expected:
+            missing = (
+                f"row {expected} is" if row.seq == expected + 1 else f"rows {expected} to {row.seq - 1} are"
+            )
+            self._break(row, f"{missing} missing before it")
+        elif row.seq < expected:
+            self._break(row, "its place in the chain is taken by another row")
+        elif row.head not in linked:
+            self._break(
+                row, "it was changed, or the row before it was replaced: the chain's head does not fit"
+            )
+            self._previous = (row.head, linked[0])
+            self._end_step(row)
+            return
+        self._previous = (row.head,)
+        self._end_step(row)
+
+    def _end_step(self, row: _Row) -> None:
+        self.head = Head(row.seq, row.head.hex())
+        self._compare_with_printed(row.kind.table, row.head)
+
+    def finish(self) -> None:
+        for seq in sorted(self._printed):
+            cut = seq > self.head.seq
+            what = f"the ledger ends at row {self.head.seq}" if cut else "the row is missing"
+            self.breaks.append(Break("", seq, f"a head was printed for this row, and {what}"))
+
+    def _compare_with_printed(self, table: str, head: bytes) -> None:
+        if self._printed.pop(self.head.seq, {head.hex()}) != {head.hex()}:
+            self.breaks.append(Break(table, self.head.seq, "its head is not the one that was printed"))
+
+    def _break(self, row: _Row, what: str) -> None:
+        self.breaks.append(Break(row.kind.table, row.seq, what))
+
+
+class _Texts:
+    """Every text, whether it matches its digest, and whether records name it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._found: list[Break] = []
+        self._is_redacted: dict[str, bool] = {}
+        self._unused: dict[str, int] = {}
+        self._redactions: dict[str, int] = {}
+        after = -(2**63)
+        sql = "SELECT number, lower(hex(digest)), text FROM texts WHERE number > ? ORDER BY number LIMIT ?"
+        while page := ledger.rows(sql, (after, ROWS_PER_STATEMENT)):
+            for number, digest, text in page:
+                if text is not None and digest_text(text) != digest:
+                    self._found.append(Break("texts", number, "the text does not match its digest"))
+                if digest in self._is_redacted:
+                    self._found.append(Break("texts", number, "the text is stored twice"))
+                self._is_redacted[digest] = text is None
+                self._unused[digest] = number
+            after = page[-1][0]
+
+    def check(self, row: _Row) -> Iterator[Break]:
+        """The row's id and texts."""
+        kind, seq = row.kind, row.seq
+        try:
+            fields = json.loads(row.content)
+            digests = [fields[name] for name in kind.text_fields if fields[name] is not None]
+            if kind.table == "redactions":
+                self._redactions[fields["digest"]] = seq
+        except (ValueError, KeyError, TypeError):
+            yield Break(kind.table, seq, "its content is not that of such a record")
+            return
+        for digest in digests:
+            self._unused.pop(digest, None)
+            if digest not in self._is_redacted:
+                yield Break(kind.table, seq, f"its text {digest} is missing")
+                return
+        if not self._id_fits(row, digests):
+            yield Break(kind.table, seq, "its id is not that of its content")
+
+    def _id_fits(self, row: _Row, digests: list[str]) -> bool:
+        if row.kind.__dict__.get("id") is None:
+            return digest_text(f"{row.kind.table}\n{row.content}")[:32] == row.id
+        if any(self._is_redacted[digest] for digest in digests):
+            return True  # made of a text that is gone; the chain still covers it
+        try:
+            return row.kind.restore(row.content, texts=self._ledger.texts(digests)).id == row.id
+        except (ValidationError, ValueError, KeyError, TypeError):
+            return False
+
+    def breaks(self) -> list[Break]:
+        """What the texts and the redactions lack; after every row was checked."""
+        found = [*self._found]
+        for digest, redacted in self._is_redacted.items():
+            if redacted and digest not in self._redactions:
+                found.append(
+                    Break("texts", self._unused.get(digest), f"text {digest} was removed without a redaction")
+                )
+        for digest, seq in self._redactions.items():
+            if not self._is_redacted.get(digest, False):
+                found.append(Break("redactions", seq, f"the redacted text {digest} is still there"))
+        found += [Break("texts", number, "no record names this text") for number in self._unused.values()]
+        return found
+
+
+def _check_file(ledger: Ledger) -> Iterator[Break]:
+    """The tables are those of this version, and the file's own structure is whole."""
+    sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
+    with apsw.Connection(":memory:") as pristine:
+        for statement in schema_statements():
+            pristine.execute(statement)
+        expected = set(pristine.execute(sql).fetchall())
+    for _, name, table, _ in sorted(expected.symmetric_difference(ledger.rows(sql)), key=str):
+        yield Break(str(table), None, f"{name} is not as rlaif made it")
+    for (problem,) in ledger.rows("PRAGMA integrity_check(20)"):
+        if problem != "ok":
+            yield Break("", None, f"SQLite finds the file damaged: {problem}")

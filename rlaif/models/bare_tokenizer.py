@@ -1,0 +1,103 @@
+"""A fast tokenizer -> its bare copy, which knows no control token, so that no text can become one.
+
+Control tokens are all added tokens except plain white space: `<|im_end|>`, but `<think>` and `<tool_call>`
+too, which `split_special_tokens` would let through. Does not know chats or segments.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from tokenizers import Tokenizer
+
+
+class BareTokenizer(NamedTuple):
+    """Encodes text as text. In two copies, as some tokenizers put a space before what they are given."""
+
+    prefixing: Tokenizer
+    """For text that begins a prompt: with the prefix space, where the tokenizer has one."""
+    continuing: Tokenizer
+    """For text that goes on after other text: without it."""
+    prefixes_after_control: bool
+    """Whether text right after a control token gets the prefix space too."""
+    control_ids: frozenset[int]
+    unknown_id: int | None
+    """What the model gives for a piece it does not know; text may hold it even where it is an added token."""
+
+
+def make_bare(backend: Tokenizer) -> BareTokenizer:
+    """Copy the tokenizer without its control tokens, post-processor, padding and truncation."""
+    state: dict[str, Any] = json.loads(backend.to_str())
+    added = state["added_tokens"]
+    kept = [token for token in added if token["content"].strip(" \t\n\r▁") == "" and not token["special"]]
+    control = {token["content"]: int(token["id"]) for token in added if token not in kept}
+    unknown_id = _remove_from_vocabulary(state["model"], control, kept=kept)
+    state.update(added_tokens=kept, post_processor=None, padding=None, truncation=None)
+    prefixing = Tokenizer.from_str(json.dumps(state))
+    after_control = _prefixes_after_control(state)
+    if after_control is None:
+        return BareTokenizer(prefixing, prefixing, False, frozenset(control.values()), unknown_id)
+    _drop_prefix(state)
+    continuing = Tokenizer.from_str(json.dumps(state))
+    return BareTokenizer(prefixing, continuing, after_control, frozenset(control.values()), unknown_id)
+
+
+def _remove_from_vocabulary(
+    model: dict[str, Any], control: dict[str, int], *, kept: list[dict[str, Any]]
+) -> int | None:
+    """Take control tokens out of the model too: whole-word models would find them there. No id moves."""
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):
+        unknown_id = model.get("unk_id")
+        for token_id in control.values():
+            if token_id < len(vocabulary) and token_id != unknown_id:
+                # A list cannot have a hole; no text holds these two noncharacters.
+                vocabulary[token_id][0] = f"\U0010fffe{token_id}\U0010ffff"
+        return unknown_id
+    unknown = model.get("unk_token")
+    for content in control.keys() - {unknown}:
+        vocabulary.pop(content, None)
+    for token in kept:
+        vocabulary.setdefault(token["content"], token["id"])
+    if model.get("merges"):
+        gone = control.keys() - {unknown}
+        model["merges"] = [merge for merge in model["merges"] if _survives(merge, gone)]
+    return vocabulary.get(unknown) if unknown is not None else None
+
+
+def _survives(merge: str | list[str], gone: set[str]) -> bool:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return not (left in gone or right in gone or left + right in gone)
+
+
+def _parts(state: dict[str, Any], part: str, inner: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, whether it is one step or a sequence of them."""
+    step = state[part]
+    if step is None:
+        return []
+    return list(step[inner]) if step["type"] == "Sequence" else [step]
+
+
+def _prefixes_after_control(state: dict[str, Any]) -> bool | None:
+    """None: no prefix space at all. True: before every stretch of text. False: only where the text begins."""
+    found: bool | None = None
+    for step in _parts(state, "normalizer", "normalizers"):
+        if step["type"] == "Prepend":
+            found = True
+    for step in _parts(state, "pre_tokenizer", "pretokenizers"):
+        if step["type"] == "ByteLevel" and step.get("add_prefix_space"):
+            found = True
+        if step["type"] == "Metaspace" and step.get("prepend_scheme", "always") != "never":
+            found = bool(found) or step.get("prepend_scheme", "always") == "always"
+    return found
+
+
+def _drop_prefix(state: dict[str, Any]) -> None:
+    normalizers = [s for s in _parts(state, "normalizer", "normalizers") if s["type"] != "Prepend"]
+    state["normalizer"] = {"type": "Sequence", "normalizers": normalizers} if normalizers else None
+    for step in _parts(state, "pre_tokenizer", "pretokenizers"):
+        if step["type"] == "ByteLevel":
+            step["add_prefix_space"] = False
+        if step["type"] == "Metaspace":
+            step["prepend_scheme"] = "never"

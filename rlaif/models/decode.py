@@ -1,0 +1,211 @@
+"""Token ids of prompts -> sampled token ids, their log-probabilities, and choices read after a marker.
+
+One batched decoder with a KV cache for the policy, the sampler and the judge. Every row draws from its
+own uniforms, so what it samples does not depend on the batch it is in. Knows no text, no chat, no reward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlaif.models.kv_cache import prefill
+
+
+class Decoded(NamedTuple):
+    """What `decode` made of each prompt, in the order of the prompts."""
+
+    token_ids: list[list[int]]
+    """New tokens, with the stop token where one was drawn."""
+    logprobs: list[list[float]]
+    """Log-probability of each new token under the temperature, before any nucleus is cut."""
+    finished: list[bool]
+    """True where a stop token or the marker ended the row, False where it ran out of tokens."""
+    marked: list[bool]
+    """True where the marker came; with choices and no tokens to write, every row."""
+    choice_logprobs: Tensor
+    """(batch, num_choices) untempered log-probabilities after the marker; NaN where it never came."""
+
+
+def row_uniforms(keys: Sequence[tuple[int, ...]], length: int) -> Tensor:
+    """(len(keys), length) uniforms in [0, 1), each row a function of its key alone.
+
+    Counter-based (Philox, Salmon et al. 2011): a longer row begins with the shorter one.
+    """
+    rows = np.empty((len(keys), length), dtype=np.float32)
+    for row, key in zip(rows, keys, strict=True):
+        digest = hashlib.sha256(",".join(map(str, key)).encode()).digest()
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+        generator.random(dtype=np.float32, out=row)
+    return torch.from_numpy(rows)
+
+
+@torch.no_grad()
+def decode(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    uniforms: Tensor | None,
+    stop_ids: Sequence[int],
+    pad_id: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    marker: str | None = None,
+    piece: Callable[[int], str] | None = None,
+    choice_ids: Sequence[int] = (),
+) -> Decoded:
+    """Continue each prompt until a stop token, the marker, or `max_new_tokens`.
+
+    model: a causal language model in eval mode. prompts: token ids, none empty.
+    uniforms: (batch, >= max_new_tokens) in [0, 1), one per token to draw; None decodes greedily.
+    marker: a row is over once the text of its new tokens, the joined `piece`s, ends with it; the
+    log-probabilities of `choice_ids` are then read at the next position. With `max_new_tokens` 0 they
+    are read right after the prompts, in one forward pass.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("decode needs at least one prompt, and no empty one")
+    if marker is not None and piece is None:
+        raise ValueError("a marker needs `piece`, the text of a token")
+    if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
+        raise ValueError(
+            f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens"
+        )
+    rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
+    logits, cache = prefill(model, prompts, room=max_new_tokens, pad_id=pad_id)
+    device = logits.device
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    longest = int(lengths.max())
+    # (batch, kv): 1 on real tokens; prompts end at column `longest`, new tokens follow.
+    columns = torch.arange(longest + max_new_tokens, device=device)
+    attention_mask = (columns >= longest - lengths[:, None]).long()
+    live = torch.arange(len(prompts), device=device)
+    draws = None if uniforms is None else uniforms.to(device)
+    for step in range(max_new_tokens + 1):
+        rows.read_choices(live.tolist(), logits)
+        needed = rows.needing_a_token()
+        if not needed.any():
+            break
+        drawn = None if draws is None else draws[live, step]
+        tokens, logprobs = _draw(logits, drawn, temperature=temperature, top_p=top_p)
+        rows.append(live.tolist(), tokens.tolist(), logprobs.tolist())
+        alive = rows.needing_logits()[live.cpu().numpy()]
+        if not alive.any():
+            break
+        if alive.sum() <= 0.75 * len(alive):
+            kept = torch.from_numpy(np.flatnonzero(alive)).to(device)
+            live, tokens, attention_mask = live[kept], tokens[kept], attention_mask[kept]
+            cache.batch_select_indices(kept)
+        mask = attention_mask[:, : longest + step + 1]
+        logits = model(
+            input_ids=tokens[:, None],
+            attention_mask=mask,
+            position_ids=(lengths[live] + step)[:, None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+    return Decoded(rows.token_ids, rows.logprobs, rows.finished.tolist(), rows.marked.tolist(), rows.choice_logprobs)
+
+
+class _Rows:
+    """What has been decoded so far and which rows still need what. Plain Python, row by row."""
+
+    def __init__(
+        self,
+        num_rows: int,
+        max_new_tokens: int,
+        stop_ids: Sequence[int],
+        marker: str | None,
+        piece: Callable[[int], str] | None,
+        choice_ids: Sequence[int],
+    ) -> None:
+        self.token_ids: list[list[int]] = [[] for _ in range(num_rows)]
+        self.logprobs: list[list[float]] = [[] for _ in range(num_rows)]
+        self.finished = np.zeros(num_rows, dtype=bool)
+        self.choice_logprobs = torch.full((num_rows, len(choice_ids)), torch.nan)
+        self._max_new_tokens = max_new_tokens
+        self._stop_ids = frozenset(stop_ids)
+        self._marker = marker
+        self._piece = piece
+        self._choice_ids = list(choice_ids)
+        self._texts = [""] * num_rows
+        self._over = np.full(num_rows, max_new_tokens == 0)
+        # A row at its marker needs one more forward pass, whose logits its choices are read from.
+        self._to_read = np.full(num_rows, bool(choice_ids) and max_new_tokens == 0)
+        self.marked = self._to_read.copy()
+
+    def needing_a_token(self) -> NDArray[np.bool_]:
+        needing: NDArray[np.bool_] = ~self._over
+        return needing
+
+    def needing_logits(self) -> NDArray[np.bool_]:
+        needing: NDArray[np.bool_] = ~self._over | self._to_read
+        return needing
+
+    def read_choices(self, live: list[int], logits: Tensor) -> None:
+        """Read the choices of the rows whose marker came just now; logits: (live, vocab)."""
+        at = [index for index, row in enumerate(live) if self._to_read[row]]
+        if not at:
+            return
+        logprobs = torch.log_softmax(logits[at].float(), dim=-1)[:, self._choice_ids].cpu()
+        rows = [live[index] for index in at]
+        self.choice_logprobs[rows] = logprobs
+        self._to_read[rows] = False
+
+    def append(self, live: list[int], tokens: list[int], logprobs: list[float]) -> None:
+        for row, token, logprob in zip(live, tokens, logprobs, strict=True):
+            if self._over[row]:
+                continue
+            ids = self.token_ids[row]
+            ids.append(token)
+            self.logprobs[row].append(logprob)
+            if token in self._stop_ids:
+                self.finished[row] = True
+            elif self._at_marker(row, token):
+                self.finished[row] = self.marked[row] = True
+                self._to_read[row] = bool(self._choice_ids)
+            self._over[row] = self.finished[row] or len(ids) == self._max_new_tokens
+
+    def _at_marker(self, row: int, token: int) -> bool:
+        if self._marker is None or self._piece is None:
+            return False
+        text = self._texts[row] + self._piece(token)
+        self._texts[row] = text[-len(self._marker) :]
+        return text.endswith(self._marker)
+
+
+def _draw(
+    logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p: float
+) -> tuple[Tensor, Tensor]:
+    """One token per row by inverse CDF (greedily without uniforms) and its tempered log-probability.
+
+    logits: (rows, vocab); uniforms: (rows,).
+    """
+    logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
+    if uniforms is None:
+        tokens = logprobs.argmax(dim=-1)
+    else:
+        probs = logprobs.exp()
+        if top_p < 1.0:
+            probs = _cut_to_nucleus(probs, top_p)
+        cdf = probs.cumsum(dim=-1)
+        total = cdf[:, -1:]
+        # subtle: u * total may round up to total, past the last token that has any probability
+        target = torch.minimum(uniforms[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+        tokens = torch.searchsorted(cdf, target, right=True).squeeze(1)
+    return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
+
+
+def _cut_to_nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """Zero all but the smallest set of most likely tokens that holds `top_p` (Holtzman et al. 2020)."""
+    ordered, index = probs.sort(dim=-1, descending=True, stable=True)
+    outside = ordered.cumsum(dim=-1) - ordered >= top_p
+    return probs.scatter(1, index, ordered.masked_fill(outside, 0.0))

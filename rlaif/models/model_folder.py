@@ -1,0 +1,155 @@
+"""A path or hub id -> a checked model folder and the digests of what is in it.
+
+Refuses what cannot be used or should not be run (custom code, pickled weights) before anything is loaded.
+Does not import torch and does not load models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.errors import ModelError
+from rlaif.records import digest_text
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "tokenizer.model", "tekken.json",
+)  # fmt: skip
+"""What a tokenizer is read from; the chat template has a digest of its own."""
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "tokenizer.model", "tekken.json")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?")
+_HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "*.md")
+
+
+class ModelFolder(NamedTuple):
+    """A folder on this machine that can be loaded."""
+
+    path: str
+    """As the user gave it."""
+    folder: Path
+    commit: str | None
+    """Of a hub model."""
+
+
+def find_model_folder(path: str, *, revision: str | None = None) -> ModelFolder:
+    """The folder of a path, or of a hub id after fetching it; refused unless a model can be in it."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ModelError(
+                f'the revision "{revision}" has no meaning for a folder', where=path, fix="leave revision out"
+            )
+        found = ModelFolder(path, folder, None)
+    elif folder.exists():
+        raise ModelError(
+            "the model is a file, not a folder", where=path, fix="give the folder that holds config.json"
+        )
+    elif not _HUB_ID.fullmatch(path):
+        raise ModelError(
+            "the model folder does not exist",
+            where=path,
+            fix="give an existing folder or a hub id such as owner/name",
+        )
+    else:
+        found = _fetch(path, revision=revision)
+    _check(found)
+    return found
+
+
+def _fetch(hub_id: str, *, revision: str | None) -> ModelFolder:
+    """Download what is missing in the hub's cache; the snapshot's folder is named by its commit."""
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RevisionResolutionError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                hub_id, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]
+            )
+        )
+    except (OSError, ValueError, httpx.HTTPError, RevisionResolutionError) as cause:
+        at = f" at revision {revision}" if revision else ""
+        reason = str(cause).strip().split("\n", 1)[0]
+        raise ModelError(
+            f'there is no folder "{hub_id}", and the hub gave no such model{at}'
+            f" ({type(cause).__name__}: {reason})",
+            fix="check the name, the network, and your access to the model",
+        ) from cause
+    return ModelFolder(hub_id, folder, folder.name)
+
+
+def _check(found: ModelFolder) -> None:
+    folder, where = found.folder, found.path
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            "the model folder has no config.json",
+            where=where,
+            fix="give the folder that `save_pretrained` wrote",
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
+            raise ModelError(
+                f"{name} asks to run code that comes with the model (auto_map)",
+                where=where,
+                fix="use a model whose architecture is part of transformers",
+            )
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        what = f"only pickled weights ({pickled[0]})" if pickled else "no weights (*.safetensors)"
+        raise ModelError(
+            f"the model folder has {what}",
+            where=where,
+            fix="save the model with `save_pretrained` as safetensors",
+        )
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            "the model folder has no tokenizer",
+            where=where,
+            fix="save the model's tokenizer into it, tokenizer.json",
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a model's folder."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as cause:
+        raise ModelError(
+            "the file is not valid JSON", where=str(path), fix="fetch the model again"
+        ) from cause
+    if not isinstance(value, dict):
+        raise ModelError("the file is not a JSON object", where=str(path), fix="fetch the model again")
+    return value
+
+
+class FolderDigests(NamedTuple):
+    weights: str
+    """Hub commit, or digest of the weights and the configs that say how to run them."""
+    tokenizer: str
+
+
+def digest_folder(found: ModelFolder) -> FolderDigests:
+    """What a model's fingerprint is made of. Reads all of the weights, unless a commit names them."""
+    tokenizer = _digest_files(found.folder / name for name in TOKENIZER_FILES)
+    if found.commit is not None:
+        return FolderDigests(found.commit, tokenizer)
+    weights = sorted(found.folder.glob("*.safetensors"))
+    configs = [found.folder / "config.json", found.folder / "generation_config.json"]
+    return FolderDigests(_digest_files([*weights, *configs]), tokenizer)
+
+
+def _digest_files(paths: Iterable[Path]) -> str:
+    """sha256 over the names and the sha256 of those files that exist."""
+    lines = []
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                lines.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+    return digest_text("".join(lines))

@@ -1,0 +1,282 @@
+"""THE MAP: one round of the loop, top to bottom, one call per stage. Read this first.
+
+    prompts -> samples -> judgements -> preferences -> reward model -> policy -> evaluation
+
+A stage that is done is not done again; one that was interrupted goes on where it stood. What
+happens inside a stage stands in its package; what a run is and holds stands in work.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rlaif.collect import collect_report
+from rlaif.console import say
+from rlaif.errors import ConfigError
+from rlaif.evaluation.policy import find_different, pair_samples
+from rlaif.evaluation.report import write_report
+from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.recorded import import_recorded
+from rlaif.models.loading import save_model
+from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.rewards import Episode, RewardFailure
+from rlaif.policy.sft import train_sft as train_on_demonstrations
+from rlaif.preferences.export import export_preferences
+from rlaif.preferences.pairing import pair_comparisons
+from rlaif.records import Comparison, PolicyCard, Prompt, Sample, Tally
+from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.train import train_reward_model as train_on_preferences
+from rlaif.sampling.prompts import drop_over_length, read_demonstrations
+from rlaif.sampling.sampler import draw_pairs, sample_responses, sorted_pair
+from rlaif.training_log import TrainingLog
+from rlaif.work import Work, load_prompts
+
+TrainStage = Literal["all", "sft", "reward-model", "policy"]
+
+
+def run_round(work: Work) -> None:
+    """Prompts to a trained policy and a report."""
+    if work.config.sft.demonstrations is not None:
+        train_sft(work)
+    generate_preferences(work)
+    train_reward_model(work)
+    train_policy(work)
+    evaluate(work)
+
+
+def generate_preferences(work: Work) -> None:
+    """Prompts -> samples -> judgements -> preferences."""
+    prompts = read_prompts(work)
+    samples = sample_policy(work, prompts)
+    comparisons = judge_samples(work, prompts, samples)
+    pair_preferences(work, prompts, samples, comparisons)
+
+
+def train(work: Work, *, stage: TrainStage) -> None:
+    """Preferences -> reward model -> policy."""
+    if stage == "sft" or (stage == "all" and work.config.sft.demonstrations is not None):
+        train_sft(work)
+    if stage in ("all", "reward-model"):
+        train_reward_model(work)
+    if stage in ("all", "policy"):
+        train_policy(work)
+
+
+def read_prompts(work: Work) -> list[Prompt]:
+    """The prompts of this round: different ones, each short enough to be answered."""
+    if work.is_done("1_prompts"):
+        return work.used("1_prompts", Prompt)
+    read = load_prompts(work.config, work.generator)
+    work.finish("1_prompts", tally=read.tally, unit="prompts", records=read.prompts)
+    return read.prompts
+
+
+def sample_policy(work: Work, prompts: Sequence[Prompt]) -> list[Sample]:
+    """Each prompt's responses, drawn from the policy."""
+    if work.is_done("2_samples"):
+        return work.used("2_samples", Sample)
+    samples = _sample(work, prompts, work.generator, "2_samples")
+    work.finish("2_samples", tally=Tally(num_in=len(samples)), unit="responses", records=samples)
+    return samples
+
+
+def judge_samples(work: Work, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Comparison]:
+    """The judge's comparisons of drawn pairs under each principle, both orders combined."""
+    if work.is_done("3_judgements"):
+        return work.used("3_judgements", Comparison)
+    drawn = draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.config.seed)
+    say(f"pairs: {drawn.tally}")
+    judging = _judge(work, drawn.pairs, prompts, "3_judgements")
+    work.finish_judging("3_judgements", judging)
+    return judging.comparisons
+
+
+def pair_preferences(
+    work: Work,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    comparisons: Sequence[Comparison],
+    *,
+    pairs: Sequence[tuple[Sample, Sample]] | None = None,
+) -> None:
+    """One soft label per pair over all principles, exported as a data set. `pairs`: those that were judged."""
+    if work.is_done("4_preferences"):
+        return
+    if pairs is None:
+        pairs = draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.config.seed).pairs
+    pairing = pair_comparisons(
+        comparisons,
+        constitution=work.constitution,
+        config=work.config.preferences,
+        round=work.round,
+        pairs=pairs,
+    )
+    exported = export_preferences(
+        pairing.preferences,
+        prompts={prompt.id: prompt for prompt in prompts},
+        samples={sample.id: sample for sample in samples},
+        judge_name=work.judge_name,
+        constitution=work.constitution,
+        out_dir=work.dataset_dir,
+        test_fraction=work.config.prompts.test_fraction,
+        tally=pairing.tally,
+    )
+    work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=pairing.preferences)
+    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+
+
+def import_recorded_verdicts(work: Work, *, samples: Path, judgements: Path, columns: Path) -> None:
+    """Responses and verdicts that already exist -> the same records, folders and data set."""
+    recorded = import_recorded(samples, judgements, columns, constitution=work.given_constitution)
+    if recorded.unread_values:
+        seen = ", ".join(f"{value} ({count})" for value, count in list(recorded.unread_values.items())[:5])
+        say(f"verdicts that the column map does not name: {seen}")
+    work.constitution, work.judge_name = recorded.constitution, recorded.judge.observed.name
+    work.keep([recorded.judge, *recorded.policies, recorded.constitution])
+    work.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
+    if not work.is_done("1_prompts"):
+        tally = Tally(num_in=len(recorded.prompts))
+        work.finish("1_prompts", tally=tally, unit="prompts", records=recorded.prompts)
+    if not work.is_done("2_samples"):
+        work.finish("2_samples", tally=recorded.sample_tally, unit="rows", records=recorded.samples)
+    if not work.is_done("3_judgements"):
+        judging = Judging(
+            recorded.questions, recorded.judgements, recorded.failed, recorded.comparisons,
+            recorded.judgement_tally,
+        )  # fmt: skip
+        work.finish_judging("3_judgements", judging)
+    pair_preferences(work, recorded.prompts, recorded.samples, recorded.comparisons, pairs=recorded.pairs)
+
+
+def train_sft(work: Work) -> None:
+    """Demonstrations -> the policy that everything else starts from."""
+    config = work.config.sft
+    if config.demonstrations is None:
+        raise ConfigError(
+            "there are no demonstrations", where="sft.demonstrations", fix="name a file of them"
+        )
+    if (work.sft_dir / "config.json").is_file():
+        return
+    read = read_demonstrations(config.demonstrations)
+    say(f"demonstrations: {read.tally}")
+    base = work.start_policy
+    steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
+    with TrainingLog(work.metrics, "sft", total=steps) as log:
+        log.begin(0)
+        trained = train_on_demonstrations(
+            base=base, demonstrations=read.demonstrations, config=config, out_dir=work.sft_dir,
+            seed=work.config.seed, on_metrics=log.write_step,
+        )  # fmt: skip
+    say(f"sft: {trained.tally} demonstrations, in {trained.path}")
+    del work.start_policy, work.generator
+
+
+def train_reward_model(work: Work) -> None:
+    """Preferences -> reward model."""
+    if work.is_done("5_reward_model"):
+        return
+    config, rows = work.config.reward_model, work.preference_rows()
+    steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
+    work.folder("5_reward_model")
+    with TrainingLog(work.metrics, "reward_model", total=steps) as log:
+        trained = train_on_preferences(
+            base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
+            out_dir=work.reward_model_dir, seed=work.config.seed, resume=True,
+            dataset_digest=work.dataset_digest, ledger_head=work.ledger.head().hex,
+            on_metrics=log.write_step, on_resume=log.begin,
+        )  # fmt: skip
+    accuracy = trained.card.accuracy
+    if accuracy is not None:
+        say(
+            f"reward model: orders {accuracy.mean:.1%} of {accuracy.n} held-out pairs as the label says "
+            f"[{accuracy.low:.1%}, {accuracy.high:.1%}]"
+        )
+    work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
+    work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])
+
+
+def train_policy(work: Work) -> None:
+    """Reward model -> policy, by PPO on the training prompts."""
+    if work.is_done("6_policy"):
+        return
+    config, start = work.config.ppo, work.start_policy
+    fitting = drop_over_length(
+        work.training_prompts(),
+        count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
+        max_tokens=work.generator.context_tokens - config.response_length,
+    )
+    folder = work.folder("6_policy")
+    scorer = RewardModelScorer(work.reward_model)
+    with TrainingLog(
+        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl"
+    ) as log:
+        trained = ppo.train_policy(
+            policy=start.model, encoder=start.encoder, prompts=fitting.prompts,
+            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.config.seed,
+            resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
+            on_samples=log.write_samples,
+        )  # fmt: skip
+    if trained.stop_reason != "done":
+        say(f"policy: {trained.note}")
+    save_model(trained.model, start.tokenizer, work.policy_dir)
+    work.drop_checkpoints("6_policy")
+    card = PolicyCard(
+        model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
+        reward_model_id=work.reward_model.fingerprint.id, config=config.model_dump(mode="json"),
+        metrics=trained.metrics,
+    )  # fmt: skip
+    work.keep([start.fingerprint, work.trained_policy.fingerprint, work.reward_model.fingerprint])
+    work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
+
+
+def evaluate(work: Work) -> None:
+    """The trained policy against the starting one on held-out prompts, and the report of the whole round."""
+    if not work.is_done("7_evaluation"):
+        prompts = work.evaluation_prompts()
+        start = _sample(work, prompts, work.generator, "7_evaluation", name="start_")
+        trained = _sample(
+            work, prompts, TransformersEngine(work.trained_policy), "7_evaluation", name="trained_"
+        )
+        pairs = pair_samples(start, trained)
+        judging = _judge(
+            work, [sorted_pair(*pair) for pair in find_different(pairs)], prompts, "7_evaluation"
+        )
+        report = collect_report(
+            work, prompts=prompts, pairs=pairs, judging=judging, held_out=work.preference_rows().test
+        )
+        write_report(report, work.folder("7_evaluation"))
+        work.use("7_evaluation", [*prompts, *start, *trained])
+        work.finish_judging("7_evaluation", judging, records=[report.evaluation])
+    say(f"report: {work.folder('7_evaluation') / 'report.html'}")
+
+
+def _sample(
+    work: Work, prompts: Sequence[Prompt], generator: TransformersEngine, stage: str, *, name: str = ""
+) -> list[Sample]:
+    config = work.config
+    num_samples = config.evaluation.num_samples if stage == "7_evaluation" else config.sampling.num_samples
+    return sample_responses(
+        prompts, generator=generator, config=config.sampling, num_samples=num_samples, seed=config.seed,
+        round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
+        label=f"{name}samples",
+    )  # fmt: skip
+
+
+def _judge(
+    work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str
+) -> Judging:
+    return judge_pairs(
+        pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
+        template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,
+        plan_path=work.folder(stage) / "questions_plan.json",
+    )  # fmt: skip
+
+
+def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
+    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]

@@ -1,0 +1,93 @@
+"""A step's batch and update -> its metrics, under the names that TRL's PPO gave them, and some responses.
+
+Computes and returns; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from rlaif.policy.ppo.advantages import explained_variance, masked_mean
+from rlaif.policy.ppo.rewards import Scored
+from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.update import TrainingBatch, UpdateStats
+from rlaif.records import Prompt
+
+
+class ShownResponse(NamedTuple):
+    """A response of the policy in training, for people to look at."""
+
+    prompt: Prompt
+    response: str
+    score: float
+    """As the reward source gave it."""
+    kl: float
+    """Nats against the reference."""
+    finished: bool
+
+
+def kl_per_response(batch: TrainingBatch) -> Tensor:
+    """(batch,) log-ratio of each response: its mean is an unbiased estimate of the KL to the reference."""
+    return (batch.logprobs - batch.ref_logprobs).sum(dim=1)
+
+
+def describe_step(
+    batch: TrainingBatch,
+    stats: UpdateStats,
+    *,
+    step: int,
+    episodes: int,
+    scored: Scored,
+    finished: Sequence[bool],
+    kl_coef: float,
+    learning_rate: float,
+) -> dict[str, float]:
+    """All metrics of a step; every one a finite number.
+
+    `objective/scores` are the reward source's own; `objective/rlhf_reward` is what was maximised: scores
+    standardised, less the missing-EOS penalty and the KL penalty. Those two differ in more than the KL.
+    """
+    mask = batch.response_mask
+    num_episodes = len(finished)
+    penalty = kl_coef * float(batch.kl.sum(dim=1).mean())
+    return {
+        "step": float(step),
+        "episode": float(episodes),
+        "objective/kl": float(kl_per_response(batch).mean()),
+        "objective/entropy": float(batch.entropy.sum(dim=1).mean()),
+        "objective/non_score_reward": -penalty,
+        "objective/rlhf_reward": float(batch.scores.mean()) - penalty,
+        "objective/scores": sum(scored.scores) / num_episodes,
+        "policy/approxkl_avg": stats.approx_kl,
+        "policy/clipfrac_avg": stats.policy_clipped,
+        "policy/entropy_avg": float(masked_mean(batch.entropy, mask)),
+        "policy/grad_norm": stats.grad_norm,
+        "loss/policy_avg": stats.policy_loss,
+        "loss/value_avg": stats.value_loss,
+        "val/clipfrac_avg": stats.value_clipped,
+        "val/ratio": stats.ratio,
+        "val/first_ratio_deviation": stats.ratio_deviation,
+        "val/explained_variance": explained_variance(batch.values, batch.returns, mask),
+        "val/num_eos_tokens": float(sum(finished)),
+        "val/eos_rate": sum(finished) / num_episodes,
+        "val/response_length": float(mask.sum()) / num_episodes,
+        "val/num_failed_rewards": float(scored.failures.total()),
+        "kl_coef": kl_coef,
+        "lr": learning_rate,
+    }
+
+
+def show_responses(
+    trajectories: Sequence[Trajectory], scores: Sequence[float], kl: Tensor, *, num_shown: int = 4
+) -> list[ShownResponse]:
+    """The first response to each of the first few prompts."""
+    rows: dict[str, ShownResponse] = {}
+    for trajectory, score, nats in zip(trajectories, scores, kl.tolist(), strict=True):
+        if trajectory.prompt.id not in rows and len(rows) < num_shown:
+            rows[trajectory.prompt.id] = ShownResponse(
+                trajectory.prompt, trajectory.response, score, nats, trajectory.finished
+            )
+    return list(rows.values())

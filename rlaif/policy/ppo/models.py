@@ -1,0 +1,110 @@
+"""The models of PPO: a causal LM with a value head on its shared trunk, and one forward pass for both.
+
+Takes token sequences, returns log-probabilities and values at the response's positions. Holds no
+optimizer and changes no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rlaif.errors import ModelError
+from rlaif.policy.ppo.batching import PaddedBatch
+
+
+class TokenForward(NamedTuple):
+    """All three (batch, response_len), zero where the response mask is False."""
+
+    logprobs: Tensor
+    values: Tensor
+    entropy: Tensor
+    """Of the whole next-token distribution; carries no gradient."""
+
+
+class PolicyWithValue(nn.Module):
+    """A causal LM and a linear value head that reads the trunk's last hidden state."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        head = nn.Linear(hidden_size_of(model), 1, device="meta").to_empty(device=device_of(model))
+        # Zero, so that V = 0 at first and the shared trunk is not pulled towards a random head.
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        self.value_head = head
+
+    def forward(self, batch: PaddedBatch, *, temperature: float, head_only: bool = False) -> TokenForward:
+        """One pass; `head_only` keeps gradients out of the trunk, for the value head's warm-up."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
+            logprobs, hidden, entropy = _forward_tokens(self.model, batch, temperature=temperature)
+        values = self.value_head(hidden).squeeze(-1).float()
+        return TokenForward(
+            _at_mask(logprobs, batch.response_mask),
+            _at_mask(values, batch.response_mask),
+            _at_mask(entropy, batch.response_mask),
+        )
+
+
+def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> Tensor:
+    """(batch, response_len) log-probabilities of the response tokens, zero where the mask is False."""
+    logprobs, _, _ = _forward_tokens(model, batch, temperature=temperature)
+    return _at_mask(logprobs, batch.response_mask)
+
+
+def _forward_tokens(
+    model: PreTrainedModel, batch: PaddedBatch, *, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probability, predicting hidden state and entropy of each response token, (num_tokens, ...).
+
+    Sequences are right-padded, so a causal model needs no mask: no real token sees a pad.
+    """
+    rows, columns = batch.response_mask.nonzero(as_tuple=True)
+    predicting = batch.predicting[rows, columns]
+    first, last = int(predicting.min()), int(predicting.max())
+    out = model(
+        input_ids=batch.input_ids,
+        use_cache=False,
+        output_hidden_states=True,
+        logits_to_keep=torch.arange(first, last + 1, device=batch.input_ids.device),
+    )
+    logits = out.logits[rows, predicting - first].float() / temperature
+    all_logprobs = torch.log_softmax(logits, dim=-1)
+    tokens = batch.input_ids[rows, predicting + 1]
+    logprobs = all_logprobs.gather(1, tokens[:, None]).squeeze(1)
+    entropy = torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1)
+    return logprobs, out.hidden_states[-1][rows, predicting], entropy
+
+
+def _at_mask(values: Tensor, mask: Tensor) -> Tensor:
+    """Put (num_tokens,) values at the True places of a (batch, response_len) mask, zeros elsewhere."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+
+
+def hidden_size_of(model: PreTrainedModel) -> int:
+    return int(model.config.get_text_config().hidden_size)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def context_tokens_of(model: PreTrainedModel) -> int | None:
+    """Longest sequence the model was made for; None where its config does not say."""
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if longest is None else int(longest)
+
+
+def check_trainable(models: Sequence[PreTrainedModel]) -> None:
+    """PPO updates float32 master weights: [M] in bf16 a step at 1e-6 changes 0.01 % of the weights."""
+    for model in models:
+        dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})
+        if dtypes != ["float32"]:
+            raise ModelError(
+                f"PPO trains float32 weights and {type(model).__name__} has {', '.join(dtypes)}",
+                fix="load the policy with dtype float32",
+            )

@@ -1,0 +1,119 @@
+"""How a training starts or resumes: the learner, its frozen reference, and the scores' scale.
+
+Reads checkpoints, writes none. Takes no training step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.errors import RunFolderError
+from rlaif.policy.ppo.batching import prompts_of_step
+from rlaif.policy.ppo.checkpoint import (
+    Progress,
+    check_same_training,
+    find_checkpoints,
+    load_checkpoint,
+    read_progress,
+)
+from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.rollout import (
+    EncodedPrompt,
+    Encoder,
+    encode_prompts,
+    sample_trajectories,
+    score_trajectories,
+)
+from rlaif.records import Prompt, digest_text
+
+
+@dataclass(frozen=True)
+class Training:
+    """What stays the same over all steps. Only the learner's weights and the optimizer's moments change."""
+
+    learner: PolicyWithValue
+    reference: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    encoder: Encoder
+    prompts: list[EncodedPrompt]
+    reward: RewardSource
+    config: PpoConfig
+    seed: int
+    out_dir: Path
+
+
+def set_up(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    encoder: Encoder,
+    prompts: Sequence[Prompt],
+    reward: RewardSource,
+    config: PpoConfig,
+    seed: int,
+    out_dir: Path,
+) -> Training:
+    reference = policy if reference is None else reference
+    check_trainable([policy, reference])
+    encoded = encode_prompts(
+        prompts, encoder, response_length=config.response_length, context_tokens=context_tokens_of(policy)
+    )
+    # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
+    learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
+    for model in (learner, reference):
+        model.train(False)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
+    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir)
+
+
+def begin(training: Training, *, resume: bool) -> Progress:
+    """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
+    config, seed = training.config, training.seed
+    prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
+    start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
+    checkpoints = find_checkpoints(training.out_dir)
+    if checkpoints and not resume:
+        raise RunFolderError(
+            "this folder already holds a training",
+            where=str(training.out_dir),
+            fix="resume it or use a new folder",
+        )
+    if checkpoints:
+        saved = read_progress(checkpoints[-1])
+        check_same_training(saved, start, where=checkpoints[-1])
+        load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
+        return saved
+    if not config.standardise_scores:
+        return start
+    scale = _measure_reference_scores(training)
+    return start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+
+
+def _measure_reference_scores(training: Training) -> ScoreScale:
+    config = training.config
+    chosen = prompts_of_step(
+        len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
+    )
+    trajectories = sample_trajectories(
+        training.reference,
+        training.encoder,
+        [training.prompts[index] for index in chosen],
+        num_samples=1,
+        response_length=config.response_length,
+        temperature=config.temperature,
+        key=(training.seed, -1),
+    )
+    scored = score_trajectories(
+        training.reward,
+        trajectories,
+        max_failed=config.max_failed_rewards,
+        where="the reference policy's responses",
+    )
+    return measure_scale(scored.scores)

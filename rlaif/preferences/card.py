@@ -1,0 +1,141 @@
+"""The dataset card of exported preferences: what is in the folder, who judged, by which principles.
+
+Facts in, Markdown out; the same facts give the same text, and no time enters it. Writes no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rlaif.records import Constitution, Tally
+
+_COLUMNS = (
+    ("prompt", "the conversation up to the assistant's turn: a list of `role` and `content`"),
+    ("chosen, rejected", "the preferred and the other response: a list of one assistant message each"),
+    ("label", "probability that `chosen` is preferred, at least 0.5; 0.5 is a tie"),
+    ("score_margin", "logit of `label`; null where the label is 1"),
+    ("weight", "how much the row counts in training"),
+    ("source", "`judge` or `human`"),
+    ("judge", "the judge's name"),
+    ("constitution", "id of the constitution below"),
+    ("round", "round of the loop that made the row"),
+    (
+        "id, prompt_id, chosen_id, rejected_id",
+        "ids of the preference, its prompt and its two samples in the ledger",
+    ),
+)
+
+
+class SplitSize(NamedTuple):
+    split: str
+    num_rows: int
+    num_prompts: int
+
+
+def render_dataset_card(
+    *,
+    sizes: Sequence[SplitSize],
+    judges: Sequence[str],
+    constitution: Constitution,
+    tally: Tally | None,
+    test_fraction: float,
+) -> str:
+    """The folder's README.md; `sizes` names the splits that have a file."""
+    return "\n".join(
+        [
+            *_front_matter(sizes),
+            "",
+            "# Preferences judged by a model",
+            "",
+            "Pairs of responses to one prompt, compared under written principles by a judge model.",
+            "",
+            "| split | pairs | prompts |",
+            "| --- | ---: | ---: |",
+            *(f"| {size.split} | {size.num_rows} | {size.num_prompts} |" for size in sizes),
+            "",
+            "A prompt belongs to one split only;"
+            f" a share of {test_fraction:g} is held out, drawn by prompt id.",
+            *([f"Of the pairs that were judged: {tally}.", ""] if tally is not None else [""]),
+            f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
+            "",
+            "## Principles",
+            "",
+            f"Constitution {_code(constitution.name)}, id `{constitution.id}`,"
+            f" sha256 of its file `{constitution.file_digest}`.",
+            "",
+            "| principle | weight | text |",
+            "| --- | ---: | --- |",
+            *(f"| {_code(p.id)} | {p.weight:g} | {_cell(p.text)} |" for p in constitution.principles),
+            "",
+            "The file:",
+            "",
+            *_fenced(constitution.source),
+            "",
+            "## Columns",
+            "",
+            "| column | meaning |",
+            "| --- | --- |",
+            *(f"| `{'`, `'.join(names.split(', '))}` | {meaning} |" for names, meaning in _COLUMNS),
+            "",
+            "## Loading",
+            "",
+            "```python",
+            "from datasets import load_dataset",
+            "",
+            'preferences = load_dataset("path/to/this/folder", split="train")',
+            "```",
+            "",
+            "TRL's `DPOTrainer` and `RewardTrainer` take it as it is; they read `prompt`, `chosen` and"
+            " `rejected`, and treat every label as certain:",
+            "",
+            "```python",
+            "from trl import DPOConfig, DPOTrainer",
+            "",
+            'trainer = DPOTrainer("a/model", args=DPOConfig(output_dir="dpo"), train_dataset=preferences)',
+            "trainer.train()",
+            "```",
+            "",
+            "`rlaif train --stage reward-model` reads the soft labels and the weights too.",
+            "",
+        ]
+    )
+
+
+def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
+    return [
+        "---",
+        "# license: name the licence here before you publish this folder",
+        "pretty_name: Preferences judged by a model",
+        "tags:",
+        "- preference",
+        "- rlaif",
+        "- trl",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        *(
+            line
+            for size in sizes
+            for line in (f"  - split: {size.split}", f"    path: data/{size.split}-*.parquet")
+        ),
+        "---",
+    ]
+
+
+def _code(text: str) -> str:
+    """Inline code in a table cell, whatever the text holds."""
+    return "`" + re.sub(r"[`|\s]+", " ", text).strip() + "`"
+
+
+def _cell(text: str) -> str:
+    """Plain text in a table cell: one line, and nothing in it is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split()))
+
+
+def _fenced(text: str) -> list[str]:
+    """A code block that the text cannot close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}yaml", *text.rstrip("\n").splitlines(), fence]

@@ -1,0 +1,146 @@
+"""Comparisons -> preferences: one soft label per pair and judge, over the constitution's principles.
+
+A pair that lacks a comparison under a principle that counts is dropped and counted, never averaged
+over the rest. Does not call the judge and does not write files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rlaif.config.generate import PreferencesConfig
+from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.filters import find_reason_to_drop
+from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
+
+_PrincipleKey = tuple[str, str]
+"""A principle's id and the digest of its text: an edited principle is another one."""
+
+
+class Pairing(NamedTuple):
+    preferences: list[Preference]
+    tally: Tally
+    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`."""
+
+
+class _Key(NamedTuple):
+    """A pair in canonical order (sorted by sample id), and who judged it."""
+
+    prompt_id: str
+    sample_ids: tuple[str, str]
+    judge_id: str | None
+
+
+def pair_comparisons(
+    comparisons: Sequence[Comparison],
+    *,
+    constitution: Constitution,
+    config: PreferencesConfig,
+    round: int,
+    pairs: Iterable[tuple[Sample, Sample]] = (),
+) -> Pairing:
+    """A preference per pair and judge, in the order in which the pairs come.
+
+    `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
+    and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
+    """
+    principles = [principle for principle in constitution.principles if principle.weight > 0]
+    if not principles:
+        raise ConstitutionError(
+            f'no principle of "{constitution.name}" has a weight above 0',
+            fix="give at least one principle a weight",
+        )
+    groups = _group(comparisons, pairs=pairs)
+    preferences: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    for key, by_principle in groups.items():
+        found = [by_principle.get((principle.id, principle.digest)) for principle in principles]
+        complete = [comparison for comparison in found if comparison is not None]
+        if len(complete) < len(found):
+            dropped["failed_judgement"] += 1
+            continue
+        label = compute_label(complete, principles, first_id=key.sample_ids[0])
+        reason = find_reason_to_drop(label, complete, config=config)
+        if reason is not None:
+            dropped[reason] += 1
+            continue
+        preferences.append(
+            Preference(
+                prompt_id=key.prompt_id,
+                sample_ids=key.sample_ids,
+                label=label,
+                weight=1.0,
+                evidence_ids=tuple(comparison.id for comparison in complete),
+                judge_id=key.judge_id,
+                constitution_id=constitution.id,
+                round=round,
+            )
+        )
+    return Pairing(preferences, Tally(num_in=len(groups), dropped=dict(dropped)))
+
+
+def compute_label(
+    comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str
+) -> float:
+    """Probability that sample `first_id` is preferred: sigmoid(sum w s / sum w), s a comparison's logit.
+
+    Averaging logits is the weighted geometric mean of the odds: one principle's certainty cannot be outvoted
+    by lukewarm others, and swapping the samples swaps the label. Verdicts without log-probabilities have
+    no logit; with any of those the label is the weighted mean of the probabilities.
+    """
+    weights = [principle.weight for principle in principles]
+    total = math.fsum(weights)
+    # +1 where the comparison lists the sample first, -1 where it lists it second.
+    signs = [1.0 if comparison.sample_ids[0] == first_id else -1.0 for comparison in comparisons]
+    logits = [comparison.logit for comparison in comparisons]
+    if any(logit is None for logit in logits):
+        return (
+            math.fsum(
+                weight * (comparison.p_first if sign > 0 else 1 - comparison.p_first)
+                for weight, sign, comparison in zip(weights, signs, comparisons, strict=True)
+            )
+            / total
+        )
+    return _sigmoid(
+        math.fsum(
+            weight * sign * logit
+            for weight, sign, logit in zip(weights, signs, logits, strict=True)
+            if logit is not None
+        )
+        / total
+    )
+
+
+def _sigmoid(x: float) -> float:
+    odds = math.exp(-abs(x))
+    return 1 / (1 + odds) if x >= 0 else odds / (1 + odds)
+
+
+def _group(
+    comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]
+) -> dict[_Key, dict[_PrincipleKey, Comparison]]:
+    """Pair and judge -> principle -> its comparison, with an empty entry for a pair that has none."""
+    judges: list[str | None] = list(dict.fromkeys(comparison.judge_id for comparison in comparisons))
+    groups: dict[_Key, dict[_PrincipleKey, Comparison]] = {}
+    for first, second in pairs:
+        for judge_id in judges or [None]:
+            groups[_Key(first.prompt_id, _sorted_ids(first.id, second.id), judge_id)] = {}
+    for comparison in comparisons:
+        key = _Key(comparison.prompt_id, _sorted_ids(*comparison.sample_ids), comparison.judge_id)
+        by_principle = groups.setdefault(key, {})
+        principle = (comparison.principle.id, comparison.principle.text_digest)
+        known = by_principle.setdefault(principle, comparison)
+        if known.id != comparison.id:
+            raise StageError(
+                f'a pair has two different comparisons under principle "{principle[0]}" by one judge',
+                where=f"comparisons {known.id} and {comparison.id}",
+                fix="pair the comparisons of one judging at a time",
+            )
+    return groups
+
+
+def _sorted_ids(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a <= b else (b, a)

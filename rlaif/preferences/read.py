@@ -1,0 +1,146 @@
+"""A preference folder, ours or anybody's -> rows for the reward model.
+
+Reads TRL's columns `prompt`, `chosen`, `rejected` (text or chat messages) and, where they stand,
+`label` and `weight`. A row that cannot be read is an error with its place, never skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.errors import DataError
+from rlaif.records import Message, PreferenceRow, Prompt, split_of
+from rlaif.rows import SUFFIXES, Row, describe, missing_column, read_messages, read_rows
+
+_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight")
+_SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+
+
+class SplitRows(NamedTuple):
+    train: list[PreferenceRow]
+    test: list[PreferenceRow]
+
+
+def read_preferences(path: str | Path, *, split: str = "train") -> list[PreferenceRow]:
+    """The rows of one split of a folder, file or hub data set; none where it has no such split.
+
+    A folder whose files name no split is all `train`.
+    """
+    rows = [_read_row(row) for row in _find_rows(path, split=split)]
+    if split == "train" and not rows:
+        raise DataError(
+            "there is no preference to train on", where=str(path), fix="give a folder with a train split"
+        )
+    return rows
+
+
+def split_rows(rows: Sequence[PreferenceRow], *, test_fraction: float) -> SplitRows:
+    """Hold out a share of the prompts, for data that come without a test split."""
+    splits = SplitRows([], [])
+    for row in rows:
+        held_out = split_of(row.prompt.id, test_fraction=test_fraction) == "test"
+        (splits.test if held_out else splits.train).append(row)
+    return splits
+
+
+def _find_rows(path: str | Path, *, split: str) -> Iterator[Row]:
+    place = Path(path)
+    if place.is_file():
+        files = [place] if split == "train" else []
+    elif place.is_dir():
+        files = _find_files(place, split=split)
+    else:
+        yield from _hub_rows(str(path), split=split)
+        return
+    for file in files:
+        yield from read_rows(file, wanted=_COLUMNS)
+
+
+def _find_files(folder: Path, *, split: str) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    named = {path: next((name for name in _SPLITS if _is_named(path, name)), None) for path in files}
+    found = [path for path in files if named[path] == split]
+    return found or [path for path in files if named[path] is None and split == "train"]
+
+
+def _is_named(path: Path, split: str) -> bool:
+    return path.stem == split or path.stem.startswith((f"{split}-", f"{split}_", f"{split}."))
+
+
+def _hub_rows(path: str, *, split: str) -> Iterator[Row]:
+    import datasets
+
+    try:
+        found = datasets.load_dataset(path)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f"the preferences cannot be loaded: {str(error).splitlines()[0]}",
+            where=path,
+            fix="give a folder, a file, or a hub id that `datasets` can load",
+        ) from error
+    if split in found:
+        for number, cells in enumerate(found[split], start=1):
+            yield Row(cells, f"{path} {split} row {number}", tuple(cells))
+
+
+def _read_row(row: Row) -> PreferenceRow:
+    chosen = _read_side(row, "chosen")
+    rejected = _read_side(row, "rejected")
+    prompt = read_messages(row.cells.get("prompt"), where=row.where, column="prompt") or chosen.before
+    if not prompt:
+        raise missing_column("prompt", columns=row.columns, where=row.where)
+    for name, side in (("chosen", chosen), ("rejected", rejected)):
+        if side.before and side.before != prompt:
+            raise DataError(
+                f'"{name}" begins with another conversation than the prompt',
+                where=row.where,
+                fix="give both responses to one prompt",
+            )
+    return PreferenceRow(
+        prompt=Prompt(messages=prompt),
+        chosen=chosen.response,
+        rejected=rejected.response,
+        label=_read_number(row.cells, "label", high=1.0, where=row.where),
+        weight=_read_number(row.cells, "weight", high=None, where=row.where),
+    )
+
+
+class _Side(NamedTuple):
+    before: tuple[Message, ...]
+    """The conversation before the response, where the column holds it too."""
+    response: str
+
+
+def _read_side(row: Row, column: str) -> _Side:
+    value = row.value(column)
+    if isinstance(value, str):
+        return _Side((), value)
+    messages = read_messages(value, where=row.where, column=column)
+    if not messages or messages[-1].role != "assistant":
+        raise DataError(
+            f'"{column}" does not end with an assistant\'s message',
+            where=row.where,
+            fix='give the response as text, or as [{"role": "assistant", "content": "..."}]',
+        )
+    return _Side(messages[:-1], messages[-1].content)
+
+
+def _read_number(cells: Mapping[str, Any], column: str, *, high: float | None, where: str) -> float:
+    """A share or a weight; 1 where the column or its value is missing."""
+    value = cells.get(column)
+    if value is None:
+        return 1.0
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= (float("inf") if high is None else high)
+    ):
+        bound = "of at least 0" if high is None else f"from 0 to {high:g}"
+        raise DataError(
+            f'"{column}" holds {describe(value)}',
+            where=where,
+            fix=f"give a number {bound}, or leave the column out",
+        )
+    return float(value)

@@ -1,0 +1,72 @@
+"""A training's state on disk: weights, AdamW's moments and the step, as safetensors and JSON.
+
+Every checkpoint is a folder of its own, complete or not there at all; the newest counts. The training
+draws nothing at random between steps, so this is all its state.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rlaif.errors import RunFolderError
+from rlaif.runs import replace_directory
+
+_STEP_DIR = re.compile(r"step_(\d{8})")
+
+
+def write_checkpoint(
+    folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW
+) -> None:
+    """`step`: optimizer steps done. `digest` names the training; only the same one may go on from here."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    moments: dict[str, Tensor] = {}
+    for parameter, state in optimizer.state.items():
+        moments |= {f"{names[parameter]}:{key}": value.contiguous() for key, value in state.items()}
+    with replace_directory(folder / f"step_{step:08d}") as path:
+        save_file(
+            {name: value.contiguous() for name, value in model.state_dict().items()},
+            path / "model.safetensors",
+        )
+        save_file(moments, path / "optimizer.safetensors")
+        (path / "state.json").write_text(json.dumps({"step": step, "digest": digest}) + "\n")
+    for old in find_checkpoints(folder)[:-1]:
+        shutil.rmtree(old)
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _STEP_DIR.fullmatch(path.name) and path.is_dir())
+
+
+def read_checkpoint(folder: Path, *, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
+    """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
+    found = find_checkpoints(folder)
+    if not found:
+        return 0
+    state = json.loads((found[-1] / "state.json").read_text())
+    if state["digest"] != digest:
+        raise RunFolderError(
+            "the checkpoint belongs to a training with other data or options",
+            where=str(found[-1]),
+            fix="train without --resume, or restore the configuration it was made with",
+        )
+    # subtle: values are copied into memory that torch allocated. A tensor mapped from the file may be aligned
+    # differently, and a matrix product may then differ in its last bit from the unbroken run's.
+    model.load_state_dict(load_file(found[-1] / "model.safetensors"))
+    moments = load_file(found[-1] / "optimizer.safetensors")
+    parameters = dict(model.named_parameters())
+    for key, value in moments.items():
+        name, _, moment = key.rpartition(":")
+        optimizer.state[parameters[name]][moment] = value.clone().to(
+            value.device if moment == "step" else parameters[name].device
+        )
+    return int(state["step"])

@@ -1,0 +1,116 @@
+"""Preference rows -> token ids and a fixed plan of batches.
+
+A pair whose prompt and response do not fit is dropped and counted, never cut. The plan is a function
+of the seed and the epoch alone. Does not run models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from rlaif.models.prompt_tokens import PromptEncoder
+from rlaif.records import PreferenceRow, Prompt, Tally, digest_text
+
+
+class Pair(NamedTuple):
+    """Two responses to one prompt, as places in `Pairs.sequences`."""
+
+    prompt_id: str
+    chosen: int
+    rejected: int
+    label: float
+    """Probability that chosen is preferred."""
+    weight: float
+
+
+class Pairs(NamedTuple):
+    sequences: list[tuple[int, ...]]
+    """Prompt and response with its stop token, each once however many pairs it is in."""
+    pairs: list[Pair]
+    tally: Tally
+    """Dropped: `over_length`; `identical` (both responses are the same tokens); `weightless`."""
+
+
+def encode_pairs(rows: Sequence[PreferenceRow], *, encoder: PromptEncoder, max_length: int) -> Pairs:
+    """Tokenise as PPO and scoring do: the template's prompt, then the bare response and the stop token."""
+    prompts: dict[str, list[int]] = {}
+    places: dict[tuple[int, ...], int] = {}
+    pairs: list[Pair] = []
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        if row.weight == 0:
+            dropped["weightless"] += 1
+            continue
+        prompt_ids = prompts.get(row.prompt.id)
+        if prompt_ids is None:
+            prompt_ids = prompts[row.prompt.id] = encoder.encode(row.prompt.as_segments())
+        chosen, rejected = (
+            (*prompt_ids, *encoder.encode_response(text)) for text in (row.chosen, row.rejected)
+        )
+        if max(len(chosen), len(rejected)) > max_length:
+            dropped["over_length"] += 1
+            continue
+        if chosen == rejected:
+            dropped["identical"] += 1
+            continue
+        pairs.append(
+            Pair(
+                prompt_id=row.prompt.id,
+                chosen=places.setdefault(chosen, len(places)),
+                rejected=places.setdefault(rejected, len(places)),
+                label=row.label,
+                weight=row.weight,
+            )
+        )
+    return Pairs(list(places), pairs, Tally(num_in=len(rows), dropped=dict(dropped)))
+
+
+def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
+    """One prompt and response as the reward model reads them."""
+    return (*encoder.encode(prompt.as_segments()), *encoder.encode_response(response))
+
+
+def plan_epoch(pairs: Sequence[Pair], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches, as places in `pairs`; every pair is in one batch, and none is larger than asked.
+
+    Pairs of one prompt stand together (Ouyang et al. 2022, section 3.5): a response is then read once however
+    many pairs it is in. Prompts are shuffled by (seed, epoch), nothing else.
+    """
+    by_prompt: dict[str, list[int]] = defaultdict(list)
+    for place, pair in enumerate(pairs):
+        by_prompt[pair.prompt_id].append(place)
+    groups = list(by_prompt.values())
+    generator = torch.Generator().manual_seed(int(digest_text(f"pairs\n{seed}\n{epoch}")[:15], 16))
+    order = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+    batches: list[list[int]] = [[]]
+    for group in order:
+        if batches[-1] and len(batches[-1]) + len(group) > batch_size:
+            batches.append([])
+        for place in group:
+            if len(batches[-1]) == batch_size:
+                batches.append([])
+            batches[-1].append(place)
+    return [batch for batch in batches if batch]
+
+
+def cut_batch(batch: Sequence[Pair], *, size: int | None) -> Iterator[Sequence[Pair]]:
+    """The batch in micro-batches of at most `size` pairs; None: in one piece."""
+    step = size or len(batch)
+    for start in range(0, len(batch), step):
+        yield batch[start : start + step]
+
+
+def digest_pairs(pairs: Pairs) -> str:
+    """What the training saw, as a digest: tokens, labels and weights in their order."""
+    digest = hashlib.sha256()
+    for sequence in pairs.sequences:
+        digest.update(struct.pack(f"<{len(sequence) + 1}q", len(sequence), *sequence))
+    for pair in pairs.pairs:
+        digest.update(struct.pack("<qqdd", pair.chosen, pair.rejected, pair.label, pair.weight))
+    return digest.hexdigest()

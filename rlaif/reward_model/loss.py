@@ -1,0 +1,53 @@
+"""Rewards of pairs -> the loss: Bradley-Terry on soft labels, weighted, with centred rewards.
+
+Pure functions of tensors, usable in float64 and without a model. Does not run models.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def compute_pair_losses(chosen_rewards: Tensor, rejected_rewards: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy under Bradley-Terry: -q log sigmoid(d) - (1-q) log sigmoid(-d), d = r_c - r_r.
+
+    Bradley & Terry 1952; with hard labels (q = 1) the loss of Ouyang et al. 2022 (arXiv:2203.02155), eq. 1;
+    soft labels from a judge as in Lee et al. 2023 (arXiv:2309.00267). A tie is q = 1/2: its loss is least
+    where the rewards are equal.
+    chosen_rewards, rejected_rewards, labels: (num_pairs,), q is the probability that chosen is preferred.
+    Returns (num_pairs,).
+    """
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        chosen_rewards - rejected_rewards, labels, reduction="none"
+    )
+
+
+def compute_centering_losses(chosen_rewards: Tensor, rejected_rewards: Tensor) -> Tensor:
+    """(r_c + r_r)^2: pins the constant that Bradley-Terry leaves free.
+
+    Eisenstein et al. 2023 (arXiv:2312.09244); TRL's `center_rewards_coefficient`.
+    chosen_rewards, rejected_rewards: (num_pairs,). Returns (num_pairs,).
+    """
+    return (chosen_rewards + rejected_rewards) ** 2
+
+
+def compute_loss_sum(
+    chosen_rewards: Tensor,
+    rejected_rewards: Tensor,
+    *,
+    labels: Tensor,
+    weights: Tensor,
+    center_rewards_coefficient: float,
+) -> Tensor:
+    """The weighted sum of the pairs' losses, to be divided by the weight of the whole batch.
+
+    A sum, so that a batch cut into micro-batches has the gradient of the batch.
+    All tensors: (num_pairs,). Returns a scalar.
+    """
+    losses = compute_pair_losses(chosen_rewards, rejected_rewards, labels)
+    if center_rewards_coefficient:
+        losses = losses + center_rewards_coefficient * compute_centering_losses(
+            chosen_rewards, rejected_rewards
+        )
+    return (weights * losses).sum()

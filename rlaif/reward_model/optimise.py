@@ -1,0 +1,155 @@
+"""The optimisation loop: a model and encoded pairs in, the same model trained.
+
+The data order is a function of (seed, epoch), dropout is off, and nothing else is random: so weights,
+AdamW's moments and the step are all a checkpoint needs. Does not save the finished model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlaif.config.reward_model import RewardModelConfig
+from rlaif.errors import TrainingError
+from rlaif.reward_model.checkpoint import read_checkpoint, write_checkpoint
+from rlaif.reward_model.data import Pair, Pairs, cut_batch, plan_epoch
+from rlaif.reward_model.loss import compute_loss_sum
+from rlaif.reward_model.model import compute_rewards
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+"""Called after each optimizer step with its number, from 1, and its figures."""
+
+
+class _Batch(NamedTuple):
+    epoch: int
+    pairs: list[Pair]
+
+
+class _BatchLoss(NamedTuple):
+    loss: float
+    num_right: int
+    margin_sum: float
+
+
+class Optimisation:
+    """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        pairs: Pairs,
+        *,
+        config: RewardModelConfig,
+        seed: int,
+        folder: Path,
+        digest: str,
+    ) -> None:
+        self.model = model
+        self._sequences, self._config, self._folder, self._digest = pairs.sequences, config, folder, digest
+        self._plan = [
+            _Batch(epoch, [pairs.pairs[place] for place in places])
+            for epoch in range(config.num_epochs)
+            for places in plan_epoch(pairs.pairs, batch_size=config.batch_size, seed=seed, epoch=epoch)
+        ]
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def run(self, *, on_metrics: OnMetrics | None, on_resume: Callable[[int], None] | None) -> None:
+        """From the newest checkpoint, or the start, to the end of the plan."""
+        done = read_checkpoint(self._folder, digest=self._digest, model=self.model, optimizer=self._optimizer)
+        if done and on_resume is not None:
+            on_resume(done)
+        for step in range(done, len(self._plan)):
+            figures = self._step(step)
+            if on_metrics is not None:
+                on_metrics(step + 1, figures)
+            if (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan):
+                write_checkpoint(
+                    self._folder,
+                    step=step + 1,
+                    digest=self._digest,
+                    model=self.model,
+                    optimizer=self._optimizer,
+                )
+
+    def _step(self, step: int) -> dict[str, float]:
+        batch = self._plan[step]
+        learning_rate = self._config.learning_rate * compute_schedule(
+            step, num_steps=len(self._plan), warmup_fraction=self._config.warmup_fraction
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.zero_grad(set_to_none=True)
+        weight = math.fsum(pair.weight for pair in batch.pairs)
+        parts = [
+            self._backward(pairs, batch_weight=weight, step=step)
+            for pairs in cut_batch(batch.pairs, size=self._config.micro_batch_size)
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._config.max_grad_norm)
+        _check_finite(norm, "gradient", step=step)
+        self._optimizer.step()
+        return {
+            "loss": math.fsum(part.loss for part in parts),
+            "accuracy": sum(part.num_right for part in parts) / len(batch.pairs),
+            "reward_margin": math.fsum(part.margin_sum for part in parts) / len(batch.pairs),
+            "grad_norm": float(norm),
+            "learning_rate": learning_rate,
+            "epoch": float(batch.epoch),
+        }
+
+    def _backward(self, pairs: Sequence[Pair], *, batch_weight: float, step: int) -> _BatchLoss:
+        """Add the gradient of these pairs' share of the batch's loss."""
+        places: dict[int, int] = {}
+        for pair in pairs:
+            for place in (pair.chosen, pair.rejected):
+                places.setdefault(place, len(places))
+        rewards = compute_rewards(self.model, [self._sequences[place] for place in places])
+        device = rewards.device
+        chosen = rewards[torch.tensor([places[pair.chosen] for pair in pairs], device=device)]
+        rejected = rewards[torch.tensor([places[pair.rejected] for pair in pairs], device=device)]
+        labels = torch.tensor([pair.label for pair in pairs], dtype=rewards.dtype, device=device)
+        loss = (
+            compute_loss_sum(
+                chosen,
+                rejected,
+                labels=labels,
+                weights=torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=device),
+                center_rewards_coefficient=self._config.center_rewards_coefficient,
+            )
+            / batch_weight
+        )
+        _check_finite(loss, "loss", step=step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        margins = (chosen - rejected).detach()
+        return _BatchLoss(
+            loss=loss.item(),
+            num_right=int(((margins * (labels - 0.5)) > 0).sum()),
+            margin_sum=float((margins * torch.sign(labels - 0.5)).sum()),
+        )
+
+
+def compute_schedule(step: int, *, num_steps: int, warmup_fraction: float) -> float:
+    """Share of the peak learning rate: linear up over the warm-up, then down to zero after the last step.
+
+    step: from 0. The first step's share is above zero, and so is the last one's.
+    """
+    warmup = int(num_steps * warmup_fraction)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (num_steps - step) / (num_steps - warmup)
+
+
+def _check_finite(value: Tensor, name: str, *, step: int) -> None:
+    if not bool(torch.isfinite(value)):
+        raise TrainingError(
+            f"the {name} is not finite",
+            where=f"reward model, step {step + 1}",
+            fix="lower reward_model.learning_rate, or look for broken weights in the model it starts from",
+        )

@@ -1,0 +1,174 @@
+"""A trained reward model -> its folder: weights, tokenizer, chat template, model card and results.
+
+The folder loads as AutoModelForSequenceClassification with one label; the raw logit is the reward. The
+same training gives the same bytes, so no time and no path enters it. Does not train.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from rlaif.config.reward_model import RewardModelConfig
+from rlaif.errors import RunFolderError
+from rlaif.models.loading import LoadedModel, write_model
+from rlaif.records import Tally, Value
+from rlaif.reward_model.held_out import HeldOut
+from rlaif.reward_model.model import with_pad_token
+from rlaif.runs import replace_directory
+
+RESULTS = "training.json"
+
+
+class Results(Value):
+    """What came out of a training, beside the weights."""
+
+    digest: str
+    """Names everything that fixes the result: model, data, options, seed."""
+    held_out: HeldOut
+    reward_mean: float
+    reward_std: float
+    """Of the rewards of the starting policy's responses."""
+    num_pairs: int
+    """Pairs trained on."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        found = {
+            "accuracy": self.held_out.accuracy.mean if self.held_out.accuracy else None,
+            "log_loss": self.held_out.log_loss,
+            "log_loss_floor": self.held_out.log_loss_floor,
+            "reward_mean": self.reward_mean,
+            "reward_std": self.reward_std,
+            "num_pairs": float(self.num_pairs),
+            "num_held_out_pairs": float(self.held_out.num_pairs),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def read_results(folder: Path, *, digest: str) -> Results | None:
+    """The results of a finished training, or None; a folder of another training is refused."""
+    path = folder / RESULTS
+    if not path.is_file():
+        return None
+    results = Results.model_validate_json(path.read_bytes())
+    if results.digest != digest:
+        raise RunFolderError(
+            "the reward model there comes from a training with other data or options",
+            where=str(folder),
+            fix="train without --resume to replace it",
+        )
+    return results
+
+
+def save_reward_model(
+    model: PreTrainedModel,
+    *,
+    base: LoadedModel,
+    out_dir: Path,
+    results: Results,
+    config: RewardModelConfig,
+    tally: Tally,
+    dataset_digest: str,
+    ledger_head: str,
+) -> None:
+    """Write `out_dir`, replacing it as a whole."""
+    model.config.reward_mean = results.reward_mean
+    model.config.reward_std = results.reward_std
+    card = render_model_card(
+        base=base,
+        results=results,
+        config=config,
+        tally=tally,
+        dataset_digest=dataset_digest,
+        ledger_head=ledger_head,
+    )
+    with replace_directory(out_dir) as folder:
+        write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), folder)
+        (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+        (folder / RESULTS).write_text(
+            results.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n"
+        )
+
+
+def render_model_card(
+    *,
+    base: LoadedModel,
+    results: Results,
+    config: RewardModelConfig,
+    tally: Tally,
+    dataset_digest: str,
+    ledger_head: str,
+) -> str:
+    """The folder's README.md."""
+    return "\n".join(
+        [
+            "---",
+            "# license: name the licence here before you publish this folder",
+            "library_name: transformers",
+            "pipeline_tag: text-classification",
+            "tags:",
+            "- reward-model",
+            "- rlaif",
+            "---",
+            "",
+            "# Reward model",
+            "",
+            "Scores a response to a conversation: the raw logit is the reward, read at the token that ends",
+            "the response. Trained on pairs with soft labels (Bradley-Terry), dropout off, in float32.",
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| held-out accuracy | {_accuracy(results.held_out)} |",
+            f"| held-out log loss | {_log_loss(results.held_out)} |",
+            f"| reward of the starting policy's responses | mean {results.reward_mean:.4f},"
+            f" standard deviation {results.reward_std:.4f} |",
+            f"| training pairs | {tally} |",
+            f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
+            f"| sha256 of the preference files | {_given(dataset_digest)} |",
+            f"| head of the ledger's chain | {_given(ledger_head)} |",
+            f"| training | {config.num_epochs} epochs, batches of {config.batch_size} pairs, learning rate"
+            f" {config.learning_rate:g}, weight decay {config.weight_decay:g} |",
+            "",
+            "Accuracy counts held-out pairs whose label is not one half, with the label as the truth; its",
+            "95 % interval takes into account that pairs of one prompt go together. The floor of the log",
+            "loss is the labels' own entropy.",
+            "",
+            "```python",
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            "",
+            'path = "path/to/this/folder"',
+            "tokenizer = AutoTokenizer.from_pretrained(path)",
+            "model = AutoModelForSequenceClassification.from_pretrained(path)",
+            'chat = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
+            'inputs = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)',
+            "reward = model(**inputs).logits[0, 0]",
+            "```",
+            "",
+            "The last token must be the one that ends the assistant's turn: cut off what a template puts",
+            "after it. `reward_mean` and `reward_std` in config.json standardise the reward.",
+            "",
+        ]
+    )
+
+
+def _accuracy(held_out: HeldOut) -> str:
+    found = held_out.accuracy
+    if found is None:
+        return "not measured: no held-out pair has a preferred side"
+    ties = f", {held_out.num_ties} ties left out" if held_out.num_ties else ""
+    return (
+        f"{found.mean:.3f} (95 % interval {found.low:.3f} to {found.high:.3f}; {held_out.num_pairs} pairs of"
+        f" {found.n} prompts{ties})"
+    )
+
+
+def _log_loss(held_out: HeldOut) -> str:
+    if held_out.log_loss is None or held_out.log_loss_floor is None:
+        return "not measured"
+    return f"{held_out.log_loss:.4f} nats (a coin .6931, floor {held_out.log_loss_floor:.4f})"
+
+
+def _given(digest: str) -> str:
+    return f"`{digest}`" if digest else "not given"

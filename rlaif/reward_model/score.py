@@ -1,0 +1,64 @@
+"""Prompts and responses as texts -> rewards, with the reward model's own tokenizer and chat template.
+
+Texts, so that policy and reward model may have different tokenizers. A response that cannot be scored is a
+named failure, never a number. Does not standardise rewards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from rlaif.errors import DataError
+from rlaif.models.loading import LoadedModel
+from rlaif.records import Prompt
+from rlaif.reward_model.data import encode_example
+from rlaif.reward_model.model import compute_rewards
+
+ScoreFailure = Literal["over_length", "non_finite"]
+
+
+class RewardModelScorer:
+    """Scores with a loaded model; `mean` and `std` are of its rewards on the starting policy's samples."""
+
+    def __init__(self, loaded: LoadedModel, *, max_tokens: int | None = None) -> None:
+        """max_tokens: padded tokens that go through the model at once; None: what suits the device."""
+        self._loaded, self._max_tokens = loaded, max_tokens
+        config = loaded.model.config
+        self._limit = int(getattr(config.get_text_config(), "max_position_embeddings", 2**31))
+        self.mean: float | None = getattr(config, "reward_mean", None)
+        self.std: float | None = getattr(config, "reward_std", None)
+
+    def score(self, examples: Sequence[tuple[Prompt, str]]) -> list[float]:
+        """The reward of each response, in their order; an error if one cannot be scored."""
+        rewards: list[float] = []
+        for number, outcome in enumerate(self.score_each(examples), start=1):
+            if isinstance(outcome, str):
+                raise DataError(
+                    f"response {number} of {len(examples)} cannot be scored: {outcome.replace('_', ' ')}",
+                    where=self._loaded.path,
+                    fix="leave it out, or use a reward model with a longer context",
+                )
+            rewards.append(outcome)
+        return rewards
+
+    def score_each(self, examples: Sequence[tuple[Prompt, str]]) -> list[float | ScoreFailure]:
+        """The reward of each response, in their order, or why it has none.
+
+        Neither the order nor what else is in the batch changes a reward by more than rounding.
+        """
+        sequences = [
+            encode_example(prompt, response, encoder=self._loaded.encoder) for prompt, response in examples
+        ]
+        fitting = [place for place, sequence in enumerate(sequences) if len(sequence) <= self._limit]
+        with torch.inference_mode():
+            rewards = compute_rewards(
+                self._loaded.model, [sequences[place] for place in fitting], max_tokens=self._max_tokens
+            ).tolist()
+        outcomes: list[float | ScoreFailure] = ["over_length"] * len(sequences)
+        for place, reward in zip(fitting, rewards, strict=True):
+            outcomes[place] = reward if math.isfinite(reward) else "non_finite"
+        return outcomes

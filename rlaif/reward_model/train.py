@@ -1,0 +1,134 @@
+"""Preference rows -> a trained reward model's folder: our own trainer on the ecosystem's conventions.
+
+Soft labels and weights; pairs that do not fit are counted, never cut; killed anywhere and resumed, it ends
+with the bits of the unbroken training. Does not read preference files and does not evaluate policies.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from rlaif.config.reward_model import RewardModelConfig
+from rlaif.errors import StageError
+from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
+from rlaif.records import PreferenceRow, RewardModelCard, Tally, digest_text
+from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
+from rlaif.reward_model.held_out import HeldOut, measure_held_out
+from rlaif.reward_model.model import compute_rewards, make_reward_model
+from rlaif.reward_model.optimise import OnMetrics, Optimisation
+from rlaif.reward_model.save import Results, read_results, save_reward_model
+
+MIN_REFERENCE = 32
+"""With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
+
+
+class TrainedRewardModel(NamedTuple):
+    path: Path
+    loaded: LoadedModel
+    card: RewardModelCard
+    held_out: HeldOut
+    train_tally: Tally
+    test_tally: Tally
+
+
+def train_reward_model(
+    *,
+    base: LoadedModel | str | Path,
+    train_rows: Sequence[PreferenceRow],
+    test_rows: Sequence[PreferenceRow],
+    config: RewardModelConfig,
+    out_dir: Path,
+    seed: int,
+    resume: bool = False,
+    dataset_digest: str = "",
+    ledger_head: str = "",
+    on_metrics: OnMetrics | None = None,
+    on_resume: Callable[[int], None] | None = None,
+) -> TrainedRewardModel:
+    """Train on `train_rows`, measure on `test_rows`, and write the model's folder `out_dir` as a whole.
+
+    Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training
+    that was killed goes on from the last one (`on_resume` hears its step), and one that had finished is not
+    done again. dataset_digest, ledger_head: for the model card.
+    """
+    if not isinstance(base, LoadedModel):
+        base = load_causal_lm(str(base))
+    context = getattr(base.model.config.get_text_config(), "max_position_embeddings", config.max_length)
+    limit = min(config.max_length, context)
+    train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit)
+    test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit)
+    if not train.pairs:
+        raise StageError(
+            f"there is no pair to train a reward model on: {train.tally}",
+            where=str(out_dir),
+            fix="make more preferences, or raise reward_model.max_length",
+        )
+    digest = _digest_training(base, train=train, test=test, config=config, seed=seed)
+    checkpoints = out_dir.with_name(f"{out_dir.name}_checkpoints")
+    results = read_results(out_dir, digest=digest) if resume else None
+    if results is None:
+        if not resume and checkpoints.exists():
+            shutil.rmtree(checkpoints)
+        optimisation = Optimisation(
+            make_reward_model(base, seed=seed),
+            train,
+            config=config,
+            seed=seed,
+            folder=checkpoints,
+            digest=digest,
+        )
+        optimisation.run(on_metrics=on_metrics, on_resume=on_resume)
+        results = _measure(optimisation.model, train=train, test=test, digest=digest)
+        save_reward_model(
+            optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
+            tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
+        )  # fmt: skip
+    if checkpoints.exists():
+        shutil.rmtree(checkpoints)
+    loaded = load_reward_model(str(out_dir))
+    card = RewardModelCard(
+        model_id=loaded.fingerprint.id,
+        base_model_id=base.fingerprint.id,
+        dataset_digest=dataset_digest,
+        config=config.model_dump(mode="json"),
+        metrics=results.metrics,
+        accuracy=results.held_out.accuracy,
+    )
+    return TrainedRewardModel(out_dir, loaded, card, results.held_out, train.tally, test.tally)
+
+
+def _digest_training(
+    base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int
+) -> str:
+    """Everything that fixes the result; how often a checkpoint is written does not."""
+    options = config.model_dump_json(exclude={"preferences", "checkpoint_every"})
+    return digest_text(
+        "\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)])
+    )
+
+
+def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:
+    """Held-out figures, and the rewards' mean and standard deviation on the policy's own responses.
+
+    Held-out responses serve for both where there are enough: on its training responses a reward model is
+    surer than PPO will find it.
+    """
+    with torch.no_grad():
+        rewards = compute_rewards(model, test.sequences).tolist()
+        reference = rewards
+        if len(rewards) < MIN_REFERENCE:
+            reference = compute_rewards(model, train.sequences).tolist()
+    return Results(
+        digest=digest,
+        held_out=measure_held_out(test.pairs, rewards),
+        reward_mean=statistics.fmean(reference),
+        reward_std=statistics.pstdev(reference),
+        num_pairs=len(train.pairs),
+    )

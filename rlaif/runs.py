@@ -1,0 +1,317 @@
+"""Run folders: where a run keeps its stages, who works in it, and what is finished.
+
+Files are written aside, synced and renamed, so that a kill or a full disk leaves the old file or the
+new one. Knows no stage's content.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.records import Tally
+
+STAGES = (
+    "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
+)  # fmt: skip
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def utc_now() -> str:
+    """The wall clock as data: ISO 8601, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file as a whole: beside it, synced, renamed over it."""
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def replace_directory(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` that takes its place, synced, when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    for stale in path.parent.glob(f".{path.name}.part-*"):
+        shutil.rmtree(stale)
+    part.mkdir()
+    try:
+        yield part
+        for file in sorted(part.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        for folder in [*(p for p in sorted(part.rglob("*")) if p.is_dir()), part]:
+            _sync_folder(folder)
+        if path.exists():
+            old = path.with_name(f".{path.name}.old-{os.getpid()}")
+            path.rename(old)
+            part.rename(path)
+            shutil.rmtree(old)
+        else:
+            part.rename(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class RunFolder(NamedTuple):
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def stage_dir(self, round: int, stage: str) -> Path:
+        return self.path / f"round_{round:02d}" / stage
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was started with."""
+        stored: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return stored
+
+
+def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
+    """A new run folder, or with `resume` the one that is there; its config.json is `config`."""
+    if resume and name is None:
+        run = open_run(runs_dir, None)
+    else:
+        run = RunFolder(runs_dir / _checked(name or _next_number(runs_dir)))
+    started = (run.path / "config.json").is_file()
+    if started and not resume:
+        raise RunFolderError(
+            "this run folder is already used",
+            where=str(run.path),
+            fix="add --resume, or give another --run NAME",
+        )
+    if started:
+        refuse_changes(run, config)
+        return run
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.path / "config.json", json.dumps(config, indent=2))
+    return run
+
+
+def open_run(runs_dir: Path, name: str | None) -> RunFolder:
+    """The named run, or the newest."""
+    if name is not None:
+        run = RunFolder(runs_dir / _checked(name))
+        if not (run.path / "config.json").is_file():
+            raise RunFolderError(
+                f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
+            )
+        return run
+    found = [path.parent for path in runs_dir.glob("*/config.json")]
+    if not found:
+        raise RunFolderError(
+            "there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
+        )
+    return RunFolder(max(found, key=lambda path: ((path / "config.json").stat().st_mtime_ns, path.name)))
+
+
+CONFIG_OF_STAGE = {
+    "1_prompts": ("seed", "prompts"), "2_samples": ("policy", "sampling"), "3_judgements": ("constitution", "judge"),
+    "4_preferences": ("preferences",), "5_reward_model": ("reward_model",), "6_policy": ("sft", "ppo"),
+    "7_evaluation": ("evaluation",),
+}  # fmt: skip
+"""Parts of the configuration that a stage which has begun holds fast."""
+
+
+def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
+    """Take over a configuration that differs only in parts whose stages have not begun; else name the keys."""
+    begun = {stage for stage in STAGES if any(run.path.glob(f"round_*/{stage}"))}
+    fixed = {part for stage in begun for part in CONFIG_OF_STAGE[stage]}
+    changed = sorted(_changed_keys(run.config, config))
+    held = [key for key in changed if key.split(".")[0] == "inputs" or key.split(".")[1] in fixed]
+    if held:
+        raise RunFolderError(
+            f"stages of this run were done with other values of {', '.join(held)}",
+            where=str(run.path),
+            fix="put them back, or start a new run",
+        )
+    if changed:
+        write_atomically(run.path / "config.json", json.dumps(config, indent=2))
+
+
+def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool) -> None:
+    """Without `resume`, a stage that was begun and not finished, or nothing left to do, is refused."""
+    folders = [run.stage_dir(0, stage) for stage in stages]
+    broken_off = [folder.name for folder in folders if folder.is_dir() and read_stage(folder) is None]
+    if not resume and broken_off:
+        raise RunFolderError(
+            f"{broken_off[0]} of this run was begun and not finished", where=str(run.path), fix="add --resume"
+        )
+    if not resume and all(read_stage(folder) is not None for folder in folders):
+        raise RunFolderError(
+            f"{stages[-1]} of this run is done already",
+            where=str(run.path),
+            fix="start a new run with `rlaif generate-prefs`, or name another with --run",
+        )
+
+
+def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
+    """A run goes on with what it was started with; the changed keys are named."""
+    changed = sorted(_changed_keys(run.config, config))
+    if changed:
+        raise RunFolderError(
+            f"the run was started with other values of {', '.join(changed)}",
+            where=str(run.path),
+            fix="put them back, or start a new run",
+        )
+
+
+def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            yield from _changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield path
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
+        raise RunFolderError(
+            f'"{name[:80]}" is not a run name', fix="use up to 64 of a-z 0-9 . _ -, a letter or digit first"
+        )
+    return name
+
+
+def _next_number(runs_dir: Path) -> str:
+    numbers = [int(path.name) for path in runs_dir.glob("[0-9]*") if path.name.isdigit()]
+    return f"{max(numbers, default=0) + 1:03d}"
+
+
+@contextmanager
+def lock_run(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder; a second process is told who holds it. The kernel frees it when a holder dies."""
+    path = run.path / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunFolderInUse(
+                f"another process works in this run folder ({holder})",
+                where=str(run.path),
+                fix="wait for it, or give another --run NAME",
+            ) from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()}, boot {_boot_id()}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else "unknown"
+
+
+def next_attempt(run: RunFolder) -> Path:
+    """A new folder for this attempt's log."""
+    logs = run.path / "logs"
+    number = 1 + max((int(p.name.removeprefix("attempt_")) for p in logs.glob("attempt_*")), default=0)
+    folder = logs / f"attempt_{number}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def finish_stage(stage_dir: Path, *, tally: Tally, unit: str) -> None:
+    """Write stage.json last: the tally, and the digest of every file of the stage."""
+    stage = {"unit": unit, "in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped}
+    outputs = {path: digest_file(stage_dir / path) for path in _outputs(stage_dir)}
+    write_atomically(stage_dir / "stage.json", json.dumps({**stage, "outputs": outputs}, indent=2))
+
+
+def _outputs(stage_dir: Path) -> list[str]:
+    files = [p.relative_to(stage_dir) for p in stage_dir.rglob("*") if p.is_file() and p.name != "stage.json"]
+    return sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))
+
+
+class FinishedStage(NamedTuple):
+    tally: Tally
+    unit: str
+    outputs: dict[str, str]
+    """File -> sha256."""
+
+
+def read_stage(stage_dir: Path) -> FinishedStage | None:
+    """What a finished stage left; None where it is not finished."""
+    path = stage_dir / "stage.json"
+    if not path.is_file():
+        return None
+    stage = json.loads(path.read_text(encoding="utf-8"))
+    return FinishedStage(Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"])
+
+
+def stage_done(stage_dir: Path) -> bool:
+    """Whether the stage is finished; refused if a file it left has changed since."""
+    stage = read_stage(stage_dir)
+    if stage is None:
+        return False
+    for name, digest in stage.outputs.items():
+        path = stage_dir / name
+        if not path.is_file() or digest_file(path) != digest:
+            raise RunFolderError(
+                f'the file "{name}" is not what this stage wrote',
+                where=str(stage_dir),
+                fix="put it back, or remove stage.json to do the stage again",
+            )
+    return True
+
+
+def write_manifest(run: RunFolder, *, ledger_seq: int, ledger_head: str, version: str) -> None:
+    """manifest.json: every finished stage with its digests, and the ledger's head. Written last."""
+    stages = {
+        f"{folder.parent.name}/{folder.name}": json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        for folder in sorted(run.path.glob("round_*/*"))
+        if (folder / "stage.json").is_file()
+    }
+    heads = _heads(run)
+    heads.append({"seq": ledger_seq, "head": ledger_head, "at": utc_now()})
+    manifest = {"run": run.name, "rlaif": version, "ledger_heads": heads, "stages": stages}
+    write_atomically(run.path / "manifest.json", json.dumps(manifest, indent=2))
+
+
+def _heads(run: RunFolder) -> list[dict[str, Any]]:
+    """The heads printed so far: each one proves that nothing before it was changed or cut off."""
+    path = run.path / "manifest.json"
+    heads: list[dict[str, Any]] = json.loads(path.read_text())["ledger_heads"] if path.is_file() else []
+    return heads

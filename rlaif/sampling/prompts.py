@@ -1,0 +1,174 @@
+"""Files and data sets -> prompts and demonstrations, with a tally of everything dropped.
+
+Plain text or chat messages, as TRL writes them. A row that cannot be read stops before anything is
+started; an empty or repeated one is dropped and counted. Does not draw responses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.config.generate import PromptsConfig
+from rlaif.errors import DataError
+from rlaif.records import Demonstration, Message, Prompt, Tally
+from rlaif.rows import (
+    SUFFIXES,
+    Row,
+    describe,
+    missing_column,
+    read_messages,
+    read_prompt_messages,
+    read_response,
+    read_rows,
+    read_text,
+)
+from rlaif.sampling.dataset_rows import read_dataset_rows
+
+_RESPONSE_COLUMNS = ("response", "completion")
+
+
+class PromptRead(NamedTuple):
+    prompts: list[Prompt]
+    tally: Tally
+
+
+class DemonstrationRead(NamedTuple):
+    demonstrations: list[tuple[Prompt, Demonstration]]
+    tally: Tally
+
+
+def read_prompts(config: PromptsConfig) -> PromptRead:
+    """The first `num_prompts` different prompts of a file or data set, in its order.
+
+    Beside the prompt's column two others are read where they exist: `reference` (a known answer) and
+    `metadata` (an object that is kept as it is).
+    """
+    prompts: dict[str, Prompt] = {}
+    dropped: Counter[str] = Counter()
+    num_in = 0
+    for row in _rows(config.path, split=config.split, wanted={config.column, "reference", "metadata"}):
+        num_in += 1
+        messages = read_prompt_messages(row.value(config.column), where=row.where, column=config.column)
+        prompt = Prompt(
+            messages=messages,
+            reference=read_text(row.cells.get("reference"), where=row.where, column="reference") or None,
+            source=_source(row),
+            metadata=_metadata(row),
+        )
+        if not messages:
+            dropped["empty"] += 1
+        elif prompt.id in prompts:
+            dropped["duplicate"] += 1
+        elif len(prompts) == config.num_prompts:
+            dropped["over_num_prompts"] += 1
+        else:
+            prompts[prompt.id] = prompt
+    _require_any(len(prompts), num_in, noun="prompt", where=config.path)
+    return PromptRead(list(prompts.values()), Tally(num_in=num_in, dropped=dict(dropped)))
+
+
+def read_demonstrations(path: str, *, split: str = "train") -> DemonstrationRead:
+    """Prompts with the response somebody wrote: `prompt` and `response` (or `completion`), or `messages`."""
+    found: dict[tuple[str, str], tuple[Prompt, Demonstration]] = {}
+    dropped: Counter[str] = Counter()
+    num_in = 0
+    for row in _rows(path, split=split, wanted={"prompt", "messages", *_RESPONSE_COLUMNS}):
+        num_in += 1
+        messages, response = _demonstration(row)
+        prompt = Prompt(messages=messages, source=_source(row))
+        if not messages:
+            dropped["empty_prompt"] += 1
+        elif not response.strip():
+            dropped["empty_response"] += 1
+        elif (prompt.id, response) in found:
+            dropped["duplicate"] += 1
+        else:
+            demonstration = Demonstration(prompt_id=prompt.id, response=response, source=Path(path).name)
+            found[prompt.id, response] = (prompt, demonstration)
+    _require_any(len(found), num_in, noun="demonstration", where=path)
+    return DemonstrationRead(list(found.values()), Tally(num_in=num_in, dropped=dict(dropped)))
+
+
+def drop_over_length(
+    prompts: Sequence[Prompt], *, count_tokens: Callable[[Prompt], int], max_tokens: int
+) -> PromptRead:
+    """The prompts that leave room in the context; `max_tokens` is what a prompt may take of it."""
+    kept = [prompt for prompt in prompts if count_tokens(prompt) <= max_tokens]
+    if prompts and not kept:
+        raise DataError(
+            f"all {len(prompts)} prompts are longer than the {max_tokens} tokens that the model has room for",
+            where=prompts[0].source,
+            fix="shorten the prompts, lower sampling.max_new_tokens, or take a model with a longer context",
+        )
+    num_dropped = len(prompts) - len(kept)
+    return PromptRead(
+        kept, Tally(num_in=len(prompts), dropped={"over_length": num_dropped} if num_dropped else {})
+    )
+
+
+def _rows(path: str, *, split: str, wanted: Collection[str]) -> Iterator[Row]:
+    if (path.lower().endswith(SUFFIXES) and not Path(path).is_dir()) or Path(path).is_file():
+        return read_rows(path, wanted=wanted)
+    return read_dataset_rows(path, split=split, wanted=wanted)
+
+
+def _source(row: Row) -> str:
+    """The file's name without its folders: a record should not tell where on a disk it came from."""
+    return row.where.rsplit("/", 1)[-1]
+
+
+def _require_any(num_kept: int, num_in: int, *, noun: str, where: str) -> None:
+    if num_in == 0:
+        raise DataError(f"there is no {noun} in it", where=where, fix="write one row per line")
+    if num_kept == 0:
+        raise DataError(f"all {num_in} {noun}s are empty", where=where, fix="check the column")
+
+
+def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
+    if "messages" in row.columns:
+        messages = read_messages(row.value("messages"), where=row.where, column="messages")
+        if not messages:
+            return (), ""
+        if messages[-1].role != "assistant":
+            raise DataError(
+                f'"messages" ends with the {messages[-1].role}\'s turn',
+                where=row.where,
+                fix="end it with the assistant's turn, which is what the model learns",
+            )
+        before = [turn.model_dump() for turn in messages[:-1]]
+        return read_prompt_messages(before, where=row.where, column="messages"), messages[-1].content
+    column = next((name for name in _RESPONSE_COLUMNS if name in row.columns), None)
+    if column is None:
+        raise missing_column("response", columns=row.columns, where=row.where)
+    prompt = read_prompt_messages(row.value("prompt"), where=row.where, column="prompt")
+    return prompt, read_response(row.value(column), where=row.where, column=column) or ""
+
+
+def _metadata(row: Row) -> dict[str, Any]:
+    value = row.cells.get("metadata")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise DataError(f'"metadata" holds {describe(value)}', where=row.where, fix="make it an object")
+    try:
+        return dict(json.loads(json.dumps(_nulled(value), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f'"metadata" holds what JSON cannot: {error}',
+            where=row.where,
+            fix="keep text, numbers and lists in it",
+        ) from error
+
+
+def _nulled(value: Any) -> Any:
+    """Parquet files written by pandas say NaN where a number is missing."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _nulled(inner) for key, inner in value.items()}
+    return [_nulled(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,74 @@
+"""What training says while it runs: metrics.jsonl, samples.jsonl, and a line for people now and then.
+
+A resumed training first cuts what came after its checkpoint, so each step stands once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rlaif.console import Progress, notes, show_text
+from rlaif.metrics import MetricsLog
+from rlaif.policy.ppo.train import ShownResponse
+
+SHOWN_TO_PEOPLE = 2
+SHOWN_NUMBERS = (
+    ("objective/scores", "score"), ("objective/kl", "KL"), ("loss", "loss"), ("accuracy", "accuracy"),
+)  # fmt: skip
+
+
+class TrainingLog:
+    """The log of one stage's training of `total` steps."""
+
+    def __init__(
+        self, metrics: MetricsLog, stage: str, *, total: int, samples_path: Path | None = None
+    ) -> None:
+        self._metrics, self._stage, self._samples_path = metrics, stage, samples_path
+        self._progress = Progress(stage, total, unit="steps")
+        self._begun = False
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)
+
+    def begin(self, step: int) -> None:
+        """Training begins at `step`: what an interrupted one logged from there on is cut."""
+        if self._begun:
+            return
+        self._begun = True
+        self._metrics.cut(self._stage, after_step=step - 1)
+        self._progress.advance(step)
+        if self._samples_path is not None and self._samples_path.is_file():
+            rows = [json.loads(line) for line in self._samples_path.read_text(encoding="utf-8").splitlines()]
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] < step]
+            self._samples_path.write_text("".join(kept), encoding="utf-8")
+
+    def write_step(self, step: int, numbers: Mapping[str, float]) -> None:
+        self.begin(step)
+        self._metrics.write(self._stage, step=step, numbers=numbers)
+        shown = [f"{name} {numbers[key]:.3g}" for key, name in SHOWN_NUMBERS if key in numbers]
+        self._progress.advance(1, note=", ".join(shown))
+
+    def write_samples(self, step: int, responses: Sequence[ShownResponse]) -> None:
+        """Store a step's responses; show a few."""
+        if self._samples_path is not None:
+            with self._samples_path.open("a", encoding="utf-8") as file:
+                for shown in responses:
+                    row = {
+                        "step": step, "prompt_id": shown.prompt.id, "response": shown.response,
+                        "score": shown.score, "kl": shown.kl, "finished": shown.finished,
+                    }  # fmt: skip
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for shown in responses[:SHOWN_TO_PEOPLE]:
+            line = show_text(f"  step {step}, score {shown.score:+.2f}: {shown.response}")
+            line.stylize("dim")
+            notes.print(line)

@@ -1,0 +1,308 @@
+"""What the pipeline works with: one run's configuration, folder, ledger and models.
+
+Resolves names (the front desk, shipped files), loads models when they are first needed, and closes
+a stage: records into the ledger, tables into the folder, the tally said and stored. Runs no stage.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from rlaif import __version__, frontdesk
+from rlaif.config.generate import ModelConfig
+from rlaif.config.run import RunConfig
+from rlaif.console import say
+from rlaif.constitution.principles import check_wording, load_constitution
+from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.errors import RunFolderError, StageError
+from rlaif.frontdesk.world import make_prompts
+from rlaif.judging.judge import Judging
+from rlaif.ledger.export import write_records
+from rlaif.ledger.store import Ledger
+from rlaif.metrics import MetricsLog
+from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
+from rlaif.models.prompt_tokens import choice_token_ids
+from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.preferences.export import digest_preferences
+from rlaif.preferences.read import SplitRows, read_preferences, split_rows
+from rlaif.records import Constitution, Prompt, Record, Tally, Use, digest_text, split_of
+from rlaif.runs import (
+    RunFolder,
+    create_run,
+    finish_stage,
+    lock_run,
+    open_run,
+    refuse_begun,
+    stage_done,
+    update_config,
+    write_manifest,
+)
+from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+
+R = TypeVar("R", bound=Record)
+FRONTDESK = "frontdesk"
+STAGE_NAMES = {
+    "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "4_preferences": "preferences",
+    "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
+}  # fmt: skip
+EXPORTED = frozenset({"prompts", "samples", "judgements", "failed_judgements", "comparisons"})
+"""Tables that a stage leaves as Parquet for other tools; preferences are exported in their own schema."""
+FRONTDESK_MEASURE = "rlaif.frontdesk.truth:measure"
+
+
+class Work:
+    """One round of one run."""
+
+    def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
+        self.config, self.run, self.ledger, self.round = config, run, ledger, round
+        self.metrics = MetricsLog(run.path / "metrics.jsonl")
+
+    # -- stages ------------------------------------------------------------------------------
+
+    def folder(self, stage: str) -> Path:
+        """The stage's folder, made when first asked for."""
+        folder = self.run.stage_dir(self.round, stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def is_done(self, stage: str) -> bool:
+        return stage_done(self.run.stage_dir(self.round, stage))
+
+    def use(self, stage: str, records: Sequence[Record]) -> None:
+        """Store the records, and that this stage of this run used them, in one commit."""
+        constitution_id = self.constitution.id if stage >= "3" else None
+        uses = [
+            Use(
+                run=self.run.name, round=self.round, stage=stage, record_table=record.table, record_id=record.id,
+                constitution_id=constitution_id,
+            )
+            for record in records
+        ]  # fmt: skip
+        self.ledger.append([*records, *uses])
+
+    def used(self, stage: str, kind: type[R]) -> list[R]:
+        """The records of one kind that a finished stage used, in the order it used them."""
+        return self.ledger.used(self.run.name, self.round, stage, kind)
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Store records that no stage uses by itself: models, the constitution."""
+        self.ledger.append(records)
+
+    def finish(self, stage: str, *, tally: Tally, unit: str, records: Sequence[Record] = ()) -> None:
+        """Close a stage: its records and their use, a table per kind of record, its tally, stage.json last."""
+        self.use(stage, records)
+        by_table: dict[str, list[Record]] = {}
+        for record in records:
+            by_table.setdefault(record.table, []).append(record)
+        for table in EXPORTED.intersection(by_table):
+            write_records(by_table[table], self.folder(stage) / f"{table}.parquet")
+        finish_stage(self.folder(stage), tally=tally, unit=unit)
+        say(f"{STAGE_NAMES[stage]}: {tally} {unit}")
+
+    def finish_judging(self, stage: str, judging: Judging, *, records: Sequence[Record] = ()) -> None:
+        self.finish(
+            stage,
+            tally=judging.tally,
+            unit="questions",
+            records=[
+                *judging.questions,
+                *judging.judgements,
+                *judging.failed,
+                *judging.comparisons,
+                *records,
+            ],
+        )
+
+    def drop_checkpoints(self, stage: str) -> None:
+        """A finished training needs its checkpoints no more."""
+        shutil.rmtree(self.folder(stage) / "checkpoints", ignore_errors=True)
+
+    # -- what the configuration names -----------------------------------------------------------
+
+    @cached_property
+    def constitution(self) -> Constitution:
+        return load_constitution(self.config.constitution)
+
+    @cached_property
+    def template(self) -> JudgeTemplate:
+        return load_template(self.config.judge.template)
+
+    @property
+    def given_constitution(self) -> Constitution | None:
+        """The constitution, if the user named one."""
+        return self.constitution if self.config.constitution != RunConfig().constitution else None
+
+    @cached_property
+    def judge_name(self) -> str:
+        return self.config.judge.model.path
+
+    @property
+    def dataset_dir(self) -> Path:
+        return self.run.stage_dir(self.round, "4_preferences") / "dataset"
+
+    @property
+    def dataset_digest(self) -> str:
+        """Of the preferences that the reward model reads: ours by their files, others by their name."""
+        given = self.config.reward_model.preferences
+        folder = self.dataset_dir if given is None else Path(given)
+        return digest_preferences(folder) if folder.is_dir() else digest_text(str(given))
+
+    def preference_rows(self) -> SplitRows:
+        """What the reward model trains on and what is held out."""
+        given = self.config.reward_model.preferences
+        if given is None and not self.is_done("4_preferences"):
+            raise RunFolderError(
+                "this run has no preferences yet",
+                where=str(self.run.path),
+                fix="run `rlaif generate-prefs` first",
+            )
+        train = read_preferences(given or self.dataset_dir)
+        test = read_preferences(given or self.dataset_dir, split="test")
+        return (
+            SplitRows(train, test)
+            if test
+            else split_rows(train, test_fraction=self.config.prompts.test_fraction)
+        )
+
+    def training_prompts(self) -> list[Prompt]:
+        """The round's prompts that are not held out."""
+        fraction = self.config.prompts.test_fraction
+        return [
+            p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "train"
+        ]
+
+    def evaluation_prompts(self) -> list[Prompt]:
+        """Prompts that nothing was trained on: the front desk's held-out pool, else the round's test split."""
+        limit = self.config.evaluation.num_prompts
+        if self.config.prompts.path == FRONTDESK:
+            chats = make_prompts(seed=self.config.seed, n=limit, held_out=True)
+            return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
+        fraction = self.config.prompts.test_fraction
+        held_out = [
+            p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "test"
+        ]
+        if len(held_out) < 2:
+            raise StageError(
+                f"{len(held_out)} of the prompts are held out and a comparison needs two",
+                where="prompts.test_fraction",
+                fix="give more prompts, or start a run with a larger prompts.test_fraction",
+            )
+        return held_out[:limit]
+
+    @property
+    def reward_model_dir(self) -> Path:
+        return self.run.stage_dir(self.round, "5_reward_model") / "model"
+
+    @property
+    def sft_dir(self) -> Path:
+        return self.run.stage_dir(self.round, "6_policy") / "sft"
+
+    @property
+    def policy_dir(self) -> Path:
+        return self.run.stage_dir(self.round, "6_policy") / "model"
+
+    @cached_property
+    def start_policy(self) -> LoadedModel:
+        """The policy that samples and that training starts from: after SFT, if this run did it."""
+        config = self.config.policy
+        if (self.sft_dir / "config.json").is_file():
+            config = config.model_copy(update={"path": str(self.sft_dir), "revision": None})
+        return load_model(config, part="policy")
+
+    @cached_property
+    def generator(self) -> TransformersEngine:
+        return TransformersEngine(self.start_policy)
+
+    @cached_property
+    def trained_policy(self) -> LoadedModel:
+        return load_model(
+            self.config.policy.model_copy(update={"path": str(self.policy_dir), "revision": None}),
+            part="policy",
+        )
+
+    @cached_property
+    def reward_model(self) -> LoadedModel:
+        return load_reward_model(
+            str(self.reward_model_dir), dtype="float32", device=self.config.policy.device
+        )
+
+    @cached_property
+    def judge(self) -> TransformersEngine:
+        """The judge, once it is sure that its verdicts can be read and that it knows the principles' words."""
+        return load_judge(self.config, constitution=self.constitution, template=self.template)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The configured measures; on the front desk's prompts its simulated truth where none is named."""
+        if self.config.evaluation.measures or self.config.prompts.path != FRONTDESK:
+            return self.config.evaluation.measures
+        return (FRONTDESK_MEASURE,)
+
+
+def load_prompts(config: RunConfig, policy: TransformersEngine) -> PromptRead:
+    """The prompts that the configuration names: different ones, each short enough to be answered."""
+    if config.prompts.path == FRONTDESK:
+        chats = make_prompts(seed=config.seed, n=config.prompts.num_prompts)
+        prompts = [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
+        read = PromptRead(prompts, Tally(num_in=len(prompts)))
+    else:
+        read = read_prompts(config.prompts)
+    fitting = drop_over_length(
+        read.prompts,
+        count_tokens=lambda prompt: policy.count_tokens(prompt.as_segments()),
+        max_tokens=policy.context_tokens - config.sampling.max_new_tokens,
+    )
+    return PromptRead(
+        fitting.prompts,
+        Tally(num_in=read.tally.num_in, dropped={**read.tally.dropped, **fitting.tally.dropped}),
+    )
+
+
+def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:
+    path = config.path
+    if path == FRONTDESK:
+        path = str(frontdesk.POLICY_DIR if part == "policy" else frontdesk.JUDGE_DIR)
+    say(f"loading the {part}: {config.path}")
+    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device)
+
+
+def load_judge(
+    config: RunConfig, *, constitution: Constitution, template: JudgeTemplate
+) -> TransformersEngine:
+    loaded = load_model(config.judge.model, part="judge")
+    choice_token_ids(loaded.encoder, template.verdict_marker, tuple(template.verdicts.values()))
+    check_wording(constitution, judge_dir=loaded.path)
+    return TransformersEngine(loaded)
+
+
+@contextmanager
+def open_work(
+    config: RunConfig, *, run_name: str | None, runs_dir: Path, resume: bool, stages: Sequence[str] = ()
+) -> Iterator[Work]:
+    """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked."""
+    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    stored: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "inputs": {"constitution": constitution.file_digest, "judge.template": template.digest},
+    }
+    run = (
+        create_run(runs_dir, run_name, resume=resume, config=stored)
+        if not stages
+        else open_run(runs_dir, run_name)
+    )
+    ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
+    with lock_run(run), Ledger.open(ledger_path) as ledger:
+        if stages:
+            refuse_begun(run, stages, resume=resume)
+            update_config(run, stored)
+        say(f"run {run.name} in {run.path}")
+        try:
+            yield Work(config, run=run, ledger=ledger)
+        finally:
+            seq, head = ledger.head()
+            write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

@@ -1,0 +1,75 @@
+"""`rlaif init`: a config that loads as it is and with every line uncommented, and nothing overwritten."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlaif.cli.scaffold import as_yaml, render_config, write_scaffold
+from rlaif.config.load import load_config, parse_config
+from rlaif.config.options import describe_config
+from rlaif.config.run import RunConfig
+from rlaif.constitution.shipped import find_shipped, shipped_folder
+from rlaif.errors import InputError
+
+
+def test_the_config_as_written_changes_nothing_and_its_names_find_the_copies(tmp_path, monkeypatch):
+    write_scaffold(tmp_path / "new")
+    config = load_config(tmp_path / "new" / "rlaif.yaml")
+    assert config == RunConfig()
+    monkeypatch.chdir(tmp_path / "new")
+    assert find_shipped("constitutions", config.constitution, ".yaml") == Path(
+        "constitutions/courteous_and_brief.yaml"
+    )
+    assert find_shipped("prompts", config.judge.template, ".j2") == Path("prompts/frontdesk_pair.j2")
+
+
+def test_every_option_stands_in_the_config_and_uncommenting_all_changes_nothing():
+    text = render_config()
+    uncommented = re.sub(r"^( *)# (\w+: )", r"\1\2", text, flags=re.MULTILINE)
+    assert parse_config(uncommented, where="x") == parse_config(text, where="x")
+    num_options = sum(not option.is_group for option in describe_config(RunConfig))
+    assert (
+        sum(not line.strip().startswith("#") and ": " in line for line in uncommented.splitlines())
+        == num_options
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("frontdesk", "frontdesk"),
+        ("float32", "float32"),
+        ("null", '"null"'),
+        ("a: b", '"a: b"'),
+        ("", '""'),
+        (True, "true"),
+        (None, "null"),
+        (1e-05, "1e-05"),
+        ((), "[]"),
+    ],
+)
+def test_a_default_is_written_as_yaml_that_reads_back(value, text):
+    assert as_yaml(value) == text
+
+
+def test_the_shipped_files_are_copied_byte_for_byte(tmp_path):
+    write_scaffold(tmp_path)
+    for kind in ("constitutions", "prompts"):
+        shipped = {path.name: path.read_bytes() for path in shipped_folder(kind).iterdir()}
+        assert {path.name: path.read_bytes() for path in (tmp_path / kind).iterdir()} == shipped
+        assert shipped
+
+
+def test_a_folder_with_a_config_is_refused_and_stays_as_it_was(tmp_path):
+    (tmp_path / "rlaif.yaml").write_text("seed: 3\n")
+    with pytest.raises(InputError, match=r"rlaif\.yaml already stands there"):
+        write_scaffold(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["rlaif.yaml"]
+    assert (tmp_path / "rlaif.yaml").read_text() == "seed: 3\n"
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_scaffold(tmp_path / "file")

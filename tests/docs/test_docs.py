@@ -1,0 +1,193 @@
+"""The docs are true: every command is documented, what is generated is current, what the README says runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+
+from rlaif.cli import app
+
+CHECKOUT = Path(__file__).parent.parent.parent
+README = CHECKOUT / "README.md"
+
+
+class Line(NamedTuple):
+    """One command line of the README."""
+
+    number: int
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.text, comments=True)
+
+
+def readme_lines() -> list[Line]:
+    """The command lines in the README's ```bash blocks; a line that ends in a backslash goes on."""
+    lines: list[Line] = []
+    inside = going_on = False
+    for number, text in enumerate(README.read_text(encoding="utf-8").splitlines(), 1):
+        if text.strip().startswith("```"):
+            inside, going_on = not inside and text.strip() == "```bash", False
+        elif inside and going_on:
+            lines[-1] = Line(lines[-1].number, lines[-1].text[:-1] + text.strip())
+        elif inside and text.strip() and not text.strip().startswith("#"):
+            lines.append(Line(number, text.strip()))
+        going_on = inside and text.rstrip().endswith("\\")
+    return lines
+
+
+def leaf_commands() -> dict[tuple[str, ...], object]:
+    """Every command and group by the names that lead to it, from the program's own command tree."""
+    found: dict[tuple[str, ...], object] = {}
+    waiting = [((), typer.main.get_command(app))]
+    while waiting:
+        names, command = waiting.pop()
+        found[names] = command
+        waiting += [((*names, name), child) for name, child in getattr(command, "commands", {}).items()]
+    return found
+
+
+@pytest.mark.parametrize("names", sorted(names for names in leaf_commands() if names), ids=" ".join)
+def test_every_command_is_documented_in_the_readme_or_in_docs_commands(names):
+    text = README.read_text(encoding="utf-8") + (CHECKOUT / "docs" / "commands.md").read_text(
+        encoding="utf-8"
+    )
+    assert re.search(rf"\brlaif {re.escape(' '.join(names))}\b", text)
+
+
+def test_every_command_and_every_option_explains_itself():
+    text = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
+    undescribed = [" ".join(names) for names, command in leaf_commands().items() if not command.help]
+    assert undescribed == []
+    bare = re.findall(r"^  (?:-\w, )?--[\w-]+(?: \S+)?$(?!\n {10})", text, flags=re.MULTILINE)
+    assert bare == []
+
+
+def test_the_generated_docs_are_what_the_program_says_now():
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=CHECKOUT,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_every_command_line_of_the_readme_is_of_a_kind_that_is_checked_here():
+    known = {"rlaif", "make", "git", "cd", "pip"}
+    unknown = [line for line in readme_lines() if line.words and line.words[0] not in known]
+    assert unknown == []
+    assert any(line.words[0] == "rlaif" for line in readme_lines())
+
+
+def test_every_make_target_in_the_readme_is_in_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {
+        word
+        for line in readme_lines()
+        if line.words and line.words[0] == "make"
+        for word in line.words[1:]
+        if "=" not in word
+    }
+    assert named <= targets
+    assert "demo" in named
+
+
+def test_every_rlaif_line_of_the_readme_names_a_command_and_options_that_exist():
+    commands = leaf_commands()
+    help_of = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
+    for line in readme_lines():
+        if line.words[0] != "rlaif":
+            continue
+        names = next(
+            tuple(line.words[1:end])
+            for end in range(len(line.words), 0, -1)
+            if tuple(line.words[1:end]) in commands
+        )
+        assert names or line.words[1].startswith("--"), (
+            f"README.md:{line.number}: no such command: {line.text}"
+        )
+        section = help_of.split(f"## {' '.join(('rlaif', *names))}\n", 1)[1].split("\n## ", 1)[0]
+        for word in line.words[1:]:
+            option = word.split("=")[0]
+            if option.startswith("-") and option != "-":
+                assert re.search(rf"(?<![\w-]){re.escape(option)}\b", section), (
+                    f"README.md:{line.number}: {option} is no option of rlaif {' '.join(names)}"
+                )
+
+
+@pytest.mark.heavy
+def test_every_rlaif_line_of_the_readme_runs_in_the_order_in_which_it_stands(tmp_path):
+    """The whole README in one new folder, as a newcomer types it: this runs the loop, which takes minutes."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    folder = tmp_path
+    for name in ("examples", "constitutions", "prompts"):
+        if (CHECKOUT / name).is_dir():
+            (tmp_path / name).symlink_to(CHECKOUT / name)
+    for line in readme_lines():
+        if line.words[0] == "cd" and (folder / line.words[1]).is_dir():
+            folder = folder / line.words[1]
+        if line.words[0] != "rlaif":
+            continue
+        done = subprocess.run(
+            ["bash", "-c", line.text],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+            env=environ,
+            timeout=1200,
+        )
+        assert done.returncode == 0, (
+            f"README.md:{line.number}: {line.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+    )
+    return [CHECKOUT / name for name in listed.stdout.split("\0") if name and (CHECKOUT / name).is_file()]
+
+
+def test_no_file_names_a_package_registry_or_a_folder_of_one_machine():
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "download." + "pytorch.org", "npm" + "js.org"]
+    folders = ["work", "root", "farm", "home/[a-z]", "Users/[A-Z]", "opt/[a-z]", "tmp/[a-z]"]
+    pattern = re.compile(
+        "|".join([*map(re.escape, hosts), *(rf"(?<![\w.~/-])/{name}\b" for name in folders)])
+    )
+    found = []
+    for path in tracked_files():
+        if path.suffix in {".safetensors", ".png", ".parquet"} or path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [
+            f"{path.relative_to(CHECKOUT)}:{number}: {line.strip()[:100]}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if pattern.search(line)
+        ]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_relative_link_in_the_docs_leads_somewhere():
+    broken = []
+    for path in [README, CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").glob("*.md")]:
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(
+            r'(?:src|srcset)="([^"]+)"', text
+        ):
+            if "://" not in target and not (path.parent / target).exists():
+                broken.append(f"{path.name}: {target}")
+    assert broken == []

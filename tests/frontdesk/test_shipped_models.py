@@ -1,0 +1,89 @@
+"""The shipped weights: load like any model, end their replies, and judge as their cards say."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR, truth, wordings
+from rlaif.frontdesk.decode import PairQuestion, judge_pairs, sample_replies
+from rlaif.frontdesk.judge_quality import Figures, draw_pairs, judge_both_orders, summarise
+from rlaif.frontdesk.measure_models import Loaded, load_folder
+from rlaif.frontdesk.tokenizer import build_tokenizer
+from rlaif.frontdesk.world import make_prompts
+
+CONSTITUTIONS = Path(__file__).parents[2] / "constitutions"
+
+
+@lru_cache(maxsize=2)
+def shipped(folder: Path) -> Loaded:
+    torch.set_num_threads(1)
+    return load_folder(folder)
+
+
+@lru_cache(maxsize=1)
+def judged() -> Figures:
+    judge = shipped(JUDGE_DIR)
+    rows, failed = judge_both_orders(judge.model, judge.tokenizer, draw_pairs(seed=11, n=24), seed=11)
+    assert failed == 0
+    return summarise(rows)
+
+
+@pytest.mark.parametrize("folder", [POLICY_DIR, JUDGE_DIR])
+def test_the_shipped_tokenizer_is_the_one_the_code_makes(folder: Path) -> None:
+    model, tokenizer = shipped(folder)
+    assert tokenizer.get_vocab() == build_tokenizer().get_vocab()
+    assert tokenizer.chat_template == build_tokenizer().chat_template
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.config.tie_word_embeddings is False
+
+
+def test_both_folders_together_are_under_12_megabytes_and_hold_no_pickle() -> None:
+    files = [path for folder in (POLICY_DIR, JUDGE_DIR) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".jinja"}
+
+
+def test_the_policy_ends_its_replies_and_leaves_room_both_ways() -> None:
+    policy = shipped(POLICY_DIR)
+    prompts = make_prompts(3, 250, held_out=True)
+    replies = sample_replies(policy.model, policy.tokenizer, prompts, seed=0)
+    rows = [truth.measure_attributes(p, r.text) for p, r in zip(prompts, replies, strict=True)]
+    assert sum(reply.ended for reply in replies) / len(replies) > 0.95
+    for name in truth.ATTRIBUTES:
+        assert 15 < sum(row[name] for row in rows) / len(rows) < 90, name
+
+
+def test_the_judge_is_right_on_clear_pairs() -> None:
+    assert judged().clear >= 0.95
+
+
+def test_the_judge_shows_the_planted_position_and_length_effects() -> None:
+    assert judged().position == pytest.approx(truth.POSITION_BIAS, abs=0.2)
+    assert judged().length_slope == pytest.approx(truth.LENGTH_BIAS, abs=0.35)
+    assert judged().gap_slope == pytest.approx(truth.K_PER_STEP, abs=0.3)
+
+
+def test_the_judge_writes_its_reason_before_its_verdict() -> None:
+    judge = shipped(JUDGE_DIR)
+    messages = make_prompts(0, 1)[0]
+    question = PairQuestion(
+        messages, "Welcome, dear visitor!", "Not you again.", "Prefer the reply that is polite."
+    )
+    answer = judge_pairs(judge.model, judge.tokenizer, [question])[0]
+    assert answer.reason == "Wants courteous: A gracious, fits fully; B rude, fits badly."
+    assert answer.logit is not None
+    assert answer.logit > 2
+
+
+@pytest.mark.parametrize("path", sorted(CONSTITUTIONS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_constitution_says_what_its_tags_measure(path: Path) -> None:
+    constitution = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for principle in constitution["principles"]:
+        wording = wordings.find_wording(principle["text"])
+        assert wording is not None, f"{principle['id']} is no wording of the grammar"
+        assert principle["tags"] == [wording.wanted]

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlaif.config.generate import PreferencesConfig
+from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.pairing import compute_label, pair_comparisons
+from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle, Sample
+
+Compare = Callable[..., Comparison]
+KEEP_ALL = PreferencesConfig()
+
+
+def test_a_label_is_the_sigmoid_of_the_weighted_mean_of_the_logits(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [compare("courteous", 0.8, logit=1.4), compare("brief", 0.4, logit=-0.4)]
+    preference = pair_comparisons(
+        comparisons, constitution=constitution, config=KEEP_ALL, round=2
+    ).preferences[0]
+    # (3 * 1.4 + 1 * -0.4) / 4 = 0.95
+    assert preference.label == pytest.approx(1 / (1 + math.exp(-0.95)))
+    assert preference.sample_ids == ("a", "b")
+    assert preference.evidence_ids == tuple(comparison.id for comparison in comparisons)
+    assert (preference.judge_id, preference.constitution_id, preference.round) == (
+        "judge",
+        constitution.id,
+        2,
+    )
+
+
+def test_verdicts_without_logit_give_the_weighted_mean_of_their_probabilities(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [compare("courteous", 1.0), compare("brief", 0.5, logit=0.0)]
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0)
+    # (3 * 1.0 + 1 * 0.5) / 4
+    assert pairing.preferences[0].label == 0.875
+
+
+def test_a_pair_that_lacks_a_judgement_under_a_principle_that_counts_is_dropped_not_averaged(
+    constitution: Constitution, compare: Compare
+) -> None:
+    whole = [compare(name, 0.8, logit=1.4) for name in ("courteous", "brief")]
+    partial = [compare("courteous", 0.8, logit=1.4, ids=("c", "d"))]
+    pairing = pair_comparisons([*whole, *partial], constitution=constitution, config=KEEP_ALL, round=0)
+    assert [preference.sample_ids for preference in pairing.preferences] == [("a", "b")]
+    assert str(pairing.tally) == "in 2, kept 1, dropped 1 (failed_judgement 1)"
+
+
+def test_a_pair_whose_every_question_failed_is_counted(
+    constitution: Constitution, compare: Compare, samples: list[Sample]
+) -> None:
+    asked = [(samples[0], samples[1]), (samples[2], samples[3])]
+    ids = tuple(sorted(sample.id for sample in asked[0]))
+    comparisons = [
+        compare(name, 0.8, logit=1.4, ids=ids, prompt_id=samples[0].prompt_id)
+        for name in ("courteous", "brief")
+    ]
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0, pairs=asked)
+    assert str(pairing.tally) == "in 2, kept 1, dropped 1 (failed_judgement 1)"
+
+
+def test_a_principle_that_weighs_nothing_needs_no_judgement(
+    compare: Compare, constitution: Constitution
+) -> None:
+    courteous, brief = constitution.principles
+    alone = constitution.changed(principles=[courteous, brief.model_copy(update={"weight": 0.0})])
+    pairing = pair_comparisons(
+        [compare("courteous", 0.8, logit=1.4)], constitution=alone, config=KEEP_ALL, round=0
+    )
+    assert pairing.preferences[0].label == pytest.approx(1 / (1 + math.exp(-1.4)))
+
+
+def test_a_constitution_without_weight_cannot_decide(constitution: Constitution) -> None:
+    weightless = constitution.changed(
+        principles=[principle.model_copy(update={"weight": 0.0}) for principle in constitution.principles]
+    )
+    with pytest.raises(ConstitutionError, match="weight above 0"):
+        pair_comparisons([], constitution=weightless, config=KEEP_ALL, round=0)
+
+
+def test_near_ties_and_pairs_flipped_under_every_principle_are_dropped_by_name(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [
+        *(compare(name, 0.6, logit=0.4, ids=("a", "b")) for name in ("courteous", "brief")),
+        *(compare(name, 0.9, logit=2.2, ids=("c", "d"), flipped=True) for name in ("courteous", "brief")),
+        compare("courteous", 0.9, logit=2.2, ids=("e", "f"), flipped=True),
+        compare("brief", 0.9, logit=2.2, ids=("e", "f"), flipped=False),
+    ]
+    config = PreferencesConfig(min_margin=0.2, drop_flipped=True)
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=config, round=0)
+    assert [preference.sample_ids for preference in pairing.preferences] == [("e", "f")]
+    assert str(pairing.tally) == "in 3, kept 1, dropped 2 (flipped 1, tie 1)"
+
+
+def test_one_order_alone_cannot_be_flipped(constitution: Constitution, compare: Compare) -> None:
+    comparisons = [compare(name, 1.0, flipped=None) for name in ("courteous", "brief")]
+    config = PreferencesConfig(drop_flipped=True)
+    assert pair_comparisons(comparisons, constitution=constitution, config=config, round=0).tally.kept == 1
+
+
+def test_each_judge_has_a_preference_of_its_own(constitution: Constitution, compare: Compare) -> None:
+    comparisons = [
+        compare(name, p, logit=logit, judge_id=judge)
+        for judge, p, logit in (("kind", 0.8, 1.4), ("strict", 0.2, -1.4))
+        for name in ("courteous", "brief")
+    ]
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0)
+    assert [(p.judge_id, p.label > 0.5) for p in pairing.preferences] == [("kind", True), ("strict", False)]
+
+
+def test_two_answers_to_one_question_are_an_error_and_the_same_one_twice_is_not(
+    constitution: Constitution, compare: Compare
+) -> None:
+    once = [compare(name, 0.8, logit=1.4) for name in ("courteous", "brief")]
+    assert (
+        pair_comparisons([*once, once[0]], constitution=constitution, config=KEEP_ALL, round=0).tally.kept
+        == 1
+    )
+    with pytest.raises(StageError, match="two different comparisons"):
+        pair_comparisons(
+            [*once, compare("brief", 0.7, logit=0.8)], constitution=constitution, config=KEEP_ALL, round=0
+        )
+
+
+_PROBABILITIES = st.floats(0.0, 1.0)
+_JUDGED = st.tuples(_PROBABILITIES, st.floats(-30, 30), st.floats(0.01, 100))
+
+
+@given(st.lists(_JUDGED, min_size=1, max_size=5), st.booleans())
+def test_swapping_the_samples_swaps_the_label(
+    judged: list[tuple[float, float, float]], with_logits: bool
+) -> None:
+    principles = [Principle(id=f"p{n}", text=f"Text {n}.", weight=w) for n, (_, _, w) in enumerate(judged)]
+    comparisons = [
+        Comparison(
+            prompt_id="prompt",
+            sample_ids=("a", "b"),
+            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+            judge_id="judge",
+            judgement_ids=("first", "second"),
+            p_first=p,
+            logit=logit if with_logits else None,
+            debiased=True,
+        )
+        for principle, (p, logit, _) in zip(principles, judged, strict=True)
+    ]
+    forwards = compute_label(comparisons, principles, first_id="a")
+    backwards = compute_label(comparisons, principles, first_id="b")
+    assert forwards + backwards == pytest.approx(1.0, abs=1e-12)
+
+
+@given(_JUDGED)
+def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
+    judged: tuple[float, float, float],
+) -> None:
+    p, logit, weight = judged
+    principle = Principle(id="p", text="Text.", weight=weight)
+    listed = Comparison(
+        prompt_id="prompt",
+        sample_ids=("a", "b"),
+        principle=AskedPrinciple(id="p", text_digest=principle.digest),
+        judge_id="judge",
+        judgement_ids=("first", "second"),
+        p_first=p,
+        logit=logit,
+        debiased=True,
+    )
+    swapped = listed.changed(sample_ids=("b", "a"), p_first=1 - p, logit=-logit)
+    assert compute_label([listed], [principle], first_id="a") == compute_label(
+        [swapped], [principle], first_id="a"
+    )

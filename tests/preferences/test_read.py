@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlaif.errors import DataError
+from rlaif.preferences.export import export_preferences
+from rlaif.preferences.read import read_preferences, split_rows
+from rlaif.records import Constitution, Preference, PreferenceRow, Prompt, Sample, split_of
+
+USER = {"role": "user", "content": "When?"}
+GOOD = {"role": "assistant", "content": "At nine."}
+BAD = {"role": "assistant", "content": "Dunno."}
+
+
+def write(folder: Path, *rows: dict[str, Any], name: str = "train.jsonl") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_an_exported_folder_reads_back_as_it_was(
+    prompts: list[Prompt], samples: list[Sample], constitution: Constitution, tmp_path: Path
+) -> None:
+    preference = Preference(
+        prompt_id=prompts[0].id,
+        sample_ids=(samples[0].id, samples[1].id),
+        label=0.3,
+        weight=2.0,
+        evidence_ids=(),
+    )
+    export_preferences(
+        [preference],
+        prompts={prompts[0].id: prompts[0]},
+        samples={sample.id: sample for sample in samples},
+        judge_name="judge",
+        constitution=constitution,
+        out_dir=tmp_path / "out",
+        test_fraction=0.0,
+    )
+    assert read_preferences(tmp_path / "out") == [
+        PreferenceRow(
+            prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0
+        )
+    ]
+    assert read_preferences(tmp_path / "out", split="test") == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": "When?", "chosen": "At nine.", "rejected": "Dunno."},
+        {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD], "label": None, "other": 3},
+    ],
+)
+def test_trl_style_rows_become_hard_labels(row: dict[str, Any], tmp_path: Path) -> None:
+    [read] = read_preferences(write(tmp_path / "data", row))
+    assert read.prompt.as_chat() == [USER]
+    assert (read.chosen, read.rejected, read.label, read.weight) == ("At nine.", "Dunno.", 1.0, 1.0)
+
+
+def test_splits_are_told_by_file_name_and_a_lone_file_is_for_training(tmp_path: Path) -> None:
+    row = {"prompt": "When?", "chosen": "At nine.", "rejected": "Dunno."}
+    both = write(write(tmp_path / "both", row, row), row, name="test.jsonl")
+    assert (len(read_preferences(both)), len(read_preferences(both, split="test"))) == (2, 1)
+    lone = write(tmp_path / "lone", row, name="preferences.jsonl")
+    assert (len(read_preferences(lone)), len(read_preferences(lone, split="test"))) == (1, 0)
+    assert len(read_preferences(lone / "preferences.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"prompt": "When?", "chosen": "At nine."}, 'no column "rejected"'),
+        ({"chosen": "At nine.", "rejected": "Dunno."}, 'no column "prompt"'),
+        ({"prompt": [USER], "chosen": [USER], "rejected": [BAD]}, "does not end with an assistant"),
+        ({"chosen": [USER, GOOD], "rejected": [USER, USER, BAD]}, "another conversation"),
+        ({"prompt": "When?", "chosen": "a", "rejected": "b", "label": 1.5}, '"label" holds the number 1.5'),
+        ({"prompt": "When?", "chosen": "a", "rejected": "b", "label": "good"}, '"label" holds "good"'),
+        ({"prompt": "When?", "chosen": "a", "rejected": "b", "weight": -1}, '"weight" holds the number -1'),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_an_error_that_names_its_line(
+    row: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    good = {"prompt": "When?", "chosen": "At nine.", "rejected": "Dunno."}
+    with pytest.raises(DataError, match=says) as caught:
+        read_preferences(write(tmp_path / "data", good, row))
+    assert "train.jsonl:2" in caught.value.sentence
+
+
+def test_an_empty_folder_has_nothing_to_train_on(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no preference to train on"):
+        read_preferences(tmp_path / "empty")
+
+
+def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt]) -> None:
+    rows = [PreferenceRow(prompt=prompt, chosen="a", rejected=text) for prompt in prompts for text in "bc"]
+    train, test = split_rows(rows, test_fraction=0.25)
+    assert len(train) + len(test) == len(rows)
+    assert {split_of(row.prompt.id, test_fraction=0.25) for row in test} == {"test"}
+    assert {row.prompt.id for row in test}.isdisjoint(row.prompt.id for row in train)

@@ -1,0 +1,121 @@
+"""kill -9 at any moment, then --resume: nothing acknowledged is lost, paid twice, or different.
+
+Real processes, a real ledger, the real loop on the front desk, with settings small enough that a
+whole run takes well under 20 seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apsw
+import pytest
+
+from rlaif.ledger.store import Ledger
+from rlaif.ledger.verify import verify
+
+SETTINGS = {
+    "prompts.num_prompts": 60, "sampling.num_samples": 3, "sampling.num_pairs": 3, "sampling.batch_size": 24,
+    "judge.batch_size": 24, "reward_model.num_epochs": 2, "reward_model.checkpoint_every": 4,
+    "ppo.num_steps": 8, "ppo.num_prompts_per_step": 8, "ppo.num_samples_per_prompt": 2, "ppo.checkpoint_every": 2,
+    "evaluation.num_prompts": 12,
+}  # fmt: skip
+WATCHED = ("2_samples", "3_judgements", "5_reward_model", "6_policy")
+KILLS_PER_STAGE = 8
+
+
+def command(runs_dir: Path, *extra: str) -> list[str]:
+    overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "rlaif", "run", "--run", "k", "--runs-dir", str(runs_dir), *overrides, *extra]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def finish(runs_dir: Path, *extra: str) -> float:
+    started = time.monotonic()
+    done = subprocess.run(
+        command(runs_dir, *extra), env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - started
+
+
+def stage_under_way(round_dir: Path) -> str | None:
+    """The stage whose folder is there and whose stage.json is not."""
+    for stage in ("1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy"):
+        if not (round_dir / stage / "stage.json").exists():
+            return stage if (round_dir / stage).exists() else None
+    return None
+
+
+def kill_within(runs_dir: Path, stage: str, *, delay: float, resume: bool) -> str | None:
+    """Start the run, kill -9 it `delay` seconds into the stage; the stage it died in, None if it was over."""
+    process = subprocess.Popen(
+        command(runs_dir, *(["--resume"] if resume else [])),
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    round_dir = runs_dir / "k" / "round_00"
+    while process.poll() is None and stage_under_way(round_dir) != stage:
+        time.sleep(0.005)
+    time.sleep(delay)
+    died_in = stage_under_way(round_dir)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
+    return died_in if process.returncode else None
+
+
+def outcome(runs_dir: Path) -> dict[str, str]:
+    """Digest of every byte of the dataset and of the trained weights."""
+    round_dir = runs_dir / "k" / "round_00"
+    files = [
+        *sorted((round_dir / "4_preferences").rglob("*.parquet")),
+        round_dir / "4_preferences" / "README.md",
+        *sorted((round_dir / "5_reward_model").glob("model/*.safetensors")),
+        *sorted((round_dir / "6_policy").glob("model/*.safetensors")),
+    ]
+    assert len(files) >= 5
+    return {str(f.relative_to(round_dir)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def questions_and_answers(runs_dir: Path) -> dict[str, int]:
+    connection = apsw.Connection(str(runs_dir / "ledger.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
+    rows = connection.execute(
+        "SELECT q.id, count(j.seq) FROM questions q LEFT JOIN judgements j ON j.question_id = q.id GROUP BY q.id"
+    )
+    return dict(rows.fetchall())
+
+
+@pytest.mark.heavy
+def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> None:
+    unbroken = tmp_path / "unbroken"
+    seconds = finish(unbroken)
+    assert seconds < 20, f"the unbroken run took {seconds:.1f} s"
+    expected, asked = outcome(unbroken), questions_and_answers(unbroken)
+    assert asked
+    assert set(asked.values()) == {1}
+
+    rng = random.Random(0)
+    kills = dict.fromkeys(WATCHED, 0)
+    for attempt in range(KILLS_PER_STAGE):
+        runs_dir = tmp_path / f"killed_{attempt}"
+        for stage in WATCHED:
+            died_in = kill_within(runs_dir, stage, delay=rng.uniform(0, 0.4), resume=(runs_dir / "k").exists())
+            if died_in in kills:
+                kills[died_in] += 1
+        finish(runs_dir, "--resume")
+        assert outcome(runs_dir) == expected
+        assert questions_and_answers(runs_dir) == asked
+        with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+            assert verify(ledger).ok
+    assert sum(kills.values()) >= 30, kills
+    assert min(kills.values()) >= 5, kills
