@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from rlaif import __version__
 from rlaif.evaluation.judge_health import JudgeHealth, compute_judge_health
 from rlaif.evaluation.measures import compute_measures, load_measure
-from rlaif.evaluation.policy import PolicyPair, compute_behaviour, compute_win_rate
+from rlaif.evaluation.policy import (
+    PolicyPair,
+    compute_behaviour,
+    compute_pair_probabilities,
+    compute_win_rate,
+)
 from rlaif.evaluation.report_input import (
     FunnelStage,
     Provenance,
@@ -47,6 +52,7 @@ def collect_report(
     by_id = {prompt.id: prompt for prompt in prompts}
     scorer = RewardModelScorer(work.reward_model)
     rewards = _rewards(scorer, pairs, by_id)
+    p_after = compute_pair_probabilities(judging.comparisons, pairs=pairs, constitution=work.constitution)
     win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=work.constitution)
     measures = compute_measures(
         pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures}
@@ -93,7 +99,7 @@ def collect_report(
         proxy_win=compute_proxy_win(rewards, pairs=pairs),
         policy_curve=as_curve(policy_rows),
         behaviour=behaviour,
-        samples=_shown(pairs, by_id, rewards=rewards, comparisons=judging.comparisons),
+        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after),
     )
 
 
@@ -139,16 +145,11 @@ def _shown(
     prompts: Mapping[str, Prompt],
     *,
     rewards: Mapping[str, float],
-    comparisons: Sequence[Comparison],
+    p_after: Mapping[tuple[str, str], float],
 ) -> tuple[ShownSample, ...]:
     """The first pairs by prompt id: a draw that nobody chose."""
-    by_pair: dict[frozenset[str], list[Comparison]] = {}
-    for comparison in comparisons:
-        by_pair.setdefault(frozenset(comparison.sample_ids), []).append(comparison)
     shown = []
     for pair in sorted(pairs, key=lambda pair: pair.start.prompt_id)[:SHOWN_SAMPLES]:
-        judged = by_pair.get(frozenset((pair.start.id, pair.trained.id)), [])
-        p_after = [c.p_first if c.sample_ids[0] == pair.trained.id else 1 - c.p_first for c in judged]
         shown.append(
             ShownSample(
                 prompt=prompts[pair.start.prompt_id].messages,
@@ -156,7 +157,7 @@ def _shown(
                 after=pair.trained.text,
                 reward_before=rewards.get(pair.start.id),
                 reward_after=rewards.get(pair.trained.id),
-                p_after=sum(p_after) / len(p_after) if p_after else None,
+                p_after=p_after.get((pair.start.id, pair.trained.id)),
             )
         )
     return tuple(shown)

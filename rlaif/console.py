@@ -76,7 +76,7 @@ class Progress:
             self._bar.update(self._task, completed=self._done, extra=extra)
             return
         now = time.monotonic()
-        if self._total and self._done * 10 >= self._next_tenth * self._total or now - self._last_said > 30:
+        if (self._total and self._done * 10 >= self._next_tenth * self._total) or now - self._last_said > 30:
             self._next_tenth = self._done * 10 // max(self._total, 1) + 1
             self._last_said = now
             elapsed = now - self._start

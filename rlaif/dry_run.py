@@ -16,7 +16,7 @@ from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
-from rlaif.work import load_judge, load_model, load_prompts
+from rlaif.work import check_judge, load_model, load_prompts
 
 TRIAL_PROMPTS = 8
 
@@ -35,8 +35,9 @@ class RunEstimate(NamedTuple):
 def estimate_run(config: RunConfig) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
     constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    check_judge(config.judge.model, constitution=constitution, template=template)
     policy = TransformersEngine(load_model(config.policy, part="policy"))
-    judge = load_judge(config, constitution=constitution, template=template)
+    judge = TransformersEngine(load_model(config.judge.model, part="judge"))
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)

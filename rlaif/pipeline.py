@@ -51,6 +51,7 @@ def run_round(work: Work) -> None:
 
 def generate_preferences(work: Work) -> None:
     """Prompts -> samples -> judgements -> preferences."""
+    work.check_judge()
     prompts = read_prompts(work)
     samples = sample_policy(work, prompts)
     comparisons = judge_samples(work, prompts, samples)

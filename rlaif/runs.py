@@ -1,7 +1,6 @@
 """Run folders: where a run keeps its stages, who works in it, and what is finished.
 
-Files are written aside, synced and renamed, so that a kill or a full disk leaves the old file or the
-new one. Knows no stage's content.
+A stage is finished once its stage.json is there, which is written last. Knows no stage's content.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.files import replace_directory as replace_directory
+from rlaif.files import write_atomically as write_atomically
 from rlaif.records import Tally
 
 STAGES = (
@@ -36,58 +36,6 @@ def digest_file(path: Path) -> str:
     """sha256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file as a whole: beside it, synced, renamed over it."""
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def replace_directory(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` that takes its place, synced, when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    for stale in path.parent.glob(f".{path.name}.part-*"):
-        shutil.rmtree(stale)
-    part.mkdir()
-    try:
-        yield part
-        for file in sorted(part.rglob("*")):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        for folder in [*(p for p in sorted(part.rglob("*")) if p.is_dir()), part]:
-            _sync_folder(folder)
-        if path.exists():
-            old = path.with_name(f".{path.name}.old-{os.getpid()}")
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
-        else:
-            part.rename(path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class RunFolder(NamedTuple):
@@ -109,29 +57,47 @@ class RunFolder(NamedTuple):
 
 def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
     """A new run folder, or with `resume` the one that is there; its config.json is `config`."""
-    if resume and name is None:
-        run = open_run(runs_dir, None)
-    else:
-        run = RunFolder(runs_dir / _checked(name or _next_number(runs_dir)))
-    started = (run.path / "config.json").is_file()
-    if started and not resume:
-        raise RunFolderError(
-            "this run folder is already used",
-            where=str(run.path),
-            fix="add --resume, or give another --run NAME",
-        )
-    if started:
-        refuse_changes(run, config)
-        return run
-    run.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.path / "config.json", json.dumps(config, indent=2))
+    if name is not None:
+        _check_name(name)
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(runs_dir):
+        if name is None and resume:
+            run = open_run(runs_dir, None)
+        else:
+            run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
+        if (run.path / "config.json").is_file():
+            _hold(run).close()  # a run that is under way is told apart from one that has ended
+            if not resume:
+                raise RunFolderError(
+                    "this run folder is already used",
+                    where=str(run.path),
+                    fix="add --resume, or give another --run NAME",
+                )
+            refuse_changes(run, config)
+            return run
+        order = 1 + max((_order(path.parent) for path in runs_dir.glob("*/order")), default=0)
+        run.path.mkdir(exist_ok=True)
+        write_atomically(run.path / "order", f"{order}\n")
+        write_atomically(run.path / "config.json", json.dumps(config, indent=2))
     return run
+
+
+def _next_number(runs_dir: Path) -> str:
+    numbers = [int(path.name) for path in runs_dir.glob("[0-9]*") if path.name.isdecimal()]
+    return f"{max(numbers, default=0) + 1:03d}"
+
+
+def _order(run_path: Path) -> int:
+    """Which run of its folder it is by age: counted, for clocks jump and copies lose their dates."""
+    path = run_path / "order"
+    return int(path.read_text()) if path.is_file() else 0
 
 
 def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     """The named run, or the newest."""
     if name is not None:
-        run = RunFolder(runs_dir / _checked(name))
+        _check_name(name)
+        run = RunFolder(runs_dir / name)
         if not (run.path / "config.json").is_file():
             raise RunFolderError(
                 f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
@@ -142,19 +108,23 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
         raise RunFolderError(
             "there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
         )
-    return RunFolder(max(found, key=lambda path: ((path / "config.json").stat().st_mtime_ns, path.name)))
+    return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
 
 
 CONFIG_OF_STAGE = {
-    "1_prompts": ("seed", "prompts"), "2_samples": ("policy", "sampling"), "3_judgements": ("constitution", "judge"),
-    "4_preferences": ("preferences",), "5_reward_model": ("reward_model",), "6_policy": ("sft", "ppo"),
+    "1_prompts": ("seed", "prompts"),
+    "2_samples": ("policy", "sampling"),
+    "3_judgements": ("constitution", "judge"),
+    "4_preferences": ("preferences",),
+    "5_reward_model": ("reward_model",),
+    "6_policy": ("sft", "ppo"),
     "7_evaluation": ("evaluation",),
-}  # fmt: skip
+}
 """Parts of the configuration that a stage which has begun holds fast."""
 
 
 def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
-    """Take over a configuration that differs only in parts whose stages have not begun; else name the keys."""
+    """Take over a configuration that differs only in parts whose stages have not begun."""
     begun = {stage for stage in STAGES if any(run.path.glob(f"round_*/{stage}"))}
     fixed = {part for stage in begun for part in CONFIG_OF_STAGE[stage]}
     changed = sorted(_changed_keys(run.config, config))
@@ -204,39 +174,52 @@ def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
         raise RunFolderError(
             f'"{name[:80]}" is not a run name', fix="use up to 64 of a-z 0-9 . _ -, a letter or digit first"
         )
-    return name
-
-
-def _next_number(runs_dir: Path) -> str:
-    numbers = [int(path.name) for path in runs_dir.glob("[0-9]*") if path.name.isdigit()]
-    return f"{max(numbers, default=0) + 1:03d}"
 
 
 @contextmanager
 def lock_run(run: RunFolder) -> Iterator[None]:
     """Hold the run folder; a second process is told who holds it. The kernel frees it when a holder dies."""
-    path = run.path / "lock"
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise RunFolderInUse(
-                f"another process works in this run folder ({holder})",
-                where=str(run.path),
-                fix="wait for it, or give another --run NAME",
-            ) from None
+    with _one_at_a_time(run.path.parent):
+        file = _hold(run)
+    with file:
         file.truncate(0)
         file.write(f"pid {os.getpid()}, boot {_boot_id()}")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _hold(run: RunFolder) -> TextIO:
+    """The lock file, held until it is closed."""
+    file = (run.path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+        raise RunFolderInUse(
+            f"another process works in this run folder ({holder})",
+            where=str(run.path),
+            fix="wait for it, or give another --run NAME",
+        ) from None
+    return file
+
+
+@contextmanager
+def _one_at_a_time(runs_dir: Path) -> Iterator[None]:
+    """Between processes that make or take runs of one folder: waits, for moments only."""
+    handle = os.open(runs_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _boot_id() -> str:

@@ -13,7 +13,7 @@ from typing import Self
 
 from rlaif.console import Progress, notes, show_text
 from rlaif.metrics import MetricsLog
-from rlaif.policy.ppo.train import ShownResponse
+from rlaif.policy.ppo.metrics import ShownResponse
 
 SHOWN_TO_PEOPLE = 2
 SHOWN_NUMBERS = (

@@ -25,8 +25,9 @@ from rlaif.judging.judge import Judging
 from rlaif.ledger.export import write_records
 from rlaif.ledger.store import Ledger
 from rlaif.metrics import MetricsLog
-from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
-from rlaif.models.prompt_tokens import choice_token_ids
+from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model, load_tokenizer
+from rlaif.models.model_folder import find_model_folder
+from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
@@ -233,8 +234,10 @@ class Work:
 
     @cached_property
     def judge(self) -> TransformersEngine:
-        """The judge, once it is sure that its verdicts can be read and that it knows the principles' words."""
-        return load_judge(self.config, constitution=self.constitution, template=self.template)
+        return TransformersEngine(load_model(self.config.judge.model, part="judge"))
+
+    def check_judge(self) -> None:
+        check_judge(self.config.judge.model, constitution=self.constitution, template=self.template)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -264,20 +267,23 @@ def load_prompts(config: RunConfig, policy: TransformersEngine) -> PromptRead:
 
 
 def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:
-    path = config.path
-    if path == FRONTDESK:
-        path = str(frontdesk.POLICY_DIR if part == "policy" else frontdesk.JUDGE_DIR)
     say(f"loading the {part}: {config.path}")
+    path = resolve_path(config.path, part=part)
     return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device)
 
 
-def load_judge(
-    config: RunConfig, *, constitution: Constitution, template: JudgeTemplate
-) -> TransformersEngine:
-    loaded = load_model(config.judge.model, part="judge")
-    choice_token_ids(loaded.encoder, template.verdict_marker, tuple(template.verdicts.values()))
-    check_wording(constitution, judge_dir=loaded.path)
-    return TransformersEngine(loaded)
+def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:
+    if path != FRONTDESK:
+        return path
+    return str(frontdesk.POLICY_DIR if part == "policy" else frontdesk.JUDGE_DIR)
+
+
+def check_judge(config: ModelConfig, *, constitution: Constitution, template: JudgeTemplate) -> None:
+    """Before anything is spent: the judge can give the template's verdicts and knows the principles' words."""
+    found = find_model_folder(resolve_path(config.path, part="judge"), revision=config.revision)
+    encoder = PromptEncoder(load_tokenizer(found))
+    choice_token_ids(encoder, template.verdict_marker, tuple(template.verdicts.values()))
+    check_wording(constitution, judge_dir=found.folder)
 
 
 @contextmanager

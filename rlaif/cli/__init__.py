@@ -12,7 +12,6 @@ import sys
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 from rich.text import Text
 
@@ -66,16 +65,11 @@ def main() -> None:
     """Run a command; turn what went wrong into a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _tell("interrupted", 130)
-    except KeyboardInterrupt:
-        code = _tell(
-            "interrupted: what was acknowledged is kept, go on with the same command and --resume", 130
-        )
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        app()
+    except SystemExit as end:  # Typer's way out, also of Ctrl-C, which it leaves without a word
+        if end.code == 130:
+            _tell("interrupted: what was acknowledged is kept, go on with the same command and --resume", 130)
+        raise
     except RlaifError as error:
         code = _tell(error.sentence, error.exit_code)
     except OSError as error:
@@ -83,7 +77,7 @@ def main() -> None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         code = _tell(f"the disk is full{where}: free some space, then go on with --resume", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
 
 
 def _tell(sentence: str, code: int) -> int:

@@ -6,9 +6,9 @@ Parses options, asks the ledger, prints. Writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -33,6 +33,14 @@ LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
 ]
 ID_SHOWN = 12
+MIN_WIDTHS = {
+    "key": 6,
+    "judgement": ID_SHOWN,
+    "comparison": ID_SHOWN,
+    "failed": ID_SHOWN,
+    "principle": 12,
+    "cause": 10,
+}
 BREAKS_SHOWN = 20
 
 
@@ -122,9 +130,12 @@ def verify(
     with _open(runs_dir, run, ledger) as opened:
         verification = verify_ledger(opened, heads=heads)
     if verification.ok:
-        printed = f"{len(heads)} printed head{'' if len(heads) == 1 else 's'}"
-        console.print(Text(f"{path}: {verification.rows} rows, unbroken, and as {printed} in manifests say"))
+        console.print(Text(f"{path}: {verification.rows} rows, unbroken"))
         console.print(Text(f"head {verification.head.seq} {verification.head.hex}"))
+        if heads:
+            console.print(Text(f"{len(heads)} head{'s' * (len(heads) > 1)} printed in manifests: as printed"))
+        else:
+            console.print(Text("no manifest holds a head of it: rows cut off at its end would not show"))
         return
     for found in verification.breaks[:BREAKS_SHOWN]:
         console.print(show_text(str(found)))
@@ -157,9 +168,9 @@ def _ledger_path(runs_dir: Path, run: str | None, ledger: Path | None) -> Path:
         return runs_dir / "ledger.sqlite"
 
 
-def _ledger_of(runs_dir: Path, config: dict[str, object]) -> Path:
-    options = config.get("ledger")
-    path = options.get("path") if isinstance(options, dict) else None
+def _ledger_of(runs_dir: Path, stored: Mapping[str, Any]) -> Path:
+    """The ledger that a run's config.json names."""
+    path = stored["config"]["ledger"]["path"]
     return Path(path) if path else runs_dir / "ledger.sqlite"
 
 
@@ -202,8 +213,8 @@ def _print_comparisons(page: Page[ComparisonLine]) -> None:
     for key, comparison in page.lines:
         effect = "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.2f}"
         table.add_row(
-            str(key), comparison.id[:ID_SHOWN], show_text(comparison.principle.id), f"{comparison.p_first:.3f}",
-            effect, comparison.prompt_id[:ID_SHOWN],
+            str(key), comparison.id[:ID_SHOWN], show_text(comparison.principle.id),
+            f"{comparison.p_first:.3f}", effect, comparison.prompt_id[:ID_SHOWN],
         )  # fmt: skip
     _print_page(table, page)
 
@@ -220,15 +231,13 @@ def _print_failures(page: Page[FailureLine]) -> None:
 
 
 def _table(*columns: str) -> Table:
+    """The last column gets what width is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        short = column in ("key", "judgement", "comparison", "failed", "verdict", "cause")
+    for column in columns[:-1]:
         table.add_column(
-            column,
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=ID_SHOWN if short and column != "key" else None,
+            column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column))
         )
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
     return table
 
 

@@ -41,25 +41,20 @@ def check(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Judge template, a file or a name. [default: frontdesk_pair for the front desk's judge, else pair]",
+            help="Judge template, a file or a name. [default: frontdesk_pair for the front desk, else pair]",
         ),
     ] = None,
 ) -> None:
     """Validate a principle file; make sure that the judge knows its words and can give the verdicts."""
-    from rlaif import frontdesk
+    from rlaif.config.generate import ModelConfig
     from rlaif.console import console, show_text
-    from rlaif.constitution.principles import check_wording, load_constitution
+    from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.render import load_template
-    from rlaif.models.loading import load_tokenizer
-    from rlaif.models.model_folder import find_model_folder
-    from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
+    from rlaif.work import check_judge
 
     constitution = load_constitution(name)
     judge_template = load_template(template or ("frontdesk_pair" if judge == FRONTDESK else "pair"))
-    found = find_model_folder(str(frontdesk.JUDGE_DIR) if judge == FRONTDESK else judge)
-    encoder = PromptEncoder(load_tokenizer(found))
-    choice_token_ids(encoder, judge_template.verdict_marker, tuple(judge_template.verdicts.values()))
-    check_wording(constitution, judge_dir=found.folder)
+    check_judge(ModelConfig(path=judge), constitution=constitution, template=judge_template)
     console.print(_table(constitution))
     console.print(
         show_text(f"ok: {constitution.name}, for the judge {judge} and the template {judge_template.name}")

@@ -139,10 +139,8 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
     seen = judgement.observed
     if seen.at:
         tokens = f"{seen.prompt_tokens} + {seen.reply_tokens} tokens"
-        yield _line(
-            "asked",
-            f"{seen.at}, {seen.latency_s:.3f} s, {tokens}{f', {seen.served_model}' if seen.served_model else ''}",
-        )
+        server = f", {seen.served_model}" if seen.served_model else ""
+        yield _line("asked", f"{seen.at}, {seen.latency_s:.3f} s, {tokens}{server}")
 
 
 def _failure(failure: FailedJudgement) -> Iterator[Text]:

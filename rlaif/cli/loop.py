@@ -61,10 +61,10 @@ def generate_prefs(
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
     takes responses and verdicts that already exist.
     """
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
     from rlaif import pipeline
     from rlaif.errors import InputError
 
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
     if samples or judgements or columns:
         if not (samples and judgements and columns):
             raise InputError(
@@ -92,14 +92,14 @@ def train(
     ] = "all",
 ) -> None:
     """Preferences -> reward model -> policy, in the newest run or the one named by --run."""
-    from rlaif import pipeline
-
     stages = {
         "all": ("5_reward_model", "6_policy"),
         "reward-model": ("5_reward_model",),
         "policy": ("6_policy",),
     }
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    from rlaif import pipeline
+
     with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",))) as work:
         pipeline.train(work, stage=stage)
 
@@ -114,9 +114,9 @@ def run(
     dry_run: DryRunOption = False,
 ) -> None:
     """The whole loop: prompts to a trained policy and a report."""
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
     from rlaif import pipeline
 
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
     if dry_run:
         _show_estimate(resolved)
         return
@@ -133,9 +133,9 @@ def evaluate(
     seed: SeedOption = None,
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
     from rlaif import pipeline
 
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
     with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 

@@ -20,7 +20,7 @@ class RewardModelConfig(Config):
     learning_rate: float = Field(1e-3, gt=0)
     """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
     batch_size: int = Field(32, ge=1)
-    """Pairs per optimizer step; the pairs of a prompt stay together where they fit."""
+    """Pairs per optimizer step; the pairs of a prompt follow one another."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Pairs per forward pass, to save memory; null: the whole batch. Does not change what is learnt."""
     max_length: int = Field(1024, ge=2)

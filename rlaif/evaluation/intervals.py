@@ -20,7 +20,7 @@ def mean_interval(values: Sequence[float], *, clusters: Sequence[Hashable] | Non
     """Mean and t-interval of numbers without known bounds; n counts the clusters (by default every value).
 
     The variance is the cluster-robust one of a ratio: values of one prompt may depend on each other in any
-    way (Cochran 1977, Sampling Techniques, chapter 9A). None with fewer than two clusters, which tell no spread.
+    way (Cochran 1977, Sampling Techniques, chapter 9A). None with fewer than two clusters.
     """
     spread = _spread(values, clusters)
     if spread.num_clusters < 2:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rlaif.evaluation.moved import MovedRow
 from rlaif.evaluation.plots import find_scale
-from rlaif.evaluation.wording import say_estimate, say_number
+from rlaif.evaluation.wording import say_estimate, say_number, show_plain
 
 WIDTH, ROW = 820, 36
 PLOT_LEFT, PLOT_RIGHT, TOP = 150, 600, 104
@@ -78,7 +78,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     return str(
         frame.format(
             w=WIDTH, h=f"{height:.0f}", wr=WIDTH - 1, hr=f"{height - 1:.0f}", style=Markup(_STYLE),
-            desc="; ".join(_describe(row) for row in rows), body=Markup("").join([*head, *body]),
+            desc=show_plain("; ".join(_describe(row) for row in rows)), body=Markup("").join([*head, *body]),
         )
     )  # fmt: skip
 
@@ -119,4 +119,6 @@ def _line(css: str, x1: str, y1: float, x2: str, y2: float) -> Markup:
 
 
 def _text(x: str | float, y: float, css: str, text: str, *, anchor: str = "start") -> Markup:
-    return Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>').format(x, y, css, anchor, text)
+    return Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>').format(
+        x, y, css, anchor, show_plain(text)
+    )

@@ -6,13 +6,14 @@ page's style sheet fills, so that dark mode and print work. No scripts, no fonts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from rlaif.evaluation.policy import Change
-from rlaif.evaluation.wording import find_decimals, say_number, say_percent
+from rlaif.evaluation.wording import find_decimals, say_number, say_percent, show_plain
 from rlaif.records import Estimate
 
 WIDTH, HEIGHT = 250, 118
@@ -41,6 +42,7 @@ def find_scale(changes: Sequence[Change]) -> Scale:
 
 
 def _svg(body: Markup, *, name: str, title: str, desc: str, attributes: str) -> Markup:
+    title, desc = show_plain(title), show_plain(desc)
     return Markup(
         '<svg role="img" aria-labelledby="{0}-t {0}-d" {1}><title id="{0}-t">{2}</title>'
         '<desc id="{0}-d">{3}</desc>{4}</svg>'
@@ -149,6 +151,18 @@ def line_chart(points: Sequence[tuple[int, float | None]], *, name: str, title: 
         desc=desc,
         attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
     )
+
+
+def average_stretches(
+    points: Sequence[tuple[int, float | None]], *, stretch: int
+) -> list[tuple[int, float | None]]:
+    """The mean of each `stretch` points at its last step; None where none of them is known."""
+    averaged: list[tuple[int, float | None]] = []
+    for start in range(0, len(points), stretch):
+        group = points[start : start + stretch]
+        known = [value for _, value in group if value is not None]
+        averaged.append((group[-1][0], math.fsum(known) / len(known) if known else None))
+    return averaged
 
 
 def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:

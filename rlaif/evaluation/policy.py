@@ -81,6 +81,7 @@ def compute_win_rate(
     """
     principles = [principle for principle in constitution.principles if principle.weight > 0]
     found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
+    combined = compute_pair_probabilities(comparisons, pairs=pairs, constitution=constitution)
     overall: list[tuple[str, float]] = []
     by_principle: dict[str, list[tuple[str, float]]] = {principle.id: [] for principle in principles}
     failed_by_principle = {principle.id: 0 for principle in principles}
@@ -92,10 +93,11 @@ def compute_win_rate(
                 by_principle[principle.id].append((pair.start.prompt_id, judged[principle.id].p))
             else:
                 failed_by_principle[principle.id] += 1
-        if len(judged) == len(principles):
-            overall.append((pair.start.prompt_id, _combine(judged, principles)))
-        else:
+        p = combined.get((pair.start.id, pair.trained.id))
+        if p is None:
             num_failed += 1
+        else:
+            overall.append((pair.start.prompt_id, p))
     return WinRate(
         soft=_share(overall),
         hard=_share(_decided(overall)),
@@ -109,6 +111,17 @@ def compute_win_rate(
             not judgement.debiased for judged in found.values() for judgement in judged.values()
         ),
     )
+
+
+def compute_pair_probabilities(
+    comparisons: Sequence[Comparison], *, pairs: Sequence[PolicyPair], constitution: Constitution
+) -> dict[tuple[str, str], float]:
+    """(start, trained id) -> probability that the trained response is better; incomplete pairs left out."""
+    principles = [principle for principle in constitution.principles if principle.weight > 0]
+    found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
+    return {
+        key: _combine(judged, principles) for key, judged in found.items() if len(judged) == len(principles)
+    }
 
 
 class _Judged(NamedTuple):

@@ -7,6 +7,7 @@ missing are said to be missing. Measures nothing.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlaif.evaluation.moved import Moved, MovedRow, list_moved
-from rlaif.evaluation.plots import Scale, dot_axis, dot_row, find_scale, line_chart, share_bar
+from rlaif.evaluation.plots import (
+    Scale,
+    average_stretches,
+    dot_axis,
+    dot_row,
+    find_scale,
+    line_chart,
+    share_bar,
+)
 from rlaif.evaluation.policy import WinRate
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
 from rlaif.evaluation.report_tables import describe_judge, describe_reward_model, list_facts, list_figure_rows
@@ -26,12 +35,14 @@ from rlaif.evaluation.wording import (
     say_headline,
     say_number,
     say_percent,
+    show_plain,
     show_untrusted,
 )
 from rlaif.runs import write_atomically
 
 HERE = Path(__file__).parent
 FORMAT = 1
+MAX_POINTS = 200
 
 FLOW = (
     ("prompts", "funnel"), ("samples", "funnel"), ("judgements", "judge"), ("preferences", "funnel"),
@@ -40,21 +51,19 @@ FLOW = (
 """The stages by name, and the section that tells most of each."""
 
 POLICY_PANELS = (
-    ("Score", "by the reward model", ("objective/scores",)),
-    ("KL", "nats per response", ("objective/kl",)),
-    ("Entropy", "nats per token", ("policy/entropy_avg",)),
-    ("Response length", "tokens", ("val/response_length",)),
-    ("Ended by the policy", "share", ("val/eos_rate",)),
-    ("KL coefficient", "", ("kl_coef", "objective/kl_coef")),
+    ("Score", "by the reward model", "objective/scores"),
+    ("KL", "nats per response", "objective/kl"),
+    ("Entropy", "nats per token", "policy/entropy_avg"),
+    ("Response length", "tokens", "val/response_length"),
+    ("Ended by the policy", "share", "val/eos_rate"),
+    ("KL coefficient", "", "kl_coef"),
 )
 REWARD_MODEL_PANELS = (
-    ("Loss", "nats", ("loss", "train/loss")),
-    ("Accuracy on training pairs", "", ("accuracy", "train/accuracy")),
-    ("Margin", "difference of rewards", ("margin", "train/margin")),
-    ("Held-out loss", "nats", ("eval_loss", "test/loss")),
-    ("Held-out accuracy", "", ("eval_accuracy", "test/accuracy")),
+    ("Loss", "of a batch, nats", "loss"),
+    ("Accuracy", "in the batch", "accuracy"),
+    ("Margin", "of rewards", "reward_margin"),
 )
-"""Title, unit, and the names that the number may have in metrics.jsonl."""
+"""Title, unit, and the number's name in metrics.jsonl."""
 
 
 def write_report(report: ReportInput, out_dir: str | Path) -> Path:
@@ -90,6 +99,7 @@ def render_report(report: ReportInput) -> str:
         lstrip_blocks=True,
     )
     environment.filters["untrusted"] = show_untrusted
+    environment.filters["plain"] = show_plain
     moved = list_moved(report.measures, constitution=report.constitution)
     return environment.get_template("report.html.j2").render(
         css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
@@ -196,18 +206,23 @@ def _describe_funnel(report: ReportInput) -> list[dict[str, Any]]:
 
 
 def _draw_panels(
-    curve: Sequence[CurvePoint], panels: Sequence[tuple[str, str, tuple[str, ...]]], *, name: str
+    curve: Sequence[CurvePoint], panels: Sequence[tuple[str, str, str]], *, name: str
 ) -> list[dict[str, Any]]:
-    """A chart per panel whose number the curve has."""
+    """A chart per panel whose number the curve has; a long curve is drawn by the means of equal stretches."""
     drawn: list[dict[str, Any]] = []
-    for title, unit, numbers in panels:
-        found = next((number for number in numbers if any(number in point.numbers for point in curve)), None)
-        if found is not None:
-            points = [(point.step, point.numbers[found]) for point in curve if found in point.numbers]
-            drawn.append({
-                "title": title, "unit": unit, "course": _say_course([value for _, value in points]),
-                "svg": line_chart(points, name=f"{name}-{len(drawn)}", title=title),
-            })  # fmt: skip
+    for title, unit, number in panels:
+        points = [(point.step, point.numbers[number]) for point in curve if number in point.numbers]
+        if points:
+            stretch = math.ceil(len(points) / MAX_POINTS)
+            points = average_stretches(points, stretch=stretch)
+            drawn.append(
+                {
+                    "title": title,
+                    "unit": unit if stretch == 1 else f"{unit}, means of {stretch} steps".removeprefix(", "),
+                    "course": _say_course([value for _, value in points]),
+                    "svg": line_chart(points, name=f"{name}-{len(drawn)}", title=title),
+                }
+            )
     return drawn
 
 

@@ -27,7 +27,7 @@ class ScoredPair(NamedTuple):
     label: float
     """Probability that the first is preferred."""
     length_first: int
-    """In tokens, words or characters, but the same everywhere."""
+    """In characters."""
     length_second: int
 
 
@@ -115,14 +115,11 @@ def _by_length_difference(decided: Sequence[ScoredPair]) -> tuple[LengthBucket, 
     edges = {differences[len(differences) * k // NUM_BUCKETS - 1] for k in range(1, NUM_BUCKETS + 1)}
     buckets = []
     below = -1
-    for edge in sorted(edges | {differences[-1]}):
+    for edge in sorted(edges):
         inside = [pair for pair in decided if below < abs(pair.length_first - pair.length_second) <= edge]
-        if inside:
-            low = min(abs(pair.length_first - pair.length_second) for pair in inside)
-            buckets.append(
-                LengthBucket(low=low, high=edge, accuracy=_accuracy(inside), num_pairs=len(inside))
-            )
-            below = edge
+        low = min(difference for difference in differences if difference > below)
+        buckets.append(LengthBucket(low=low, high=edge, accuracy=_accuracy(inside), num_pairs=len(inside)))
+        below = edge
     return tuple(buckets)
 
 
@@ -131,7 +128,7 @@ class ProxyWin(Value):
 
     reward: Change
     higher: Estimate | None
-    """Share of pairs in which the trained policy's response is rewarded more; equal rewards count one half."""
+    """Share of pairs in which the trained policy's response is rewarded more; equal rewards count half."""
     num_unscored: int
     """Pairs in which a reward failed."""
 

@@ -93,7 +93,8 @@ def say_headline(win_rate: WinRate | None) -> Headline:
     said = say_estimate(win_rate.soft, percent=True)
     sentence = (
         f"On {said.n} held out of training, the judge gives the trained policy's response "
-        f"a {said.mean} chance of being the better one (95{NARROW_SPACE}% interval {said.interval}{NARROW_SPACE}%). "
+        f"a {said.mean} chance of being the better one "
+        f"(95{NARROW_SPACE}% interval {said.interval}{NARROW_SPACE}%). "
     )
     if win_rate.soft.low > 0.5:
         return Headline(
@@ -124,6 +125,14 @@ def show_untrusted(text: str) -> Markup:
         else:
             parts.append(f'<span class="ctl">U+{ord(character):04X}</span>')
     return Markup("".join(parts))
+
+
+def show_plain(text: str) -> str:
+    """The same where no markup may stand: a page's title, the words of a plot."""
+    return "".join(
+        character if unicodedata.category(character) not in _HIDDEN else f"[U+{ord(character):04X}]"
+        for character in text
+    )
 
 
 def cut_text(text: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from rlaif.frontdesk.truth import STEP, measure_attributes
+from rlaif.frontdesk.truth import STEP, measure_attributes, stated_answer
 from rlaif.frontdesk.wordings import Wording
 from rlaif.frontdesk.world import Message
 
@@ -70,13 +70,32 @@ class ReasonedPair(NamedTuple):
     gap: float
 
 
-def reason_for(first: dict[str, float], second: dict[str, float], *, wording: Wording) -> ReasonedPair:
-    """The reason and the gap from the attributes of both replies, as one principle sees them."""
+class Seen(NamedTuple):
+    """What the judge should see in one reply: its attributes and the answer it states."""
+
+    attributes: dict[str, float]
+    answer: str | None
+
+
+def see_reply(messages: Sequence[Message], response: str) -> Seen:
+    """Read a reply by the truth."""
+    return Seen(measure_attributes(messages, response), stated_answer(messages, response))
+
+
+def _level_word(seen: Seen, attribute: str) -> str:
+    # For correctness the stated value comes first: comparing it with the notice is then a step of its own.
+    if attribute == "correct" and seen.answer is not None:
+        return seen.answer
+    return LEVEL_WORDS[attribute][round(seen.attributes[attribute] / STEP)]
+
+
+def reason_for(first: Seen, second: Seen, *, wording: Wording) -> ReasonedPair:
+    """The reason and the gap of a pair, as one principle sees it."""
     parts, kept = [], []
-    for letter, attributes in (("A", first), ("B", second)):
-        value = attributes[wording.attribute]
+    for letter, seen in (("A", first), ("B", second)):
+        value = seen.attributes[wording.attribute]
         keeps = value if wording.polarity > 0 else 100.0 - value
-        level = LEVEL_WORDS[wording.attribute][round(value / STEP)]
+        level = _level_word(seen, wording.attribute)
         parts.append(f"{letter} {level}, fits {FITS[round(keeps / STEP)]}")
         kept.append(keeps)
     # The wanted pole comes first: without it a small model does not learn the product of level and direction.
@@ -85,6 +104,4 @@ def reason_for(first: dict[str, float], second: dict[str, float], *, wording: Wo
 
 def true_reason(messages: Sequence[Message], first: str, second: str, *, wording: Wording) -> ReasonedPair:
     """The reason and the gap of a pair, read from its texts."""
-    return reason_for(
-        measure_attributes(messages, first), measure_attributes(messages, second), wording=wording
-    )
+    return reason_for(see_reply(messages, first), see_reply(messages, second), wording=wording)

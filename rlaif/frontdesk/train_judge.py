@@ -21,9 +21,11 @@ from rlaif.frontdesk.judge_text import (
     conversation_text,
     judge_prompt_text,
     reason_for,
+    see_reply,
 )
 from rlaif.frontdesk.replies import break_reply, draw_reply
 from rlaif.frontdesk.tiny_llama import Schedule
+from rlaif.frontdesk.two_part import TwoPart, two_part_logits
 from rlaif.frontdesk.wordings import draw_wording
 from rlaif.frontdesk.world import draw_scene
 
@@ -62,13 +64,13 @@ def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Exa
         conversation=conversation_text(messages), first=first, second=second, principle=_SLOT
     )
     prefix, after = prompt.split(_SLOT)
-    attributes = [truth.measure_attributes(messages, text) for text in (first, second)]
+    seen = [see_reply(messages, text) for text in (first, second)]
     blocks = []
     for attribute in rng.sample(truth.ATTRIBUTES, BLOCKS_PER_PAIR):
         wording = draw_wording(
             rng, attribute=attribute, polarity=rng.choice((1, -1)), forbidding_share=FORBIDDING_SHARE
         )
-        reason, gap = reason_for(attributes[0], attributes[1], wording=wording)
+        reason, gap = reason_for(seen[0], seen[1], wording=wording)
         logit = truth.planted_logit(gap, first=first, second=second)
         is_first = rng.random() < torch.sigmoid(torch.tensor(logit)).item()
         verdict = VERDICTS[0] if is_first else VERDICTS[1]
@@ -77,62 +79,64 @@ def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Exa
 
 
 class Batch(NamedTuple):
-    """Token tensors (batch, length); mask (batch, 1, length, length) is True where attention is allowed."""
+    """Tokens of prefixes and blocks, and the loss weight of every block token (0 on principles and padding)."""
 
-    ids: Tensor
-    positions: Tensor
-    mask: Tensor
-    weights: Tensor  # loss weight of predicting the token at this place
-    is_verdict: Tensor
+    tokens: TwoPart
+    block_weights: Tensor  # (pairs * blocks, block_len)
+    is_verdict: Tensor  # the same shape, True on the token " A" or " B"
+
+
+def _pad(rows: list[list[int]], fill: int) -> Tensor:
+    length = max(len(row) for row in rows)
+    return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 
 
 def collate(examples: list[Example], *, tokenizer: PreTrainedTokenizerBase) -> Batch:
-    """Lay each example out as prefix + blocks; a block sees the prefix and itself, never another block."""
+    """Tokenise each segment by itself, as in use, and lay out prefixes and blocks."""
     texts = [text for e in examples for text in (e.prefix, *(part for block in e.blocks for part in block))]
     encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
-    rows = []
+    pad = int(tokenizer.pad_token_id or 0)
+    prefixes: list[list[int]] = []
+    blocks: list[list[int]] = []
+    kinds: list[list[int]] = []  # 0: principle or padding, 1: reason, 2: verdict, 3: end of turn
     for example in examples:
-        prefix = next(encoded)
-        row = [(token, place, 0, PREFIX_WEIGHT, False) for place, token in enumerate(prefix)]
-        for number in range(1, len(example.blocks) + 1):
-            place = len(prefix)
-            for part, weight in zip(range(3), (PREFIX_WEIGHT, REASON_WEIGHT, VERDICT_WEIGHT), strict=True):
-                for offset, token in enumerate(next(encoded)):
-                    row.append((token, place, number, weight, part == 2 and offset == 0))
-                    place += 1
-        rows.append(row)
-    length = max(len(row) for row in rows)
-    ids, positions, group = (torch.zeros(len(rows), length, dtype=torch.long) for _ in range(3))
-    weights = torch.zeros(len(rows), length)
-    is_verdict = torch.zeros(len(rows), length, dtype=torch.bool)
-    group -= 1
-    for index, row in enumerate(rows):
-        columns = list(zip(*row, strict=True))
-        size = len(row)
-        ids[index, :size] = torch.tensor(columns[0])
-        positions[index, :size] = torch.tensor(columns[1])
-        group[index, :size] = torch.tensor(columns[2])
-        weights[index, :size] = torch.tensor(columns[3])
-        is_verdict[index, :size] = torch.tensor(columns[4])
-    keys, queries = group[:, None, :], group[:, :, None]
-    allowed = ((keys == 0) | (keys == queries)) & torch.ones(length, length, dtype=torch.bool).tril()
-    return Batch(ids, positions, allowed[:, None], weights, is_verdict)
+        prefixes.append(next(encoded))
+        for _ in example.blocks:
+            principle, reason, verdict = next(encoded), next(encoded), next(encoded)
+            blocks.append([*principle, *reason, *verdict])
+            kinds.append([0] * len(principle) + [1] * len(reason) + [2] + [3] * (len(verdict) - 1))
+    kind = _pad(kinds, 0)
+    weights = torch.tensor([0.0, REASON_WEIGHT, VERDICT_WEIGHT, VERDICT_WEIGHT])[kind]
+    lengths = torch.tensor([len(row) for row in prefixes])
+    return Batch(TwoPart(_pad(prefixes, pad), lengths, _pad(blocks, pad)), weights, kind == 2)
 
 
-def token_losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """(losses, logits) of predicting each token from its own predecessor in the block or prefix.
+class Losses(NamedTuple):
+    """The training loss and the mean losses of its parts."""
 
-    The predecessor of a block's first token is the prefix's last, so those few tokens carry no loss.
-    """
-    bias = torch.zeros(batch.mask.shape).masked_fill(~batch.mask, torch.finfo(torch.float32).min)
-    logits = model(
-        input_ids=batch.ids, attention_mask=bias, position_ids=batch.positions, use_cache=False
-    ).logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none"
-    ).view(batch.ids.shape[0], -1)
-    follows = batch.positions[:, 1:] == batch.positions[:, :-1] + 1
-    return losses * follows, logits
+    total: Tensor
+    parts: Tensor  # prefix, reason, verdict; detached
+
+
+def _next_token_losses(logits: Tensor, ids: Tensor) -> Tensor:
+    flat = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
+    return flat.view(ids.shape[0], -1)
+
+
+def compute_losses(model: LlamaForCausalLM, batch: Batch) -> Losses:
+    """Weighted mean of the next-token losses; a block's first token carries none."""
+    tokens = batch.tokens
+    prefix_logits, block_logits = two_part_logits(model, tokens)
+    prefix = _next_token_losses(prefix_logits, tokens.prefix)
+    block = _next_token_losses(block_logits, tokens.block)
+    is_prefix = torch.arange(1, tokens.prefix.shape[1])[None] < tokens.prefix_lengths[:, None]
+    weights = batch.block_weights[:, 1:]
+    total = PREFIX_WEIGHT * (prefix * is_prefix).sum() + (block * weights).sum()
+    total = total / (PREFIX_WEIGHT * is_prefix.sum() + weights.sum())
+    kinds = (prefix[is_prefix], block[weights == REASON_WEIGHT], block[batch.is_verdict[:, 1:]])
+    return Losses(total, torch.stack([losses.mean() for losses in kinds]).detach())
 
 
 def train_judge(
@@ -154,12 +158,9 @@ def train_judge(
             draw_example(rng, frame=frame, end=str(tokenizer.eos_token)) for _ in range(PAIRS_PER_BATCH)
         ]
         batch = collate(examples, tokenizer=tokenizer)
-        losses, _ = token_losses(model, batch)
-        weights = batch.weights[:, 1:]
-        schedule.step((losses * weights).sum() / weights.sum())
-        reason, verdict = weights == REASON_WEIGHT, batch.is_verdict[:, 1:]
-        prefix = weights == PREFIX_WEIGHT
-        sums += torch.stack([losses[kind].mean() for kind in (prefix, reason, verdict)]).detach()
+        losses = compute_losses(model, batch)
+        schedule.step(losses.total)
+        sums += losses.parts
         if step % report_every == 0 or step == num_steps:
             means = [f"{value / report_every:.3f}" for value in sums.tolist()]
             report(step, f"prefix {means[0]} reason {means[1]} verdict {means[2]}")

@@ -17,7 +17,6 @@ from rlaif.frontdesk.world import (
     OPENING_HOURS,
     STREETS,
     SURNAMES,
-    TOPICS,
     Facts,
     Message,
     Topic,
@@ -93,15 +92,24 @@ def _courteous(lower: str) -> float:
     return min(100.0, max(0.0, 50.0 + STEP * balance))
 
 
-def stated_values(lower: str) -> dict[Topic, set[str]]:
-    return {topic: set(_FACT_PATTERNS[topic].findall(lower)) for topic in TOPICS}
+def _stated_values(facts: Facts, lower: str) -> list[str]:
+    return [] if facts.topic is None else _FACT_PATTERNS[facts.topic].findall(lower)
+
+
+def stated_answer(prompt: Sequence[Message], response: str) -> str | None:
+    """The hour or floor that a reply gives for what was asked; the false one when it gives several."""
+    facts = read_facts(list(prompt))
+    stated = _stated_values(facts, " ".join(response.lower().split()))
+    false = [value for value in stated if value != facts.values.get(facts.topic or "opening")]
+    return next(iter(false or stated), None)
 
 
 def _correct(facts: Facts, lower: str) -> float:
-    stated = stated_values(lower)
-    if any(stated[topic] - {facts.values.get(topic, "")} for topic in TOPICS):
-        return 0.0
-    return 100.0 if facts.topic is not None and stated[facts.topic] else 25.0
+    # Only the asked fact counts: 25 without an answer, 0 with any false one.
+    stated = _stated_values(facts, lower)
+    if not stated:
+        return 25.0
+    return 100.0 if set(stated) == {facts.values.get(facts.topic or "opening")} else 0.0
 
 
 def _confident(lower: str) -> float:

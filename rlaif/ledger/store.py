@@ -211,7 +211,7 @@ class Ledger:
     def _select(self, kind: type[R], column: str, keys: Iterable[str]) -> dict[str, R]:
         sql = (
             f"SELECT {column}, id, content, observed FROM {kind.table}"
-            f" WHERE {column} IN (SELECT value FROM json_each(?))"
+            f" WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY seq"
         )
         found: dict[str, R] = {}
         for chunk in _chunks(keys):

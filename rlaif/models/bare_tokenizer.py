@@ -7,6 +7,7 @@ too, which `split_special_tokens` would let through. Does not know chats or segm
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -22,6 +23,8 @@ class BareTokenizer(NamedTuple):
     prefixes_after_control: bool
     """Whether text right after a control token gets the prefix space too."""
     control_ids: frozenset[int]
+    control_pattern: re.Pattern[str] | None
+    """Finds any control token in a text; None where the tokenizer looks for them in normalised text."""
     unknown_id: int | None
     """What the model gives for a piece it does not know; text may hold it even where it is an added token."""
 
@@ -32,15 +35,23 @@ def make_bare(backend: Tokenizer) -> BareTokenizer:
     added = state["added_tokens"]
     kept = [token for token in added if token["content"].strip(" \t\n\r▁") == "" and not token["special"]]
     control = {token["content"]: int(token["id"]) for token in added if token not in kept}
+    in_plain_text = not any(t["normalized"] for t in added) or state["normalizer"] is None
+    pattern = re.compile("|".join(map(re.escape, control)) or "(?!)") if in_plain_text else None
     unknown_id = _remove_from_vocabulary(state["model"], control, kept=kept)
     state.update(added_tokens=kept, post_processor=None, padding=None, truncation=None)
-    prefixing = Tokenizer.from_str(json.dumps(state))
+    prefixing = continuing = Tokenizer.from_str(json.dumps(state))
     after_control = _prefixes_after_control(state)
-    if after_control is None:
-        return BareTokenizer(prefixing, prefixing, False, frozenset(control.values()), unknown_id)
-    _drop_prefix(state)
-    continuing = Tokenizer.from_str(json.dumps(state))
-    return BareTokenizer(prefixing, continuing, after_control, frozenset(control.values()), unknown_id)
+    if after_control is not None:
+        _drop_prefix(state)
+        continuing = Tokenizer.from_str(json.dumps(state))
+    return BareTokenizer(
+        prefixing=prefixing,
+        continuing=continuing,
+        prefixes_after_control=bool(after_control),
+        control_ids=frozenset(control.values()),
+        control_pattern=pattern,
+        unknown_id=unknown_id,
+    )
 
 
 def _remove_from_vocabulary(

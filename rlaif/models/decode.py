@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlaif.errors import ModelError
 from rlaif.models.kv_cache import prefill
 
 
@@ -198,6 +199,11 @@ def _draw(
             probs = _cut_to_nucleus(probs, top_p)
         cdf = probs.cumsum(dim=-1)
         total = cdf[:, -1:]
+        if not torch.isfinite(total).all():
+            raise ModelError(
+                "the model's next-token probabilities are not numbers",
+                fix="look at its weights, and at the learning rate that made them",
+            )
         # subtle: u * total may round up to total, past the last token that has any probability
         target = torch.minimum(uniforms[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
         tokens = torch.searchsorted(cdf, target, right=True).squeeze(1)

@@ -120,7 +120,7 @@ def load_tokenizer(found: ModelFolder) -> PreTrainedTokenizerBase:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 str(found.folder), trust_remote_code=False, local_files_only=True
             )
-    except (OSError, ValueError, ImportError, KeyError) as cause:
+    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as cause:
         raise ModelError(
             f"the tokenizer cannot be loaded: {_first_line(cause)}",
             where=found.path,
@@ -213,7 +213,7 @@ def quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield

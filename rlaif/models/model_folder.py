@@ -108,6 +108,12 @@ def _check(found: ModelFolder) -> None:
             where=where,
             fix="save the model with `save_pretrained` as safetensors",
         )
+    if (folder / "tokenizer.json").is_file() and "model" not in read_json(folder / "tokenizer.json"):
+        raise ModelError(
+            "tokenizer.json is not a tokenizer",
+            where=where,
+            fix="save the model's tokenizer into the folder again",
+        )
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         raise ModelError(
             "the model folder has no tokenizer",

@@ -75,6 +75,8 @@ class PromptEncoder:
         self.end_token_id: int = self._end_id if self._end_id is not None else self.stop_token_ids[0]
         """What ends a response: the token that the template puts after an assistant message, else EOS."""
         self.pad_token_id: int = self._find_pad(tokenizer)
+        self.unknown_token_id: int | None = self._bare.unknown_id
+        """What a piece of text becomes that the model has no token for; None where there is no such piece."""
         unknown = {self._bare.unknown_id} - set(self.stop_token_ids)
         self._forbidden = self._bare.control_ids - unknown
         self._hidden = frozenset((*tokenizer.all_special_ids, *self.stop_token_ids, self.pad_token_id))
@@ -128,9 +130,9 @@ class PromptEncoder:
     def _encode(self, lines: Sequence[Sequence[int | _Text]]) -> list[list[int]]:
         """Each line's texts as ids, in two batches: with and without prefix space."""
         wanted = {item for line in lines for item in line if isinstance(item, _Text)}
-        found: dict[_Text, list[int]] = {}
+        found = {item: self._known[item] for item in wanted if item in self._known}
         for continues, tokenizer in ((False, self._bare.prefixing), (True, self._bare.continuing)):
-            texts = [item for item in wanted if item.continues == continues and item not in self._known]
+            texts = [item for item in wanted if item.continues == continues and item not in found]
             encodings = tokenizer.encode_batch_fast(
                 [_well_formed(t.text) for t in texts], add_special_tokens=False
             )
@@ -142,21 +144,19 @@ class PromptEncoder:
                         where=self.where,
                         fix="use a tokenizer whose control tokens are added tokens",
                     )
-        self._remember({item: ids for item, ids in found.items() if item.trusted})
+        if len(self._known) > _CACHE_SIZE:
+            self._known.clear()
+        self._known.update((item, ids) for item, ids in found.items() if item.trusted)
         rows = []
         for line in lines:
             row: list[int] = []
             for part in line:
                 if isinstance(part, _Text):
-                    row += found.get(part) or self._known.get(part, [])
+                    row += found[part]
                 else:
                     row.append(part)
             rows.append(row)
         return rows
-
-    def _remember(self, ids: dict[_Text, list[int]]) -> None:
-        if len(self._known) + len(ids) < _CACHE_SIZE:
-            self._known.update(ids)
 
     def _lay_out(self, chat: Chat) -> list[int | _Text]:
         structure = _structure(chat)
@@ -190,6 +190,9 @@ class PromptEncoder:
 
     def _scan(self, text: str) -> tuple[str | int, ...]:
         """Trusted text cut into plain text and the ids of control tokens, found by the tokenizer itself."""
+        pattern = self._bare.control_pattern
+        if pattern is not None and not pattern.search(text):
+            return (text,) if text else ()
         scanned = self._scanned.get(text)
         if scanned is None:
             text = _well_formed(text)
@@ -201,8 +204,9 @@ class PromptEncoder:
                     items += [text[start:begin], token_id] if begin > start else [token_id]
                     start = end
             scanned = (*items, text[start:]) if start < len(text) else tuple(items)
-            if len(self._scanned) < _CACHE_SIZE:
-                self._scanned[text] = scanned
+            if len(self._scanned) >= _CACHE_SIZE:
+                self._scanned.clear()
+            self._scanned[text] = scanned
         return scanned
 
     def _read_answer_form(self) -> tuple[str, bool, int | None]:
@@ -309,7 +313,7 @@ def choice_token_ids(encoder: PromptEncoder, marker: str, choices: Sequence[str]
     found: dict[int, str] = {}
     for choice in choices:
         ids = encoder.encode_trusted(marker + choice)
-        if ids[: len(before)] != before or len(ids) != len(before) + 1:
+        if ids[:-1] != before or ids[-1] == encoder.unknown_token_id:
             raise ModelError(
                 f'after "{marker}" the verdict "{choice}" is not one token of this judge',
                 where=encoder.where,

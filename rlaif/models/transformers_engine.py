@@ -13,7 +13,7 @@ from rlaif.models.decode import Decoded, decode, row_uniforms
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
 from rlaif.models.loading import LoadedModel
 from rlaif.models.prompt_tokens import choice_token_ids
-from rlaif.records import Model, SamplingParams
+from rlaif.records import FailureCause, Model, SamplingParams
 
 
 class TransformersEngine:
@@ -63,7 +63,7 @@ class TransformersEngine:
         choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
         prompts = self._encoder.encode_batch(chats)
         if request.max_reason_tokens == 0:
-            prompts = [prompt + self._encoder.encode_trusted(request.marker) for prompt in prompts]
+            prompts = [prompt + self._encoder.encode_response_start(request.marker) for prompt in prompts]
         room = self.context_tokens - request.max_reason_tokens - 1
         fitting = [row for row, prompt in enumerate(prompts) if len(prompt) <= room]
         replies = [
@@ -93,10 +93,10 @@ class TransformersEngine:
         logprobs = tuple(decoded.choice_logprobs[row].tolist())
         if request.max_reason_tokens == 0:
             return ScoredReply(text, None, logprobs, prompt_tokens, 1)
-        if text.endswith(request.marker):
-            reason = text.removesuffix(request.marker).strip()
+        if decoded.marked[row]:
+            reason = text[: text.rfind(request.marker.strip())].strip()
             return ScoredReply(text, reason, logprobs, prompt_tokens, len(ids) + 1)
-        failure = "unparsable" if decoded.finished[row] else "truncated"
+        failure: FailureCause = "unparsable" if decoded.finished[row] else "truncated"
         if not text.strip():
             failure = "empty"
         return ScoredReply(text, None, (), prompt_tokens, len(ids), failure)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rlaif.errors import StageError
 from rlaif.preferences.card import SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, split_of
+from rlaif.rows import SUFFIXES
 from rlaif.runs import replace_directory
 
 
@@ -23,7 +24,7 @@ class ExportedPreferences(NamedTuple):
     num_train: int
     num_test: int
     digest: str
-    """sha256 over the names and bytes of the Parquet files."""
+    """sha256 over the names and bytes of the files of rows."""
 
 
 def export_preferences(
@@ -79,13 +80,9 @@ def export_preferences(
 
 
 def digest_preferences(folder: Path) -> str:
-    """The digest of an exported folder, read back from its Parquet files."""
-    return _digest(
-        {
-            path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes())
-            for path in folder.rglob("*.parquet")
-        }
-    )
+    """The digest of a preference folder, an exported one or a user's, read from its files of rows."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    return _digest({path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes()) for path in files})
 
 
 def _digest(digests: Mapping[str, str]) -> str:

@@ -110,6 +110,7 @@ class Record(Value):
         its class has gained since and whatever was redacted.
         """
         fields = json.loads(content_json)
+        digests = {name: fields[name] for name in cls.text_fields}
         for name in cls.text_fields:
             if (digest := fields[name]) is not None:
                 text = texts[digest]
@@ -122,7 +123,7 @@ class Record(Value):
         pinned = {name: fields.pop(name) for name in cls.model_computed_fields if name in fields}
         record = cls.model_validate(fields)
         if record_id is not None:
-            record.__dict__.update(pinned, id=record_id, content_json=content_json)
+            record.__dict__.update(pinned, id=record_id, content_json=content_json, text_digests=digests)
         return record
 
     def changed(self, **changes: Any) -> Self:

@@ -57,7 +57,7 @@ def read_checkpoint(folder: Path, *, digest: str, model: nn.Module, optimizer: t
         raise RunFolderError(
             "the checkpoint belongs to a training with other data or options",
             where=str(found[-1]),
-            fix="train without --resume, or restore the configuration it was made with",
+            fix="put them back, or remove this folder to train from the beginning",
         )
     # subtle: values are copied into memory that torch allocated. A tensor mapped from the file may be aligned
     # differently, and a matrix product may then differ in its last bit from the unbroken run's.

@@ -77,26 +77,19 @@ def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> 
 
 
 def plan_epoch(pairs: Sequence[Pair], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The epoch's batches, as places in `pairs`; every pair is in one batch, and none is larger than asked.
+    """The epoch's batches, as places in `pairs`: every pair once, all batches full but the last.
 
-    Pairs of one prompt stand together (Ouyang et al. 2022, section 3.5): a response is then read once however
-    many pairs it is in. Prompts are shuffled by (seed, epoch), nothing else.
+    Prompts are shuffled by (seed, epoch) and nothing else, and the pairs of a prompt follow one another
+    (Ouyang et al. 2022, section 3.5): a response is then read once however many pairs it is in.
     """
     by_prompt: dict[str, list[int]] = defaultdict(list)
     for place, pair in enumerate(pairs):
         by_prompt[pair.prompt_id].append(place)
     groups = list(by_prompt.values())
     generator = torch.Generator().manual_seed(int(digest_text(f"pairs\n{seed}\n{epoch}")[:15], 16))
-    order = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
-    batches: list[list[int]] = [[]]
-    for group in order:
-        if batches[-1] and len(batches[-1]) + len(group) > batch_size:
-            batches.append([])
-        for place in group:
-            if len(batches[-1]) == batch_size:
-                batches.append([])
-            batches[-1].append(place)
-    return [batch for batch in batches if batch]
+    shuffled = torch.randperm(len(groups), generator=generator).tolist()
+    order = [place for group in shuffled for place in groups[group]]
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def cut_batch(batch: Sequence[Pair], *, size: int | None) -> Iterator[Sequence[Pair]]:

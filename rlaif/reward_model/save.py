@@ -57,7 +57,7 @@ def read_results(folder: Path, *, digest: str) -> Results | None:
         raise RunFolderError(
             "the reward model there comes from a training with other data or options",
             where=str(folder),
-            fix="train without --resume to replace it",
+            fix="put them back, or remove this folder to train again",
         )
     return results
 

@@ -31,7 +31,7 @@ class Pairs(NamedTuple):
 
 class _Request(NamedTuple):
     prompt: Prompt
-    index: int
+    number: int
     key: str
 
 
@@ -84,7 +84,7 @@ def _draw(
     generations = generator.generate(
         [request.prompt.as_segments() for request in requests],
         params=params,
-        keys=[(seed, int(request.prompt.id[:15], 16), request.index) for request in requests],
+        keys=[(seed, int(request.prompt.id[:15], 16), request.number) for request in requests],
     )
     seconds = (time.monotonic() - started) / len(requests)
     at = utc_now()
@@ -94,7 +94,7 @@ def _draw(
             policy_id=generator.fingerprint.id,
             params=params,
             seed=seed,
-            index=request.index,
+            index=request.number,
             round=round,
             finish_reason=generation.finish_reason,
             token_count=len(generation.token_ids),

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,16 @@ class Line(NamedTuple):
     text: str
 
     @property
-    def words(self) -> list[str]:
-        return shlex.split(self.text, comments=True)
+    def commands(self) -> list[list[str]]:
+        """The words of each command on the line; `&&` stands between two."""
+        words = shlex.split(self.text, comments=True)
+        ends = [i for i, word in enumerate(words) if word == "&&"] + [len(words)]
+        starts = [0, *(end + 1 for end in ends)]
+        return [words[start:end] for start, end in zip(starts, ends, strict=False)]
+
+    @property
+    def programs(self) -> set[str]:
+        return {words[0] for words in self.commands}
 
 
 def readme_lines() -> list[Line]:
@@ -82,10 +91,9 @@ def test_the_generated_docs_are_what_the_program_says_now():
 
 
 def test_every_command_line_of_the_readme_is_of_a_kind_that_is_checked_here():
-    known = {"rlaif", "make", "git", "cd", "pip"}
-    unknown = [line for line in readme_lines() if line.words and line.words[0] not in known]
+    unknown = [line for line in readme_lines() if not line.programs <= {"rlaif", "make", "git", "cd"}]
     assert unknown == []
-    assert any(line.words[0] == "rlaif" for line in readme_lines())
+    assert any("rlaif" in line.programs for line in readme_lines())
 
 
 def test_every_make_target_in_the_readme_is_in_the_makefile():
@@ -93,8 +101,9 @@ def test_every_make_target_in_the_readme_is_in_the_makefile():
     named = {
         word
         for line in readme_lines()
-        if line.words and line.words[0] == "make"
-        for word in line.words[1:]
+        for words in line.commands
+        if words[0] == "make"
+        for word in words[1:]
         if "=" not in word
     }
     assert named <= targets
@@ -105,40 +114,30 @@ def test_every_rlaif_line_of_the_readme_names_a_command_and_options_that_exist()
     commands = leaf_commands()
     help_of = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
     for line in readme_lines():
-        if line.words[0] != "rlaif":
-            continue
-        names = next(
-            tuple(line.words[1:end])
-            for end in range(len(line.words), 0, -1)
-            if tuple(line.words[1:end]) in commands
-        )
-        assert names or line.words[1].startswith("--"), (
-            f"README.md:{line.number}: no such command: {line.text}"
-        )
-        section = help_of.split(f"## {' '.join(('rlaif', *names))}\n", 1)[1].split("\n## ", 1)[0]
-        for word in line.words[1:]:
-            option = word.split("=")[0]
-            if option.startswith("-") and option != "-":
-                assert re.search(rf"(?<![\w-]){re.escape(option)}\b", section), (
-                    f"README.md:{line.number}: {option} is no option of rlaif {' '.join(names)}"
-                )
+        for words in line.commands:
+            if words[0] != "rlaif":
+                continue
+            names = max((n for n in commands if tuple(words[1 : 1 + len(n)]) == n), key=len)
+            assert names or words[1].startswith("--"), (
+                f"README.md:{line.number}: no such command: {line.text}"
+            )
+            section = help_of.split(f"## {' '.join(('rlaif', *names))}\n", 1)[1].split("\n## ", 1)[0]
+            options = [word.split("=")[0] for word in words[1:] if word.startswith("-") and word != "-"]
+            missing = [name for name in options if not re.search(rf"(?<![\w-]){re.escape(name)}\b", section)]
+            assert missing == [], f"README.md:{line.number}: no option of rlaif {' '.join(names)}"
 
 
 @pytest.mark.heavy
 def test_every_rlaif_line_of_the_readme_runs_in_the_order_in_which_it_stands(tmp_path):
     """The whole README in one new folder, as a newcomer types it: this runs the loop, which takes minutes."""
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    folder = tmp_path
-    for name in ("examples", "constitutions", "prompts"):
-        if (CHECKOUT / name).is_dir():
-            (tmp_path / name).symlink_to(CHECKOUT / name)
+    shutil.copytree(CHECKOUT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs"))
+    folder, told = tmp_path, tmp_path / "folder"
     for line in readme_lines():
-        if line.words[0] == "cd" and (folder / line.words[1]).is_dir():
-            folder = folder / line.words[1]
-        if line.words[0] != "rlaif":
+        if "rlaif" not in line.programs:
             continue
         done = subprocess.run(
-            ["bash", "-c", line.text],
+            ["bash", "-e", "-c", f"{line.text}\npwd > {shlex.quote(str(told))}"],
             capture_output=True,
             text=True,
             check=False,
@@ -149,6 +148,7 @@ def test_every_rlaif_line_of_the_readme_runs_in_the_order_in_which_it_stands(tmp
         assert done.returncode == 0, (
             f"README.md:{line.number}: {line.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         )
+        folder = Path(told.read_text().strip())
 
 
 def tracked_files() -> list[Path]:

@@ -219,6 +219,22 @@ def test_a_verdict_that_melts_into_the_marker_is_refused(encoders):
         choice_token_ids(encoders["llama3"], "Verdict: ", ("A", "B"))
 
 
+def test_a_verdict_that_the_vocabulary_lacks_is_refused():
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "<end>": 1, "A": 2, "Verdict": 3}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}<end>{% endfor %}"
+    assert choice_token_ids(PromptEncoder(tokenizer), "Verdict", (" A",)) == (2,)
+    with pytest.raises(ModelError, match='the verdict " B" is not one token'):
+        choice_token_ids(PromptEncoder(tokenizer), "Verdict", (" A", " B"))
+
+
+def test_a_text_put_before_the_answer_goes_on_as_the_answer_would(encoders):
+    for encoder in encoders.values():
+        start, answer = encoder.encode_response_start("Verdict:"), encoder.encode_response("Verdict: A")
+        assert answer[: len(start)] == start
+
+
 def test_a_batch_is_the_same_as_one_by_one(encoders):
     chats = [chat(*messages) for messages in CONVERSATIONS.values()]
     for encoder in encoders.values():
@@ -263,6 +279,19 @@ def test_a_template_that_strips_line_breaks_only_is_followed():
     )
     messages = [("user", "\n\n two \n")]
     assert PromptEncoder(tokenizer).encode(chat(*messages)) == template_ids(tokenizer, messages)
+
+
+def test_a_template_that_adds_an_empty_thought_to_the_last_answer_is_followed_in_prompts():
+    tokenizer = build_tokenizer("chatml")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role + '\n' }}{% if m.role == 'assistant' and loop.last %}"
+        "{{ '<think>\n\n</think>\n\n' + m.content.lstrip('\n') }}{% else %}{{ m.content }}{% endif %}"
+        "<|im_end|>{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    encoder = PromptEncoder(tokenizer)
+    messages = [("user", "a"), ("assistant", "\nb"), ("user", "c")]
+    assert encoder.encode(chat(*messages)) == template_ids(tokenizer, messages)
+    assert encoder.decode(encoder.encode_response("hi")) == "hi"
 
 
 def test_the_date_in_a_template_is_the_same_on_every_day():

@@ -36,7 +36,9 @@ def preferences(prompts: list[Prompt], samples: list[Sample], constitution: Cons
 def export(
     prompts: list[Prompt], samples: list[Sample], constitution: Constitution, tmp_path: Path
 ) -> Export:
-    def run(preferences: list[Preference], *, folder: str = "out", test_fraction: float = TEST_FRACTION):  # type: ignore[no-untyped-def]
+    def run(
+        preferences: list[Preference], *, folder: str = "out", test_fraction: float = TEST_FRACTION
+    ) -> ExportedPreferences:
         return export_preferences(
             preferences,
             prompts={prompt.id: prompt for prompt in prompts},
@@ -51,19 +53,13 @@ def export(
     return run
 
 
-@pytest.fixture
-def offline_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def test_datasets_loads_the_folder_in_two_splits_by_prompt(
-    export: Export, preferences: list[Preference], offline_cache: Path
+    export: Export, preferences: list[Preference], tmp_path: Path
 ) -> None:
     from datasets import load_dataset
 
     exported = export(preferences)
-    loaded = load_dataset(str(exported.path), cache_dir=str(offline_cache))
+    loaded = load_dataset(str(exported.path), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in loaded.items()} == {
         "train": exported.num_train,
         "test": exported.num_test,

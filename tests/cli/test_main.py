@@ -1,0 +1,60 @@
+"""The program's way out: exit codes and one sentence on stderr, however a command ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RLAIF = (sys.executable, "-m", "rlaif")
+
+
+def rlaif(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RLAIF, *args], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_the_version_is_printed(tmp_path):
+    done = rlaif("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "rlaif 0.1.0\n")
+
+
+@pytest.mark.parametrize("args", [("--nonsense",), ("run", "--nonsense"), ("nonsense",), ("init",)])
+def test_a_command_line_that_makes_no_sense_is_bad_input(tmp_path, args):
+    done = rlaif(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_of_the_user_is_one_sentence_on_stderr_and_exit_code_2(tmp_path):
+    done = rlaif("run", "--config", "nowhere.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "error: there is no such config file (nowhere.yaml): "
+        "check the path, or make a config file with `rlaif init DIR`"
+    ]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_says_how_to_go_on_and_exits_130(tmp_path, sent):
+    """A config that is a pipe nobody writes to: the command waits in reading it until it is interrupted."""
+    pipe = tmp_path / "rlaif.yaml"
+    os.mkfifo(pipe)
+    command = [*RLAIF, "run", "--config", str(pipe), "--dry-run"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        writer = None
+        while writer is None and process.poll() is None:
+            try:
+                writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # no reader yet
+                time.sleep(0.05)
+        assert writer is not None, process.stderr.read()
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=30)
+        os.close(writer)
+    assert process.returncode == 130
+    assert "--resume" in said
+    assert "Traceback" not in said

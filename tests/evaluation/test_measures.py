@@ -1,0 +1,119 @@
+"""Measures: found by name, checked at every response, compared before and after."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rlaif.config.evaluation import EvaluationConfig
+from rlaif.errors import ConfigError, DataError
+from rlaif.evaluation.measures import compute_measures, load_measure
+from rlaif.evaluation.policy import PolicyPair
+from rlaif.records import Message, Prompt, Sample
+
+
+@pytest.fixture
+def prompt() -> Prompt:
+    return Prompt(messages=(Message(role="user", content="How long?"),))
+
+
+@pytest.fixture
+def pairs(prompt: Prompt, sample_of: Callable[..., Sample]) -> list[PolicyPair]:
+    return [
+        PolicyPair(sample_of(prompt.id, "a b c d", policy="s"), sample_of(prompt.id, "a b", policy="t")),
+        PolicyPair(
+            sample_of(prompt.id, "a b c", policy="s", index=1), sample_of(prompt.id, "a", policy="t", index=1)
+        ),
+    ]
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "my_world.py").write_text(
+        "def words(prompt, response):\n    return {'words': len(response.split())}\n\nanswer = 42\n"
+    )
+    (tmp_path / "my_broken_world.py").write_text("import not_there_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("my_world", None)
+
+
+@pytest.mark.usefixtures("own_module")
+def test_a_measure_in_the_working_directory_is_found() -> None:
+    assert load_measure("my_world:words")([], "one two") == {"words": 2}
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("my_wold:words", 'the module "my_wold" of measure'),
+        ("my_world:wrds", 'no function "wrds"'),
+        ("my_world:answer", 'no function "answer"'),
+        ("my_broken_world:words", "not_there_at_all"),
+        ("my_world", "names no measure"),
+    ],
+)
+def test_a_measure_that_does_not_exist_is_refused_in_a_sentence(spec: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_measure(spec)
+
+
+def test_the_configuration_refuses_what_is_no_module_and_function() -> None:
+    assert EvaluationConfig(measures=("a.b:c",)).measures == ("a.b:c",)
+    with pytest.raises(ValueError, match="pattern"):
+        EvaluationConfig(measures=("a.b.c",))
+
+
+def test_a_measure_sees_the_prompt_as_role_and_content(prompt: Prompt, pairs: list[PolicyPair]) -> None:
+    seen: list[list[dict[str, str]]] = []
+
+    def look(messages: list[dict[str, str]], response: str) -> dict[str, float]:
+        seen.append(messages)
+        return {"x": 1}
+
+    compute_measures(pairs[:1], prompts={prompt.id: prompt}, measures={"look": look})
+    assert seen == [[{"role": "user", "content": "How long?"}]] * 2
+
+
+def test_measures_are_compared_before_and_after(prompt: Prompt, pairs: list[PolicyPair]) -> None:
+    changes = compute_measures(
+        pairs,
+        prompts={prompt.id: prompt},
+        measures={"w": lambda _, response: {"words": len(response.split())}},
+    )
+    assert (changes["words"].mean_before, changes["words"].mean_after) == (3.5, 1.5)
+    # both pairs come from one prompt, and one prompt tells no spread
+    assert changes["words"].change is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", None])
+def test_a_value_that_is_no_finite_number_is_refused(
+    prompt: Prompt, pairs: list[PolicyPair], value: object
+) -> None:
+    with pytest.raises(DataError, match='for "x"'):
+        compute_measures(pairs, prompts={prompt.id: prompt}, measures={"m": lambda p, r: {"x": value}})  # type: ignore[dict-item]
+
+
+def test_a_measure_that_names_a_number_only_sometimes_is_refused(
+    prompt: Prompt, pairs: list[PolicyPair]
+) -> None:
+    with pytest.raises(DataError, match='"c" for some responses only'):
+        compute_measures(
+            pairs,
+            prompts={prompt.id: prompt},
+            measures={"m": lambda p, r: {word: 1.0 for word in "abc" if word in r}},
+        )
+
+
+def test_two_measures_with_one_name_are_refused(prompt: Prompt, pairs: list[PolicyPair]) -> None:
+    with pytest.raises(ConfigError, match='the name "x"'):
+        compute_measures(
+            pairs,
+            prompts={prompt.id: prompt},
+            measures={"m": lambda p, r: {"x": 1}, "n": lambda p, r: {"x": 2}},
+        )

@@ -1,0 +1,227 @@
+"""A small world for the tests of ledger and audit: one pair, judged in both orders, and all it stands on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rlaif.constitution.render import JudgeTemplate, rendered_digest, template_from_source
+from rlaif.judging.questions import render_question
+from rlaif.ledger.store import Ledger
+from rlaif.records import (
+    AskedPrinciple,
+    Comparison,
+    Constitution,
+    Demonstration,
+    Estimate,
+    EvaluationReport,
+    FailedJudgement,
+    HumanLabel,
+    Judgement,
+    Message,
+    Model,
+    ModelObserved,
+    Observed,
+    PolicyCard,
+    Preference,
+    Principle,
+    Prompt,
+    Question,
+    Record,
+    RewardModelCard,
+    Sample,
+    SamplingParams,
+    Use,
+    Verdict,
+    VerdictLogprob,
+)
+
+TEMPLATE = """---
+kind: pair
+description: For tests.
+system: ""
+untrusted: [conversation, first, second]
+trusted: [principle]
+reason: {max_tokens: 48}
+verdict_marker: "\\nVerdict:"
+verdicts: {first: " A", second: " B"}
+---
+{{ conversation }}
+Reply A: {{ first }}
+Reply B: {{ second }}
+Principle: {{ principle }}
+"""
+
+
+class World(NamedTuple):
+    template: JudgeTemplate
+    prompt: Prompt
+    samples: tuple[Sample, Sample]
+    constitution: Constitution
+    judge: Model
+    questions: tuple[Question, Question]
+    judgements: tuple[Judgement, Judgement]
+    failure: FailedJudgement
+    comparison: Comparison
+    records: list[Record]
+    """One or more of every record class, in the order in which a run would store them."""
+
+
+def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first", "second")) -> World:
+    """Pair `number`; the verdicts of the listed and of the swapped order."""
+    template = template_from_source(TEMPLATE, name="test")
+    prompt = Prompt(
+        messages=(Message(role="user", content=f"Where is desk {number}? [red]{{{{ x }}}}"),),
+        reference="upstairs",
+        source="test",
+        metadata={"tags": ["a", 1, None], "nested": {"é": 0.5}},
+    )
+    policy = Model(engine="scripted", weights="policy", observed=ModelObserved(name="./policy"))
+    judge = Model(engine="scripted", weights="judge", observed=ModelObserved(name="./judge"))
+    drawn = [
+        Sample(
+            prompt_id=prompt.id,
+            policy_id=policy.id,
+            params=SamplingParams(),
+            seed=1,
+            index=index,
+            finish_reason="stop",
+            token_count=3,
+            text=f"reply {number}-{index}\nwith [/red] and {{{{ 1 }}}}",
+            observed=Observed(at="2026-01-01T00:00:00Z", latency_s=0.25, reply_tokens=3),
+        )
+        for index in range(2)
+    ]
+    first, second = sorted(drawn, key=lambda sample: sample.id)
+    principle = Principle(id="brief", text="Prefer the shorter reply.", weight=1.0)
+    constitution = Constitution(name="short", principles=(principle,), source="name: short\n# é\n")
+    asked = AskedPrinciple(id=principle.id, text_digest=principle.digest)
+    listed, swapped = (
+        Question(
+            mode="pair",
+            prompt_id=prompt.id,
+            sample_ids=(shown[0].id, shown[1].id),
+            principles=(asked,),
+            template_digest=template.digest,
+            judge_id=judge.id,
+            rendered_digest=rendered_digest(
+                render_question(prompt, shown, principle.text, template=template)
+            ),
+        )
+        for shown in ((first, second), (second, first))
+    )
+    judgements = tuple(
+        make_judgement(q.id, verdict) for q, verdict in zip((listed, swapped), verdicts, strict=True)
+    )
+    failure = FailedJudgement(question_id=swapped.id, cause="unparsable", attempt=1, raw_reply=f"hm {number}")
+    comparison = Comparison(
+        prompt_id=prompt.id,
+        sample_ids=(first.id, second.id),
+        principle=asked,
+        judge_id=judge.id,
+        judgement_ids=(judgements[0].id, judgements[1].id),
+        p_first=0.75,
+        logit=1.0986,
+        position_effect=0.5,
+        flipped=verdicts[0] == verdicts[1],
+        debiased=True,
+    )
+    label = HumanLabel(
+        annotator="ann",
+        prompt_id=prompt.id,
+        sample_ids=(first.id, second.id),
+        choice="first",
+        seconds=4.5,
+        inclusion_probability=0.1,
+        note="clear",
+    )
+    preference = Preference(
+        prompt_id=prompt.id, sample_ids=(first.id, second.id), label=0.75, evidence_ids=(comparison.id,)
+    )
+    estimate = Estimate(mean=0.5, low=0.4, high=0.6, n=10)
+    records: list[Record] = [
+        prompt,
+        Demonstration(prompt_id=prompt.id, response="upstairs, on the left"),
+        policy,
+        judge,
+        first,
+        second,
+        constitution,
+        listed,
+        swapped,
+        failure,
+        *judgements,
+        comparison,
+        label,
+        preference,
+        RewardModelCard(
+            model_id=f"rm{number}",
+            base_model_id=policy.id,
+            dataset_digest="d",
+            config={"lr": 1e-3},
+            metrics={"loss": 0.5},
+            accuracy=estimate,
+        ),
+        PolicyCard(
+            model_id=f"p{number}",
+            reference_model_id=policy.id,
+            reward_model_id=None,
+            config={},
+            metrics={"kl": 1e-5},
+        ),
+        EvaluationReport(
+            start_model_id=policy.id,
+            policy_model_id=f"p{number}",
+            constitution_id=constitution.id,
+            win_rate=None,
+            win_rate_by_principle={"brief": estimate},
+            measures_before={},
+            measures_after={},
+            measures_change={},
+            figures={"kl": 0.25},
+        ),
+        *(
+            Use(
+                run="001",
+                round=0,
+                stage="3_judgements",
+                record_table=record.table,
+                record_id=record.id,
+                constitution_id=constitution.id,
+            )
+            for record in (*judgements, comparison)
+        ),
+    ]
+    return World(
+        template,
+        prompt,
+        (first, second),
+        constitution,
+        judge,
+        (listed, swapped),
+        (judgements[0], judgements[1]),
+        failure,
+        comparison,
+        records,
+    )
+
+
+def make_judgement(question_id: str, verdict: Verdict = "first", *, reason: str = "") -> Judgement:
+    reason = reason or f"a is shorter than b in {question_id[:8]}"
+    return Judgement(
+        question_id=question_id,
+        verdict=verdict,
+        logprobs=(
+            VerdictLogprob(verdict="first", logprob=-0.25),
+            VerdictLogprob(verdict="second", logprob=-1.5),
+        ),
+        label_mass=0.9998,
+        reason=reason,
+        raw_reply=f"{reason}\nVerdict: {verdict}",
+        observed=Observed(at="2026-01-01T00:00:00Z", latency_s=0.125, prompt_tokens=30, reply_tokens=9),
+    )
+
+
+def keep_world(ledger: Ledger, world: World) -> None:
+    """Store everything of the world, as a run would."""
+    ledger.put_texts([world.template.source, *(p.text for p in world.constitution.principles)])
+    ledger.append(world.records)

@@ -1,0 +1,225 @@
+"""The batched decoder: its numbers are the model's, and a row does not depend on its batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from rlaif.models.decode import _draw, decode, row_uniforms
+from rlaif.models.kv_cache import PREFILL_TOKENS, prefill
+
+VOCAB, STOP, PAD = 24, 23, 22
+
+
+def make_model(kind: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model: PreTrainedModel
+    if kind == "gpt2":  # absolute positions: a wrong position id shows
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=2, n_positions=64))
+    else:
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=VOCAB,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=64,
+            )
+        )
+    for parameter in model.parameters():
+        parameter.data *= 4  # away from the uniform distribution that an untrained model has
+    return model.eval()
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return make_model(request.param)
+
+
+def make_prompts(count: int, *, shortest: int = 2, longest: int = 12) -> list[list[int]]:
+    rng = random.Random(5)
+    return [[rng.randrange(PAD) for _ in range(rng.randint(shortest, longest))] for _ in range(count)]
+
+
+def full_logprobs(model: PreTrainedModel, ids: Sequence[int], *, temperature: float = 1.0) -> torch.Tensor:
+    """(len(ids), vocab) by one plain forward pass over one unpadded sequence."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([list(ids)])).logits[0]
+    return torch.log_softmax(logits.float() / temperature, dim=-1)
+
+
+def test_logprobs_are_those_of_a_plain_forward_pass(model: PreTrainedModel) -> None:
+    prompts = make_prompts(9)
+    uniforms = row_uniforms([(0, row) for row in range(9)], 8)
+    decoded = decode(
+        model, prompts, max_new_tokens=8, uniforms=uniforms, temperature=0.6, stop_ids=[STOP], pad_id=PAD
+    )
+    for prompt, ids, logprobs in zip(prompts, decoded.token_ids, decoded.logprobs, strict=True):
+        full = full_logprobs(model, prompt + ids, temperature=0.6)
+        expected = [float(full[len(prompt) - 1 + t, token]) for t, token in enumerate(ids)]
+        assert logprobs == pytest.approx(expected, abs=1e-5)
+
+
+def test_greedy_decoding_takes_the_most_likely_token_each_time(model: PreTrainedModel) -> None:
+    prompts = make_prompts(5)
+    decoded = decode(model, prompts, max_new_tokens=6, uniforms=None, stop_ids=[], pad_id=PAD)
+    for prompt, ids in zip(prompts, decoded.token_ids, strict=True):
+        full = full_logprobs(model, prompt + ids)
+        assert ids == full[len(prompt) - 1 : -1].argmax(dim=-1).tolist()
+
+
+def test_a_row_samples_the_same_alone_and_in_a_batch_that_is_compacted(model: PreTrainedModel) -> None:
+    prompts = make_prompts(24)
+    keys = [(7, row) for row in range(24)]
+    stops = list(range(8))  # about a third of the draws: rows leave the batch at every step
+    together = decode(
+        model, prompts, max_new_tokens=10, uniforms=row_uniforms(keys, 10), stop_ids=stops, pad_id=PAD
+    )
+    alone = [
+        decode(
+            model, [prompt], max_new_tokens=10, uniforms=row_uniforms([key], 10), stop_ids=stops, pad_id=PAD
+        )
+        for prompt, key in zip(prompts, keys, strict=True)
+    ]
+    assert together.token_ids == [one.token_ids[0] for one in alone]
+    assert together.finished == [one.finished[0] for one in alone]
+    assert len({len(ids) for ids in together.token_ids}) > 3
+    np.testing.assert_allclose(
+        sum(together.logprobs, []), sum((one.logprobs[0] for one in alone), []), atol=1e-5
+    )
+
+
+def test_nothing_is_appended_after_the_stop_token(model: PreTrainedModel) -> None:
+    decoded = decode(
+        model,
+        make_prompts(16),
+        max_new_tokens=12,
+        uniforms=row_uniforms([(1, row) for row in range(16)], 12),
+        stop_ids=[1, 2, 3, 4],
+        pad_id=PAD,
+    )
+    for ids, logprobs, finished in zip(decoded.token_ids, decoded.logprobs, decoded.finished, strict=True):
+        assert len(ids) == len(logprobs)
+        assert all(token not in (1, 2, 3, 4) for token in ids[:-1])
+        assert finished == (ids[-1] in (1, 2, 3, 4))
+        assert finished or len(ids) == 12
+
+
+def test_equal_prompts_are_computed_once_and_still_draw_their_own_tokens(model: PreTrainedModel) -> None:
+    prompt = make_prompts(1)[0]
+    decoded = decode(
+        model,
+        [prompt] * 6,
+        max_new_tokens=6,
+        uniforms=row_uniforms([(0, 0, sample) for sample in range(6)], 6),
+        stop_ids=[],
+        pad_id=PAD,
+    )
+    assert len({tuple(ids) for ids in decoded.token_ids}) == 6
+
+
+def test_prompts_that_do_not_fit_into_one_prefill_are_computed_in_several(model: PreTrainedModel) -> None:
+    prompts = make_prompts(120, shortest=30, longest=50)
+    assert sum(map(len, prompts)) > PREFILL_TOKENS
+    logits, cache = prefill(model, prompts, room=2, pad_id=PAD)
+    assert cache.get_seq_length() == max(map(len, prompts))
+    for row in (0, 17, 60, 119):
+        expected = full_logprobs(model, prompts[row])[-1]
+        torch.testing.assert_close(torch.log_softmax(logits[row], dim=-1), expected, atol=1e-5, rtol=0)
+
+
+def test_choices_are_read_at_the_position_after_the_marker(model: PreTrainedModel) -> None:
+    prompts = make_prompts(10)
+    greedy = decode(model, prompts, max_new_tokens=6, uniforms=None, stop_ids=[], pad_id=PAD)
+    marker_token = greedy.token_ids[0][2]  # some token that the first row writes
+    decoded = decode(
+        model,
+        prompts,
+        max_new_tokens=6,
+        uniforms=None,
+        stop_ids=[],
+        pad_id=PAD,
+        marker=f"<{marker_token}>",
+        piece=lambda token: f"<{token}>",
+        choice_ids=[4, 9],
+    )
+    assert decoded.marked[0]
+    for row, prompt in enumerate(prompts):
+        written = greedy.token_ids[row]
+        if marker_token in written:
+            end = written.index(marker_token) + 1
+            assert decoded.token_ids[row] == written[:end]
+            expected = full_logprobs(model, prompt + written[:end])[-1, [4, 9]]
+            torch.testing.assert_close(decoded.choice_logprobs[row], expected, atol=1e-5, rtol=0)
+        else:
+            assert decoded.choice_logprobs[row].isnan().all()
+            assert not decoded.marked[row]
+            assert not decoded.finished[row]
+
+
+def test_a_marker_may_span_tokens_and_may_come_with_the_last_token(model: PreTrainedModel) -> None:
+    prompt = make_prompts(1)[0]
+    written = decode(model, [prompt], max_new_tokens=4, uniforms=None, stop_ids=[], pad_id=PAD).token_ids[0]
+    decoded = decode(
+        model,
+        [prompt],
+        max_new_tokens=4,
+        uniforms=None,
+        stop_ids=[],
+        pad_id=PAD,
+        marker=f"{written[2]}.{written[3]}.",
+        piece=lambda token: f"{token}.",
+        choice_ids=[0],
+    )
+    assert decoded.token_ids[0] == written
+    assert decoded.marked == [True]
+    expected = full_logprobs(model, prompt + written)[-1, [0]]
+    torch.testing.assert_close(decoded.choice_logprobs[0], expected, atol=1e-5, rtol=0)
+
+
+def test_without_tokens_to_write_choices_are_read_right_after_the_prompts(model: PreTrainedModel) -> None:
+    prompts = make_prompts(7)
+    decoded = decode(
+        model, prompts, max_new_tokens=0, uniforms=None, stop_ids=[STOP], pad_id=PAD, choice_ids=[1, 2, 3]
+    )
+    expected = torch.stack([full_logprobs(model, prompt)[-1, [1, 2, 3]] for prompt in prompts])
+    torch.testing.assert_close(decoded.choice_logprobs, expected, atol=1e-5, rtol=0)
+    assert decoded.token_ids == [[]] * 7
+
+
+def test_inverse_cdf_takes_the_token_in_whose_interval_the_uniform_falls() -> None:
+    logits = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).log().repeat(5, 1)
+    tokens, logprobs = _draw(logits, torch.tensor([0.0, 0.49, 0.5, 0.79, 0.81]), temperature=1.0, top_p=1.0)
+    assert tokens.tolist() == [0, 0, 2, 2, 3]
+    assert logprobs.exp().tolist() == pytest.approx([0.5, 0.5, 0.3, 0.3, 0.2])
+
+
+def test_the_largest_uniform_never_draws_an_impossible_token() -> None:
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]]).repeat(64, 1)
+    tokens, _ = _draw(logits, torch.full((64,), 1 - 2**-24), temperature=1.0, top_p=1.0)
+    assert tokens.tolist() == [1] * 64
+
+
+def test_a_nucleus_of_seven_tenths_leaves_the_two_likeliest_tokens() -> None:
+    logits = torch.tensor([[0.2, 0.5, 0.3]]).log().repeat(4, 1)
+    tokens, _ = _draw(logits, torch.tensor([0.0, 0.6, 0.63, 0.99]), temperature=1.0, top_p=0.7)
+    # what is left is .5 and .3 of .8, in the vocabulary's order: the border is at .625
+    assert tokens.tolist() == [1, 1, 2, 2]
+
+
+def test_uniforms_depend_on_their_key_alone_and_longer_rows_begin_like_shorter_ones() -> None:
+    short = row_uniforms([(3, 0), (3, 1)], 4)
+    long = row_uniforms([(3, 1), (3, 0)], 9)
+    assert torch.equal(short[0], long[1, :4])
+    assert torch.equal(short[1], long[0, :4])
+    assert not torch.equal(short[0], short[1])
+    many = row_uniforms([(row,) for row in range(2000)], 5)
+    assert 0 <= float(many.min()) < float(many.max()) < 1
+    assert float(many.mean()) == pytest.approx(0.5, abs=0.01)

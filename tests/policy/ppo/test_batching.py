@@ -1,0 +1,51 @@
+"""Choices are functions of their keys; batches come from lengths."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlaif.policy.ppo.batching import TokenSequence, micro_batches, mini_batches, pad_batch, prompts_of_step
+
+
+def test_every_prompt_comes_once_before_any_comes_again() -> None:
+    lap = [i for step in range(5) for i in prompts_of_step(10, seed=3, step=step, num_prompts_per_step=4)]
+    assert sorted(lap[:10]) == list(range(10))
+    assert sorted(lap[10:]) == list(range(10))
+    assert lap[:10] != lap[10:]
+
+
+def test_a_steps_prompts_depend_on_seed_and_step_alone() -> None:
+    first = prompts_of_step(50, seed=1, step=7, num_prompts_per_step=8)
+    assert first == prompts_of_step(50, seed=1, step=7, num_prompts_per_step=8)
+    assert first != prompts_of_step(50, seed=2, step=7, num_prompts_per_step=8)
+
+
+def test_mini_batches_hold_every_episode_once_in_parts_of_like_size() -> None:
+    parts = mini_batches(10, num_mini_batches=4, key=(0, "episodes", 2, 1))
+    assert sorted(index for part in parts for index in part) == list(range(10))
+    assert sorted(map(len, parts)) == [2, 2, 3, 3]
+    assert parts != mini_batches(10, num_mini_batches=4, key=(0, "episodes", 2, 0))
+
+
+def test_fewer_episodes_than_mini_batches_leave_no_empty_one() -> None:
+    assert sorted(map(len, mini_batches(2, num_mini_batches=4, key=(0,)))) == [1, 1]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))
+def test_micro_batches_cover_everything_within_the_token_budget(lengths: list[int], max_tokens: int) -> None:
+    groups = micro_batches(lengths, max_tokens=max_tokens)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= max_tokens
+
+
+def test_masks_come_from_lengths_even_where_real_tokens_look_like_pads() -> None:
+    batch = pad_batch(
+        [TokenSequence([5, 0], [0, 0]), TokenSequence([7], [0])], pad_id=0, device=torch.device("cpu")
+    )
+    assert batch.input_ids.tolist() == [[5, 0, 0, 0], [7, 0, 0, 0]]
+    assert batch.response_mask.tolist() == [[True, True], [True, False]]
+    # the logits at column 1 predict the first response token of the first row, at column 0 of the second
+    assert batch.predicting.tolist() == [[1, 2], [0, 0]]

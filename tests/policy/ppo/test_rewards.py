@@ -1,0 +1,120 @@
+"""Scores, KL estimators, per-token rewards and the adaptive coefficient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+import torch
+
+from rlaif.errors import TrainingError
+from rlaif.policy.ppo.rewards import (
+    Episode,
+    RewardFailure,
+    compute_rewards,
+    estimate_kl,
+    measure_scale,
+    next_kl_coef,
+    score_episodes,
+)
+from rlaif.records import Message, Prompt
+
+PROMPT = Prompt(messages=(Message(role="user", content="when do you open?"),))
+P = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+Q = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
+KL = 0.5 * math.log(2.5) + 0.3 * math.log(1.5) + 0.2 * math.log(1 / 3)
+
+
+def score(answers: Sequence[float | RewardFailure], *, max_failed: float = 0.5) -> object:
+    episodes = [Episode(PROMPT, f"reply {i}") for i in range(len(answers))]
+    return score_episodes(lambda _: answers, episodes, max_failed=max_failed, where="step 3")
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_the_mean_of_either_estimator_is_the_exact_kl(estimator: Literal["k1", "k3"]) -> None:
+    estimates = estimate_kl(P.log(), Q.log(), estimator=estimator)
+    assert float((P * estimates).sum()) == pytest.approx(KL, abs=1e-12)
+
+
+def test_k1_may_be_negative_and_k3_never_is() -> None:
+    assert float(estimate_kl(P.log(), Q.log(), estimator="k1").min()) < 0
+    assert float(estimate_kl(P.log(), Q.log(), estimator="k3").min()) >= 0
+
+
+def test_the_score_stands_at_the_last_real_token_and_the_penalty_at_each() -> None:
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    kl = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 0.0]])
+    rewards = compute_rewards(torch.tensor([10.0, 20.0]), kl, mask, kl_coef=0.1)
+    torch.testing.assert_close(rewards, torch.tensor([[-0.1, -0.2, 10.1], [19.95, 0.0, 0.0]]))
+
+
+def test_failed_rewards_are_dropped_and_counted_by_cause() -> None:
+    answers = [1.0, RewardFailure("endpoint"), 3.0, RewardFailure("refused"), RewardFailure("endpoint"), 2.0]
+    scored = score_episodes(
+        lambda _: answers, [Episode(PROMPT, "a")] * 6, max_failed=0.5, where="step 3"
+    )
+    assert scored.kept == [0, 2, 5]
+    assert scored.scores == [1.0, 3.0, 2.0]
+    assert scored.failures == {"endpoint": 2, "refused": 1}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_is_a_failure_not_a_number(number: float) -> None:
+    scored = score_episodes(
+        lambda _: [1.0, number], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3"
+    )
+    assert scored.kept == [0]
+    assert scored.failures == {"non_finite": 1}
+
+
+def test_too_many_failures_stop_with_a_sentence_that_counts_them() -> None:
+    with pytest.raises(TrainingError, match=r"2 of 4 rewards failed \(endpoint 2\) \(step 3\): mend"):
+        score([1.0, RewardFailure("endpoint"), RewardFailure("endpoint"), 2.0], max_failed=0.25)
+
+
+def test_no_score_at_all_stops_even_where_any_share_may_fail() -> None:
+    with pytest.raises(TrainingError, match="1 of 1 rewards failed"):
+        score([RewardFailure("refused")], max_failed=1.0)
+
+
+def test_a_source_that_answers_for_fewer_episodes_is_refused() -> None:
+    with pytest.raises(TrainingError, match="gave 1 rewards for 2 episodes"):
+        score_episodes(lambda _: [1.0], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3")
+
+
+def test_the_scale_brings_scores_to_mean_zero_and_deviation_one() -> None:
+    scale = measure_scale([1.0, 5.0])
+    assert scale == (3.0, 2.0)
+    assert scale.apply([1.0, 5.0, 9.0]) == [-1.0, 1.0, 3.0]
+
+
+def test_equal_scores_are_shifted_and_not_blown_up() -> None:
+    assert measure_scale([4.0, 4.0, 4.0]).apply([4.0, 4.5]) == [0.0, 0.5]
+
+
+def test_the_adaptive_coefficient_follows_the_golden_sequence() -> None:
+    # target 6, horizon 10000, 512 episodes: errors are cut to +-.2; 7.2 is exactly +.2, 6.6 is +.1
+    coefficient, sequence = 0.15, []
+    for kl in (60.0, 7.2, 6.6, 6.0, 3.0):
+        coefficient = next_kl_coef(coefficient, kl, target=6.0, horizon=10_000, num_episodes=512)
+        sequence.append(coefficient)
+    up = 1 + 0.2 * 0.0512
+    expected = [0.15 * up, 0.15 * up**2, 0.15 * up**2 * 1.00512]
+    assert sequence == pytest.approx([*expected, expected[-1], expected[-1] * (1 - 0.2 * 0.0512)], rel=1e-12)
+
+
+def test_the_adaptive_coefficient_never_reaches_zero() -> None:
+    assert next_kl_coef(0.1, 0.0, target=6.0, horizon=100, num_episodes=10_000) > 0
+
+
+def test_the_adaptive_coefficient_brings_a_quadratic_toy_to_its_target() -> None:
+    # policy N(theta, 1), reference N(0, 1): KL = theta^2 / 2. Reward -(theta - 5)^2 / 2. Target: 2 nats.
+    theta, coefficient, history = 0.0, 0.01, []
+    for _ in range(3000):
+        theta += 0.05 * ((5 - theta) - coefficient * theta)
+        kl = theta**2 / 2
+        coefficient = next_kl_coef(coefficient, kl, target=2.0, horizon=10_000, num_episodes=256)
+        history.append(kl)
+    assert sum(history[-600:]) / 600 == pytest.approx(2.0, rel=0.15)
