@@ -92,7 +92,7 @@ def collect_report(
         win_rate=win_rate,
         measures=measures,
         measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
-        funnel=_funnel(work),
+        funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         judge_health=_judge_health(work),
         reward_model=_reward_model_quality(scorer, held_out),
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
@@ -112,8 +112,13 @@ def _rewards(
 
 
 def _funnel(work: Work) -> tuple[FunnelStage, ...]:
+    """The stages before the evaluation, which is under way."""
     found = [(name, read_stage(work.run.stage_dir(work.round, stage))) for stage, name in STAGE_NAMES.items()]
-    return tuple(FunnelStage(name=name, unit=stage.unit, tally=stage.tally) for name, stage in found if stage)
+    return tuple(
+        FunnelStage(name=name, unit=stage.unit, tally=stage.tally)
+        for name, stage in found
+        if stage is not None and name != "evaluation"
+    )
 
 
 def _judge_health(work: Work) -> JudgeHealth | None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -31,9 +34,27 @@ def show_text(text: str) -> Text:
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+_logs: list[TextIO] = []
+
+
+@contextmanager
+def keep_log(path: Path) -> Iterator[None]:
+    """What is said inside the block also goes to a file."""
+    with path.open("a", encoding="utf-8") as log:
+        _logs.append(log)
+        try:
+            yield
+        finally:
+            _logs.remove(log)
+
+
 def say(line: str) -> None:
-    """One plain line about the run's course, on stderr."""
-    notes.print(Text(line))
+    """One plain line about the run's course, on stderr and in the run's log."""
+    shown = show_text(line)
+    notes.print(shown)
+    for log in _logs:
+        log.write(shown.plain + "\n")
+        log.flush()
 
 
 class Progress:

@@ -19,10 +19,12 @@ from rlaif.console import say
 from rlaif.errors import ConfigError
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
+from rlaif.files import write_atomically
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.models.loading import save_model
 from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
@@ -161,11 +163,12 @@ def train_sft(work: Work) -> None:
         raise ConfigError(
             "there are no demonstrations", where="sft.demonstrations", fix="name a file of them"
         )
-    if (work.sft_dir / "config.json").is_file():
+    if work.is_done("0_sft"):
         return
     read = read_demonstrations(config.demonstrations)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
+    work.folder("0_sft")
     steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
     with TrainingLog(work.metrics, "sft", total=steps) as log:
         log.begin(0)
@@ -173,8 +176,9 @@ def train_sft(work: Work) -> None:
             base=base, demonstrations=read.demonstrations, config=config, out_dir=work.sft_dir,
             seed=work.config.seed, on_metrics=log.write_step,
         )  # fmt: skip
-    say(f"sft: {trained.tally} demonstrations, in {trained.path}")
-    del work.start_policy, work.generator
+    del work.start_policy
+    records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
+    work.finish("0_sft", tally=trained.tally, unit="demonstrations", records=records)
 
 
 def train_reward_model(work: Work) -> None:
@@ -231,6 +235,10 @@ def train_policy(work: Work) -> None:
         reward_model_id=work.reward_model.fingerprint.id, config=config.model_dump(mode="json"),
         metrics=trained.metrics,
     )  # fmt: skip
+    readme = render_policy_card(
+        card, note=trained.note, constitution=work.constitution.name, ledger_head=work.ledger.head().hex
+    )
+    write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, work.reward_model.fingerprint])
     work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
 

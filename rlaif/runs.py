@@ -22,7 +22,7 @@ from rlaif.files import write_atomically as write_atomically
 from rlaif.records import Tally
 
 STAGES = (
-    "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
+    "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -112,12 +112,13 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
 
 
 CONFIG_OF_STAGE = {
+    "0_sft": ("sft",),
     "1_prompts": ("seed", "prompts"),
     "2_samples": ("policy", "sampling"),
     "3_judgements": ("constitution", "judge"),
     "4_preferences": ("preferences",),
     "5_reward_model": ("reward_model",),
-    "6_policy": ("sft", "ppo"),
+    "6_policy": ("ppo",),
     "7_evaluation": ("evaluation",),
 }
 """Parts of the configuration that a stage which has begun holds fast."""

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from rlaif import __version__, frontdesk
 from rlaif.config.generate import ModelConfig
 from rlaif.config.run import RunConfig
-from rlaif.console import say
+from rlaif.console import keep_log, say
 from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import RunFolderError, StageError
@@ -37,6 +37,7 @@ from rlaif.runs import (
     create_run,
     finish_stage,
     lock_run,
+    next_attempt,
     open_run,
     refuse_begun,
     stage_done,
@@ -48,6 +49,7 @@ from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
 R = TypeVar("R", bound=Record)
 FRONTDESK = "frontdesk"
 STAGE_NAMES = {
+    "0_sft": "sft",
     "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "4_preferences": "preferences",
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
@@ -201,7 +203,7 @@ class Work:
 
     @property
     def sft_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "6_policy") / "sft"
+        return self.run.stage_dir(self.round, "0_sft") / "model"
 
     @property
     def policy_dir(self) -> Path:
@@ -211,7 +213,7 @@ class Work:
     def start_policy(self) -> LoadedModel:
         """The policy that samples and that training starts from: after SFT, if this run did it."""
         config = self.config.policy
-        if (self.sft_dir / "config.json").is_file():
+        if self.is_done("0_sft"):
             config = config.model_copy(update={"path": str(self.sft_dir), "revision": None})
         return load_model(config, part="policy")
 
@@ -302,7 +304,7 @@ def open_work(
         else open_run(runs_dir, run_name)
     )
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
-    with lock_run(run), Ledger.open(ledger_path) as ledger:
+    with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:
             refuse_begun(run, stages, resume=resume)
             update_config(run, stored)

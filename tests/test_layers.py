@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rlaif"
 
 FOUNDATION = {"records", "errors"}
-BASE = {"config", "ledger", "runs", "console", "metrics", "rows", "batch_plan"}
+BASE = {"config", "ledger", "runs", "console", "metrics", "rows", "batch_plan", "files"}
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {"pipeline", "work", "collect", "dry_run", "training_log", "cli", "audit", "doctor", "__main__"}

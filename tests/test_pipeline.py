@@ -15,7 +15,7 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.records import Comparison, Judgement, Preference, Question, Sample
+from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
 from rlaif.runs import STAGES, read_stage
 from rlaif.work import open_work
 
@@ -46,7 +46,7 @@ def ledger(runs_dir: Path) -> Iterator[Ledger]:
 def test_every_stage_says_what_came_in_and_what_it_kept(runs_dir: Path) -> None:
     stages = {name: read_stage(runs_dir / "small" / "round_00" / name) for name in STAGES}
     tallies = {name: stage.tally for name, stage in stages.items() if stage is not None}
-    assert list(tallies) == list(STAGES)
+    assert list(tallies) == [stage for stage in STAGES if stage != "0_sft"]
     assert tallies["1_prompts"].num_in == 24
     assert tallies["2_samples"].num_in == 24 * 3
     asked = tallies["3_judgements"].num_in
@@ -145,3 +145,19 @@ def test_a_second_process_is_told_that_the_run_is_in_use(runs_dir: Path) -> None
         open_work(config, run_name="small", runs_dir=runs_dir, resume=True),
     ):
         pass
+
+
+def test_training_goes_on_from_demonstrations_where_there_are_any(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"When does museum {n} open?", "response": "Good morning! It opens at nine."} for n in range(16)
+    ]
+    path = tmp_path / "demonstrations.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = load_config(overrides=[*SMALL, f"sft.demonstrations={path}", "sft.batch_size=8"])
+    with open_work(config, run_name="sft", runs_dir=tmp_path / "runs", resume=False) as work:
+        before = work.start_policy.fingerprint
+        pipeline.train(work, stage="sft")
+        pipeline.generate_preferences(work)
+        sampled = work.used("2_samples", Sample)
+        assert {s.policy_id for s in sampled} == {work.start_policy.fingerprint.id} != {before.id}
+        assert work.used("0_sft", Demonstration)[0].response == rows[0]["response"]

@@ -106,3 +106,8 @@ def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt])
     assert len(train) + len(test) == len(rows)
     assert {split_of(row.prompt.id, test_fraction=0.25) for row in test} == {"test"}
     assert {row.prompt.id for row in test}.isdisjoint(row.prompt.id for row in train)
+
+
+def test_a_path_where_nothing_is_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be loaded"):
+        read_preferences(tmp_path / "nowhere")

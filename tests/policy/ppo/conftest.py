@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,10 +152,12 @@ class World:
         reference = self.logprobs(self.start)
         return float((logprobs.exp() * (self.rewards - self.beta * (logprobs - reference))).sum())
 
-    def train(self, out_dir: Path, *, reward: Any = None, reference: Any = None, **options: Any) -> TrainedPolicy:
+    def train(
+        self, out_dir: Path, *, reward: Any = None, reference: Any = None, **options: Any
+    ) -> TrainedPolicy:
         """Through the trainer that users run. `options` may be values that the config itself refuses."""
         settings: dict[str, Any] = {
-            "num_steps": 300, "num_prompts_per_step": 1, "num_samples_per_prompt": 256,
+            "num_steps": 400, "num_prompts_per_step": 1, "num_samples_per_prompt": 256,
             "response_length": self.depth, "temperature": self.temperature, "learning_rate": 0.05,
             "num_ppo_epochs": 2, "num_mini_batches": 4, "kl_coef": self.beta, "kl_ceiling": 1e9,
             "vf_coef": 1.0, "value_warmup_steps": 0, "cliprange_value": 10.0, "standardise_scores": False,

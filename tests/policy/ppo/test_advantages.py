@@ -14,7 +14,11 @@ from rlaif.policy.ppo.advantages import compute_gae, explained_variance, scale_a
 def test_gae_of_a_two_step_response_matches_the_hand_computation() -> None:
     # delta_1 = 2 - .4 = 1.6; delta_0 = 1 + .5 * .4 - .2 = 1.0; A_0 = 1.0 + .5 * .5 * 1.6 = 1.4
     gae = compute_gae(
-        torch.tensor([[1.0, 2.0]]), torch.tensor([[0.2, 0.4]]), torch.ones(1, 2, dtype=torch.bool), gamma=0.5, lam=0.5
+        torch.tensor([[1.0, 2.0]]),
+        torch.tensor([[0.2, 0.4]]),
+        torch.ones(1, 2, dtype=torch.bool),
+        gamma=0.5,
+        lam=0.5,
     )
     torch.testing.assert_close(gae.advantages, torch.tensor([[1.4, 1.6]]))
     torch.testing.assert_close(gae.returns, torch.tensor([[1.6, 2.0]]))

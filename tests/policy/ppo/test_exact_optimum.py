@@ -31,19 +31,16 @@ def check_optimal(world: Any, model: Any) -> None:
 def test_ppo_reaches_the_exact_optimum(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world(seed=0)
     assert world.distance(world.start) > 1
-    check_optimal(world, world.train(tmp_path).model)
+    check_optimal(world, world.train(tmp_path, num_steps=200).model)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:
+def test_ppo_reaches_the_exact_optimum_of_other_worlds(
+    make_world: MakeWorld, tmp_path: Path, seed: int
+) -> None:
     world = make_world(seed=seed)
     check_optimal(world, world.train(tmp_path).model)
-
-
-def train_in_a_world_with_a_stop_token(make_world: MakeWorld, out_dir: Path, *, seed: int, **options: Any) -> Any:
-    world = make_world(seed=seed, stop_id=STOP, temperature=TEMPERATURE)
-    return world, world.train(out_dir, num_steps=100, **options).model
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +49,8 @@ def distances() -> dict[int, float]:
     return {}
 
 
-def correct_distance(make_world: MakeWorld, out_dir: Path, distances: dict[int, float], *, seed: int) -> float:
-    if seed not in distances:
-        world, model = train_in_a_world_with_a_stop_token(make_world, out_dir / "correct", seed=seed)
-        check_optimal(world, model)
-        distances[seed] = world.distance(model)
-    return distances[seed]
+def make_world_with_a_stop_token(make_world: MakeWorld, *, seed: int) -> Any:
+    return make_world(seed=seed, stop_id=STOP, temperature=TEMPERATURE)
 
 
 def sign_flipped_kl(world: Any, tabular_class: Any) -> dict[str, Any]:
@@ -83,9 +76,7 @@ def stopping_is_not_rewarded(world: Any, tabular_class: Any) -> dict[str, Any]:
     """As if the score stood on a token behind the stop token, where nothing is trained."""
 
     def reward(episodes: Any) -> list[float]:
-        return [
-            world.reward_of[e.response] if len(e.response) == world.depth else 0.0 for e in episodes
-        ]
+        return [world.reward_of[e.response] if len(e.response) == world.depth else 0.0 for e in episodes]
 
     return {"reward": reward}
 
@@ -119,28 +110,44 @@ FAULTS = [
 
 
 def check_fault(
-    fault: Any, make_world: MakeWorld, tabular_class: Any, out_dir: Path, distances: dict[int, float], *, seed: int
+    fault: Any,
+    make_world: MakeWorld,
+    tabular_class: Any,
+    out_dir: Path,
+    distances: dict[int, float],
+    *,
+    seed: int,
+    num_steps: int,
 ) -> None:
-    correct = correct_distance(make_world, out_dir, distances, seed=seed)
-    world = make_world(seed=seed, stop_id=STOP, temperature=TEMPERATURE)
-    faulty = world.train(out_dir / "faulty", num_steps=100, **fault(world, tabular_class)).model
-    assert world.distance(faulty) > max(10 * correct, 2e-2)
+    if seed not in distances:
+        world = make_world_with_a_stop_token(make_world, seed=seed)
+        model = world.train(out_dir / "correct", num_steps=num_steps).model
+        check_optimal(world, model)
+        distances[seed] = world.distance(model)
+    world = make_world_with_a_stop_token(make_world, seed=seed)
+    model = world.train(out_dir / "faulty", num_steps=num_steps, **fault(world, tabular_class)).model
+    assert world.distance(model) > max(10 * distances[seed], 2e-2)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_misses_the_optimum_ten_times_over(
     make_world: MakeWorld, tabular_class: Any, tmp_path: Path, distances: dict[int, float], fault: Any
 ) -> None:
-    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=0)
+    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=0, num_steps=60)
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_misses_the_optimum_of_other_worlds(
-    make_world: MakeWorld, tabular_class: Any, tmp_path: Path, distances: dict[int, float], fault: Any, seed: int
+    make_world: MakeWorld,
+    tabular_class: Any,
+    tmp_path: Path,
+    distances: dict[int, float],
+    fault: Any,
+    seed: int,
 ) -> None:
-    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=seed)
+    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=seed, num_steps=300)
 
 
 def ascend(world: Any, *, kl_as_loss: bool) -> Tensor:

@@ -52,9 +52,7 @@ def test_the_score_stands_at_the_last_real_token_and_the_penalty_at_each() -> No
 
 def test_failed_rewards_are_dropped_and_counted_by_cause() -> None:
     answers = [1.0, RewardFailure("endpoint"), 3.0, RewardFailure("refused"), RewardFailure("endpoint"), 2.0]
-    scored = score_episodes(
-        lambda _: answers, [Episode(PROMPT, "a")] * 6, max_failed=0.5, where="step 3"
-    )
+    scored = score_episodes(lambda _: answers, [Episode(PROMPT, "a")] * 6, max_failed=0.5, where="step 3")
     assert scored.kept == [0, 2, 5]
     assert scored.scores == [1.0, 3.0, 2.0]
     assert scored.failures == {"endpoint": 2, "refused": 1}

@@ -152,7 +152,10 @@ def test_resuming_a_finished_training_gives_its_result_again(run: Run, tmp_path:
 def test_the_last_two_checkpoints_are_kept(run: Run, tmp_path: Path) -> None:
     run(tmp_path)
     assert [path.name for path in find_checkpoints(tmp_path)] == ["step_000004", "step_000006"]
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step_000004", "step_000006"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step_000004",
+        "step_000006",
+    ]
 
 
 def test_a_used_folder_is_refused_without_resume(run: Run, tmp_path: Path) -> None:
@@ -210,14 +213,24 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: 
     assert find_resume_step(tmp_path) == 2
 
 
-def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(run: Run, tmp_path: Path) -> None:
+def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(
+    run: Run, tmp_path: Path
+) -> None:
     trained = run(tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.5)
     assert trained.stop_reason == "kl_ceiling"
     assert "above ppo.kl_ceiling 0.5" in trained.note
     assert trained.steps == find_resume_step(tmp_path) < 40
     assert trained.steps % 2 == 0
     assert all(metrics["objective/kl"] <= 0.5 for metrics in run.metrics)
-    again = run(tmp_path, resume=True, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.5)
+    again = run(
+        tmp_path,
+        resume=True,
+        num_steps=40,
+        learning_rate=2e-2,
+        kl_coef=0.0,
+        adaptive_kl=False,
+        kl_ceiling=0.5,
+    )
     assert again.note == trained.note
     assert_same_weights(again, trained)
 
@@ -256,7 +269,9 @@ def test_samples_are_shown_at_their_steps_with_their_scores(run: Run, tmp_path: 
 
 
 def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a prompt of 3 tokens and a response of 62 do not fit into the model's 64"):
+    with pytest.raises(
+        DataError, match="a prompt of 3 tokens and a response of 62 do not fit into the model's 64"
+    ):
         run(tmp_path, response_length=62)
 
 

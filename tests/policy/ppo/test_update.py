@@ -35,7 +35,9 @@ def make_learner(make_llama: MakeLlama) -> PolicyWithValue:
     return learner
 
 
-def prepare(learner: PolicyWithValue, *, reference: Any = None, pad_id: int = 0, **options: Any) -> TrainingBatch:
+def prepare(
+    learner: PolicyWithValue, *, reference: Any = None, pad_id: int = 0, **options: Any
+) -> TrainingBatch:
     return prepare_batch(
         learner,
         learner.model if reference is None else reference,
@@ -47,7 +49,9 @@ def prepare(learner: PolicyWithValue, *, reference: Any = None, pad_id: int = 0,
     )
 
 
-def gradients(learner: PolicyWithValue, batch: TrainingBatch, *, pad_id: int = 0, **options: Any) -> list[Tensor]:
+def gradients(
+    learner: PolicyWithValue, batch: TrainingBatch, *, pad_id: int = 0, **options: Any
+) -> list[Tensor]:
     learner.zero_grad()
     backward_mini_batch(learner, batch, list(range(5)), config=PpoConfig(**options), pad_id=pad_id)
     return [p.grad.clone() for p in learner.parameters() if p.grad is not None]
@@ -125,21 +129,23 @@ def test_the_first_mini_batch_has_ratio_one(make_llama: MakeLlama) -> None:
     config = PpoConfig(temperature=0.6, micro_batch_tokens=16, value_warmup_steps=0, num_mini_batches=2)
     batch = prepare(learner, temperature=0.6, micro_batch_tokens=30)
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2)
-    stats = update(
-        learner, optimizer, batch, learning_rate=1e-2, config=config, pad_id=0, seed=0, step=0
-    )
+    stats = update(learner, optimizer, batch, learning_rate=1e-2, config=config, pad_id=0, seed=0, step=0)
     assert stats.ratio_deviation < 1e-5
     assert stats.approx_kl > 1e-4  # the later ones moved
 
 
-def test_optimizer_steps_are_epochs_times_mini_batches_and_gradients_are_clipped(make_llama: MakeLlama) -> None:
+def test_optimizer_steps_are_epochs_times_mini_batches_and_gradients_are_clipped(
+    make_llama: MakeLlama,
+) -> None:
     learner = make_learner(make_llama)
     config = PpoConfig(num_ppo_epochs=3, num_mini_batches=2, max_grad_norm=0.01, value_warmup_steps=0)
     optimizer = torch.optim.Adam(learner.parameters())
     norms: list[float] = []
 
     def record(*_: Any) -> None:
-        norms.append(float(torch.stack([p.grad.norm() for p in learner.parameters() if p.grad is not None]).norm()))
+        norms.append(
+            float(torch.stack([p.grad.norm() for p in learner.parameters() if p.grad is not None]).norm())
+        )
 
     optimizer.register_step_pre_hook(record)
     stats = update(
@@ -165,7 +171,9 @@ def test_during_the_warm_up_only_the_value_head_moves(make_llama: MakeLlama) -> 
             seed=0,
             step=step,
         )
-        moved = {name for name, tensor in learner.state_dict().items() if not torch.equal(tensor, before[name])}
+        moved = {
+            name for name, tensor in learner.state_dict().items() if not torch.equal(tensor, before[name])
+        }
         assert "value_head.weight" in moved
         assert ("model.model.layers.0.mlp.up_proj.weight" in moved) is trunk_moves
 
