@@ -69,9 +69,7 @@ def required_and_installed() -> tuple[list[str], dict[str, str]]:
         required = [line for line in importlib.metadata.requires("rlaif") or () if "extra ==" not in line]
     except importlib.metadata.PackageNotFoundError:
         required = []
-    return required, {
-        _normal(dist.metadata["Name"]): dist.version for dist in importlib.metadata.distributions()
-    }
+    return required, {_normal(dist.metadata["Name"]): dist.version for dist in importlib.metadata.distributions()}
 
 
 def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Iterator[Finding]:
@@ -84,9 +82,7 @@ def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Ite
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        yield Finding(
-            "packaging", "problem", "not installed, so no version can be checked", "pip install packaging"
-        )
+        yield Finding("packaging", "problem", "not installed, so no version can be checked", "pip install packaging")
         return
     for requirement in sorted(map(Requirement, required), key=lambda requirement: requirement.name):
         version = installed.get(_normal(requirement.name))

@@ -160,9 +160,7 @@ def train_sft(work: Work) -> None:
     """Demonstrations -> the policy that everything else starts from."""
     config = work.config.sft
     if config.demonstrations is None:
-        raise ConfigError(
-            "there are no demonstrations", where="sft.demonstrations", fix="name a file of them"
-        )
+        raise ConfigError("there are no demonstrations", where="sft.demonstrations", fix="name a file of them")
     if work.is_done("0_sft"):
         return
     read = read_demonstrations(config.demonstrations)
@@ -198,8 +196,8 @@ def train_reward_model(work: Work) -> None:
     accuracy = trained.card.accuracy
     if accuracy is not None:
         say(
-            f"reward model: orders {accuracy.mean:.1%} of {accuracy.n} held-out pairs as the label says "
-            f"[{accuracy.low:.1%}, {accuracy.high:.1%}]"
+            f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label says, "
+            f"95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
         )
     work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
     work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])
@@ -217,9 +215,7 @@ def train_policy(work: Work) -> None:
     )
     folder = work.folder("6_policy")
     scorer = RewardModelScorer(work.reward_model)
-    with TrainingLog(
-        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl"
-    ) as log:
+    with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
         trained = ppo.train_policy(
             policy=start.model, encoder=start.encoder, prompts=fitting.prompts,
             reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.config.seed,
@@ -248,13 +244,9 @@ def evaluate(work: Work) -> None:
     if not work.is_done("7_evaluation"):
         prompts = work.evaluation_prompts()
         start = _sample(work, prompts, work.generator, "7_evaluation", name="start_")
-        trained = _sample(
-            work, prompts, TransformersEngine(work.trained_policy), "7_evaluation", name="trained_"
-        )
+        trained = _sample(work, prompts, TransformersEngine(work.trained_policy), "7_evaluation", name="trained_")
         pairs = pair_samples(start, trained)
-        judging = _judge(
-            work, [sorted_pair(*pair) for pair in find_different(pairs)], prompts, "7_evaluation"
-        )
+        judging = _judge(work, [sorted_pair(*pair) for pair in find_different(pairs)], prompts, "7_evaluation")
         report = collect_report(
             work, prompts=prompts, pairs=pairs, judging=judging, held_out=work.preference_rows().test
         )
@@ -276,9 +268,7 @@ def _sample(
     )  # fmt: skip
 
 
-def _judge(
-    work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str
-) -> Judging:
+def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str) -> Judging:
     return judge_pairs(
         pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
         template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,

@@ -166,18 +166,12 @@ class Work:
             )
         train = read_preferences(given or self.dataset_dir)
         test = read_preferences(given or self.dataset_dir, split="test")
-        return (
-            SplitRows(train, test)
-            if test
-            else split_rows(train, test_fraction=self.config.prompts.test_fraction)
-        )
+        return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
 
     def training_prompts(self) -> list[Prompt]:
         """The round's prompts that are not held out."""
         fraction = self.config.prompts.test_fraction
-        return [
-            p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "train"
-        ]
+        return [p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "train"]
 
     def evaluation_prompts(self) -> list[Prompt]:
         """Prompts that nothing was trained on: the front desk's held-out pool, else the round's test split."""
@@ -186,9 +180,7 @@ class Work:
             chats = make_prompts(seed=self.config.seed, n=limit, held_out=True)
             return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
         fraction = self.config.prompts.test_fraction
-        held_out = [
-            p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "test"
-        ]
+        held_out = [p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "test"]
         if len(held_out) < 2:
             raise StageError(
                 f"{len(held_out)} of the prompts are held out and a comparison needs two",
@@ -230,9 +222,7 @@ class Work:
 
     @cached_property
     def reward_model(self) -> LoadedModel:
-        return load_reward_model(
-            str(self.reward_model_dir), dtype="float32", device=self.config.policy.device
-        )
+        return load_reward_model(str(self.reward_model_dir), dtype="float32", device=self.config.policy.device)
 
     @cached_property
     def judge(self) -> TransformersEngine:
@@ -298,11 +288,7 @@ def open_work(
         "config": config.model_dump(mode="json"),
         "inputs": {"constitution": constitution.file_digest, "judge.template": template.digest},
     }
-    run = (
-        create_run(runs_dir, run_name, resume=resume, config=stored)
-        if not stages
-        else open_run(runs_dir, run_name)
-    )
+    run = create_run(runs_dir, run_name, resume=resume, config=stored) if not stages else open_run(runs_dir, run_name)
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
     with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:

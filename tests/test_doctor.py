@@ -34,9 +34,7 @@ def test_an_installed_version_in_its_range_is_fine_also_with_a_local_suffix():
 
 def test_a_missing_package_is_a_problem_with_the_command_that_installs_it():
     [_, finding] = check_packages(["torch>=2.9,<3"], {})
-    assert finding == Finding(
-        "torch", "problem", "not installed, needs >=2.9,<3", 'pip install "torch>=2.9,<3"'
-    )
+    assert finding == Finding("torch", "problem", "not installed, needs >=2.9,<3", 'pip install "torch>=2.9,<3"')
 
 
 def test_a_version_outside_its_range_is_a_problem():
@@ -79,9 +77,7 @@ def test_cores_memory_and_disk_are_told(tmp_path):
 
 
 def test_a_proxy_is_told_without_its_password():
-    findings = list(
-        check_network({"https_proxy": "http://ann:secret@proxy.example:3128/", "NO_PROXY": "a,b"})
-    )
+    findings = list(check_network({"https_proxy": "http://ann:secret@proxy.example:3128/", "NO_PROXY": "a,b"}))
     assert findings == [
         Finding("HTTPS_PROXY", "note", "http://proxy.example:3128"),
         Finding("NO_PROXY", "note", "a,b"),

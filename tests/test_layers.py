@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rlaif"
 
 FOUNDATION = {"records", "errors"}
-BASE = {"config", "ledger", "runs", "console", "metrics", "rows", "batch_plan", "files"}
+BASE = {"config", "ledger", "runs", "console", "intervals", "metrics", "rows", "batch_plan", "files"}
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {"pipeline", "work", "collect", "dry_run", "training_log", "cli", "audit", "doctor", "__main__"}
@@ -63,11 +63,7 @@ def violations(source: str, *, file: str) -> list[str]:
     if part not in ALLOWED:
         return [f"rlaif/{file} belongs to no layer: give rlaif.{part} its place in tests/test_layers.py"]
     imported = imported_parts(ast.parse(source), package=("rlaif", *names[:-1]))
-    return [
-        explain(f"rlaif/{file}", part, other)
-        for other in sorted(imported - {part})
-        if other not in ALLOWED[part]
-    ]
+    return [explain(f"rlaif/{file}", part, other) for other in sorted(imported - {part}) if other not in ALLOWED[part]]
 
 
 def test_no_module_imports_a_part_that_its_layer_may_not_know():
@@ -76,9 +72,7 @@ def test_no_module_imports_a_part_that_its_layer_may_not_know():
     found = [
         sentence
         for path in files
-        for sentence in violations(
-            path.read_text(encoding="utf-8"), file=path.relative_to(PACKAGE).as_posix()
-        )
+        for sentence in violations(path.read_text(encoding="utf-8"), file=path.relative_to(PACKAGE).as_posix())
     ]
     assert not found, "\n" + "\n".join(found)
 
@@ -104,8 +98,7 @@ def test_no_module_imports_a_part_that_its_layer_may_not_know():
         (
             "evaluation/x.py",
             "from rlaif import frontdesk",
-            "rlaif/evaluation/x.py imports rlaif.frontdesk: "
-            "only fronts, tests and benchmarks may know the front desk",
+            "rlaif/evaluation/x.py imports rlaif.frontdesk: only fronts, tests and benchmarks may know the front desk",
         ),
         (
             "models/x.py",

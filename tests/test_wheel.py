@@ -13,9 +13,7 @@ SHIPPED = ("constitutions", "prompts")
 
 
 def run(*command: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environ}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environ})
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +39,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_shipped_folders(wheel
         check=True,
         cwd=CHECKOUT,
     )  # fmt: skip
-    wanted = {
-        name if name.startswith("rlaif/") else f"rlaif/{name}" for name in tracked.stdout.split("\0") if name
-    }
+    wanted = {name if name.startswith("rlaif/") else f"rlaif/{name}" for name in tracked.stdout.split("\0") if name}
     assert wanted <= held
     assert "rlaif/py.typed" in held
 
@@ -59,9 +55,7 @@ def test_an_installed_wheel_finds_its_constitutions_templates_and_models_from_an
     )
     assert done.returncode == 0, done.stderr
     # --target puts the package on the path before an editable install of the checkout
-    where = run(
-        sys.executable, "-c", "import rlaif; print(rlaif.__file__)", cwd=elsewhere, PYTHONPATH=str(site)
-    )
+    where = run(sys.executable, "-c", "import rlaif; print(rlaif.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
     assert where.stdout.strip() == str(site / "rlaif" / "__init__.py")
     for command in (
         ("constitution", "check", "courteous_and_brief"),

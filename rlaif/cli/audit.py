@@ -26,9 +26,7 @@ audit_app = typer.Typer(
 )
 
 RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Only what this run used.")]
-RunsDirOption = Annotated[
-    Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")
-]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
 LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
 ]
@@ -66,9 +64,7 @@ def list_(
     from rlaif.ledger import queries
 
     if failed and (flipped or verdict):
-        raise InputError(
-            "--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict"
-        )
+        raise InputError("--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict")
     with _open(runs_dir, run, ledger) as opened:
         if flipped:
             _print_comparisons(
@@ -83,14 +79,10 @@ def list_(
                 )
             )
         elif failed:
-            _print_failures(
-                queries.list_failures(opened, principle=principle, run=run, after=after, limit=limit)
-            )
+            _print_failures(queries.list_failures(opened, principle=principle, run=run, after=after, limit=limit))
         else:
             _print_judgements(
-                queries.list_judgements(
-                    opened, principle=principle, verdict=verdict, run=run, after=after, limit=limit
-                )
+                queries.list_judgements(opened, principle=principle, verdict=verdict, run=run, after=after, limit=limit)
             )
 
 
@@ -178,9 +170,7 @@ def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterable[tu
     """The heads in the manifests of the named run, or of all runs that use this ledger."""
     from rlaif.runs import RunFolder, open_run
 
-    folders = (
-        [open_run(runs_dir, run)] if run else [RunFolder(p.parent) for p in runs_dir.glob("*/manifest.json")]
-    )
+    folders = [open_run(runs_dir, run)] if run else [RunFolder(p.parent) for p in runs_dir.glob("*/manifest.json")]
     for folder in folders:
         path = folder.path / "manifest.json"
         if not path.is_file() or _ledger_of(runs_dir, folder.config).resolve() != ledger.resolve():
@@ -234,9 +224,7 @@ def _table(*columns: str) -> Table:
     """The last column gets what width is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns[:-1]:
-        table.add_column(
-            column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column))
-        )
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column)))
     table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
     return table
 

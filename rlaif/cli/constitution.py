@@ -26,17 +26,13 @@ EXAMPLE = {
     "second": "Good morning! The museum opens at nine. Can I help you with anything else?",
 }
 
-NameArgument = Annotated[
-    str, typer.Argument(metavar="FILE_OR_NAME", help="Principle file, or the name of one.")
-]
+NameArgument = Annotated[str, typer.Argument(metavar="FILE_OR_NAME", help="Principle file, or the name of one.")]
 
 
 @constitution_app.command("check")
 def check(
     name: NameArgument,
-    judge: Annotated[
-        str, typer.Option(metavar="MODEL", help="The judge: a model folder or hub id.")
-    ] = FRONTDESK,
+    judge: Annotated[str, typer.Option(metavar="MODEL", help="The judge: a model folder or hub id.")] = FRONTDESK,
     template: Annotated[
         str | None,
         typer.Option(
@@ -56,9 +52,7 @@ def check(
     judge_template = load_template(template or ("frontdesk_pair" if judge == FRONTDESK else "pair"))
     check_judge(ModelConfig(path=judge), constitution=constitution, template=judge_template)
     console.print(_table(constitution))
-    console.print(
-        show_text(f"ok: {constitution.name}, for the judge {judge} and the template {judge_template.name}")
-    )
+    console.print(show_text(f"ok: {constitution.name}, for the judge {judge} and the template {judge_template.name}"))
 
 
 @constitution_app.command("show")
@@ -67,9 +61,7 @@ def show(
     principle: Annotated[
         str | None, typer.Option(metavar="ID", help="The principle to ask about. [default: the first]")
     ] = None,
-    template: Annotated[
-        str, typer.Option(metavar="NAME", help="Judge template, a file or a name.")
-    ] = "frontdesk_pair",
+    template: Annotated[str, typer.Option(metavar="NAME", help="Judge template, a file or a name.")] = "frontdesk_pair",
 ) -> None:
     """Print the judge's exact prompt for an example pair, with all untrusted text marked."""
     from rlaif.console import console, show_text
@@ -84,11 +76,7 @@ def show(
     for message in render(judge_template, **EXAMPLE, principle=asked.text):
         console.print(_show_message(message))
     reason = judge_template.reason_max_tokens
-    asks = (
-        f"a reason of at most {reason} tokens, then {judge_template.verdict_marker!r}"
-        if reason
-        else "no reason"
-    )
+    asks = f"a reason of at most {reason} tokens, then {judge_template.verdict_marker!r}" if reason else "no reason"
     verdicts = ", ".join(f"{text!r} = {verdict}" for verdict, text in judge_template.verdicts.items())
     console.print(show_text(f"\nreply: {asks}; verdicts {verdicts}"))
 
@@ -128,11 +116,7 @@ def _show_message(message: SegmentedMessage) -> Text:
     from rlaif.console import show_text
 
     parts = [_mark(s.text) if not s.trusted else show_text(s.text) for s in message.segments]
-    return (
-        Text("\n")
-        .append_text(Text(f"--- {message.role} ---\n", style="dim"))
-        .append_text(Text("").join(parts))
-    )
+    return Text("\n").append_text(Text(f"--- {message.role} ---\n", style="dim")).append_text(Text("").join(parts))
 
 
 def _mark(text: str) -> Text:

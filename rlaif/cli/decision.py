@@ -48,13 +48,7 @@ def rebuild_prompt(decision: Decision, side: Side) -> Rebuilt:
         )
         if part is None
     ]  # fmt: skip
-    if (
-        decision.prompt is None
-        or first is None
-        or second is None
-        or principle is None
-        or decision.template is None
-    ):
+    if decision.prompt is None or first is None or second is None or principle is None or decision.template is None:
         return Rebuilt(None, f"cannot be rebuilt: {' and '.join(missing)} is not in the ledger")
     try:
         template = template_from_source(decision.template, name="the stored template")
@@ -76,13 +70,9 @@ def decision_parts(decision: Decision) -> Iterator[Text]:
         yield _line("principle", f"{principle_id}: {text or '(its text is not in the ledger)'}")
     if decision.judge is not None:
         judge = decision.judge
-        yield _line(
-            "judge", f"{judge.observed.name or judge.weights} ({judge.engine}, fingerprint {judge.id})"
-        )
+        yield _line("judge", f"{judge.observed.name or judge.weights} ({judge.engine}, fingerprint {judge.id})")
     for constitution in decision.constitutions:
-        yield _line(
-            "constitution", f"{constitution.name} ({constitution.id}, file sha256 {constitution.file_digest})"
-        )
+        yield _line("constitution", f"{constitution.name} ({constitution.id}, file sha256 {constitution.file_digest})")
     yield from _uses("comparison used by", decision.uses)
     for number, side in enumerate(decision.sides, start=1):
         yield from _side(decision, side, number)
@@ -96,9 +86,7 @@ def _comparison(comparison: Comparison) -> Iterator[Text]:
     if not comparison.debiased:
         yield _line("orders", "one only: not debiased")
         return
-    effect = (
-        "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.4f} logits"
-    )
+    effect = "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.4f} logits"
     yield _line("position effect", effect)
     yield _line("order", "flipped the verdict" if comparison.flipped else "did not flip the verdict")
 

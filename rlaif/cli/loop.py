@@ -26,9 +26,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")
 ]
 RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
-RunsDirOption = Annotated[
-    Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")
-]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
 DryRunOption = Annotated[

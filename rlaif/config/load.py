@@ -36,9 +36,7 @@ def read_config_text(path: Path) -> str:
             fix="check the path, or make a config file with `rlaif init DIR`",
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            "the config file is not UTF-8 text", where=str(path), fix="save it as UTF-8"
-        ) from error
+        raise ConfigError("the config file is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(
             f"the config file cannot be read: {error.strerror}", where=str(path), fix="give a readable file"
@@ -76,9 +74,7 @@ class _Source:
         dotted, equals, text = override.partition("=")
         keys = tuple(dotted.strip().split("."))
         if not equals or not all(keys):
-            raise ConfigError(
-                f'"{override}" sets nothing', where="--set", fix="write --set group.option=value"
-            )
+            raise ConfigError(f'"{override}" sets nothing', where="--set", fix="write --set group.option=value")
         here = value
         for key in keys[:-1]:
             if not isinstance(here.get(key), dict):
@@ -112,9 +108,7 @@ def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Opt
             del parent[path[-1]]
 
 
-def _raise_first(
-    errors: Sequence[ErrorDetails], source: _Source, options: dict[tuple[str, ...], Option]
-) -> NoReturn:
+def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[tuple[str, ...], Option]) -> NoReturn:
     """Misspelt keys are told first: a value that is missing or wrong may be their consequence."""
     error = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     path = tuple(error["loc"])

@@ -34,7 +34,7 @@ class PpoConfig(Config):
     kl_coef: float = Field(0.05, ge=0)
     """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
     kl_estimator: Literal["k1", "k3"] = "k1"
-    """Per-token penalty inside the reward. k1: log-ratio, the gradient of the KL. k3: never negative, biased."""
+    """Penalty per token in the reward. k1: log-ratio, the gradient of the KL. k3: never negative, biased."""
     adaptive_kl: bool = False
     """Steer kl_coef so that the KL meets kl_target."""
     kl_target: float = Field(6.0, gt=0)
@@ -82,7 +82,5 @@ class PpoConfig(Config):
     def _has_enough_episodes(self) -> Self:
         episodes = self.num_prompts_per_step * self.num_samples_per_prompt
         if episodes < self.num_mini_batches:
-            raise ValueError(
-                f"num_mini_batches is {self.num_mini_batches}, but a step has {episodes} responses"
-            )
+            raise ValueError(f"num_mini_batches is {self.num_mini_batches}, but a step has {episodes} responses")
         return self

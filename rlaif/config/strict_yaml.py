@@ -114,13 +114,9 @@ class _Reader:
             self._refuse(f"the alias *{event.anchor} is not allowed", event, "write the value out")
         assert isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent)
         if event.anchor is not None:
-            self._refuse(
-                f"the anchor &{event.anchor} is not allowed", event, "write the value where it is used"
-            )
+            self._refuse(f"the anchor &{event.anchor} is not allowed", event, "write the value where it is used")
         if event.tag is not None:
-            self._refuse(
-                f"the tag {event.tag} is not allowed", event, "remove it; quote the value if it is text"
-            )
+            self._refuse(f"the tag {event.tag} is not allowed", event, "remove it; quote the value if it is text")
         if isinstance(event, yaml.ScalarEvent):
             return read_plain_scalar(event.value) if event.style is None else event.value
         if len(path) >= MAX_DEPTH:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rlaif.evaluation.intervals import mean_interval, share_interval
+from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Comparison, Estimate, FailedJudgement, Judgement
 from rlaif.records.base import Value
 

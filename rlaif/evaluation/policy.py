@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.errors import StageError
-from rlaif.evaluation.intervals import mean_interval, share_interval
+from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.evaluation.intervals import mean_interval, share_interval
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
+from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Estimate
 from rlaif.records.base import Value
 

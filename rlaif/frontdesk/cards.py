@@ -149,10 +149,7 @@ Made by `python benchmarks/frontdesk_judge.py --write-cards`.
 
 def policy_card(figures: PolicyFigures, *, made: str) -> str:
     """The policy's README.md."""
-    rows = [
-        [name, f"{figures.measures[name]:.1f}", _percent(figures.clear_shares[name])]
-        for name in truth.ATTRIBUTES
-    ]
+    rows = [[name, f"{figures.measures[name]:.1f}", _percent(figures.clear_shares[name])] for name in truth.ATTRIBUTES]
     table = _table(["measure", "mean, 0-100", "pairs of clear contrast"], rows)
     return f"""{FRONT_MATTER}# The front desk's start policy
 

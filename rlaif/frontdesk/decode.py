@@ -99,9 +99,7 @@ def sample_replies(
         ]
         ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
         rows, _ = _decode(model, ids, pad=int(tokenizer.pad_token_id), max_new=max_new, pick=pick, stop=[end])
-        replies += [
-            Reply(str(tokenizer.decode(row, skip_special_tokens=True)), row[-1] == end) for row in rows
-        ]
+        replies += [Reply(str(tokenizer.decode(row, skip_special_tokens=True)), row[-1] == end) for row in rows]
     return replies
 
 

@@ -67,9 +67,7 @@ def draw_pairs(*, seed: int, n: int) -> list[TextPair]:
     return [TextPair(s.messages(), draw_reply(s, rng=rng), draw_reply(s, rng=rng), "drawn") for s in scenes]
 
 
-def policy_pairs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int, n: int
-) -> list[TextPair]:
+def policy_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int, n: int) -> list[TextPair]:
     """n pairs of replies that the policy itself samples to held-out prompts."""
     scenes = _held_out_scenes(random.Random(f"frontdesk policy pairs {seed}"), n)
     prompts = [scene.messages() for scene in scenes]
@@ -97,9 +95,7 @@ def judge_both_orders(
     questions += [PairQuestion(p.messages, p.second, p.first, w.text) for p, w, _ in asked]
     answers = judge_pairs(model, tokenizer, questions)
     judged, failed = [], 0
-    for (pair, wording, held_out), one, two in zip(
-        asked, answers[: len(asked)], answers[len(asked) :], strict=True
-    ):
+    for (pair, wording, held_out), one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
         row = _judged(pair, wording, held_out, one, two)
         if row is None:
             failed += 1

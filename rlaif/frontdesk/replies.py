@@ -115,9 +115,7 @@ def draw_levels(rng: random.Random) -> Levels:
     )
 
 
-def _fact_sentence(
-    scene: Scene, topic: Topic, value: str, *, size: int, doubt: int, rng: random.Random
-) -> str:
+def _fact_sentence(scene: Scene, topic: Topic, value: str, *, size: int, doubt: int, rng: random.Random) -> str:
     clause = CLAUSES[topic][size].format(place=scene.place, value=value)
     sentence = rng.choice(DOUBTS[doubt]).format(clause=clause)
     return sentence[0].upper() + sentence[1:] + "."

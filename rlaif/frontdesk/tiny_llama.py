@@ -65,9 +65,7 @@ class Schedule:
         self.done += 1
 
 
-def save_model(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_new: int
-) -> None:
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_new: int) -> None:
     """Write a complete model folder in bf16; files already there that this does not make stay."""
     scratch = folder.with_name(folder.name + ".new")
     shutil.rmtree(scratch, ignore_errors=True)

@@ -60,9 +60,7 @@ def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Exa
     messages = scene.messages()
     pair = [draw_reply(scene, rng=rng) for _ in range(2)]
     first, second = (break_reply(text, rng=rng) if rng.random() < BROKEN_SHARE else text for text in pair)
-    prompt = judge_prompt_text(
-        conversation=conversation_text(messages), first=first, second=second, principle=_SLOT
-    )
+    prompt = judge_prompt_text(conversation=conversation_text(messages), first=first, second=second, principle=_SLOT)
     prefix, after = prompt.split(_SLOT)
     seen = [see_reply(messages, text) for text in (first, second)]
     blocks = []
@@ -119,9 +117,7 @@ class Losses(NamedTuple):
 
 
 def _next_token_losses(logits: Tensor, ids: Tensor) -> Tensor:
-    flat = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-    )
+    flat = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return flat.view(ids.shape[0], -1)
 
 
@@ -154,9 +150,7 @@ def train_judge(
     schedule = Schedule(model, num_steps=num_steps)
     sums = torch.zeros(3)
     for step in range(1, num_steps + 1):
-        examples = [
-            draw_example(rng, frame=frame, end=str(tokenizer.eos_token)) for _ in range(PAIRS_PER_BATCH)
-        ]
+        examples = [draw_example(rng, frame=frame, end=str(tokenizer.eos_token)) for _ in range(PAIRS_PER_BATCH)]
         batch = collate(examples, tokenizer=tokenizer)
         losses = compute_losses(model, batch)
         schedule.step(losses.total)

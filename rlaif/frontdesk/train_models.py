@@ -22,7 +22,7 @@ from rlaif.frontdesk.train_judge import BLOCKS_PER_PAIR, PAIRS_PER_BATCH, train_
 from rlaif.frontdesk.train_policy import REPLIES_PER_BATCH, train_policy
 from rlaif.frontdesk.wordings import principle_vocabulary
 
-JUDGE_STEPS = 3400
+JUDGE_STEPS = 2200
 POLICY_STEPS, POLICY_DRILL_STEPS = 1600, 400
 DEFAULT_MADE = (
     f"seed 0, {POLICY_STEPS} steps of {REPLIES_PER_BATCH} replies, {POLICY_DRILL_STEPS} of them look-up drills",
@@ -86,12 +86,8 @@ def measure_and_describe(root: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, default=JUDGE_DIR.parent, help="folder that gets policy/ and judge/"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=JUDGE_DIR.parent, help="folder that gets policy/ and judge/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["policy", "judge"], help="make one of the two")
     parser.add_argument("--policy-steps", type=int, default=POLICY_STEPS)

@@ -84,10 +84,7 @@ def _stages(text: str, pattern: re.Pattern[str]) -> int:
 def _courteous(lower: str) -> float:
     # Each phrase counts once: saying hello five times is no more polite than once.
     balance = (
-        2 * min(_stages(lower, _WARM), 2)
-        + _stages(lower, _POLITE)
-        - _stages(lower, _CURT)
-        - 2 * _stages(lower, _RUDE)
+        2 * min(_stages(lower, _WARM), 2) + _stages(lower, _POLITE) - _stages(lower, _CURT) - 2 * _stages(lower, _RUDE)
     )
     return min(100.0, max(0.0, 50.0 + STEP * balance))
 
@@ -183,9 +180,7 @@ def is_clear(gap: float) -> bool:
     return annotator_probability(abs(gap)) >= CLEAR_PROBABILITY
 
 
-def annotate(
-    prompt: Sequence[Message], first: str, second: str, *, measure_name: str, rng: random.Random
-) -> str:
+def annotate(prompt: Sequence[Message], first: str, second: str, *, measure_name: str, rng: random.Random) -> str:
     """One simulated human label: "first" or "second", drawn from the truth without bias."""
     p = annotator_probability(truth_gap(prompt, first, second, measure_name=measure_name))
     return "first" if rng.random() < p else "second"

@@ -20,9 +20,7 @@ class Head(NamedTuple):
     hex: str
 
 
-def link(
-    previous: bytes, *, seq: int, table: str, record_id: str, content: str, observed: str | None
-) -> bytes:
+def link(previous: bytes, *, seq: int, table: str, record_id: str, content: str, observed: str | None) -> bytes:
     """The head after a row. Lengths stand first, so that no two rows can be read as one another."""
     lengths = f"{seq} {table} {len(record_id)} {len(content)} {-1 if observed is None else len(observed)}\n"
     return sha256(previous + f"{lengths}{record_id}{content}{observed or ''}".encode()).digest()

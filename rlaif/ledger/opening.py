@@ -65,9 +65,7 @@ def _is_ledger(connection: apsw.Connection, *, path: Path) -> bool:
         raise LedgerError(
             f"the ledger has schema {version}, and this rlaif reads schema {SCHEMA_VERSION}",
             where=str(path),
-            fix="install the rlaif that wrote it"
-            if version > SCHEMA_VERSION
-            else "set ledger.path to a new file",
+            fix="install the rlaif that wrote it" if version > SCHEMA_VERSION else "set ledger.path to a new file",
         )
     return True
 

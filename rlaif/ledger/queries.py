@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from rlaif.errors import InputError
 from rlaif.ledger.store import Ledger
+from rlaif.ledger.texts import StoredRow
 from rlaif.records import (
     Comparison,
     Constitution,
@@ -148,7 +149,7 @@ def _page(ledger: Ledger, kind: type[R], where: _Where, *, after: int, limit: in
     while start < last and len(found) < limit:
         found += ledger.rows(sql, (start, start + WINDOW, *where.values, limit - len(found)))
         start += WINDOW
-    records = ledger.restore(kind, [(row[1], row[2], row[3]) for row in found])
+    records = ledger.restore(kind, [StoredRow(*row) for row in found])
     lines = [(row[0], record) for row, record in zip(found, records, strict=True)]
     return Page(lines, lines[-1][0] if len(lines) == limit else None)
 
@@ -237,9 +238,7 @@ def _find_by_prefix(ledger: Ledger, prefix: str) -> Comparison | Judgement | Fai
         )
     if len(found) > 1:
         near = ", ".join(f"{kind.table} {record_id[:12]}" for kind, record_id in found[:4])
-        raise InputError(
-            f"several ids begin with {prefix}: {near}", where=str(ledger.path), fix="give more of it"
-        )
+        raise InputError(f"several ids begin with {prefix}: {near}", where=str(ledger.path), fix="give more of it")
     kind, record_id = found[0]
     record: Comparison | Judgement | FailedJudgement | Question = ledger.find(kind, [record_id])[record_id]
     return record
@@ -269,9 +268,7 @@ def _other_order(ledger: Ledger, question: Question) -> Iterator[Question]:
 
 def _side(ledger: Ledger, question: Question) -> Side:
     judgement = ledger.judgements_for([question.id]).get(question.id)
-    failed = ledger.rows(
-        "SELECT id FROM failed_judgements WHERE question_id = ? ORDER BY seq", (question.id,)
-    )
+    failed = ledger.rows("SELECT id FROM failed_judgements WHERE question_id = ? ORDER BY seq", (question.id,))
     samples = ledger.find(Sample, question.sample_ids)
     return Side(
         question=question,

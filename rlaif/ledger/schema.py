@@ -39,9 +39,7 @@ TABLES: dict[str, Table] = {
     "prompts": Table((Column("source", indexed=False),)),
     "demonstrations": Table((Column("prompt_id"),)),
     "models": Table(),
-    "samples": Table(
-        (Column("prompt_id"), Column("policy_id", indexed=False), Column("request_key")), "request_key"
-    ),
+    "samples": Table((Column("prompt_id"), Column("policy_id", indexed=False), Column("request_key")), "request_key"),
     "constitutions": Table((Column("name", indexed=False),)),
     "questions": Table((Column("prompt_id"), Column("principle_id", "$.principles[0].id"))),
     "judgements": Table((Column("question_id"), Column("verdict")), "question_id"),
@@ -107,9 +105,7 @@ READ_HEAD = (
     )
     + ") ORDER BY seq DESC LIMIT 1"
 )
-INSERT_ROW = {
-    name: f"INSERT INTO {name} (seq, id, content, observed, head) VALUES (?, ?, ?, ?, ?)" for name in TABLES
-}
+INSERT_ROW = {name: f"INSERT INTO {name} (seq, id, content, observed, head) VALUES (?, ?, ?, ?, ?)" for name in TABLES}
 """Statement by table."""
 FIND_KEYS = {
     name: f"SELECT {table.key}, id FROM {name} WHERE {table.key} IN (SELECT value FROM json_each(?))"

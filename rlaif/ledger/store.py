@@ -22,12 +22,21 @@ from rlaif.ledger.chain import GENESIS, Head, link
 from rlaif.ledger.disk import in_sentences
 from rlaif.ledger.opening import open_connection
 from rlaif.ledger.schema import FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
-from rlaif.ledger.texts import FIND_TEXTS, INSERT_TEXT, REDACT_TEXT, KeptText, Redaction
+from rlaif.ledger.texts import (
+    KeptText,
+    NewText,
+    Redaction,
+    StoredRow,
+    find_text,
+    find_texts,
+    id_lists,
+    insert_texts,
+    redact_everywhere,
+)
 from rlaif.records import FailedJudgement, Judgement, Observed, Record, Sample
 
 R = TypeVar("R", bound=Record)
 Outcome = Literal["new", "known", "conflicting"]
-IDS_PER_STATEMENT = 500
 
 
 class Conflict(NamedTuple):
@@ -108,7 +117,7 @@ class Ledger:
             with self._writing():
                 self._extend([_row(redaction)])
                 self._connection.execute("PRAGMA secure_delete=ON").fetchall()
-                self._connection.execute(REDACT_TEXT, (bytes.fromhex(digest),))
+                redact_everywhere(self._connection, digest)
             with in_sentences(self.path):
                 self._connection.execute("PRAGMA secure_delete=FAST").fetchall()
                 busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
@@ -135,7 +144,7 @@ class Ledger:
             "SELECT question_id, count(*) FROM failed_judgements"
             " WHERE question_id IN (SELECT value FROM json_each(?)) GROUP BY question_id"
         )
-        return {key: count for chunk in _chunks(question_ids) for key, count in self.rows(sql, (chunk,))}
+        return {key: count for chunk in id_lists(question_ids) for key, count in self.rows(sql, (chunk,))}
 
     def failures_for(self, question_ids: Iterable[str]) -> dict[str, FailedJudgement]:
         """The last failure of each question; questions that never failed are missing."""
@@ -168,11 +177,7 @@ class Ledger:
 
     def text(self, digest: str) -> str | None:
         """A text by its digest; None where it is not known or redacted."""
-        return self.texts([digest]).get(digest)
-
-    def texts(self, digests: Iterable[str]) -> dict[str, str | None]:
-        """Texts by digest, as far as they are there; None: redacted."""
-        return {key: text for chunk in _chunks(digests) for key, text in self.rows(FIND_TEXTS, (chunk,))}
+        return find_text(self.rows, digest)
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one reading statement."""
@@ -189,34 +194,30 @@ class Ledger:
             finally:
                 self._connection.execute("ROLLBACK")
 
-    def restore(self, kind: type[R], stored: Sequence[tuple[str, str, str | None]]) -> list[R]:
-        """Records from rows of (id, content, observed)."""
-        digests: dict[str, None] = {}
-        if kind.text_fields:
-            for _, content, _ in stored:
-                fields = json.loads(content)
-                digests.update(dict.fromkeys(fields[name] for name in kind.text_fields if fields[name]))
-        texts = self.texts(digests)
-        if len(texts) < len(digests):
+    def restore(self, kind: type[R], stored: Sequence[StoredRow]) -> list[R]:
+        """Records from their rows."""
+        texts = find_texts(self.rows, kind, stored)
+        try:
+            return [
+                kind.restore(row.content, texts=texts, observed_json=row.observed, record_id=row.id)
+                for row in stored
+            ]
+        except KeyError as error:
             raise LedgerError(
-                f"a text of {kind.table} is missing",
+                f"text {error.args[0]} of {kind.table} is missing",
                 where=str(self.path),
                 fix="run `rlaif audit verify` to see what was removed",
-            )
-        return [
-            kind.restore(content, texts=texts, observed_json=observed, record_id=record_id)
-            for record_id, content, observed in stored
-        ]
+            ) from error
 
     def _select(self, kind: type[R], column: str, keys: Iterable[str]) -> dict[str, R]:
         sql = (
-            f"SELECT {column}, id, content, observed FROM {kind.table}"
+            f"SELECT {column}, seq, id, content, observed FROM {kind.table}"
             f" WHERE {column} IN (SELECT value FROM json_each(?)) ORDER BY seq"
         )
         found: dict[str, R] = {}
-        for chunk in _chunks(keys):
+        for chunk in id_lists(keys):
             page = self.rows(sql, (chunk,))
-            records = self.restore(kind, [(row[1], row[2], row[3]) for row in page])
+            records = self.restore(kind, [StoredRow(*row[1:]) for row in page])
             found.update(zip((row[0] for row in page), records, strict=True))
         return found
 
@@ -249,7 +250,7 @@ class Ledger:
         seq, head = self._read_head()
         stored_ids = self._stored_ids(rows)
         inserts: dict[str, list[tuple[int, str, str, str | None, bytes]]] = defaultdict(list)
-        texts: list[tuple[bytes, str]] = []
+        texts: list[tuple[int, str, NewText]] = []
         outcomes: list[Outcome] = []
         conflicting: list[Conflict] = []
         for record, table, key, record_id, content, observed, new_texts in rows:
@@ -263,14 +264,12 @@ class Ledger:
                 outcomes.append("new")
                 stored_ids[table][key] = record_id
                 seq += 1
-                head = link(
-                    head, seq=seq, table=table, record_id=record_id, content=content, observed=observed
-                )
+                head = link(head, seq=seq, table=table, record_id=record_id, content=content, observed=observed)
                 inserts[table].append((seq, record_id, content, observed, head))
-                texts += new_texts
+                texts += [(seq, table, text) for text in new_texts]
         for table, new in inserts.items():
             connection.executemany(INSERT_ROW[table], new)
-        connection.executemany(INSERT_TEXT, texts)
+        insert_texts(connection, texts)
         self._chain_head = (seq, head)
         num_new = sum(map(len, inserts.values()))
         return Appended(num_new, len(rows) - num_new - len(conflicting), conflicting, outcomes)
@@ -289,7 +288,7 @@ class Ledger:
         for row in rows:
             keys[row.table].append(row.key)
         return {
-            table: {key: record_id for chunk in _chunks(of_table)
+            table: {key: record_id for chunk in id_lists(of_table)
                     for key, record_id in self._connection.execute(FIND_KEYS[table], (chunk,))}
             for table, of_table in keys.items()
         }  # fmt: skip
@@ -304,19 +303,18 @@ class _Row(NamedTuple):
     id: str
     content: str
     observed: str | None
-    texts: list[tuple[bytes, str]]
-    """Digest and text."""
+    texts: list[NewText]
 
 
 def _row(record: Record) -> _Row:
     observed = getattr(record, "observed", None)
-    texts: list[tuple[bytes, str]] = []
+    texts: list[NewText] = []
     if record.text_fields:
         digests = record.text_digests
-        for name, text in record.texts.items():
+        for field, (name, text) in enumerate(record.texts.items()):
             if text is not None and (digest := digests[name]) is not None:
                 text.encode()  # a lone surrogate has no UTF-8 form, and SQLite would refuse it later
-                texts.append((bytes.fromhex(digest), text))
+                texts.append(NewText(field, bytes.fromhex(digest), text))
     return _Row(
         record,
         record.table,
@@ -326,10 +324,3 @@ def _row(record: Record) -> _Row:
         None if observed is None else observed.model_dump_json(),
         texts,
     )
-
-
-def _chunks(values: Iterable[str]) -> Iterator[str]:
-    """JSON lists of at most `IDS_PER_STATEMENT` values, each once."""
-    unique = list(dict.fromkeys(values))
-    for start in range(0, len(unique), IDS_PER_STATEMENT):
-        yield json.dumps(unique[start : start + IDS_PER_STATEMENT])

@@ -1,31 +1,49 @@
-"""Texts, stored once, by the sha256 of their UTF-8 bytes.
+"""Texts apart from the records that name them by sha256, so that one can be redacted.
 
-The chain covers digests, so a text can be redacted (its row keeps the digest, a chained record says
-who, when and why) and the chain still verifies. Knows statements; the store runs them.
+A long text, or one that records only name, is stored once, by digest; a short one beside its record's
+place in the chain. Works on the connection it is given and begins no transaction.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import apsw
 
 from rlaif.records import Observed, Record
 
+Read = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Runs one reading statement."""
+IDS_PER_STATEMENT = 500
+SHARED_LENGTH = 512
+"""Characters from which a text is stored once, by digest."""
+PLACES_PER_ROW = 8
+"""Text fields that a record may have."""
+
+# subtle: digests are random, so an index over those of all reasons and replies would make each commit
+# touch two more pages a record. Stored beside their records, short texts cost almost nothing, and a
+# second copy costs less than an entry of that index would.
 TEXTS_DDL = (
-    # subtle: the index holds six bytes of each digest and is not unique. A unique index over whole digests
-    # cost a third of the append rate; six bytes find the row, and the statements compare the rest.
-    "CREATE TABLE texts (\n  number INTEGER PRIMARY KEY,\n  digest BLOB NOT NULL,\n  text TEXT\n) STRICT",
-    "CREATE INDEX texts_digest ON texts (substr(digest, 1, 6))",
+    "CREATE TABLE texts (\n  digest BLOB PRIMARY KEY,\n  text TEXT\n) STRICT",
+    "CREATE TABLE short_texts (\n  place INTEGER PRIMARY KEY,\n  digest BLOB NOT NULL,\n  text TEXT\n) STRICT",
 )
-INSERT_TEXT = (
-    "INSERT INTO texts (digest, text) SELECT ?1, ?2 WHERE NOT EXISTS"
-    " (SELECT 1 FROM texts WHERE substr(digest, 1, 6) = substr(?1, 1, 6) AND digest = ?1)"
+INSERT_TEXT = "INSERT OR IGNORE INTO texts (digest, text) VALUES (?, ?)"
+INSERT_SHORT_TEXT = "INSERT INTO short_texts (place, digest, text) VALUES (?, ?, ?)"
+_FIND = "SELECT lower(hex(digest)), text FROM texts WHERE digest IN (SELECT unhex(value) FROM json_each(?))"
+_FIND_SHORT = (
+    "SELECT lower(hex(digest)), text FROM short_texts WHERE place IN (SELECT value FROM json_each(?))"
 )
-FIND_TEXTS = (
-    "SELECT lower(hex(t.digest)), t.text FROM json_each(?1) AS wanted"
-    " CROSS JOIN texts AS t ON substr(t.digest, 1, 6) = substr(unhex(wanted.value), 1, 6)"
-    " AND t.digest = unhex(wanted.value)"
+_SCAN_SHORT = (
+    "SELECT max(place), max(text) FILTER (WHERE digest = ?1) FROM"
+    " (SELECT * FROM short_texts WHERE place > ?2 ORDER BY place LIMIT 20000)"
 )
-REDACT_TEXT = "UPDATE texts SET text = NULL WHERE substr(digest, 1, 6) = substr(?1, 1, 6) AND digest = ?1"
+_REDACT = (
+    "UPDATE texts SET text = NULL WHERE digest = ?",
+    "UPDATE short_texts SET text = NULL WHERE digest = ?",
+)
+_ARE_REDACTED = "SELECT digest FROM redactions WHERE digest IN (SELECT value FROM json_each(?))"
 
 
 class KeptText(Record):
@@ -44,3 +62,85 @@ class Redaction(Record):
     reason: str
     author: str
     observed: Observed = Observed()
+
+
+def is_shared(table: str, text: str) -> bool:
+    """Whether a text is stored once, by digest, and not beside its record."""
+    return len(text) >= SHARED_LENGTH or table == KeptText.table
+
+
+def place_of(seq: int, field: int) -> int:
+    """Where a row's short text stands; `field` counts the text fields of its class."""
+    return seq * PLACES_PER_ROW + field
+
+
+class NewText(NamedTuple):
+    field: int
+    """Which of its class's text fields it is."""
+    digest: bytes
+    text: str
+
+
+class StoredRow(NamedTuple):
+    seq: int
+    id: str
+    content: str
+    observed: str | None
+
+
+def insert_texts(connection: apsw.Connection, texts: Sequence[tuple[int, str, NewText]]) -> None:
+    """Store the texts of new rows (seq, table, text); what was redacted once comes back as its digest alone."""
+    redacted: set[str] = set()
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM redactions)").get:
+        for chunk in id_lists(text.digest.hex() for _, _, text in texts):
+            redacted.update(digest for (digest,) in connection.execute(_ARE_REDACTED, (chunk,)))
+    shared: list[tuple[bytes, str | None]] = []
+    short: list[tuple[int, bytes, str | None]] = []
+    for seq, table, (field, digest, text) in texts:
+        kept = None if redacted and digest.hex() in redacted else text
+        if is_shared(table, text):
+            shared.append((digest, kept))
+        else:
+            short.append((place_of(seq, field), digest, kept))
+    connection.executemany(INSERT_TEXT, shared)
+    connection.executemany(INSERT_SHORT_TEXT, short)
+
+
+def redact_everywhere(connection: apsw.Connection, digest: str) -> None:
+    for statement in _REDACT:
+        connection.execute(statement, (bytes.fromhex(digest),))
+
+
+def find_text(read: Read, digest: str) -> str | None:
+    """A text by its digest alone; a short one that no record only names is looked for everywhere."""
+    for _, text in read(_FIND, (json.dumps([digest]),)):
+        return str(text) if text is not None else None
+    after = 0
+    while True:
+        ((place, text),) = read(_SCAN_SHORT, (bytes.fromhex(digest), after))
+        if text is not None or place is None:
+            return str(text) if text is not None else None
+        after = place
+
+
+def find_texts(read: Read, kind: type[Record], stored: Sequence[StoredRow]) -> dict[str, str | None]:
+    """The texts that these rows name, by digest; None: redacted. What is not stored is missing."""
+    places: dict[str, int] = {}
+    for row in stored if kind.text_fields else ():
+        fields = json.loads(row.content)
+        for at, name in enumerate(kind.text_fields):
+            if (digest := fields[name]) is not None:
+                places[digest] = place_of(row.seq, at)
+    texts: dict[str, str | None] = {}
+    for chunk in id_lists(places.values()):
+        texts.update(read(_FIND_SHORT, (chunk,)))
+    for chunk in id_lists(digest for digest in places if digest not in texts):
+        texts.update(read(_FIND, (chunk,)))
+    return {digest: texts[digest] for digest in places if digest in texts}
+
+
+def id_lists(values: Iterable[str] | Iterable[int]) -> Iterator[str]:
+    """JSON lists of at most `IDS_PER_STATEMENT` values, each once."""
+    unique = list(dict.fromkeys(values))
+    for start in range(0, len(unique), IDS_PER_STATEMENT):
+        yield json.dumps(unique[start : start + IDS_PER_STATEMENT])

@@ -113,16 +113,12 @@ class _Walk:
             for head in self._previous
         ]
         if row.seq > expected:
-            missing = (
-                f"row {expected} is" if row.seq == expected + 1 else f"rows {expected} to {row.seq - 1} are"
-            )
+            missing = f"row {expected} is" if row.seq == expected + 1 else f"rows {expected} to {row.seq - 1} are"
             self._break(row, f"{missing} missing before it")
         elif row.seq < expected:
             self._break(row, "its place in the chain is taken by another row")
         elif row.head not in linked:
-            self._break(
-                row, "it was changed, or the row before it was replaced: the chain's head does not fit"
-            )
+            self._break(row, "it was changed, or the row before it was replaced: the chain's head does not fit")
             self._previous = (row.head, linked[0])
             self._end_step(row)
             return
@@ -148,68 +144,93 @@ class _Walk:
 
 
 class _Texts:
-    """Every text, whether it matches its digest, and whether records name it."""
+    """Every text: whether it matches its digest, stands where it belongs, and is named by a record."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._found: list[Break] = []
-        self._is_redacted: dict[str, bool] = {}
-        self._unused: dict[str, int] = {}
+        self._read = ledger.rows
+        self._short = _pages(ledger, "SELECT place, lower(hex(digest)), text FROM short_texts", "place")
+        self._next_short = next(self._short, None)
+        self._shared_redacted: dict[str, bool] = {}
+        self._unused: set[str] = set()
+        self._removed: dict[str, Break] = {}
+        self._kept: set[str] = set()
         self._redactions: dict[str, int] = {}
-        after = -(2**63)
-        sql = "SELECT number, lower(hex(digest)), text FROM texts WHERE number > ? ORDER BY number LIMIT ?"
-        while page := ledger.rows(sql, (after, ROWS_PER_STATEMENT)):
-            for number, digest, text in page:
-                if text is not None and digest_text(text) != digest:
-                    self._found.append(Break("texts", number, "the text does not match its digest"))
-                if digest in self._is_redacted:
-                    self._found.append(Break("texts", number, "the text is stored twice"))
-                self._is_redacted[digest] = text is None
-                self._unused[digest] = number
-            after = page[-1][0]
+        self.found: list[Break] = []
+        shared = "SELECT digest, lower(hex(digest)), text FROM texts"
+        for _, digest, text in _pages(ledger, shared, "digest", first=b""):
+            self._check_text("texts", None, digest, text)
+            self._shared_redacted[digest] = text is None
+            self._unused.add(digest)
 
     def check(self, row: _Row) -> Iterator[Break]:
-        """The row's id and texts."""
+        """The row's id and texts. Rows come in the order of the chain."""
         kind, seq = row.kind, row.seq
+        short = dict(self._short_up_to(place_of(seq + 1, 0), named_from=place_of(seq, 0)))
         try:
             fields = json.loads(row.content)
-            digests = [fields[name] for name in kind.text_fields if fields[name] is not None]
-            if kind.table == "redactions":
+            named = {at: fields[name] for at, name in enumerate(kind.text_fields) if fields[name] is not None}
+            if kind is Redaction:
                 self._redactions[fields["digest"]] = seq
         except (ValueError, KeyError, TypeError):
             yield Break(kind.table, seq, "its content is not that of such a record")
             return
-        for digest in digests:
-            self._unused.pop(digest, None)
-            if digest not in self._is_redacted:
+        texts: dict[str, str | None] = {}
+        for at, digest in named.items():
+            stored, text = short.pop(place_of(seq, at), ("", None))
+            if stored == digest:
+                texts[digest] = text
+            elif digest in self._shared_redacted and not stored:
+                self._unused.discard(digest)
+            else:
                 yield Break(kind.table, seq, f"its text {digest} is missing")
                 return
-        if not self._id_fits(row, digests):
+        for place, (digest, _) in short.items():
+            yield Break(kind.table, seq, f"a text {digest} that it does not name stands at its place {place}")
+        if not self._id_fits(row, texts, named.values()):
             yield Break(kind.table, seq, "its id is not that of its content")
 
-    def _id_fits(self, row: _Row, digests: list[str]) -> bool:
+    def _short_up_to(self, end: int, *, named_from: int) -> Iterator[tuple[int, tuple[str, str | None]]]:
+        """The short texts before place `end`; those before `named_from` belong to no row."""
+        while self._next_short is not None and self._next_short[0] < end:
+            place, digest, text = self._next_short
+            self._check_text("short_texts", place, digest, text)
+            if place < named_from:
+                self.found.append(Break("short_texts", place, "no record names this text"))
+            yield place, (digest, text)
+            self._next_short = next(self._short, None)
+
+    def _check_text(self, table: str, place: int | None, digest: str, text: str | None) -> None:
+        if text is None:
+            removed = Break(table, place, f"text {digest} was removed without a redaction")
+            self._removed.setdefault(digest, removed)
+            return
+        self._kept.add(digest)
+        if digest_text(text) != digest:
+            self.found.append(Break(table, place, f"the text does not match its digest {digest}"))
+
+    def _id_fits(self, row: _Row, texts: dict[str, str | None], digests: Iterable[str]) -> bool:
         if row.kind.__dict__.get("id") is None:
             return digest_text(f"{row.kind.table}\n{row.content}")[:32] == row.id
-        if any(self._is_redacted[digest] for digest in digests):
-            return True  # made of a text that is gone; the chain still covers it
+        stored = StoredRow(row.seq, row.id, row.content, row.observed)
         try:
-            return row.kind.restore(row.content, texts=self._ledger.texts(digests)).id == row.id
+            texts = find_texts(self._read, row.kind, [stored])
+            if None in texts.values():
+                return True  # made of a text that is gone; the chain still covers it
+            return row.kind.restore(row.content, texts=texts).id == row.id
         except (ValidationError, ValueError, KeyError, TypeError):
             return False
 
-    def breaks(self) -> list[Break]:
+    def finish(self) -> None:
         """What the texts and the redactions lack; after every row was checked."""
-        found = [*self._found]
-        for digest, redacted in self._is_redacted.items():
-            if redacted and digest not in self._redactions:
-                found.append(
-                    Break("texts", self._unused.get(digest), f"text {digest} was removed without a redaction")
-                )
+        for place, _ in self._short_up_to(2**63, named_from=2**63):
+            del place
+        self.found += [removed for digest, removed in self._removed.items() if digest not in self._redactions]
         for digest, seq in self._redactions.items():
-            if not self._is_redacted.get(digest, False):
-                found.append(Break("redactions", seq, f"the redacted text {digest} is still there"))
-        found += [Break("texts", number, "no record names this text") for number in self._unused.values()]
-        return found
+            if digest in self._kept:
+                self.found.append(Break("redactions", seq, f"the redacted text {digest} is still there"))
+            elif digest not in self._removed:
+                self.found.append(Break("redactions", seq, f"the redacted text {digest} is missing"))
+        self.found += [Break("texts", None, f"no record names text {d}") for d in sorted(self._unused)]
 
 
 def _check_file(ledger: Ledger) -> Iterator[Break]:

@@ -20,9 +20,7 @@ from rlaif.records import Record
 class GroupWriter:
     """Appends to a ledger from one thread of its own; `submit` may be called from any."""
 
-    def __init__(
-        self, ledger: Ledger, *, group_rows: int = 64, delay_s: float = 0.05, max_rows: int = 1024
-    ) -> None:
+    def __init__(self, ledger: Ledger, *, group_rows: int = 64, delay_s: float = 0.05, max_rows: int = 1024) -> None:
         """At most `max_rows` wait and go with one commit; beyond that `submit` waits."""
         self._ledger = ledger
         self._group_rows, self._delay_s, self._max_rows = group_rows, delay_s, max_rows
@@ -101,9 +99,7 @@ class GroupWriter:
                 self._waiting.clear()
                 self._changed.notify_all()
             for future in left:
-                future.set_exception(
-                    self._failure or LedgerError("the ledger's writer ended", fix="resume the run")
-                )
+                future.set_exception(self._failure or LedgerError("the ledger's writer ended", fix="resume the run"))
 
     def _next_group(self) -> list[tuple[Record, Future[Outcome]]]:
         """Wait for the next group; empty when the writer is closed and nothing is left."""

@@ -76,9 +76,7 @@ def decode(
     if marker is not None and piece is None:
         raise ValueError("a marker needs `piece`, the text of a token")
     if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
-        raise ValueError(
-            f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens"
-        )
+        raise ValueError(f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens")
     rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
     logits, cache = prefill(model, prompts, room=max_new_tokens, pad_id=pad_id)
     device = logits.device
@@ -113,7 +111,7 @@ def decode(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-    return Decoded(rows.token_ids, rows.logprobs, rows.finished.tolist(), rows.marked.tolist(), rows.choice_logprobs)
+    return rows.decoded()
 
 
 class _Rows:
@@ -142,6 +140,10 @@ class _Rows:
         # A row at its marker needs one more forward pass, whose logits its choices are read from.
         self._to_read = np.full(num_rows, bool(choice_ids) and max_new_tokens == 0)
         self.marked = self._to_read.copy()
+
+    def decoded(self) -> Decoded:
+        finished, marked = self.finished.tolist(), self.marked.tolist()
+        return Decoded(self.token_ids, self.logprobs, finished, marked, self.choice_logprobs)
 
     def needing_a_token(self) -> NDArray[np.bool_]:
         needing: NDArray[np.bool_] = ~self._over
@@ -183,9 +185,7 @@ class _Rows:
         return text.endswith(self._marker)
 
 
-def _draw(
-    logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p: float
-) -> tuple[Tensor, Tensor]:
+def _draw(logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
     """One token per row by inverse CDF (greedily without uniforms) and its tempered log-probability.
 
     logits: (rows, vocab); uniforms: (rows,).

@@ -28,8 +28,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         # subtle: zeros, because attention multiplies what the mask hides by 0, and 0 * NaN is NaN
         self._buffers = [
-            states.new_zeros((num_rows, states.shape[1], filled + room, states.shape[3]))
-            for states in (keys, values)
+            states.new_zeros((num_rows, states.shape[1], filled + room, states.shape[3])) for states in (keys, values)
         ]
         self._show(filled)
 
@@ -42,9 +41,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         for buffer, states in zip(self._buffers, (keys, values), strict=True):
             buffer[rows, :, self._filled - states.shape[2] : self._filled] = states
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self._filled + key_states.shape[2]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, self._filled : end] = states
@@ -93,13 +90,10 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, room: i
         if not layers:
             logits = out.logits.new_empty((len(prompts), out.logits.shape[-1]))
             layers = [
-                GrowingLayer(keys, values, num_rows=len(prompts), filled=longest, room=room)
-                for keys, values in states
+                GrowingLayer(keys, values, num_rows=len(prompts), filled=longest, room=room) for keys, values in states
             ]
         for at, length in enumerate(lengths):
-            pairs = [
-                (i, row) for i, prompt in enumerate(chunk) if len(prompt) == length for row in rows_of[prompt]
-            ]
+            pairs = [(i, row) for i, prompt in enumerate(chunk) if len(prompt) == length for row in rows_of[prompt]]
             source, rows = [i for i, _ in pairs], [row for _, row in pairs]
             logits[rows] = out.logits[source, at]
             for layer, (keys, values) in zip(layers, states, strict=True):

@@ -158,9 +158,7 @@ def _run_trainer(
         trainer = Trainer(
             model=model,
             args=args,
-            train_dataset=datasets.Dataset.from_dict(
-                {"input_ids": examples.token_ids, "labels": examples.labels}
-            ),
+            train_dataset=datasets.Dataset.from_dict({"input_ids": examples.token_ids, "labels": examples.labels}),
             processing_class=copy.deepcopy(base.tokenizer),
             callbacks=[watcher],
         )

@@ -55,8 +55,7 @@ def render_dataset_card(
             "| --- | ---: | ---: |",
             *(f"| {size.split} | {size.num_rows} | {size.num_prompts} |" for size in sizes),
             "",
-            "A prompt belongs to one split only;"
-            f" a share of {test_fraction:g} is held out, drawn by prompt id.",
+            f"A prompt belongs to one split only; a share of {test_fraction:g} is held out, drawn by prompt id.",
             *([f"Of the pairs that were judged: {tally}.", ""] if tally is not None else [""]),
             f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
             "",
@@ -115,11 +114,7 @@ def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
         "configs:",
         "- config_name: default",
         "  data_files:",
-        *(
-            line
-            for size in sizes
-            for line in (f"  - split: {size.split}", f"    path: data/{size.split}-*.parquet")
-        ),
+        *(line for size in sizes for line in (f"  - split: {size.split}", f"    path: data/{size.split}-*.parquet")),
         "---",
     ]
 

@@ -52,9 +52,7 @@ def export_preferences(
             where=str(out_dir),
             fix="sample more prompts, or lower preferences.min_margin or prompts.test_fraction",
         )
-    files = {
-        f"data/{split}-00000-of-00001.parquet": _to_parquet(rows[split]) for split in rows if rows[split]
-    }
+    files = {f"data/{split}-00000-of-00001.parquet": _to_parquet(rows[split]) for split in rows if rows[split]}
     card = render_dataset_card(
         sizes=[
             SplitSize(split, num_rows=len(found), num_prompts=len({row["prompt_id"] for row in found}))

@@ -11,9 +11,7 @@ from rlaif.config.generate import PreferencesConfig
 from rlaif.records import Comparison
 
 
-def find_reason_to_drop(
-    label: float, comparisons: Sequence[Comparison], *, config: PreferencesConfig
-) -> str | None:
+def find_reason_to_drop(label: float, comparisons: Sequence[Comparison], *, config: PreferencesConfig) -> str | None:
     """`tie` (the label is nearer to one half than asked), `flipped`, or None to keep the pair.
 
     label: probability that the pair's first sample is preferred. comparisons: the pair's, one per principle.

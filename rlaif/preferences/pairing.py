@@ -82,9 +82,7 @@ def pair_comparisons(
     return Pairing(preferences, Tally(num_in=len(groups), dropped=dict(dropped)))
 
 
-def compute_label(
-    comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str
-) -> float:
+def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str) -> float:
     """Probability that sample `first_id` is preferred: sigmoid(sum w s / sum w), s a comparison's logit.
 
     Averaging logits is the weighted geometric mean of the odds: one principle's certainty cannot be outvoted

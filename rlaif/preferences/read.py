@@ -30,9 +30,7 @@ def read_preferences(path: str | Path, *, split: str = "train") -> list[Preferen
     """
     rows = [_read_row(row) for row in _find_rows(path, split=split)]
     if split == "train" and not rows:
-        raise DataError(
-            "there is no preference to train on", where=str(path), fix="give a folder with a train split"
-        )
+        raise DataError("there is no preference to train on", where=str(path), fix="give a folder with a train split")
     return rows
 
 

@@ -21,9 +21,7 @@ from rlaif.runs import replace_directory
 _STEP_DIR = re.compile(r"step_(\d{8})")
 
 
-def write_checkpoint(
-    folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW
-) -> None:
+def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
     """`step`: optimizer steps done. `digest` names the training; only the same one may go on from here."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments: dict[str, Tensor] = {}

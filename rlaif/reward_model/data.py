@@ -50,9 +50,7 @@ def encode_pairs(rows: Sequence[PreferenceRow], *, encoder: PromptEncoder, max_l
         prompt_ids = prompts.get(row.prompt.id)
         if prompt_ids is None:
             prompt_ids = prompts[row.prompt.id] = encoder.encode(row.prompt.as_segments())
-        chosen, rejected = (
-            (*prompt_ids, *encoder.encode_response(text)) for text in (row.chosen, row.rejected)
-        )
+        chosen, rejected = ((*prompt_ids, *encoder.encode_response(text)) for text in (row.chosen, row.rejected))
         if max(len(chosen), len(rejected)) > max_length:
             dropped["over_length"] += 1
             continue

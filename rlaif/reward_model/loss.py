@@ -47,7 +47,5 @@ def compute_loss_sum(
     """
     losses = compute_pair_losses(chosen_rewards, rejected_rewards, labels)
     if center_rewards_coefficient:
-        losses = losses + center_rewards_coefficient * compute_centering_losses(
-            chosen_rewards, rejected_rewards
-        )
+        losses = losses + center_rewards_coefficient * compute_centering_losses(chosen_rewards, rejected_rewards)
     return (weights * losses).sum()

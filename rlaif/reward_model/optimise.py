@@ -62,10 +62,10 @@ class Optimisation:
         )
 
     def run(self, *, on_metrics: OnMetrics | None, on_resume: Callable[[int], None] | None) -> None:
-        """From the newest checkpoint, or the start, to the end of the plan."""
+        """From the newest checkpoint, or the start, to the end of the plan; `on_resume` hears the next step."""
         done = read_checkpoint(self._folder, digest=self._digest, model=self.model, optimizer=self._optimizer)
         if done and on_resume is not None:
-            on_resume(done)
+            on_resume(done + 1)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
             if on_metrics is not None:

@@ -87,9 +87,7 @@ def save_reward_model(
     with replace_directory(out_dir) as folder:
         write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), folder)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-        (folder / RESULTS).write_text(
-            results.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n"
-        )
+        (folder / RESULTS).write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def render_model_card(

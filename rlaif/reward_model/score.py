@@ -50,9 +50,7 @@ class RewardModelScorer:
 
         Neither the order nor what else is in the batch changes a reward by more than rounding.
         """
-        sequences = [
-            encode_example(prompt, response, encoder=self._loaded.encoder) for prompt, response in examples
-        ]
+        sequences = [encode_example(prompt, response, encoder=self._loaded.encoder) for prompt, response in examples]
         fitting = [place for place, sequence in enumerate(sequences) if len(sequence) <= self._limit]
         with torch.inference_mode():
             rewards = compute_rewards(

@@ -55,8 +55,8 @@ def train_reward_model(
     """Train on `train_rows`, measure on `test_rows`, and write the model's folder `out_dir` as a whole.
 
     Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training
-    that was killed goes on from the last one (`on_resume` hears its step), and one that had finished is not
-    done again. dataset_digest, ledger_head: for the model card.
+    that was killed goes on from the last one (`on_resume` hears the number of the next step), and one that
+    had finished is not done again. dataset_digest, ledger_head: for the model card.
     """
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
@@ -104,14 +104,10 @@ def train_reward_model(
     return TrainedRewardModel(out_dir, loaded, card, results.held_out, train.tally, test.tally)
 
 
-def _digest_training(
-    base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int
-) -> str:
+def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
     """Everything that fixes the result; how often a checkpoint is written does not."""
     options = config.model_dump_json(exclude={"preferences", "checkpoint_every"})
-    return digest_text(
-        "\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)])
-    )
+    return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
 
 
 def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:

@@ -105,9 +105,7 @@ def test_show_takes_the_principle_that_is_asked_for(file):
 
 
 def test_show_prints_markup_in_a_principle_as_it_stands(file):
-    Path(file).write_text(
-        SOURCE.replace("Prefer the reply that is polite.", "'Prefer [red]this[/red] \\e[31m.'")
-    )
+    Path(file).write_text(SOURCE.replace("Prefer the reply that is polite.", "'Prefer [red]this[/red] \\e[31m.'"))
     assert "[red]this[/red]" in invoke("show", file)
 
 
@@ -120,8 +118,7 @@ def test_a_bad_file_ends_with_code_2_one_sentence_and_no_torch(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text(SOURCE.replace("    text: The better reply is brief.\n", ""))
     script = (
-        "import sys, atexit; from rlaif.cli import main\n"
-        "atexit.register(lambda: print('torch' in sys.modules)); main()"
+        "import sys, atexit; from rlaif.cli import main\natexit.register(lambda: print('torch' in sys.modules)); main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "constitution", "show", str(path)],

@@ -59,9 +59,7 @@ def test_a_principle_without_text_is_refused_with_its_line(cli: RunCli, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_principle_with_an_unknown_word_is_refused_before_anything_is_sampled(
-    cli: RunCli, tmp_path: Path
-) -> None:
+def test_a_principle_with_an_unknown_word_is_refused_before_anything_is_sampled(cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("name: c\nprinciples:\n  - {id: one, text: Prefer the sesquipedalian reply.}\n")
     says(cli("generate-prefs", "--set", "constitution=c.yaml"), 2, "sesquipedalian", "nearest wording")
     assert not list(tmp_path.glob("runs/*/round_00/2_samples"))

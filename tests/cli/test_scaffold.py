@@ -18,9 +18,7 @@ def test_the_config_as_written_changes_nothing_and_its_names_find_the_copies(tmp
     config = load_config(tmp_path / "new" / "rlaif.yaml")
     assert config == RunConfig()
     monkeypatch.chdir(tmp_path / "new")
-    assert find_shipped("constitutions", config.constitution, ".yaml") == Path(
-        "constitutions/courteous_and_brief.yaml"
-    )
+    assert find_shipped("constitutions", config.constitution, ".yaml") == Path("constitutions/courteous_and_brief.yaml")
     assert find_shipped("prompts", config.judge.template, ".j2") == Path("prompts/frontdesk_pair.j2")
 
 
@@ -29,10 +27,7 @@ def test_every_option_stands_in_the_config_and_uncommenting_all_changes_nothing(
     uncommented = re.sub(r"^( *)# (\w+: )", r"\1\2", text, flags=re.MULTILINE)
     assert parse_config(uncommented, where="x") == parse_config(text, where="x")
     num_options = sum(not option.is_group for option in describe_config(RunConfig))
-    assert (
-        sum(not line.strip().startswith("#") and ": " in line for line in uncommented.splitlines())
-        == num_options
-    )
+    assert sum(not line.strip().startswith("#") and ": " in line for line in uncommented.splitlines()) == num_options
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ from pathlib import Path
 
 
 def rlaif(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlaif", *args], capture_output=True, text=True, check=False, cwd=cwd
-    )
+    return subprocess.run([sys.executable, "-m", "rlaif", *args], capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def test_init_says_what_it_wrote_and_what_to_do_next(tmp_path):
@@ -31,9 +29,7 @@ def test_init_in_a_folder_in_use_is_one_sentence_and_exit_code_2(tmp_path):
     (tmp_path / "prompts").mkdir()
     done = rlaif("init", ".", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip() == (
-        "error: prompts already stands there (.): give a new folder to `rlaif init`"
-    )
+    assert done.stderr.strip() == ("error: prompts already stands there (.): give a new folder to `rlaif init`")
     assert [path.name for path in tmp_path.iterdir()] == ["prompts"]
 
 
@@ -44,9 +40,7 @@ def test_the_config_of_a_folder_is_read_and_a_misspelt_key_in_it_is_refused(tmp_
     line = next(i for i, text in enumerate(config.read_text().splitlines(), 1) if "gama:" in text)
     done = rlaif("run", "--dry-run", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip() == (
-        f'error: "ppo.gama" is not an option (rlaif.yaml:{line}): did you mean "ppo.gamma"?'
-    )
+    assert done.stderr.strip() == (f'error: "ppo.gama" is not an option (rlaif.yaml:{line}): did you mean "ppo.gamma"?')
 
 
 def test_doctor_on_the_machine_that_runs_the_tests_finds_nothing_to_mend(tmp_path):

@@ -29,16 +29,12 @@ def test_the_values_of_a_file_are_read(tmp_path):
 
 
 def test_an_override_wins_over_the_file_and_a_later_one_over_an_earlier_one():
-    config = parse_config(
-        "ppo:\n  gamma: 0.5\n", where="x", overrides=["ppo.gamma=0.6", "ppo.gamma=0.7", "seed=4"]
-    )
+    config = parse_config("ppo:\n  gamma: 0.5\n", where="x", overrides=["ppo.gamma=0.6", "ppo.gamma=0.7", "seed=4"])
     assert (config.ppo.gamma, config.seed) == (0.7, 4)
 
 
 def test_an_override_may_be_a_list_or_quoted_text():
-    config = parse_config(
-        "", where="x", overrides=["evaluation.measures=[my.module:count]", 'policy.revision="123"']
-    )
+    config = parse_config("", where="x", overrides=["evaluation.measures=[my.module:count]", 'policy.revision="123"'])
     assert config.evaluation.measures == ("my.module:count",)
     assert config.policy.revision == "123"
 
@@ -84,8 +80,7 @@ def test_a_group_whose_lines_are_all_commented_out_means_its_defaults():
         ),
         (
             "policy:\n  revision: 123\n",
-            '"policy.revision" is 123 (rlaif.yaml:2): write text or null, '
-            "in quotes if it looks like a number",
+            '"policy.revision" is 123 (rlaif.yaml:2): write text or null, in quotes if it looks like a number',
         ),
         ("ppo:\n  gamma: .nan\n", '"ppo.gamma" is NaN (rlaif.yaml:2): write a number at least 0, at most 1'),
         ("ppo: 3\n", '"ppo" is 3 (rlaif.yaml:1): write its options, on lines of their own under it'),

@@ -65,9 +65,7 @@ def leaf_commands() -> dict[tuple[str, ...], object]:
 
 @pytest.mark.parametrize("names", sorted(names for names in leaf_commands() if names), ids=" ".join)
 def test_every_command_is_documented_in_the_readme_or_in_docs_commands(names):
-    text = README.read_text(encoding="utf-8") + (CHECKOUT / "docs" / "commands.md").read_text(
-        encoding="utf-8"
-    )
+    text = README.read_text(encoding="utf-8") + (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert re.search(rf"\brlaif {re.escape(' '.join(names))}\b", text)
 
 
@@ -118,9 +116,7 @@ def test_every_rlaif_line_of_the_readme_names_a_command_and_options_that_exist()
             if words[0] != "rlaif":
                 continue
             names = max((n for n in commands if tuple(words[1 : 1 + len(n)]) == n), key=len)
-            assert names or words[1].startswith("--"), (
-                f"README.md:{line.number}: no such command: {line.text}"
-            )
+            assert names or words[1].startswith("--"), f"README.md:{line.number}: no such command: {line.text}"
             section = help_of.split(f"## {' '.join(('rlaif', *names))}\n", 1)[1].split("\n## ", 1)[0]
             options = [word.split("=")[0] for word in words[1:] if word.startswith("-") and word != "-"]
             missing = [name for name in options if not re.search(rf"(?<![\w-]){re.escape(name)}\b", section)]
@@ -191,9 +187,7 @@ def test_every_relative_link_in_the_docs_leads_somewhere():
     broken = []
     for path in [README, CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").glob("*.md")]:
         text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(
-            r'(?:src|srcset)="([^"]+)"', text
-        ):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text):
             if "://" not in target and not (path.parent / target).exists():
                 broken.append(f"{path.name}: {target}")
     assert broken == []

@@ -49,9 +49,7 @@ def test_the_rendered_prompt_has_the_conversation_first_and_the_principle_last()
     text = judge_text.judge_prompt_text(
         conversation="user: Hi", first="{{ second }}", second="At nine.", principle="Be polite."
     )
-    assert text == (
-        "Conversation:\nuser: Hi\nReply A:\n{{ second }}\nReply B:\nAt nine.\nPrinciple:\nBe polite."
-    )
+    assert text == ("Conversation:\nuser: Hi\nReply A:\n{{ second }}\nReply B:\nAt nine.\nPrinciple:\nBe polite.")
 
 
 def test_the_template_declares_the_marker_and_verdicts_that_training_used() -> None:

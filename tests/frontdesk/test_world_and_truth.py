@@ -68,9 +68,7 @@ def test_a_pole_is_a_hundred_minus_its_attribute() -> None:
     assert all(measured[one] + measured[other] == 100 for one, other in truth.OPPOSITES.items())
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "\n\n", "!!!!", "{{ x }}", "\x00\ud800", "on the floor at", "[/red]" * 500]
-)
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "!!!!", "{{ x }}", "\x00\ud800", "on the floor at", "[/red]" * 500])
 @pytest.mark.parametrize("prompt", [PROMPT, [], [{"role": "user", "content": "Hi"}], [{}]])
 def test_no_text_and_no_prompt_makes_the_truth_raise(text: str, prompt: list[dict[str, str]]) -> None:
     assert all(0 <= value <= 100 for value in truth.measure(prompt, text).values())
@@ -87,12 +85,8 @@ def test_the_annotator_decides_one_step_at_74_and_three_at_96_percent() -> None:
 def test_the_simulated_labels_follow_the_planted_probability_and_ignore_the_order() -> None:
     rng = random.Random(0)
     polite, plain = "Hello. At nine.", "At nine."
-    shown_first = [
-        truth.annotate(PROMPT, polite, plain, measure_name="courteous", rng=rng) for _ in range(4000)
-    ]
-    shown_second = [
-        truth.annotate(PROMPT, plain, polite, measure_name="courteous", rng=rng) for _ in range(4000)
-    ]
+    shown_first = [truth.annotate(PROMPT, polite, plain, measure_name="courteous", rng=rng) for _ in range(4000)]
+    shown_second = [truth.annotate(PROMPT, plain, polite, measure_name="courteous", rng=rng) for _ in range(4000)]
     assert shown_first.count("first") / 4000 == pytest.approx(0.741, abs=0.025)
     assert shown_second.count("second") / 4000 == pytest.approx(0.741, abs=0.025)
 

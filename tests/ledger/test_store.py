@@ -91,9 +91,7 @@ def test_failed_answers_are_counted_by_question_and_the_last_one_is_given(ledger
     ledger.append([failure, failure.changed(attempt=2, cause="empty"), failure.changed(question_id="other")])
     assert ledger.failed_attempts([failure.question_id, "never"]) == {failure.question_id: 2}
     last = ledger.failures_for([failure.question_id, "never"])
-    assert {key: (found.attempt, found.cause) for key, found in last.items()} == {
-        failure.question_id: (2, "empty")
-    }
+    assert {key: (found.attempt, found.cause) for key, found in last.items()} == {failure.question_id: (2, "empty")}
 
 
 def test_long_lists_of_ids_are_looked_up_whole(ledger: Ledger) -> None:
@@ -108,8 +106,7 @@ def test_the_records_of_a_stage_come_back_in_the_order_of_their_use(ledger: Ledg
     ledger.append(judgements)
     backwards = judgements[::-1]
     ledger.append(
-        Use(run="001", round=0, stage="3_judgements", record_table="judgements", record_id=j.id)
-        for j in backwards
+        Use(run="001", round=0, stage="3_judgements", record_table="judgements", record_id=j.id) for j in backwards
     )
     assert ledger.used("001", 0, "3_judgements", Judgement) == backwards
     assert ledger.used("001", 1, "3_judgements", Judgement) == []

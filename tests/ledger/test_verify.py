@@ -186,9 +186,7 @@ def copy_of(tampered: Tampered, path: Path) -> apsw.Connection:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 1000])
-def test_a_cut_tail_shows_against_a_printed_head_and_only_there(
-    tampered: Tampered, tmp_path: Path, cut: int
-) -> None:
+def test_a_cut_tail_shows_against_a_printed_head_and_only_there(tampered: Tampered, tmp_path: Path, cut: int) -> None:
     path = tmp_path / "cut.sqlite"
     last = max(tampered.head.seq - cut, 0)
     with copy_of(tampered, path) as file:
@@ -198,14 +196,10 @@ def test_a_cut_tail_shows_against_a_printed_head_and_only_there(
     with Ledger.open(path) as ledger:
         breaks = verify(ledger, heads=[tampered.head]).breaks
         assert (
-            Break(
-                "", tampered.head.seq, f"a head was printed for this row, and the ledger ends at row {last}"
-            )
+            Break("", tampered.head.seq, f"a head was printed for this row, and the ledger ends at row {last}")
             in breaks
         )
-        chain = [
-            found for found in verify(ledger).breaks if "head" in found.what or "missing before" in found.what
-        ]
+        chain = [found for found in verify(ledger).breaks if "head" in found.what or "missing before" in found.what]
         assert chain == []
 
 
@@ -257,9 +251,7 @@ def test_every_changed_text_is_found_at_its_place(tampered: Tampered) -> None:
             ),
         )
         assert breaks
-        breaks = text_breaks(
-            tampered, lambda f, n=number: f.execute("DELETE FROM texts WHERE number = ?", (n,))
-        )
+        breaks = text_breaks(tampered, lambda f, n=number: f.execute("DELETE FROM texts WHERE number = ?", (n,)))
         assert any(digest.hex() in found.what for found in breaks)
 
 
@@ -270,9 +262,7 @@ def test_a_text_removed_without_a_redaction_is_found(tampered: Tampered) -> None
 
 def test_a_text_that_was_slipped_in_or_doubled_is_found(tampered: Tampered) -> None:
     stranger = (bytes.fromhex(digest_text("slipped in")), "slipped in")
-    breaks = text_breaks(
-        tampered, lambda f: f.execute("INSERT INTO texts (digest, text) VALUES (?, ?)", stranger)
-    )
+    breaks = text_breaks(tampered, lambda f: f.execute("INSERT INTO texts (digest, text) VALUES (?, ?)", stranger))
     assert [found.what for found in breaks] == ["no record names this text"]
     double = "INSERT INTO texts (digest, text) SELECT digest, text FROM texts WHERE number = 1"
     assert any("stored twice" in found.what for found in text_breaks(tampered, lambda f: f.execute(double)))

@@ -58,9 +58,7 @@ def full_logprobs(model: PreTrainedModel, ids: Sequence[int], *, temperature: fl
 def test_logprobs_are_those_of_a_plain_forward_pass(model: PreTrainedModel) -> None:
     prompts = make_prompts(9)
     uniforms = row_uniforms([(0, row) for row in range(9)], 8)
-    decoded = decode(
-        model, prompts, max_new_tokens=8, uniforms=uniforms, temperature=0.6, stop_ids=[STOP], pad_id=PAD
-    )
+    decoded = decode(model, prompts, max_new_tokens=8, uniforms=uniforms, temperature=0.6, stop_ids=[STOP], pad_id=PAD)
     for prompt, ids, logprobs in zip(prompts, decoded.token_ids, decoded.logprobs, strict=True):
         full = full_logprobs(model, prompt + ids, temperature=0.6)
         expected = [float(full[len(prompt) - 1 + t, token]) for t, token in enumerate(ids)]
@@ -79,20 +77,16 @@ def test_a_row_samples_the_same_alone_and_in_a_batch_that_is_compacted(model: Pr
     prompts = make_prompts(24)
     keys = [(7, row) for row in range(24)]
     stops = list(range(8))  # about a third of the draws: rows leave the batch at every step
-    together = decode(
-        model, prompts, max_new_tokens=10, uniforms=row_uniforms(keys, 10), stop_ids=stops, pad_id=PAD
-    )
+    together = decode(model, prompts, max_new_tokens=10, uniforms=row_uniforms(keys, 10), stop_ids=stops, pad_id=PAD)
     alone = [
-        decode(
-            model, [prompt], max_new_tokens=10, uniforms=row_uniforms([key], 10), stop_ids=stops, pad_id=PAD
-        )
+        decode(model, [prompt], max_new_tokens=10, uniforms=row_uniforms([key], 10), stop_ids=stops, pad_id=PAD)
         for prompt, key in zip(prompts, keys, strict=True)
     ]
     assert together.token_ids == [one.token_ids[0] for one in alone]
     assert together.finished == [one.finished[0] for one in alone]
     assert len({len(ids) for ids in together.token_ids}) > 3
     np.testing.assert_allclose(
-        sum(together.logprobs, []), sum((one.logprobs[0] for one in alone), []), atol=1e-5
+        np.concatenate(together.logprobs), np.concatenate([one.logprobs[0] for one in alone]), atol=1e-5
     )
 
 
@@ -186,9 +180,7 @@ def test_a_marker_may_span_tokens_and_may_come_with_the_last_token(model: PreTra
 
 def test_without_tokens_to_write_choices_are_read_right_after_the_prompts(model: PreTrainedModel) -> None:
     prompts = make_prompts(7)
-    decoded = decode(
-        model, prompts, max_new_tokens=0, uniforms=None, stop_ids=[STOP], pad_id=PAD, choice_ids=[1, 2, 3]
-    )
+    decoded = decode(model, prompts, max_new_tokens=0, uniforms=None, stop_ids=[STOP], pad_id=PAD, choice_ids=[1, 2, 3])
     expected = torch.stack([full_logprobs(model, prompt)[-1, [1, 2, 3]] for prompt in prompts])
     torch.testing.assert_close(decoded.choice_logprobs, expected, atol=1e-5, rtol=0)
     assert decoded.token_ids == [[]] * 7

@@ -23,9 +23,7 @@ CONFIG = SftConfig(num_epochs=25, batch_size=6, learning_rate=2e-2)
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
-    return load_causal_lm(
-        str(build_family("llama3", tmp_path_factory.mktemp("base") / "llama3")), device="cpu"
-    )
+    return load_causal_lm(str(build_family("llama3", tmp_path_factory.mktemp("base") / "llama3")), device="cpu")
 
 
 def demonstrate(place: str, response: str) -> tuple[Prompt, Demonstration]:
@@ -108,9 +106,7 @@ def test_the_seed_fixes_every_byte_and_leaves_other_draws_alone(train: Training,
 
 
 @pytest.mark.heavy
-def test_micro_batches_take_the_same_number_of_steps_and_learn_nearly_the_same(
-    train: Training, tmp_path: Path
-) -> None:
+def test_micro_batches_take_the_same_number_of_steps_and_learn_nearly_the_same(train: Training, tmp_path: Path) -> None:
     demonstrations = [demonstrate(place, "To the " + place * n) for n, place in enumerate(PLACES)]
     config = SftConfig(num_epochs=2, batch_size=6)
     whole = train(tmp_path / "whole", demonstrations=demonstrations, config=config)

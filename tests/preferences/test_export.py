@@ -33,9 +33,7 @@ def preferences(prompts: list[Prompt], samples: list[Sample], constitution: Cons
 
 
 @pytest.fixture
-def export(
-    prompts: list[Prompt], samples: list[Sample], constitution: Constitution, tmp_path: Path
-) -> Export:
+def export(prompts: list[Prompt], samples: list[Sample], constitution: Constitution, tmp_path: Path) -> Export:
     def run(
         preferences: list[Preference], *, folder: str = "out", test_fraction: float = TEST_FRACTION
     ) -> ExportedPreferences:
@@ -95,9 +93,7 @@ def test_a_row_holds_the_conversation_and_the_likelier_response_as_chosen(
         assert (row["weight"], row["source"], row["judge"]) == (1.0, "judge", "front desk | judge")
 
 
-def test_trl_reads_the_rows_as_conversational_preferences(
-    export: Export, preferences: list[Preference]
-) -> None:
+def test_trl_reads_the_rows_as_conversational_preferences(export: Export, preferences: list[Preference]) -> None:
     import pyarrow.parquet as pq
     from trl.data_utils import is_conversational
 
@@ -148,6 +144,4 @@ def test_the_card_names_judge_principles_and_drops_and_no_text_of_theirs_is_mark
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -20,9 +20,7 @@ def test_a_label_is_the_sigmoid_of_the_weighted_mean_of_the_logits(
     constitution: Constitution, compare: Compare
 ) -> None:
     comparisons = [compare("courteous", 0.8, logit=1.4), compare("brief", 0.4, logit=-0.4)]
-    preference = pair_comparisons(
-        comparisons, constitution=constitution, config=KEEP_ALL, round=2
-    ).preferences[0]
+    preference = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=2).preferences[0]
     # (3 * 1.4 + 1 * -0.4) / 4 = 0.95
     assert preference.label == pytest.approx(1 / (1 + math.exp(-0.95)))
     assert preference.sample_ids == ("a", "b")
@@ -59,21 +57,16 @@ def test_a_pair_whose_every_question_failed_is_counted(
     asked = [(samples[0], samples[1]), (samples[2], samples[3])]
     ids = tuple(sorted(sample.id for sample in asked[0]))
     comparisons = [
-        compare(name, 0.8, logit=1.4, ids=ids, prompt_id=samples[0].prompt_id)
-        for name in ("courteous", "brief")
+        compare(name, 0.8, logit=1.4, ids=ids, prompt_id=samples[0].prompt_id) for name in ("courteous", "brief")
     ]
     pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0, pairs=asked)
     assert str(pairing.tally) == "in 2, kept 1, dropped 1 (failed_judgement 1)"
 
 
-def test_a_principle_that_weighs_nothing_needs_no_judgement(
-    compare: Compare, constitution: Constitution
-) -> None:
+def test_a_principle_that_weighs_nothing_needs_no_judgement(compare: Compare, constitution: Constitution) -> None:
     courteous, brief = constitution.principles
     alone = constitution.changed(principles=[courteous, brief.model_copy(update={"weight": 0.0})])
-    pairing = pair_comparisons(
-        [compare("courteous", 0.8, logit=1.4)], constitution=alone, config=KEEP_ALL, round=0
-    )
+    pairing = pair_comparisons([compare("courteous", 0.8, logit=1.4)], constitution=alone, config=KEEP_ALL, round=0)
     assert pairing.preferences[0].label == pytest.approx(1 / (1 + math.exp(-1.4)))
 
 
@@ -120,14 +113,9 @@ def test_two_answers_to_one_question_are_an_error_and_the_same_one_twice_is_not(
     constitution: Constitution, compare: Compare
 ) -> None:
     once = [compare(name, 0.8, logit=1.4) for name in ("courteous", "brief")]
-    assert (
-        pair_comparisons([*once, once[0]], constitution=constitution, config=KEEP_ALL, round=0).tally.kept
-        == 1
-    )
+    assert pair_comparisons([*once, once[0]], constitution=constitution, config=KEEP_ALL, round=0).tally.kept == 1
     with pytest.raises(StageError, match="two different comparisons"):
-        pair_comparisons(
-            [*once, compare("brief", 0.7, logit=0.8)], constitution=constitution, config=KEEP_ALL, round=0
-        )
+        pair_comparisons([*once, compare("brief", 0.7, logit=0.8)], constitution=constitution, config=KEEP_ALL, round=0)
 
 
 _PROBABILITIES = st.floats(0.0, 1.0)
@@ -135,9 +123,7 @@ _JUDGED = st.tuples(_PROBABILITIES, st.floats(-30, 30), st.floats(0.01, 100))
 
 
 @given(st.lists(_JUDGED, min_size=1, max_size=5), st.booleans())
-def test_swapping_the_samples_swaps_the_label(
-    judged: list[tuple[float, float, float]], with_logits: bool
-) -> None:
+def test_swapping_the_samples_swaps_the_label(judged: list[tuple[float, float, float]], with_logits: bool) -> None:
     principles = [Principle(id=f"p{n}", text=f"Text {n}.", weight=w) for n, (_, _, w) in enumerate(judged)]
     comparisons = [
         Comparison(
@@ -174,6 +160,4 @@ def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
         debiased=True,
     )
     swapped = listed.changed(sample_ids=("b", "a"), p_first=1 - p, logit=-logit)
-    assert compute_label([listed], [principle], first_id="a") == compute_label(
-        [swapped], [principle], first_id="a"
-    )
+    assert compute_label([listed], [principle], first_id="a") == compute_label([swapped], [principle], first_id="a")

@@ -42,9 +42,7 @@ def test_an_exported_folder_reads_back_as_it_was(
         test_fraction=0.0,
     )
     assert read_preferences(tmp_path / "out") == [
-        PreferenceRow(
-            prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0
-        )
+        PreferenceRow(prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0)
     ]
     assert read_preferences(tmp_path / "out", split="test") == []
 

@@ -34,9 +34,7 @@ def test_pairs_that_cannot_be_learnt_from_are_dropped_by_name_and_never_cut(base
 
 
 def test_a_response_in_several_pairs_is_one_sequence(base: LoadedModel) -> None:
-    encoded = encode_pairs(
-        [row("a", "b"), row("c", "a"), row("b", "c")], encoder=base.encoder, max_length=100
-    )
+    encoded = encode_pairs([row("a", "b"), row("c", "a"), row("b", "c")], encoder=base.encoder, max_length=100)
     assert len(encoded.sequences) == 3
     assert [(p.chosen, p.rejected) for p in encoded.pairs] == [(0, 1), (2, 0), (1, 2)]
 

@@ -24,9 +24,7 @@ def sequences_of(loaded: LoadedModel) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("family", CHAT_FAMILIES)
-def test_rewards_are_those_of_transformers_classifier_alone_and_padded(
-    family: str, load_family: LoadFamily
-) -> None:
+def test_rewards_are_those_of_transformers_classifier_alone_and_padded(family: str, load_family: LoadFamily) -> None:
     loaded = load_family(family)
     model = make_reward_model(loaded, seed=0)
     sequences = sequences_of(loaded)

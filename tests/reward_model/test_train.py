@@ -54,9 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_it_learns_which_response_is_preferred_on_prompts_it_never_saw(
-    train: Training, tmp_path: Path
-) -> None:
+def test_it_learns_which_response_is_preferred_on_prompts_it_never_saw(train: Training, tmp_path: Path) -> None:
     trained = train(tmp_path / "model")
     assert trained.held_out.accuracy is not None
     assert trained.held_out.accuracy.mean == 1.0
@@ -90,10 +88,7 @@ def test_a_row_of_weight_zero_is_as_good_as_absent(
     noise = [row.model_copy(update={"weight": 0.0}) for row in swapped(train_rows)]
     train(tmp_path / "with", train_rows=[*train_rows, *noise])
     train(tmp_path / "without")
-    assert (
-        contents(tmp_path / "with")["model.safetensors"]
-        == contents(tmp_path / "without")["model.safetensors"]
-    )
+    assert contents(tmp_path / "with")["model.safetensors"] == contents(tmp_path / "without")["model.safetensors"]
 
 
 def test_transformers_loads_the_folder_and_gives_the_same_rewards(
@@ -117,17 +112,13 @@ def test_the_config_keeps_mean_and_deviation_of_the_rewards_on_the_policys_respo
 ) -> None:
     scorer = RewardModelScorer(train(tmp_path / "model").loaded)
     # Only 18 held-out responses: too few, so all 42 training responses serve.
-    responses = {
-        (row.prompt.id, text): (row.prompt, text) for row in train_rows for text in (row.chosen, row.rejected)
-    }
+    responses = {(row.prompt.id, text): (row.prompt, text) for row in train_rows for text in (row.chosen, row.rejected)}
     rewards = torch.tensor(scorer.score(list(responses.values())), dtype=torch.float64)
     assert scorer.mean == pytest.approx(rewards.mean().item(), abs=1e-5)
     assert scorer.std == pytest.approx(rewards.std(correction=0).item(), abs=1e-5)
 
 
-def test_the_card_names_figures_data_base_and_ledger(
-    train: Training, base: LoadedModel, tmp_path: Path
-) -> None:
+def test_the_card_names_figures_data_base_and_ledger(train: Training, base: LoadedModel, tmp_path: Path) -> None:
     trained = train(tmp_path / "model", dataset_digest="d" * 64, ledger_head="e" * 64)
     card = (trained.path / "README.md").read_text()
     assert "1.000 (95 % interval 0.439 to 1.000; 9 pairs of 3 prompts)" in card
@@ -162,7 +153,7 @@ def test_killed_twice_it_goes_on_from_the_newest_checkpoint(train: Training, tmp
     heard: list[int] = []
     steps: list[int] = []
     train(out_dir, resume=True, on_resume=heard.append, on_metrics=lambda step, figures: steps.append(step))
-    assert heard == [6]
+    assert heard == [7]
     assert steps == list(range(7, NUM_STEPS + 1))
 
 

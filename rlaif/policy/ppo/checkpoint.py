@@ -41,9 +41,7 @@ class Progress(BaseModel):
 
 def find_checkpoints(out_dir: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
-    return sorted(
-        path for path in (out_dir / "checkpoints").glob("step_*") if (path / "progress.json").is_file()
-    )
+    return sorted(path for path in (out_dir / "checkpoints").glob("step_*") if (path / "progress.json").is_file())
 
 
 def find_resume_step(out_dir: Path) -> int:

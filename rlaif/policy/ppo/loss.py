@@ -19,9 +19,7 @@ class TokenLoss(NamedTuple):
     """True where the clipped branch was taken, so that the gradient is cut."""
 
 
-def compute_policy_loss(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cliprange: float
-) -> TokenLoss:
+def compute_policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cliprange: float) -> TokenLoss:
     """Clipped surrogate, Schulman et al. 2017 (arXiv:1707.06347), eq. 7, as a loss."""
     ratio = torch.exp(logprobs - old_logprobs)
     plain = -advantages * ratio
@@ -29,9 +27,7 @@ def compute_policy_loss(
     return TokenLoss(torch.maximum(plain, clipped), clipped > plain)
 
 
-def compute_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, *, cliprange_value: float
-) -> TokenLoss:
+def compute_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, cliprange_value: float) -> TokenLoss:
     """Half the squared error; a value is clipped around its old value (lm-human-preferences)."""
     near = torch.clamp(values, old_values - cliprange_value, old_values + cliprange_value)
     plain = (values - returns).square()

@@ -56,9 +56,7 @@ def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature:
     return _at_mask(logprobs, batch.response_mask)
 
 
-def _forward_tokens(
-    model: PreTrainedModel, batch: PaddedBatch, *, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probability, predicting hidden state and entropy of each response token, (num_tokens, ...).
 
     Sequences are right-padded, so a causal model needs no mask: no real token sees a pad.

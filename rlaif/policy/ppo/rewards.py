@@ -53,9 +53,7 @@ class ScoreScale(NamedTuple):
         return [(score - self.mean) / self.sd for score in scores]
 
 
-def score_episodes(
-    reward: RewardSource, episodes: Sequence[Episode], *, max_failed: float, where: str
-) -> Scored:
+def score_episodes(reward: RewardSource, episodes: Sequence[Episode], *, max_failed: float, where: str) -> Scored:
     """Ask the source; drop and count failed episodes, and stop when more than `max_failed` of them failed."""
     answers = reward(episodes)
     if len(answers) != len(episodes):

@@ -172,15 +172,11 @@ def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> li
 def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConfig) -> float:
     if not config.adaptive_kl:
         return kl_coef
-    return next_kl_coef(
-        kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes
-    )
+    return next_kl_coef(kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes)
 
 
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(
-        training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress
-    )
+    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
 
 
 def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -> Progress:
@@ -194,9 +190,7 @@ def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -
     training.learner.model.load_state_dict(start.state_dict())
     nn.init.zeros_(training.learner.value_head.weight)
     nn.init.zeros_(training.learner.value_head.bias)
-    return progress.model_copy(
-        update={"step": 0, "episodes": 0, "kl_coef": training.config.kl_coef, "metrics": {}}
-    )
+    return progress.model_copy(update={"step": 0, "episodes": 0, "kl_coef": training.config.kl_coef, "metrics": {}})
 
 
 def _finish(

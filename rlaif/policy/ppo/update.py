@@ -88,9 +88,7 @@ def prepare_batch(
     advantages, returns = compute_gae(rewards, values, mask, gamma=config.gamma, lam=config.lam)
     if config.whiten_advantages:
         advantages = standardise(advantages, mask)
-    return TrainingBatch(
-        sequences, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns
-    )
+    return TrainingBatch(sequences, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns)
 
 
 def update(
@@ -117,9 +115,7 @@ def update(
         )
         for rows in parts:
             optimizer.zero_grad(set_to_none=True)
-            sums = backward_mini_batch(
-                learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only
-            )
+            sums = backward_mini_batch(learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only)
             norm = float(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm))
             check_finite(loss=sums.policy_loss + sums.value_loss, grad_norm=norm, step=step)
             optimizer.step()
@@ -141,9 +137,7 @@ def backward_mini_batch(
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
-    for group in micro_batches(
-        _lengths([batch.sequences[row] for row in rows]), max_tokens=config.micro_batch_tokens
-    ):
+    for group in micro_batches(_lengths([batch.sequences[row] for row in rows]), max_tokens=config.micro_batch_tokens):
         terms = _token_terms(
             learner,
             batch,
@@ -184,8 +178,7 @@ def _token_terms(
     padded = pad_batch([batch.sequences[row] for row in rows], pad_id=pad_id, device=batch.logprobs.device)
     mask = padded.response_mask
     old_logprobs, advantages, old_values, returns = (
-        x[rows, : mask.shape[1]][mask]
-        for x in (batch.logprobs, batch.advantages, batch.values, batch.returns)
+        x[rows, : mask.shape[1]][mask] for x in (batch.logprobs, batch.advantages, batch.values, batch.returns)
     )
     now = learner(padded, temperature=config.temperature, head_only=head_only)
     logprobs, values = now.logprobs[mask], now.values[mask]

@@ -99,8 +99,7 @@ class World:
             response
             for length in range(1, depth + 1)
             for response in itertools.product(range(vocab_size), repeat=length)
-            if all(token != stop_id for token in response[:-1])
-            and (length == depth or response[-1] == stop_id)
+            if all(token != stop_id for token in response[:-1]) and (length == depth or response[-1] == stop_id)
         ]
         self.rewards = torch.randn(len(self.responses), generator=generator)
         self.reward_of = {
@@ -152,9 +151,7 @@ class World:
         reference = self.logprobs(self.start)
         return float((logprobs.exp() * (self.rewards - self.beta * (logprobs - reference))).sum())
 
-    def train(
-        self, out_dir: Path, *, reward: Any = None, reference: Any = None, **options: Any
-    ) -> TrainedPolicy:
+    def train(self, out_dir: Path, *, reward: Any = None, reference: Any = None, **options: Any) -> TrainedPolicy:
         """Through the trainer that users run. `options` may be values that the config itself refuses."""
         settings: dict[str, Any] = {
             "num_steps": 400, "num_prompts_per_step": 1, "num_samples_per_prompt": 256,

@@ -34,15 +34,12 @@ def test_the_value_after_the_last_token_is_zero_whatever_stands_there() -> None:
     assert gae.returns.tolist() == [[2.0, 3.0, 0.0, 0.0]]
 
 
-def slow_gae(
-    rewards: list[float], values: list[float], *, gamma: float, lam: float
-) -> tuple[list[float], list[float]]:
+def slow_gae(rewards: list[float], values: list[float], *, gamma: float, lam: float) -> tuple[list[float], list[float]]:
     """Equation 16 as it is written: a sum over all later temporal-difference errors."""
     values = [*values, 0.0]
     deltas = [rewards[t] + gamma * values[t + 1] - values[t] for t in range(len(rewards))]
     advantages = [
-        sum((gamma * lam) ** (later - t) * deltas[later] for later in range(t, len(deltas)))
-        for t in range(len(deltas))
+        sum((gamma * lam) ** (later - t) * deltas[later] for later in range(t, len(deltas))) for t in range(len(deltas))
     ]
     return advantages, [a + v for a, v in zip(advantages, values, strict=False)]
 

@@ -42,9 +42,7 @@ def test_micro_batches_cover_everything_within_the_token_budget(lengths: list[in
 
 
 def test_masks_come_from_lengths_even_where_real_tokens_look_like_pads() -> None:
-    batch = pad_batch(
-        [TokenSequence([5, 0], [0, 0]), TokenSequence([7], [0])], pad_id=0, device=torch.device("cpu")
-    )
+    batch = pad_batch([TokenSequence([5, 0], [0, 0]), TokenSequence([7], [0])], pad_id=0, device=torch.device("cpu"))
     assert batch.input_ids.tolist() == [[5, 0, 0, 0], [7, 0, 0, 0]]
     assert batch.response_mask.tolist() == [[True, True], [True, False]]
     # the logits at column 1 predict the first response token of the first row, at column 0 of the second

@@ -36,9 +36,7 @@ def test_ppo_reaches_the_exact_optimum(make_world: MakeWorld, tmp_path: Path) ->
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_ppo_reaches_the_exact_optimum_of_other_worlds(
-    make_world: MakeWorld, tmp_path: Path, seed: int
-) -> None:
+def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:
     world = make_world(seed=seed)
     check_optimal(world, world.train(tmp_path).model)
 

@@ -46,9 +46,7 @@ def test_policy_loss_is_clipped_only_where_the_ratio_has_gone_far_enough(
 def test_values_are_clipped_around_their_old_values(
     value: float, old: float, target: float, loss: float, clipped: bool
 ) -> None:
-    result = compute_value_loss(
-        torch.tensor([value]), torch.tensor([old]), torch.tensor([target]), cliprange_value=0.2
-    )
+    result = compute_value_loss(torch.tensor([value]), torch.tensor([old]), torch.tensor([target]), cliprange_value=0.2)
     assert float(result.loss) == pytest.approx(loss, abs=1e-6)
     assert bool(result.clipped) is clipped
 

@@ -60,9 +60,7 @@ def test_failed_rewards_are_dropped_and_counted_by_cause() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_is_a_failure_not_a_number(number: float) -> None:
-    scored = score_episodes(
-        lambda _: [1.0, number], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3"
-    )
+    scored = score_episodes(lambda _: [1.0, number], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3")
     assert scored.kept == [0]
     assert scored.failures == {"non_finite": 1}
 

@@ -122,9 +122,7 @@ def test_stopped_and_resumed_gives_the_weights_of_an_unbroken_run(run: Run, tmp_
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 4])
-def test_killed_at_any_step_and_resumed_gives_the_same_weights(
-    run: Run, tmp_path: Path, killed_at: int
-) -> None:
+def test_killed_at_any_step_and_resumed_gives_the_same_weights(run: Run, tmp_path: Path, killed_at: int) -> None:
     unbroken = run(tmp_path / "unbroken")
     all_metrics = run.metrics
 
@@ -213,9 +211,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: 
     assert find_resume_step(tmp_path) == 2
 
 
-def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(
-    run: Run, tmp_path: Path
-) -> None:
+def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(run: Run, tmp_path: Path) -> None:
     trained = run(tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.5)
     assert trained.stop_reason == "kl_ceiling"
     assert "above ppo.kl_ceiling 0.5" in trained.note
@@ -236,9 +232,7 @@ def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(
 
 
 def test_above_the_kl_ceiling_before_any_checkpoint_the_start_is_kept(run: Run, tmp_path: Path) -> None:
-    trained = run(
-        tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.01, checkpoint_every=50
-    )
+    trained = run(tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.01, checkpoint_every=50)
     assert (trained.stop_reason, trained.steps) == ("kl_ceiling", 0)
     start = run.policy.state_dict()
     assert all(torch.equal(tensor, start[name]) for name, tensor in trained.model.state_dict().items())
@@ -269,9 +263,7 @@ def test_samples_are_shown_at_their_steps_with_their_scores(run: Run, tmp_path: 
 
 
 def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match="a prompt of 3 tokens and a response of 62 do not fit into the model's 64"
-    ):
+    with pytest.raises(DataError, match="a prompt of 3 tokens and a response of 62 do not fit into the model's 64"):
         run(tmp_path, response_length=62)
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from rlaif.evaluation.intervals import mean_interval, share_interval, t_quantile, wilson
+from rlaif.intervals import mean_interval, share_interval, t_quantile, wilson
 
 
 @pytest.mark.parametrize(
