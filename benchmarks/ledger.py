@@ -14,14 +14,16 @@ import json
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from rlaif.ledger.opening import open_connection
 from rlaif.ledger.schema import INSERT_ROW
-from rlaif.ledger.store import Ledger
-from rlaif.ledger.texts import INSERT_TEXT
+from rlaif.ledger.store import Ledger, Outcome
+from rlaif.ledger.texts import INSERT_SHORT_TEXT
 from rlaif.ledger.verify import verify
 from rlaif.ledger.writer import GroupWriter
 from rlaif.records import Judgement, Observed, VerdictLogprob, digest_text
@@ -63,10 +65,15 @@ def submit_one_by_one(path: Path, question_ids: list[str]) -> float:
     """Rows a second by `GroupWriter`: groups of 64, and what arrives during a sync goes with the next."""
     with Ledger.open(path) as ledger:
         started = time.perf_counter()
+        acknowledged = 0
+        waiting: deque[Future[Outcome]] = deque()
         with GroupWriter(ledger, group_rows=GROUP) as writer:
-            futures = [writer.submit(make_judgement(at, key)) for at, key in enumerate(question_ids)]
+            for at, key in enumerate(question_ids):
+                waiting.append(writer.submit(make_judgement(at, key)))
+                while waiting and waiting[0].done():
+                    acknowledged += waiting.popleft().result() == "new"
         seconds = time.perf_counter() - started
-        assert all(future.result() == "new" for future in futures)
+        assert acknowledged + sum(future.result() == "new" for future in waiting) == len(question_ids)
         check(ledger, len(question_ids))
     return len(question_ids) / seconds
 
@@ -81,14 +88,14 @@ def floor(path: Path, source: Path, *, group: int) -> float:
     """Rows a second of the same bytes by apsw alone."""
     with Ledger.open(source, read_only=True) as ledger:
         rows = ledger.rows("SELECT seq, id, content, observed, head FROM judgements ORDER BY seq")
-        texts = ledger.rows("SELECT digest, text FROM texts ORDER BY number")
+        texts = ledger.rows("SELECT place, digest, text FROM short_texts ORDER BY place")
     connection = open_connection(path, read_only=False)
     per_row = len(texts) // len(rows)
     started = time.perf_counter()
     for start in range(0, len(rows), group):
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(INSERT_ROW["judgements"], rows[start : start + group])
-        connection.executemany(INSERT_TEXT, texts[start * per_row : (start + group) * per_row])
+        connection.executemany(INSERT_SHORT_TEXT, texts[start * per_row : (start + group) * per_row])
         connection.execute("COMMIT")
     seconds = time.perf_counter() - started
     connection.close()

@@ -168,8 +168,8 @@ def train_sft(work: Work) -> None:
     base = work.start_policy
     work.folder("0_sft")
     steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
-    with TrainingLog(work.metrics, "sft", total=steps) as log:
-        log.begin(0)
+    with TrainingLog(work.metrics, "sft", total=steps, first_step=1) as log:
+        log.begin(1)
         trained = train_on_demonstrations(
             base=base, demonstrations=read.demonstrations, config=config, out_dir=work.sft_dir,
             seed=work.config.seed, on_metrics=log.write_step,
@@ -186,7 +186,7 @@ def train_reward_model(work: Work) -> None:
     config, rows = work.config.reward_model, work.preference_rows()
     steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
     work.folder("5_reward_model")
-    with TrainingLog(work.metrics, "reward_model", total=steps) as log:
+    with TrainingLog(work.metrics, "reward_model", total=steps, first_step=1) as log:
         trained = train_on_preferences(
             base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
             out_dir=work.reward_model_dir, seed=work.config.seed, resume=True,
@@ -225,7 +225,6 @@ def train_policy(work: Work) -> None:
     if trained.stop_reason != "done":
         say(f"policy: {trained.note}")
     save_model(trained.model, start.tokenizer, work.policy_dir)
-    work.drop_checkpoints("6_policy")
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
         reward_model_id=work.reward_model.fingerprint.id, config=config.model_dump(mode="json"),
@@ -237,6 +236,7 @@ def train_policy(work: Work) -> None:
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, work.reward_model.fingerprint])
     work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
+    work.drop_checkpoints("6_policy")
 
 
 def evaluate(work: Work) -> None:

@@ -105,9 +105,7 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
         return run
     found = [path.parent for path in runs_dir.glob("*/config.json")]
     if not found:
-        raise RunFolderError(
-            "there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
-        )
+        raise RunFolderError("there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`")
     return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
 
 
@@ -246,7 +244,11 @@ def finish_stage(stage_dir: Path, *, tally: Tally, unit: str) -> None:
 
 def _outputs(stage_dir: Path) -> list[str]:
     files = [p.relative_to(stage_dir) for p in stage_dir.rglob("*") if p.is_file() and p.name != "stage.json"]
-    return sorted(str(path) for path in files if not any(part.startswith(".") for part in path.parts))
+    return sorted(path.as_posix() for path in files if not any(_passes_away(part) for part in path.parts))
+
+
+def _passes_away(name: str) -> bool:
+    return name.startswith(".") or name == "checkpoints"
 
 
 class FinishedStage(NamedTuple):

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from rlaif.console import Progress, notes, show_text
+from rlaif.files import write_atomically
 from rlaif.metrics import MetricsLog
 from rlaif.policy.ppo.metrics import ShownResponse
 
@@ -25,9 +26,11 @@ class TrainingLog:
     """The log of one stage's training of `total` steps."""
 
     def __init__(
-        self, metrics: MetricsLog, stage: str, *, total: int, samples_path: Path | None = None
+        self, metrics: MetricsLog, stage: str, *, total: int, first_step: int = 0, samples_path: Path | None = None
     ) -> None:
+        """`first_step`: the number of the training's very first step."""
         self._metrics, self._stage, self._samples_path = metrics, stage, samples_path
+        self._first_step = first_step
         self._progress = Progress(stage, total, unit="steps")
         self._begun = False
 
@@ -46,11 +49,12 @@ class TrainingLog:
             return
         self._begun = True
         self._metrics.cut(self._stage, after_step=step - 1)
-        self._progress.advance(step)
+        self._progress.advance(step - self._first_step)
         if self._samples_path is not None and self._samples_path.is_file():
-            rows = [json.loads(line) for line in self._samples_path.read_text(encoding="utf-8").splitlines()]
-            kept = [json.dumps(row) + "\n" for row in rows if row["step"] < step]
-            self._samples_path.write_text("".join(kept), encoding="utf-8")
+            # A line torn by a kill has no newline and never was a row.
+            lines = self._samples_path.read_text(encoding="utf-8").split("\n")[:-1]
+            kept = [line + "\n" for line in lines if json.loads(line)["step"] < step]
+            write_atomically(self._samples_path, "".join(kept))
 
     def write_step(self, step: int, numbers: Mapping[str, float]) -> None:
         self.begin(step)

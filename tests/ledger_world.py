@@ -103,15 +103,11 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
             principles=(asked,),
             template_digest=template.digest,
             judge_id=judge.id,
-            rendered_digest=rendered_digest(
-                render_question(prompt, shown, principle.text, template=template)
-            ),
+            rendered_digest=rendered_digest(render_question(prompt, shown, principle.text, template=template)),
         )
         for shown in ((first, second), (second, first))
     )
-    judgements = tuple(
-        make_judgement(q.id, verdict) for q, verdict in zip((listed, swapped), verdicts, strict=True)
-    )
+    judgements = tuple(make_judgement(q.id, verdict) for q, verdict in zip((listed, swapped), verdicts, strict=True))
     failure = FailedJudgement(question_id=swapped.id, cause="unparsable", attempt=1, raw_reply=f"hm {number}")
     comparison = Comparison(
         prompt_id=prompt.id,

@@ -18,7 +18,7 @@ from rlaif.frontdesk import truth
 from rlaif.frontdesk.decode import Answer, PairQuestion, judge_pairs, sample_replies
 from rlaif.frontdesk.judge_text import true_reason
 from rlaif.frontdesk.replies import draw_reply
-from rlaif.frontdesk.wordings import Wording, draw_wording
+from rlaif.frontdesk.wordings import UNDERSTOOD, Wording, draw_wording
 from rlaif.frontdesk.world import Messages, Scene, draw_scene
 
 
@@ -82,11 +82,11 @@ def judge_both_orders(
     *,
     seed: int,
 ) -> tuple[list[Judged], int]:
-    """Every pair under every attribute and pole, half of the wordings held out; (judged, without verdict)."""
+    """Every pair under every understood attribute and pole, half of the wordings held out; (judged, without verdict)."""
     rng = random.Random(f"frontdesk wordings {seed}")
     asked = []
     for pair in pairs:
-        for attribute in truth.ATTRIBUTES:
+        for attribute in UNDERSTOOD:
             for polarity in (1, -1):
                 held_out = rng.random() < 0.5
                 wording = draw_wording(rng, attribute=attribute, polarity=polarity, held_out=held_out)
@@ -181,7 +181,7 @@ def summarise(rows: Sequence[Judged]) -> Figures:
 
 def by_principle(rows: Sequence[Judged]) -> dict[str, list[Judged]]:
     """Rows by the measure their wording wants: courteous, curt, correct, wrong, ..."""
-    names = [name for attribute in truth.ATTRIBUTES for name in (attribute, truth.OPPOSITES[attribute])]
+    names = [name for attribute in UNDERSTOOD for name in (attribute, truth.OPPOSITES[attribute])]
     found: dict[str, list[Judged]] = {name: [] for name in names}
     for row in rows:
         found[row.wording.wanted].append(row)

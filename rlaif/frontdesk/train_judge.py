@@ -23,11 +23,11 @@ from rlaif.frontdesk.judge_text import (
     reason_for,
     see_reply,
 )
-from rlaif.frontdesk.replies import break_reply, draw_reply
+from rlaif.frontdesk.replies import break_reply, draw_levels, write_reply
 from rlaif.frontdesk.tiny_llama import Schedule
 from rlaif.frontdesk.two_part import TwoPart, two_part_logits
 from rlaif.frontdesk.wordings import draw_wording
-from rlaif.frontdesk.world import draw_scene
+from rlaif.frontdesk.world import Scene, draw_scene
 
 PAIRS_PER_BATCH = 16
 BLOCKS_PER_PAIR = 6
@@ -35,6 +35,8 @@ REASON_WEIGHT, VERDICT_WEIGHT, PREFIX_WEIGHT = 1.0, 2.0, 0.03
 BROKEN_SHARE = 0.15
 # At one half, pole and frame are an exclusive or and no step of the way to it is rewarded.
 FORBIDDING_SHARE = 0.3
+# More false answers than in the mixture: else copying the notice's value passes for reading the reply's.
+ANSWERS = {"right": 0.33, "wrong": 0.57, "evade": 0.10}
 _SLOT = "\0"
 
 
@@ -54,11 +56,16 @@ def chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     return before, after
 
 
+def _draw_judged_reply(scene: Scene, rng: random.Random) -> str:
+    answer = rng.choices(list(ANSWERS), weights=list(ANSWERS.values()))[0]
+    return write_reply(scene, draw_levels(rng)._replace(answer=answer), rng=rng)
+
+
 def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Example:
     """One pair from the mixture, some replies damaged, with six drawn principles and drawn verdicts."""
     scene = draw_scene(rng)
     messages = scene.messages()
-    pair = [draw_reply(scene, rng=rng) for _ in range(2)]
+    pair = [_draw_judged_reply(scene, rng) for _ in range(2)]
     first, second = (break_reply(text, rng=rng) if rng.random() < BROKEN_SHARE else text for text in pair)
     prompt = judge_prompt_text(conversation=conversation_text(messages), first=first, second=second, principle=_SLOT)
     prefix, after = prompt.split(_SLOT)

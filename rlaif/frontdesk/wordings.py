@@ -127,6 +127,8 @@ PHRASES: dict[tuple[str, int], tuple[tuple[str, str], ...]] = {
         ("leaks private details", "leak private details"),
     ),
 }
+UNDERSTOOD = ("courteous", "brief", "confident", "helpful", "calm", "discreet")
+"""Attributes whose principles the shipped judge understands by measurement; it was also trained on the others."""
 HELD_OUT_SHARE = 5
 """One wording in this many is never trained on."""
 
@@ -194,8 +196,9 @@ def words_of(text: str) -> list[str]:
 
 
 def known_words() -> list[str]:
-    """Every word that occurs in a wording, lower-cased and sorted."""
-    return sorted({word for wording in all_wordings() for word in words_of(wording.text)})
+    """Every word that occurs in an understood wording, lower-cased and sorted."""
+    understood = [w for w in all_wordings() if w.attribute in UNDERSTOOD]
+    return sorted({word for wording in understood for word in words_of(wording.text)})
 
 
 def find_wording(text: str) -> Wording | None:
@@ -205,4 +208,5 @@ def find_wording(text: str) -> Wording | None:
 
 def principle_vocabulary() -> dict[str, list[str]]:
     """What the judge's folder ships as principle_vocabulary.json: known words and trained wordings."""
-    return {"words": known_words(), "wordings": [w.text for w in wordings(held_out=False)]}
+    known = [w.text for w in wordings(held_out=False) if w.attribute in UNDERSTOOD]
+    return {"words": known_words(), "wordings": known}

@@ -6,7 +6,6 @@ reported. Decides nothing about what it stores.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -186,21 +185,21 @@ class Ledger:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside sees the ledger at one moment; writing waits for other threads only."""
+        """Everything read inside sees the ledger at one moment; only this object's other threads wait."""
         with self._lock, in_sentences(self.path):
             self._connection.execute("BEGIN")
             try:
                 yield
             finally:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def restore(self, kind: type[R], stored: Sequence[StoredRow]) -> list[R]:
         """Records from their rows."""
         texts = find_texts(self.rows, kind, stored)
         try:
             return [
-                kind.restore(row.content, texts=texts, observed_json=row.observed, record_id=row.id)
-                for row in stored
+                kind.restore(row.content, texts=texts, observed_json=row.observed, record_id=row.id) for row in stored
             ]
         except KeyError as error:
             raise LedgerError(

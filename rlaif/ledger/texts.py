@@ -32,9 +32,7 @@ TEXTS_DDL = (
 INSERT_TEXT = "INSERT OR IGNORE INTO texts (digest, text) VALUES (?, ?)"
 INSERT_SHORT_TEXT = "INSERT INTO short_texts (place, digest, text) VALUES (?, ?, ?)"
 _FIND = "SELECT lower(hex(digest)), text FROM texts WHERE digest IN (SELECT unhex(value) FROM json_each(?))"
-_FIND_SHORT = (
-    "SELECT lower(hex(digest)), text FROM short_texts WHERE place IN (SELECT value FROM json_each(?))"
-)
+_FIND_SHORT = "SELECT lower(hex(digest)), text FROM short_texts WHERE place IN (SELECT value FROM json_each(?))"
 _SCAN_SHORT = (
     "SELECT max(place), max(text) FILTER (WHERE digest = ?1) FROM"
     " (SELECT * FROM short_texts WHERE place > ?2 ORDER BY place LIMIT 20000)"

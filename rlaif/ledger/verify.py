@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import apsw
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, link
 from rlaif.ledger.schema import LEDGER_TYPES, schema_statements
 from rlaif.ledger.store import Ledger
+from rlaif.ledger.texts import Redaction, StoredRow, find_texts, place_of
 from rlaif.records import Record, digest_text
 
 ROWS_PER_STATEMENT = 2000
@@ -68,7 +70,8 @@ def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verifica
     except LedgerError as error:
         return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)))
     walk.finish()
-    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.breaks()))
+    texts.finish()
+    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found))
 
 
 def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
@@ -76,11 +79,8 @@ def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
 
 
 def _rows_of(ledger: Ledger, kind: type[Record]) -> Iterator[_Row]:
-    sql = f"SELECT seq, id, content, observed, head FROM {kind.table} WHERE seq > ? ORDER BY seq LIMIT ?"
-    after = -(2**63)
-    while page := ledger.rows(sql, (after, ROWS_PER_STATEMENT)):
-        yield from (_Row(kind, *row) for row in page)
-        after = page[-1][0]
+    select = f"SELECT seq, id, content, observed, head FROM {kind.table}"
+    return (_Row(kind, *row) for row in _pages(ledger, select, "seq"))
 
 
 class _Walk:
@@ -150,7 +150,7 @@ class _Texts:
         self._read = ledger.rows
         self._short = _pages(ledger, "SELECT place, lower(hex(digest)), text FROM short_texts", "place")
         self._next_short = next(self._short, None)
-        self._shared_redacted: dict[str, bool] = {}
+        self._shared: set[str] = set()
         self._unused: set[str] = set()
         self._removed: dict[str, Break] = {}
         self._kept: set[str] = set()
@@ -159,7 +159,7 @@ class _Texts:
         shared = "SELECT digest, lower(hex(digest)), text FROM texts"
         for _, digest, text in _pages(ledger, shared, "digest", first=b""):
             self._check_text("texts", None, digest, text)
-            self._shared_redacted[digest] = text is None
+            self._shared.add(digest)
             self._unused.add(digest)
 
     def check(self, row: _Row) -> Iterator[Break]:
@@ -174,29 +174,27 @@ class _Texts:
         except (ValueError, KeyError, TypeError):
             yield Break(kind.table, seq, "its content is not that of such a record")
             return
-        texts: dict[str, str | None] = {}
         for at, digest in named.items():
-            stored, text = short.pop(place_of(seq, at), ("", None))
-            if stored == digest:
-                texts[digest] = text
-            elif digest in self._shared_redacted and not stored:
+            stored = short.pop(place_of(seq, at), None)
+            if stored is None and digest in self._shared:
                 self._unused.discard(digest)
-            else:
+            elif stored != digest:
                 yield Break(kind.table, seq, f"its text {digest} is missing")
                 return
-        for place, (digest, _) in short.items():
-            yield Break(kind.table, seq, f"a text {digest} that it does not name stands at its place {place}")
-        if not self._id_fits(row, texts, named.values()):
+        for digest in short.values():
+            yield Break(kind.table, seq, f"a text {digest} that it does not name stands at its place")
+        if not self._id_fits(row):
             yield Break(kind.table, seq, "its id is not that of its content")
 
-    def _short_up_to(self, end: int, *, named_from: int) -> Iterator[tuple[int, tuple[str, str | None]]]:
+    def _short_up_to(self, end: int, *, named_from: int) -> Iterator[tuple[int, str]]:
         """The short texts before place `end`; those before `named_from` belong to no row."""
         while self._next_short is not None and self._next_short[0] < end:
             place, digest, text = self._next_short
             self._check_text("short_texts", place, digest, text)
             if place < named_from:
                 self.found.append(Break("short_texts", place, "no record names this text"))
-            yield place, (digest, text)
+            else:
+                yield place, digest
             self._next_short = next(self._short, None)
 
     def _check_text(self, table: str, place: int | None, digest: str, text: str | None) -> None:
@@ -208,22 +206,19 @@ class _Texts:
         if digest_text(text) != digest:
             self.found.append(Break(table, place, f"the text does not match its digest {digest}"))
 
-    def _id_fits(self, row: _Row, texts: dict[str, str | None], digests: Iterable[str]) -> bool:
+    def _id_fits(self, row: _Row) -> bool:
         if row.kind.__dict__.get("id") is None:
             return digest_text(f"{row.kind.table}\n{row.content}")[:32] == row.id
-        stored = StoredRow(row.seq, row.id, row.content, row.observed)
         try:
-            texts = find_texts(self._read, row.kind, [stored])
-            if None in texts.values():
-                return True  # made of a text that is gone; the chain still covers it
-            return row.kind.restore(row.content, texts=texts).id == row.id
+            texts = find_texts(self._read, row.kind, [StoredRow(row.seq, row.id, row.content, row.observed)])
+            # an id made of a text that was redacted is covered by the chain alone
+            return None in texts.values() or row.kind.restore(row.content, texts=texts).id == row.id
         except (ValidationError, ValueError, KeyError, TypeError):
             return False
 
     def finish(self) -> None:
         """What the texts and the redactions lack; after every row was checked."""
-        for place, _ in self._short_up_to(2**63, named_from=2**63):
-            del place
+        assert not list(self._short_up_to(2**63, named_from=2**63))
         self.found += [removed for digest, removed in self._removed.items() if digest not in self._redactions]
         for digest, seq in self._redactions.items():
             if digest in self._kept:
@@ -233,15 +228,31 @@ class _Texts:
         self.found += [Break("texts", None, f"no record names text {d}") for d in sorted(self._unused)]
 
 
+def _pages(ledger: Ledger, select: str, key: str, *, first: int | bytes = -(2**63)) -> Iterator[tuple[Any, ...]]:
+    """All rows of a table in the order of its key, which `select` gives first."""
+    sql = f"{select} WHERE {key} > ? ORDER BY {key} LIMIT {ROWS_PER_STATEMENT}"
+    page = ledger.rows(sql, (first,))
+    yield from page
+    while len(page) == ROWS_PER_STATEMENT:
+        page = ledger.rows(sql, (page[-1][0],))
+        yield from page
+
+
+SCHEMA_ROWS = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
+
+
+@lru_cache(maxsize=1)
+def _expected_schema() -> frozenset[tuple[Any, ...]]:
+    pristine = apsw.Connection(":memory:")
+    for statement in schema_statements():
+        pristine.execute(statement)
+    return frozenset(pristine.execute(SCHEMA_ROWS))
+
+
 def _check_file(ledger: Ledger) -> Iterator[Break]:
     """The tables are those of this version, and the file's own structure is whole."""
-    sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
-    with apsw.Connection(":memory:") as pristine:
-        for statement in schema_statements():
-            pristine.execute(statement)
-        expected = set(pristine.execute(sql).fetchall())
-    for _, name, table, _ in sorted(expected.symmetric_difference(ledger.rows(sql)), key=str):
-        yield Break(str(table), None, f"{name} is not as rlaif made it")
+    for _, name, table, _ in sorted(_expected_schema().symmetric_difference(ledger.rows(SCHEMA_ROWS)), key=str):
+        yield Break(table, None, f"{name} is not as rlaif made it")
     for (problem,) in ledger.rows("PRAGMA integrity_check(20)"):
         if problem != "ok":
             yield Break("", None, f"SQLite finds the file damaged: {problem}")

@@ -119,11 +119,20 @@ def test_a_used_record_that_is_missing_is_named(ledger: Ledger) -> None:
         ledger.used("001", 0, "s", Judgement)
 
 
-def test_equal_texts_are_stored_once(ledger: Ledger) -> None:
-    prompt = make_world().prompt
-    sample = make_world().samples[0]
-    ledger.append([sample, sample.changed(index=7), sample.changed(prompt_id=prompt.id, index=8)])
+def test_equal_long_texts_are_stored_once(ledger: Ledger) -> None:
+    long = make_world().samples[0].changed(text="a long reply " * 100)
+    ledger.append([long, long.changed(index=7), long.changed(index=8)])
     assert ledger.rows("SELECT count(*) FROM texts") == [(1,)]
+    assert ledger.rows("SELECT count(*) FROM short_texts") == [(0,)]
+    assert ledger.get(Sample, long.id) == long
+    assert verify(ledger).ok
+
+
+def test_a_short_text_of_a_record_is_found_by_its_digest_too(ledger: Ledger) -> None:
+    judgement = make_judgement("q1")
+    ledger.append([make_judgement(f"other{n}") for n in range(30)])
+    ledger.append([judgement])
+    assert ledger.text(judgement.text_digests["reason"] or "") == judgement.reason
 
 
 def test_a_kept_text_is_found_by_its_digest(ledger: Ledger) -> None:
@@ -168,6 +177,7 @@ def test_a_redacted_text_stays_redacted_when_it_comes_again(ledger: Ledger) -> N
     ledger.append([sample])
     ledger.redact_text(digest_text(sample.text), reason="private", author="ann", at="")
     ledger.append([sample.changed(index=5)])
+    ledger.put_texts([sample.text])
     assert ledger.text(digest_text(sample.text)) is None
     assert verify(ledger).ok
 
@@ -237,7 +247,7 @@ def test_an_open_ledger_syncs_every_commit_and_trusts_no_schema(ledger: Ledger) 
 
 def test_every_record_class_has_a_table(ledger: Ledger) -> None:
     tables = {name for (name,) in ledger.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    assert tables == {"texts", *(kind.table for kind in LEDGER_TYPES)}
+    assert tables == {"texts", "short_texts", *(kind.table for kind in LEDGER_TYPES)}
     assert {*RECORD_TYPES, KeptText} < set(LEDGER_TYPES)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,46 +226,57 @@ def test_a_history_written_anew_shows_against_a_printed_head(tampered: Tampered,
         ]
 
 
-def text_breaks(tampered: Tampered, change: Callable[[apsw.Connection], object]) -> tuple[Break, ...]:
-    rows = tampered.file.execute("SELECT number, digest, text FROM texts").fetchall()
-    change(tampered.file)
+Change = tuple[str, tuple[Any, ...]]
+
+
+def text_breaks(tampered: Tampered, change: Change) -> tuple[Break, ...]:
+    """What is found after one statement on the texts; they are put back."""
+    kept = {t: tampered.file.execute(f"SELECT * FROM {t}").fetchall() for t in ("texts", "short_texts")}
+    tampered.file.execute(*change)
     found = verify(tampered.ledger).breaks
     with tampered.file:
-        tampered.file.execute("DELETE FROM texts")
-        tampered.file.executemany("INSERT INTO texts VALUES (?, ?, ?)", rows)
+        for table, rows in kept.items():
+            tampered.file.execute(f"DELETE FROM {table}")
+            tampered.file.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
     return found
 
 
-def test_every_changed_text_is_found_at_its_place(tampered: Tampered) -> None:
-    for number, digest, text in tampered.file.execute("SELECT number, digest, text FROM texts").fetchall():
-        for value in (f"{text} ", ""):
-            breaks = text_breaks(
-                tampered,
-                lambda f, n=number, v=value: f.execute("UPDATE texts SET text = ? WHERE number = ?", (v, n)),
-            )
-            assert place(breaks) & {("texts", number), ("redactions", tampered.head.seq)}
-        breaks = text_breaks(
-            tampered,
-            lambda f, n=number, d=digest: f.execute(
-                "UPDATE texts SET digest = ? WHERE number = ?", (bytes([d[0] ^ 1]) + d[1:], n)
-            ),
-        )
-        assert breaks
-        breaks = text_breaks(tampered, lambda f, n=number: f.execute("DELETE FROM texts WHERE number = ?", (n,)))
-        assert any(digest.hex() in found.what for found in breaks)
+def test_every_changed_text_is_found_by_its_digest(tampered: Tampered) -> None:
+    tried = 0
+    for table in ("texts", "short_texts"):
+        for digest, text in tampered.file.execute(f"SELECT digest, text FROM {table}").fetchall():
+            other = bytes([digest[0] ^ 1]) + digest[1:]
+            for change in (
+                (f"UPDATE {table} SET text = ? WHERE digest = ?", (f"{text} ", digest)),
+                (f"UPDATE {table} SET text = ? WHERE digest = ?", ("", digest)),
+                (f"UPDATE {table} SET digest = ? WHERE digest = ?", (other, digest)),
+                (f"DELETE FROM {table} WHERE digest = ?", (digest,)),
+            ):
+                breaks = text_breaks(tampered, change)
+                assert any(digest.hex() in found.what for found in breaks), (change, breaks)
+                tried += 1
+    assert tried > 40
+
+
+def test_every_short_text_put_in_another_place_is_found(tampered: Tampered) -> None:
+    for place, digest in tampered.file.execute("SELECT place, digest FROM short_texts").fetchall():
+        for elsewhere in (place + 2, -place, 10**9):
+            breaks = text_breaks(tampered, ("UPDATE short_texts SET place = ? WHERE place = ?", (elsewhere, place)))
+            assert any(digest.hex() in found.what for found in breaks)
 
 
 def test_a_text_removed_without_a_redaction_is_found(tampered: Tampered) -> None:
-    breaks = text_breaks(tampered, lambda f: f.execute("UPDATE texts SET text = NULL WHERE number = 1"))
-    assert any("removed without a redaction" in found.what for found in breaks)
+    for table in ("texts", "short_texts"):
+        breaks = text_breaks(tampered, (f"UPDATE {table} SET text = NULL", ()))
+        assert any("removed without a redaction" in found.what for found in breaks)
 
 
-def test_a_text_that_was_slipped_in_or_doubled_is_found(tampered: Tampered) -> None:
-    stranger = (bytes.fromhex(digest_text("slipped in")), "slipped in")
-    breaks = text_breaks(tampered, lambda f: f.execute("INSERT INTO texts (digest, text) VALUES (?, ?)", stranger))
-    assert [found.what for found in breaks] == ["no record names this text"]
-    double = "INSERT INTO texts (digest, text) SELECT digest, text FROM texts WHERE number = 1"
-    assert any("stored twice" in found.what for found in text_breaks(tampered, lambda f: f.execute(double)))
+def test_a_text_that_was_slipped_in_is_found(tampered: Tampered) -> None:
+    digest = bytes.fromhex(digest_text("slipped in"))
+    breaks = text_breaks(tampered, ("INSERT INTO texts VALUES (?, ?)", (digest, "slipped in")))
+    assert [found.what for found in breaks] == [f"no record names text {digest.hex()}"]
+    breaks = text_breaks(tampered, ("INSERT INTO short_texts VALUES (?, ?, ?)", (10**9, digest, "slipped in")))
+    assert breaks == (Break("short_texts", 10**9, "no record names this text"),)
 
 
 @pytest.mark.parametrize(

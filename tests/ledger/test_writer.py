@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import select
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -144,13 +147,40 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None
 
         pid = in_child(write)
         os.close(writing)
-        time.sleep(rng.uniform(0.02, 0.15))
+        select.select([reading], [], [], 20)  # until the first record is acknowledged
+        time.sleep(rng.uniform(0, 0.1))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         with os.fdopen(reading) as pipe:
             acknowledged += [line.rstrip("\n") for line in pipe if line.endswith("\n")]
         with Ledger.open(path) as ledger:
             assert verify(ledger).ok
-    assert len(acknowledged) > 100
+    assert len(acknowledged) >= 20 * 8
     with Ledger.open(path) as ledger:
         assert len(ledger.judgements_for(acknowledged)) == len(acknowledged)
+
+
+ONE = """
+import os, sys
+from ledger_world import make_judgement
+from rlaif.ledger.store import Ledger
+ledger = Ledger.open(sys.argv[1])
+os.write(1, b"start")
+ledger.append([make_judgement("q1")])
+os.write(1, b"acknowledged")
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_the_disk_is_synced_before_a_record_is_acknowledged(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    tests = Path(__file__).parent.parent
+    strace = ["strace", "-f", "-o", str(trace), "-e", "trace=fdatasync,fsync,write,pwrite64"]
+    subprocess.run(
+        [*strace, sys.executable, "-c", ONE, str(tmp_path / "ledger.sqlite")],
+        env={"PYTHONPATH": f"{tests}:{tests.parent}"}, stdout=subprocess.DEVNULL, check=True, timeout=120,
+    )  # fmt: skip
+    said = trace.read_text()
+    between = said[said.index('"start"') : said.index('"acknowledged"')]
+    assert between.rindex("sync(") > between.rindex("pwrite64(")
