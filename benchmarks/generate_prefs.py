@@ -47,9 +47,7 @@ def parameters(folder: Path) -> int:
 
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    return sum(
-        int(torch.tensor(shape).prod()) for name, shape in shapes.items() if "embed_tokens" not in name
-    )
+    return sum(int(torch.tensor(shape).prod()) for name, shape in shapes.items() if "embed_tokens" not in name)
 
 
 def main() -> None:

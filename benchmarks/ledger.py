@@ -15,10 +15,11 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlaif.ledger.opening import open_connection
 from rlaif.ledger.schema import INSERT_ROW
@@ -50,32 +51,51 @@ def make_judgement(number: int, question_id: str) -> Judgement:
     )
 
 
-def append_in_groups(path: Path, question_ids: list[str]) -> float:
-    """Rows a second by `Ledger.append`, one commit and one sync per 64 rows."""
+class Timed(NamedTuple):
+    seconds: float
+    cpu_seconds: float
+
+    def rates(self, rows: int) -> dict[str, float]:
+        return {
+            "rows_per_s": round(rows / self.seconds),
+            "cpu_us_per_row": round(self.cpu_seconds / rows * 1e6, 1),
+        }
+
+
+@contextmanager
+def timed(into: list[Timed]) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    into.append(Timed(time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def append_in_groups(path: Path, question_ids: list[str]) -> Timed:
+    """By `Ledger.append`: one commit and one sync per 64 rows, and nothing else meanwhile."""
+    times: list[Timed] = []
     with Ledger.open(path) as ledger:
-        started = time.perf_counter()
-        for start in range(0, len(question_ids), GROUP):
-            ledger.append(make_judgement(start + at, key) for at, key in enumerate(question_ids[start : start + GROUP]))
-        seconds = time.perf_counter() - started
+        with timed(times):
+            for start in range(0, len(question_ids), GROUP):
+                ledger.append(
+                    make_judgement(start + at, key) for at, key in enumerate(question_ids[start : start + GROUP])
+                )
         check(ledger, len(question_ids))
-    return len(question_ids) / seconds
+    return times[0]
 
 
-def submit_one_by_one(path: Path, question_ids: list[str]) -> float:
-    """Rows a second by `GroupWriter`: groups of 64, and what arrives during a sync goes with the next."""
+def submit_one_by_one(path: Path, question_ids: list[str]) -> Timed:
+    """By `GroupWriter`: groups of 64, and what arrives during a sync goes with the next."""
+    times: list[Timed] = []
+    acknowledged = 0
+    waiting: deque[Future[Outcome]] = deque()
     with Ledger.open(path) as ledger:
-        started = time.perf_counter()
-        acknowledged = 0
-        waiting: deque[Future[Outcome]] = deque()
-        with GroupWriter(ledger, group_rows=GROUP) as writer:
+        with timed(times), GroupWriter(ledger, group_rows=GROUP) as writer:
             for at, key in enumerate(question_ids):
                 waiting.append(writer.submit(make_judgement(at, key)))
                 while waiting and waiting[0].done():
                     acknowledged += waiting.popleft().result() == "new"
-        seconds = time.perf_counter() - started
         assert acknowledged + sum(future.result() == "new" for future in waiting) == len(question_ids)
         check(ledger, len(question_ids))
-    return len(question_ids) / seconds
+    return times[0]
 
 
 def check(ledger: Ledger, rows: int) -> None:
@@ -84,22 +104,22 @@ def check(ledger: Ledger, rows: int) -> None:
     assert verified.rows == rows
 
 
-def floor(path: Path, source: Path, *, group: int) -> float:
-    """Rows a second of the same bytes by apsw alone."""
+def floor(path: Path, source: Path) -> Timed:
+    """The same bytes in groups of 64, by apsw alone."""
     with Ledger.open(source, read_only=True) as ledger:
         rows = ledger.rows("SELECT seq, id, content, observed, head FROM judgements ORDER BY seq")
         texts = ledger.rows("SELECT place, digest, text FROM short_texts ORDER BY place")
     connection = open_connection(path, read_only=False)
     per_row = len(texts) // len(rows)
-    started = time.perf_counter()
-    for start in range(0, len(rows), group):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(INSERT_ROW["judgements"], rows[start : start + group])
-        connection.executemany(INSERT_SHORT_TEXT, texts[start * per_row : (start + group) * per_row])
-        connection.execute("COMMIT")
-    seconds = time.perf_counter() - started
+    times: list[Timed] = []
+    with timed(times):
+        for start in range(0, len(rows), GROUP):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(INSERT_ROW["judgements"], rows[start : start + GROUP])
+            connection.executemany(INSERT_SHORT_TEXT, texts[start * per_row : (start + GROUP) * per_row])
+            connection.execute("COMMIT")
     connection.close()
-    return len(rows) / seconds
+    return times[0]
 
 
 def sync_seconds(folder: Path) -> float:
@@ -122,15 +142,12 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
         "sync_ms": round(sync * 1000, 2),
         "rows_per_s_that_syncs_allow_in_groups_of_64": round(GROUP / sync),
     }
-    ways: tuple[tuple[str, Callable[[Path, list[str]], float]], ...] = (
-        ("append", append_in_groups),
-        ("writer", submit_one_by_one),
-    )
-    for name, way in ways:
-        path = folder / f"{name}.sqlite"
-        rate = way(path, question_ids)
-        bare = floor(folder / f"floor_{name}.sqlite", path, group=GROUP)
-        measured[name] = {"rows_per_s": round(rate), "floor_rows_per_s": round(bare), "of_floor": round(rate / bare, 2)}
+    for name, way in (("append", append_in_groups), ("writer", submit_one_by_one)):
+        measured[name] = way(folder / f"{name}.sqlite", question_ids).rates(rows)
+    bare = floor(folder / "floor.sqlite", folder / "append.sqlite").rates(rows)
+    measured["floor"] = bare
+    for name in ("append", "writer"):
+        measured[name]["of_floor"] = round(measured[name]["rows_per_s"] / bare["rows_per_s"], 2)
     return measured
 
 

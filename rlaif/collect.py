@@ -54,9 +54,7 @@ def collect_report(
     rewards = _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(judging.comparisons, pairs=pairs, constitution=work.constitution)
     win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=work.constitution)
-    measures = compute_measures(
-        pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures}
-    )
+    measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
     kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
     behaviour = compute_behaviour(pairs, kl=kl)
@@ -103,9 +101,7 @@ def collect_report(
     )
 
 
-def _rewards(
-    scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]
-) -> dict[str, float]:
+def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
     samples = [sample for pair in pairs for sample in pair]
     outcomes = scorer.score_each([(prompts[sample.prompt_id], sample.text) for sample in samples])
     return {s.id: o for s, o in zip(samples, outcomes, strict=True) if isinstance(o, float)}
@@ -132,9 +128,7 @@ def _judge_health(work: Work) -> JudgeHealth | None:
     )
 
 
-def _reward_model_quality(
-    scorer: RewardModelScorer, rows: Sequence[PreferenceRow]
-) -> RewardModelQuality | None:
+def _reward_model_quality(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> RewardModelQuality | None:
     chosen = scorer.score_each([(row.prompt, row.chosen) for row in rows])
     rejected = scorer.score_each([(row.prompt, row.rejected) for row in rows])
     scored = [

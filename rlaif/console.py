@@ -25,9 +25,7 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def show_text(text: str) -> Text:
     """Text from a model or a data set: never markup, control and direction characters made visible."""
-    shown = "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else f"<U+{ord(c):04X}>" for c in text
-    )
+    shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else f"<U+{ord(c):04X}>" for c in text)
     return Text(shown)
 
 

@@ -47,8 +47,7 @@ def estimate_run(config: RunConfig) -> RunEstimate:
     return RunEstimate(
         num_prompts=len(prompts),
         num_samples=num_samples,
-        policy_prompt_tokens=sampling.num_samples
-        * sum(policy.count_tokens(p.as_segments()) for p in prompts),
+        policy_prompt_tokens=sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts),
         policy_reply_tokens_at_most=num_samples * sampling.max_new_tokens,
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
         judge=estimate_judging(

@@ -39,9 +39,7 @@ class MetricsLog:
         if "stage" in numbers or numbers.get("step", step) != step:
             raise ValueError("the numbers name a stage or another step")
         row = {"stage": stage, "step": step}
-        row |= {
-            name: value if math.isfinite(value) else None for name, value in numbers.items() if name != "step"
-        }
+        row |= {name: value if math.isfinite(value) else None for name, value in numbers.items() if name != "step"}
         if not self._whole:
             self._drop_torn_line()
         with self.path.open("ab") as file:
@@ -56,11 +54,7 @@ class MetricsLog:
         """Remove the stage's rows of later steps than a resumed checkpoint's; how many there were."""
         lines = self._lines()
         rows = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
-        kept = [
-            line
-            for line, row in zip(lines, rows, strict=True)
-            if row.stage != stage or row.step <= after_step
-        ]
+        kept = [line for line, row in zip(lines, rows, strict=True) if row.stage != stage or row.step <= after_step]
         if len(kept) < len(lines):
             self._replace(b"".join(line + b"\n" for line in kept))
         return len(lines) - len(kept)

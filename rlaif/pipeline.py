@@ -242,6 +242,7 @@ def train_policy(work: Work) -> None:
 def evaluate(work: Work) -> None:
     """The trained policy against the starting one on held-out prompts, and the report of the whole round."""
     if not work.is_done("7_evaluation"):
+        work.check_judge()
         prompts = work.evaluation_prompts()
         start = _sample(work, prompts, work.generator, "7_evaluation", name="start_")
         trained = _sample(work, prompts, TransformersEngine(work.trained_policy), "7_evaluation", name="trained_")

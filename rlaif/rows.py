@@ -174,9 +174,7 @@ def _parquet_rows(path: Path, wanted: Collection[str] | None) -> Iterator[Row]:
             names: tuple[str, ...] = tuple(file.schema_arrow.names)
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise DataError(
-                    f'the column "{twice}" stands twice', where=str(path), fix="rename one of them"
-                )
+                raise DataError(f'the column "{twice}" stands twice', where=str(path), fix="rename one of them")
             read = [name for name in names if wanted is None or name in wanted]
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=read):
@@ -196,9 +194,7 @@ def read_text(value: Any, *, where: str, column: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise DataError(
-            f'"{column}" holds {describe(value)} where text belongs', where=where, fix="write it as text"
-        )
+        raise DataError(f'"{column}" holds {describe(value)} where text belongs', where=where, fix="write it as text")
     return value
 
 
@@ -214,9 +210,7 @@ def read_messages(value: Any, *, where: str, column: str) -> tuple[Message, ...]
             where=where,
             fix="give plain text or a list of chat messages",
         )
-    return tuple(
-        _read_message(turn, number, where=where, column=column) for number, turn in enumerate(value, start=1)
-    )
+    return tuple(_read_message(turn, number, where=where, column=column) for number, turn in enumerate(value, start=1))
 
 
 def read_prompt_messages(value: Any, *, where: str, column: str) -> tuple[Message, ...]:

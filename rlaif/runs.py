@@ -126,6 +126,8 @@ def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
     """Take over a configuration that differs only in parts whose stages have not begun."""
     begun = {stage for stage in STAGES if any(run.path.glob(f"round_*/{stage}"))}
     fixed = {part for stage in begun for part in CONFIG_OF_STAGE[stage]}
+    if "recorded" in run.config["inputs"]:
+        fixed -= {"prompts", "policy", "sampling", "judge"}  # nothing of what was recorded came from these
     changed = sorted(_changed_keys(run.config, config))
     held = [key for key in changed if key.split(".")[0] == "inputs" or key.split(".")[1] in fixed]
     if held:

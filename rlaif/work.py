@@ -23,6 +23,7 @@ from rlaif.errors import RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judging.judge import Judging
 from rlaif.ledger.export import write_records
+from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.metrics import MetricsLog
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model, load_tokenizer
@@ -35,6 +36,7 @@ from rlaif.records import Constitution, Prompt, Record, Tally, Use, digest_text,
 from rlaif.runs import (
     RunFolder,
     create_run,
+    digest_file,
     finish_stage,
     lock_run,
     next_attempt,
@@ -129,7 +131,9 @@ class Work:
 
     @cached_property
     def constitution(self) -> Constitution:
-        return load_constitution(self.config.constitution)
+        """What this round was judged by; before that, what the configuration names."""
+        judged_by = find_constitution(self.ledger, run=self.run.name, round=self.round, stage="3_judgements")
+        return judged_by or load_constitution(self.config.constitution)
 
     @cached_property
     def template(self) -> JudgeTemplate:
@@ -280,15 +284,31 @@ def check_judge(config: ModelConfig, *, constitution: Constitution, template: Ju
 
 @contextmanager
 def open_work(
-    config: RunConfig, *, run_name: str | None, runs_dir: Path, resume: bool, stages: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    run_name: str | None,
+    runs_dir: Path,
+    resume: bool,
+    stages: Sequence[str] = (),
+    recorded: Sequence[Path] = (),
 ) -> Iterator[Work]:
-    """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked."""
-    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
-    stored: dict[str, Any] = {
-        "config": config.model_dump(mode="json"),
-        "inputs": {"constitution": constitution.file_digest, "judge.template": template.digest},
+    """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
+
+    recorded: files of a run whose samples and verdicts exist already.
+    """
+    inputs: dict[str, Any] = {
+        "constitution": load_constitution(config.constitution).file_digest,
+        "judge.template": load_template(config.judge.template).digest,
     }
-    run = create_run(runs_dir, run_name, resume=resume, config=stored) if not stages else open_run(runs_dir, run_name)
+    if recorded:
+        inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
+    stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+    if stages:
+        run = open_run(runs_dir, run_name)
+        if "recorded" in run.config["inputs"]:
+            stored["inputs"] = run.config["inputs"]
+    else:
+        run = create_run(runs_dir, run_name, resume=resume, config=stored)
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
     with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:

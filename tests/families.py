@@ -120,9 +120,7 @@ def _metaspace(specials: list[str], *, prepends: bool) -> Tokenizer:
     replace = normalizers.Replace(" ", "▁")
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace]) if prepends else replace
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
-        prepend_scheme="never"
-    )  # words, while it learns merges
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")  # words, while it learns merges
     _train(tokenizer, [*specials, *fallback], alphabet=["▁", *map(chr, range(33, 127))])
     tokenizer.pre_tokenizer = None
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -165,9 +163,7 @@ def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def _gpt2() -> PreTrainedTokenizerFast:
     end = "<|endoftext|>"
-    return PreTrainedTokenizerFast(
-        tokenizer_object=_byte_level([end]), bos_token=end, eos_token=end, unk_token=end
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=_byte_level([end]), bos_token=end, eos_token=end, unk_token=end)
 
 
 def _chatml() -> PreTrainedTokenizerFast:

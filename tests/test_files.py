@@ -70,7 +70,7 @@ def test_a_reader_never_finds_the_folder_missing_or_mixed(tmp_path: Path) -> Non
         (part / "one").write_text("0")
     code = (
         "import sys; from pathlib import Path; from rlaif.files import replace_directory\n"
-        "for n in range(1, 200):\n"
+        "for n in range(1, 80):\n"
         "    with replace_directory(Path(sys.argv[1])) as part: (part / 'one').write_text(str(n))"
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)])

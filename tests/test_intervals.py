@@ -37,9 +37,7 @@ def test_the_mean_of_1_2_3_4_has_the_interval_of_the_textbook() -> None:
 
 def test_values_copied_within_their_prompt_add_no_information() -> None:
     once = mean_interval([1, 2, 3, 4])
-    thrice = mean_interval(
-        [v for v in (1, 2, 3, 4) for _ in range(3)], clusters=[p for p in "abcd" for _ in range(3)]
-    )
+    thrice = mean_interval([v for v in (1, 2, 3, 4) for _ in range(3)], clusters=[p for p in "abcd" for _ in range(3)])
     assert once is not None
     assert thrice is not None
     assert (thrice.low, thrice.high, thrice.n) == pytest.approx((once.low, once.high, 4))
@@ -81,9 +79,7 @@ def test_a_share_beyond_0_and_1_is_refused() -> None:
         share_interval([0.5, 1.2])
 
 
-def clustered_shares(
-    rng: random.Random, *, num_prompts: int, num_samples: int
-) -> tuple[list[float], list[int]]:
+def clustered_shares(rng: random.Random, *, num_prompts: int, num_samples: int) -> tuple[list[float], list[int]]:
     """0/1 outcomes whose probability differs by prompt, .75 on average."""
     values, clusters = [], []
     for prompt in range(num_prompts):

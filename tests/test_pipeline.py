@@ -102,9 +102,7 @@ def test_a_second_run_asks_the_judge_nothing_again(runs_dir: Path) -> None:
         pipeline.generate_preferences(work)
     assert count() == before
     datasets = [runs_dir / run / "round_00" / "4_preferences" / "dataset" / "data" for run in ("small", "again")]
-    first, second = (
-        [hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(d.iterdir())] for d in datasets
-    )
+    first, second = ([hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(d.iterdir())] for d in datasets)
     assert first == second
 
 
@@ -148,9 +146,7 @@ def test_a_second_process_is_told_that_the_run_is_in_use(runs_dir: Path) -> None
 
 
 def test_training_goes_on_from_demonstrations_where_there_are_any(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": f"When does museum {n} open?", "response": "Good morning! It opens at nine."} for n in range(16)
-    ]
+    rows = [{"prompt": f"When does museum {n} open?", "response": "Good morning! It opens at nine."} for n in range(16)]
     path = tmp_path / "demonstrations.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = load_config(overrides=[*SMALL, f"sft.demonstrations={path}", "sft.batch_size=8"])

@@ -53,9 +53,7 @@ def test_a_missing_column_is_told_with_those_there_are_and_the_likely_one(tmp_pa
     path = tmp_path / "a.jsonl"
     path.write_text('{"promt": "x", "n": 1}')
     (row,) = read_rows(path)
-    with pytest.raises(
-        DataError, match=r'no column "prompt"; the columns are: n, promt .*did you mean "promt"\?'
-    ):
+    with pytest.raises(DataError, match=r'no column "prompt"; the columns are: n, promt .*did you mean "promt"\?'):
         row.value("prompt")
 
 
@@ -80,9 +78,7 @@ def test_a_missing_column_is_told_with_those_there_are_and_the_likely_one(tmp_pa
         ("a.csv", b"a,b", r'ending in ".csv" cannot be read .*give one of .jsonl'),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_in_a_sentence(
-    tmp_path: Path, name: str, data: bytes, sentence: str
-) -> None:
+def test_a_file_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, name: str, data: bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         cells(tmp_path / name, data)
 

@@ -77,9 +77,7 @@ def test_a_resumed_run_is_the_same_folder(tmp_path: Path) -> None:
 def test_a_resumed_run_with_other_values_names_the_changed_keys(tmp_path: Path) -> None:
     new_run(tmp_path, "a")
     changed = {"config": {"seed": 1, "judge": {"model": {"path": "other"}}}, "inputs": {"constitution": "x"}}
-    with pytest.raises(
-        RunFolderError, match=r"config\.judge\.model\.path, config\.seed, inputs\.constitution"
-    ):
+    with pytest.raises(RunFolderError, match=r"config\.judge\.model\.path, config\.seed, inputs\.constitution"):
         create_run(tmp_path, "a", resume=True, config=changed)
     assert json.loads((tmp_path / "a" / "config.json").read_text()) == CONFIG
 
@@ -151,7 +149,7 @@ except RlaifError as error:
 def test_processes_that_start_at_once_never_share_a_folder(tmp_path: Path, name: str) -> None:
     start = tmp_path / "start"
     arguments = [sys.executable, "-c", RACE, str(tmp_path / "runs"), str(start), name]
-    started = [subprocess.Popen([*arguments, str(n)], stdout=subprocess.PIPE, text=True) for n in range(5)]
+    started = [subprocess.Popen([*arguments, str(n)], stdout=subprocess.PIPE, text=True) for n in range(4)]
     time.sleep(0.5)
     start.touch()
     said = sorted(process.communicate(timeout=60)[0].strip() for process in started)
@@ -159,7 +157,7 @@ def test_processes_that_start_at_once_never_share_a_folder(tmp_path: Path, name:
         assert said[-1] == "same"
         assert set(said[:-1]) <= {"2", "3"}
     else:
-        assert said == ["001", "002", "003", "004", "005"]
+        assert said == ["001", "002", "003", "004"]
 
 
 def test_every_attempt_logs_into_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def generate_prefs(
                 "recorded verdicts need all of --samples, --judgements and --columns",
                 fix="give the three files; see examples/recorded-verdicts",
             )
-        with _work(resolved, run, runs_dir, resume=resume) as work:
+        given = (samples, judgements, columns)
+        with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(resolved)
@@ -163,11 +164,17 @@ def _load(
 
 @contextmanager
 def _work(
-    config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str] = ()
+    config: RunConfig,
+    run: str | None,
+    runs_dir: Path,
+    *,
+    resume: bool,
+    stages: Sequence[str] = (),
+    recorded: Sequence[Path] = (),
 ) -> Iterator[Work]:
     from rlaif.work import open_work
 
-    with open_work(config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages) as work:
+    with open_work(config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded) as work:
         yield work
 
 

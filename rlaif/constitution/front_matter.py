@@ -65,9 +65,7 @@ class _Reader:
         for name in NEEDED:
             if name not in (*untrusted, *trusted):
                 trust = "untrusted" if name in UNTRUSTED else "trusted"
-                self._refuse(
-                    f'the template does not declare "{name}"', (trust,), f"add it to `{trust}:` and show it"
-                )
+                self._refuse(f'the template does not declare "{name}"', (trust,), f"add it to `{trust}:` and show it")
         return FrontMatter(
             kind=kind,
             description=self._text(fields.get("description", ""), ("description",), empty=True),
@@ -99,13 +97,9 @@ class _Reader:
             self._refuse(f"`{path[-1]}` must be text", path, "put it in quotes")
         return value
 
-    def _names(
-        self, value: Any, path: _Path, *, allowed: Sequence[str], other: Sequence[str]
-    ) -> tuple[str, ...]:
+    def _names(self, value: Any, path: _Path, *, allowed: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
         if not isinstance(value, list):
-            self._refuse(
-                f"`{path[0]}` must list variables", path, f"write `{path[0]}: [{', '.join(allowed)}]`"
-            )
+            self._refuse(f"`{path[0]}` must list variables", path, f"write `{path[0]}: [{', '.join(allowed)}]`")
         for number, name in enumerate(value):
             if name in other:
                 right = "untrusted" if name in UNTRUSTED else "trusted"
@@ -137,9 +131,7 @@ class _Reader:
             if name != "tie" or name in given:
                 text = self._text(given.get(name), ("verdicts", name))
                 if text in verdicts.values():
-                    self._refuse(
-                        f'two verdicts are written "{text}"', ("verdicts", name), "give each its own string"
-                    )
+                    self._refuse(f'two verdicts are written "{text}"', ("verdicts", name), "give each its own string")
                 verdicts[name] = text
         return verdicts
 

@@ -30,9 +30,7 @@ def load_constitution(path_or_name: str | Path) -> Constitution:
     return parse_constitution(read_text_file(path, error=ConstitutionError), where=str(path))
 
 
-def read_text_file(
-    path: Path, *, error: type[InputError] = ConstitutionError, max_bytes: int = MAX_BYTES
-) -> str:
+def read_text_file(path: Path, *, error: type[InputError] = ConstitutionError, max_bytes: int = MAX_BYTES) -> str:
     """The file's text; refused when it is too large, unreadable or not UTF-8."""
     try:
         with path.open("rb") as file:
@@ -79,9 +77,7 @@ class _Reader:
         principles = [self._principle(item, number) for number, item in enumerate(listed)]
         self._refuse_repeated_ids(principles)
         if not any(principle.weight > 0 for principle in principles):
-            self._refuse(
-                "all weights are zero", ("principles",), "give at least one principle a weight above 0"
-            )
+            self._refuse("all weights are zero", ("principles",), "give at least one principle a weight above 0")
         return Constitution(name=name, description=description, principles=tuple(principles), source=source)
 
     def _principle(self, item: Any, number: int) -> Principle:
@@ -97,20 +93,14 @@ class _Reader:
         noun = f'principle "{principle_id}"'
         return Principle(
             id=principle_id,
-            text=self._text(
-                fields, "text", at, noun=noun, fix="write one sentence that says which reply is better"
-            ),
+            text=self._text(fields, "text", at, noun=noun, fix="write one sentence that says which reply is better"),
             weight=self._weight(fields.get("weight", 1.0), (*at, "weight"), noun=noun),
             tags=self._tags(fields.get("tags", []), (*at, "tags"), noun=noun),
         )
 
-    def _mapping(
-        self, value: Any, path: tuple[str | int, ...], *, keys: Sequence[str], noun: str
-    ) -> Mapping[str, Any]:
+    def _mapping(self, value: Any, path: tuple[str | int, ...], *, keys: Sequence[str], noun: str) -> Mapping[str, Any]:
         if not isinstance(value, dict):
-            shown = (
-                "the file is empty" if value is None and not path else f"{noun} must be `key: value` lines"
-            )
+            shown = "the file is empty" if value is None and not path else f"{noun} must be `key: value` lines"
             self._refuse(shown, path, f"the keys of {noun} are {', '.join(keys)}")
         for key in value:
             if key not in keys:
@@ -143,9 +133,7 @@ class _Reader:
     def _weight(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> float:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
         if number is None or not math.isfinite(number) or number < 0:
-            self._refuse(
-                f"the weight of {noun} is {_shown(value)}", path, "give a number of 0 or more, such as 1"
-            )
+            self._refuse(f"the weight of {noun} is {_shown(value)}", path, "give a number of 0 or more, such as 1")
         return float(number)
 
     def _tags(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> tuple[str, ...]:
@@ -181,9 +169,7 @@ def _shown(value: Any) -> str:
     words = {True: "true", False: "false", None: "nothing"}
     if value is None or isinstance(value, bool):
         return words[value]
-    return (
-        "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else str(value)[:80]
-    )
+    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else str(value)[:80]
 
 
 class PrincipleVocabulary(NamedTuple):

@@ -90,9 +90,7 @@ def _compile(body: str, *, where: str, front: FrontMatter) -> None:
         _compiled(body)
     except TemplateSyntaxError as cause:
         line = front.body_line + cause.lineno - 1
-        rules.refuse(
-            f"this is not valid Jinja2: {cause.message}", line=line, fix="see the braces on this line"
-        )
+        rules.refuse(f"this is not valid Jinja2: {cause.message}", line=line, fix="see the braces on this line")
     except (RecursionError, ValueError, SyntaxError) as cause:
         # Python's own limits: brackets too deep, numbers too long, blocks too nested.
         rules.refuse(
@@ -182,8 +180,5 @@ def render_conversation(messages: Sequence[Message]) -> str:
 
 def rendered_digest(messages: Sequence[SegmentedMessage]) -> str:
     """sha256 of a rendered prompt: roles, trust and texts as JSON, which no two prompts share."""
-    parts = [
-        [message.role, [[segment.text, segment.trusted] for segment in message.segments]]
-        for message in messages
-    ]
+    parts = [[message.role, [[segment.text, segment.trusted] for segment in message.segments]] for message in messages]
     return digest_text(json.dumps(parts, separators=(",", ":")))

@@ -51,17 +51,13 @@ def find_shipped(kind: Kind, name: str, suffix: str) -> Path:
                 return path
     close = difflib.get_close_matches(name, known_names(kind, suffix), n=1)
     meant = f'did you mean "{close[0]}"? ' if close else ""
-    raise _ERROR[kind](
-        f'there is no {_NOUN[kind]} named "{name}"', fix=f"{meant}these exist: {_list(kind, suffix)}"
-    )
+    raise _ERROR[kind](f'there is no {_NOUN[kind]} named "{name}"', fix=f"{meant}these exist: {_list(kind, suffix)}")
 
 
 def known_names(kind: Kind, suffix: str) -> list[str]:
     """All names that `find_shipped` finds, sorted."""
     folders = (Path(kind), shipped_folder(kind))
-    return sorted(
-        {path.name.removesuffix(suffix) for folder in folders for path in folder.glob(f"*{suffix}")}
-    )
+    return sorted({path.name.removesuffix(suffix) for folder in folders for path in folder.glob(f"*{suffix}")})
 
 
 def _list(kind: Kind, suffix: str) -> str:

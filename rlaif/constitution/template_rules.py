@@ -133,13 +133,7 @@ class TemplateRules:
                 line=self._line(node),
                 fix=f"the {kind}s are {', '.join(allowed)}",
             )
-        if (
-            node.args
-            or node.kwargs
-            or node.dyn_args
-            or node.dyn_kwargs
-            or getattr(node, "node", None) is None
-        ):
+        if node.args or node.kwargs or node.dyn_args or node.dyn_kwargs or getattr(node, "node", None) is None:
             self.refuse(
                 f'the {kind} "{node.name}" takes no arguments here',
                 line=self._line(node),

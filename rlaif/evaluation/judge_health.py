@@ -46,9 +46,7 @@ def compute_judge_health(
     effects = [(c.prompt_id, c.position_effect) for c in comparisons if c.position_effect is not None]
     prompt_of = {judgement_id: c.prompt_id for c in comparisons for judgement_id in c.judgement_ids}
     # A judgement whose other order failed belongs to no comparison: it is a cluster of its own.
-    masses = [
-        (prompt_of.get(j.id, j.id), min(1.0, j.label_mass)) for j in judgements if j.label_mass is not None
-    ]
+    masses = [(prompt_of.get(j.id, j.id), min(1.0, j.label_mass)) for j in judgements if j.label_mass is not None]
     confidences = [max(c.p_first, 1 - c.p_first) for c in comparisons]
     bins = Counter(min(NUM_BINS - 1, int((p - 0.5) * 2 * NUM_BINS)) for p in confidences)
     return JudgeHealth(

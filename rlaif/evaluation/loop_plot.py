@@ -59,11 +59,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     body += [_text(x(tick), axis, "small muted", say_number(tick), anchor="middle") for tick in ticks]
     height = axis + 20
     win = data["win_rate"] and data["win_rate"]["soft"]
-    said = (
-        f"win rate {100 * win['mean']:.1f} % ({100 * win['low']:.1f} to {100 * win['high']:.1f})"
-        if win
-        else ""
-    )
+    said = f"win rate {100 * win['mean']:.1f} % ({100 * win['low']:.1f} to {100 * win['high']:.1f})" if win else ""
     frame = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
         'aria-labelledby="t d"><title id="t">What moved</title><desc id="d">{desc}</desc>'
@@ -101,9 +97,7 @@ def _row(row: MovedRow, y: float, x: Any, css: str) -> list[Markup]:
     ):
         if estimate is not None:
             marks.append(_line(f"w {css_of}", x(estimate.low), y + offset, x(estimate.high), y + offset))
-        marks.append(
-            Markup('<circle class="dot {}" cx="{}" cy="{}" r="4.5"/>').format(css_of, x(mean), y + offset)
-        )
+        marks.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="4.5"/>').format(css_of, x(mean), y + offset))
     marks.append(_text(WIDTH - 134, y + 5, "bold ink" if row.clear else "muted", said.mean, anchor="end"))
     marks.append(_text(WIDTH - 24, y + 5, "small muted", said.interval, anchor="end"))
     return marks

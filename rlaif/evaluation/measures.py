@@ -25,9 +25,7 @@ def load_measure(spec: str) -> Measure:
     """The function that "module:function" names; modules of the working directory are found too."""
     module_name, colon, function_name = spec.partition(":")
     if not (colon and module_name and function_name):
-        raise ConfigError(
-            f'"{spec}" names no measure', where="evaluation.measures", fix="write module:function"
-        )
+        raise ConfigError(f'"{spec}" names no measure', where="evaluation.measures", fix="write module:function")
     _let_working_directory_be_found(module_name)
     try:
         module = importlib.import_module(module_name)

@@ -40,9 +40,7 @@ def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) ->
         for tag in principle.tags:
             if tag in measures and principle.weight > 0:
                 named_by.setdefault(tag, []).append(principle.id)
-    mirrored = _find_mirrored(
-        measures, preferred=[*named_by, *(name for name in measures if name not in named_by)]
-    )
+    mirrored = _find_mirrored(measures, preferred=[*named_by, *(name for name in measures if name not in named_by)])
     for name in named_by:
         mirrored.pop(name, None)
     rows = {

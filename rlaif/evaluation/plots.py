@@ -128,9 +128,7 @@ def line_chart(points: Sequence[tuple[int, float | None]], *, name: str, title: 
         return say_number(value, decimals=decimals)
 
     body = [_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)) for value in dict.fromkeys((low, high))]
-    body += [
-        _text("tick", LEFT - 6, y(value) + 3.5, "end", say(value)) for value in dict.fromkeys((low, high))
-    ]
+    body += [_text("tick", LEFT - 6, y(value) + 3.5, "end", say(value)) for value in dict.fromkeys((low, high))]
     for run in _runs(points):
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in run)
         body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
@@ -153,9 +151,7 @@ def line_chart(points: Sequence[tuple[int, float | None]], *, name: str, title: 
     )
 
 
-def average_stretches(
-    points: Sequence[tuple[int, float | None]], *, stretch: int
-) -> list[tuple[int, float | None]]:
+def average_stretches(points: Sequence[tuple[int, float | None]], *, stretch: int) -> list[tuple[int, float | None]]:
     """The mean of each `stretch` points at its last step; None where none of them is known."""
     averaged: list[tuple[int, float | None]] = []
     for start in range(0, len(points), stretch):

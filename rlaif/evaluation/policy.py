@@ -107,9 +107,7 @@ def compute_win_rate(
         num_identical=sum(pair.start.text == pair.trained.text for pair in pairs),
         num_failed=num_failed,
         failed_by_principle=failed_by_principle,
-        num_not_debiased=sum(
-            not judgement.debiased for judged in found.values() for judgement in judged.values()
-        ),
+        num_not_debiased=sum(not judgement.debiased for judged in found.values() for judgement in judged.values()),
     )
 
 
@@ -119,9 +117,7 @@ def compute_pair_probabilities(
     """(start, trained id) -> probability that the trained response is better; incomplete pairs left out."""
     principles = [principle for principle in constitution.principles if principle.weight > 0]
     found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
-    return {
-        key: _combine(judged, principles) for key, judged in found.items() if len(judged) == len(principles)
-    }
+    return {key: _combine(judged, principles) for key, judged in found.items() if len(judged) == len(principles)}
 
 
 class _Judged(NamedTuple):
@@ -151,9 +147,7 @@ def _find_comparisons(
     for pair in pairs:
         judged = found.setdefault((pair.start.id, pair.trained.id), {})
         for principle in principles:
-            comparison = by_key.get(
-                (frozenset((pair.start.id, pair.trained.id)), principle.id, principle.digest)
-            )
+            comparison = by_key.get((frozenset((pair.start.id, pair.trained.id)), principle.id, principle.digest))
             if pair.start.text == pair.trained.text:
                 judged[principle.id] = _NO_DIFFERENCE
             elif comparison is not None:
@@ -193,9 +187,7 @@ def _shares(
     return {name: share for name, share in shares.items() if share is not None}
 
 
-def compute_change(
-    before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequence[Hashable]
-) -> Change:
+def compute_change(before: Sequence[float], after: Sequence[float], *, prompt_ids: Sequence[Hashable]) -> Change:
     """Both means and the mean paired difference, each clustered by prompt."""
     if not len(before) == len(after) == len(prompt_ids) or not before:
         raise ValueError("before, after and prompt_ids go together, and there is at least one")
@@ -226,16 +218,11 @@ class Behaviour(Value):
 def compute_behaviour(pairs: Sequence[PolicyPair], *, kl: float | None = None) -> Behaviour:
     """Length, endings and variety of both policies' responses on the same prompts."""
     if not pairs:
-        raise StageError(
-            "there are no responses to compare", fix="hold out prompts with prompts.test_fraction"
-        )
+        raise StageError("there are no responses to compare", fix="hold out prompts with prompts.test_fraction")
     ids = [pair.start.prompt_id for pair in pairs]
     known = all(sample.finish_reason != "recorded" for pair in pairs for sample in pair)
     tokens = [(float(pair.start.token_count), float(pair.trained.token_count)) for pair in pairs]
-    ended = [
-        (float(pair.start.finish_reason == "stop"), float(pair.trained.finish_reason == "stop"))
-        for pair in pairs
-    ]
+    ended = [(float(pair.start.finish_reason == "stop"), float(pair.trained.finish_reason == "stop")) for pair in pairs]
 
     def changed(rows: Sequence[tuple[float, float]]) -> Change:
         return compute_change([a for a, _ in rows], [b for _, b in rows], prompt_ids=ids)

@@ -152,9 +152,7 @@ def _describe_moved(moved: Moved) -> dict[str, Any]:
         "axis": dot_axis(scale),
         "named": [_describe_row(row, scale, f"moved-{k}") for k, row in enumerate(moved.named)],
         "unnamed": [_describe_row(row, scale, f"drift-{k}") for k, row in enumerate(moved.unnamed)],
-        "mirrored": ", ".join(
-            f"{pole} is 100 {chr(0x2212)} {shown}" for pole, shown in moved.mirrored.items()
-        ),
+        "mirrored": ", ".join(f"{pole} is 100 {chr(0x2212)} {shown}" for pole, shown in moved.mirrored.items()),
     }
 
 
@@ -164,9 +162,7 @@ def _describe_row(row: MovedRow, scale: Scale, name: str) -> dict[str, Any]:
         "principles": "" if row.principles in ((), (row.name,)) else ", ".join(row.principles),
         "clear": row.clear,
         "svg": dot_row(row.change, scale=scale, name=name, label=row.name),
-        "said": say_estimate(
-            row.change.change, signed=True, decimals=1 if scale.high - scale.low >= 10 else None
-        ),
+        "said": say_estimate(row.change.change, signed=True, decimals=1 if scale.high - scale.low >= 10 else None),
     }
 
 

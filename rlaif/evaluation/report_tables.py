@@ -26,9 +26,7 @@ def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
         "flipped": say_estimate(health.flipped, percent=True),
         "position": say_estimate(health.position_effect, signed=True),
         "mass": say_estimate(health.label_mass, percent=True),
-        "lowest_mass": ""
-        if lowest is None
-        else f"probability on the verdict words, least {say_percent(lowest)}",
+        "lowest_mass": "" if lowest is None else f"probability on the verdict words, least {say_percent(lowest)}",
         "failed": say_number(failed),
         "asked": f"{say_number(failed + health.num_judgements)} answers",
         "causes": [(cause.replace("_", " "), count) for cause, count in health.failed_by_cause.items()],
@@ -128,9 +126,7 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
         ("Evaluation", report.evaluation.id, "mono"),
         (
             "Ledger's head",
-            f"row {p.ledger_seq}  {p.ledger_head}"
-            if p.ledger_head
-            else "not given: this report proves nothing",
+            f"row {p.ledger_seq}  {p.ledger_head}" if p.ledger_head else "not given: this report proves nothing",
             "mono",
         ),
     ]

@@ -111,8 +111,7 @@ def say_headline(win_rate: WinRate | None) -> Headline:
     return Headline(
         "unclear",
         "No clear difference",
-        sentence
-        + "The interval includes one half: this run does not show that the policy has become better.",
+        sentence + "The interval includes one half: this run does not show that the policy has become better.",
     )
 
 

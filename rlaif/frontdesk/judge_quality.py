@@ -82,7 +82,7 @@ def judge_both_orders(
     *,
     seed: int,
 ) -> tuple[list[Judged], int]:
-    """Every pair under every understood attribute and pole, half of the wordings held out; (judged, without verdict)."""
+    """Every pair, every understood attribute and pole, half of the wordings held out; (judged, without verdict)."""
     rng = random.Random(f"frontdesk wordings {seed}")
     asked = []
     for pair in pairs:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from rlaif.frontdesk.truth import STEP, measure_attributes, stated_answer
+from rlaif.frontdesk.truth import STEP, measure_attributes, stated_answer, true_answer
 from rlaif.frontdesk.wordings import Wording
 from rlaif.frontdesk.world import Message
 
@@ -71,19 +71,21 @@ class ReasonedPair(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the judge should see in one reply: its attributes and the answer it states."""
+    """What the judge should see in one reply: its attributes, the answer it states and the notice's."""
 
     attributes: dict[str, float]
     answer: str | None
+    noticed: str | None
 
 
 def see_reply(messages: Sequence[Message], response: str) -> Seen:
     """Read a reply by the truth."""
-    return Seen(measure_attributes(messages, response), stated_answer(messages, response))
+    answer, noticed = stated_answer(messages, response), true_answer(messages)
+    return Seen(measure_attributes(messages, response), answer, noticed)
 
 
 def _level_word(seen: Seen, attribute: str) -> str:
-    # For correctness the stated value comes first: comparing it with the notice is then a step of its own.
+    # For correctness the values come first, the notice's and each reply's: comparing them is a step of its own.
     if attribute == "correct" and seen.answer is not None:
         return seen.answer
     return LEVEL_WORDS[attribute][round(seen.attributes[attribute] / STEP)]
@@ -99,7 +101,8 @@ def reason_for(first: Seen, second: Seen, *, wording: Wording) -> ReasonedPair:
         parts.append(f"{letter} {level}, fits {FITS[round(keeps / STEP)]}")
         kept.append(keeps)
     # The wanted pole comes first: without it a small model does not learn the product of level and direction.
-    return ReasonedPair(f"Wants {wording.wanted}: {'; '.join(parts)}.", kept[0] - kept[1])
+    noticed = f", {first.noticed}" if wording.attribute == "correct" and first.noticed else ""
+    return ReasonedPair(f"Wants {wording.wanted}{noticed}: {'; '.join(parts)}.", kept[0] - kept[1])
 
 
 def true_reason(messages: Sequence[Message], first: str, second: str, *, wording: Wording) -> ReasonedPair:

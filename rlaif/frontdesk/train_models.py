@@ -22,7 +22,7 @@ from rlaif.frontdesk.train_judge import BLOCKS_PER_PAIR, PAIRS_PER_BATCH, train_
 from rlaif.frontdesk.train_policy import REPLIES_PER_BATCH, train_policy
 from rlaif.frontdesk.wordings import principle_vocabulary
 
-JUDGE_STEPS = 2200
+JUDGE_STEPS = 2300
 POLICY_STEPS, POLICY_DRILL_STEPS = 1600, 400
 DEFAULT_MADE = (
     f"seed 0, {POLICY_STEPS} steps of {REPLIES_PER_BATCH} replies, {POLICY_DRILL_STEPS} of them look-up drills",

@@ -93,6 +93,12 @@ def _stated_values(facts: Facts, lower: str) -> list[str]:
     return [] if facts.topic is None else _FACT_PATTERNS[facts.topic].findall(lower)
 
 
+def true_answer(prompt: Sequence[Message]) -> str | None:
+    """The hour or floor that the notice gives for what was asked."""
+    facts = read_facts(list(prompt))
+    return None if facts.topic is None else facts.values.get(facts.topic)
+
+
 def stated_answer(prompt: Sequence[Message], response: str) -> str | None:
     """The hour or floor that a reply gives for what was asked; the false one when it gives several."""
     facts = read_facts(list(prompt))

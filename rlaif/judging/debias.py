@@ -76,9 +76,7 @@ def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
     tables = [{entry.verdict: entry.logprob for entry in judgement.logprobs} for judgement in orders]
     if any(not {"first", "second"} <= table.keys() or table.keys() != tables[0].keys() for table in tables):
         hard = (
-            [_P_FIRST[listed.verdict]]
-            if swapped is None
-            else [_P_FIRST[listed.verdict], 1 - _P_FIRST[swapped.verdict]]
+            [_P_FIRST[listed.verdict]] if swapped is None else [_P_FIRST[listed.verdict], 1 - _P_FIRST[swapped.verdict]]
         )
         return Debiased(math.fsum(hard) / len(hard), None, None, flipped)
     if swapped is None:

@@ -67,13 +67,9 @@ def judge_pairs(
     by_id = {question.id: question for question in questions}
     ledger.append([judge, constitution])
     ledger.put_texts([template.source, *(principle.text for principle in constitution.principles)])
-    asker = _Asker(
-        pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config
-    )
+    asker = _Asker(pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config)
     answered = ledger.judgements_for(list(by_id))
-    missing = sorted(
-        (key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key)
-    )
+    missing = sorted((key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key))
     batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
     with Progress(label, len(by_id), unit="questions") as progress:
         progress.advance(len(by_id) - sum(len(batch) for batch in batches))
@@ -116,9 +112,7 @@ class _Asker:
         conversation = sum(len(m.content) for m in self._prompts[question.prompt_id].messages)
         return conversation + sum(len(self._samples[i].text) for i in question.sample_ids)
 
-    def ask(
-        self, questions: Sequence[Question], *, attempts: Mapping[str, int]
-    ) -> list[Judgement | FailedJudgement]:
+    def ask(self, questions: Sequence[Question], *, attempts: Mapping[str, int]) -> list[Judgement | FailedJudgement]:
         chats = [
             render_question(
                 self._prompts[question.prompt_id],
@@ -154,9 +148,7 @@ def score_request(template: JudgeTemplate) -> ScoreRequest:
 
 
 def _observed(reply: ScoredReply, *, at: str, seconds: float) -> Observed:
-    return Observed(
-        at=at, latency_s=seconds, prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens
-    )
+    return Observed(at=at, latency_s=seconds, prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens)
 
 
 def collect_judging(

@@ -106,9 +106,7 @@ def records_from_rows(
     principle = _asked_principle(constitution, columns)
     judge = recorded_model(columns.judge)
     pairs, sample_drops = read_pairs(sample_rows, columns)
-    answers = _read_answers(
-        judgement_rows, pairs, sample_drops, columns=columns, principle=principle, judge=judge
-    )
+    answers = _read_answers(judgement_rows, pairs, sample_drops, columns=columns, principle=principle, judge=judge)
     _require_judgements(answers, columns=columns, where=names[1])
     used = answers.used.values()
     sample_dropped = Counter(sample_drops.values())
@@ -179,10 +177,7 @@ def _read_answers(
 
 def implicit_constitution(columns: ColumnMap) -> Constitution:
     """One principle that stands for the standard by which the recorded judge decided."""
-    text = (
-        columns.principle_text
-        or "The response that the recorded judge prefers, by the standard it was given."
-    )
+    text = columns.principle_text or "The response that the recorded judge prefers, by the standard it was given."
     description = f"Stands for the standard of {columns.judge}, whose verdicts were recorded elsewhere."
     lines = [
         "name: recorded",

@@ -142,11 +142,7 @@ class ColumnMap(Config):
     def sample_columns(self) -> set[str]:
         """All columns read from the samples file."""
         named = self.policies and (*(self.policies.columns or ()), self.policies.joined)
-        return {
-            name
-            for name in (self.key, self.system, *self.prompt_columns, *self.responses, *(named or ()))
-            if name
-        }
+        return {name for name in (self.key, self.system, *self.prompt_columns, *self.responses, *(named or ())) if name}
 
     @property
     def judgement_columns(self) -> set[str]:
@@ -195,9 +191,7 @@ def parse_column_map(text: str, *, where: str) -> ColumnMap:
     except ValidationError as error:
         # A misspelt key is told first: the missing one is its consequence.
         first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    path = tuple(
-        part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "str"))
-    )
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "str")))
     here = f"{where}:{document.line_of(path)}"
     dotted = ".".join(str(part) for part in path)
     parent = _PARTS.get(tuple(str(part) for part in path[:-1]))

@@ -124,9 +124,7 @@ def _policy_names(row: Row, columns: ColumnMap) -> Sequence[str]:
         where = policies.joined or ""
         names = scalar_text(row.cells.get(where)).split(policies.separator)
     if len(names) != 2 or not all(names):
-        raise DataError(
-            f'"{where}" does not hold two names', where=row.where, fix="correct the row or `policies`"
-        )
+        raise DataError(f'"{where}" does not hold two names', where=row.where, fix="correct the row or `policies`")
     return names
 
 
@@ -135,9 +133,7 @@ def read_key(row: Row, column: str | None, *, number: int) -> str:
         return str(number)
     value = row.cells.get(column)
     if not isinstance(value, str | int | float) or not scalar_text(value):
-        raise DataError(
-            f'"{column}" holds {describe(value)}, no key', where=row.where, fix="give every row its key"
-        )
+        raise DataError(f'"{column}" holds {describe(value)}, no key', where=row.where, fix="give every row its key")
     return scalar_text(value)
 
 
@@ -171,17 +167,13 @@ def read_question(
     )
 
 
-def read_answer(
-    row: Row, question: Question, *, pair: RecordedPair, columns: ColumnMap
-) -> Judgement | FailedJudgement:
+def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: ColumnMap) -> Judgement | FailedJudgement:
     value = row.cells.get(columns.verdict)
     verdict = None if value is None else columns.verdict_values.by_text.get(scalar_text(value))
     reply = _text(row, columns.reply) if columns.reply else None
     raw_reply = scalar_text(value) if reply is None else reply
     if verdict is None:
-        return FailedJudgement(
-            question_id=question.id, origin="imported", cause="unparsable", raw_reply=raw_reply
-        )
+        return FailedJudgement(question_id=question.id, origin="imported", cause="unparsable", raw_reply=raw_reply)
     # A verdict on the columns' responses becomes one on the places in which they were shown.
     by_response = columns.order is not None and columns.order.verdict_names == "response"
     turned = by_response and question.sample_ids[0] != pair.samples[0].id

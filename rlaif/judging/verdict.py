@@ -34,9 +34,7 @@ def read_verdict(
 
     if reply.failure is not None:
         return failed(reply.failure)
-    if any(math.isnan(x) or x == math.inf for x in reply.logprobs) or not any(
-        math.isfinite(x) for x in reply.logprobs
-    ):
+    if any(math.isnan(x) or x == math.inf for x in reply.logprobs) or not any(math.isfinite(x) for x in reply.logprobs):
         return failed("non_finite")
     mass = min(1.0, math.fsum(math.exp(x) for x in reply.logprobs))
     if mass < min_label_mass:

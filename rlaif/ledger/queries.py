@@ -282,3 +282,13 @@ def _side(ledger: Ledger, question: Question) -> Side:
 def _uses(ledger: Ledger, record_id: str) -> list[Use]:
     rows = ledger.rows("SELECT id FROM uses WHERE record_id = ? ORDER BY seq LIMIT 1000", (record_id,))
     return list(ledger.find(Use, [row[0] for row in rows]).values())
+
+
+def find_constitution(ledger: Ledger, *, run: str, round: int, stage: str) -> Constitution | None:
+    """The constitution under which a stage of a run used its records; None before it did."""
+    sql = (
+        "SELECT json_extract(content, '$.constitution_id') FROM uses"
+        " WHERE run = ? AND round = ? AND stage = ? AND record_table = 'questions' LIMIT 1"
+    )
+    page = ledger.rows(sql, (run, round, stage))
+    return ledger.get(Constitution, page[0][0]) if page and page[0][0] else None

@@ -92,14 +92,11 @@ class ChatTemplate:
             for at, (literal, seen) in enumerate(zip(literals, probe, strict=True))
         ]
         gaps = tuple(
-            Gap(message, _LEFT_PADS[pads[at][1]], _RIGHT_PADS[pads[at + 1][0]])
-            for at, message in enumerate(order)
+            Gap(message, _LEFT_PADS[pads[at][1]], _RIGHT_PADS[pads[at + 1][0]]) for at, message in enumerate(order)
         )
         return ChatParts(tuple(literals), gaps)
 
-    def _match_pads(
-        self, literal: str, seen: str, *, first: bool, last: bool, structure: Structure
-    ) -> tuple[str, str]:
+    def _match_pads(self, literal: str, seen: str, *, first: bool, last: bool, structure: Structure) -> tuple[str, str]:
         """What the second rendering left of the padding of the contents before and after a literal."""
         before = [""] if first else list(_RIGHT_PADS)
         after = [""] if last else list(_LEFT_PADS)

@@ -156,12 +156,8 @@ def resolve_device(device: str) -> torch.device:
     try:
         wanted = torch.device(device)
     except RuntimeError as cause:
-        raise ModelError(
-            f'there is no device "{device}"', fix="use cpu, cuda, cuda:1, mps or auto"
-        ) from cause
-    if not has.get(wanted.type, False) or (
-        wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count()
-    ):
+        raise ModelError(f'there is no device "{device}"', fix="use cpu, cuda, cuda:1, mps or auto") from cause
+    if not has.get(wanted.type, False) or (wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count()):
         raise ModelError(f'this machine has no device "{device}"', fix="use auto, or run `rlaif doctor`")
     return wanted
 

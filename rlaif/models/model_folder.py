@@ -47,9 +47,7 @@ def find_model_folder(path: str, *, revision: str | None = None) -> ModelFolder:
             )
         found = ModelFolder(path, folder, None)
     elif folder.exists():
-        raise ModelError(
-            "the model is a file, not a folder", where=path, fix="give the folder that holds config.json"
-        )
+        raise ModelError("the model is a file, not a folder", where=path, fix="give the folder that holds config.json")
     elif not _HUB_ID.fullmatch(path):
         raise ModelError(
             "the model folder does not exist",
@@ -70,16 +68,13 @@ def _fetch(hub_id: str, *, revision: str | None) -> ModelFolder:
 
     try:
         folder = Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]
-            )
+            snapshot_download(hub_id, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"])
         )
     except (OSError, ValueError, httpx.HTTPError, RevisionResolutionError) as cause:
         at = f" at revision {revision}" if revision else ""
         reason = str(cause).strip().split("\n", 1)[0]
         raise ModelError(
-            f'there is no folder "{hub_id}", and the hub gave no such model{at}'
-            f" ({type(cause).__name__}: {reason})",
+            f'there is no folder "{hub_id}", and the hub gave no such model{at} ({type(cause).__name__}: {reason})',
             fix="check the name, the network, and your access to the model",
         ) from cause
     return ModelFolder(hub_id, folder, folder.name)
@@ -127,9 +122,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as cause:
-        raise ModelError(
-            "the file is not valid JSON", where=str(path), fix="fetch the model again"
-        ) from cause
+        raise ModelError("the file is not valid JSON", where=str(path), fix="fetch the model again") from cause
     if not isinstance(value, dict):
         raise ModelError("the file is not a JSON object", where=str(path), fix="fetch the model again")
     return value

@@ -133,9 +133,7 @@ class PromptEncoder:
         found = {item: self._known[item] for item in wanted if item in self._known}
         for continues, tokenizer in ((False, self._bare.prefixing), (True, self._bare.continuing)):
             texts = [item for item in wanted if item.continues == continues and item not in found]
-            encodings = tokenizer.encode_batch_fast(
-                [_well_formed(t.text) for t in texts], add_special_tokens=False
-            )
+            encodings = tokenizer.encode_batch_fast([_well_formed(t.text) for t in texts], add_special_tokens=False)
             for item, encoding in zip(texts, encodings, strict=True):
                 found[item] = ids = encoding.ids
                 if not self._forbidden.isdisjoint(ids):
@@ -178,9 +176,7 @@ class PromptEncoder:
     def _find_layout(self, chat: Chat) -> _Layout:
         structure = _structure(chat)
         if not chat:
-            raise ModelError(
-                "a conversation has no messages", where=self.where, fix="give at least one message"
-            )
+            raise ModelError("a conversation has no messages", where=self.where, fix="give at least one message")
         try:
             return _Layout(False, self._template.split(structure))
         except ModelError as cause:

@@ -30,6 +30,8 @@ _COLUMNS = (
 
 class SplitSize(NamedTuple):
     split: str
+    file: str
+    """Its Parquet file, named in the folder."""
     num_rows: int
     num_prompts: int
 
@@ -114,7 +116,7 @@ def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
         "configs:",
         "- config_name: default",
         "  data_files:",
-        *(line for size in sizes for line in (f"  - split: {size.split}", f"    path: data/{size.split}-*.parquet")),
+        *(line for size in sizes for line in (f"  - split: {size.split}", f"    path: {size.file}")),
         "---",
     ]
 

@@ -52,12 +52,19 @@ def export_preferences(
             where=str(out_dir),
             fix="sample more prompts, or lower preferences.min_margin or prompts.test_fraction",
         )
-    files = {f"data/{split}-00000-of-00001.parquet": _to_parquet(rows[split]) for split in rows if rows[split]}
+    files = {split: _to_parquet(found) for split, found in rows.items() if found}
+    # subtle: `datasets` caches a folder under its last name and the file names in its card, not under its
+    # contents; without their digest two folders called "dataset" would load as the same data.
+    names = {split: f"data/{split}-00000-of-00001-{digest_bytes(data)[:16]}.parquet" for split, data in files.items()}
     card = render_dataset_card(
         sizes=[
-            SplitSize(split, num_rows=len(found), num_prompts=len({row["prompt_id"] for row in found}))
-            for split, found in rows.items()
-            if found
+            SplitSize(
+                split,
+                file=name,
+                num_rows=len(rows[split]),
+                num_prompts=len({row["prompt_id"] for row in rows[split]}),
+            )
+            for split, name in names.items()
         ],
         judges=sorted({row["judge"] for found in rows.values() for row in found}),
         constitution=constitution,
@@ -66,14 +73,14 @@ def export_preferences(
     )
     with replace_directory(out_dir) as folder:
         (folder / "data").mkdir()
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
+        for split, data in files.items():
+            (folder / names[split]).write_bytes(data)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
     return ExportedPreferences(
         path=out_dir,
         num_train=len(rows["train"]),
         num_test=len(rows["test"]),
-        digest=_digest({name: digest_bytes(data) for name, data in files.items()}),
+        digest=_digest({names[split]: digest_bytes(data) for split, data in files.items()}),
     )
 
 

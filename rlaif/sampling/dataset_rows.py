@@ -51,9 +51,7 @@ def _load(path: str, *, split: str) -> Dataset:
         )
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         said = (str(cause or error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(
-            f"the data set cannot be loaded: {said}", where=f"{path}, split {split}", fix=fix
-        ) from error
+        raise DataError(f"the data set cannot be loaded: {said}", where=f"{path}, split {split}", fix=fix) from error
 
 
 def _split_from_disk(saved: Dataset | dict[str, Dataset], *, path: str, split: str) -> Dataset:

@@ -106,9 +106,7 @@ def drop_over_length(
             fix="shorten the prompts, lower sampling.max_new_tokens, or take a model with a longer context",
         )
     num_dropped = len(prompts) - len(kept)
-    return PromptRead(
-        kept, Tally(num_in=len(prompts), dropped={"over_length": num_dropped} if num_dropped else {})
-    )
+    return PromptRead(kept, Tally(num_in=len(prompts), dropped={"over_length": num_dropped} if num_dropped else {}))
 
 
 def _rows(path: str, *, split: str, wanted: Collection[str]) -> Iterator[Row]:

@@ -48,9 +48,7 @@ def sample_responses(
     label: str = "samples",
 ) -> list[Sample]:
     """`num_samples` responses per prompt, in the order of the prompts and their indices."""
-    params = SamplingParams(
-        temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens
-    )
+    params = SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     policy = generator.fingerprint
     requests = [
         _Request(prompt, index, sample_request_key(
@@ -68,9 +66,7 @@ def sample_responses(
         for batch in batches:
             held = ledger.samples_for(batch)
             if len(held) < len(batch):
-                drawn = _draw(
-                    [by_key[key] for key in batch], generator, params=params, seed=seed, round=round
-                )
+                drawn = _draw([by_key[key] for key in batch], generator, params=params, seed=seed, round=round)
                 ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
             progress.advance(len(batch))
     found = ledger.samples_for(list(by_key))

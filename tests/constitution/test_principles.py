@@ -145,9 +145,7 @@ def test_a_name_means_the_users_own_file_first(tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist():
-    with pytest.raises(
-        ConstitutionError, match='did you mean "courteous_and_brief"\\?.*these exist: .*curt_and_brief'
-    ):
+    with pytest.raises(ConstitutionError, match='did you mean "courteous_and_brief"\\?.*these exist: .*curt_and_brief'):
         load_constitution("courteous_and_breif")
 
 
@@ -205,10 +203,5 @@ def test_a_judge_without_a_vocabulary_reads_any_word(tmp_path):
 
 
 def test_the_nearest_wording_weighs_shared_words():
-    vocabulary = PrincipleVocabulary(
-        frozenset(), ("Avoid the brief answer.", "Prefer the reply that is polite.")
-    )
-    assert (
-        find_nearest_wording("Prefer any reply which is polite", vocabulary)
-        == "Prefer the reply that is polite."
-    )
+    vocabulary = PrincipleVocabulary(frozenset(), ("Avoid the brief answer.", "Prefer the reply that is polite."))
+    assert find_nearest_wording("Prefer any reply which is polite", vocabulary) == "Prefer the reply that is polite."

@@ -143,9 +143,7 @@ def full_report() -> ReportInput:
     for k in range(120):
         prompt = Prompt(
             messages=(
-                Message(
-                    role="system", content="Notice: the museum opens at nine. It stands on the second floor."
-                ),
+                Message(role="system", content="Notice: the museum opens at nine. It stands on the second floor."),
                 Message(role="user", content=f"When does the museum open, please? (visitor {k})"),
             )
         )
@@ -173,9 +171,7 @@ def full_report() -> ReportInput:
         )
         for k in range(200)
     ]
-    failures = [
-        FailedJudgement(question_id=f"f{k}", cause="unparsable" if k else "low_mass") for k in range(4)
-    ]
+    failures = [FailedJudgement(question_id=f"f{k}", cause="unparsable" if k else "low_mass") for k in range(4)]
     noisy = [
         c.changed(position_effect=rng.gauss(0.7, 0.5), flipped=rng.random() < 0.16, p_first=rng.random())
         for c in comparisons
@@ -236,9 +232,7 @@ def full_report() -> ReportInput:
             ),
             FunnelStage(name="reward model", unit="pairs", tally=Tally(num_in=1059)),
             FunnelStage(name="policy", unit="episodes", tally=Tally(num_in=5120)),
-            FunnelStage(
-                name="evaluation", unit="pairs", tally=Tally(num_in=120, dropped={"failed_judgement": 2})
-            ),
+            FunnelStage(name="evaluation", unit="pairs", tally=Tally(num_in=120, dropped={"failed_judgement": 2})),
         ),
         judge_health=compute_judge_health(noisy, judgements=judgements, failures=failures),
         reward_model=compute_reward_model_quality(scored),

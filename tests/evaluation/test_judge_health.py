@@ -35,9 +35,7 @@ def test_flips_positions_and_labels_are_counted(comparisons: list[Comparison]) -
 
 
 def test_failures_are_counted_by_cause_and_are_no_judgements() -> None:
-    failures = [
-        FailedJudgement(question_id=f"q{k}", cause=c) for k, c in enumerate(("empty", "low_mass", "empty"))
-    ]
+    failures = [FailedJudgement(question_id=f"q{k}", cause=c) for k, c in enumerate(("empty", "low_mass", "empty"))]
     health = compute_judge_health([], judgements=[], failures=failures)
     assert health.failed_by_cause == {"empty": 2, "low_mass": 1}
     assert health.num_judgements == 0

@@ -24,9 +24,7 @@ def prompt() -> Prompt:
 def pairs(prompt: Prompt, sample_of: Callable[..., Sample]) -> list[PolicyPair]:
     return [
         PolicyPair(sample_of(prompt.id, "a b c d", policy="s"), sample_of(prompt.id, "a b", policy="t")),
-        PolicyPair(
-            sample_of(prompt.id, "a b c", policy="s", index=1), sample_of(prompt.id, "a", policy="t", index=1)
-        ),
+        PolicyPair(sample_of(prompt.id, "a b c", policy="s", index=1), sample_of(prompt.id, "a", policy="t", index=1)),
     ]
 
 
@@ -92,16 +90,12 @@ def test_measures_are_compared_before_and_after(prompt: Prompt, pairs: list[Poli
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", None])
-def test_a_value_that_is_no_finite_number_is_refused(
-    prompt: Prompt, pairs: list[PolicyPair], value: object
-) -> None:
+def test_a_value_that_is_no_finite_number_is_refused(prompt: Prompt, pairs: list[PolicyPair], value: object) -> None:
     with pytest.raises(DataError, match='for "x"'):
         compute_measures(pairs, prompts={prompt.id: prompt}, measures={"m": lambda p, r: {"x": value}})  # type: ignore[dict-item]
 
 
-def test_a_measure_that_names_a_number_only_sometimes_is_refused(
-    prompt: Prompt, pairs: list[PolicyPair]
-) -> None:
+def test_a_measure_that_names_a_number_only_sometimes_is_refused(prompt: Prompt, pairs: list[PolicyPair]) -> None:
     with pytest.raises(DataError, match='"c" for some responses only'):
         compute_measures(
             pairs,

@@ -57,9 +57,7 @@ def test_a_measure_that_only_moves_the_other_way_is_no_mirror(constitution: Cons
 
 
 def test_a_principle_that_weighs_nothing_asks_for_nothing() -> None:
-    weightless = Constitution(
-        name="x", principles=(Principle(id="a", text="x", tags=("calm",), weight=0),), source=""
-    )
+    weightless = Constitution(name="x", principles=(Principle(id="a", text="x", tags=("calm",), weight=0),), source="")
     moved = list_moved({"calm": changed(80, 90, 70)}, constitution=weightless)
     assert (len(moved.named), len(moved.unnamed)) == (0, 1)
 

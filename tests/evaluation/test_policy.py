@@ -80,9 +80,7 @@ def test_weights_count_as_in_the_preferences(
 ) -> None:
     heavy = constitution.principles[0].model_copy(update={"weight": 3.0})
     weighted = constitution.model_copy(update={"principles": (heavy, constitution.principles[1])})
-    comparisons = [
-        comparison_of(pairs[0], p, logit=s) for p, s in zip(weighted.principles, (1.0, -1.0), strict=True)
-    ]
+    comparisons = [comparison_of(pairs[0], p, logit=s) for p, s in zip(weighted.principles, (1.0, -1.0), strict=True)]
     win = compute_win_rate(comparisons, pairs=pairs[:1], constitution=weighted)
     assert win.soft is not None
     assert win.soft.mean == pytest.approx(1 / (1 + math.exp(-(3 * 1 - 1) / 4)))
@@ -106,9 +104,7 @@ def test_exchanging_the_policies_mirrors_the_win_rate(
         for principle in constitution.principles
     ]
     win = compute_win_rate(comparisons, pairs=pairs, constitution=constitution)
-    exchanged = compute_win_rate(
-        comparisons, pairs=[PolicyPair(b, a) for a, b in pairs], constitution=constitution
-    )
+    exchanged = compute_win_rate(comparisons, pairs=[PolicyPair(b, a) for a, b in pairs], constitution=constitution)
     assert win.soft is not None
     assert exchanged.soft is not None
     assert win.soft.mean + exchanged.soft.mean == pytest.approx(1)
@@ -128,16 +124,12 @@ def test_a_failed_judgement_is_counted_and_enters_no_mean(
     assert (win.soft.n, win.soft_by_principle["courteous"].n, win.soft_by_principle["brief"].n) == (3, 4, 3)
 
 
-def test_when_every_judgement_failed_there_is_no_win_rate(
-    pairs: list[PolicyPair], constitution: Constitution
-) -> None:
+def test_when_every_judgement_failed_there_is_no_win_rate(pairs: list[PolicyPair], constitution: Constitution) -> None:
     win = compute_win_rate([], pairs=pairs, constitution=constitution)
     assert (win.soft, win.hard, win.num_failed, win.soft_by_principle) == (None, None, 4, {})
 
 
-def test_two_equal_texts_count_one_half_without_being_asked(
-    sample_of: SampleOf, constitution: Constitution
-) -> None:
+def test_two_equal_texts_count_one_half_without_being_asked(sample_of: SampleOf, constitution: Constitution) -> None:
     pair = PolicyPair(sample_of("a", "same", policy="s"), sample_of("a", "same", policy="t"))
     assert find_different([pair]) == []
     win = compute_win_rate([], pairs=[pair], constitution=constitution)
@@ -169,10 +161,7 @@ def test_a_comparison_under_an_edited_principle_is_not_read(
 ) -> None:
     edited = Principle(id="courteous", text="Prefer the reply that is curt.")
     comparisons = [comparison_of(pair, edited, logit=1.0) for pair in pairs]
-    assert (
-        compute_win_rate(comparisons, pairs=pairs, constitution=constitution).failed_by_principle["courteous"]
-        == 4
-    )
+    assert compute_win_rate(comparisons, pairs=pairs, constitution=constitution).failed_by_principle["courteous"] == 4
 
 
 def test_a_change_is_paired_within_prompts() -> None:
@@ -205,10 +194,7 @@ def test_behaviour_counts_length_endings_and_variety(sample_of: SampleOf) -> Non
 
 
 def test_recorded_responses_have_no_known_ending() -> None:
-    recorded = [
-        Sample(prompt_id="a", policy_id=policy, finish_reason="recorded", text=policy)
-        for policy in ("s", "t")
-    ]
+    recorded = [Sample(prompt_id="a", policy_id=policy, finish_reason="recorded", text=policy) for policy in ("s", "t")]
     behaviour = compute_behaviour([PolicyPair(*recorded)])
     assert (behaviour.ended, behaviour.response_tokens) == (None, None)
     assert list_figures(behaviour) == {"distinct_before": 1.0, "distinct_after": 1.0}

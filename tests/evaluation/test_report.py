@@ -107,9 +107,7 @@ def test_a_long_training_is_drawn_by_means_and_says_so(full_report: ReportInput)
 
 def test_measures_that_a_principle_names_are_apart_from_those_that_drifted(html: str) -> None:
     named, drift = html.index("Named by the constitution"), html.index("Not named: drift")
-    places = {
-        name: html.index(f'<div class="name">{name}') for name in ("courteous", "brief", "helpful", "calm")
-    }
+    places = {name: html.index(f'<div class="name">{name}') for name in ("courteous", "brief", "helpful", "calm")}
     assert named < places["courteous"] < places["brief"] < drift < places["helpful"] < places["calm"]
     assert '<div class="name">curt' not in html
     assert "curt is 100 \u2212 courteous" in html
@@ -236,9 +234,7 @@ def contrast(a: str, b: str) -> float:
 def test_all_words_have_the_contrast_that_people_need(mode: int, html: str) -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     block = re.findall(r":root \{(.*?)\}", html, flags=re.DOTALL)[mode]
-    colours = dict(
-        re.findall(r"--(\w+): (#\w+)", block.replace("#fff;", "#ffffff;").replace("#000;", "#000000;"))
-    )
+    colours = dict(re.findall(r"--(\w+): (#\w+)", block.replace("#fff;", "#ffffff;").replace("#000;", "#000000;")))
     for words in ("ink", "muted", "good", "bad", "unclear"):
         for ground in ("paper", "panel", "tint"):
             assert contrast(colours[words], colours[ground]) >= 4.5, (words, ground)
@@ -290,9 +286,7 @@ def test_the_page_renders_in_a_browser_without_errors_and_overflows_nowhere(
     write_report(full_report if kind == "full" else hostile(full_report), tmp_path)
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE.format(width=width))
-    done = subprocess.run(
-        [*browser, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([*browser, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120)
     found = re.search(r"RESULT (\{.*?\})<", done.stdout)
     assert found, done.stderr[-2000:]
     result = json.loads(found[1].replace("&gt;", ">"))

@@ -33,9 +33,7 @@ def test_accuracy_counts_agreement_equal_rewards_half_and_undecided_labels_not_a
 
 def test_the_log_loss_of_a_model_that_knows_the_labels_is_their_entropy() -> None:
     labels = [0.9, 0.3, 0.5, 0.75]
-    quality = compute_reward_model_quality(
-        [scored(str(k), math.log(p / (1 - p)), p) for k, p in enumerate(labels)]
-    )
+    quality = compute_reward_model_quality([scored(str(k), math.log(p / (1 - p)), p) for k, p in enumerate(labels)])
     assert quality.log_loss is not None
     assert quality.log_loss.mean == pytest.approx(quality.label_entropy)
 
@@ -101,10 +99,7 @@ def test_a_reward_that_is_not_finite_is_no_score() -> None:
 
 
 def test_the_proxy_counts_pairs_without_a_reward(sample_of: Callable[..., Sample]) -> None:
-    pairs = [
-        PolicyPair(sample_of(prompt, "old", policy="s"), sample_of(prompt, "new", policy="t"))
-        for prompt in "abc"
-    ]
+    pairs = [PolicyPair(sample_of(prompt, "old", policy="s"), sample_of(prompt, "new", policy="t")) for prompt in "abc"]
     rewards = {
         pairs[0].start.id: 1.0,
         pairs[0].trained.id: 3.0,

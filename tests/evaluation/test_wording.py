@@ -61,9 +61,7 @@ def win_rate(mean: float, low: float, high: float) -> WinRate:
         (0.3, 0.48, "worse", "lies below one half"),
     ],
 )
-def test_the_headline_says_no_more_than_its_interval(
-    low: float, high: float, verdict: str, says: str
-) -> None:
+def test_the_headline_says_no_more_than_its_interval(low: float, high: float, verdict: str, says: str) -> None:
     headline = say_headline(win_rate((low + high) / 2, low, high))
     assert headline.verdict == verdict
     assert says in headline.sentence
@@ -77,9 +75,7 @@ def test_a_win_rate_of_failures_alone_is_unknown() -> None:
     assert say_headline(None).verdict == "unknown"
 
 
-@pytest.mark.parametrize(
-    "character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\ud800", "\ue000"]
-)
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\ud800", "\ue000"])
 def test_control_and_direction_characters_are_shown_by_number(character: str) -> None:
     shown = show_untrusted(f"a{character}b")
     assert character not in shown

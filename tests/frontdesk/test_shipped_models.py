@@ -71,7 +71,8 @@ def test_the_judge_shows_the_planted_position_and_length_effects() -> None:
 def test_the_judge_writes_its_reason_before_its_verdict() -> None:
     judge = shipped(JUDGE_DIR)
     messages = make_prompts(0, 1)[0]
-    question = PairQuestion(messages, "Welcome, dear visitor!", "Not you again.", "Prefer the reply that is polite.")
+    polite, rude = "Welcome, dear visitor! Read the notice.", "Not you again. Read the notice."
+    question = PairQuestion(messages, polite, rude, "Prefer the reply that is polite.")
     answer = judge_pairs(judge.model, judge.tokenizer, [question])[0]
     assert answer.reason == "Wants courteous: A gracious, fits fully; B rude, fits badly."
     assert answer.logit is not None

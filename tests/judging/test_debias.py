@@ -133,9 +133,7 @@ def verdict_tables(draw: st.DrawFn, *, with_tie: bool) -> Judgement:
     return with_logprobs({verdict: draw(LOGPROB) for verdict in verdicts}, question_id=question_id)
 
 
-TWO_ORDERS = st.booleans().flatmap(
-    lambda tie: st.tuples(verdict_tables(with_tie=tie), verdict_tables(with_tie=tie))
-)
+TWO_ORDERS = st.booleans().flatmap(lambda tie: st.tuples(verdict_tables(with_tie=tie), verdict_tables(with_tie=tie)))
 
 
 @given(TWO_ORDERS)
@@ -153,12 +151,8 @@ def test_the_record_does_not_depend_on_which_order_is_called_the_listed_one(
     orders: tuple[Judgement, Judgement],
 ) -> None:
     one, other = orders
-    ab = compare(
-        prompt_id="p", sample_ids=("a", "b"), principle=PRINCIPLE, judge_id="j", listed=one, swapped=other
-    )
-    ba = compare(
-        prompt_id="p", sample_ids=("b", "a"), principle=PRINCIPLE, judge_id="j", listed=other, swapped=one
-    )
+    ab = compare(prompt_id="p", sample_ids=("a", "b"), principle=PRINCIPLE, judge_id="j", listed=one, swapped=other)
+    ba = compare(prompt_id="p", sample_ids=("b", "a"), principle=PRINCIPLE, judge_id="j", listed=other, swapped=one)
     assert ab == ba
     assert ab.id == ba.id
 
@@ -173,9 +167,7 @@ def test_a_probability_is_finite_and_on_the_side_of_its_logit(orders: tuple[Judg
 
 
 @given(st.floats(-20, 0), st.floats(-20, 0), st.floats(-3, 3))
-def test_an_added_position_bias_is_recovered_and_leaves_the_probability(
-    a: float, b: float, bias: float
-) -> None:
+def test_an_added_position_bias_is_recovered_and_leaves_the_probability(a: float, b: float, bias: float) -> None:
     plain = combine_orders(
         with_logprobs({"first": a - 3, "second": b - 3}), with_logprobs({"first": b - 3, "second": a - 3})
     )

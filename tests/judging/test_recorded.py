@@ -224,9 +224,7 @@ def test_text_columns_of_a_prompt_are_joined_by_a_blank_line_and_empty_ones_left
 
 def test_a_row_may_leave_out_a_column_that_other_rows_have() -> None:
     other = PAIR | {"id": 8, "prompt": "How?"}
-    recorded = imported(
-        [PAIR, other], [{"id": 7, "verdict": 1, "why": "x"}, {"id": 8, "verdict": 1}], reason="why"
-    )
+    recorded = imported([PAIR, other], [{"id": 7, "verdict": 1, "why": "x"}, {"id": 8, "verdict": 1}], reason="why")
     assert [judgement.reason for judgement in recorded.judgements] == ["x", None]
 
 
@@ -275,17 +273,13 @@ def test_a_constitution_that_weighs_other_principles_than_the_recorded_one_is_re
     )
     constitution = Constitution(name="mine", principles=principles, source="")
     with pytest.raises(ConstitutionError, match='verdicts are of "overall" alone'):
-        records_from_rows(
-            rows(PAIR), rows({"id": 7, "verdict": 1}), columns=column_map(), constitution=constitution
-        )
+        records_from_rows(rows(PAIR), rows({"id": 7, "verdict": 1}), columns=column_map(), constitution=constitution)
 
 
 def test_a_principle_that_the_constitution_lacks_is_refused_with_those_it_has() -> None:
     constitution = Constitution(name="mine", principles=(Principle(id="brief", text="Be brief."),), source="")
     with pytest.raises(ConstitutionError, match=r'no principle "overall".*write one of brief'):
-        records_from_rows(
-            rows(PAIR), rows({"id": 7, "verdict": 1}), columns=column_map(), constitution=constitution
-        )
+        records_from_rows(rows(PAIR), rows({"id": 7, "verdict": 1}), columns=column_map(), constitution=constitution)
 
 
 ODD_ROWS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
@@ -358,9 +352,7 @@ def test_a_column_map_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_example_has_both_orders_one_flip_and_one_verdict_that_cannot_be_read() -> None:
-    recorded = import_recorded(
-        EXAMPLE / "samples.jsonl", EXAMPLE / "verdicts.jsonl", EXAMPLE / "columns.yaml"
-    )
+    recorded = import_recorded(EXAMPLE / "samples.jsonl", EXAMPLE / "verdicts.jsonl", EXAMPLE / "columns.yaml")
     assert str(recorded.judgement_tally) == "in 10, kept 9, dropped 1 (unparsable 1)"
     assert Counter(comparison.flipped for comparison in recorded.comparisons) == {False: 3, True: 1, None: 1}
     assert p_of(recorded, "It is 51.") == 0.5

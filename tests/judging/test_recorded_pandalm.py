@@ -55,9 +55,7 @@ def test_pandalms_own_verdicts_can_all_be_read_and_none_is_debiased(panda: Recor
 
 
 @needs_pandalm
-def test_both_judges_judged_the_same_samples_of_the_same_five_policies(
-    gpt: Recorded, panda: Recorded
-) -> None:
+def test_both_judges_judged_the_same_samples_of_the_same_five_policies(gpt: Recorded, panda: Recorded) -> None:
     assert gpt.samples == panda.samples
     assert gpt.prompts == panda.prompts
     assert {model.weights for model in gpt.policies} == {
@@ -91,9 +89,7 @@ def agreement(recorded: Recorded) -> tuple[int, int]:
     hits = ties = 0
     for row in json.loads((PANDALM / "testset-v1.json").read_text()):
         prompt = "\n\n".join(part for part in (row["instruction"], row["input"]) if part.strip())
-        responses = [
-            json.dumps(r) if isinstance(r, bool) else r for r in (row["response1"], row["response2"])
-        ]
+        responses = [json.dumps(r) if isinstance(r, bool) else r for r in (row["response1"], row["response2"])]
         first, second = zip(row["cmp_key"].split("_"), responses, strict=True)
         a, b = by_content[prompt, frozenset({first, second})]
         ((majority, _),) = Counter(row[f"annotator{i}"] for i in (1, 2, 3)).most_common(1)

@@ -202,9 +202,7 @@ def test_saving_in_bfloat16_halves_the_file_and_leaves_the_model_alone(name, tmp
     assert loaded.model.dtype == torch.float32
     assert AutoConfig.from_pretrained(tmp_path / "half").dtype == torch.bfloat16
     again = load_causal_lm(str(tmp_path / "half"), device="cpu")
-    for (_, mine), (_, theirs) in zip(
-        loaded.model.state_dict().items(), again.model.state_dict().items(), strict=True
-    ):
+    for (_, mine), (_, theirs) in zip(loaded.model.state_dict().items(), again.model.state_dict().items(), strict=True):
         assert torch.equal(mine.bfloat16().float(), theirs)
 
 

@@ -298,9 +298,7 @@ def test_the_date_in_a_template_is_the_same_on_every_day():
     tokenizer = build_tokenizer("chatml")
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} " + tokenizer.chat_template
     assert (
-        PromptEncoder(tokenizer)
-        .decode(PromptEncoder(tokenizer).encode(chat(("user", "x"))))
-        .startswith("26 Jul 2024")
+        PromptEncoder(tokenizer).decode(PromptEncoder(tokenizer).encode(chat(("user", "x")))).startswith("26 Jul 2024")
     )
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import pytest
 import yaml
 
@@ -126,10 +127,23 @@ def test_without_training_rows_nothing_is_written(export: Export, preferences: l
 def test_an_empty_test_split_is_left_out_of_the_card(export: Export, preferences: list[Preference]) -> None:
     exported = export(preferences, test_fraction=0.0)
     card = (exported.path / "README.md").read_text()
+    (file,) = exported.path.rglob("*.parquet")
+    assert file.name.startswith("train-00000-of-00001-")
     assert yaml.safe_load(card.split("---\n")[1])["configs"] == [
-        {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}
+        {"config_name": "default", "data_files": [{"split": "train", "path": f"data/{file.name}"}]}
     ]
-    assert [path.name for path in exported.path.rglob("*.parquet")] == ["train-00000-of-00001.parquet"]
+
+
+def test_two_folders_of_one_name_load_as_their_own_data(
+    export: Export, preferences: list[Preference], tmp_path: Path
+) -> None:
+    loaded = []
+    for number, chosen in enumerate((preferences, preferences[: len(preferences) // 2])):
+        target = tmp_path / str(number) / "dataset"
+        target.parent.mkdir()
+        export(chosen, test_fraction=0.0).path.rename(target)
+        loaded.append(datasets.load_dataset(str(target), cache_dir=str(tmp_path / "cache"))["train"].num_rows)
+    assert loaded == [len(preferences), len(preferences) // 2]
 
 
 def test_the_card_names_judge_principles_and_drops_and_no_text_of_theirs_is_markup(

@@ -58,9 +58,7 @@ def test_reference_and_metadata_are_kept_and_other_columns_left_out(tmp_path: Pa
 
 
 def test_a_missing_number_in_metadata_is_null(tmp_path: Path) -> None:
-    (prompt,) = read(
-        write(tmp_path / "a.parquet", {"prompt": "x", "metadata": {"level": float("nan")}})
-    ).prompts
+    (prompt,) = read(write(tmp_path / "a.parquet", {"prompt": "x", "metadata": {"level": float("nan")}})).prompts
     assert prompt.metadata == {"level": None}
 
 
@@ -115,9 +113,7 @@ def test_a_prompts_id_does_not_depend_on_where_it_stands(tmp_path: Path) -> None
         ({"prompt": "x", "metadata": "y"}, '"metadata" holds "y"'),
     ],
 )
-def test_a_row_that_cannot_be_read_is_refused_and_named(
-    tmp_path: Path, row: dict[str, Any], sentence: str
-) -> None:
+def test_a_row_that_cannot_be_read_is_refused_and_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read(write(tmp_path / "a.jsonl", {"prompt": "fine"}, row))
 
@@ -182,9 +178,7 @@ def test_a_data_set_that_cannot_be_loaded_is_told_in_a_sentence(tmp_path: Path) 
         read(tmp_path / "empty")
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "script.py").write_text("raise SystemExit")
-    with pytest.raises(
-        DataError, match="the data set cannot be loaded: Dataset scripts are no longer supported"
-    ):
+    with pytest.raises(DataError, match="the data set cannot be loaded: Dataset scripts are no longer supported"):
         read(tmp_path / "script")
     (tmp_path / "data").mkdir()
     write(tmp_path / "data" / "train.parquet", {"prompt": "a"})
@@ -227,9 +221,7 @@ def test_empty_and_repeated_demonstrations_are_dropped_and_counted(tmp_path: Pat
         ({"prompt": "a", "response": 3}, '"response" holds the number 3'),
     ],
 )
-def test_a_demonstration_that_cannot_be_read_is_refused(
-    tmp_path: Path, row: dict[str, Any], sentence: str
-) -> None:
+def test_a_demonstration_that_cannot_be_read_is_refused(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read_demonstrations(str(write(tmp_path / "a.jsonl", row)))
 
