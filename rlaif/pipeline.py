@@ -196,8 +196,8 @@ def train_reward_model(work: Work) -> None:
     accuracy = trained.card.accuracy
     if accuracy is not None:
         say(
-            f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label says, "
-            f"95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
+            f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label "
+            f"says, 95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
         )
     work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
     work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])

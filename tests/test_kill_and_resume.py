@@ -22,11 +22,20 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 
 SETTINGS = {
-    "prompts.num_prompts": 40, "sampling.num_samples": 3, "sampling.num_pairs": 3, "sampling.batch_size": 24,
-    "judge.batch_size": 24, "reward_model.num_epochs": 2, "reward_model.checkpoint_every": 4,
-    "ppo.num_steps": 6, "ppo.num_reference_samples": 16, "ppo.num_prompts_per_step": 8, "ppo.num_samples_per_prompt": 2, "ppo.checkpoint_every": 2,
+    "prompts.num_prompts": 40,
+    "sampling.num_samples": 3,
+    "sampling.num_pairs": 3,
+    "sampling.batch_size": 24,
+    "judge.batch_size": 24,
+    "reward_model.num_epochs": 2,
+    "reward_model.checkpoint_every": 4,
+    "ppo.num_steps": 6,
+    "ppo.num_reference_samples": 16,
+    "ppo.num_prompts_per_step": 8,
+    "ppo.num_samples_per_prompt": 2,
+    "ppo.checkpoint_every": 2,
     "evaluation.num_prompts": 12,
-}  # fmt: skip
+}
 WATCHED = ("2_samples", "3_judgements", "5_reward_model", "6_policy")
 KILLS_PER_STAGE = 8
 

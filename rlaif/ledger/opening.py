@@ -19,6 +19,7 @@ _SETTINGS = (
     "synchronous=FULL",
     "trusted_schema=OFF",
     "cell_size_check=ON",
+    "secure_delete=FAST",
     "temp_store=MEMORY",
     "cache_size=-65536",
     # subtle: ids are random, so a commit touches many pages, and the same ones again soon after. Writing

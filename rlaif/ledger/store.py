@@ -227,8 +227,8 @@ class Ledger:
             raise self._failure
         try:
             with in_sentences(self.path):
-                self._connection.execute("BEGIN IMMEDIATE")
                 try:
+                    self._connection.execute("BEGIN IMMEDIATE")
                     yield
                     self._connection.execute("COMMIT")
                 except BaseException:

@@ -127,7 +127,7 @@ def find_texts(read: Read, kind: type[Record], stored: Sequence[StoredRow]) -> d
     for row in stored if kind.text_fields else ():
         fields = json.loads(row.content)
         for at, name in enumerate(kind.text_fields):
-            if (digest := fields[name]) is not None:
+            if (digest := fields.get(name)) is not None:
                 places[digest] = place_of(row.seq, at)
     texts: dict[str, str | None] = {}
     for chunk in id_lists(places.values()):

@@ -73,14 +73,14 @@ def export_preferences(
     )
     with replace_directory(out_dir) as folder:
         (folder / "data").mkdir()
-        for split, data in files.items():
-            (folder / names[split]).write_bytes(data)
+        for place, data in zip(names.values(), files.values(), strict=True):
+            (folder / place).write_bytes(data)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
     return ExportedPreferences(
         path=out_dir,
         num_train=len(rows["train"]),
         num_test=len(rows["test"]),
-        digest=_digest({names[split]: digest_bytes(data) for split, data in files.items()}),
+        digest=_digest({place: digest_bytes(data) for place, data in zip(names.values(), files.values(), strict=True)}),
     )
 
 

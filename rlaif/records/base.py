@@ -110,9 +110,9 @@ class Record(Value):
         its class has gained since and whatever was redacted.
         """
         fields = json.loads(content_json)
-        digests = {name: fields[name] for name in cls.text_fields}
-        for name in cls.text_fields:
-            if (digest := fields[name]) is not None:
+        digests = {name: fields.get(name) for name in cls.text_fields}
+        for name, digest in digests.items():
+            if digest is not None:
                 text = texts[digest]
                 if name in cls.json_fields:
                     fields[name] = json.loads(cls.redacted_json if text is None else text)
