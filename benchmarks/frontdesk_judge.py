@@ -24,7 +24,9 @@ MEAN_CLEAR, WORST_CLEAR, CLEAR_SHARE, POSITION_WITHIN, EOS_RATE = 0.97, 0.93, 0.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=JUDGE_DIR.parent, help="folder with policy/ and judge/")
-    parser.add_argument("--pairs", type=int, default=200, help="pairs per source; each is asked 28 questions")
+    parser.add_argument(
+        "--pairs", type=int, default=200, help="pairs per source; each is asked about every principle in both orders"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write-cards", action="store_true")

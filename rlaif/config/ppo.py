@@ -15,7 +15,7 @@ from rlaif.config.base import Config
 class PpoConfig(Config):
     """How the policy is trained against the reward."""
 
-    num_steps: int = Field(40, ge=1)
+    num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
     """Prompts sampled from in a step."""
@@ -29,7 +29,7 @@ class PpoConfig(Config):
     """Adam's rate at the first step; it falls linearly to zero."""
     num_ppo_epochs: int = Field(2, ge=1)
     """Passes over a step's responses."""
-    num_mini_batches: int = Field(4, ge=1)
+    num_mini_batches: int = Field(1, ge=1)
     """Optimizer steps in a pass."""
     kl_coef: float = Field(0.05, ge=0)
     """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""

@@ -34,6 +34,7 @@ class JudgeFigures(NamedTuple):
 
     drawn: Sequence[Judged]
     policy: Sequence[Judged]
+    not_understood: Sequence[Judged]  # drawn pairs under the attributes that the vocabulary leaves out
     failed: int
     ms_per_judgement: float
 
@@ -113,6 +114,17 @@ def _wording_line(figures: JudgeFigures, *, held_out: bool) -> list[str]:
     return cells
 
 
+def _not_understood(figures: JudgeFigures) -> str:
+    if not figures.not_understood:
+        return ""
+    names = ", ".join(sorted({row.wording.attribute for row in figures.not_understood}))
+    share = _percent(summarise(figures.not_understood).clear)
+    return (
+        f"It was also trained on principles about `{names}`, names the values to compare, but does not compare them:\n"
+        f"{share} of clear pairs right. Their words are therefore left out of the vocabulary.\n"
+    )
+
+
 def judge_card(figures: JudgeFigures, *, made: str) -> str:
     """The judge's README.md."""
     return f"""{FRONT_MATTER}# The front desk's judge
@@ -121,7 +133,7 @@ A tiny causal language model ({SIZE}) that reads a conversation, two replies and
 one-line reason and then a verdict, " A" or " B". It is made from scratch by {MAKE}: {made}.
 
 It knows only the words in `principle_vocabulary.json`; a principle with another word means nothing to it.
-
+{_not_understood(figures)}
 **It is fallible on purpose.** The verdicts it learnt from were drawn: the logit of "first" is
 {truth.K_PER_STEP} per step (25 points) of the truth gap, plus {truth.POSITION_BIAS} for the first place, plus
 {truth.LENGTH_BIAS} per standard deviation of length ({truth.LENGTH_SD} words; no more beyond

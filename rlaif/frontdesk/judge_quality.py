@@ -81,12 +81,13 @@ def judge_both_orders(
     pairs: Sequence[TextPair],
     *,
     seed: int,
+    attributes: Sequence[str] = UNDERSTOOD,
 ) -> tuple[list[Judged], int]:
-    """Every pair, every understood attribute and pole, half of the wordings held out; (judged, without verdict)."""
+    """Every pair, every attribute in both poles, half of the wordings held out; (judged, without verdict)."""
     rng = random.Random(f"frontdesk wordings {seed}")
     asked = []
     for pair in pairs:
-        for attribute in UNDERSTOOD:
+        for attribute in attributes:
             for polarity in (1, -1):
                 held_out = rng.random() < 0.5
                 wording = draw_wording(rng, attribute=attribute, polarity=polarity, held_out=held_out)

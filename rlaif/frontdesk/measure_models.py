@@ -17,6 +17,7 @@ from rlaif.frontdesk import truth
 from rlaif.frontdesk.cards import JudgeFigures, PolicyFigures, judge_card, policy_card
 from rlaif.frontdesk.decode import sample_replies
 from rlaif.frontdesk.judge_quality import TextPair, draw_pairs, judge_both_orders, policy_pairs
+from rlaif.frontdesk.wordings import UNDERSTOOD
 from rlaif.frontdesk.world import make_prompts
 
 
@@ -64,8 +65,11 @@ def measure_judge(judge: Loaded, policy: Loaded, *, seed: int, n: int) -> JudgeF
     (drawn, failed_drawn), (own, failed_own) = (
         judge_both_orders(judge.model, judge.tokenizer, pairs, seed=seed) for pairs in sources
     )
+    seconds = time.monotonic() - start
+    others = [name for name in truth.ATTRIBUTES if name not in UNDERSTOOD]
+    left_out, _ = judge_both_orders(judge.model, judge.tokenizer, sources[0], seed=seed, attributes=others)
     asked = 2 * (len(drawn) + len(own) + failed_drawn + failed_own)
-    return JudgeFigures(drawn, own, failed_drawn + failed_own, 1000 * (time.monotonic() - start) / asked)
+    return JudgeFigures(drawn, own, left_out, failed_drawn + failed_own, 1000 * seconds / asked)
 
 
 def write_cards(root: Path, *, policy: PolicyFigures, judge: JudgeFigures, made: tuple[str, str]) -> None:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache
 
 from rlaif.errors import ModelError
-from rlaif.models.kv_cache import prefill
+from rlaif.models.kv_cache import run_prompts
 
 
 class Decoded(NamedTuple):
@@ -78,13 +79,12 @@ def decode(
     if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
         raise ValueError(f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens")
     rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
-    logits, cache = prefill(model, prompts, room=max_new_tokens, pad_id=pad_id)
-    device = logits.device
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    longest = int(lengths.max())
-    # (batch, kv): 1 on real tokens; prompts end at column `longest`, new tokens follow.
-    columns = torch.arange(longest + max_new_tokens, device=device)
-    attention_mask = (columns >= longest - lengths[:, None]).long()
+    states = run_prompts(model, prompts, pad_id=pad_id)
+    logits, lengths = states.logits[states.places], states.lengths[states.places]
+    attention_mask = states.mask_for(states.places, room=max_new_tokens)
+    cache = states.cache_for(states.places, room=max_new_tokens) if max_new_tokens else DynamicCache()
+    device, longest = logits.device, states.longest
+    del states  # the cache has its own copy
     live = torch.arange(len(prompts), device=device)
     draws = None if uniforms is None else uniforms.to(device)
     for step in range(max_new_tokens + 1):

@@ -1,15 +1,17 @@
-"""Prompts -> a filled KV cache with room for what will be decoded, and the logits after each prompt.
+"""Prompts -> their keys and values, computed once per different prompt, for any number of continuations.
 
-Equal prompts are computed once, prompts of like length together. Draws no token.
+For decoding and, gradients included, for training on several responses to one prompt. Draws no token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
@@ -19,88 +21,99 @@ PREFILL_TOKENS = 4096
 """Prompt tokens in one forward pass: [M] at 16384 a prompt takes 1.5 times as long on a CPU."""
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values in a buffer with room for all tokens to come: no copy per token."""
+@dataclass(frozen=True)
+class PromptStates:
+    """What a model made of different prompts. All tensors are (num_different, ...)."""
 
-    def __init__(self, keys: Tensor, values: Tensor, *, num_rows: int, filled: int, room: int) -> None:
-        """keys, values: (any, heads, any, head_dim), for their shape and kind only."""
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        # subtle: zeros, because attention multiplies what the mask hides by 0, and 0 * NaN is NaN
-        self._buffers = [
-            states.new_zeros((num_rows, states.shape[1], filled + room, states.shape[3])) for states in (keys, values)
-        ]
-        self._show(filled)
-
-    def _show(self, filled: int) -> None:
-        self._filled = filled
-        self.keys, self.values = (buffer[:, :, :filled] for buffer in self._buffers)
-
-    def fill(self, rows: list[int], keys: Tensor, values: Tensor) -> None:
-        """Put (len(rows), heads, length, head_dim) at the right end of what is filled."""
-        for buffer, states in zip(self._buffers, (keys, values), strict=True):
-            buffer[rows, :, self._filled - states.shape[2] : self._filled] = states
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        end = self._filled + key_states.shape[2]
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, self._filled : end] = states
-        self._show(end)
-        keys, values = (buffer[:, :, :end] for buffer in self._buffers)
-        return keys, values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer.index_select(0, indices) for buffer in self._buffers]
-        self._show(self._filled)
-
-
-class Prefilled(NamedTuple):
     logits: Tensor
-    """(batch, vocab), after each prompt's last token."""
-    cache: DynamicCache
-    """All prompts end at one column; columns before a shorter prompt are to be masked."""
+    """(num_different, vocab), after each prompt's last token."""
+    hidden: Tensor | None
+    """(num_different, hidden_size), the trunk's output there, where it was asked for."""
+    lengths: Tensor
+    """(num_different,), in tokens."""
+    layers: list[tuple[Tensor, Tensor]]
+    """Keys and values per layer, (num_different, heads, longest, head_dim). All prompts end in the last
+    column; what stands before a shorter one is to be masked."""
+    places: Tensor
+    """(num_prompts,): which of the different prompts each given one is."""
+
+    @property
+    def longest(self) -> int:
+        return int(self.lengths.max())
+
+    def cache_for(self, places: Tensor, *, room: int = 0) -> DynamicCache:
+        """A cache with a row per place. With `room` for new tokens it takes no gradient, and no copy per token."""
+        cache = DynamicCache()
+        for keys, values in self.layers:
+            states = keys.index_select(0, places), values.index_select(0, places)
+            cache.layers.append(GrowingLayer(*states, room=room) if room else _filled_layer(*states))
+        return cache
+
+    def mask_for(self, places: Tensor, *, room: int) -> Tensor:
+        """(len(places), longest + room) attention mask: 1 on the prompts' tokens and all that follow, else 0."""
+        columns = torch.arange(self.longest + room, device=places.device)
+        return (columns >= self.longest - self.lengths[places][:, None]).long()
 
 
-def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, room: int, pad_id: int) -> Prefilled:
-    """Run the prompts and keep `room` columns free behind them.
+def run_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, with_hidden: bool = False
+) -> PromptStates:
+    """One pass over the different prompts, in chunks of like length.
 
-    Within a forward pass prompts are padded on the right: a causal model needs no mask there, because no
-    real token sees a pad that comes after it. In the cache they are aligned to the right.
+    Within a chunk prompts are padded on the right: a causal model needs no mask there, because no real
+    token sees a pad that comes after it.
     """
     if getattr(model, "_is_stateful", False):
         name = type(model).__name__
         raise ModelError(f"{name} keeps a recurrent state", fix="use a model with attention in all layers")
     device = next(model.parameters()).device
-    rows_of: dict[tuple[int, ...], list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        rows_of.setdefault(tuple(prompt), []).append(row)
-    longest = max(map(len, rows_of))
-    logits = torch.empty(0)
-    layers: list[GrowingLayer] = []
-    for chunk in _chunks_of_like_length(sorted(rows_of, key=len)):
-        lengths = sorted({len(prompt) for prompt in chunk})
-        ids = [list(prompt) + [pad_id] * (lengths[-1] - len(prompt)) for prompt in chunk]
+    different = sorted({tuple(prompt) for prompt in prompts}, key=lambda prompt: (len(prompt), prompt))
+    longest = len(different[-1])
+    logits, hidden = [], []
+    layers: list[list[tuple[Tensor, Tensor]]] = []
+    for chunk in _chunks_of_like_length(different):
+        lengths = [len(prompt) for prompt in chunk]
+        kept = sorted(set(lengths))
+        ids = [list(prompt) + [pad_id] * (kept[-1] - len(prompt)) for prompt in chunk]
         out = model(
             input_ids=torch.tensor(ids, device=device),
             past_key_values=DynamicCache(),
             use_cache=True,
-            logits_to_keep=torch.tensor(lengths, device=device) - 1,
+            output_hidden_states=with_hidden,
+            logits_to_keep=torch.tensor(kept, device=device) - 1,
         )
-        states = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
-        if not layers:
-            logits = out.logits.new_empty((len(prompts), out.logits.shape[-1]))
-            layers = [
-                GrowingLayer(keys, values, num_rows=len(prompts), filled=longest, room=room) for keys, values in states
+        rows = torch.arange(len(chunk), device=device)
+        logits.append(out.logits[rows, torch.tensor([kept.index(n) for n in lengths], device=device)])
+        if with_hidden:
+            hidden.append(out.hidden_states[-1][rows, torch.tensor(lengths, device=device) - 1])
+        layers.append(
+            [
+                (_align_right(x.keys, lengths, longest), _align_right(x.values, lengths, longest))
+                for x in out.past_key_values.layers
             ]
-        for at, length in enumerate(lengths):
-            pairs = [(i, row) for i, prompt in enumerate(chunk) if len(prompt) == length for row in rows_of[prompt]]
-            source, rows = [i for i, _ in pairs], [row for _, row in pairs]
-            logits[rows] = out.logits[source, at]
-            for layer, (keys, values) in zip(layers, states, strict=True):
-                layer.fill(rows, keys[source, :, :length], values[source, :, :length])
-    cache = DynamicCache()
-    cache.layers = list(layers)
-    return Prefilled(logits, cache)
+        )
+    place_of = {prompt: place for place, prompt in enumerate(different)}
+    return PromptStates(
+        logits=torch.cat(logits),
+        hidden=torch.cat(hidden) if with_hidden else None,
+        lengths=torch.tensor([len(prompt) for prompt in different], device=device),
+        layers=[
+            (torch.cat([keys for keys, _ in parts]), torch.cat([values for _, values in parts]))
+            for parts in zip(*layers, strict=True)
+        ],
+        places=torch.tensor([place_of[tuple(prompt)] for prompt in prompts], device=device),
+    )
+
+
+def _align_right(states: Tensor, lengths: Sequence[int], longest: int) -> Tensor:
+    """states: (chunk, heads, width, head_dim), rows of ascending `lengths` -> (chunk, heads, longest, head_dim)."""
+    parts = []
+    for length in sorted(set(lengths)):
+        first = lengths.index(length)
+        same = states[first : first + lengths.count(length), :, :length]
+        # subtle: zeros, because attention multiplies what the mask hides by 0, and 0 * NaN is NaN
+        parts.append(pad(same, (0, 0, longest - length, 0)))
+    return torch.cat(parts)
 
 
 def _chunks_of_like_length(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
@@ -111,3 +124,41 @@ def _chunks_of_like_length(prompts: list[tuple[int, ...]]) -> list[list[tuple[in
             chunks.append([])
         chunks[-1].append(prompt)
     return chunks
+
+
+def _filled_layer(keys: Tensor, values: Tensor) -> DynamicLayer:
+    layer = DynamicLayer()  # type: ignore[no-untyped-call]
+    layer.lazy_initialization(keys, values)
+    layer.keys, layer.values = keys, values
+    return layer
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer's keys and values in a buffer with room for all tokens to come: no copy per token."""
+
+    def __init__(self, keys: Tensor, values: Tensor, *, room: int) -> None:
+        """keys, values: (batch, heads, filled, head_dim)."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(keys, values)
+        # `pad` would do, but it writes the room as well
+        self._buffers = [
+            states.new_empty((*states.shape[:2], states.shape[2] + room, states.shape[3])) for states in (keys, values)
+        ]
+        self._filled = 0
+        self.update(keys, values)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        end = self._filled + key_states.shape[2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, self._filled : end] = states
+        self._filled = end
+        return self._show()
+
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = (buffer[:, :, : self._filled] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._buffers = [buffer.index_select(0, indices) for buffer in self._buffers]
+        self._show()

@@ -11,7 +11,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rlaif.models.decode import _draw, decode, row_uniforms
-from rlaif.models.kv_cache import PREFILL_TOKENS, prefill
+from rlaif.models.kv_cache import PREFILL_TOKENS, run_prompts
 
 VOCAB, STOP, PAD = 24, 23, 22
 
@@ -122,8 +122,8 @@ def test_equal_prompts_are_computed_once_and_still_draw_their_own_tokens(model: 
 def test_prompts_that_do_not_fit_into_one_prefill_are_computed_in_several(model: PreTrainedModel) -> None:
     prompts = make_prompts(120, shortest=30, longest=50)
     assert sum(map(len, prompts)) > PREFILL_TOKENS
-    logits, cache = prefill(model, prompts, room=2, pad_id=PAD)
-    assert cache.get_seq_length() == max(map(len, prompts))
+    states = run_prompts(model, prompts, pad_id=PAD)
+    logits = states.logits[states.places]
     for row in (0, 17, 60, 119):
         expected = full_logprobs(model, prompts[row])[-1]
         torch.testing.assert_close(torch.log_softmax(logits[row], dim=-1), expected, atol=1e-5, rtol=0)

@@ -22,14 +22,14 @@ class TokenSequence(NamedTuple):
 
 
 class PaddedBatch(NamedTuple):
-    """Sequences as tensors, prompts and responses flush left, padded on the right."""
+    """Prompts as they are, responses as one tensor, flush left and padded on the right."""
 
-    input_ids: Tensor
-    """(batch, longest sequence)"""
-    predicting: Tensor
-    """(batch, longest response): column of `input_ids` whose logits predict that response token."""
+    prompts: list[list[int]]
+    response_ids: Tensor
+    """(batch, longest response)"""
     response_mask: Tensor
     """(batch, longest response): True on real response tokens, the stop token among them."""
+    pad_id: int
 
 
 def permutation(size: int, *, key: tuple[int | str, ...]) -> list[int]:
@@ -59,24 +59,40 @@ def mini_batches(num_episodes: int, *, num_mini_batches: int, key: tuple[int | s
     return [[int(index) for index in part] for part in parts]
 
 
-def micro_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Group sequences of like length so that each group, padded to its longest, holds about `max_tokens`."""
+def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> list[list[int]]:
+    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together."""
+    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i].prompt_ids), sequences[i].prompt_ids, i))
     groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if not groups or (len(groups[-1]) + 1) * lengths[index] > max_tokens:
+    prompt: list[int] | None = None
+    room = 0
+    for index in order:
+        prompt_ids, response_ids = sequences[index]
+        cost = len(response_ids) + (0 if prompt_ids == prompt else len(prompt_ids))
+        if not groups or cost > room:
             groups.append([])
+            cost, room = len(prompt_ids) + len(response_ids), max_tokens
         groups[-1].append(index)
+        prompt, room = prompt_ids, room - cost
+    return groups
+
+
+def groups_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows to pad together: the longest of a group is at most half as long again as its shortest, and four more."""
+    groups: list[list[int]] = []
+    shortest = 0
+    for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        if not groups or lengths[row] > 1.5 * shortest + 4:
+            groups.append([])
+            shortest = lengths[row]
+        groups[-1].append(row)
     return groups
 
 
 def pad_batch(sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device) -> PaddedBatch:
     """Right-pad. The mask comes from lengths, never from comparing ids with the pad id."""
-    rows = [prompt_ids + response_ids for prompt_ids, response_ids in sequences]
-    longest = max(map(len, rows))
-    ids = torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])
-    prompt_lengths = torch.tensor([len(sequence.prompt_ids) for sequence in sequences])
-    response_lengths = torch.tensor([len(sequence.response_ids) for sequence in sequences])
-    offsets = torch.arange(int(response_lengths.max()))
-    mask = offsets < response_lengths[:, None]
-    predicting = (prompt_lengths[:, None] - 1 + offsets).masked_fill(~mask, 0)
-    return PaddedBatch(ids.to(device), predicting.to(device), mask.to(device))
+    responses = [sequence.response_ids for sequence in sequences]
+    longest = max(map(len, responses))
+    ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids in responses], device=device)
+    lengths = torch.tensor([len(ids) for ids in responses], device=device)
+    mask = torch.arange(longest, device=device) < lengths[:, None]
+    return PaddedBatch([sequence.prompt_ids for sequence in sequences], ids, mask, pad_id)

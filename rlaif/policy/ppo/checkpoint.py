@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
+from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.runs import replace_directory
 
 
 class Progress(BaseModel):
@@ -73,6 +73,8 @@ def write_checkpoint(
 def remove_checkpoint(path: Path) -> None:
     """Hide it first: a removal that is interrupted must not leave half a checkpoint under its name."""
     hidden = path.with_name(f".removed_{path.name}")
+    if hidden.exists():
+        shutil.rmtree(hidden)
     path.rename(hidden)
     shutil.rmtree(hidden)
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlaif.errors import ModelError
-from rlaif.policy.ppo.batching import PaddedBatch
+from rlaif.models.kv_cache import PromptStates, run_prompts
+from rlaif.policy.ppo.batching import PaddedBatch, groups_of_like_length
 
 
 class TokenForward(NamedTuple):
@@ -43,11 +44,7 @@ class PolicyWithValue(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
             logprobs, hidden, entropy = _forward_tokens(self.model, batch, temperature=temperature)
         values = self.value_head(hidden).squeeze(-1).float()
-        return TokenForward(
-            _at_mask(logprobs, batch.response_mask),
-            _at_mask(values, batch.response_mask),
-            _at_mask(entropy, batch.response_mask),
-        )
+        return TokenForward(*(_at_mask(x, batch.response_mask) for x in (logprobs, values, entropy)))
 
 
 def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> Tensor:
@@ -57,25 +54,52 @@ def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature:
 
 
 def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probability, predicting hidden state and entropy of each response token, (num_tokens, ...).
+    """Log-probability, predicting hidden state and entropy of each response token, row by row, (num_tokens, ...).
 
-    Sequences are right-padded, so a causal model needs no mask: no real token sees a pad.
+    A prompt is computed once, however many responses it has; gradients of all of them flow through it.
     """
-    rows, columns = batch.response_mask.nonzero(as_tuple=True)
-    predicting = batch.predicting[rows, columns]
-    first, last = int(predicting.min()), int(predicting.max())
-    out = model(
-        input_ids=batch.input_ids,
-        use_cache=False,
-        output_hidden_states=True,
-        logits_to_keep=torch.arange(first, last + 1, device=batch.input_ids.device),
-    )
-    logits = out.logits[rows, predicting - first].float() / temperature
+    states = run_prompts(model, batch.prompts, pad_id=batch.pad_id, with_hidden=True)
+    lengths = batch.response_mask.sum(dim=1)
+    pieces = [
+        _forward_responses(model, states, batch, torch.tensor(rows, device=lengths.device), int(lengths[rows].max()))
+        for rows in groups_of_like_length(lengths.tolist())
+    ]
+    index, logits, hidden = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    order = index.argsort()
+    logits, hidden = logits[order].float() / temperature, hidden[order]
     all_logprobs = torch.log_softmax(logits, dim=-1)
-    tokens = batch.input_ids[rows, predicting + 1]
+    tokens = batch.response_ids[batch.response_mask]
     logprobs = all_logprobs.gather(1, tokens[:, None]).squeeze(1)
     entropy = torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1)
-    return logprobs, out.hidden_states[-1][rows, predicting], entropy
+    return logprobs, hidden, entropy
+
+
+def _forward_responses(
+    model: PreTrainedModel, states: PromptStates, batch: PaddedBatch, rows: Tensor, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the response tokens of some rows: place in the batch, logits and hidden state that predict them.
+
+    The first token is predicted by the end of the prompt, each later one by the token before it.
+    """
+    places = states.places[rows]
+    assert states.hidden is not None
+    logits, hidden = states.logits[places][:, None], states.hidden[places][:, None]
+    if width > 1:
+        steps = torch.arange(width - 1, device=rows.device)
+        out = model(
+            input_ids=batch.response_ids[rows, : width - 1],
+            attention_mask=states.mask_for(places, room=width - 1),
+            position_ids=states.lengths[places][:, None] + steps,
+            past_key_values=states.cache_for(places),
+            use_cache=True,
+            output_hidden_states=True,
+        )
+        logits = torch.cat([logits, out.logits], dim=1)
+        hidden = torch.cat([hidden, out.hidden_states[-1]], dim=1)
+    mask = batch.response_mask[rows, :width]
+    columns = torch.arange(width, device=rows.device)
+    index = (rows[:, None] * batch.response_mask.shape[1] + columns)[mask]
+    return index, logits[mask], hidden[mask]
 
 
 def _at_mask(values: Tensor, mask: Tensor) -> Tensor:

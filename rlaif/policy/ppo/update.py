@@ -72,7 +72,7 @@ def prepare_batch(
     mask = whole.response_mask
     logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
     with torch.no_grad():
-        for rows in micro_batches(_lengths(sequences), max_tokens=config.micro_batch_tokens):
+        for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
             batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
             width = batch.response_mask.shape[1]
             policy = learner(batch, temperature=config.temperature)
@@ -137,7 +137,8 @@ def backward_mini_batch(
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
-    for group in micro_batches(_lengths([batch.sequences[row] for row in rows]), max_tokens=config.micro_batch_tokens):
+    sequences = [batch.sequences[row] for row in rows]
+    for group in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
         terms = _token_terms(
             learner,
             batch,
@@ -193,7 +194,3 @@ def _token_terms(
         value_clipped=value.clipped.float(),
         ratio=log_ratio.exp(),
     )
-
-
-def _lengths(sequences: Sequence[TokenSequence]) -> list[int]:
-    return [len(prompt_ids) + len(response_ids) for prompt_ids, response_ids in sequences]

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.policy.ppo.batching import TokenSequence, micro_batches, mini_batches, pad_batch, prompts_of_step
+from rlaif.policy.ppo.batching import (
+    TokenSequence,
+    groups_of_like_length,
+    micro_batches,
+    mini_batches,
+    pad_batch,
+    prompts_of_step,
+)
 
 
 def test_every_prompt_comes_once_before_any_comes_again() -> None:
@@ -33,17 +40,40 @@ def test_fewer_episodes_than_mini_batches_leave_no_empty_one() -> None:
     assert sorted(map(len, mini_batches(2, num_mini_batches=4, key=(0,)))) == [1, 1]
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))
-def test_micro_batches_cover_everything_within_the_token_budget(lengths: list[int], max_tokens: int) -> None:
-    groups = micro_batches(lengths, max_tokens=max_tokens)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+sequences = st.builds(
+    TokenSequence,
+    prompt_ids=st.lists(st.integers(0, 1), min_size=1, max_size=4),
+    response_ids=st.lists(st.just(7), min_size=1, max_size=9),
+)
+
+
+@given(st.lists(sequences, min_size=1, max_size=30), st.integers(1, 60))
+def test_micro_batches_cover_everything_and_compute_no_more_than_the_budget(
+    given_sequences: list[TokenSequence], max_tokens: int
+) -> None:
+    groups = micro_batches(given_sequences, max_tokens=max_tokens)
+    assert sorted(index for group in groups for index in group) == list(range(len(given_sequences)))
     for group in groups:
-        assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= max_tokens
+        prompts = {tuple(given_sequences[i].prompt_ids) for i in group}
+        responses = sum(len(given_sequences[i].response_ids) for i in group)
+        assert len(group) == 1 or sum(map(len, prompts)) + responses <= max_tokens
+
+
+def test_responses_to_one_prompt_share_a_micro_batch() -> None:
+    mixed = [TokenSequence([5 + i % 2, 1, 1], [7, 7]) for i in range(6)]
+    assert micro_batches(mixed, max_tokens=9) == [[0, 2, 4], [1, 3, 5]]
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=50))
+def test_rows_of_like_length_are_padded_together(lengths: list[int]) -> None:
+    groups = groups_of_like_length(lengths)
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        assert max(lengths[row] for row in group) <= 1.5 * min(lengths[row] for row in group) + 4
 
 
 def test_masks_come_from_lengths_even_where_real_tokens_look_like_pads() -> None:
     batch = pad_batch([TokenSequence([5, 0], [0, 0]), TokenSequence([7], [0])], pad_id=0, device=torch.device("cpu"))
-    assert batch.input_ids.tolist() == [[5, 0, 0, 0], [7, 0, 0, 0]]
+    assert batch.prompts == [[5, 0], [7]]
+    assert batch.response_ids.tolist() == [[0, 0], [0, 0]]
     assert batch.response_mask.tolist() == [[True, True], [True, False]]
-    # the logits at column 1 predict the first response token of the first row, at column 0 of the second
-    assert batch.predicting.tolist() == [[1, 2], [0, 0]]

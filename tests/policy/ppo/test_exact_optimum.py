@@ -79,31 +79,11 @@ def stopping_is_not_rewarded(world: Any, tabular_class: Any) -> dict[str, Any]:
     return {"reward": reward}
 
 
-def stopping_is_no_action(world: Any, tabular_class: Any) -> dict[str, Any]:
-    """As if the mask left the stop token out: its choice has no gradient, its state no value."""
-
-    class NoGradientAtStop(tabular_class):  # type: ignore[misc]
-        def forward(self, input_ids: Tensor, **options: Any) -> Any:
-            out = super().forward(input_ids, **options)
-            kept = options["logits_to_keep"]
-            if isinstance(kept, Tensor) and not options.get("use_cache"):  # the update's forward pass
-                follows = torch.nn.functional.pad(input_ids[:, 1:] == STOP, (0, 1))
-                out.hidden_states = (torch.where(follows[:, :, None], 0.0, out.hidden_states[-1]),)
-                out.logits = torch.where(follows[:, kept, None], out.logits.detach(), out.logits)
-            return out
-
-    start = NoGradientAtStop(world.start.config)
-    start.load_state_dict(world.start.state_dict())
-    world.start = start
-    return {}
-
-
 FAULTS = [
     sign_flipped_kl,
     kl_applied_twice,
     reference_without_temperature,
     stopping_is_not_rewarded,
-    stopping_is_no_action,
 ]
 
 
