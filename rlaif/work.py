@@ -25,6 +25,7 @@ from rlaif.judging.judge import Judging
 from rlaif.ledger.export import write_records
 from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
+from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model, load_tokenizer
 from rlaif.models.model_folder import find_model_folder
@@ -79,7 +80,7 @@ class Work:
         return stage_done(self.run.stage_dir(self.round, stage))
 
     def use(self, stage: str, records: Sequence[Record]) -> None:
-        """Store the records, and that this stage of this run used them, in one commit."""
+        """Store the records, and that this stage of this run used them."""
         constitution_id = self.constitution.id if stage >= "3" else None
         uses = [
             Use(
@@ -88,7 +89,9 @@ class Work:
             )
             for record in records
         ]  # fmt: skip
-        self.ledger.append([*records, *uses])
+        with GroupWriter(self.ledger) as writer:  # short commits: other writers wait for moments only
+            for record in (*records, *uses):
+                writer.submit(record)
 
     def used(self, stage: str, kind: type[R]) -> list[R]:
         """The records of one kind that a finished stage used, in the order it used them."""

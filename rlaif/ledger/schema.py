@@ -42,7 +42,7 @@ TABLES: dict[str, Table] = {
     "samples": Table((Column("prompt_id"), Column("policy_id", indexed=False), Column("request_key")), "request_key"),
     "constitutions": Table((Column("name", indexed=False),)),
     "questions": Table((Column("prompt_id"), Column("principle_id", "$.principles[0].id"))),
-    "judgements": Table((Column("question_id"), Column("verdict")), "question_id"),
+    "judgements": Table((Column("question_id"), Column("verdict", indexed=False)), "question_id"),
     "failed_judgements": Table((Column("question_id"), Column("cause"))),
     "comparisons": Table(
         (

@@ -312,7 +312,8 @@ def _row(record: Record) -> _Row:
         digests = record.text_digests
         for field, (name, text) in enumerate(record.texts.items()):
             if text is not None and (digest := digests[name]) is not None:
-                text.encode()  # a lone surrogate has no UTF-8 form, and SQLite would refuse it later
+                if not text.isascii():
+                    text.encode()  # a lone surrogate has no UTF-8 form, and SQLite would refuse it later
                 texts.append(NewText(field, bytes.fromhex(digest), text))
     return _Row(
         record,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
+
+T = TypeVar("T")
 
 REDACTED = "[redacted]"
 """What a redacted text reads as."""
@@ -30,10 +31,29 @@ def digest_text(text: str) -> str:
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
+class computed_once(Generic[T]):  # noqa: N801 - used as a decorator, like property
+    """functools.cached_property without the lock that it takes in Python 3.11: records are hashed by the thousand."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        # subtle: no __set__, so the value in the instance's own dictionary is found before this is called again.
+        value: T = self._compute(instance)
+        instance.__dict__[self._name] = value
+        return value
+
+
 class Value(BaseModel):
     """A frozen part of a record; unknown fields and non-finite numbers are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(computed_once,))
 
 
 class Observed(Value):
@@ -65,7 +85,7 @@ class Record(Value):
         super().__pydantic_init_subclass__(**kwargs)
         cls._not_in_content = {*cls.text_fields, "observed"} & cls.model_fields.keys()
 
-    @cached_property
+    @computed_once
     def content_json(self) -> str:
         """Canonical JSON of the content: declaration order, no spaces, then long texts as their digests."""
         content = self.model_dump_json(exclude=self._not_in_content)
@@ -76,7 +96,7 @@ class Record(Value):
             parts.append(f'"{name}":"{digest}"' if digest else f'"{name}":null')
         return ("" if content != "{}" else "{") + ",".join(parts) + "}"
 
-    @property
+    @computed_once
     def texts(self) -> dict[str, str | None]:
         """Text field -> its text, None where the field is not set."""
         return {
@@ -85,12 +105,12 @@ class Record(Value):
             for value in (getattr(self, name),)
         }
 
-    @cached_property
+    @computed_once
     def text_digests(self) -> dict[str, str | None]:
         """Text field -> sha256 of its text, None where the field is not set."""
         return {name: None if text is None else digest_text(text) for name, text in self.texts.items()}
 
-    @cached_property
+    @computed_once
     def id(self) -> str:
         """32 hex digits: half of sha256 over the table's name and the content."""
         return digest_text(f"{self.table}\n{self.content_json}")[:32]

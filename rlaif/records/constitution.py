@@ -5,12 +5,11 @@ Reads nothing and checks only shape; `rlaif.constitution.principles` loads and v
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import ClassVar
 
 from pydantic import Field
 
-from rlaif.records.base import Record, Value, digest_text
+from rlaif.records.base import Record, Value, computed_once, digest_text
 
 
 class Principle(Value):
@@ -22,7 +21,7 @@ class Principle(Value):
     tags: tuple[str, ...] = ()
     """Free labels; a tag that names a measure tells the report which measure the principle moves."""
 
-    @cached_property
+    @computed_once
     def digest(self) -> str:
         return digest_text(self.text)
 
@@ -38,6 +37,6 @@ class Constitution(Record):
     source: str
     """The file's full text."""
 
-    @cached_property
+    @computed_once
     def file_digest(self) -> str:
         return digest_text(self.source)

@@ -7,10 +7,9 @@ Does not read files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from rlaif.records.base import Record, Value, digest_text
+from rlaif.records.base import Record, Value, computed_once, digest_text
 
 Role = Literal["system", "user", "assistant"]
 
@@ -51,7 +50,7 @@ class Prompt(Record):
     source: str = ""
     metadata: dict[str, Any] = {}
 
-    @cached_property
+    @computed_once
     def id(self) -> str:
         """Made of the messages alone: the same conversation is the same prompt, wherever it came from."""
         parts = "".join(f"{len(m.role)}:{m.role}{len(m.content)}:{m.content}" for m in self.messages)

@@ -282,7 +282,7 @@ def test_a_text_that_was_slipped_in_is_found(tampered: Tampered) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "DROP INDEX judgements_verdict",
+        "DROP INDEX samples_prompt_id",
         "CREATE TRIGGER quiet AFTER INSERT ON judgements BEGIN DELETE FROM judgements; END",
         "CREATE TABLE more (x)",
         "DROP TABLE human_labels",
