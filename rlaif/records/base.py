@@ -31,7 +31,7 @@ def digest_text(text: str) -> str:
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-class computed_once(Generic[T]):  # noqa: N801 - used as a decorator, like property
+class computed_once(Generic[T]):
     """functools.cached_property without the lock that it takes in Python 3.11: records are hashed by the thousand."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
