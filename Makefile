@@ -48,19 +48,22 @@ check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs eve
 docs: $(READY) ## docs/commands.md and docs/options.md again, from the commands and the config themselves
 	$(BIN)/python docs/generate.py
 
-# The heavy tests look at the report in a real browser.
+# The heavy tests look at the report in a real browser and watch the ledger's system calls.
 browser:
-	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 \
-	 || command -v google-chrome >/dev/null 2>&1 || { \
-	  if ! command -v apt-get >/dev/null 2>&1; then \
-	    echo 'the heavy tests need a browser: install Chromium or Chrome, so that one stands on the PATH' >&2; exit 1; \
-	  elif [ "$$(id -u)" = 0 ]; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
-	  elif sudo -n true 2>/dev/null; then \
-	    sudo -n apt-get update -qq && sudo -n apt-get install -y -qq --no-install-recommends chromium; \
-	  else \
-	    echo 'the heavy tests need a browser: sudo apt-get install chromium' >&2; exit 1; \
-	  fi; }
+	@missing=; \
+	command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 \
+	 || command -v google-chrome >/dev/null 2>&1 || missing="$$missing chromium"; \
+	[ "$$(uname)" != Linux ] || command -v strace >/dev/null 2>&1 || missing="$$missing strace"; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+	  echo "the heavy tests need$$missing on the PATH" >&2; exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	elif sudo -n true 2>/dev/null; then \
+	  sudo -n apt-get update -qq && sudo -n apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	  echo "the heavy tests need more: sudo apt-get install$$missing" >&2; exit 1; \
+	fi
 
 clean: ## remove the virtual environment and what the tools cached; runs/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from rlaif.frontdesk import JUDGE_DIR, truth
+from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.cards import figures_line, principle_table, summary_table
 from rlaif.frontdesk.judge_quality import by_principle, summarise
-from rlaif.frontdesk.measure_models import load_folder, measure_judge, measure_policy, write_cards
+from rlaif.frontdesk.measure_models import measure_judge, measure_policy, write_cards
 from rlaif.frontdesk.train_models import DEFAULT_MADE
 
 MEAN_CLEAR, WORST_CLEAR, CLEAR_SHARE, POSITION_WITHIN, EOS_RATE = 0.97, 0.93, 0.20, 0.2, 0.97

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.frontdesk import truth
-from rlaif.frontdesk.decode import Answer, PairQuestion, judge_pairs, sample_replies
+from rlaif.frontdesk.ask import Answer, PairQuestion, judge_pairs, sample_replies
 from rlaif.frontdesk.judge_text import true_reason
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.wordings import UNDERSTOOD, Wording, draw_wording
 from rlaif.frontdesk.world import Messages, Scene, draw_scene
+from rlaif.models.transformers_engine import TransformersEngine
 
 
 class TextPair(NamedTuple):
@@ -67,17 +67,16 @@ def draw_pairs(*, seed: int, n: int) -> list[TextPair]:
     return [TextPair(s.messages(), draw_reply(s, rng=rng), draw_reply(s, rng=rng), "drawn") for s in scenes]
 
 
-def policy_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, seed: int, n: int) -> list[TextPair]:
+def policy_pairs(policy: TransformersEngine, *, seed: int, n: int) -> list[TextPair]:
     """n pairs of replies that the policy itself samples to held-out prompts."""
     scenes = _held_out_scenes(random.Random(f"frontdesk policy pairs {seed}"), n)
     prompts = [scene.messages() for scene in scenes]
-    replies = sample_replies(model, tokenizer, [*prompts, *prompts], seed=seed)
+    replies = sample_replies(policy, [*prompts, *prompts], seed=seed)
     return [TextPair(prompts[i], replies[i].text, replies[n + i].text, "policy") for i in range(n)]
 
 
 def judge_both_orders(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    judge: TransformersEngine,
     pairs: Sequence[TextPair],
     *,
     seed: int,
@@ -94,7 +93,7 @@ def judge_both_orders(
                 asked.append((pair, wording, held_out))
     questions = [PairQuestion(p.messages, p.first, p.second, w.text) for p, w, _ in asked]
     questions += [PairQuestion(p.messages, p.second, p.first, w.text) for p, w, _ in asked]
-    answers = judge_pairs(model, tokenizer, questions)
+    answers = judge_pairs(judge, questions)
     judged, failed = [], 0
     for (pair, wording, held_out), one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
         row = _judged(pair, wording, held_out, one, two)

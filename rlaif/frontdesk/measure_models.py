@@ -8,37 +8,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.frontdesk import truth
+from rlaif.frontdesk.ask import sample_replies
 from rlaif.frontdesk.cards import JudgeFigures, PolicyFigures, judge_card, policy_card
-from rlaif.frontdesk.decode import sample_replies
 from rlaif.frontdesk.judge_quality import TextPair, draw_pairs, judge_both_orders, policy_pairs
 from rlaif.frontdesk.wordings import UNDERSTOOD
 from rlaif.frontdesk.world import make_prompts
+from rlaif.models.transformers_engine import TransformersEngine
 
 
-class Loaded(NamedTuple):
-    """A model in float32 and its tokenizer."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-
-
-def load_folder(folder: Path) -> Loaded:
-    """Load a shipped folder as any other model is loaded."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    model.eval()  # type: ignore[no-untyped-call]
-    return Loaded(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
-
-
-def measure_policy(policy: Loaded, *, seed: int, n: int) -> PolicyFigures:
+def measure_policy(policy: TransformersEngine, *, seed: int, n: int) -> PolicyFigures:
     """Sample two replies to each of n held-out prompts."""
     prompts = make_prompts(seed, n, held_out=True)
-    replies = sample_replies(policy.model, policy.tokenizer, [*prompts, *prompts], seed=seed)
+    replies = sample_replies(policy, [*prompts, *prompts], seed=seed)
     rows = [
         truth.measure_attributes(prompt, reply.text)
         for prompt, reply in zip([*prompts, *prompts], replies, strict=True)
@@ -55,19 +38,17 @@ def measure_policy(policy: Loaded, *, seed: int, n: int) -> PolicyFigures:
     )
 
 
-def measure_judge(judge: Loaded, policy: Loaded, *, seed: int, n: int) -> JudgeFigures:
+def measure_judge(judge: TransformersEngine, policy: TransformersEngine, *, seed: int, n: int) -> JudgeFigures:
     """Ask about n drawn pairs and n of the policy's pairs, under both poles of every attribute."""
     sources: list[list[TextPair]] = [
         draw_pairs(seed=seed, n=n),
-        policy_pairs(policy.model, policy.tokenizer, seed=seed, n=n),
+        policy_pairs(policy, seed=seed, n=n),
     ]
     start = time.monotonic()
-    (drawn, failed_drawn), (own, failed_own) = (
-        judge_both_orders(judge.model, judge.tokenizer, pairs, seed=seed) for pairs in sources
-    )
+    (drawn, failed_drawn), (own, failed_own) = (judge_both_orders(judge, pairs, seed=seed) for pairs in sources)
     seconds = time.monotonic() - start
     others = [name for name in truth.ATTRIBUTES if name not in UNDERSTOOD]
-    left_out, _ = judge_both_orders(judge.model, judge.tokenizer, sources[0], seed=seed, attributes=others)
+    left_out, _ = judge_both_orders(judge, sources[0], seed=seed, attributes=others)
     asked = 2 * (len(drawn) + len(own) + failed_drawn + failed_own)
     return JudgeFigures(drawn, own, left_out, failed_drawn + failed_own, 1000 * seconds / asked)
 

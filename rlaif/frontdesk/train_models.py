@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from rlaif.frontdesk import JUDGE_DIR
-from rlaif.frontdesk.measure_models import load_folder, measure_judge, measure_policy, write_cards
+from rlaif.frontdesk.ask import load_folder
+from rlaif.frontdesk.measure_models import measure_judge, measure_policy, write_cards
 from rlaif.frontdesk.tiny_llama import make_model, save_model
 from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.train_judge import BLOCKS_PER_PAIR, PAIRS_PER_BATCH, train_judge

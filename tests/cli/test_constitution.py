@@ -10,7 +10,6 @@ import pytest
 from families import build_family
 from typer.testing import CliRunner
 
-from rlaif import frontdesk
 from rlaif.cli.constitution import EXAMPLE, constitution_app
 from rlaif.errors import ConstitutionError, ModelError, TemplateError
 
@@ -23,10 +22,6 @@ principles:
   - id: brief
     text: The better reply is brief.
 """
-
-needs_frontdesk = pytest.mark.skipif(
-    not (frontdesk.JUDGE_DIR / "tokenizer.json").is_file(), reason="the front desk's judge is not trained yet"
-)
 
 
 @pytest.fixture
@@ -47,7 +42,6 @@ def invoke(*args: str) -> str:
     return result.output
 
 
-@needs_frontdesk
 def test_check_prints_a_row_per_principle_and_ok(file):
     lines = invoke("check", file).splitlines()
     assert [line.split() for line in lines[1:3]] == [
@@ -57,13 +51,11 @@ def test_check_prints_a_row_per_principle_and_ok(file):
     assert lines[3].startswith("ok: mine, for the judge frontdesk")
 
 
-@needs_frontdesk
 @pytest.mark.parametrize("name", ["courteous_and_brief", "curt_and_brief", "helpful_and_discreet"])
 def test_the_shipped_constitutions_pass_the_front_desks_judge(name):
     assert "ok: " in invoke("check", name)
 
 
-@needs_frontdesk
 def test_check_refuses_a_word_that_the_judge_never_met(file):
     Path(file).write_text(SOURCE.replace("polite.", "sarcastic."))
     with pytest.raises(ConstitutionError, match='"sarcastic" of principle "polite".*nearest wording'):

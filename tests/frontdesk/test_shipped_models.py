@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR, truth, wordings
-from rlaif.frontdesk.decode import PairQuestion, judge_pairs, sample_replies
+from rlaif.frontdesk.ask import PairQuestion, judge_pairs, load_folder, sample_replies
 from rlaif.frontdesk.judge_quality import Figures, draw_pairs, judge_both_orders, summarise
-from rlaif.frontdesk.measure_models import Loaded, load_folder
 from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.world import make_prompts
+from rlaif.models.transformers_engine import TransformersEngine
 
 CONSTITUTIONS = Path(__file__).parents[2] / "constitutions"
 
 
 @lru_cache(maxsize=2)
-def shipped(folder: Path) -> Loaded:
+def shipped(folder: Path) -> TransformersEngine:
     torch.set_num_threads(1)
     return load_folder(folder)
 
@@ -28,14 +29,15 @@ def shipped(folder: Path) -> Loaded:
 @lru_cache(maxsize=1)
 def judged() -> Figures:
     judge = shipped(JUDGE_DIR)
-    rows, failed = judge_both_orders(judge.model, judge.tokenizer, draw_pairs(seed=11, n=24), seed=11)
+    rows, failed = judge_both_orders(judge, draw_pairs(seed=11, n=24), seed=11)
     assert failed == 0
     return summarise(rows)
 
 
 @pytest.mark.parametrize("folder", [POLICY_DIR, JUDGE_DIR])
 def test_the_shipped_tokenizer_is_the_one_the_code_makes(folder: Path) -> None:
-    model, tokenizer = shipped(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.get_vocab() == build_tokenizer().get_vocab()
     assert tokenizer.chat_template == build_tokenizer().chat_template
     assert model.config.vocab_size == len(tokenizer)
@@ -51,7 +53,7 @@ def test_both_folders_together_are_under_12_megabytes_and_hold_no_pickle() -> No
 def test_the_policy_ends_its_replies_and_leaves_room_both_ways() -> None:
     policy = shipped(POLICY_DIR)
     prompts = make_prompts(3, 250, held_out=True)
-    replies = sample_replies(policy.model, policy.tokenizer, prompts, seed=0)
+    replies = sample_replies(policy, prompts, seed=0)
     rows = [truth.measure_attributes(p, r.text) for p, r in zip(prompts, replies, strict=True)]
     assert sum(reply.ended for reply in replies) / len(replies) > 0.95
     for name in truth.ATTRIBUTES:
@@ -73,7 +75,7 @@ def test_the_judge_writes_its_reason_before_its_verdict() -> None:
     messages = make_prompts(0, 1)[0]
     polite, rude = "Welcome, dear visitor! Read the notice.", "Not you again. Read the notice."
     question = PairQuestion(messages, polite, rude, "Prefer the reply that is polite.")
-    answer = judge_pairs(judge.model, judge.tokenizer, [question])[0]
+    answer = judge_pairs(judge, [question])[0]
     assert answer.reason == "Wants courteous: A gracious, fits fully; B rude, fits badly."
     assert answer.logit is not None
     assert answer.logit > 2
