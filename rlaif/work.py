@@ -19,7 +19,7 @@ from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import RunFolderError, StageError
+from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judging.judge import Judging
 from rlaif.ledger.export import write_records
@@ -299,18 +299,17 @@ def open_work(
 
     recorded: files of a run whose samples and verdicts exist already.
     """
-    inputs: dict[str, Any] = {
-        "constitution": load_constitution(config.constitution).file_digest,
-        "judge.template": load_template(config.judge.template).digest,
-    }
-    if recorded:
-        inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-    stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template).digest}
     if stages:
         run = open_run(runs_dir, run_name)
-        if "recorded" in run.config["inputs"]:
-            stored["inputs"] = run.config["inputs"]
+        # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
+        inputs = run.config["inputs"] | ({} if "recorded" in run.config["inputs"] else inputs)
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
     else:
+        inputs["constitution"] = load_constitution(config.constitution).file_digest
+        if recorded:
+            inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
     with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
@@ -320,6 +319,11 @@ def open_work(
         say(f"run {run.name} in {run.path}")
         try:
             yield Work(config, run=run, ledger=ledger)
+        except InputError:
+            if not stages and not any(run.path.glob("round_*")):
+                shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
+            raise
         finally:
-            seq, head = ledger.head()
-            write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+            if run.path.is_dir():
+                seq, head = ledger.head()
+                write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

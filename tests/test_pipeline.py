@@ -157,3 +157,17 @@ def test_training_goes_on_from_demonstrations_where_there_are_any(tmp_path: Path
         sampled = work.used("2_samples", Sample)
         assert {s.policy_id for s in sampled} == {work.start_policy.fingerprint.id} != {before.id}
         assert work.used("0_sft", Demonstration)[0].response == rows[0]["response"]
+
+
+def test_training_goes_on_though_the_principle_file_has_moved_on(tmp_path: Path) -> None:
+    source = (Path(__file__).parents[1] / "constitutions" / "courteous_and_brief.yaml").read_text()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(source)
+    config = load_config(overrides=[*SMALL, f"constitution={mine}", "prompts.num_prompts=8"])
+    with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False) as work:
+        pipeline.generate_preferences(work)
+        judged_by = work.constitution.id
+    mine.unlink()
+    with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False, stages=("5_reward_model",)) as work:
+        pipeline.train(work, stage="reward-model")
+        assert work.constitution.id == judged_by

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rlaif.console import console, show_text
+from rlaif.console import console, say, show_text
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
@@ -158,8 +158,11 @@ def _load(
     if config is None and stored:
         folder = open_run(runs_dir, run)
         text = json.dumps(folder.config["config"])
-        return parse_config(text, where=str(folder.path / "config.json"), overrides=overrides)
-    return load_config(config, overrides=overrides)
+        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides)
+    else:
+        resolved = load_config(config, overrides=overrides)
+    say("loading torch and transformers")  # seconds in which nothing else would be seen
+    return resolved
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def says(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None
 
 def test_a_missing_prompt_file_is_named(cli: RunCli, tmp_path: Path) -> None:
     says(cli("generate-prefs", "--set", "prompts.path=no.jsonl"), 2, "no.jsonl")
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/round_00/1_prompts/stage.json"))
+    assert not list((tmp_path / "runs").glob("*/config.json")), "the mended command finds no used run"
 
 
 def test_prompts_that_are_all_empty_are_refused(cli: RunCli, tmp_path: Path) -> None:
