@@ -97,15 +97,13 @@ class PromptEncoder:
 
     def encode_responses(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode_response` of each text; faster than one by one."""
-        lines = [[_Text(self._with_lead(text), self._answer_continues, False)] for text in texts]
+        lines = [[_Text(self._lead + text, self._answer_continues, False)] for text in texts]
         return [[*ids, self.end_token_id] for ids in self._encode(lines)]
 
     def encode_response_start(self, text: str) -> list[int]:
         """Ids of trusted text that is put right after the generation prompt, for the model to go on from."""
-        return self._encode([[_Text(self._with_lead(text), self._answer_continues, True)]])[0]
-
-    def _with_lead(self, text: str) -> str:
-        return text if not self._lead or text.startswith(self._lead) else self._lead + text
+        led = text if text.startswith(self._lead) else self._lead + text
+        return self._encode([[_Text(led, self._answer_continues, True)]])[0]
 
     def encode_trusted(self, text: str) -> list[int]:
         """Ids of trusted text that goes on after other text, such as a verdict's marker after a reason."""

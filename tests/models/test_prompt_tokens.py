@@ -4,7 +4,7 @@ import time
 
 import pytest
 from families import FAMILIES, SIMPLE_TEMPLATE, build_family, build_tokenizer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -134,6 +134,8 @@ def test_any_text_becomes_text(text, name, tokenizers, encoders):
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
+@example(text=" ")
+@example(text="  two")
 @pytest.mark.parametrize("name", ["byte_bpe_no_template", "llama3", "mistral", "gemma"])
 def test_any_response_reads_back_exactly(name, text, encoders):
     if name == "mistral":
