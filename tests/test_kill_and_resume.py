@@ -37,7 +37,7 @@ SETTINGS = {
     "evaluation.num_prompts": 12,
 }
 WATCHED = ("2_samples", "3_judgements", "5_reward_model", "6_policy")
-KILLS_PER_STAGE = 8
+MIN_KILLS, MIN_KILLS_PER_STAGE, MAX_RUNS = 30, 5, 16
 
 
 def command(runs_dir: Path, *extra: str) -> list[str]:
@@ -114,10 +114,10 @@ def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> N
 
     rng = random.Random(0)
     kills = dict.fromkeys(WATCHED, 0)
-    for attempt in range(KILLS_PER_STAGE):
+    for attempt in range(MAX_RUNS):
         runs_dir = tmp_path / f"killed_{attempt}"
         for stage in WATCHED:
-            died_in = kill_within(runs_dir, stage, delay=rng.uniform(0, 0.4), resume=(runs_dir / "k").exists())
+            died_in = kill_within(runs_dir, stage, delay=rng.uniform(0, 0.3), resume=(runs_dir / "k").exists())
             if died_in in kills:
                 kills[died_in] += 1
         finish(runs_dir, "--resume")
@@ -125,5 +125,8 @@ def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> N
         assert questions_and_answers(runs_dir) == asked
         with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
             assert verify(ledger).ok
-    assert sum(kills.values()) >= 30, kills
-    assert min(kills.values()) >= 5, kills
+        if sum(kills.values()) >= MIN_KILLS and min(kills.values()) >= MIN_KILLS_PER_STAGE:
+            break
+    print(f"killed while under way: {kills}")
+    assert sum(kills.values()) >= MIN_KILLS, kills
+    assert min(kills.values()) >= MIN_KILLS_PER_STAGE, kills
