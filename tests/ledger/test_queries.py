@@ -170,7 +170,7 @@ def test_no_statement_reads_longer_than_fifty_milliseconds_on_a_hundred_thousand
             name = "rare" if number == 99_000 else "brief"
             question = world.questions[0].changed(
                 prompt_id=digest_text(f"p{number // 12}")[:32], draw=number,
-                principles=(AskedPrinciple(id=name, text_digest="0"),),
+                principles=(AskedPrinciple(id=name, text_digest=digest_text(name)),),
             )  # fmt: skip
             judgement = make_judgement(question.id, "tie" if number == 98_000 else "first")
             records += [question, judgement, world.comparison.changed(
