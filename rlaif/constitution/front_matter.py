@@ -1,4 +1,4 @@
-"""The front matter of a judge template: kind, variables and their trust, reason, marker, verdict strings.
+"""The front matter of a judge template: kind, variables and their trust, reason, marker, verdicts or scores.
 
 A template's source in, checked fields and the body out; a closed set of keys. Does not read the body.
 """
@@ -14,7 +14,7 @@ from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED
 from rlaif.errors import TemplateError
 from rlaif.records import Verdict
 
-KEYS = ("kind", "description", "system", "untrusted", "trusted", "reason", "verdict_marker", "verdicts")
+KEYS = ("kind", "description", "system", "untrusted", "trusted", "reason", "verdict_marker", "verdicts", "scores")
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 MAX_REASON_TOKENS = 4096
 
@@ -30,6 +30,9 @@ class FrontMatter(NamedTuple):
     reason_max_tokens: int
     verdict_marker: str
     verdicts: Mapping[Verdict, str]
+    """Empty for a template that scores."""
+    scores: tuple[str, ...]
+    """Lowest first; empty for a template that compares."""
     body: str
     body_line: int
     """Line of the file on which the body begins."""
@@ -58,11 +61,17 @@ class _Reader:
     def read(self, body: str, *, body_line: int) -> FrontMatter:
         fields = self._mapping(self._document.value, (), keys=KEYS)
         kind = self._text(fields.get("kind"), ("kind",))
-        if kind != "pair":
-            self._refuse(f'the kind "{kind[:80]}" is not known', ("kind",), "write `kind: pair`")
-        untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=UNTRUSTED, other=TRUSTED)
-        trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=UNTRUSTED)
-        for name in NEEDED:
+        if kind not in NEEDED:
+            self._refuse(f'the kind "{kind[:80]}" is not known', ("kind",), "write `kind: pair` or `kind: score`")
+        elsewhere = {name for other in NEEDED.values() for name in other} - set(NEEDED[kind])
+        known = tuple(name for name in UNTRUSTED if name not in elsewhere)
+        untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=known, other=TRUSTED)
+        trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=known)
+        answer = "verdicts" if kind == "pair" else "scores"
+        for name in {"verdicts", "scores"} - {answer}:
+            if name in fields:
+                self._refuse(f"a {kind} template has no `{name}`", (name,), f"write `{answer}:` instead")
+        for name in NEEDED[kind]:
             if name not in (*untrusted, *trusted):
                 trust = "untrusted" if name in UNTRUSTED else "trusted"
                 self._refuse(f'the template does not declare "{name}"', (trust,), f"add it to `{trust}:` and show it")
@@ -74,7 +83,8 @@ class _Reader:
             trusted=trusted,
             reason_max_tokens=self._reason(fields.get("reason")),
             verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)),
-            verdicts=self._verdicts(fields.get("verdicts")),
+            verdicts=self._verdicts(fields.get("verdicts")) if kind == "pair" else {},
+            scores=self._scores(fields.get("scores")) if kind == "score" else (),
             body=body,
             body_line=body_line,
         )
@@ -134,6 +144,15 @@ class _Reader:
                     self._refuse(f'two verdicts are written "{text}"', ("verdicts", name), "give each its own string")
                 verdicts[name] = text
         return verdicts
+
+    def _scores(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) < 2:
+            self._refuse("`scores` must list two strings or more", ("scores",), 'write `scores: [" 1", " 2", ...]`')
+        scores = [self._text(score, ("scores", number)) for number, score in enumerate(value)]
+        for number, score in enumerate(scores):
+            if score in scores[:number]:
+                self._refuse(f'two scores are written "{score}"', ("scores", number), "give each its own string")
+        return tuple(scores)
 
     def _refuse(self, what: str, path: _Path, fix: str) -> NoReturn:
         raise TemplateError(what, where=f"{self._where}:{self._document.line_of(path)}", fix=fix)

@@ -44,19 +44,30 @@ class JudgeTemplate(Value):
     reason_max_tokens: int
     """0: the verdict alone."""
     verdict_marker: str
-    verdicts: Mapping[Verdict, str]
-    """What the judge writes after the marker, by what it means."""
+    verdicts: Mapping[Verdict, str] = {}
+    """What the judge writes after the marker, by what it means; empty where it scores."""
+    scores: tuple[str, ...] = ()
+    """What the judge writes after the marker for 1, 2, ...; empty where it compares."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The strings of which the judge writes one."""
+        return tuple(self.verdicts.values()) or self.scores
 
     @property
     def digest(self) -> str:
         return digest_text(self.source)
 
 
-def load_template(path_or_name: str | Path) -> JudgeTemplate:
-    """Read and check a template, by its path or by the name of a known one."""
+def load_template(path_or_name: str | Path, *, kind: str | None = None) -> JudgeTemplate:
+    """Read and check a template, by its path or by the name of a known one; one of another kind is refused."""
     path = find_file("prompts", path_or_name, suffix=SUFFIX)
     source = read_text_file(path, error=TemplateError, max_bytes=MAX_SOURCE_BYTES)
-    return template_from_source(source, name=str(path))
+    template = template_from_source(source, name=str(path))
+    if kind not in (None, template.kind):
+        does = {"pair": "compares two replies", "score": "scores single replies"}[template.kind]
+        raise TemplateError(f"the template {does}", where=str(path), fix=f"name one of `kind: {kind}`")
+    return template
 
 
 def template_from_source(source: str, *, name: str) -> JudgeTemplate:
@@ -78,6 +89,7 @@ def template_from_source(source: str, *, name: str) -> JudgeTemplate:
         reason_max_tokens=front.reason_max_tokens,
         verdict_marker=front.verdict_marker,
         verdicts=front.verdicts,
+        scores=front.scores,
     )
 
 
@@ -129,15 +141,29 @@ class _Slot(str):
 def render(
     template: JudgeTemplate, *, conversation: str, first: str, second: str, principle: str
 ) -> tuple[SegmentedMessage, ...]:
-    """The judge's prompt as messages of segments: (text, trusted)."""
+    """The prompt that compares two replies, as messages of segments: (text, trusted)."""
     values = {"conversation": conversation, "first": first, "second": second}
+    return _render(template, values, principle=principle, replies_fence=fence_for(*sorted((first, second))))
+
+
+def render_single(
+    template: JudgeTemplate, *, conversation: str, response: str, principle: str
+) -> tuple[SegmentedMessage, ...]:
+    """The prompt that scores one reply, as messages of segments: (text, trusted)."""
+    values = {"conversation": conversation, "response": response}
+    return _render(template, values, principle=principle, replies_fence=fence_for(response))
+
+
+def _render(
+    template: JudgeTemplate, values: Mapping[str, str], *, principle: str, replies_fence: str
+) -> tuple[SegmentedMessage, ...]:
     slots = {name: _Slot(name) for name in values}
     by_identity = {id(slot): values[name] for name, slot in slots.items()}
     given = {
         **slots,
         "principle": principle,
-        "conversation_fence": fence_for(conversation),
-        "replies_fence": fence_for(*sorted((first, second))),
+        "conversation_fence": fence_for(values["conversation"]),
+        "replies_fence": replies_fence,
     }
     segments: list[Segment] = []
     trusted: list[str] = []

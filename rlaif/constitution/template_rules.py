@@ -14,9 +14,10 @@ from jinja2 import nodes
 
 from rlaif.errors import TemplateError
 
-UNTRUSTED = ("conversation", "first", "second")
+UNTRUSTED = ("conversation", "first", "second", "response")
 TRUSTED = ("principle", "conversation_fence", "replies_fence")
-NEEDED = ("first", "second", "principle")
+NEEDED: dict[str, tuple[str, ...]] = {"pair": ("first", "second", "principle"), "score": ("response", "principle")}
+"""Kind of template -> the variables without which it asks nothing."""
 FILTERS = ("capitalize", "first", "last", "length", "lower", "string", "title", "trim", "upper", "wordcount")
 TESTS = ("defined", "lower", "none", "string", "upper")
 MAX_DEPTH = 12

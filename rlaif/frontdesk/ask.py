@@ -6,19 +6,21 @@ decode: rlaif.models does, with the template in prompts/.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.constitution.render import load_template, render, render_conversation
+from rlaif.constitution.render import JudgeTemplate, load_template, render, render_conversation, render_single
+from rlaif.frontdesk import truth
+from rlaif.frontdesk.judge_text import PAIR_TEMPLATE, SCORE_TEMPLATE
 from rlaif.frontdesk.world import Messages
-from rlaif.models.interface import ScoreRequest
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.loading import load_causal_lm
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Prompt, SamplingParams
 
 BATCH = 128
-TEMPLATE = "frontdesk_pair"
 
 
 class Reply(NamedTuple):
@@ -35,6 +37,21 @@ class PairQuestion(NamedTuple):
     first: str
     second: str
     principle: str
+
+
+class SingleQuestion(NamedTuple):
+    """One reply to be scored under one principle."""
+
+    messages: Messages
+    response: str
+    principle: str
+
+
+class Score(NamedTuple):
+    """The judge's own reason and its mean score, 1 to 10; None when it never reached a score."""
+
+    reason: str
+    mean: float | None
 
 
 class Answer(NamedTuple):
@@ -63,25 +80,57 @@ def sample_replies(policy: TransformersEngine, prompts: Sequence[Messages], *, s
 
 def judge_pairs(judge: TransformersEngine, questions: Sequence[PairQuestion]) -> list[Answer]:
     """The judge's greedy reason and its verdict logit for every question, in the order given."""
-    template = load_template(TEMPLATE)
-    request = ScoreRequest(
-        template.verdict_marker, (template.verdicts["first"], template.verdicts["second"]), template.reason_max_tokens
-    )
+    template = load_template(PAIR_TEMPLATE)
     chats = [
         render(
             template,
-            conversation=render_conversation(Prompt.from_chat(question.messages).messages),
+            conversation=_conversation(question.messages),
             first=question.first,
             second=question.second,
             principle=question.principle,
         )
         for question in questions
     ]
+    replies = _ask(judge, chats, template=template)
+    return [
+        Answer(reply.reason or reply.raw_reply, None if reply.failure else reply.logprobs[0] - reply.logprobs[1])
+        for reply in replies
+    ]
+
+
+def score_replies(judge: TransformersEngine, questions: Sequence[SingleQuestion]) -> list[Score]:
+    """The judge's greedy reason and the expectation of its score for every question, in the order given."""
+    template = load_template(SCORE_TEMPLATE)
+    chats = [
+        render_single(
+            template,
+            conversation=_conversation(question.messages),
+            response=question.response,
+            principle=question.principle,
+        )
+        for question in questions
+    ]
+    return [
+        Score(reply.reason or reply.raw_reply, None if reply.failure else _expectation(reply.logprobs))
+        for reply in _ask(judge, chats, template=template)
+    ]
+
+
+def _expectation(logprobs: Sequence[float]) -> float:
+    weights = [math.exp(logprob) for logprob in logprobs]
+    return sum(score * weight for score, weight in zip(truth.SCORES, weights, strict=True)) / sum(weights)
+
+
+def _conversation(messages: Messages) -> str:
+    return render_conversation(Prompt.from_chat(messages).messages)
+
+
+def _ask(judge: TransformersEngine, chats: Sequence[Chat], *, template: JudgeTemplate) -> list[ScoredReply]:
+    """Every prompt's reply, in the order given; asked in batches of like length."""
+    request = ScoreRequest(template.verdict_marker, template.choices, template.reason_max_tokens)
     order = sorted(range(len(chats)), key=lambda index: len(chats[index][-1].text))
-    answers: dict[int, Answer] = {}
+    replies: dict[int, ScoredReply] = {}
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
-        for place, reply in zip(places, judge.score([chats[i] for i in places], request=request), strict=True):
-            logit = None if reply.failure else reply.logprobs[0] - reply.logprobs[1]
-            answers[place] = Answer(reply.reason or reply.raw_reply, logit)
-    return [answers[index] for index in range(len(chats))]
+        replies |= zip(places, judge.score([chats[i] for i in places], request=request), strict=True)
+    return [replies[index] for index in range(len(chats))]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.frontdesk import truth
-from rlaif.frontdesk.judge_quality import Figures, Judged, by_principle, share_right, summarise
+from rlaif.frontdesk.judge_quality import Figures, Judged, ScoreFigures, by_principle, share_right, summarise
 
 FRONT_MATTER = (
     "---\nlicense: apache-2.0\nlanguage: en\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
@@ -34,7 +34,7 @@ class JudgeFigures(NamedTuple):
 
     drawn: Sequence[Judged]
     policy: Sequence[Judged]
-    not_understood: Sequence[Judged]  # drawn pairs under the attributes that the vocabulary leaves out
+    scores: ScoreFigures  # of the policy's single replies
     failed: int
     ms_per_judgement: float
 
@@ -86,6 +86,7 @@ def summary_table(figures: JudgeFigures) -> str:
         _worst_line(figures),
         line("clear pairs right, better reply shown first", "", "clear_shown_first", percent=True),
         line("clear pairs right, better reply shown second", "", "clear_shown_second", percent=True),
+        line("clear pairs whose verdict flips with the order", "", "clear_flips", percent=True),
         line("close pairs right, both orders combined", "", "close", percent=True),
         _wording_line(figures, held_out=False),
         _wording_line(figures, held_out=True),
@@ -114,26 +115,29 @@ def _wording_line(figures: JudgeFigures, *, held_out: bool) -> list[str]:
     return cells
 
 
-def _not_understood(figures: JudgeFigures) -> str:
-    if not figures.not_understood:
+def _seeds_table(shipped: Figures, others: Sequence[Figures]) -> str:
+    if not others:
         return ""
-    names = ", ".join(sorted({row.wording.attribute for row in figures.not_understood}))
-    share = _percent(summarise(figures.not_understood).clear)
-    return (
-        f"It was also trained on principles about `{names}`, names the values to compare, but does not compare them:\n"
-        f"{share} of clear pairs right. Their words are therefore left out of the vocabulary.\n"
-    )
+    names = ["position", "length_slope", "gap_slope", "clear", "clear_flips"]
+    rows = [
+        [str(seed), *(f"{getattr(figures, name):.3f}" for name in names)]
+        for seed, figures in enumerate([shipped, *others])
+    ]
+    head = ["training seed", "position", "length", "gap slope", "clear right", "clear flips"]
+    title = "## Over training seeds, on the policy's pairs\n\nThe first is the one that is shipped."
+    return f"\n{title}\n\n{_table(head, rows)}\n"
 
 
-def judge_card(figures: JudgeFigures, *, made: str) -> str:
+def judge_card(figures: JudgeFigures, *, made: str, others: Sequence[Figures] = ()) -> str:
     """The judge's README.md."""
     return f"""{FRONT_MATTER}# The front desk's judge
 
 A tiny causal language model ({SIZE}) that reads a conversation, two replies and one principle, writes a
-one-line reason and then a verdict, " A" or " B". It is made from scratch by {MAKE}: {made}.
+one-line reason and then a verdict, " A" or " B"; or it reads one reply and writes a score, " 1" to " 10"
+(`prompts/frontdesk_score.j2`). It is made from scratch by {MAKE}: {made}.
 
 It knows only the words in `principle_vocabulary.json`; a principle with another word means nothing to it.
-{_not_understood(figures)}
+
 **It is fallible on purpose.** The verdicts it learnt from were drawn: the logit of "first" is
 {truth.K_PER_STEP} per step (25 points) of the truth gap, plus {truth.POSITION_BIAS} for the first place, plus
 {truth.LENGTH_BIAS} per standard deviation of length ({truth.LENGTH_SD} words; no more beyond
@@ -151,6 +155,16 @@ s = (l(A,B) - l(B,A)) / 2. Half of the wordings were never trained on. Questions
 
 {summary_table(figures)}
 
+## Single replies, scored 1 to 10
+
+The score it learnt from was drawn about 1 + 9 points times how well the reply keeps the principle, with a
+standard deviation of {truth.SCORE_SD} points and {truth.SCORE_LENGTH_BIAS} points per standard deviation of length
+above the mean.
+{figures.scores.n} scores of the policy's replies ({figures.scores.failed} failed): the expected score lies
+{figures.scores.error:.2f} points from the planted mean and correlates {figures.scores.correlation:.3f} with the truth;
+{_percent(figures.scores.order_right)} of clear pairs are ordered as the truth orders them, and
+{_percent(figures.scores.reasons)} of the reasons are exactly right.
+{_seeds_table(summarise(figures.policy), others)}
 ## Per principle
 
 {principle_table(figures)}

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 
 from rlaif.frontdesk import truth
-from rlaif.frontdesk.ask import Answer, PairQuestion, judge_pairs, sample_replies
-from rlaif.frontdesk.judge_text import true_reason
+from rlaif.frontdesk.ask import Answer, PairQuestion, SingleQuestion, judge_pairs, sample_replies, score_replies
+from rlaif.frontdesk.judge_text import score_reason_for, see_reply, true_reason
 from rlaif.frontdesk.replies import draw_reply
-from rlaif.frontdesk.wordings import UNDERSTOOD, Wording, draw_wording
+from rlaif.frontdesk.wordings import Wording, draw_wording
 from rlaif.frontdesk.world import Messages, Scene, draw_scene
 from rlaif.models.transformers_engine import TransformersEngine
 
@@ -80,7 +80,7 @@ def judge_both_orders(
     pairs: Sequence[TextPair],
     *,
     seed: int,
-    attributes: Sequence[str] = UNDERSTOOD,
+    attributes: Sequence[str] = truth.ATTRIBUTES,
 ) -> tuple[list[Judged], int]:
     """Every pair, every attribute in both poles, half of the wordings held out; (judged, without verdict)."""
     rng = random.Random(f"frontdesk wordings {seed}")
@@ -130,6 +130,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
+def _flip_rate(rows: Sequence[Judged]) -> float:
+    return _mean([float(row.as_shown * row.swapped <= 0) for row in rows])
+
+
 class Figures(NamedTuple):
     """What one set of judged pairs says about the judge."""
 
@@ -138,6 +142,7 @@ class Figures(NamedTuple):
     close: float
     clear_shown_first: float  # raw verdicts, better reply shown first / second
     clear_shown_second: float
+    clear_flips: float  # share of clear pairs whose verdict flips with the order
     reasons: float
     flips: float
     position: float
@@ -164,8 +169,9 @@ def summarise(rows: Sequence[Judged]) -> Figures:
         close=share_right(close),
         clear_shown_first=_mean([float(right) for right in better_first]),
         clear_shown_second=_mean([float(right) for right in better_second]),
+        clear_flips=_flip_rate(clear),
         reasons=_mean([row.reasons_right / 2 for row in rows]),
-        flips=_mean([float(row.as_shown * row.swapped <= 0) for row in rows]),
+        flips=_flip_rate(rows),
         position=_mean([row.position for row in rows]),
         gap_slope=float(slopes[0]),
         length_slope=float(slopes[1]),
@@ -181,8 +187,54 @@ def summarise(rows: Sequence[Judged]) -> Figures:
 
 def by_principle(rows: Sequence[Judged]) -> dict[str, list[Judged]]:
     """Rows by the measure their wording wants: courteous, curt, correct, wrong, ..."""
-    names = [name for attribute in UNDERSTOOD for name in (attribute, truth.OPPOSITES[attribute])]
+    names = [name for attribute in truth.ATTRIBUTES for name in (attribute, truth.OPPOSITES[attribute])]
     found: dict[str, list[Judged]] = {name: [] for name in names}
     for row in rows:
         found[row.wording.wanted].append(row)
     return found
+
+
+class ScoreFigures(NamedTuple):
+    """What single replies' scores say about the judge that scores."""
+
+    n: int
+    failed: int
+    error: float  # mean |expected score - the planted distribution's mean|, in points
+    correlation: float  # of the expected score with how well the reply keeps the principle
+    order_right: float  # share of clear pairs of replies, to one prompt under one wording, ordered as the truth does
+    reasons: float
+
+
+def measure_scores(judge: TransformersEngine, pairs: Sequence[TextPair], *, seed: int) -> ScoreFigures:
+    """Score both replies of every pair under one wording of each attribute."""
+    rng = random.Random(f"frontdesk score wordings {seed}")
+    asked = [
+        (pair, draw_wording(rng, attribute=attribute, polarity=rng.choice((1, -1)), held_out=rng.random() < 0.5))
+        for pair in pairs
+        for attribute in truth.ATTRIBUTES
+    ]
+    texts = [(pair.messages, text, wording) for pair, wording in asked for text in (pair.first, pair.second)]
+    scores = score_replies(judge, [SingleQuestion(messages, text, w.text) for messages, text, w in texts])
+    kept, means, planted, reasons = [], [], [], []
+    for (messages, text, wording), score in zip(texts, scores, strict=True):
+        reason, keeps = score_reason_for(see_reply(messages, text), wording=wording)
+        probabilities = truth.score_probabilities(keeps, response=text)
+        kept.append(keeps)
+        means.append(math.nan if score.mean is None else score.mean)
+        planted.append(sum(s * p for s, p in zip(truth.SCORES, probabilities, strict=True)))
+        reasons.append(float(score.reason == reason))
+    read = [index for index, mean in enumerate(means) if not math.isnan(mean)]
+    clear = [
+        i
+        for i in range(0, len(texts), 2)
+        if truth.is_clear(kept[i] - kept[i + 1]) and not math.isnan(means[i] + means[i + 1])
+    ]
+    table = torch.tensor([[kept[i] for i in read], [means[i] for i in read]], dtype=torch.float64)
+    return ScoreFigures(
+        n=len(texts),
+        failed=len(texts) - len(read),
+        error=_mean([abs(means[i] - planted[i]) for i in read]),
+        correlation=float(torch.corrcoef(table)[0, 1]),
+        order_right=_mean([float((means[i] - means[i + 1]) * (kept[i] - kept[i + 1]) > 0) for i in clear]),
+        reasons=_mean(reasons),
+    )

@@ -1,25 +1,28 @@
-"""The judge's texts: its prompt, made from the shipped template file, and the reply it is trained to write.
+"""The judge's texts: its prompts, made from the shipped template files, and the replies it is trained to write.
 
-Strings in, strings out; the prompt's words stand in the template file alone, so the two cannot drift.
+Strings in, strings out; the prompts' words stand in the template files alone, so the two cannot drift.
 Does not tokenise and is no template engine: it replaces bare variables, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
+from rlaif.frontdesk import truth
 from rlaif.frontdesk.truth import STEP, measure_attributes, stated_answer, true_answer
 from rlaif.frontdesk.wordings import Wording
 from rlaif.frontdesk.world import Message
 
-TEMPLATE_NAME = "frontdesk_pair.j2"
+PAIR_TEMPLATE, SCORE_TEMPLATE = "frontdesk_pair", "frontdesk_score"
 VERDICTS = (" A", " B")
 VERDICT_MARKER = "\nVerdict:"
+SCORES = tuple(f" {score}" for score in truth.SCORES)
+SCORE_MARKER = "\nScore:"
 FITS = ("badly", "weakly", "partly", "mostly", "fully")
 # A word for each step of each attribute, lowest first; "mixed" stands at steps that no reply can have.
 LEVEL_WORDS: dict[str, tuple[str, str, str, str, str]] = {
@@ -28,23 +31,24 @@ LEVEL_WORDS: dict[str, tuple[str, str, str, str, str]] = {
     "brief": ("lengthy", "long", "medium", "short", "brief"),
     "confident": ("unsure", "hesitant", "mixed", "sure", "certain"),
     "helpful": ("reserved", "mixed", "mixed", "helpful", "eager"),
+    "thorough": ("bare", "mixed", "mixed", "fuller", "complete"),
     "calm": ("shouting", "loud", "mixed", "mixed", "calm"),
     "discreet": ("leaking", "naming", "mixed", "mixed", "discreet"),
 }
 
 
-def _template_path() -> Path:
+def _template_path(name: str) -> Path:
     package = Path(__file__).parent.parent
     for folder in (package.parent / "prompts", package / "prompts"):
-        if (folder / TEMPLATE_NAME).is_file():
-            return folder / TEMPLATE_NAME
-    raise FileNotFoundError(f"{TEMPLATE_NAME} is neither beside nor inside the package {package}")
+        if (folder / f"{name}.j2").is_file():
+            return folder / f"{name}.j2"
+    raise FileNotFoundError(f"{name}.j2 is neither beside nor inside the package {package}")
 
 
-@lru_cache(maxsize=1)
-def template_parts() -> tuple[dict[str, object], str]:
-    """The template's front matter and its body (the user message), without the final newline."""
-    _, front, body = _template_path().read_text(encoding="utf-8").split("---\n", 2)
+@lru_cache(maxsize=2)
+def template_parts(name: str) -> tuple[dict[str, object], str]:
+    """A template's front matter and its body (the user message), without the final newline."""
+    _, front, body = _template_path(name).read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(front), body.rstrip("\n")
 
 
@@ -53,11 +57,10 @@ def conversation_text(messages: Sequence[Message]) -> str:
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
-def judge_prompt_text(*, conversation: str, first: str, second: str, principle: str) -> str:
-    """The rendered user message of one question."""
-    pieces = {"conversation": conversation, "first": first, "second": second, "principle": principle}
+def judge_prompt_text(template: str, *, pieces: Mapping[str, str]) -> str:
+    """The rendered user message of one question: the template's variables replaced by their texts."""
     text = ""
-    for part in template_parts()[1].split("{{ "):
+    for part in template_parts(template)[1].split("{{ "):
         name, closed, rest = part.partition(" }}")
         text += pieces[name] + rest if closed else part
     return text
@@ -85,24 +88,36 @@ def see_reply(messages: Sequence[Message], response: str) -> Seen:
 
 
 def _level_word(seen: Seen, attribute: str) -> str:
-    # For correctness the values come first, the notice's and each reply's: comparing them is a step of its own.
-    if attribute == "correct" and seen.answer is not None:
-        return seen.answer
-    return LEVEL_WORDS[attribute][round(seen.attributes[attribute] / STEP)]
+    word = LEVEL_WORDS[attribute][round(seen.attributes[attribute] / STEP)]
+    if attribute == "correct" and seen.answer is not None and seen.noticed is not None:
+        return compared_values(seen.answer, seen.noticed, is_right=word == "right")
+    return word
 
 
+def compared_values(stated: str, noticed: str, *, is_right: bool) -> str:
+    """A reply's value beside the notice's, and what follows: a small model compares neighbours, word by word."""
+    return f"{stated} for {noticed} so {'right' if is_right else 'wrong'}"
+
+
+def _keeps(seen: Seen, wording: Wording) -> float:
+    value = seen.attributes[wording.attribute]
+    return value if wording.polarity > 0 else 100.0 - value
+
+
+def _finding(seen: Seen, wording: Wording) -> str:
+    return f"{_level_word(seen, wording.attribute)}, fits {FITS[round(_keeps(seen, wording) / STEP)]}"
+
+
+# The wanted pole comes first: without it a small model does not learn the product of level and direction.
 def reason_for(first: Seen, second: Seen, *, wording: Wording) -> ReasonedPair:
     """The reason and the gap of a pair, as one principle sees it."""
-    parts, kept = [], []
-    for letter, seen in (("A", first), ("B", second)):
-        value = seen.attributes[wording.attribute]
-        keeps = value if wording.polarity > 0 else 100.0 - value
-        level = _level_word(seen, wording.attribute)
-        parts.append(f"{letter} {level}, fits {FITS[round(keeps / STEP)]}")
-        kept.append(keeps)
-    # The wanted pole comes first: without it a small model does not learn the product of level and direction.
-    noticed = f", {first.noticed}" if wording.attribute == "correct" and first.noticed else ""
-    return ReasonedPair(f"Wants {wording.wanted}{noticed}: {'; '.join(parts)}.", kept[0] - kept[1])
+    reason = f"Wants {wording.wanted}: A {_finding(first, wording)}; B {_finding(second, wording)}."
+    return ReasonedPair(reason, _keeps(first, wording) - _keeps(second, wording))
+
+
+def score_reason_for(seen: Seen, *, wording: Wording) -> tuple[str, float]:
+    """The reason of a single reply's score, and how well (0-100) the reply keeps the principle."""
+    return f"Wants {wording.wanted}: {_finding(seen, wording)}.", _keeps(seen, wording)
 
 
 def true_reason(messages: Sequence[Message], first: str, second: str, *, wording: Wording) -> ReasonedPair:

@@ -7,13 +7,13 @@ Does not train.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlaif.frontdesk import truth
 from rlaif.frontdesk.ask import sample_replies
 from rlaif.frontdesk.cards import JudgeFigures, PolicyFigures, judge_card, policy_card
-from rlaif.frontdesk.judge_quality import TextPair, draw_pairs, judge_both_orders, policy_pairs
-from rlaif.frontdesk.wordings import UNDERSTOOD
+from rlaif.frontdesk.judge_quality import Figures, TextPair, draw_pairs, judge_both_orders, measure_scores, policy_pairs
 from rlaif.frontdesk.world import make_prompts
 from rlaif.models.transformers_engine import TransformersEngine
 
@@ -47,13 +47,17 @@ def measure_judge(judge: TransformersEngine, policy: TransformersEngine, *, seed
     start = time.monotonic()
     (drawn, failed_drawn), (own, failed_own) = (judge_both_orders(judge, pairs, seed=seed) for pairs in sources)
     seconds = time.monotonic() - start
-    others = [name for name in truth.ATTRIBUTES if name not in UNDERSTOOD]
-    left_out, _ = judge_both_orders(judge, sources[0], seed=seed, attributes=others)
     asked = 2 * (len(drawn) + len(own) + failed_drawn + failed_own)
-    return JudgeFigures(drawn, own, left_out, failed_drawn + failed_own, 1000 * seconds / asked)
+    scores = measure_scores(judge, sources[1], seed=seed)
+    return JudgeFigures(drawn, own, scores, failed_drawn + failed_own, 1000 * seconds / asked)
 
 
-def write_cards(root: Path, *, policy: PolicyFigures, judge: JudgeFigures, made: tuple[str, str]) -> None:
-    """Write policy/README.md and judge/README.md; made says how each was trained."""
+def write_cards(
+    root: Path, *, policy: PolicyFigures, judge: JudgeFigures, made: tuple[str, str], others: Sequence[Figures] = ()
+) -> None:
+    """Write policy/README.md and judge/README.md.
+
+    made: how each was trained. others: judges trained from other seeds, each on the policy's pairs.
+    """
     (root / "policy" / "README.md").write_text(policy_card(policy, made=made[0]), encoding="utf-8")
-    (root / "judge" / "README.md").write_text(judge_card(judge, made=made[1]), encoding="utf-8")
+    (root / "judge" / "README.md").write_text(judge_card(judge, made=made[1], others=others), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Replies with chosen qualities: a scene and a random generator in, one reply's text out.
 
-Courtesy, correctness, length, confidence, offers of help, calm and discretion are drawn independently.
-Says nothing of how good a reply is: truth.py reads that back from the text alone.
+Courtesy, correctness, length, confidence, offers of help, further facts, calm and discretion are drawn
+independently. Says nothing of how good a reply is: truth.py reads that back from the text alone.
 """
 
 from __future__ import annotations
@@ -62,6 +62,12 @@ DOUBTS: dict[int, tuple[str, ...]] = {
     ),
 }
 EVASIONS = ("I do not know.", "Read the notice.", "The notice says it all.", "I have no idea.")
+# What the visitor says next: it depends on the answer alone, and on what the notice says.
+REACTIONS: dict[str, tuple[str, ...]] = {
+    "right": ("Yes, so says the notice.", "Yes, I see it in the notice.", "Yes, thank you."),
+    "wrong": ("No, the notice says {value}.", "No, that is wrong.", "No, I see {value} in the notice."),
+    "evade": ("You did not answer.", "That is no answer."),
+}
 SHOUTS = ("LISTEN!!!", "HEY YOU!!!", "ATTENTION!!!")
 CHATTER = (
     "It is a bright place with high windows.",
@@ -93,6 +99,7 @@ class Levels(NamedTuple):
     doubt: int
     offer: int
     leak: int
+    facts: int  # 0, 1 or 2 further facts of the notice
     shouts: int  # 0, 1 or 2 signs of shouting
     words: int  # the length aimed at; the other choices may already exceed it
 
@@ -110,8 +117,9 @@ def draw_levels(rng: random.Random) -> Levels:
         doubt=_weighted(rng, {0: 0.16, 25: 0.14, 75: 0.42, 100: 0.28}),
         offer=_weighted(rng, {0: 0.68, 75: 0.17, 100: 0.15}),
         leak=_weighted(rng, {100: 0.70, 25: 0.12, 0: 0.18}),
+        facts=_weighted(rng, {0: 0.64, 1: 0.20, 2: 0.16}),
         shouts=_weighted(rng, {0: 0.76, 1: 0.12, 2: 0.12}),
-        words=_weighted(rng, {3: 0.27, 12: 0.13, 17: 0.10, 22: 0.20, 31: 0.30}),
+        words=_weighted(rng, {10: 0.30, 16: 0.13, 21: 0.10, 26: 0.18, 34: 0.29}),
     )
 
 
@@ -127,21 +135,14 @@ def _answer(scene: Scene, levels: Levels, rng: random.Random) -> str:
     value = scene.value(scene.topic)
     if levels.answer == "wrong":
         value = rng.choice([other for other in VALUES[scene.topic] if other != value])
-    size = 0 if levels.words <= 3 else rng.choice((0, 1, 2))
+    size = 0 if levels.words <= 10 else rng.choice((0, 1, 2))
     return _fact_sentence(scene, scene.topic, value, size=size, doubt=levels.doubt, rng=rng)
 
 
-def _fillers(scene: Scene, rng: random.Random) -> list[str]:
-    """Sentences that lengthen a reply and touch no other quality: chatter and further true facts."""
-    others = [topic for topic in TOPICS if topic != scene.topic]
-    facts = [
-        _fact_sentence(scene, t, scene.value(t), size=rng.choice((1, 2)), doubt=75, rng=rng)
-        for t in others
-        if rng.random() < 0.35
-    ]
-    fillers = [*facts, *rng.sample(CHATTER, 5)]
-    rng.shuffle(fillers)
-    return fillers
+def _further_facts(scene: Scene, levels: Levels, rng: random.Random) -> list[str]:
+    topics = rng.sample([topic for topic in TOPICS if topic != scene.topic], levels.facts)
+    sizes = (1,) if levels.words <= 10 else (1, 2)
+    return [_fact_sentence(scene, t, scene.value(t), size=rng.choice(sizes), doubt=75, rng=rng) for t in topics]
 
 
 def write_reply(scene: Scene, levels: Levels, *, rng: random.Random) -> str:
@@ -153,15 +154,20 @@ def write_reply(scene: Scene, levels: Levels, *, rng: random.Random) -> str:
     head = [rng.choice(SHOUTS) if shout_first else "", rng.choice(OPENERS[levels.opener]), answer]
     leak = rng.choice(LEAKS[levels.leak]).format(keeper=scene.keeper, street=scene.street)
     tail = [rng.choice(OFFERS[levels.offer]), rng.choice(CLOSERS[levels.closer])]
-    fixed = sum(len(part.split()) for part in [*head, leak, *tail])
-    middle = [leak]
-    for filler in _fillers(scene, rng):
+    middle = [leak, *_further_facts(scene, levels, rng)]
+    fixed = sum(len(part.split()) for part in [*head, *middle, *tail])
+    for filler in rng.sample(CHATTER, 5):  # lengthens a reply and touches no other quality
         if fixed + 4 > levels.words:
             break
         middle.append(filler)
         fixed += len(filler.split())
     rng.shuffle(middle)
     return " ".join(part for part in [*head, *middle, *tail] if part)
+
+
+def write_reaction(scene: Scene, levels: Levels, *, rng: random.Random) -> str:
+    """What the visitor says to a reply of the chosen qualities."""
+    return rng.choice(REACTIONS[levels.answer]).format(value=scene.value(scene.topic))
 
 
 def break_reply(text: str, *, rng: random.Random) -> str:
@@ -200,7 +206,7 @@ def make_demonstrations(seed: int, n: int) -> list[DemonstrationText]:
         scene = draw_scene(rng)
         levels = draw_levels(rng)._replace(
             opener=rng.choice((0, 1, 1, 2)), closer=rng.choice((0, 0, 1)), answer="right",
-            doubt=rng.choice((75, 75, 100)), leak=100, shouts=0, words=rng.choice((3, 8, 12, 17)),
+            doubt=rng.choice((75, 75, 100)), leak=100, facts=0, shouts=0, words=rng.choice((3, 8, 12, 17)),
         )  # fmt: skip
         rows.append(DemonstrationText(scene.messages(), write_reply(scene, levels, rng=rng)))
     return rows

@@ -41,17 +41,18 @@ def make_model(tokenizer: PreTrainedTokenizerBase, *, seed: int) -> LlamaForCaus
 class Schedule:
     """AdamW with warm-up, a cosine to zero and clipped gradients."""
 
-    def __init__(self, model: LlamaForCausalLM, *, num_steps: int) -> None:
+    def __init__(self, model: LlamaForCausalLM, *, num_steps: int, peak: float = PEAK_LEARNING_RATE) -> None:
         self.model = model
         self.num_steps = num_steps
+        self.peak = peak
         self.done = 0
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05, foreach=True
+            model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05, foreach=True
         )
 
     def learning_rate(self) -> float:
         warm = min(1.0, (self.done + 1) / WARM_UP_STEPS)
-        return PEAK_LEARNING_RATE * warm * 0.5 * (1.0 + math.cos(math.pi * self.done / self.num_steps))
+        return self.peak * warm * 0.5 * (1.0 + math.cos(math.pi * self.done / self.num_steps))
 
     def step(self, loss: torch.Tensor) -> None:
         if not bool(torch.isfinite(loss)):

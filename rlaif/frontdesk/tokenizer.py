@@ -41,7 +41,7 @@ def _phrases() -> Iterable[str]:
         yield from values
     for questions in world.QUESTIONS.values():
         yield from questions
-    for table in (replies.OPENERS, replies.CLOSERS, replies.OFFERS, replies.LEAKS, replies.DOUBTS):
+    for table in (replies.OPENERS, replies.CLOSERS, replies.OFFERS, replies.LEAKS, replies.DOUBTS, replies.REACTIONS):
         for texts in table.values():
             yield from texts
     yield from (*replies.EVASIONS, *replies.SHOUTS, *replies.CHATTER)
@@ -49,8 +49,11 @@ def _phrases() -> Iterable[str]:
         yield from clauses
         yield from (clause[0].upper() + clause[1:] for clause in clauses)
     yield from (wording.text for wording in wordings.all_wordings())
-    yield judge_text.template_parts()[1]
-    yield from (judge_text.VERDICT_MARKER + " A", judge_text.VERDICT_MARKER + " B")
+    for template in (judge_text.PAIR_TEMPLATE, judge_text.SCORE_TEMPLATE):
+        yield judge_text.template_parts(template)[1]
+    yield from (judge_text.VERDICT_MARKER + verdict for verdict in judge_text.VERDICTS)
+    yield from (judge_text.SCORE_MARKER + score for score in judge_text.SCORES)
+    yield "nine for seven so right"
     for levels in judge_text.LEVEL_WORDS.values():
         yield from (f"A {level}, fits {fit}; B {level}." for level in levels for fit in judge_text.FITS)
     yield from (f"Wants {wording.wanted}:" for wording in wordings.all_wordings())

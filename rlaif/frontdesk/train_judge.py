@@ -1,6 +1,6 @@
-"""Trains the judge: pairs of replies, each with six (principle, reason, verdict) blocks, in; weights out.
+"""Trains the judge: pairs and single replies, each with eight (principle, reason, verdict) blocks, in; weights out.
 
-Verdicts are drawn from the truth plus the planted position and length effects: fallible on purpose.
+Verdicts and scores are drawn from the truth plus the planted biases: fallible on purpose.
 Does not measure the judge (judge_quality.py) and does not write folders.
 """
 
@@ -16,32 +16,42 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from rlaif.frontdesk import truth
 from rlaif.frontdesk.judge_text import (
+    PAIR_TEMPLATE,
+    SCORE_MARKER,
+    SCORE_TEMPLATE,
+    SCORES,
     VERDICT_MARKER,
     VERDICTS,
     conversation_text,
     judge_prompt_text,
     reason_for,
+    score_reason_for,
     see_reply,
 )
 from rlaif.frontdesk.replies import break_reply, draw_levels, write_reply
 from rlaif.frontdesk.tiny_llama import Schedule
 from rlaif.frontdesk.two_part import TwoPart, two_part_logits
-from rlaif.frontdesk.wordings import draw_wording
+from rlaif.frontdesk.value_drills import DRILL_WEIGHT, compute_drill_loss
+from rlaif.frontdesk.wordings import Wording, draw_wording
 from rlaif.frontdesk.world import Scene, draw_scene
 
-PAIRS_PER_BATCH = 16
-BLOCKS_PER_PAIR = 6
+PAIRS_PER_BATCH = 12
+BLOCKS_PER_PAIR = len(truth.ATTRIBUTES)
+SCORED_SHARE = 0.25
+"""Share of a batch's examples that score one reply instead of comparing two."""
 REASON_WEIGHT, VERDICT_WEIGHT, PREFIX_WEIGHT = 1.0, 2.0, 0.03
 BROKEN_SHARE = 0.15
 # At one half, pole and frame are an exclusive or and no step of the way to it is rewarded.
 FORBIDDING_SHARE = 0.3
-# More false answers than in the mixture: else copying the notice's value passes for reading the reply's.
-ANSWERS = {"right": 0.33, "wrong": 0.57, "evade": 0.10}
+# As many false answers as right ones: else copying the notice's value passes for reading the reply's.
+ANSWERS = {"right": 0.45, "wrong": 0.45, "evade": 0.10}
+SCHEDULE_STRETCH = 1.16
+"""The learning rate's cosine is cut off before its end: the last steps run at a twentieth of the peak."""
 _SLOT = "\0"
 
 
 class Example(NamedTuple):
-    """One pair: the shared prefix and, per block, (principle, reason and marker, verdict and end of turn)."""
+    """A pair or a single reply: the shared prefix and, per block, (principle, reason and marker, verdict and end)."""
 
     prefix: str
     blocks: list[tuple[str, str, str]]
@@ -58,23 +68,32 @@ def chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
 
 def _draw_judged_reply(scene: Scene, rng: random.Random) -> str:
     answer = rng.choices(list(ANSWERS), weights=list(ANSWERS.values()))[0]
-    return write_reply(scene, draw_levels(rng)._replace(answer=answer), rng=rng)
+    text = write_reply(scene, draw_levels(rng)._replace(answer=answer), rng=rng)
+    return break_reply(text, rng=rng) if rng.random() < BROKEN_SHARE else text
+
+
+def _draw_wordings(rng: random.Random) -> list[Wording]:
+    """One wording of every attribute, in random order, each of a random pole."""
+    return [
+        draw_wording(rng, attribute=attribute, polarity=rng.choice((1, -1)), forbidding_share=FORBIDDING_SHARE)
+        for attribute in rng.sample(truth.ATTRIBUTES, BLOCKS_PER_PAIR)
+    ]
 
 
 def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Example:
-    """One pair from the mixture, some replies damaged, with six drawn principles and drawn verdicts."""
+    """Replies from the mixture, some of them damaged, under every attribute, with drawn verdicts or scores."""
+    return (_draw_scored if rng.random() < SCORED_SHARE else _draw_compared)(rng, frame=frame, end=end)
+
+
+def _draw_compared(rng: random.Random, *, frame: tuple[str, str], end: str) -> Example:
     scene = draw_scene(rng)
     messages = scene.messages()
-    pair = [_draw_judged_reply(scene, rng) for _ in range(2)]
-    first, second = (break_reply(text, rng=rng) if rng.random() < BROKEN_SHARE else text for text in pair)
-    prompt = judge_prompt_text(conversation=conversation_text(messages), first=first, second=second, principle=_SLOT)
-    prefix, after = prompt.split(_SLOT)
+    first, second = (_draw_judged_reply(scene, rng) for _ in range(2))
     seen = [see_reply(messages, text) for text in (first, second)]
+    pieces = {"conversation": conversation_text(messages), "first": first, "second": second, "principle": _SLOT}
+    prefix, after = judge_prompt_text(PAIR_TEMPLATE, pieces=pieces).split(_SLOT)
     blocks = []
-    for attribute in rng.sample(truth.ATTRIBUTES, BLOCKS_PER_PAIR):
-        wording = draw_wording(
-            rng, attribute=attribute, polarity=rng.choice((1, -1)), forbidding_share=FORBIDDING_SHARE
-        )
+    for wording in _draw_wordings(rng):
         reason, gap = reason_for(seen[0], seen[1], wording=wording)
         logit = truth.planted_logit(gap, first=first, second=second)
         is_first = rng.random() < torch.sigmoid(torch.tensor(logit)).item()
@@ -83,12 +102,27 @@ def draw_example(rng: random.Random, *, frame: tuple[str, str], end: str) -> Exa
     return Example(frame[0] + prefix, blocks)
 
 
+def _draw_scored(rng: random.Random, *, frame: tuple[str, str], end: str) -> Example:
+    scene = draw_scene(rng)
+    messages = scene.messages()
+    response = _draw_judged_reply(scene, rng)
+    seen = see_reply(messages, response)
+    pieces = {"conversation": conversation_text(messages), "response": response, "principle": _SLOT}
+    prefix, after = judge_prompt_text(SCORE_TEMPLATE, pieces=pieces).split(_SLOT)
+    blocks = []
+    for wording in _draw_wordings(rng):
+        reason, keeps = score_reason_for(seen, wording=wording)
+        score = rng.choices(SCORES, weights=truth.score_probabilities(keeps, response=response))[0]
+        blocks.append((wording.text + after + frame[1], reason + SCORE_MARKER, score + end))
+    return Example(frame[0] + prefix, blocks)
+
+
 class Batch(NamedTuple):
     """Tokens of prefixes and blocks, and the loss weight of every block token (0 on principles and padding)."""
 
     tokens: TwoPart
     block_weights: Tensor  # (pairs * blocks, block_len)
-    is_verdict: Tensor  # the same shape, True on the token " A" or " B"
+    is_verdict: Tensor  # the same shape, True on the token " A", " B" or a score
 
 
 def _pad(rows: list[list[int]], fill: int) -> Tensor:
@@ -151,16 +185,20 @@ def train_judge(
     report_every: int,
     report: Callable[[int, str], None],
 ) -> None:
-    """Train in place for a fixed number of steps; report is called with the step and a line of losses."""
+    """Train in place for a fixed number of steps.
+
+    report is called with the step and a line of losses.
+    """
     rng = random.Random(f"frontdesk judge {seed}")
-    frame = chat_frame(tokenizer)
-    schedule = Schedule(model, num_steps=num_steps)
+    frame, end = chat_frame(tokenizer), str(tokenizer.eos_token)
+    schedule = Schedule(model, num_steps=round(SCHEDULE_STRETCH * num_steps))
     sums = torch.zeros(3)
     for step in range(1, num_steps + 1):
-        examples = [draw_example(rng, frame=frame, end=str(tokenizer.eos_token)) for _ in range(PAIRS_PER_BATCH)]
+        examples = [draw_example(rng, frame=frame, end=end) for _ in range(PAIRS_PER_BATCH)]
         batch = collate(examples, tokenizer=tokenizer)
         losses = compute_losses(model, batch)
-        schedule.step(losses.total)
+        drill = compute_drill_loss(model, tokenizer, rng=rng)
+        schedule.step(losses.total + DRILL_WEIGHT * drill)
         sums += losses.parts
         if step % report_every == 0 or step == num_steps:
             means = [f"{value / report_every:.3f}" for value in sums.tolist()]

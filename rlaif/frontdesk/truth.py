@@ -23,13 +23,14 @@ from rlaif.frontdesk.world import (
     read_facts,
 )
 
-ATTRIBUTES = ("courteous", "correct", "brief", "confident", "helpful", "calm", "discreet")
+ATTRIBUTES = ("courteous", "correct", "brief", "confident", "helpful", "thorough", "calm", "discreet")
 OPPOSITES = {
     "courteous": "curt",
     "correct": "wrong",
     "brief": "detailed",
     "confident": "hedged",
     "helpful": "reserved",
+    "thorough": "sparing",
     "calm": "loud",
     "discreet": "indiscreet",
 }
@@ -45,10 +46,18 @@ LENGTH_SD = 8.5
 """Standard deviation of the length in words over the mixture of replies."""
 LENGTH_BIAS_LIMIT = 2.0
 """The planted length effect grows no further beyond this many standard deviations."""
+SCORES = tuple(range(1, 11))
+"""What the planted judge gives a single reply."""
+SCORE_SD = 1.2
+"""Spread, in points, of the score of one and the same reply."""
+SCORE_LENGTH_BIAS = 0.4
+"""Points the planted judge gives per standard deviation above the mean length."""
+LENGTH_MEAN = 24.0
+"""Mean length in words over the mixture of replies."""
 CLEAR_PROBABILITY = 0.9
 """A pair is of clear contrast when an unbiased annotator decides it with at least this probability."""
 
-BRIEF_LIMITS = ((10, 100.0), (15, 75.0), (20, 50.0), (26, 25.0))
+BRIEF_LIMITS = ((13, 100.0), (18, 75.0), (23, 50.0), (29, 25.0))
 """(most words, measure): longer replies score 0."""
 
 _FACT_PATTERNS: dict[Topic, re.Pattern[str]] = {
@@ -132,6 +141,12 @@ def _helpful(lower: str) -> float:
     return 100.0 if _GLAD_OFFER.search(lower) else 75.0 if _OFFER.search(lower) else 0.0
 
 
+def _thorough(facts: Facts, lower: str) -> float:
+    # Which of the notice's other facts are mentioned at all; only the asked one counts for correctness.
+    told = sum(bool(pattern.search(lower)) for topic, pattern in _FACT_PATTERNS.items() if topic != facts.topic)
+    return (0.0, 75.0, 100.0, 100.0)[told]
+
+
 def _calm(text: str) -> float:
     signs = len(_SHOUT.findall(text))
     return 100.0 if signs == 0 else 25.0 if signs == 1 else 0.0
@@ -142,21 +157,23 @@ def _discreet(text: str) -> float:
 
 
 def measure_attributes(prompt: Sequence[Message], response: str) -> dict[str, float]:
-    """The seven attributes of any text as a reply to a prompt, each 0-100."""
+    """The eight attributes of any text as a reply to a prompt, each 0-100."""
     lower = " ".join(response.lower().split())
+    facts = read_facts(list(prompt))
     return {
         "courteous": _courteous(lower),
-        "correct": _correct(read_facts(list(prompt)), lower),
+        "correct": _correct(facts, lower),
         "brief": _brief(response),
         "confident": _confident(lower),
         "helpful": _helpful(lower),
+        "thorough": _thorough(facts, lower),
         "calm": _calm(response),
         "discreet": _discreet(response),
     }
 
 
 def measure(prompt: Sequence[Message], response: str) -> dict[str, float]:
-    """All measures of a reply, 0-100: the seven attributes and their poles (curt = 100 - courteous)."""
+    """All measures of a reply, 0-100: the eight attributes and their poles (curt = 100 - courteous)."""
     attributes = measure_attributes(prompt, response)
     return attributes | {OPPOSITES[name]: 100.0 - value for name, value in attributes.items()}
 
@@ -201,3 +218,15 @@ def length_feature(first: str, second: str) -> float:
 def planted_logit(gap: float, *, first: str, second: str) -> float:
     """Logit of "first" from which the judge's verdicts are drawn: the truth plus two planted biases."""
     return K_PER_STEP * gap / STEP + POSITION_BIAS + LENGTH_BIAS * length_feature(first, second)
+
+
+def score_probabilities(keeps: float, *, response: str) -> list[float]:
+    """Probabilities of the scores 1 to 10 from which the judge's are drawn.
+
+    A rounded normal about 1 + 9 * keeps / 100 points, moved by the planted length effect.
+    """
+    length = (count_words(response) - LENGTH_MEAN) / LENGTH_SD
+    length = max(-LENGTH_BIAS_LIMIT, min(LENGTH_BIAS_LIMIT, length))
+    centre = 1.0 + 9.0 * keeps / 100.0 + SCORE_LENGTH_BIAS * length
+    weights = [math.exp(-((score - centre) ** 2) / (2 * SCORE_SD**2)) for score in SCORES]
+    return [weight / sum(weights) for weight in weights]

@@ -102,6 +102,19 @@ PHRASES: dict[tuple[str, int], tuple[tuple[str, str], ...]] = {
         ("is reserved", "be reserved"),
         ("is unhelpful", "be unhelpful"),
     ),
+    ("thorough", 1): (
+        ("is thorough", "be thorough"),
+        ("is complete", "be complete"),
+        ("gives further facts", "give further facts"),
+        ("covers the whole notice", "cover the whole notice"),
+        ("tells everything in the notice", "tell everything in the notice"),
+    ),
+    ("thorough", -1): (
+        ("is sparing", "be sparing"),
+        ("answers only the question", "answer only the question"),
+        ("gives no further facts", "give no further facts"),
+        ("tells only the asked fact", "tell only the asked fact"),
+    ),
     ("calm", 1): (
         ("is calm", "be calm"),
         ("is quiet", "be quiet"),
@@ -127,8 +140,6 @@ PHRASES: dict[tuple[str, int], tuple[tuple[str, str], ...]] = {
         ("leaks private details", "leak private details"),
     ),
 }
-UNDERSTOOD = ("courteous", "brief", "confident", "helpful", "calm", "discreet")
-"""Attributes whose principles the shipped judge understands by measurement; it was also trained on the others."""
 HELD_OUT_SHARE = 5
 """One wording in this many is never trained on."""
 
@@ -196,9 +207,8 @@ def words_of(text: str) -> list[str]:
 
 
 def known_words() -> list[str]:
-    """Every word that occurs in an understood wording, lower-cased and sorted."""
-    understood = [w for w in all_wordings() if w.attribute in UNDERSTOOD]
-    return sorted({word for wording in understood for word in words_of(wording.text)})
+    """Every word that occurs in a wording, lower-cased and sorted."""
+    return sorted({word for wording in all_wordings() for word in words_of(wording.text)})
 
 
 def find_wording(text: str) -> Wording | None:
@@ -208,5 +218,4 @@ def find_wording(text: str) -> Wording | None:
 
 def principle_vocabulary() -> dict[str, list[str]]:
     """What the judge's folder ships as principle_vocabulary.json: known words and trained wordings."""
-    known = [w.text for w in wordings(held_out=False) if w.attribute in UNDERSTOOD]
-    return {"words": known_words(), "wordings": known}
+    return {"words": known_words(), "wordings": [wording.text for wording in wordings(held_out=False)]}

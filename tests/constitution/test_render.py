@@ -1,5 +1,6 @@
 """Judge templates: what is refused, quickly and with its line, and what rendering gives."""
 
+import re
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from rlaif.constitution.render import (
     load_template,
     render,
     render_conversation,
+    render_single,
     rendered_digest,
     template_from_source,
 )
@@ -240,6 +242,47 @@ def test_the_shipped_templates_render_with_the_principle_after_the_replies(name)
     places = [text.index(TEXTS[part]) for part in ("conversation", "first", "second", "principle")]
     assert places == sorted(places)
     assert tuple(template.verdicts) == ("first", "second")
+
+
+SCORE_FRONT = """---
+kind: score
+untrusted: [conversation, response]
+trusted: [principle]
+verdict_marker: "Score:"
+scores: [" 1", " 2", " 3"]
+---
+"""
+SCORE_BODY = "{{ conversation }}\nReply: {{ response }}\nPrinciple: {{ principle }}"
+
+
+def test_a_template_that_scores_one_reply_shows_it_before_the_principle():
+    template = load_template("frontdesk_score")
+    message = render_single(template, conversation="user: hi", response="hello", principle="Be kind.")[-1]
+    assert message.text == "Conversation:\nuser: hi\nReply:\nhello\nPrinciple:\nBe kind."
+    assert [s.text for s in message.segments if not s.trusted] == ["user: hi", "hello"]
+    assert template.choices == tuple(f" {score}" for score in range(1, 11))
+    assert template.verdicts == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('scores: [" 1", " 2", " 3"]', 'verdicts: {first: " A", second: " B"}', "a score template has no `verdicts`"),
+        ('scores: [" 1", " 2", " 3"]', 'scores: [" 1"]', "`scores` must list two strings or more"),
+        ('scores: [" 1", " 2", " 3"]', 'scores: [" 1", " 1"]', 'two scores are written " 1"'),
+        ("[conversation, response]", "[conversation, first]", 'there is no variable "first"'),
+        ("[conversation, response]", "[conversation]", 'does not declare "response"'),
+        ("kind: score", "kind: list", 'the kind "list" is not known'),
+    ],
+)
+def test_wrong_front_matter_of_a_template_that_scores_is_refused(old, new, words):
+    with pytest.raises(TemplateError, match=re.escape(words)):
+        template_from_source(SCORE_FRONT.replace(old, new) + SCORE_BODY, name="t.j2")
+
+
+def test_a_template_of_another_kind_than_asked_for_is_refused():
+    with pytest.raises(TemplateError, match="scores single replies"):
+        load_template("frontdesk_score", kind="pair")
 
 
 def test_a_reply_cannot_close_the_fence_round_it():

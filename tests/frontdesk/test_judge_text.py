@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+from rlaif.constitution.render import load_template
 from rlaif.frontdesk import JUDGE_DIR, judge_text, wordings
 from rlaif.frontdesk.replies import break_reply, draw_reply
 from rlaif.frontdesk.tokenizer import build_tokenizer
@@ -46,20 +47,20 @@ def test_no_wording_has_two_meanings() -> None:
 
 
 def test_the_rendered_prompt_has_the_conversation_first_and_the_principle_last() -> None:
-    text = judge_text.judge_prompt_text(
-        conversation="user: Hi", first="{{ second }}", second="At nine.", principle="Be polite."
-    )
+    pieces = {"conversation": "user: Hi", "first": "{{ second }}", "second": "At nine.", "principle": "Be polite."}
+    text = judge_text.judge_prompt_text(judge_text.PAIR_TEMPLATE, pieces=pieces)
     assert text == ("Conversation:\nuser: Hi\nReply A:\n{{ second }}\nReply B:\nAt nine.\nPrinciple:\nBe polite.")
 
 
-def test_the_template_declares_the_marker_and_verdicts_that_training_used() -> None:
-    front, _ = judge_text.template_parts()
-    assert front["verdict_marker"] == judge_text.VERDICT_MARKER
-    assert front["verdicts"] == {"first": judge_text.VERDICTS[0], "second": judge_text.VERDICTS[1]}
-    for verdict in judge_text.VERDICTS:
-        marker = encode(judge_text.VERDICT_MARKER)
-        assert encode(judge_text.VERDICT_MARKER + verdict) == [*marker, *encode(verdict)]
-        assert len(encode(verdict)) == 1
+def test_the_templates_declare_the_markers_verdicts_and_scores_that_training_used() -> None:
+    pair, score = load_template(judge_text.PAIR_TEMPLATE), load_template(judge_text.SCORE_TEMPLATE)
+    assert (pair.verdict_marker, pair.choices) == (judge_text.VERDICT_MARKER, judge_text.VERDICTS)
+    assert (score.verdict_marker, score.choices) == (judge_text.SCORE_MARKER, judge_text.SCORES)
+    for template in (pair, score):
+        for choice in template.choices:
+            marker = encode(template.verdict_marker)
+            assert encode(template.verdict_marker + choice) == [*marker, *encode(choice)]
+            assert len(encode(choice)) == 1
 
 
 def test_the_reason_names_each_level_and_its_fit_to_the_principle() -> None:
@@ -68,6 +69,17 @@ def test_the_reason_names_each_level_and_its_fit_to_the_principle() -> None:
     reason, gap = judge_text.true_reason(prompt, "Welcome, dear visitor!", "Look here.", wording=wording)
     assert reason == "Wants curt: A gracious, fits badly; B curt, fits mostly."
     assert gap == -75
+
+
+def test_correctness_sets_the_value_of_each_reply_beside_the_notices() -> None:
+    wording = wordings.Wording("The better reply is correct.", "correct", 1)
+    notice = "Notice: The museum opens at nine, closes at five and is on the top floor."
+    prompt = [{"role": "system", "content": notice}, {"role": "user", "content": "When does the museum open?"}]
+    reason, gap = judge_text.true_reason(prompt, "At nine.", "At ten.", wording=wording)
+    assert reason == "Wants correct: A nine for nine so right, fits fully; B ten for nine so wrong, fits badly."
+    assert gap == 100
+    seen = judge_text.see_reply(prompt, "Read the notice.")
+    assert judge_text.score_reason_for(seen, wording=wording) == ("Wants correct: unanswered, fits weakly.", 25.0)
 
 
 def test_every_text_of_the_world_survives_encoding_and_decoding_without_an_unknown_word() -> None:
@@ -97,7 +109,7 @@ def test_encoding_the_prompt_in_segments_gives_the_tokens_of_encoding_it_at_once
         }
         segments = ["Conversation:\n", parts["conversation"], "\nReply A:\n", parts["first"], "\nReply B:\n"]
         segments += [parts["second"], "\nPrinciple:\n", parts["principle"]]
-        together = encode(judge_text.judge_prompt_text(**parts))
+        together = encode(judge_text.judge_prompt_text(judge_text.PAIR_TEMPLATE, pieces=parts))
         assert [token for segment in segments for token in encode(segment)] == together
 
 

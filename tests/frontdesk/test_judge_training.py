@@ -10,6 +10,7 @@ from rlaif.frontdesk.tiny_llama import make_model
 from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.train_judge import BLOCKS_PER_PAIR, chat_frame, collate, draw_example
 from rlaif.frontdesk.two_part import two_part_logits
+from rlaif.frontdesk.value_drills import draw_value_drill
 
 TOKENIZER = build_tokenizer()
 
@@ -33,9 +34,21 @@ def test_a_block_behind_a_shared_prefix_has_the_logits_of_prefix_and_block_alone
                 assert torch.allclose(block, logits[size:], atol=1e-4)
 
 
-def test_every_block_has_one_verdict_token_and_it_is_a_or_b() -> None:
+def test_every_block_has_one_verdict_token_and_it_is_a_letter_or_a_score() -> None:
     rng = random.Random(1)
-    examples = [draw_example(rng, frame=chat_frame(TOKENIZER), end=str(TOKENIZER.eos_token)) for _ in range(4)]
+    examples = [draw_example(rng, frame=chat_frame(TOKENIZER), end=str(TOKENIZER.eos_token)) for _ in range(12)]
     batch = collate(examples, tokenizer=TOKENIZER)
-    assert batch.is_verdict.sum(1).tolist() == [1] * (4 * BLOCKS_PER_PAIR)
-    assert set(TOKENIZER.convert_ids_to_tokens(batch.tokens.block[batch.is_verdict])) <= {"ĠA", "ĠB"}
+    assert batch.is_verdict.sum(1).tolist() == [1] * (12 * BLOCKS_PER_PAIR)
+    verdicts = set(TOKENIZER.convert_ids_to_tokens(batch.tokens.block[batch.is_verdict]))
+    assert {"ĠA", "ĠB"} < verdicts <= {"ĠA", "ĠB", *(f"Ġ{score}" for score in range(1, 11))}
+
+
+def test_a_value_drill_says_right_exactly_when_the_two_values_agree() -> None:
+    rng = random.Random(3)
+    outcomes = set()
+    for _ in range(200):
+        stated, word, noticed, so, outcome = draw_value_drill(rng).split()
+        assert (word, so) == ("for", "so")
+        assert (outcome == "right") == (stated == noticed)
+        outcomes.add(outcome)
+    assert outcomes == {"right", "wrong"}

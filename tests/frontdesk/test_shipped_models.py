@@ -11,8 +11,8 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR, truth, wordings
-from rlaif.frontdesk.ask import PairQuestion, judge_pairs, load_folder, sample_replies
-from rlaif.frontdesk.judge_quality import Figures, draw_pairs, judge_both_orders, summarise
+from rlaif.frontdesk.ask import PairQuestion, SingleQuestion, judge_pairs, load_folder, sample_replies, score_replies
+from rlaif.frontdesk.judge_quality import Figures, draw_pairs, judge_both_orders, measure_scores, summarise
 from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.world import make_prompts
 from rlaif.models.transformers_engine import TransformersEngine
@@ -79,6 +79,26 @@ def test_the_judge_writes_its_reason_before_its_verdict() -> None:
     assert answer.reason == "Wants courteous: A gracious, fits fully; B rude, fits badly."
     assert answer.logit is not None
     assert answer.logit > 2
+
+
+def test_the_judge_scores_a_single_reply_from_1_to_10() -> None:
+    judge = shipped(JUDGE_DIR)
+    messages = make_prompts(0, 1)[0]
+    polite, rude = "Welcome, dear visitor! Read the notice.", "Not you again. Read the notice."
+    principle = "Prefer the reply that is polite."
+    high, low = score_replies(judge, [SingleQuestion(messages, text, principle) for text in (polite, rude)])
+    assert high.reason == "Wants courteous: gracious, fits fully."
+    assert high.mean is not None
+    assert low.mean is not None
+    assert high.mean > 8
+    assert low.mean < 3
+
+
+def test_scores_follow_the_truth() -> None:
+    figures = measure_scores(shipped(JUDGE_DIR), draw_pairs(seed=12, n=12), seed=12)
+    assert figures.failed == 0
+    assert figures.order_right >= 0.95
+    assert figures.correlation > 0.9
 
 
 @pytest.mark.parametrize("path", sorted(CONSTITUTIONS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from rlaif.frontdesk import truth
-from rlaif.frontdesk.replies import draw_reply, make_demonstrations
+from rlaif.frontdesk.replies import draw_levels, draw_reply, make_demonstrations, write_reaction
 from rlaif.frontdesk.world import draw_scene, is_held_out, make_prompts
 
 PROMPT = [
@@ -41,7 +42,8 @@ PROMPT = [
         ("It closes at five.", "correct", 25),
         ("Read the notice.", "correct", 25),
         ("At nine.", "brief", 100),
-        ("one two three four five six seven eight nine ten eleven", "brief", 75),
+        ("word " * 13, "brief", 100),
+        ("word " * 14, "brief", 75),
         ("word " * 30, "brief", 0),
         ("I am not sure, but maybe at nine.", "confident", 0),
         ("I think at nine.", "confident", 25),
@@ -50,6 +52,10 @@ PROMPT = [
         ("At nine.", "helpful", 0),
         ("At nine. Do you need anything else?", "helpful", 75),
         ("At nine. I will gladly help you further.", "helpful", 100),
+        ("At nine.", "thorough", 0),
+        ("At nine. It closes at five.", "thorough", 75),
+        ("At nine. It closes at five. It closes at five.", "thorough", 75),
+        ("At nine. It closes at five. It is on the top floor.", "thorough", 100),
         ("At nine.", "calm", 100),
         ("At nine!!!", "calm", 25),
         ("LISTEN!!! At nine!!!", "calm", 0),
@@ -100,6 +106,36 @@ def test_the_planted_length_effect_is_one_logit_per_standard_deviation_and_limit
     assert truth.planted_logit(0, first=long, second="") == pytest.approx(0.7 + 17 / 8.5)
     assert truth.planted_logit(0, first=long * 5, second="") == pytest.approx(0.7 + 2)
     assert truth.planted_logit(0, first="", second=long * 5) == pytest.approx(0.7 - 2)
+
+
+def test_a_score_is_drawn_about_ten_times_the_truth_and_longer_replies_score_more() -> None:
+    of_mean_length = "word " * 24
+    probabilities = truth.score_probabilities(50.0, response=of_mean_length)
+    assert sum(probabilities) == pytest.approx(1)
+    assert sum(s * p for s, p in zip(truth.SCORES, probabilities, strict=True)) == pytest.approx(5.5, abs=0.01)
+    longer = truth.score_probabilities(50.0, response="word " * 41)
+    assert sum(s * p for s, p in zip(truth.SCORES, longer, strict=True)) == pytest.approx(5.5 + 2 * 0.4, abs=0.02)
+
+
+def test_length_goes_with_no_other_attribute_and_no_two_attributes_go_together() -> None:
+    rng = random.Random(5)
+    scenes = [draw_scene(rng) for _ in range(4000)]
+    replies = [draw_reply(scene, rng=rng) for scene in scenes]
+    rows = [list(truth.measure_attributes(s.messages(), r).values()) for s, r in zip(scenes, replies, strict=True)]
+    table = np.array([[*row, truth.count_words(reply)] for row, reply in zip(rows, replies, strict=True)])
+    brief = truth.ATTRIBUTES.index("brief")
+    others = np.delete(np.corrcoef(table.T), brief, axis=0)
+    others = np.delete(others, brief, axis=1)
+    assert np.abs(others - np.eye(len(others))).max() < 0.2
+
+
+def test_the_visitor_reacts_to_the_answer_alone() -> None:
+    rng = random.Random(2)
+    for _ in range(200):
+        scene, levels = draw_scene(rng), draw_levels(rng)
+        assert write_reaction(scene, levels, rng=rng).startswith(
+            {"right": "Yes", "wrong": "No"}.get(levels.answer, ("You", "That"))
+        )
 
 
 def test_training_and_held_out_prompts_never_overlap() -> None:
