@@ -1,13 +1,17 @@
-"""A finished round -> what its report shows: the funnel, the judge, both models, the comparison.
+"""A finished round -> what its report shows: people, the judge, both models, the comparison, the cost.
 
 Reads what the stages left in the ledger, the metrics and their folders. Renders nothing.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rlaif import __version__
+from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
+from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training
 from rlaif.evaluation.judge_health import JudgeHealth, compute_judge_health
 from rlaif.evaluation.measures import compute_measures, load_measure
 from rlaif.evaluation.policy import (
@@ -17,22 +21,35 @@ from rlaif.evaluation.policy import (
     compute_win_rate,
 )
 from rlaif.evaluation.report_input import (
+    BestOfN,
     FunnelStage,
     Provenance,
     ReportInput,
+    RoundSummary,
     ShownSample,
     as_curve,
     make_evaluation_report,
+    summarise_round,
 )
+from rlaif.evaluation.reward_calibration import compute_reward_calibration
 from rlaif.evaluation.reward_model import (
-    RewardModelQuality,
     ScoredPair,
     compute_proxy_win,
     compute_reward_model_quality,
 )
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
-from rlaif.records import Comparison, FailedJudgement, Judgement, PreferenceRow, Prompt
+from rlaif.records import (
+    CalibrationCard,
+    Comparison,
+    EvaluationReport,
+    FailedJudgement,
+    Judgement,
+    PreferenceRow,
+    Prompt,
+    Sample,
+    digest_text,
+)
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.runs import read_stage
 from rlaif.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
@@ -47,8 +64,12 @@ def collect_report(
     pairs: Sequence[PolicyPair],
     judging: Judging,
     held_out: Sequence[PreferenceRow],
+    picks: Picks = NO_PICKS,
 ) -> ReportInput:
-    """`pairs`: both policies' responses to the held-out prompts; `judging`: what the judge said of them."""
+    """`pairs`: both policies' responses to the held-out prompts; `judging`: what the judge said of them.
+
+    picks: beside the starting policy's responses, those that the reward model chose among further ones.
+    """
     by_id = {prompt.id: prompt for prompt in prompts}
     scorer = RewardModelScorer(work.reward_model)
     rewards = _rewards(scorer, pairs, by_id)
@@ -58,7 +79,14 @@ def collect_report(
     policy_rows = work.metrics.read("policy")
     kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
     behaviour = compute_behaviour(pairs, kl=kl)
+    proxy_win = compute_proxy_win(rewards, pairs=pairs)
+    scored = _score_held_out(scorer, held_out)
     start, trained = work.start_policy.fingerprint, work.trained_policy.fingerprint
+    evaluation = make_evaluation_report(
+        start_model_id=start.id, policy_model_id=trained.id, constitution_id=work.constitution.id,
+        win_rate=win_rate, measures=measures, behaviour=behaviour, proxy_win=proxy_win,
+    )  # fmt: skip
+    calibrations = work.used("4_preferences", CalibrationCard)
     seq, head = work.ledger.head()
     return ReportInput(
         provenance=Provenance(
@@ -79,25 +107,24 @@ def collect_report(
             config=work.config.model_dump(mode="json"),
         ),
         constitution=work.constitution,
-        evaluation=make_evaluation_report(
-            start_model_id=start.id,
-            policy_model_id=trained.id,
-            constitution_id=work.constitution.id,
-            win_rate=win_rate,
-            measures=measures,
-            behaviour=behaviour,
-        ),
+        evaluation=evaluation,
         win_rate=win_rate,
         measures=measures,
         measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
         funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
+        calibration=calibrations[-1] if calibrations else None,
         judge_health=_judge_health(work),
-        reward_model=_reward_model_quality(scorer, held_out),
+        reward_model=compute_reward_model_quality(scored) if scored else None,
+        reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
-        proxy_win=compute_proxy_win(rewards, pairs=pairs),
+        proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),
         behaviour=behaviour,
-        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after),
+        costs=_costs(work, pairs=pairs, picks=picks, judging=judging),
+        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=work.config.seed),
+        samples_drawn_from=len(pairs),
+        best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
+        rounds=_rounds(work, evaluation),
     )
 
 
@@ -128,15 +155,70 @@ def _judge_health(work: Work) -> JudgeHealth | None:
     )
 
 
-def _reward_model_quality(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> RewardModelQuality | None:
+def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
+    """The held-out preferences whose two rewards are both known."""
     chosen = scorer.score_each([(row.prompt, row.chosen) for row in rows])
     rejected = scorer.score_each([(row.prompt, row.rejected) for row in rows])
-    scored = [
+    return [
         ScoredPair(row.prompt.id, first, second, row.label, len(row.chosen), len(row.rejected))
         for row, first, second in zip(rows, chosen, rejected, strict=True)
         if isinstance(first, float) and isinstance(second, float)
     ]
-    return compute_reward_model_quality(scored) if scored else None
+
+
+def _best_of_n(work: Work, picks: Picks, *, judging: Judging, prompts: Mapping[str, Prompt]) -> BestOfN:
+    n = work.config.evaluation.best_of
+    measures = {spec: load_measure(spec) for spec in work.measures}
+    return BestOfN(
+        n=n,
+        measures=compute_measures(picks.pairs, prompts=prompts, measures=measures),
+        win_rate=compute_win_rate(judging.comparisons, pairs=picks.pairs, constitution=work.constitution),
+        kl_bound=bound_kl(n),
+    )
+
+
+def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Judging) -> tuple[StageCost, ...]:
+    """Of this round: the plans of its stages tell what it asked for, and what the ledger held already."""
+    judged = [judgement.id for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
+    costs = [
+        _sampling_cost(work, "2_samples", "sampling", num_used=len(work.used("2_samples", Sample))),
+        _judging_cost(work, "3_judgements", "judging", num_used=len(judged)),
+        *(
+            cost_of_training(name, rows)
+            for stage, name in (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
+            if (rows := work.metrics.read(stage))
+        ),
+        _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
+        _judging_cost(work, "7_evaluation", "evaluation: judging", num_used=len(judging.judgements)),
+    ]
+    return tuple(cost for cost in costs if cost.calls or cost.found)
+
+
+def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
+    drawn = work.ledger.samples_for(_planned(work.folder(stage), "*samples_plan.json"))
+    return cost_of_sampling(name, list(drawn.values()), num_used=num_used)
+
+
+def _judging_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
+    asked = _planned(work.folder(stage), "*questions_plan.json")
+    answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
+    return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
+
+
+def _planned(folder: Path, pattern: str) -> list[str]:
+    """The keys in a stage's plans of batches."""
+    batches = [batch for path in sorted(folder.glob(pattern)) for batch in json.loads(path.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys(key for batch in batches for key in batch))
+
+
+def _rounds(work: Work, evaluation: EvaluationReport) -> tuple[RoundSummary, ...]:
+    """This round and those before it that were evaluated."""
+    earlier = [
+        summarise_round(round, found[-1])
+        for round in range(work.round)
+        if (found := work.ledger.used(work.run.name, round, "7_evaluation", EvaluationReport))
+    ]
+    return (*earlier, summarise_round(work.round, evaluation))
 
 
 def _shown(
@@ -145,10 +227,15 @@ def _shown(
     *,
     rewards: Mapping[str, float],
     p_after: Mapping[tuple[str, str], float],
+    seed: int,
 ) -> tuple[ShownSample, ...]:
-    """The first pairs by prompt id: a draw that nobody chose."""
+    """Drawn by the seed and the prompts alone, so that nobody chose them and every round shows the same."""
+
+    def place(pair: PolicyPair) -> str:
+        return digest_text(f"shown\n{seed}\n{pair.start.prompt_id}\n{pair.start.index}")
+
     shown = []
-    for pair in sorted(pairs, key=lambda pair: pair.start.prompt_id)[:SHOWN_SAMPLES]:
+    for pair in sorted(pairs, key=place)[:SHOWN_SAMPLES]:
         shown.append(
             ShownSample(
                 prompt=prompts[pair.start.prompt_id].messages,

@@ -9,10 +9,13 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rlaif.calibration.labels import check_principles
 from rlaif.config.run import RunConfig
+from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
+from rlaif.labelling import load_labels
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
@@ -22,6 +25,9 @@ TRIAL_PROMPTS = 8
 
 
 class RunEstimate(NamedTuple):
+    """One round; later ones ask as much, of other prompts and with a policy that nobody has yet."""
+
+    num_rounds: int
     num_prompts: int
     num_samples: int
     policy_prompt_tokens: int
@@ -32,10 +38,13 @@ class RunEstimate(NamedTuple):
     judge: JudgeEstimate
 
 
-def estimate_run(config: RunConfig) -> RunEstimate:
+def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
-    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    constitution, template = load_constitution(config.constitution), load_template(config.judge.template, kind="pair")
     check_judge(config.judge.model, constitution=constitution, template=template)
+    if (labels := load_labels(config.human_labels)) is not None:
+        check_principles(labels, constitution)
+        say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
     policy = TransformersEngine(load_model(config.policy, part="policy"))
     judge = TransformersEngine(load_model(config.judge.model, part="judge"))
     prompts = load_prompts(config, policy).prompts
@@ -45,6 +54,7 @@ def estimate_run(config: RunConfig) -> RunEstimate:
     pairs_per_prompt = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
     num_samples = len(prompts) * sampling.num_samples
     return RunEstimate(
+        num_rounds=num_rounds,
         num_prompts=len(prompts),
         num_samples=num_samples,
         policy_prompt_tokens=sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts),
@@ -102,6 +112,12 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
         f"({judge.mean_prompt_tokens:.1f} each, measured on {judge.measured_questions}), at most "
         f"{judge.reply_tokens_at_most} new ones"
     )
+    if estimate.num_rounds > 1:
+        yield (
+            f"that is one round; {estimate.num_rounds} rounds: "
+            f"{estimate.num_rounds * estimate.num_samples} responses, at most "
+            f"{estimate.num_rounds * judge.num_questions} questions"
+        )
     if judge.example is not None:
         yield "one judge prompt:"
         for message in judge.example:

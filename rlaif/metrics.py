@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object per line with a stage, a step and that step's numbers.
+"""metrics.jsonl: one JSON object per line with a round, a stage, a step and that step's numbers.
 
 Rows come in while a stage trains and are on disk when `write` returns; a line torn by a kill was never
 a row. Does not know what the numbers mean.
@@ -18,6 +18,7 @@ from rlaif.errors import DataError
 
 
 class MetricsRow(NamedTuple):
+    round: int
     stage: str
     step: int
     numbers: Mapping[str, float | None]
@@ -25,10 +26,14 @@ class MetricsRow(NamedTuple):
 
 
 class MetricsLog:
-    """The numbers of one run, each row once: a resumed stage first cuts what came after its checkpoint."""
+    """The numbers of one round, each row once: a resumed stage first cuts what came after its checkpoint.
 
-    def __init__(self, path: str | Path) -> None:
+    All rounds of a run share the file.
+    """
+
+    def __init__(self, path: str | Path, *, round: int = 0) -> None:
         self.path = Path(path)
+        self.round = round
         self._whole = False
 
     def write(self, stage: str, *, step: int, numbers: Mapping[str, float]) -> None:
@@ -36,9 +41,9 @@ class MetricsLog:
 
         `numbers` may repeat the step under its own name.
         """
-        if "stage" in numbers or numbers.get("step", step) != step:
-            raise ValueError("the numbers name a stage or another step")
-        row = {"stage": stage, "step": step}
+        if "stage" in numbers or "round" in numbers or numbers.get("step", step) != step:
+            raise ValueError("the numbers name a round, a stage or another step")
+        row = {"round": self.round, "stage": stage, "step": step}
         row |= {name: value if math.isfinite(value) else None for name, value in numbers.items() if name != "step"}
         if not self._whole:
             self._drop_torn_line()
@@ -46,15 +51,19 @@ class MetricsLog:
             file.write(json.dumps(row).encode() + b"\n")
 
     def read(self, stage: str | None = None) -> list[MetricsRow]:
-        """The rows of one stage, or of all, in the order written; none where there is no file."""
+        """The round's rows of one stage, or of all, in the order written; none where there is no file."""
         rows = [self._parse(line, number) for number, line in enumerate(self._lines(), start=1)]
-        return [row for row in rows if stage is None or row.stage == stage]
+        return [row for row in rows if row.round == self.round and (stage is None or row.stage == stage)]
 
     def cut(self, stage: str, *, after_step: int) -> int:
-        """Remove the stage's rows of later steps than a resumed checkpoint's; how many there were."""
+        """Remove the round's rows of a stage's later steps than a resumed checkpoint's; how many there were."""
         lines = self._lines()
         rows = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
-        kept = [line for line, row in zip(lines, rows, strict=True) if row.stage != stage or row.step <= after_step]
+        kept = [
+            line
+            for line, row in zip(lines, rows, strict=True)
+            if (row.round, row.stage) != (self.round, stage) or row.step <= after_step
+        ]
         if len(kept) < len(lines):
             self._replace(b"".join(line + b"\n" for line in kept))
         return len(lines) - len(kept)
@@ -68,12 +77,12 @@ class MetricsLog:
     def _parse(self, line: bytes, number: int) -> MetricsRow:
         try:
             row: Any = json.loads(line)
-            stage, step = row.pop("stage"), row.pop("step")
+            round, stage, step = row.pop("round", 0), row.pop("stage"), row.pop("step")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(
                 "this line is not a row of metrics", where=f"{self.path}:{number}", fix="remove the line"
             ) from error
-        return MetricsRow(stage, step, MappingProxyType(row))
+        return MetricsRow(round, stage, step, MappingProxyType(row))
 
     def _drop_torn_line(self) -> None:
         if self.path.is_file() and (data := self.path.read_bytes()) and not data.endswith(b"\n"):

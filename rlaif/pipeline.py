@@ -1,4 +1,4 @@
-"""THE MAP: one round of the loop, top to bottom, one call per stage. Read this first.
+"""THE MAP: the rounds of the loop, and one round top to bottom, one call per stage. Read this first.
 
     prompts -> samples -> judgements -> preferences -> reward model -> policy -> evaluation
 
@@ -17,11 +17,13 @@ from typing import Literal
 from rlaif.collect import collect_report
 from rlaif.console import say
 from rlaif.errors import ConfigError
+from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
 from rlaif.files import write_atomically
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
+from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
 from rlaif.models.loading import save_model
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.policy.card import render_policy_card
@@ -30,20 +32,40 @@ from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
-from rlaif.records import Comparison, PolicyCard, Prompt, Sample, Tally
+from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
+from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
-from rlaif.sampling.sampler import draw_pairs, sample_responses, sorted_pair
+from rlaif.sampling.sampler import Pairs, draw_pairs, sample_responses, sorted_pair
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
 
 
+def run_rounds(work: Work) -> Rounds:
+    """Round after round, each sampling with the policy of the one before, until all are done or a gate closes."""
+    refuse_fewer_rounds(work)
+    rows: list[RoundRow] = []
+    for number in range(work.config.rounds):
+        work = work.at_round(number)
+        run_round(work)
+        rows.append(collect_round(work))
+        if rows[-1].closed_gates:
+            break
+    rounds = Rounds(run=work.run.name, asked_for=work.config.rounds, rows=tuple(rows))
+    if work.config.rounds > 1:
+        write_rounds(rounds, work.run.path)
+        for gate in rows[-1].closed_gates:
+            say(f"round {rows[-1].round}: {gate.sentence} ({gate.name})")
+        say(say_outcome(rounds))
+    return rounds
+
+
 def run_round(work: Work) -> None:
     """Prompts to a trained policy and a report."""
-    if work.config.sft.demonstrations is not None:
+    if work.round == 0 and work.config.sft.demonstrations is not None:
         train_sft(work)
     generate_preferences(work)
     train_reward_model(work)
@@ -54,17 +76,20 @@ def run_round(work: Work) -> None:
 def generate_preferences(work: Work) -> None:
     """Prompts -> samples -> judgements -> preferences."""
     work.check_judge()
+    check_labels(work)
     prompts = read_prompts(work)
     samples = sample_policy(work, prompts)
+    check_labels(work, samples, pairs=_draw_pairs(work, samples).pairs)
     comparisons = judge_samples(work, prompts, samples)
     pair_preferences(work, prompts, samples, comparisons)
 
 
 def train(work: Work, *, stage: TrainStage) -> None:
     """Preferences -> reward model -> policy."""
-    if stage == "sft" or (stage == "all" and work.config.sft.demonstrations is not None):
+    if stage == "sft" or (stage == "all" and work.round == 0 and work.config.sft.demonstrations is not None):
         train_sft(work)
     if stage in ("all", "reward-model"):
+        mix_labels_late(work)
         train_reward_model(work)
     if stage in ("all", "policy"):
         train_policy(work)
@@ -74,7 +99,7 @@ def read_prompts(work: Work) -> list[Prompt]:
     """The prompts of this round: different ones, each short enough to be answered."""
     if work.is_done("1_prompts"):
         return work.used("1_prompts", Prompt)
-    read = load_prompts(work.config, work.generator)
+    read = load_prompts(work.config, work.generator, round=work.round)
     work.finish("1_prompts", tally=read.tally, unit="prompts", records=read.prompts)
     return read.prompts
 
@@ -83,7 +108,7 @@ def sample_policy(work: Work, prompts: Sequence[Prompt]) -> list[Sample]:
     """Each prompt's responses, drawn from the policy."""
     if work.is_done("2_samples"):
         return work.used("2_samples", Sample)
-    samples = _sample(work, prompts, work.generator, "2_samples")
+    samples = _sample(work, prompts, work.generator, "2_samples", seed=work.seed)
     work.finish("2_samples", tally=Tally(num_in=len(samples)), unit="responses", records=samples)
     return samples
 
@@ -92,7 +117,7 @@ def judge_samples(work: Work, prompts: Sequence[Prompt], samples: Sequence[Sampl
     """The judge's comparisons of drawn pairs under each principle, both orders combined."""
     if work.is_done("3_judgements"):
         return work.used("3_judgements", Comparison)
-    drawn = draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.config.seed)
+    drawn = _draw_pairs(work, samples)
     say(f"pairs: {drawn.tally}")
     judging = _judge(work, drawn.pairs, prompts, "3_judgements")
     work.finish_judging("3_judgements", judging)
@@ -107,30 +132,54 @@ def pair_preferences(
     *,
     pairs: Sequence[tuple[Sample, Sample]] | None = None,
 ) -> None:
-    """One soft label per pair over all principles, exported as a data set. `pairs`: those that were judged."""
+    """One soft label per pair over all principles, people's labels mixed in, exported as a data set.
+
+    `pairs`: those that were judged.
+    """
     if work.is_done("4_preferences"):
         return
     if pairs is None:
-        pairs = draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.config.seed).pairs
+        pairs = _draw_pairs(work, samples).pairs
+    mix = mix_labels(work, samples, comparisons, pairs=pairs)
     pairing = pair_comparisons(
         comparisons,
         constitution=work.constitution,
         config=work.config.preferences,
         round=work.round,
         pairs=pairs,
+        relabelling=mix.relabelling,
+        human=mix.human,
     )
     exported = export_preferences(
         pairing.preferences,
-        prompts={prompt.id: prompt for prompt in prompts},
-        samples={sample.id: sample for sample in samples},
+        prompts={prompt.id: prompt for prompt in (*prompts, *mix.prompts)},
+        samples={sample.id: sample for sample in (*samples, *mix.samples)},
         judge_name=work.judge_name,
         constitution=work.constitution,
         out_dir=work.dataset_dir,
         test_fraction=work.config.prompts.test_fraction,
         tally=pairing.tally,
+        notes=mix.notes,
     )
-    work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=pairing.preferences)
+    records = [*pairing.preferences, *mix.records]
+    work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=records)
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+
+
+def mix_labels_late(work: Work) -> None:
+    """Labels that came after the comparisons: the preferences are made again from what the judge said."""
+    if work.is_done("5_reward_model") or not work.is_done("3_judgements"):
+        return
+    if work.is_done("4_preferences"):
+        if is_mixed_as_configured(work):
+            return
+        work.make_again("4_preferences")
+    samples, comparisons = work.used("2_samples", Sample), work.used("3_judgements", Comparison)
+    if "recorded" in work.run.config["inputs"] and comparisons:
+        judge = work.ledger.get(Model, comparisons[0].judge_id)
+        work.judge_name = judge.observed.name if judge is not None else ""
+    pairs = find_asked_pairs(work, samples)
+    pair_preferences(work, work.used("1_prompts", Prompt), samples, comparisons, pairs=pairs)
 
 
 def import_recorded_verdicts(work: Work, *, samples: Path, judgements: Path, columns: Path) -> None:
@@ -142,6 +191,7 @@ def import_recorded_verdicts(work: Work, *, samples: Path, judgements: Path, col
     work.constitution, work.judge_name = recorded.constitution, recorded.judge.observed.name
     work.keep([recorded.judge, *recorded.policies, recorded.constitution])
     work.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
+    check_labels(work, recorded.samples, pairs=recorded.pairs)
     if not work.is_done("1_prompts"):
         tally = Tally(num_in=len(recorded.prompts))
         work.finish("1_prompts", tally=tally, unit="prompts", records=recorded.prompts)
@@ -180,7 +230,7 @@ def train_sft(work: Work) -> None:
 
 
 def train_reward_model(work: Work) -> None:
-    """Preferences -> reward model."""
+    """The preferences of all rounds so far -> reward model, fitted anew on the starting policy's trunk."""
     if work.is_done("5_reward_model"):
         return
     config, rows = work.config.reward_model, work.preference_rows()
@@ -189,7 +239,7 @@ def train_reward_model(work: Work) -> None:
     with TrainingLog(work.metrics, "reward_model", total=steps, first_step=1) as log:
         trained = train_on_preferences(
             base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
-            out_dir=work.reward_model_dir, seed=work.config.seed, resume=True,
+            out_dir=work.reward_model_dir, seed=work.seed, resume=True,
             dataset_digest=work.dataset_digest, ledger_head=work.ledger.head().hex,
             on_metrics=log.write_step, on_resume=log.begin,
         )  # fmt: skip
@@ -208,6 +258,7 @@ def train_policy(work: Work) -> None:
     if work.is_done("6_policy"):
         return
     config, start = work.config.ppo, work.start_policy
+    initial = work.current_policy if config.start_from == "last_round" else start
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
@@ -217,8 +268,8 @@ def train_policy(work: Work) -> None:
     scorer = RewardModelScorer(work.reward_model)
     with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
         trained = ppo.train_policy(
-            policy=start.model, encoder=start.encoder, prompts=fitting.prompts,
-            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.config.seed,
+            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
+            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
             on_samples=log.write_samples,
         )  # fmt: skip
@@ -227,8 +278,8 @@ def train_policy(work: Work) -> None:
     save_model(trained.model, start.tokenizer, work.policy_dir)
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
-        reward_model_id=work.reward_model.fingerprint.id, config=config.model_dump(mode="json"),
-        metrics=trained.metrics,
+        reward_model_id=work.reward_model.fingerprint.id, trained_from_id=initial.fingerprint.id,
+        config=config.model_dump(mode="json"), metrics=trained.metrics,
     )  # fmt: skip
     readme = render_policy_card(
         card, note=trained.note, constitution=work.constitution.name, ledger_head=work.ledger.head().hex
@@ -244,29 +295,62 @@ def evaluate(work: Work) -> None:
     if not work.is_done("7_evaluation"):
         work.check_judge()
         prompts = work.evaluation_prompts()
-        start = _sample(work, prompts, work.generator, "7_evaluation", name="start_")
-        trained = _sample(work, prompts, TransformersEngine(work.trained_policy), "7_evaluation", name="trained_")
+        seed = work.config.seed  # the same in every round: the starting policy's responses are drawn once
+        start = _sample(work, prompts, work.start_generator, "7_evaluation", seed=seed, name="start_")
+        after = TransformersEngine(work.trained_policy)
+        trained = _sample(work, prompts, after, "7_evaluation", seed=seed, name="trained_")
         pairs = pair_samples(start, trained)
-        judging = _judge(work, [sorted_pair(*pair) for pair in find_different(pairs)], prompts, "7_evaluation")
+        picks = _pick_best(work, prompts, start)
+        asked = [sorted_pair(*pair) for pair in find_different([*pairs, *picks.pairs])]
+        judging = _judge(work, asked, prompts, "7_evaluation")
         report = collect_report(
-            work, prompts=prompts, pairs=pairs, judging=judging, held_out=work.preference_rows().test
+            work, prompts=prompts, pairs=pairs, picks=picks, judging=judging, held_out=work.preference_rows().test
         )
         write_report(report, work.folder("7_evaluation"))
-        work.use("7_evaluation", [*prompts, *start, *trained])
+        work.use("7_evaluation", [*prompts, *start, *trained, *picks.candidates])
         work.finish_judging("7_evaluation", judging, records=[report.evaluation])
     say(f"report: {work.folder('7_evaluation') / 'report.html'}")
 
 
+def _pick_best(work: Work, prompts: Sequence[Prompt], start: Sequence[Sample]) -> Picks:
+    """Of further responses of the starting policy the ones that the reward model chooses; none where that is off."""
+    config = work.config.evaluation
+    if config.best_of < 2:
+        return NO_PICKS
+    drawn = _sample(
+        work, prompts, work.start_generator, "7_evaluation", seed=work.config.seed, name="best_of_",
+        num_samples=config.num_samples + config.best_of,
+    )  # fmt: skip
+    candidates = [sample for sample in drawn if sample.index >= config.num_samples]
+    by_id = {prompt.id: prompt for prompt in prompts}
+    scorer = RewardModelScorer(work.reward_model)
+    outcomes = scorer.score_each([(by_id[sample.prompt_id], sample.text) for sample in candidates])
+    rewards = {sample.id: o for sample, o in zip(candidates, outcomes, strict=True) if isinstance(o, float)}
+    return pick_samples(start, candidates=candidates, rewards=rewards, n=config.best_of)
+
+
 def _sample(
-    work: Work, prompts: Sequence[Prompt], generator: TransformersEngine, stage: str, *, name: str = ""
+    work: Work,
+    prompts: Sequence[Prompt],
+    generator: TransformersEngine,
+    stage: str,
+    *,
+    seed: int,
+    name: str = "",
+    num_samples: int | None = None,
 ) -> list[Sample]:
     config = work.config
-    num_samples = config.evaluation.num_samples if stage == "7_evaluation" else config.sampling.num_samples
+    if num_samples is None:
+        num_samples = config.evaluation.num_samples if stage == "7_evaluation" else config.sampling.num_samples
     return sample_responses(
-        prompts, generator=generator, config=config.sampling, num_samples=num_samples, seed=config.seed,
+        prompts, generator=generator, config=config.sampling, num_samples=num_samples, seed=seed,
         round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
     )  # fmt: skip
+
+
+def _draw_pairs(work: Work, samples: Sequence[Sample]) -> Pairs:
+    return draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.seed)
 
 
 def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str) -> Judging:

@@ -1,4 +1,4 @@
-"""Files of rows -> plain dictionaries that know where they stand: JSONL, JSON and Parquet.
+"""Files of rows -> plain dictionaries that know where they stand: JSONL, JSON, CSV and Parquet.
 
 Refuses what would be read two ways: broken lines, NaN, keys that stand twice, text that is not Unicode.
 Does not know what the columns mean.
@@ -6,19 +6,25 @@ Does not know what the columns mean.
 
 from __future__ import annotations
 
+import csv
 import difflib
+import gzip
+import io
 import json
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from rlaif.errors import DataError
 from rlaif.records import Message
+from rlaif.transcripts import is_transcript, read_transcript
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
+_PLAIN = (".jsonl", ".ndjson", ".json", ".csv")
+SUFFIXES = (*_PLAIN, ".parquet", *(f"{suffix}.gz" for suffix in _PLAIN))
 MAX_LINE_BYTES = 16 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
 _ROLES = ("system", "user", "assistant")
@@ -27,7 +33,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 class Row(NamedTuple):
     cells: Mapping[str, Any]
-    """Text keys; str, int, float, bool, None, lists and dicts as JSON has them."""
+    """Text keys; str, int, float, bool, None, lists and dicts as JSON has them. In CSV every cell is text."""
     where: str
     """File and line, or file and row, for messages."""
     columns: tuple[str, ...]
@@ -43,27 +49,41 @@ class Row(NamedTuple):
 def read_rows(path: str | Path, *, wanted: Collection[str] | None = None) -> Iterator[Row]:
     """The rows of a file in their order; `wanted` spares reading the other columns of a Parquet file."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if not is_row_file(path):
         raise DataError(
             f'files ending in "{path.suffix}" cannot be read',
             where=str(path),
             fix=f"give one of {', '.join(SUFFIXES)}",
         )
+    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     try:
-        if path.suffix.lower() == ".parquet":
+        if kind == "parquet":
             yield from _parquet_rows(path, wanted)
             return
-        with path.open("rb") as file:
-            if path.suffix.lower() == ".json" and _starts_with_array(file):
+        with _open(path) as file:
+            if kind == "csv":
+                yield from _csv_rows(file, where=str(path))
+            elif kind == "json" and _starts_with_array(file):
                 yield from _array_rows(file, where=str(path))
             else:
                 yield from _line_rows(file, where=str(path))
     except FileNotFoundError as error:
         raise DataError("there is no such file", where=str(path), fix="check the path") from error
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError("this is not a whole gzip file", where=str(path), fix="copy or write it again") from error
     except OSError as error:
         raise DataError(
             f"the file cannot be read: {error.strerror or error}", where=str(path), fix="check the file"
         ) from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def is_row_file(path: str | Path) -> bool:
+    """Whether the name ends as `read_rows` wants it."""
+    return str(path).lower().endswith(SUFFIXES)
 
 
 def missing_column(column: str, *, columns: Collection[str], where: str) -> DataError:
@@ -92,6 +112,32 @@ def _line_rows(file: IO[bytes], *, where: str) -> Iterator[Row]:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
             yield _row(parse_json(line, where=here), where=here)
+
+
+def _csv_rows(file: IO[bytes], *, where: str) -> Iterator[Row]:
+    """RFC 4180: commas, a line of names first, `""` for a quote inside quotes; a cell may hold line breaks."""
+    # The limit belongs to the whole process; everybody here wants the same one.
+    csv.field_size_limit(MAX_LINE_BYTES)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
+    names: tuple[str, ...] = ()
+    line = 1
+    try:
+        for cells in reader:
+            here, line = f"{where}:{line}", reader.line_num + 1
+            if not names:
+                names = tuple(cells)
+                if twice := next((name for name in names if names.count(name) > 1), None):
+                    raise DataError(f'the column "{twice}" stands twice', where=here, fix="rename one of them")
+            elif cells:
+                if len(cells) != len(names):
+                    what = f"the row has {len(cells)} cells, the first line names {len(names)} columns"
+                    raise DataError(what, where=here, fix="quote cells that hold a comma or a line break")
+                yield Row(dict(zip(names, cells, strict=True)), here, names)
+    except csv.Error as error:
+        raise DataError(f"this is not valid CSV: {error}", where=f"{where}:{line}", fix="correct the line") from error
+    except UnicodeError as error:
+        raise DataError("the text is not valid UTF-8", where=where, fix="save the file as UTF-8") from error
 
 
 def _array_rows(file: IO[bytes], *, where: str) -> Iterator[Row]:
@@ -199,11 +245,11 @@ def read_text(value: Any, *, where: str, column: str) -> str:
 
 
 def read_messages(value: Any, *, where: str, column: str) -> tuple[Message, ...]:
-    """Plain text or a list of chat messages -> messages; none where there is no value."""
+    """Plain text, a transcript or a list of chat messages -> messages; none where there is no value."""
     if value is None:
         return ()
     if isinstance(value, str):
-        return (Message(role="user", content=value),)
+        return read_transcript(value) if is_transcript(value) else (Message(role="user", content=value),)
     if not isinstance(value, list):
         raise DataError(
             f'"{column}" holds {describe(value)}',
@@ -214,8 +260,13 @@ def read_messages(value: Any, *, where: str, column: str) -> tuple[Message, ...]
 
 
 def read_prompt_messages(value: Any, *, where: str, column: str) -> tuple[Message, ...]:
-    """A conversation up to the assistant's turn; none where its last turn is empty or missing."""
+    """A conversation up to the assistant's turn; none where its last turn is empty or missing.
+
+    A transcript that ends with a reply is a prompt with an answer to it; the reply is left off.
+    """
     messages = read_messages(value, where=where, column=column)
+    if is_transcript(value) and messages[-1].role == "assistant":
+        messages = messages[:-1]
     if not messages:
         return ()
     if messages[-1].role != "user":
@@ -271,6 +322,17 @@ def describe(value: Any) -> str:
         case list():
             return "a list" if value else "an empty list"
     return f"a value of type {type(value).__name__}"
+
+
+def scalar_text(value: Any) -> str:
+    """One spelling for a value, whatever type a file gave it: 1, 1.0 and "1" are "1"; missing is ""."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
 
 
 def joined_text(parts: Iterable[str]) -> str:

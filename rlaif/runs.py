@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +74,8 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
                     fix="add --resume, or give another --run NAME",
                 )
             refuse_changes(run, config)
+            if run.config != config:
+                write_atomically(run.path / "config.json", json.dumps(config, indent=2))
             return run
         order = 1 + max((_order(path.parent) for path in runs_dir.glob("*/order")), default=0)
         run.path.mkdir(exist_ok=True)
@@ -115,7 +117,7 @@ CONFIG_OF_STAGE = {
     "2_samples": ("policy", "sampling"),
     "3_judgements": ("constitution", "judge"),
     "4_preferences": ("preferences",),
-    "5_reward_model": ("reward_model",),
+    "5_reward_model": ("reward_model", "human_labels"),
     "6_policy": ("ppo",),
     "7_evaluation": ("evaluation",),
 }
@@ -129,7 +131,8 @@ def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
     if "recorded" in run.config["inputs"]:
         fixed -= {"prompts", "policy", "sampling", "judge"}  # nothing of what was recorded came from these
     changed = sorted(_changed_keys(run.config, config))
-    held = [key for key in changed if key.split(".")[0] == "inputs" or key.split(".")[1] in fixed]
+    free = {"human_labels"} - fixed
+    held = [key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free)]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values of {', '.join(held)}",
@@ -140,9 +143,23 @@ def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
         write_atomically(run.path / "config.json", json.dumps(config, indent=2))
 
 
-def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool) -> None:
+def _is_held(group: str, part: str, *, fixed: Collection[str], free: Collection[str]) -> bool:
+    """Files that a run read are held like the stages that read them; `free`: those that none has read yet."""
+    return part in fixed or (group == "inputs" and part not in free)
+
+
+def newest_round(run: RunFolder, *, stage: str) -> int:
+    """The newest round in which the stage before this one is finished; 0 where there is none, and for the first."""
+    if stage == STAGES[0]:
+        return 0
+    before = STAGES[STAGES.index(stage) - 1]
+    finished = run.path.glob(f"round_*/{before}/stage.json")
+    return max((int(path.parent.parent.name.removeprefix("round_")) for path in finished), default=0)
+
+
+def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: int = 0) -> None:
     """Without `resume`, a stage that was begun and not finished, or nothing left to do, is refused."""
-    folders = [run.stage_dir(0, stage) for stage in stages]
+    folders = [run.stage_dir(round, stage) for stage in stages]
     broken_off = [folder.name for folder in folders if folder.is_dir() and read_stage(folder) is None]
     if not resume and broken_off:
         raise RunFolderError(
@@ -156,9 +173,13 @@ def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool) -> None
         )
 
 
+HOW_FAR = ("config.rounds", "config.gates")
+"""Options that say how far a run goes, not what a stage does: a resumed run may have others."""
+
+
 def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
     """A run goes on with what it was started with; the changed keys are named."""
-    changed = sorted(_changed_keys(run.config, config))
+    changed = sorted(key for key in _changed_keys(run.config, config) if not key.startswith(HOW_FAR))
     if changed:
         raise RunFolderError(
             f"the run was started with other values of {', '.join(changed)}",

@@ -1,11 +1,13 @@
 """What training says while it runs: metrics.jsonl, samples.jsonl, and a line for people now and then.
 
-A resumed training first cuts what came after its checkpoint, so each step stands once.
+A resumed training first cuts what came after its checkpoint, so each step stands once, with the
+seconds since the one before it.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,7 @@ class TrainingLog:
         self._first_step = first_step
         self._progress = Progress(stage, total, unit="steps")
         self._begun = False
+        self._since = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.__enter__()
@@ -58,7 +61,9 @@ class TrainingLog:
 
     def write_step(self, step: int, numbers: Mapping[str, float]) -> None:
         self.begin(step)
-        self._metrics.write(self._stage, step=step, numbers=numbers)
+        now = time.monotonic()
+        self._metrics.write(self._stage, step=step, numbers={**numbers, "seconds": round(now - self._since, 4)})
+        self._since = now
         shown = [f"{name} {numbers[key]:.3g}" for key, name in SHOWN_NUMBERS if key in numbers]
         self._progress.advance(1, note=", ".join(shown))
 

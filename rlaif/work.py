@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rlaif import __version__, frontdesk
+from rlaif.calibration.labels import Labels
 from rlaif.config.generate import ModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
@@ -22,6 +23,7 @@ from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judging.judge import Judging
+from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
 from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
@@ -40,6 +42,7 @@ from rlaif.runs import (
     digest_file,
     finish_stage,
     lock_run,
+    newest_round,
     next_attempt,
     open_run,
     refuse_begun,
@@ -56,7 +59,7 @@ STAGE_NAMES = {
     "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "4_preferences": "preferences",
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
-EXPORTED = frozenset({"prompts", "samples", "judgements", "failed_judgements", "comparisons"})
+EXPORTED = frozenset({"prompts", "samples", "judgements", "failed_judgements", "comparisons", "human_labels"})
 """Tables that a stage leaves as Parquet for other tools; preferences are exported in their own schema."""
 FRONTDESK_MEASURE = "rlaif.frontdesk.truth:measure"
 
@@ -66,7 +69,20 @@ class Work:
 
     def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
         self.config, self.run, self.ledger, self.round = config, run, ledger, round
-        self.metrics = MetricsLog(run.path / "metrics.jsonl")
+        self.metrics = MetricsLog(run.path / "metrics.jsonl", round=round)
+
+    def at_round(self, round: int) -> Work:
+        """Another round of the same run; what does not change from round to round is not loaded again."""
+        other = Work(self.config, run=self.run, ledger=self.ledger, round=round)
+        for name in ("start_policy", "judge", "template", "labels"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
+    @property
+    def seed(self) -> int:
+        """Of everything that this round draws; the evaluation draws with the run's own seed in every round."""
+        return seed_of_round(self.config.seed, self.round)
 
     # -- stages ------------------------------------------------------------------------------
 
@@ -82,10 +98,11 @@ class Work:
     def use(self, stage: str, records: Sequence[Record]) -> None:
         """Store the records, and that this stage of this run used them."""
         constitution_id = self.constitution.id if stage >= "3" else None
+        making = self.ledger.makings(self.run.name, self.round, stage).number
         uses = [
             Use(
                 run=self.run.name, round=self.round, stage=stage, record_table=record.table, record_id=record.id,
-                constitution_id=constitution_id,
+                constitution_id=constitution_id, making=making,
             )
             for record in records
         ]  # fmt: skip
@@ -126,6 +143,11 @@ class Work:
             ],
         )
 
+    def make_again(self, stage: str) -> None:
+        """A finished stage is to be done again; what it used before stays in the ledger and counts no longer."""
+        self.ledger.make_again(self.run.name, self.round, stage)
+        (self.folder(stage) / "stage.json").unlink(missing_ok=True)
+
     def drop_checkpoints(self, stage: str) -> None:
         """A finished training needs its checkpoints no more."""
         shutil.rmtree(self.folder(stage) / "checkpoints", ignore_errors=True)
@@ -140,12 +162,17 @@ class Work:
 
     @cached_property
     def template(self) -> JudgeTemplate:
-        return load_template(self.config.judge.template)
+        return load_template(self.config.judge.template, kind="pair")
 
     @property
     def given_constitution(self) -> Constitution | None:
         """The constitution, if the user named one."""
         return self.constitution if self.config.constitution != RunConfig().constitution else None
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """People's labels, checked as far as they can be without samples."""
+        return load_labels(self.config.human_labels)
 
     @cached_property
     def judge_name(self) -> str:
@@ -159,8 +186,16 @@ class Work:
     def dataset_digest(self) -> str:
         """Of the preferences that the reward model reads: ours by their files, others by their name."""
         given = self.config.reward_model.preferences
-        folder = self.dataset_dir if given is None else Path(given)
-        return digest_preferences(folder) if folder.is_dir() else digest_text(str(given))
+        if given is not None:
+            return digest_preferences(Path(given)) if Path(given).is_dir() else digest_text(given)
+        digests = [digest_preferences(folder) for folder in self.pool]
+        return digests[0] if len(digests) == 1 else digest_text("\n".join(digests))
+
+    @property
+    def pool(self) -> list[Path]:
+        """The preference folders of all rounds so far: what the reward model is fitted to."""
+        rounds = range(self.round + 1)
+        return [self.run.stage_dir(round, "4_preferences") / "dataset" for round in rounds]
 
     def preference_rows(self) -> SplitRows:
         """What the reward model trains on and what is held out."""
@@ -171,8 +206,9 @@ class Work:
                 where=str(self.run.path),
                 fix="run `rlaif generate-prefs` first",
             )
-        train = read_preferences(given or self.dataset_dir)
-        test = read_preferences(given or self.dataset_dir, split="test")
+        folders = self.pool if given is None else [given]
+        train = [row for folder in folders for row in read_preferences(folder)]
+        test = [row for folder in folders for row in read_preferences(folder, split="test")]
         return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
 
     def training_prompts(self) -> list[Prompt]:
@@ -202,7 +238,8 @@ class Work:
 
     @property
     def sft_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "0_sft") / "model"
+        """Of the run's first round: the policy that all rounds start from is made once."""
+        return self.run.stage_dir(0, "0_sft") / "model"
 
     @property
     def policy_dir(self) -> Path:
@@ -210,22 +247,32 @@ class Work:
 
     @cached_property
     def start_policy(self) -> LoadedModel:
-        """The policy that samples and that training starts from: after SFT, if this run did it."""
-        config = self.config.policy
-        if self.is_done("0_sft"):
-            config = config.model_copy(update={"path": str(self.sft_dir), "revision": None})
-        return load_model(config, part="policy")
+        """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
+        if stage_done(self.run.stage_dir(0, "0_sft")):
+            return self._load_policy(self.sft_dir)
+        return load_model(self.config.policy, part="policy")
 
     @cached_property
-    def generator(self) -> TransformersEngine:
+    def start_generator(self) -> TransformersEngine:
         return TransformersEngine(self.start_policy)
 
     @cached_property
+    def current_policy(self) -> LoadedModel:
+        """The policy that this round samples from: what the round before trained, at first the starting one."""
+        if self.round == 0:
+            return self.start_policy
+        return self._load_policy(self.run.stage_dir(self.round - 1, "6_policy") / "model")
+
+    @cached_property
+    def generator(self) -> TransformersEngine:
+        return self.start_generator if self.round == 0 else TransformersEngine(self.current_policy)
+
+    @cached_property
     def trained_policy(self) -> LoadedModel:
-        return load_model(
-            self.config.policy.model_copy(update={"path": str(self.policy_dir), "revision": None}),
-            part="policy",
-        )
+        return self._load_policy(self.policy_dir)
+
+    def _load_policy(self, folder: Path) -> LoadedModel:
+        return load_model(self.config.policy.model_copy(update={"path": str(folder), "revision": None}), part="policy")
 
     @cached_property
     def reward_model(self) -> LoadedModel:
@@ -246,10 +293,19 @@ class Work:
         return (FRONTDESK_MEASURE,)
 
 
-def load_prompts(config: RunConfig, policy: TransformersEngine) -> PromptRead:
-    """The prompts that the configuration names: different ones, each short enough to be answered."""
+def seed_of_round(seed: int, round: int) -> int:
+    """The first round's is the run's own; in later ones the same prompt is answered anew."""
+    return seed if round == 0 else int(digest_text(f"round\n{seed}\n{round}")[:7], 16)
+
+
+def load_prompts(config: RunConfig, policy: TransformersEngine, *, round: int = 0) -> PromptRead:
+    """The prompts that the configuration names: different ones, each short enough to be answered.
+
+    The front desk's are others in each round; those of a file or data set are the same.
+    """
     if config.prompts.path == FRONTDESK:
-        chats = make_prompts(seed=config.seed, n=config.prompts.num_prompts)
+        num = config.prompts.num_prompts
+        chats = make_prompts(seed=config.seed, n=num * (round + 1))[num * round :]
         prompts = [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
         read = PromptRead(prompts, Tally(num_in=len(prompts)))
     else:
@@ -281,7 +337,7 @@ def check_judge(config: ModelConfig, *, constitution: Constitution, template: Ju
     """Before anything is spent: the judge can give the template's verdicts and knows the principles' words."""
     found = find_model_folder(resolve_path(config.path, part="judge"), revision=config.revision)
     encoder = PromptEncoder(load_tokenizer(found))
-    choice_token_ids(encoder, template.verdict_marker, tuple(template.verdicts.values()))
+    choice_token_ids(encoder, template.verdict_marker, template.choices)
     check_wording(constitution, judge_dir=found.folder)
 
 
@@ -297,28 +353,37 @@ def open_work(
 ) -> Iterator[Work]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
+    Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already.
     """
-    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template).digest}
+    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template, kind="pair").digest}
     if stages:
         run = open_run(runs_dir, run_name)
         # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
         inputs = run.config["inputs"] | ({} if "recorded" in run.config["inputs"] else inputs)
+        refuse_left_out(run, config.human_labels)
+        # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
+        is_trained = any(run.path.glob("round_*/5_reward_model"))
+        inputs |= {} if is_trained else label_inputs(config.human_labels)
         stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
     else:
         inputs["constitution"] = load_constitution(config.constitution).file_digest
+        inputs |= label_inputs(config.human_labels)
         if recorded:
             inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
         stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
+    round = newest_round(run, stage=stages[0]) if stages else 0
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
     with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:
-            refuse_begun(run, stages, resume=resume)
+            refuse_begun(run, stages, resume=resume, round=round)
+            if not is_trained:
+                check_made(Work(config, run=run, ledger=ledger, round=round))
             update_config(run, stored)
-        say(f"run {run.name} in {run.path}")
+        say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
         try:
-            yield Work(config, run=run, ledger=ledger)
+            yield Work(config, run=run, ledger=ledger, round=round)
         except InputError:
             if not stages and not any(run.path.glob("round_*")):
                 shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number

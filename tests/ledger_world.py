@@ -8,7 +8,10 @@ from rlaif.constitution.render import JudgeTemplate, rendered_digest, template_f
 from rlaif.judging.questions import render_question
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
+    Agreement,
     AskedPrinciple,
+    CalibrationCard,
+    CalibrationMap,
     Comparison,
     Constitution,
     Demonstration,
@@ -156,6 +159,20 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
             config={"lr": 1e-3},
             metrics={"loss": 0.5},
             accuracy=estimate,
+        ),
+        CalibrationCard(
+            judge_id=judge.id,
+            constitution_id=constitution.id,
+            labels_digest=f"l{number}",
+            num_labels=2,
+            num_annotators=1,
+            simulated=True,
+            before=Agreement(n=2, share=estimate, kappa=None, ac1=estimate, base_rates={"first": 1.0}),
+            after=Agreement(n=2, share=estimate, kappa=None, ac1=estimate, base_rates={"first": 1.0}),
+            between_people=None,
+            map=CalibrationMap(kind="temperature", slope=0.5),
+            log_loss={"identity": 0.7, "temperature": 0.6},
+            human_weight=5.0,
         ),
         PolicyCard(
             model_id=f"p{number}",

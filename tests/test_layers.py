@@ -13,10 +13,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rlaif"
 
 FOUNDATION = {"records", "errors"}
-BASE = {"config", "ledger", "runs", "console", "intervals", "metrics", "rows", "batch_plan", "files"}
+BASE = {"config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files"}
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
-FRONTS = {"pipeline", "work", "collect", "dry_run", "training_log", "cli", "audit", "doctor", "__main__"}
+FRONTS = {
+    "pipeline", "work", "collect", "rounds", "gates", "labelling", "dry_run", "training_log", "cli", "audit", "doctor", "__main__",
+}  # fmt: skip
 WORLD = {"frontdesk"}
 
 ALLOWED: dict[str, set[str]] = {

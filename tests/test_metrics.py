@@ -20,7 +20,7 @@ def test_a_row_is_a_line_of_json_that_is_on_disk_at_once(tmp_path: Path) -> None
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.write("policy", step=3, numbers={"objective/kl": 0.5})
     line = (tmp_path / "metrics.jsonl").read_text()
-    assert json.loads(line) == {"stage": "policy", "step": 3, "objective/kl": 0.5}
+    assert json.loads(line) == {"round": 0, "stage": "policy", "step": 3, "objective/kl": 0.5}
     assert line.endswith("\n")
 
 
@@ -60,6 +60,15 @@ def test_cutting_removes_later_rows_of_that_stage_only(tmp_path: Path) -> None:
     assert [row.step for row in log.read("policy")] == [0, 1, 2, 3]
     assert len(log.read("reward_model")) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_rounds_share_a_file_and_read_and_cut_only_their_own_rows(tmp_path: Path) -> None:
+    first, second = (MetricsLog(tmp_path / "metrics.jsonl", round=number) for number in (0, 1))
+    write_steps(first, "policy", range(3))
+    write_steps(second, "policy", range(5))
+    assert second.cut("policy", after_step=1) == 3
+    assert [row.step for row in first.read("policy")] == [0, 1, 2]
+    assert [row.step for row in second.read("policy")] == [0, 1]
 
 
 def test_a_cut_and_resumed_log_has_the_bytes_of_an_unbroken_one(tmp_path: Path) -> None:

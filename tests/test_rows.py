@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,25 @@ def cells(path: Path, data: bytes) -> list[dict[str, Any]]:
 )
 def test_lines_and_arrays_give_the_same_rows(tmp_path: Path, name: str, data: bytes) -> None:
     assert cells(tmp_path / name, data) == ROWS
+
+
+def test_a_gzip_file_gives_the_rows_of_the_file_in_it(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps(row) for row in ROWS).encode()
+    assert cells(tmp_path / "a.jsonl.gz", gzip.compress(lines)) == ROWS
+    assert cells(tmp_path / "a.JSON.gz", gzip.compress(json.dumps(ROWS).encode())) == ROWS
+    assert cells(tmp_path / "a.csv.gz", gzip.compress(b"a,b\n1,\n")) == [{"a": "1", "b": ""}]
+
+
+def test_every_cell_of_a_csv_file_is_text_and_may_hold_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffprompt,n\r\n"Grüße, ""du"" 🙂\nda",1\r\n\r\nb,\r\n'.encode())
+    first, second = read_rows(path)
+    assert (first.cells, first.where) == ({"prompt": 'Grüße, "du" 🙂\nda', "n": "1"}, f"{path}:2")
+    assert (second.cells, second.where) == ({"prompt": "b", "n": ""}, f"{path}:5")
+
+
+def test_a_csv_file_without_rows_gives_none(tmp_path: Path) -> None:
+    assert cells(tmp_path / "a.csv", b"a,b\n") == cells(tmp_path / "a.csv", b"") == []
 
 
 def test_parquet_gives_the_same_rows_and_reads_only_the_wanted_columns(tmp_path: Path) -> None:
@@ -75,7 +95,16 @@ def test_a_missing_column_is_told_with_those_there_are_and_the_likely_one(tmp_pa
         ("a.json", b'[{"a": 1}, 2]', r"the row is not a JSON object \(.*a.json row 2\)"),
         ("a.parquet", b"PAR1 no", "not a readable Parquet file"),
         ("a.parquet", b"", "not a readable Parquet file"),
-        ("a.csv", b"a,b", r'ending in ".csv" cannot be read .*give one of .jsonl'),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], r"not a whole gzip file \(.*a.jsonl.gz\)"),
+        ("a.jsonl.gz", b'{"a": 1}', "not a whole gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n{"a": 1'), r"not valid JSON: .*a.jsonl.gz:2\)"),
+        ("a.csv", b'a,b\n1,2\n"x\ny",4\n5', r"1 cells, the first line names 2 columns \(.*a.csv:5\): quote cells"),
+        ("a.csv", b'a,b\n1,"2', r"not valid CSV: .*a.csv:2\)"),
+        ("a.csv", b'a,b\n1,"2"x\n', r"not valid CSV: .*a.csv:2\)"),
+        ("a.csv", b"a,b,a\n1,2,3", r'the column "a" stands twice \(.*a.csv:1\)'),
+        ("a.csv", b"a\n\xff\n", r"not valid UTF-8 \(.*a.csv\)"),
+        ("a.csv", b"a\n" + b"x" * (MAX_LINE_BYTES + 1), "not valid CSV: field larger"),
+        ("a.tsv", b"a\tb", r'ending in ".tsv" cannot be read .*give one of .jsonl'),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, name: str, data: bytes, sentence: str) -> None:

@@ -20,6 +20,7 @@ from rlaif.runs import (
     create_run,
     finish_stage,
     lock_run,
+    newest_round,
     next_attempt,
     open_run,
     read_stage,
@@ -80,6 +81,24 @@ def test_a_resumed_run_with_other_values_names_the_changed_keys(tmp_path: Path) 
     with pytest.raises(RunFolderError, match=r"config\.judge\.model\.path, config\.seed, inputs\.constitution"):
         create_run(tmp_path, "a", resume=True, config=changed)
     assert json.loads((tmp_path / "a" / "config.json").read_text()) == CONFIG
+
+
+def test_a_resumed_run_may_be_told_to_go_further(tmp_path: Path) -> None:
+    new_run(tmp_path, "a")
+    further = {**CONFIG, "config": {**CONFIG["config"], "rounds": 3, "gates": {"min_win_rate": None}}}
+    create_run(tmp_path, "a", resume=True, config=further)
+    assert json.loads((tmp_path / "a" / "config.json").read_text()) == further
+
+
+def test_a_stage_is_done_in_the_newest_round_that_is_ready_for_it(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "a")
+    assert newest_round(run, stage="5_reward_model") == 0
+    for number, stage in ((0, "4_preferences"), (0, "6_policy"), (1, "4_preferences"), (2, "1_prompts")):
+        run.stage_dir(number, stage).mkdir(parents=True)
+        finish_stage(run.stage_dir(number, stage), tally=Tally(num_in=1), unit="x")
+    run.stage_dir(1, "6_policy").mkdir()
+    stages = ("0_sft", "2_samples", "5_reward_model", "7_evaluation")
+    assert [newest_round(run, stage=stage) for stage in stages] == [0, 2, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import typer
 from rich.text import Text
 
 from rlaif import __version__
+from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
@@ -53,6 +54,7 @@ app.command("generate-prefs")(generate_prefs)
 app.command("train")(train)
 app.command("run")(run)
 app.command("evaluate")(evaluate)
+app.command("agreement")(agreement)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)

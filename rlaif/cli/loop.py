@@ -29,6 +29,13 @@ RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Na
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option("--human-labels", metavar="PATH", help="People's labels or preferences, mixed in with the judge's."),
+]
+LabelColumnsOption = Annotated[
+    Path | None, typer.Option("--label-columns", help="YAML file that maps the columns of people's labels.")
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
 ]
@@ -44,22 +51,25 @@ def generate_prefs(
     dry_run: DryRunOption = False,
     samples: Annotated[
         Path | None,
-        typer.Option("--samples", help="Recorded responses (JSON, JSONL, Parquet) instead of a policy."),
+        typer.Option("--samples", help="Recorded responses (CSV, JSON, JSONL, Parquet) instead of a policy."),
     ] = None,
     judgements: Annotated[
         Path | None,
-        typer.Option("--judgements", help="Recorded verdicts (JSON, JSONL, Parquet) instead of a judge."),
+        typer.Option("--judgements", help="Recorded verdicts (CSV, JSON, JSONL, Parquet) instead of a judge."),
     ] = None,
     columns: Annotated[
         Path | None, typer.Option("--columns", help="YAML file that maps the columns of recorded files.")
     ] = None,
+    human_labels: LabelsOption = None,
+    label_columns: LabelColumnsOption = None,
 ) -> None:
     """Prompts -> samples -> judgements -> preferences.
 
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
     takes responses and verdicts that already exist.
     """
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
+    labels = (human_labels, label_columns)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels)
     from rlaif import pipeline
     from rlaif.errors import InputError
 
@@ -89,14 +99,20 @@ def train(
     stage: Annotated[
         Literal["all", "sft", "reward-model", "policy"], typer.Option("--stage", help="Which model to train.")
     ] = "all",
+    human_labels: LabelsOption = None,
+    label_columns: LabelColumnsOption = None,
 ) -> None:
-    """Preferences -> reward model -> policy, in the newest run or the one named by --run."""
+    """Preferences -> reward model -> policy, in the newest run or the one named by --run.
+
+    With --human-labels the preferences are first made again from the judge's stored comparisons and people's labels.
+    """
     stages = {
         "all": ("5_reward_model", "6_policy"),
         "reward-model": ("5_reward_model",),
         "policy": ("6_policy",),
     }
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    labels = (human_labels, label_columns)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
     from rlaif import pipeline
 
     with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",))) as work:
@@ -111,16 +127,31 @@ def run(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="How many rounds, each with the policy that the last one trained.")
+    ] = None,
+    human_labels: LabelsOption = None,
+    label_columns: LabelColumnsOption = None,
 ) -> None:
-    """The whole loop: prompts to a trained policy and a report."""
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume)
+    """The whole loop: prompts to a trained policy and a report.
+
+    With several rounds a gate (gates.*) may stop it after one. The exit code is then 0 and the last good round is
+    named; it is 1 where no round passed its gates.
+    """
+    labels = (human_labels, label_columns)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels)
     from rlaif import pipeline
+    from rlaif.rounds import describe_rounds, require_good_round
 
     if dry_run:
-        _show_estimate(resolved)
+        _show_estimate(resolved, num_rounds=resolved.rounds)
         return
     with _work(resolved, run, runs_dir, resume=resume) as work:
-        pipeline.run_round(work)
+        done = pipeline.run_rounds(work)
+        if done.asked_for > 1:
+            for line in describe_rounds(done, constitution=work.constitution):
+                console.print(show_text(line))
+    require_good_round(done)
 
 
 def evaluate(
@@ -147,12 +178,17 @@ def _load(
     run: str | None,
     runs_dir: Path,
     stored: bool,
+    rounds: int | None = None,
+    labels: tuple[str | None, Path | None] = (None, None),
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import load_config, parse_config
     from rlaif.runs import open_run
 
-    overrides = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    given = {"seed": seed, "rounds": rounds}
+    overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    for name, path in zip(("path", "columns"), labels, strict=True):
+        overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     if config is None and Path("rlaif.yaml").is_file():
         config = Path("rlaif.yaml")
     if config is None and stored:
@@ -181,10 +217,10 @@ def _work(
         yield work
 
 
-def _show_estimate(config: RunConfig) -> None:
+def _show_estimate(config: RunConfig, *, num_rounds: int = 1) -> None:
     """What the run would ask of its models; nothing is written."""
     from rlaif.dry_run import describe_estimate, estimate_run
 
-    estimate = estimate_run(config)
+    estimate = estimate_run(config, num_rounds=num_rounds)
     for line in describe_estimate(estimate):
         console.print(show_text(line))

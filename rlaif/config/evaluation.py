@@ -21,5 +21,7 @@ class EvaluationConfig(Config):
     """At most this many held-out prompts; an interval needs two at least."""
     num_samples: int = Field(1, ge=1)
     """Responses per prompt and policy, sampled as in `sampling`."""
+    best_of: int = Field(4, ge=0)
+    """What choosing would do without training: the most rewarded of this many responses of the start; 0 or 1: off."""
     measures: tuple[MeasureSpec, ...] = ()
     """Functions `module:function` of (prompt, response) that return named numbers."""

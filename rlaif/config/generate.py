@@ -26,11 +26,11 @@ class PromptsConfig(Config):
     """Where prompts come from."""
 
     path: str = "frontdesk"
-    """JSONL or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
+    """JSONL, JSON, CSV or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
     split: str = "train"
     """Split of a `datasets` data set."""
     column: str = "prompt"
-    """Column that holds the prompt: plain text or a list of chat messages."""
+    """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF, its last reply left off."""
     num_prompts: int = Field(500, ge=1)
     """At most this many prompts."""
     test_fraction: float = Field(0.1, ge=0, lt=1)

@@ -15,6 +15,8 @@ from rlaif.config.base import Config
 class PpoConfig(Config):
     """How the policy is trained against the reward."""
 
+    start_from: Literal["start", "last_round"] = "start"
+    """Which policy a later round trains: the starting one anew, or the last round's. The KL is taken to the start."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
@@ -59,8 +61,9 @@ class PpoConfig(Config):
     """Bring a step's advantages to mean 0 and standard deviation 1."""
     whiten_rewards: bool = False
     """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
-    standardise_scores: bool = True
-    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses."""
+    standardise_scores: bool = False
+    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses. A reward model that learnt
+    nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
     num_reference_samples: int = Field(256, ge=2)
     """Responses of the reference policy that standardise_scores measures before training."""
     missing_eos_penalty: float = Field(1.0, ge=0)

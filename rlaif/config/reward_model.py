@@ -14,7 +14,7 @@ class RewardModelConfig(Config):
     """The reward model: the policy's own trunk with a scalar head, trained on soft labels."""
 
     preferences: str | None = None
-    """Preference folder or hub id of a `datasets` data set to train on; null: this run's own preferences."""
+    """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
     num_epochs: int = Field(3, ge=1)
     """Passes over the training pairs."""
     learning_rate: float = Field(1e-3, gt=0)

@@ -5,10 +5,14 @@ Every value has a default: without a file everything runs on the embedded front 
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.evaluation import EvaluationConfig
+from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, ModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
@@ -27,6 +31,9 @@ class RunConfig(Config):
 
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
+    rounds: int = Field(1, ge=1, le=99)
+    """Rounds of `rlaif run`. Each samples with the last one's policy: new questions of the front desk, but the same
+    prompts again, answered anew, where they come from a file or data set."""
     constitution: str = "courteous_and_brief"
     """The principles: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
@@ -39,6 +46,8 @@ class RunConfig(Config):
     """Who judges and how."""
     preferences: PreferencesConfig = PreferencesConfig()
     """Which judgements become preferences."""
+    human_labels: HumanLabelsConfig = HumanLabelsConfig()
+    """People's labels, mixed in with the judge's."""
     sft: SftConfig = SftConfig()
     """Supervised fine-tuning on demonstrations."""
     reward_model: RewardModelConfig = RewardModelConfig()
@@ -47,5 +56,24 @@ class RunConfig(Config):
     """Training of the policy against the reward model."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """How the trained policy is compared with the starting one."""
+    gates: GatesConfig = GatesConfig()
+    """When the loop stops after a round although more were asked for."""
     ledger: LedgerConfig = LedgerConfig()
     """Where every decision is kept."""
+
+    @model_validator(mode="after")
+    def _rounds_train_on_what_they_judged(self) -> Self:
+        if self.rounds > 1 and self.reward_model.preferences is not None:
+            raise ValueError(
+                f"{self.rounds} rounds train the reward model on what they judged themselves, "
+                "so reward_model.preferences must be null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_go_into_the_runs_own_preferences(self) -> Self:
+        if self.human_labels.path is not None and self.reward_model.preferences is not None:
+            raise ValueError(
+                "human labels are mixed into the run's own preferences, so reward_model.preferences must be null"
+            )
+        return self

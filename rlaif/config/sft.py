@@ -16,7 +16,7 @@ class SftConfig(Config):
     """Supervised fine-tuning: the policy learns responses that somebody wrote."""
 
     demonstrations: str | None = None
-    """JSONL or Parquet file of prompts and written responses; null: no supervised fine-tuning."""
+    """JSONL, JSON, CSV or Parquet file of prompts and written responses; null: no supervised fine-tuning."""
     num_epochs: int = Field(1, ge=1)
     """Passes over the demonstrations."""
     learning_rate: float = Field(5e-4, gt=0)

@@ -206,16 +206,21 @@ def check_wording(constitution: Constitution, *, judge_dir: str | Path) -> None:
 def _refuse_word(
     word: str, principle: Principle, *, constitution: Constitution, vocabulary: PrincipleVocabulary
 ) -> NoReturn:
-    document = load_strict(constitution.source, where=constitution.name, error=ConstitutionError)
-    number = constitution.principles.index(principle)
     fix = f'write it in lower case, "{word.lower()}"'
     if word.lower() not in vocabulary.words:
         fix = f'the nearest wording that it knows is "{find_nearest_wording(principle.text, vocabulary)}"'
     raise ConstitutionError(
         f'the judge has never met the word "{word[:80]}" of principle "{principle.id}"',
-        where=f'constitution "{constitution.name}", line {document.line_of(("principles", number, "text"))}',
+        where=place_of(principle, constitution=constitution),
         fix=fix,
     )
+
+
+def place_of(principle: Principle, *, constitution: Constitution) -> str:
+    """Where a principle's text stands, for messages."""
+    document = load_strict(constitution.source, where=constitution.name, error=ConstitutionError)
+    number = constitution.principles.index(principle)
+    return f'constitution "{constitution.name}", line {document.line_of(("principles", number, "text"))}'
 
 
 def find_nearest_wording(text: str, vocabulary: PrincipleVocabulary) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import Field
 
+from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.judge_health import JudgeHealth
 from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
+from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.metrics import MetricsRow
-from rlaif.records import Constitution, EvaluationReport, Message, Model, Tally
+from rlaif.records import CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
 from rlaif.records.base import Value
 
 
@@ -46,6 +48,32 @@ class ShownSample(Value):
     """The judge's probability that the trained policy's response is better."""
 
 
+class BestOfN(Value):
+    """What the same principles do without training: of n responses of the starting policy, the most rewarded one."""
+
+    n: int = Field(ge=2)
+    measures: dict[str, Change]
+    """Each measure of the starting policy, and of the best of n by the reward model, on the same prompts."""
+    win_rate: WinRate | None = None
+    """Of the best of n against the starting policy's single response."""
+    kl_bound: float
+    """log n - (n - 1) / n, nats per response: how far from the starting policy choosing can go at most."""
+
+
+class RoundSummary(Value):
+    """What one round of a run of several came to."""
+
+    round: int
+    proxy_reward: float | None = None
+    """Mean reward of the trained policy by that round's reward model."""
+    kl: float | None = None
+    """Nats per response against the policy that the run started from, at the end of the round's training."""
+    win_rate: Estimate | None = None
+    """Against the policy that the run started from."""
+    measures: dict[str, Estimate] = {}
+    """Of the policy that the round trained, on the same held-out prompts in every round."""
+
+
 class Provenance(Value):
     """From what the numbers came, and how to prove it."""
 
@@ -72,13 +100,23 @@ class ReportInput(Value):
     measures_note: str = ""
     """Where the measures come from, for instance "simulated truth of the embedded world"."""
     funnel: tuple[FunnelStage, ...] = ()
+    calibration: CalibrationCard | None = None
+    """What people's labels said of the judge; None: nobody checked it."""
     judge_health: JudgeHealth | None = None
     reward_model: RewardModelQuality | None = None
+    reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
     behaviour: Behaviour | None = None
+    costs: tuple[StageCost, ...] = ()
     samples: tuple[ShownSample, ...] = ()
+    """Drawn by the seed alone."""
+    samples_drawn_from: int | None = None
+    """How many pairs of responses there were to draw from."""
+    best_of_n: BestOfN | None = None
+    rounds: tuple[RoundSummary, ...] = ()
+    """In order, this round last; shown when there are two or more."""
 
 
 def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:
@@ -94,8 +132,12 @@ def make_evaluation_report(
     win_rate: WinRate | None,
     measures: dict[str, Change],
     behaviour: Behaviour | None,
+    proxy_win: ProxyWin | None = None,
 ) -> EvaluationReport:
     """The ledger's record of an evaluation; the win rates are the soft ones."""
+    figures = list_figures(behaviour) if behaviour else {}
+    if proxy_win is not None:
+        figures |= {"reward_before": proxy_win.reward.mean_before, "reward_after": proxy_win.reward.mean_after}
     return EvaluationReport(
         start_model_id=start_model_id,
         policy_model_id=policy_model_id,
@@ -105,5 +147,16 @@ def make_evaluation_report(
         measures_before={name: change.before for name, change in measures.items() if change.before},
         measures_after={name: change.after for name, change in measures.items() if change.after},
         measures_change={name: change.change for name, change in measures.items() if change.change},
-        figures=list_figures(behaviour) if behaviour else {},
+        figures=figures,
+    )
+
+
+def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
+    """What a round's record of its evaluation tells of its course."""
+    return RoundSummary(
+        round=round,
+        proxy_reward=evaluation.figures.get("reward_after"),
+        kl=evaluation.figures.get("kl"),
+        win_rate=evaluation.win_rate,
+        measures=evaluation.measures_after,
     )

@@ -1,4 +1,4 @@
-"""Numbers of a `ReportInput` -> the words that the report's tiles and tables show.
+"""A `ReportInput` -> the report's plain tables: what it cost, what each stage kept, where numbers come from.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -7,105 +7,73 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlaif.evaluation.judge_health import JudgeHealth
-from rlaif.evaluation.plots import histogram
-from rlaif.evaluation.policy import Change
+from rlaif.evaluation.cost import StageCost, total_cost
 from rlaif.evaluation.report_input import ReportInput
-from rlaif.evaluation.reward_model import RewardModelQuality
-from rlaif.evaluation.wording import Said, say_estimate, say_number, say_percent
+from rlaif.evaluation.wording import say_count, say_number, say_seconds
 
-NOTHING = Said("", "", "")
+NOT_RECORDED = "\u2013"
 
 
-def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
-    if health is None:
+def describe_cost(report: ReportInput) -> dict[str, Any] | None:
+    """Totals in words, and a row for each part of the run."""
+    costs = report.costs
+    if not costs:
         return None
-    failed = sum(health.failed_by_cause.values())
-    lowest = health.lowest_label_mass
+    asked = sum(cost.calls for cost in costs if cost.unit == "questions")
+    drawn = sum(cost.calls for cost in costs if cost.unit == "responses")
+    found = sum(cost.found for cost in costs)
+    read, written, seconds = total_cost(costs)
     return {
-        "flipped": say_estimate(health.flipped, percent=True),
-        "position": say_estimate(health.position_effect, signed=True),
-        "mass": say_estimate(health.label_mass, percent=True),
-        "lowest_mass": "" if lowest is None else f"probability on the verdict words, least {say_percent(lowest)}",
-        "failed": say_number(failed),
-        "asked": f"{say_number(failed + health.num_judgements)} answers",
-        "causes": [(cause.replace("_", " "), count) for cause, count in health.failed_by_cause.items()],
-        "one_order": health.num_one_order,
-        "saturated": say_estimate(health.saturated, percent=True),
-        "histogram": histogram(
-            health.confidence_bins,
-            edges=("even: .5", "certain: 1"),
-            name="labels",
-            title="Comparisons by the probability of the likelier response",
-            desc="Ten bins from .5 to 1: " + ", ".join(str(count) for count in health.confidence_bins),
-        ),
+        "calls": say_number(asked + drawn),
+        "asked": say_count(asked, "question") + " to the judge",
+        "drawn": say_count(drawn, "response") + " by the policy",
+        "found": say_count(found, "answer") if found else "",
+        "tokens": _say(None if read is None or written is None else read + written),
+        "read": _say(read),
+        "written": _say(written),
+        "seconds": say_seconds(seconds),
+        "rows": [_describe_stage(cost) for cost in costs],
+        "total": {
+            "read": _say(read),
+            "written": _say(written),
+            "seconds": say_seconds(seconds) if seconds is not None else NOT_RECORDED,
+        },
     }
 
 
-def describe_reward_model(quality: RewardModelQuality | None) -> dict[str, Any] | None:
-    if quality is None:
-        return None
-    undecided = f", {quality.num_undecided} undecided" if quality.num_undecided else ""
-    entropy = quality.label_entropy
+def _describe_stage(cost: StageCost) -> dict[str, Any]:
+    unit = cost.unit.removesuffix("s")
     return {
-        "accuracy": say_estimate(quality.accuracy, percent=True),
-        "of_length": say_estimate(quality.accuracy_of_length, percent=True),
-        "log_loss": say_estimate(quality.log_loss),
-        "margin": say_estimate(quality.margin, signed=True),
-        "pairs": f"{say_number(quality.num_pairs)} pairs{undecided}",
-        "entropy": "" if entropy is None else f"the labels' own entropy is {say_number(entropy, decimals=3)}",
-        "buckets": [
-            {
-                "range": f"{bucket.low} to {bucket.high}" if bucket.low < bucket.high else str(bucket.low),
-                "pairs": say_number(bucket.num_pairs),
-                "said": say_estimate(bucket.accuracy, percent=True),
-            }
-            for bucket in quality.by_length_difference
-        ],
+        "name": cost.name,
+        "calls": say_count(cost.calls, unit),
+        "found": f"{say_number(cost.found)} more found in the ledger" if cost.found else "",
+        "read": _say(cost.prompt_tokens),
+        "written": _say(cost.reply_tokens),
+        "seconds": NOT_RECORDED if cost.seconds is None else say_seconds(cost.seconds),
     }
 
 
-def list_figure_rows(report: ReportInput) -> list[dict[str, Any]]:
-    """Behaviour and rewards, before and after."""
-    rows: list[dict[str, Any]] = []
-    behaviour, proxy = report.behaviour, report.proxy_win
-    if behaviour is not None:
-        if behaviour.response_tokens is not None:
-            rows.append(_row("Response length, tokens", behaviour.response_tokens))
-        if behaviour.ended is not None:
-            rows.append(_row("Responses the policy ended itself", behaviour.ended, percent=True))
-        rows.append({
-            "name": "Different texts among all responses", "note": "near zero: it says the same to everybody",
-            "before": Said(say_percent(behaviour.distinct_before), "", ""),
-            "after": Said(say_percent(behaviour.distinct_after), "", ""),
-            "change": NOTHING,
-        })  # fmt: skip
-        if behaviour.kl is not None:
-            rows.append({
-                "name": "KL to the starting policy, nats per response", "note": "at the end of training",
-                "before": NOTHING,
-                "after": Said(say_number(behaviour.kl, decimals=2), "", ""), "change": NOTHING,
-            })  # fmt: skip
-    if proxy is not None:
-        note = "the policy's own aim in training, so no evidence that it is better"
-        rows.append(_row("Reward by the reward model", proxy.reward, note=note))
-        if proxy.higher is not None:
-            rows.append({
-                "name": "Pairs in which the reward is higher",
-                "note": f"{proxy.num_unscored} pairs without a reward" if proxy.num_unscored else "",
-                "before": NOTHING, "after": say_estimate(proxy.higher, percent=True), "change": NOTHING,
-            })  # fmt: skip
-    return rows
+def _say(tokens: int | None) -> str:
+    return NOT_RECORDED if tokens is None else say_number(tokens)
 
 
-def _row(name: str, change: Change, *, note: str = "", percent: bool = False) -> dict[str, Any]:
-    return {
-        "name": name,
-        "note": note,
-        "before": say_estimate(change.before, percent=percent),
-        "after": say_estimate(change.after, percent=percent),
-        "change": say_estimate(change.change, percent=percent, signed=True),
-    }
+def describe_funnel(report: ReportInput) -> dict[str, Any]:
+    """What every stage took in, kept, and dropped by name; apart those that dropped anything."""
+    stages: list[dict[str, Any]] = [
+        {
+            "name": stage.name,
+            "unit": stage.unit,
+            "num_in": say_number(stage.tally.num_in),
+            "kept": say_number(stage.tally.kept),
+            "dropped": [
+                (reason.replace("_", " "), say_number(count))
+                for reason, count in sorted(stage.tally.dropped.items(), key=lambda item: (-item[1], item[0]))
+                if count
+            ],
+        }
+        for stage in report.funnel
+    ]
+    return {"stages": stages, "dropping": [stage for stage in stages if stage["dropped"]]}
 
 
 def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
@@ -123,6 +91,7 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
         ("Constitution", f"{report.constitution.name}  sha256 {report.constitution.file_digest}", "mono"),
         ("Judge template", f"sha256 {p.template_digest}" if p.template_digest else "not given", "mono"),
         ("Preferences", f"sha256 {p.dataset_digest}" if p.dataset_digest else "not given", "mono"),
+        ("People's labels", f"sha256 {report.calibration.labels_digest}" if report.calibration else "none", "mono"),
         ("Evaluation", report.evaluation.id, "mono"),
         (
             "Ledger's head",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from rlaif.evaluation.policy import WinRate
 from rlaif.records import Estimate
 
 MINUS = "\u2212"
@@ -38,6 +38,28 @@ def say_percent(share: float | None, *, decimals: int = 1) -> str:
     return "unknown" if share is None else f"{say_number(100 * share, decimals=decimals)}{NARROW_SPACE}%"
 
 
+def say_seconds(seconds: float | None) -> str:
+    """12.3 s, 4 min 5 s, 2 h 10 min."""
+    if seconds is None:
+        return "not recorded"
+    if seconds < 120:
+        return f"{say_number(seconds, decimals=0 if seconds >= 100 or seconds == 0 else 1)}{NARROW_SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes}{NARROW_SPACE}min {rest}{NARROW_SPACE}s"
+    return f"{minutes // 60}{NARROW_SPACE}h {minutes % 60}{NARROW_SPACE}min"
+
+
+def say_count(count: int, one: str, many: str = "") -> str:
+    """1 pair, 2 pairs."""
+    return f"{say_number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def say_list(words: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
 def find_decimals(width: float) -> int:
     """Two digits of the width: 23 -> 0 decimals, 2.3 -> 1, 0.23 -> 2."""
     return max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 1
@@ -49,6 +71,8 @@ class Said(NamedTuple):
     mean: str
     interval: str
     n: str
+    short_n: str = ""
+    """n alone, where the page says elsewhere what it counts."""
 
 
 def say_estimate(
@@ -57,7 +81,8 @@ def say_estimate(
     """(71.3 %, "68.0 to 74.4", "200 prompts"); no interval where no value differed from another."""
     if estimate is None:
         return Said("unknown", "no interval", "too few prompts")
-    n = f"{say_number(estimate.n)} prompt{'' if estimate.n == 1 else 's'}"
+    count = say_number(estimate.n)
+    n = f"{count} prompt{'' if estimate.n == 1 else 's'}"
     scale = 100.0 if percent else 1.0
     mean, low, high = (scale * x for x in (estimate.mean, estimate.low, estimate.high))
     if decimals is None:
@@ -65,54 +90,9 @@ def say_estimate(
     unit = f"{NARROW_SPACE}%" if percent else ""
     said = say_number(mean, decimals=decimals, signed=signed) + unit
     if low == high:
-        return Said(said, "the same everywhere", n)
+        return Said(said, "the same everywhere", n, count)
     bounds = [say_number(x, decimals=decimals, signed=signed) for x in (low, high)]
-    return Said(said, f"{bounds[0]} to {bounds[1]}", n)
-
-
-class Headline(NamedTuple):
-    verdict: Literal["better", "worse", "unclear", "unknown"]
-    title: str
-    sentence: str
-
-
-def say_headline(win_rate: WinRate | None) -> Headline:
-    """What the judge found, in plain words and no stronger than its interval."""
-    if win_rate is None:
-        return Headline(
-            "unknown",
-            "The policies were not compared",
-            "No win rate was measured in this run: the judge was not asked about the trained policy.",
-        )
-    if win_rate.soft is None:
-        return Headline(
-            "unknown",
-            "The win rate is unknown",
-            f"All of the {win_rate.num_pairs} comparisons failed, so nothing can be said of the policy.",
-        )
-    said = say_estimate(win_rate.soft, percent=True)
-    sentence = (
-        f"On {said.n} held out of training, the judge gives the trained policy's response "
-        f"a {said.mean} chance of being the better one "
-        f"(95{NARROW_SPACE}% interval {said.interval}{NARROW_SPACE}%). "
-    )
-    if win_rate.soft.low > 0.5:
-        return Headline(
-            "better",
-            "The trained policy beats its start",
-            sentence + "The interval lies above one half: by this judge the policy has become better.",
-        )
-    if win_rate.soft.high < 0.5:
-        return Headline(
-            "worse",
-            "The trained policy loses to its start",
-            sentence + "The interval lies below one half: by this judge the policy has become worse.",
-        )
-    return Headline(
-        "unclear",
-        "No clear difference",
-        sentence + "The interval includes one half: this run does not show that the policy has become better.",
-    )
+    return Said(said, f"{bounds[0]} to {bounds[1]}", n, count)
 
 
 def show_untrusted(text: str) -> Markup:

@@ -142,7 +142,7 @@ class _Asker:
 def score_request(template: JudgeTemplate) -> ScoreRequest:
     return ScoreRequest(
         marker=template.verdict_marker,
-        choices=tuple(template.verdicts.values()),
+        choices=template.choices,
         max_reason_tokens=template.reason_max_tokens,
     )
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from rlaif.errors import ConstitutionError, DataError
 from rlaif.judging.debias import compare
-from rlaif.judging.recorded_columns import ColumnMap, load_column_map, scalar_text
+from rlaif.judging.recorded_columns import ColumnMap, load_column_map
 from rlaif.judging.recorded_rows import (
     RecordedPair,
     read_answer,
@@ -38,7 +38,7 @@ from rlaif.records import (
     Sample,
     Tally,
 )
-from rlaif.rows import Row, describe, missing_column, read_rows
+from rlaif.rows import Row, describe, missing_column, read_rows, scalar_text
 
 R = TypeVar("R", bound=Record)
 

@@ -5,49 +5,16 @@ A closed schema; every refusal names the file, the line and the key. Does not re
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from rlaif.config import column_map
 from rlaif.config.base import Config
-from rlaif.config.strict_yaml import load_strict
-from rlaif.errors import ConfigError
-from rlaif.records import Verdict
-from rlaif.rows import describe
+from rlaif.config.column_map import Columns, PolicyNames, Scalars, VerdictValues, refuse_common
 
-Scalar = str | int | float | bool
-Scalars = tuple[Scalar, ...]
-
-
-class VerdictValues(Config):
-    """What the verdict column says for each verdict; any other value is a failed judgement."""
-
-    first: Annotated[Scalars, Field(min_length=1)]
-    """Values that prefer the first response; 1 and "1" are the same value."""
-    second: Annotated[Scalars, Field(min_length=1)]
-    """Values that prefer the second response."""
-    tie: Scalars = ()
-    """Values that say neither is better."""
-
-    @cached_property
-    def by_text(self) -> Mapping[str, Verdict]:
-        """Cell text -> verdict."""
-        named: list[tuple[Verdict, Scalars]] = [
-            ("first", self.first),
-            ("second", self.second),
-            ("tie", self.tie),
-        ]
-        return {scalar_text(value): verdict for verdict, values in named for value in values}
-
-    @model_validator(mode="after")
-    def _is_readable_one_way(self) -> Self:
-        _refuse_common("verdict", first=self.first, second=self.second, tie=self.tie)
-        return self
+_EXAMPLE = "examples/recorded-verdicts"
 
 
 class OrderColumn(Config):
@@ -64,28 +31,7 @@ class OrderColumn(Config):
 
     @model_validator(mode="after")
     def _is_readable_one_way(self) -> Self:
-        _refuse_common("order", listed=self.listed, swapped=self.swapped)
-        return self
-
-
-class PolicyNames(Config):
-    """Who wrote the responses: two names, two columns, or one column that joins both."""
-
-    names: tuple[str, str] | None = None
-    """The same two names for all rows."""
-    columns: tuple[str, str] | None = None
-    """Columns of the samples file that hold the names."""
-    joined: str | None = None
-    """One column that holds both names with `separator` between them."""
-    separator: str | None = None
-    """What stands between the names in `joined`."""
-
-    @model_validator(mode="after")
-    def _says_it_once(self) -> Self:
-        if sum(x is not None for x in (self.names, self.columns, self.joined)) != 1:
-            raise ValueError("give exactly one of names, columns and joined")
-        if (self.joined is None) != (not self.separator):
-            raise ValueError("joined and separator belong together")
+        refuse_common("order", listed=self.listed, swapped=self.swapped)
         return self
 
 
@@ -107,7 +53,7 @@ class ColumnMap(Config):
     """Column that joins the two files; not needed where samples and verdicts are one file."""
     judgement_key: str | None = None
     """That column's name in the verdicts file, where it is another one."""
-    prompt: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    prompt: Columns
     """Column of the prompt (text or chat messages), or text columns to be joined by a blank line."""
     system: str | None = None
     """Column of the system text."""
@@ -141,7 +87,7 @@ class ColumnMap(Config):
     @property
     def sample_columns(self) -> set[str]:
         """All columns read from the samples file."""
-        named = self.policies and (*(self.policies.columns or ()), self.policies.joined)
+        named = self.policies and self.policies.read_columns
         return {name for name in (self.key, self.system, *self.prompt_columns, *self.responses, *(named or ())) if name}
 
     @property
@@ -160,78 +106,11 @@ class ColumnMap(Config):
         return {name for name in names if name}
 
 
-_PARTS: dict[tuple[str, ...], type[Config]] = {
-    (): ColumnMap,
-    ("verdict_values",): VerdictValues,
-    ("order",): OrderColumn,
-    ("policies",): PolicyNames,
-    ("logprobs",): LogprobColumns,
-}
-
-
 def load_column_map(path: Path) -> ColumnMap:
     """Read and validate a column map."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"the column map cannot be read: {said}",
-            where=str(path),
-            fix="give a YAML file as in examples/recorded-verdicts",
-        ) from error
-    return parse_column_map(text, where=str(path))
+    return column_map.load_column_map(path, ColumnMap, example=_EXAMPLE)
 
 
 def parse_column_map(text: str, *, where: str) -> ColumnMap:
     """Validate the text of a column map; `where` names the file in messages."""
-    document = load_strict(text, where=where, error=ConfigError)
-    try:
-        return ColumnMap.model_validate(document.value if document.value is not None else {})
-    except ValidationError as error:
-        # A misspelt key is told first: the missing one is its consequence.
-        first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part == "str")))
-    here = f"{where}:{document.line_of(path)}"
-    dotted = ".".join(str(part) for part in path)
-    parent = _PARTS.get(tuple(str(part) for part in path[:-1]))
-    if first["type"] == "extra_forbidden" and parent is not None:
-        near = difflib.get_close_matches(str(path[-1]), parent.model_fields, n=1)
-        fix = f'did you mean "{near[0]}"?' if near else f"the keys are {', '.join(parent.model_fields)}"
-        raise ConfigError(f'"{dotted}" is not a key of a column map', where=here, fix=fix)
-    if first["type"] == "missing":
-        raise ConfigError(f'"{dotted}" is missing', where=here, fix=_description(path))
-    if first["type"] == "value_error":
-        raise ConfigError(f'"{dotted}": {first["ctx"]["error"]}', where=here, fix=_description(path))
-    what = f'"{dotted}" holds {describe(first["input"])}' if dotted else "the file holds no column map"
-    raise ConfigError(what, where=here, fix=_description(path))
-
-
-def _description(path: tuple[str | int, ...]) -> str:
-    """The help text of the nearest field on the way to `path`."""
-    named = tuple(str(part) for part in path)
-    while named:
-        if (parent := _PARTS.get(named[:-1])) is not None and named[-1] in parent.model_fields:
-            return f"expected is: {(parent.model_fields[named[-1]].description or '').rstrip('.')}"
-        named = named[:-1]
-    return "write `key: value` lines as in examples/recorded-verdicts"
-
-
-def _refuse_common(what: str, **groups: Scalars) -> None:
-    seen: dict[str, str] = {}
-    for name, values in groups.items():
-        for text in {scalar_text(value) for value in values}:
-            if text in seen:
-                raise ValueError(f'the {what} value "{text}" stands under {seen[text]} and under {name}')
-            seen[text] = name
-
-
-def scalar_text(value: Any) -> str:
-    """One spelling for a value, whatever type a file gave it: 1, 1.0 and "1" are "1"; missing is ""."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    return column_map.parse_column_map(text, ColumnMap, where=where, example=_EXAMPLE)

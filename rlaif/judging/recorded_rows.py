@@ -7,11 +7,11 @@ judgement, never a number. Does not read files and does not put rows together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
-from rlaif.judging.recorded_columns import ColumnMap, scalar_text
+from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.records import (
     AskedPrinciple,
     FailedJudgement,
@@ -25,7 +25,7 @@ from rlaif.records import (
     Verdict,
     VerdictLogprob,
 )
-from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response
+from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
 
 UNKNOWN_POLICY = "unknown"
 _OTHER_PLACE: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
@@ -71,7 +71,7 @@ def _read_pair(row: Row, columns: ColumnMap) -> RecordedPair | str:
     if None in responses:
         return "no_response"
     prompt = Prompt(messages=messages, source=row.where.rsplit("/", 1)[-1])
-    first, second = _policy_names(row, columns)
+    first, second = columns.policies.read(row) if columns.policies else (UNKNOWN_POLICY, UNKNOWN_POLICY)
     policies = (recorded_model(first), recorded_model(second))
     a, b = (
         Sample(prompt_id=prompt.id, policy_id=policy.id, finish_reason="recorded", text=text or "")
@@ -109,23 +109,6 @@ def _number_as_text(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
     return scalar_text(value) if isinstance(value, bool | int | float) else value
-
-
-def _policy_names(row: Row, columns: ColumnMap) -> Sequence[str]:
-    policies = columns.policies
-    if policies is None:
-        return (UNKNOWN_POLICY, UNKNOWN_POLICY)
-    if policies.names:
-        return policies.names
-    if policies.columns:
-        names = [scalar_text(row.cells.get(column)) for column in policies.columns]
-        where = '" and "'.join(policies.columns)
-    else:
-        where = policies.joined or ""
-        names = scalar_text(row.cells.get(where)).split(policies.separator)
-    if len(names) != 2 or not all(names):
-        raise DataError(f'"{where}" does not hold two names', where=row.where, fix="correct the row or `policies`")
-    return names
 
 
 def read_key(row: Row, column: str | None, *, number: int) -> str:

@@ -1,6 +1,7 @@
 """An SQLite connection -> one that is surely a ledger of this version, in write-ahead mode.
 
-Makes the tables in an empty file. Refuses files of other programs and of newer versions, untouched.
+Makes the tables in an empty file, and in an older ledger those added since. Refuses files of other programs
+and of newer versions, untouched.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import apsw
 
 from rlaif.errors import InputError, LedgerError
 from rlaif.ledger.disk import in_sentences, refuse_network_disk
-from rlaif.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, schema_statements
+from rlaif.ledger.schema import ADDED_TABLES, APPLICATION_ID, SCHEMA_VERSION, schema_statements, table_statements
 
 BUSY_TIMEOUT_S = 60
 _SETTINGS = (
@@ -47,6 +48,7 @@ def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
                 _make_ledger(connection, path=path, read_only=read_only)
             for setting in _SETTINGS:
                 connection.execute(f"PRAGMA {setting}").fetchall()
+            _add_tables(connection, read_only=read_only)
         except BaseException:
             connection.close()
             raise
@@ -83,6 +85,26 @@ def _make_ledger(connection: apsw.Connection, *, path: Path, read_only: bool) ->
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _add_tables(connection: apsw.Connection, *, read_only: bool) -> None:
+    """Give an older ledger the tables added since; one that is only read gets empty ones for this connection."""
+    if not _missing_tables(connection):
+        return
+    if not read_only:
+        connection.execute("BEGIN IMMEDIATE")
+    # another process may have made them while this one waited for the lock
+    for name in _missing_tables(connection):
+        table, *indexes = table_statements(name)
+        for statement in [table.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)] if read_only else [table, *indexes]:
+            connection.execute(statement)
+    if not read_only:
+        connection.execute("COMMIT")
+
+
+def _missing_tables(connection: apsw.Connection) -> list[str]:
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    return [name for name in ADDED_TABLES if name not in there]
 
 
 def _use_write_ahead_log(connection: apsw.Connection, *, path: Path) -> None:

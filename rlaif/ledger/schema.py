@@ -55,6 +55,7 @@ TABLES: dict[str, Table] = {
         )
     ),
     "human_labels": Table((Column("prompt_id"), Column("principle_id"), Column("annotator", indexed=False))),
+    "calibrations": Table((Column("labels_digest", indexed=False),)),
     "preferences": Table((Column("prompt_id"), Column("source", indexed=False))),
     "reward_models": Table((Column("model_id"),)),
     "policies": Table((Column("model_id"),)),
@@ -74,26 +75,33 @@ TABLES: dict[str, Table] = {
 }
 
 
+ADDED_TABLES = ("calibrations",)
+"""Tables that a ledger of this schema version may lack, because it was made before they were thought of."""
+
+
 def schema_statements() -> list[str]:
     """Everything that makes an empty file a ledger."""
-    statements = [*TEXTS_DDL]
-    for record_type in LEDGER_TYPES:
-        name, table = record_type.table, TABLES[record_type.table]
-        generated = "".join(
-            f",\n  {column.name} {column.kind} GENERATED ALWAYS AS"
-            f" (json_extract(content, '{column.path or f'$.{column.name}'}')) VIRTUAL"
-            for column in table.columns
-        )
-        statements.append(
-            f"CREATE TABLE {name} (\n  seq INTEGER PRIMARY KEY,\n  id TEXT NOT NULL UNIQUE,\n"
-            f"  content TEXT NOT NULL,\n  observed TEXT,\n  head BLOB NOT NULL{generated}\n) STRICT"
-        )
-        for column in table.columns:
-            if column.indexed:
-                unique = "UNIQUE " if column.name == table.key else ""
-                statements.append(f"CREATE {unique}INDEX {name}_{column.name} ON {name} ({column.name})")
-        for index in table.indexes:
-            statements.append(f"CREATE INDEX {name}_{index.replace(', ', '_')} ON {name} ({index})")
+    return [*TEXTS_DDL, *(statement for kind in LEDGER_TYPES for statement in table_statements(kind.table))]
+
+
+def table_statements(name: str) -> list[str]:
+    """The statements that make one table of records, the table's own first."""
+    table = TABLES[name]
+    generated = "".join(
+        f",\n  {column.name} {column.kind} GENERATED ALWAYS AS"
+        f" (json_extract(content, '{column.path or f'$.{column.name}'}')) VIRTUAL"
+        for column in table.columns
+    )
+    statements = [
+        f"CREATE TABLE {name} (\n  seq INTEGER PRIMARY KEY,\n  id TEXT NOT NULL UNIQUE,\n"
+        f"  content TEXT NOT NULL,\n  observed TEXT,\n  head BLOB NOT NULL{generated}\n) STRICT"
+    ]
+    for column in table.columns:
+        if column.indexed:
+            unique = "UNIQUE " if column.name == table.key else ""
+            statements.append(f"CREATE {unique}INDEX {name}_{column.name} ON {name} ({column.name})")
+    for index in table.indexes:
+        statements.append(f"CREATE INDEX {name}_{index.replace(', ', '_')} ON {name} ({index})")
     return statements
 
 

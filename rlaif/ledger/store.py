@@ -32,10 +32,12 @@ from rlaif.ledger.texts import (
     insert_texts,
     redact_everywhere,
 )
-from rlaif.records import FailedJudgement, Judgement, Observed, Record, Sample
+from rlaif.records import FailedJudgement, Judgement, Observed, Record, Sample, Use
 
 R = TypeVar("R", bound=Record)
 Outcome = Literal["new", "known", "conflicting"]
+MADE_AGAIN = "makings"
+"""Stands for a table in the use that marks where a stage was made again."""
 
 
 class Conflict(NamedTuple):
@@ -43,6 +45,13 @@ class Conflict(NamedTuple):
 
     record: Record
     stored_id: str
+
+
+class Makings(NamedTuple):
+    number: int
+    """How often the stage was made again."""
+    began_at: int
+    """Place in the chain of the mark after which the last making's uses stand; 0: it was made once."""
 
 
 class Appended(NamedTuple):
@@ -150,13 +159,13 @@ class Ledger:
         return self._select(FailedJudgement, "question_id", question_ids)
 
     def used(self, run: str, round: int, stage: str, kind: type[R]) -> list[R]:
-        """The records of a kind that a stage of a run used, in the order in which it did."""
+        """The records of a kind that a stage of a run used when it was last made, in the order in which it did."""
         sql = (
             "SELECT seq, record_id FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
             " AND seq > ? ORDER BY seq LIMIT 5000"
         )
         ids: list[str] = []
-        after = 0
+        after = self.makings(run, round, stage).began_at
         while page := self.rows(sql, (run, round, stage, kind.table, after)):
             ids.extend(record_id for _, record_id in page)
             after = page[-1][0]
@@ -168,6 +177,18 @@ class Ledger:
                 fix="run `rlaif audit verify` to see what was removed",
             )
         return [found[record_id] for record_id in dict.fromkeys(ids)]
+
+    def makings(self, run: str, round: int, stage: str) -> Makings:
+        """Where the last making of a stage began."""
+        sql = "SELECT count(*), max(seq) FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
+        number, seq = self.rows(sql, (run, round, stage, MADE_AGAIN))[0]
+        return Makings(number, seq or 0)
+
+    def make_again(self, run: str, round: int, stage: str) -> None:
+        """What the stage used so far counts no longer; it stays in the chain."""
+        number = self.makings(run, round, stage).number + 1
+        mark = Use(run=run, round=round, stage=stage, record_table=MADE_AGAIN, record_id=str(number), making=number)
+        self.append([mark])
 
     def head(self) -> Head:
         """Where the chain stands."""

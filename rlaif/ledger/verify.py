@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, link
-from rlaif.ledger.schema import LEDGER_TYPES, schema_statements
+from rlaif.ledger.schema import ADDED_TABLES, LEDGER_TYPES, schema_statements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts, place_of
 from rlaif.records import Record, digest_text
@@ -253,8 +253,11 @@ def _expected_schema() -> frozenset[tuple[Any, ...]]:
 
 def _check_file(ledger: Ledger) -> Iterator[Break]:
     """The tables are those of this version, and the file's own structure is whole."""
-    for _, name, table, _ in sorted(_expected_schema().symmetric_difference(ledger.rows(SCHEMA_ROWS)), key=str):
-        yield Break(table, None, f"{name} is not as rlaif made it")
+    found = ledger.rows(SCHEMA_ROWS)
+    there = {table for _, _, table, _ in found}
+    for _, name, table, _ in sorted(_expected_schema().symmetric_difference(found), key=str):
+        if table in there or table not in ADDED_TABLES:
+            yield Break(table, None, f"{name} is not as rlaif made it")
     for (problem,) in ledger.rows("PRAGMA integrity_check(20)"):
         if problem != "ok":
             yield Break("", None, f"SQLite finds the file damaged: {problem}")

@@ -14,6 +14,10 @@ def render_policy_card(card: PolicyCard, *, note: str, constitution: str, ledger
     """`note`: why training stopped early, empty if it did not; `ledger_head`: the chain's head at that time."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
+    reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
+    trained_from = f"`{initial}` (start and reference)"
+    if initial != reference:
+        trained_from = f"`{initial}`, the round before, with the KL to the reference `{reference}`,"
     stopped = f"\nTraining stopped early: {note}.\n" if note else ""
     return f"""---
 library_name: transformers
@@ -22,7 +26,7 @@ tags: [rlaif, ppo]
 
 # Policy trained by PPO
 
-Trained from `{card.reference_model_id}` (start and reference) against the reward model `{card.reward_model_id}`,
+Trained from {trained_from} against the reward model `{card.reward_model_id}`,
 by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
 {stopped}
 The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of the decisions before it.

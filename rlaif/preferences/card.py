@@ -18,7 +18,7 @@ _COLUMNS = (
     ("score_margin", "logit of `label`; null where the label is 1"),
     ("weight", "how much the row counts in training"),
     ("source", "`judge` or `human`"),
-    ("judge", "the judge's name"),
+    ("judge", "the judge's name; empty where people decided"),
     ("constitution", "id of the constitution below"),
     ("round", "round of the loop that made the row"),
     (
@@ -43,6 +43,7 @@ def render_dataset_card(
     constitution: Constitution,
     tally: Tally | None,
     test_fraction: float,
+    notes: Sequence[str] = (),
 ) -> str:
     """The folder's README.md; `sizes` names the splits that have a file."""
     return "\n".join(
@@ -59,6 +60,7 @@ def render_dataset_card(
             "",
             f"A prompt belongs to one split only; a share of {test_fraction:g} is held out, drawn by prompt id.",
             *([f"Of the pairs that were judged: {tally}.", ""] if tally is not None else [""]),
+            *([*(f"- {_cell(note)}" for note in notes), ""] if notes else []),
             f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
             "",
             "## Principles",

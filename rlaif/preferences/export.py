@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rlaif.errors import StageError
 from rlaif.preferences.card import SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, split_of
-from rlaif.rows import SUFFIXES
+from rlaif.rows import is_row_file
 from rlaif.runs import replace_directory
 
 
@@ -37,10 +37,12 @@ def export_preferences(
     out_dir: Path,
     test_fraction: float,
     tally: Tally | None = None,
+    notes: Sequence[str] = (),
 ) -> ExportedPreferences:
     """Write `out_dir`, replacing it as a whole; splits are drawn by prompt id.
 
     prompts, samples: by id. judge_name: the judge's name, or judge id -> name where several judged.
+    notes: what the card says of people's labels, line by line.
     """
     rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for preference in sorted(preferences, key=lambda preference: preference.id):
@@ -70,6 +72,7 @@ def export_preferences(
         constitution=constitution,
         tally=tally,
         test_fraction=test_fraction,
+        notes=notes,
     )
     with replace_directory(out_dir) as folder:
         (folder / "data").mkdir()
@@ -86,7 +89,7 @@ def export_preferences(
 
 def digest_preferences(folder: Path) -> str:
     """The digest of a preference folder, an exported one or a user's, read from its files of rows."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    files = [path for path in folder.rglob("*") if is_row_file(path)]
     return _digest({path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes()) for path in files})
 
 
@@ -112,6 +115,8 @@ def _make_row(
     if label < 0.5:
         chosen, rejected, label = second, first, 1 - label
     name = judge_name if isinstance(judge_name, str) else judge_name.get(preference.judge_id or "", "")
+    if preference.source == "human":
+        name = ""
     return {
         "id": preference.id,
         "prompt": prompts[preference.prompt_id].as_chat(),

@@ -1,14 +1,15 @@
 """Comparisons -> preferences: one soft label per pair and judge, over the constitution's principles.
 
 A pair that lacks a comparison under a principle that counts is dropped and counted, never averaged
-over the rest. Does not call the judge and does not write files.
+over the rest; where people labelled a pair, their preference stands instead. Does not call the judge,
+fits no calibration and writes no files.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
@@ -23,7 +24,25 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`."""
+    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`. Pairs that people
+    labelled are kept."""
+
+
+class PairLabel(NamedTuple):
+    """What the judge says of a pair over all principles."""
+
+    p_first: float
+    """Probability that the first of the pair, in canonical order, is preferred."""
+    logit: float | None
+    """None where a comparison has no log-probabilities; `p_first` is then a mean of verdicts."""
+
+
+class Relabelling(NamedTuple):
+    """A calibration as pairing reads it."""
+
+    calibration_id: str
+    relabel: Callable[[tuple[str, str], PairLabel], float]
+    """Sample ids in canonical order, and the judge's label -> the calibrated one."""
 
 
 class _Key(NamedTuple):
@@ -41,28 +60,35 @@ def pair_comparisons(
     config: PreferencesConfig,
     round: int,
     pairs: Iterable[tuple[Sample, Sample]] = (),
+    relabelling: Relabelling | None = None,
+    human: Mapping[tuple[str, str], Preference] | None = None,
 ) -> Pairing:
     """A preference per pair and judge, in the order in which the pairs come.
 
     `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
+    `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
+    pairs come last. Filters look at the calibrated label, and never at people's.
     """
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    if not principles:
-        raise ConstitutionError(
-            f'no principle of "{constitution.name}" has a weight above 0',
-            fix="give at least one principle a weight",
-        )
+    principles = _weighed_principles(constitution)
     groups = _group(comparisons, pairs=pairs)
+    by_people = dict(human or {})
+    num_other = len(by_people.keys() - {key.sample_ids for key in groups})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     for key, by_principle in groups.items():
-        found = [by_principle.get((principle.id, principle.digest)) for principle in principles]
-        complete = [comparison for comparison in found if comparison is not None]
-        if len(complete) < len(found):
+        if human and key.sample_ids in human:
+            if (labelled := by_people.pop(key.sample_ids, None)) is not None:
+                preferences.append(labelled)
+            else:
+                dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
+            continue
+        complete = _find_complete(by_principle, principles)
+        if complete is None:
             dropped["failed_judgement"] += 1
             continue
-        label = compute_label(complete, principles, first_id=key.sample_ids[0])
+        judged = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+        label = judged.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged)
         reason = find_reason_to_drop(label, complete, config=config)
         if reason is not None:
             dropped[reason] += 1
@@ -74,16 +100,36 @@ def pair_comparisons(
                 label=label,
                 weight=1.0,
                 evidence_ids=tuple(comparison.id for comparison in complete),
+                calibration_id=None if relabelling is None else relabelling.calibration_id,
                 judge_id=key.judge_id,
                 constitution_id=constitution.id,
                 round=round,
             )
         )
-    return Pairing(preferences, Tally(num_in=len(groups), dropped=dict(dropped)))
+    tally = Tally(num_in=len(groups) + num_other, dropped=dict(dropped))
+    return Pairing([*preferences, *by_people.values()], tally)
+
+
+def label_pairs(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[tuple[str, str], PairLabel]:
+    """The judge's label of every pair that was compared under all principles, by sample ids in canonical order."""
+    principles = _weighed_principles(constitution)
+    labels: dict[tuple[str, str], PairLabel] = {}
+    for key, by_principle in _group(comparisons, pairs=()).items():
+        complete = _find_complete(by_principle, principles)
+        if complete is not None:
+            labels[key.sample_ids] = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+    return labels
 
 
 def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str) -> float:
-    """Probability that sample `first_id` is preferred: sigmoid(sum w s / sum w), s a comparison's logit.
+    """Probability that sample `first_id` is preferred."""
+    return compute_pair_label(comparisons, principles, first_id=first_id).p_first
+
+
+def compute_pair_label(
+    comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str
+) -> PairLabel:
+    """The label for sample `first_id`: sigmoid(sum w s / sum w), s a comparison's logit.
 
     Averaging logits is the weighted geometric mean of the odds: one principle's certainty cannot be outvoted
     by lukewarm others, and swapping the samples swaps the label. Verdicts without log-probabilities have
@@ -95,14 +141,15 @@ def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Princi
     signs = [1.0 if comparison.sample_ids[0] == first_id else -1.0 for comparison in comparisons]
     logits = [comparison.logit for comparison in comparisons]
     if any(logit is None for logit in logits):
-        return (
+        mean = (
             math.fsum(
                 weight * (comparison.p_first if sign > 0 else 1 - comparison.p_first)
                 for weight, sign, comparison in zip(weights, signs, comparisons, strict=True)
             )
             / total
         )
-    return _sigmoid(
+        return PairLabel(mean, None)
+    combined = (
         math.fsum(
             weight * sign * logit
             for weight, sign, logit in zip(weights, signs, logits, strict=True)
@@ -110,6 +157,26 @@ def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Princi
         )
         / total
     )
+    return PairLabel(_sigmoid(combined), combined)
+
+
+def _weighed_principles(constitution: Constitution) -> list[Principle]:
+    principles = [principle for principle in constitution.principles if principle.weight > 0]
+    if not principles:
+        raise ConstitutionError(
+            f'no principle of "{constitution.name}" has a weight above 0',
+            fix="give at least one principle a weight",
+        )
+    return principles
+
+
+def _find_complete(
+    by_principle: Mapping[_PrincipleKey, Comparison], principles: Sequence[Principle]
+) -> list[Comparison] | None:
+    """The comparison under each principle; None where one is missing."""
+    found = [by_principle.get((principle.id, principle.digest)) for principle in principles]
+    complete = [comparison for comparison in found if comparison is not None]
+    return complete if len(complete) == len(found) else None
 
 
 def _sigmoid(x: float) -> float:

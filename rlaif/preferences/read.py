@@ -1,18 +1,20 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
-Reads TRL's columns `prompt`, `chosen`, `rejected` (text or chat messages) and, where they stand,
-`label` and `weight`. A row that cannot be read is an error with its place, never skipped.
+Reads TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as HH-RLHF has them) and,
+where they stand, `label` and `weight`. A row that cannot be read is an error with its place, never skipped.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.records import Message, PreferenceRow, Prompt, split_of
-from rlaif.rows import SUFFIXES, Row, describe, missing_column, read_messages, read_rows
+from rlaif.rows import Row, describe, is_row_file, missing_column, read_messages, read_rows
+from rlaif.transcripts import is_transcript
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight")
 _SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
@@ -30,7 +32,9 @@ def read_preferences(path: str | Path, *, split: str = "train") -> list[Preferen
     """
     rows = [_read_row(row) for row in _find_rows(path, split=split)]
     if split == "train" and not rows:
-        raise DataError("there is no preference to train on", where=str(path), fix="give a folder with a train split")
+        raise DataError(
+            "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
+        )
     return rows
 
 
@@ -57,7 +61,7 @@ def _find_rows(path: str | Path, *, split: str) -> Iterator[Row]:
 
 
 def _find_files(folder: Path, *, split: str) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if is_row_file(path))
     named = {path: next((name for name in _SPLITS if _is_named(path, name)), None) for path in files}
     found = [path for path in files if named[path] == split]
     return found or [path for path in files if named[path] is None and split == "train"]
@@ -84,9 +88,17 @@ def _hub_rows(path: str, *, split: str) -> Iterator[Row]:
 
 
 def _read_row(row: Row) -> PreferenceRow:
-    chosen = _read_side(row, "chosen")
-    rejected = _read_side(row, "rejected")
-    prompt = read_messages(row.cells.get("prompt"), where=row.where, column="prompt") or chosen.before
+    given = _read_prompt(row)
+    # subtle: beside a prompt a text is a response, also one that a model began with "Human:".
+    chosen = _read_side(row, "chosen", is_response=bool(given))
+    rejected = _read_side(row, "rejected", is_response=bool(given))
+    prompt = given or chosen.before
+    if not given and is_transcript(row.value("chosen")) != is_transcript(row.value("rejected")):
+        raise DataError(
+            'one of "chosen" and "rejected" is a transcript of the conversation and the other is none',
+            where=row.where,
+            fix='begin both with a blank line and "Human:", or give the conversation in `prompt`',
+        )
     if not prompt:
         raise missing_column("prompt", columns=row.columns, where=row.where)
     for name, side in (("chosen", chosen), ("rejected", rejected)):
@@ -111,9 +123,16 @@ class _Side(NamedTuple):
     response: str
 
 
-def _read_side(row: Row, column: str) -> _Side:
+def _read_prompt(row: Row) -> tuple[Message, ...]:
+    messages = read_messages(row.cells.get("prompt"), where=row.where, column="prompt")
+    # A transcript that stands alone often ends with an empty "Assistant:", where the response goes on.
+    ends_open = is_transcript(row.cells.get("prompt")) and not messages[-1].content and len(messages) > 1
+    return messages[:-1] if ends_open else messages
+
+
+def _read_side(row: Row, column: str, *, is_response: bool) -> _Side:
     value = row.value(column)
-    if isinstance(value, str):
+    if isinstance(value, str) and (is_response or not is_transcript(value)):
         return _Side((), value)
     messages = read_messages(value, where=row.where, column=column)
     if not messages or messages[-1].role != "assistant":
@@ -128,12 +147,17 @@ def _read_side(row: Row, column: str) -> _Side:
 def _read_number(cells: Mapping[str, Any], column: str, *, high: float | None, where: str) -> float:
     """A share or a weight; 1 where the column or its value is missing."""
     value = cells.get(column)
-    if value is None:
+    if value is None or value == "":
         return 1.0
+    if isinstance(value, str):  # in CSV every cell is text
+        try:
+            value = float(value)
+        except ValueError:
+            value = cells[column]
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
-        or not 0 <= value <= (float("inf") if high is None else high)
+        or not 0 <= value <= (sys.float_info.max if high is None else high)
     ):
         bound = "of at least 0" if high is None else f"from 0 to {high:g}"
         raise DataError(

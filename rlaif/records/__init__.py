@@ -1,6 +1,7 @@
 """The nouns of the program: a file per noun, a table of the ledger per record class."""
 
 from rlaif.records.base import Observed, Record, Value, digest_bytes, digest_text
+from rlaif.records.calibration import Agreement, CalibrationCard, CalibrationMap, MapKind
 from rlaif.records.cards import Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
@@ -29,12 +30,15 @@ from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Question, Judgement, FailedJudgement, Comparison,
-    HumanLabel, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
+    HumanLabel, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
 )  # fmt: skip
 
 __all__ = [
     "RECORD_TYPES",
+    "Agreement",
     "AskedPrinciple",
+    "CalibrationCard",
+    "CalibrationMap",
     "Comparison",
     "Constitution",
     "Demonstration",
@@ -45,6 +49,7 @@ __all__ = [
     "FinishReason",
     "HumanLabel",
     "Judgement",
+    "MapKind",
     "Message",
     "Model",
     "ModelObserved",

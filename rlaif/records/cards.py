@@ -37,6 +37,8 @@ class PolicyCard(Record):
     model_id: str
     reference_model_id: str
     reward_model_id: str | None
+    trained_from_id: str | None = None
+    """Whose weights training began with; None: the reference policy's."""
     config: dict[str, Any]
     metrics: dict[str, float]
 
@@ -65,3 +67,5 @@ class Use(Record):
     record_table: str
     record_id: str
     constitution_id: str | None = None
+    making: int = 0
+    """How often the stage had been made again before; what it uses now is what its last making used."""

@@ -24,6 +24,8 @@ class Preference(Record):
     source: Literal["judge", "human"] = "judge"
     evidence_ids: tuple[str, ...]
     """The comparisons or human labels it came from."""
+    calibration_id: str | None = None
+    """The calibration whose map the judge's label went through; None: the label is as the judge gave it."""
     judge_id: str | None = None
     constitution_id: str | None = None
     round: int = 0

@@ -15,13 +15,14 @@ from rlaif.reward_model.data import Pair
 
 class HeldOut(Value):
     accuracy: Estimate | None
-    """Share of pairs whose more probable side has the higher reward, clustered by prompt; None without any."""
+    """Share of pairs whose more probable side has the higher reward, each pair once; None without any."""
     num_pairs: int
     """Pairs that the accuracy counts."""
     num_ties: int
     log_loss: float | None
-    """Mean cross-entropy of the labels in nats; a coin has ln 2 = .693, the labels' entropy is the floor."""
+    """Mean cross-entropy of the labels in nats, by the rows' weights as in training; a coin has ln 2 = .693."""
     log_loss_floor: float | None
+    """The mean entropy of the labels, by the same weights."""
 
 
 def measure_held_out(pairs: Sequence[Pair], rewards: Sequence[float]) -> HeldOut:
@@ -29,6 +30,7 @@ def measure_held_out(pairs: Sequence[Pair], rewards: Sequence[float]) -> HeldOut
     if not pairs:
         return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None)
     margins = [rewards[pair.chosen] - rewards[pair.rejected] for pair in pairs]
+    weight = math.fsum(pair.weight for pair in pairs)
     decided = [(pair, margin) for pair, margin in zip(pairs, margins, strict=True) if pair.label != 0.5]
     return HeldOut(
         accuracy=share_interval(
@@ -37,9 +39,11 @@ def measure_held_out(pairs: Sequence[Pair], rewards: Sequence[float]) -> HeldOut
         ),
         num_pairs=len(decided),
         num_ties=len(pairs) - len(decided),
-        log_loss=math.fsum(_cross_entropy(pair.label, margin) for pair, margin in zip(pairs, margins, strict=True))
-        / len(pairs),
-        log_loss_floor=math.fsum(_entropy(pair.label) for pair in pairs) / len(pairs),
+        log_loss=math.fsum(
+            pair.weight * _cross_entropy(pair.label, margin) for pair, margin in zip(pairs, margins, strict=True)
+        )
+        / weight,
+        log_loss_floor=math.fsum(pair.weight * _entropy(pair.label) for pair in pairs) / weight,
     )
 
 

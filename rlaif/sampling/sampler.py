@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from rlaif.batch_plan import planned_batches
 from rlaif.config.generate import SamplingConfig
-from rlaif.console import Progress
+from rlaif.console import Progress, say
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TextGenerator
 from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
@@ -61,8 +61,11 @@ def sample_responses(
     missing = [key for key in by_key if key not in known]
     missing.sort(key=lambda key: (sum(len(m.content) for m in by_key[key].prompt.messages), key))
     batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
+    num_held = len(requests) - sum(len(batch) for batch in batches)
+    if num_held:
+        say(f"{label}: {len(requests)}, of which {num_held} found in the ledger")
     with Progress(label, len(requests), unit="responses") as progress:
-        progress.advance(len(requests) - sum(len(batch) for batch in batches))
+        progress.advance(num_held)
         for batch in batches:
             held = ledger.samples_for(batch)
             if len(held) < len(batch):

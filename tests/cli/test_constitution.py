@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from families import build_family
 from typer.testing import CliRunner
 
 from rlaif.cli.constitution import EXAMPLE, constitution_app
-from rlaif.errors import ConstitutionError, ModelError, TemplateError
+from rlaif.constitution.probe import MAX_FLIPS
+from rlaif.errors import ConstitutionError, DataError, InputError, ModelError, TemplateError
 
 SOURCE = """name: mine
 principles:
@@ -33,7 +35,10 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory) -> Path:
-    return build_family("llama3", tmp_path_factory.mktemp("judge"))
+    folder = build_family("llama3", tmp_path_factory.mktemp("judge"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
+    return folder
 
 
 def invoke(*args: str) -> str:
@@ -43,17 +48,45 @@ def invoke(*args: str) -> str:
 
 
 def test_check_prints_a_row_per_principle_and_ok(file):
-    lines = invoke("check", file).splitlines()
+    lines = invoke("check", file, "--no-probe").splitlines()
     assert [line.split() for line in lines[1:3]] == [
         ["polite", "2", "6", "courteous"],
         ["brief", "1", "5", "-"],
     ]
-    assert lines[3].startswith("ok: mine, for the judge frontdesk")
+    assert lines[3] == "not probed, only the words were checked: --no-probe"
+    assert lines[4].startswith("ok: mine, for the judge frontdesk")
 
 
-@pytest.mark.parametrize("name", ["courteous_and_brief", "curt_and_brief", "helpful_and_discreet"])
-def test_the_shipped_constitutions_pass_the_front_desks_judge(name):
-    assert "ok: " in invoke("check", name)
+def test_check_asks_the_front_desks_judge_about_its_own_probes(file):
+    output = invoke("check", file)
+    polite, brief = (line.split() for line in output.splitlines() if line.split()[0] in ("polite", "brief"))
+    assert [polite[-1], brief[-1]] == ["courteous", "brief"]
+    assert polite[4:7] == ["0", "of", "48"]
+    assert "2 principles x 88 pairs x 2 orders = 352 questions" in output
+    assert "ok: mine" in output
+
+
+def test_check_refuses_a_principle_that_the_front_desks_judge_reads_backwards(file):
+    Path(file).write_text(SOURCE.replace("[courteous]", "[curt]"))
+    with pytest.raises(ConstitutionError) as caught:
+        invoke("check", file)
+    assert caught.value.exit_code == 2
+    assert 'reads principle "polite" backwards: the reply that its tag "curt" expects wins 0 of 48' in str(caught.value)
+    assert 'as if it wanted "courteous"' in str(caught.value)
+
+
+def test_check_warns_of_principles_that_contradict_each_other_and_says_how_an_untagged_one_is_read(file):
+    source = SOURCE.replace("id: brief", "id: second").replace(
+        "The better reply is brief.", "The better reply is curt."
+    )
+    Path(file).write_text(source)
+    output = invoke("check", file)
+    assert (
+        'warning: principles "polite" and "second" contradict each other: the judge wants opposite replies on 48 of 48'
+        in output
+    )
+    assert 'note: principle "second" does not say by a tag what it wants; the judge reads it as "curt"' in output
+    assert "ok: mine" in output
 
 
 def test_check_refuses_a_word_that_the_judge_never_met(file):
@@ -62,8 +95,70 @@ def test_check_refuses_a_word_that_the_judge_never_met(file):
         invoke("check", file)
 
 
-def test_check_reads_another_judge_with_the_general_template(file, judge):
-    assert "the template" in invoke("check", file, "--judge", str(judge))
+def test_check_reads_another_judge_with_the_general_template_and_says_that_it_brings_no_probes(file, judge):
+    output = invoke("check", file, "--judge", str(judge))
+    assert "prompts/pair.j2" in output
+    assert "not probed, only the words were checked: this judge brings no probes.jsonl; give pairs" in output
+
+
+def write_probes(path: Path, *, n: int = 12) -> Path:
+    rows = [
+        {"prompt": f"When, {i}?", "first": f"Hi! At {i}.", "second": f"{i}.", "expected": "first"} for i in range(n)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def own_judge(judge, tmp_path) -> str:
+    """A config file that names a random judge, whose verdicts have next to no probability."""
+    path = tmp_path / "own.yaml"
+    judge_lines = f"judge:\n  model: {{path: {judge}}}\n  template: pair_verdict\n  min_label_mass: 0\n"
+    path.write_text(judge_lines)
+    return str(path)
+
+
+def test_the_configured_judge_is_probed_with_the_users_own_pairs_and_a_random_one_is_refused(file, own_judge, tmp_path):
+    probes = write_probes(tmp_path / "mine.jsonl")
+    with pytest.raises(ConstitutionError, match='the judge does not understand principle "polite": its verdict turns'):
+        invoke("check", file, "--config", own_judge, "--probes", str(probes))
+
+
+def test_a_judge_that_answers_no_probe_is_refused_with_the_cause(file, judge, tmp_path):
+    probes = write_probes(tmp_path / "mine.jsonl")
+    with pytest.raises(ConstitutionError, match=r"no verdict under principle.*12 of 12 probe pairs \(low_mass 12\)"):
+        invoke("check", file, "--judge", str(judge), "--template", "pair_verdict", "--probes", str(probes))
+
+
+def test_any_judges_folder_may_bring_its_own_probes(file, tmp_path):
+    folder = build_family("chatml", tmp_path / "own")
+    write_probes(folder / "probes.jsonl", n=9)
+    with pytest.raises(ConstitutionError, match="on 9 of 9 probe pairs"):
+        invoke("check", file, "--judge", str(folder), "--template", "pair_verdict")
+
+
+def test_a_malformed_probe_file_is_refused_with_its_line_before_a_judge_is_loaded(file, tmp_path):
+    path = write_probes(tmp_path / "mine.jsonl")
+    path.write_text(path.read_text().replace('"prompt": "When, 1?"', '"prmpt": "When, 1?"'))
+    with pytest.raises(DataError, match=r'no column "prmpt" \(.*mine.jsonl:2\): did you mean "prompt"'):
+        invoke("check", file, "--probes", str(path))
+
+
+def test_probes_are_pairs_and_need_a_pair_template(file, tmp_path):
+    path = write_probes(tmp_path / "mine.jsonl")
+    with pytest.raises(InputError, match="scores single replies, and probes are pairs"):
+        invoke("check", file, "--template", "frontdesk_score", "--probes", str(path))
+    assert "not probed" in invoke("check", file, "--template", "frontdesk_score")
+
+
+def test_probes_and_no_probe_exclude_each_other(file, tmp_path):
+    with pytest.raises(InputError, match="exclude each other"):
+        invoke("check", file, "--no-probe", "--probes", str(write_probes(tmp_path / "mine.jsonl")))
+
+
+def test_the_default_share_of_flips_is_that_of_the_check():
+    [option] = [p for p in typer.main.get_command(constitution_app).commands["check"].params if p.name == "max_flips"]
+    assert option.default == MAX_FLIPS
 
 
 def test_check_refuses_verdicts_that_this_judge_cannot_give_in_one_token(file, judge, tmp_path):

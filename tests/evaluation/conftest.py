@@ -8,22 +8,30 @@ from collections.abc import Callable
 
 import pytest
 
+from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.judge_health import compute_judge_health
 from rlaif.evaluation.measures import compute_measures
 from rlaif.evaluation.policy import PolicyPair, compute_behaviour, compute_win_rate, pair_samples
 from rlaif.evaluation.report_input import (
+    BestOfN,
     CurvePoint,
     FunnelStage,
     Provenance,
     ReportInput,
+    RoundSummary,
     ShownSample,
     make_evaluation_report,
 )
+from rlaif.evaluation.reward_calibration import compute_reward_calibration
 from rlaif.evaluation.reward_model import ScoredPair, compute_proxy_win, compute_reward_model_quality
 from rlaif.records import (
+    Agreement,
     AskedPrinciple,
+    CalibrationCard,
+    CalibrationMap,
     Comparison,
     Constitution,
+    Estimate,
     FailedJudgement,
     Judgement,
     Message,
@@ -114,6 +122,38 @@ def made_up_measures(prompt: list[dict[str, str]], response: str) -> dict[str, f
     }
 
 
+def make_agreement(share: float, n: int) -> Agreement:
+    return Agreement(
+        n=n,
+        share=Estimate(mean=share, low=share - 0.06, high=share + 0.05, n=n),
+        kappa=Estimate(mean=2 * share - 1, low=2 * share - 1.12, high=2 * share - 0.9, n=n),
+        ac1=None,
+        base_rates={"first": 0.52, "second": 0.48},
+    )
+
+
+def make_calibration(*, simulated: bool = True) -> CalibrationCard:
+    return CalibrationCard(
+        judge_id="judge",
+        constitution_id=CONSTITUTION.id,
+        labels_digest="77" * 32,
+        num_labels=200,
+        num_annotators=2,
+        simulated=simulated,
+        before=make_agreement(0.785, 188),
+        after=make_agreement(0.835, 188),
+        between_people=make_agreement(0.81, 40),
+        map=CalibrationMap(kind="temperature_length", slope=0.82, length=-0.95, length_sd=6.4, length_limit=2.0),
+        log_loss={"identity": 0.5312, "temperature": 0.5288, "temperature_length": 0.4719},
+        human_weight=2.0,
+    )
+
+
+@pytest.fixture
+def calibration_of() -> Callable[..., CalibrationCard]:
+    return make_calibration
+
+
 def _responses(rng: random.Random) -> tuple[str, str]:
     before = rng.choice(
         [
@@ -178,6 +218,9 @@ def full_report() -> ReportInput:
     ]
     win_rate = compute_win_rate(comparisons, pairs=pairs, constitution=CONSTITUTION)
     measures = compute_measures(pairs, prompts=prompts, measures={"made:up": made_up_measures})
+    others = {prompt.id: _responses(rng)[rng.randrange(2)] for prompt in prompts.values()}
+    best = [make_sample(key, text, policy="best") for key, text in others.items()]
+    chosen = compute_measures(pair_samples(start, best), prompts=prompts, measures={"made:up": made_up_measures})
     behaviour = compute_behaviour(pairs, kl=5.83)
     scored = []
     for k in range(150):
@@ -234,8 +277,10 @@ def full_report() -> ReportInput:
             FunnelStage(name="policy", unit="episodes", tally=Tally(num_in=5120)),
             FunnelStage(name="evaluation", unit="pairs", tally=Tally(num_in=120, dropped={"failed_judgement": 2})),
         ),
+        calibration=make_calibration(),
         judge_health=compute_judge_health(noisy, judgements=judgements, failures=failures),
         reward_model=compute_reward_model_quality(scored),
+        reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=tuple(
             CurvePoint(
                 step=k,
@@ -265,6 +310,22 @@ def full_report() -> ReportInput:
             for k in range(1, 41)
         ),
         behaviour=behaviour,
+        costs=(
+            StageCost(
+                name="sampling", unit="responses", calls=2000, prompt_tokens=98_000, reply_tokens=52_310, seconds=14.2
+            ),
+            StageCost(
+                name="judging",
+                unit="questions",
+                calls=4208,
+                found=1000,
+                prompt_tokens=601_422,
+                reply_tokens=101_034,
+                seconds=37.9,
+            ),
+            StageCost(name="reward model", unit="steps", calls=90, seconds=9.8),
+            StageCost(name="policy (PPO)", unit="steps", calls=40, reply_tokens=88_211, seconds=41.0),
+        ),
         samples=tuple(
             ShownSample(
                 prompt=prompts[pair.start.prompt_id].messages,
@@ -274,7 +335,22 @@ def full_report() -> ReportInput:
                 reward_after=rng.gauss(1.6, 0.8),
                 p_after=0.87,
             )
-            for pair in pairs[:4]
+            for pair in pairs[:6]
+        ),
+        samples_drawn_from=len(pairs),
+        best_of_n=BestOfN(n=4, measures=chosen, win_rate=win_rate, kl_bound=math.log(4) - 3 / 4),
+        rounds=tuple(
+            RoundSummary(
+                round=k,
+                proxy_reward=1.2 + 0.3 * k,
+                kl=5.8 + 2.1 * k,
+                win_rate=Estimate(mean=0.66 + 0.03 * k, low=0.62 + 0.03 * k, high=0.7 + 0.03 * k, n=120),
+                measures={
+                    name: Estimate(mean=55 + 9 * k, low=51 + 9 * k, high=59 + 9 * k, n=120)
+                    for name in ("courteous", "brief")
+                },
+            )
+            for k in range(3)
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Plots: where things stand, what they say to people who do not see them, what they do with odd numbers."""
+"""Rows of dots: where things stand, and what they say to people who do not see them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rlaif.evaluation.plots import (
-    Scale,
-    average_stretches,
-    dot_row,
-    find_scale,
-    histogram,
-    line_chart,
-    share_bar,
-)
+from rlaif.evaluation.plots import Scale, dot_axis, dot_row, find_scale, share_row
 from rlaif.evaluation.policy import Change, compute_change
 from rlaif.records import Estimate
 
@@ -50,42 +42,30 @@ def test_there_is_a_scale_without_numbers() -> None:
     assert find_scale([]) == (-1, 1)
 
 
-def test_a_line_is_marked_at_its_least_and_greatest_value_and_described() -> None:
-    svg = line_chart([(1, 4.0), (2, 1.0), (3, 2.5)], name="c", title="Loss")
-    assert re.findall(r'class="tick"[^>]*text-anchor="end">([^<]+)<', svg) == ["1.0", "4.0", "3"]
-    assert "From 4.0 at step 1 to 2.5 at step 3; least 1.0, greatest 4.0." in svg
+def test_another_way_to_the_same_end_is_a_diamond_below(change: Change) -> None:
+    other = compute_change([20.0, 30.0], [40.0, 60.0], prompt_ids=["a", "b"])
+    svg = dot_row(change, scale=Scale(0, 100), name="x", label="calm", choice=("best of 4", other))
+    assert re.findall(r'<svg x="([\d.]+)%" y="(\d+)"', svg) == [("50.00", "45")]
+    assert "calm: 25.0 before, 75.0 after, 50.0 by best of 4" in svg
+    assert 'height="62"' in svg
 
 
-def test_a_missing_value_breaks_the_line() -> None:
-    points = [(1, 1.0), (2, 2.0), (3, None), (4, 3.0), (5, 1.0)]
-    assert line_chart(points, name="c", title="t").count("<polyline") == 2
+def test_a_share_stands_on_a_scale_with_one_half_marked() -> None:
+    svg = share_row(Estimate(mean=0.7, low=0.6, high=0.8, n=9), name="b", label="win rate")
+    assert re.findall(r'class="half" x1="([\d.]+)%"', svg) == ["50.00"]
+    assert re.findall(r'class="dot after" cx="([\d.]+)%"', svg) == ["70.00"]
+    assert 'class="whisker after" x1="60.00%" y1="22" x2="80.00%"' in svg
 
 
-def test_a_long_curve_is_averaged_over_equal_stretches() -> None:
-    points = [(1, 1.0), (2, 3.0), (3, None), (4, None), (5, 7.0)]
-    assert average_stretches(points, stretch=2) == [(2, 2.0), (4, None), (5, 7.0)]
-    assert average_stretches(points, stretch=1) == points
-
-
-def test_a_constant_and_a_single_point_are_drawn() -> None:
-    assert ">0.05<" in line_chart([(1, 0.05), (2, 0.05)], name="c", title="t")
-    assert "<circle" in line_chart([(7, 0.05)], name="c", title="t")
-    assert "No values" in line_chart([(1, None)], name="c", title="t")
-
-
-def test_bars_are_as_high_as_their_counts() -> None:
-    svg = histogram([1, 0, 4], edges=("0", "1"), name="h", title="t", desc="d")
-    heights = [float(height) for height in re.findall(r'class="bar"[^>]* height="([\d.]+)"', svg)]
-    assert heights[1] == 0
-    assert heights[2] == pytest.approx(4 * heights[0], abs=0.2)
+def test_the_axis_says_the_quarters_of_its_scale() -> None:
+    assert re.findall(r">([^<>]+)</text>", dot_axis(Scale(0, 100))) == ["0", "25", "50", "75", "100"]
+    assert re.findall(r">(\d+)\u202f%</text>", dot_axis(Scale(0, 1), percent=True)) == ["0", "25", "50", "75", "100"]
 
 
 def test_every_plot_is_well_formed_and_named(change: Change) -> None:
     plots = [
-        dot_row(change, scale=Scale(0, 100), name="a", label="<x> & y"),
-        share_bar(Estimate(mean=0.7, low=0.6, high=0.8, n=9), name="b", title="<x>"),
-        line_chart([(1, 1.0), (2, 2.0)], name="c", title='"x"'),
-        histogram([0, 0], edges=("0", "1"), name="d", title="x", desc="y"),
+        dot_row(change, scale=Scale(0, 100), name="a", label="<x> & y", choice=("<z>", change)),
+        share_row(Estimate(mean=0.7, low=0.6, high=0.8, n=9), name="b", label="<x>"),
     ]
     for plot in plots:
         svg = ElementTree.fromstring(plot)

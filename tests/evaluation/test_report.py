@@ -1,53 +1,19 @@
-"""The report: everything in it, nothing from elsewhere, hostile text harmless, missing parts said."""
+"""The report: every part in its order, each figure with its n, missing parts said."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from page import Node, Page
 
 from rlaif.evaluation.loop_plot import loop_plot_svg
 from rlaif.evaluation.report import render_report, report_data, write_report
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
-from rlaif.records import Message
-
-VOID = {"meta", "br", "hr", "link", "img", "input"}
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element closed, every id once."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            if name in ("href", "src", "srcset", "action", "data", "xlink:href"):
-                self.links.append(value or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+from rlaif.records import CalibrationCard, Message
 
 
 @pytest.fixture(scope="module")
@@ -76,109 +42,286 @@ def test_the_page_loads_nothing_and_runs_nothing(html: str) -> None:
     assert "default-src 'none'" in html
 
 
-def test_every_part_is_on_the_page(html: str, full_report: ReportInput) -> None:
-    for section in (
-        "moved",
-        "constitution",
-        "funnel",
-        "judge",
-        "reward-model",
-        "policy",
-        "samples",
-        "figures",
-        "provenance",
-    ):
-        assert f'<section id="{section}">' in html
-    assert "missing" not in Page(html).tags
-    assert '<p class="missing' not in html
-    assert "simulated truth of the embedded world" in html
-    assert str(full_report.provenance.ledger_head) in html
-    assert html.count("<polyline") == 2 + 6
-    for title in ("Score", "KL", "Entropy", "Response length", "Ended by the policy", "KL coefficient"):
-        assert f"<b>{title}</b>" in html
+def test_the_parts_come_in_the_order_in_which_people_ask(html: str) -> None:
+    page = Page(html)
+    assert [node.text for node in page.root.find("h2")] == [
+        "What was asked",
+        "What changed",
+        "Can it be trusted?",
+        "What it cost",
+        "Before and after",
+        "How training went",
+        "Provenance",
+    ]
+    assert [node.attributes["aria-labelledby"] for node in page.root.find("section")] == [
+        node.attributes["id"] for node in page.root.find("h2")
+    ]
+
+
+def test_the_head_of_the_page_answers_the_three_questions_in_a_line_each(html: str) -> None:
+    (head,) = Page(html).root.find("header")
+    assert head.find("h1")[0].text == "The policy moved as asked"
+    answers = [(node.find("b")[0].text, node.find("span")[0].text) for node in head.find("a")]
+    assert [question for question, _ in answers] == ["What changed", "Can it be trusted", "What it cost"]
+    changed, trust, cost = (answer for _, answer in answers)
+    assert "courteous +" in changed
+    assert "n = 120 prompts" in changed
+    assert "simulated labels" in trust
+    assert "of 188 items" in trust
+    assert "4 208 questions to the judge, 2 000 responses by the policy" in cost
+
+
+def test_no_part_is_said_to_be_missing_where_all_are_given(html: str, full_report: ReportInput) -> None:
+    page = Page(html)
+    assert page.root.find(css="missing") == []
+    assert str(full_report.provenance.ledger_head) in page.section("provenance").text
+    drawn = [node.text for node in page.section("curves").find("figcaption")]
+    assert [text.split()[0] for text in drawn] == ["Loss", "Accuracy", "Reward", "KL", "Response", "Ended", "Entropy"]
+    assert "Unchanged throughout: KL coefficient 0.05, 40 steps" in page.section("curves").text
+
+
+def test_every_figure_and_every_row_of_a_table_says_from_how_many(html: str) -> None:
+    page = Page(html)
+    assert len(page.root.find(css="figure")) > 20
+    for figure in page.root.find(css="figure"):
+        assert any(re.search(r"\d", n.text) for n in figure.find(css="n")), figure.text
+    rows = [row for body in page.root.find("tbody") for row in body.find("tr")]
+    assert len(rows) > 20
+    for row in rows:
+        assert any(re.search(r"\d", n.text) for n in row.find(css="n")), row.text
+
+
+def test_who_does_not_see_the_page_is_told_what_is_on_it(html: str) -> None:
+    page = Page(html)
+    assert page.root.find("html")[0].attributes["lang"] == "en"
+    pictures = [node for node in page.root.find("svg") if "aria-hidden" not in node.attributes]
+    named = [node for node in pictures if node.attributes.get("role") == "img"]
+    assert len(named) > 15
+    for picture in named:
+        title, description = (node for child in picture.children[:2] for node in [child])
+        assert (title.tag, description.tag) == ("title", "desc")
+        assert title.text
+        assert description.text
+        assert picture.attributes["aria-labelledby"].split() == [
+            title.attributes["id"], description.attributes["id"],
+        ]  # fmt: skip
+    assert all("x" in node.attributes for node in pictures if node not in named), "only marks within a picture"
+    for table in page.root.find("table"):
+        assert all(cell.attributes["scope"] == "col" for cell in table.find("thead")[0].find("th"))
+        for row in table.find("tbody")[0].find("tr"):
+            assert [cell.attributes["scope"] for cell in row.find("th")] == ["row"]
+
+
+def test_what_was_asked_is_told_in_the_constitutions_own_words(html: str) -> None:
+    asked = Page(html).section("asked")
+    principles = asked.find("ol")[0].find("li")
+    assert [node.find("p", "text")[0].text for node in principles] == [
+        "Prefer the reply that is polite.", "The better reply is brief.",
+    ]  # fmt: skip
+    assert "courteous, weight 1 of 2, measured by courteous" in principles[0].text
+    facts = {node.find("dt")[0].text: node.find("dd")[0].text for node in asked.find("dl", "facts")[0].children}
+    assert facts == {
+        "Judge": "frontdesk", "Policy": "frontdesk", "Run": "demo, round 0, seed 0", "Prompts": "500 to learn from",
+    }  # fmt: skip
+
+
+def test_a_model_is_called_what_the_configuration_calls_it(full_report: ReportInput) -> None:
+    config = {"judge": {"model": {"path": "org/judge"}}, "policy": {"path": "frontdesk"}}
+    provenance = full_report.provenance.model_copy(update={"config": config})
+    asked = Page(render_report(full_report.model_copy(update={"provenance": provenance}))).section("asked").text
+    assert "Judge org/judge" in asked
+    assert "Policy the front desk's small model" in asked
 
 
 def test_a_long_training_is_drawn_by_means_and_says_so(full_report: ReportInput) -> None:
     curve = tuple(CurvePoint(step=step, numbers={"loss": 1.0 / step}) for step in range(1, 1001))
     html = render_report(full_report.model_copy(update={"reward_model_curve": curve}))
     assert "means of 5 steps" in html
+    assert "1\u202f000 steps" in html
     assert max(len(points.split()) for points in re.findall(r'points="([^"]*)"', html)) == 200
 
 
+def names_of(node: Node) -> list[str]:
+    return [name.text for name in node.find(css="name")]
+
+
 def test_measures_that_a_principle_names_are_apart_from_those_that_drifted(html: str) -> None:
-    named, drift = html.index("Named by the constitution"), html.index("Not named: drift")
-    places = {name: html.index(f'<div class="name">{name}') for name in ("courteous", "brief", "helpful", "calm")}
-    assert named < places["courteous"] < places["brief"] < drift < places["helpful"] < places["calm"]
-    assert '<div class="name">curt' not in html
-    assert "curt is 100 \u2212 courteous" in html
+    changed = Page(html).section("changed")
+    assert changed.find(css="badge")[0].text == "simulated truth of the embedded world"
+    assert names_of(changed.find(css="asked")[0]) == ["courteous", "brief"]
+    drift = names_of(changed.find(css="drift")[1])
+    assert drift[0] == "helpful", "what moved most stands first"
+    assert sorted(drift) == ["calm", "correct", "helpful"]
+    assert "curt is 100 \u2212 courteous" in changed.text
+
+
+def test_the_table_of_what_changed_says_what_the_rows_show(html: str, full_report: ReportInput) -> None:
+    table = Page(html).section("changed").find("table")[0]
+    row = next(row for row in table.find("tr") if row.text.startswith("courteous"))
+    change = full_report.measures["courteous"]
+    assert change.change is not None
+    cells = [cell.text.split()[0].replace("+", "") for cell in row.find("td")]
+    expected = [change.mean_before, change.mean_after, change.change.mean]
+    assert [float(cell) for cell in cells[:3]] == pytest.approx(expected, abs=0.5)
+    assert row.find("td", "n")[0].text == "120 prompts"
+
+
+def test_best_of_n_stands_beside_training_and_costs_are_named(html: str, full_report: ReportInput) -> None:
+    changed = Page(html).section("changed")
+    best = full_report.best_of_n
+    assert best is not None
+    change = best.measures["courteous"].change
+    assert change is not None
+    row = changed.find(css="row")[1]
+    assert f"best of 4 +{change.mean:.1f}, n 120" in row.text
+    assert len(row.find("path", "choice")) == 1
+    assert "moves at most 0.64 nats per response" in changed.text
+    assert names_of(changed.find(css="shares")[0])[-1].startswith("best of 4")
+    without = render_report(full_report.model_copy(update={"best_of_n": None}))
+    assert "best of" not in without.lower()
+
+
+def test_rounds_are_shown_from_the_second_on(html: str, full_report: ReportInput) -> None:
+    changed = Page(html).section("changed")
+    table = changed.find("table")[1]
+    assert [cell.text for cell in table.find("thead")[0].find("th")] == [
+        "Round", "proxy reward", "KL, nats", "courteous", "brief", "win rate",
+    ]  # fmt: skip
+    rows = [[cell.text for cell in row.find("td")] for row in table.find("tbody")[0].find("tr")]
+    assert rows[1] == [
+        "1.50", "7.90", "64.0 60.0 to 68.0, n 120", "64.0 60.0 to 68.0, n 120", "69.0 % 65.0 to 73.0, n 120",
+    ]  # fmt: skip
+    assert [node.find("b")[0].text for node in changed.find("figcaption")] == [
+        "courteous", "brief", "Win rate", "Proxy reward", "KL",
+    ]  # fmt: skip
+    alone = render_report(full_report.model_copy(update={"rounds": full_report.rounds[:1]}))
+    assert "Round by round" not in alone
+
+
+def test_peoples_agreement_is_told_before_and_after_calibration(html: str) -> None:
+    trust = Page(html).section("trust")
+    assert "SIMULATED labels" in trust.text
+    assert "The judge chose as the simulated annotator did in 78.5 % of cases (72.5 to 83.5, 188 items)" in trust.text
+    assert "after calibration in 83.5 %" in trust.text
+    rows = [[cell.text for cell in row.children] for row in trust.find("tbody")[0].find("tr")]
+    assert rows[0] == [
+        "The judge as it was, with the simulated annotator", "78.5 % 72.5 to 83.5", "0.57 0.45 to 0.67",
+        "not defined", "188",
+    ]  # fmt: skip
+    assert rows[2][0] == "Two annotators with each other"
+    assert "the longer response loses 0.95 log-odds for every 6.4 words that it is longer, up to 13 words" in trust.text
+
+
+def test_labels_of_people_are_not_called_simulated(
+    full_report: ReportInput, calibration_of: Callable[..., CalibrationCard]
+) -> None:
+    report = full_report.model_copy(update={"calibration": calibration_of(simulated=False)})
+    page = Page(render_report(report))
+    assert "SIMULATED" not in page.section("trust").text
+    assert "The judge chose as people did in 78.5 %" in page.section("trust").text
+    assert "the judge chooses as people do in 84 % of 188 items" in page.root.find("header")[0].text
+
+
+def test_without_labels_the_page_says_that_nobody_checked_and_how_to(full_report: ReportInput) -> None:
+    page = Page(render_report(full_report.model_copy(update={"calibration": None})))
+    said = page.section("trust").find("p", "missing")[0].text
+    assert said.startswith("Nobody checked")
+    assert "rlaif generate-prefs --human-labels labels.jsonl" in said
+    assert "nobody checked the judge" in page.root.find("header")[0].text
+
+
+def test_one_of_something_is_not_said_in_the_plural(full_report: ReportInput) -> None:
+    win = full_report.win_rate
+    assert win is not None
+    one = win.model_copy(update={"num_identical": 1, "num_failed": 1, "num_not_debiased": 1})
+    said = Page(render_report(full_report.model_copy(update={"win_rate": one}))).section("changed").text
+    assert "In 1 pair both wrote the same text" in said
+    assert "1 pair is not in these figures" in said
+    assert "1 comparison was asked in one order only" in said
+
+
+def test_failed_judgements_are_counted_by_cause(html: str) -> None:
+    tile = next(node for node in Page(html).section("trust").find("dd") if "of 204 answers" in node.text)
+    assert tile.text.replace("\u202f", " ").startswith("42.0 % of 204 answers")
+    assert "unparsable 3 (1.5 %)low mass 1 (0.5 %)" in tile.text.replace("\u202f", " ")
+
+
+def test_the_reward_models_word_stands_beside_the_judges(html: str, full_report: ReportInput) -> None:
+    trust = Page(html).section("trust")
+    rows = trust.find(css="shares")[0]
+    proxy, win = full_report.proxy_win, full_report.win_rate
+    assert proxy is not None
+    assert win is not None
+    assert proxy.higher is not None
+    assert win.hard is not None
+    shown = [node.find("b")[0].text for node in rows.find(css="change")]
+    assert shown == [f"{100 * proxy.higher.mean:.1f} %", f"{100 * win.hard.mean:.1f} %"]
 
 
 def test_dropped_items_are_shown_with_their_reason(html: str) -> None:
-    assert "<span>identical 198</span><span>tie 41</span><span>failed judgement 4</span>" in html
+    drops = [node.text for node in Page(html).section("trust").find(css="drops")[0].find("li")]
+    assert "preferences kept 1 059 of 1 302 pairs: identical 198, tie 41, failed judgement 4" in drops
+    assert all(not text.startswith("prompts") for text in drops), "what dropped nothing is left to the table"
+
+
+def test_the_cost_is_told_part_by_part_and_together(html: str) -> None:
+    cost = Page(html).section("cost")
+    rows = [[cell.text for cell in row.children] for row in cost.find("tbody")[0].find("tr")]
+    assert rows[1] == ["judging1 000 more found in the ledger", "4 208 questions", "601 422", "101 034", "37.9 s"]
+    assert rows[2] == ["reward model", "90 steps", "\u2013", "\u2013", "9.8 s"]
+    assert rows[-1] == ["Together", "6 208 calls", "699 422", "241 555", "103 s"]
+    assert "1 000 answers more from the ledger, free" in cost.text
+
+
+def test_samples_stand_side_by_side_with_reward_and_the_judges_word(html: str, full_report: ReportInput) -> None:
+    samples = Page(html).section("samples")
+    assert "6 of 120 pairs, drawn by the run's seed: nobody chose them." in samples.text
+    assert len(samples.find("article")) == 6
+    assert len(samples.find("details")[0].find("article")) == 2
+    first, shown = samples.find("article")[0], full_report.samples[0]
+    before, after = first.find(css="old")[0], first.find(css="new")[0]
+    assert before.find("div", "text")[0].text == " ".join(shown.before.split())
+    assert after.find("div", "text")[0].text == " ".join(shown.after.split())
+    assert before.find("h4")[0].text.startswith("Beforejudge 13 %, reward")
+    assert after.find("h4")[0].text.startswith("Afterjudge 87 %, reward")
+
+
+def test_provenance_is_folded_away(html: str) -> None:
+    provenance = Page(html).section("provenance")
+    assert len(provenance.find("details")) == 2
+    assert all("open" not in node.attributes for node in provenance.find("details"))
 
 
 def test_what_is_missing_is_said(bare_report: ReportInput) -> None:
-    html = render_report(bare_report)
-    Page(html)
-    assert "The policies were not compared" in html
-    for said in (
-        "No measures were compared",
-        "No stage left its counts",
-        "No judgements were given",
-        "No held-out accuracy of a reward model",
-        "No training curve of a reward model",
-        "No training curve of a policy",
-        "No responses were given",
-        "No figures of the policies",
-        "this report proves nothing",
+    page = Page(render_report(bare_report))
+    assert page.root.find("h1")[0].text == "The policies were not compared"
+    assert [node.text for node in page.root.find(css="answers")[0].find("span")] == [
+        "nothing was measured", "nobody checked the judge; 1 caution", "nobody recorded it",
+    ]  # fmt: skip
+    for part, said in (
+        ("changed", "No measures were compared"),
+        ("changed", "There is no win rate"),
+        ("trust", "Nobody checked"),
+        ("trust", "No judgements were given"),
+        ("trust", "No held-out accuracy of a reward model"),
+        ("trust", "No figures of the policies"),
+        ("trust", "No stage left its counts"),
+        ("cost", "Nobody recorded calls, tokens or seconds"),
+        ("samples", "No responses were given"),
+        ("curves", "No training curve of a reward model"),
+        ("curves", "No training curve of a policy"),
+        ("provenance", "this report proves nothing"),
     ):
-        assert said in html
+        assert said in page.section(part).text, said
 
 
-HOSTILE = '</div><script>alert(1)</script><img src=x onerror="x">{{ 7*7 }}\u202egnp.exe\x1b[31m\ud800'
-
-
-def hostile(report: ReportInput) -> ReportInput:
-    """Every text that a model, a data set or a user may have written, at its worst."""
-    sample = ShownSample(
-        prompt=(Message(role="user", content=HOSTILE),),
-        before=HOSTILE,
-        after=HOSTILE * 200,
-        reward_before=0.0,
-    )
-    principle = report.constitution.principles[0].model_copy(
-        update={"id": HOSTILE, "text": HOSTILE, "tags": (HOSTILE,)}
-    )
-    constitution = report.constitution.model_copy(
-        update={"name": HOSTILE, "description": HOSTILE, "source": HOSTILE, "principles": (principle,)}
-    )
-    config = {"note": HOSTILE}
-    return report.model_copy(
-        update={
-            "samples": (sample,),
-            "constitution": constitution,
-            "measures_note": HOSTILE,
-            "measures": {HOSTILE: report.measures["calm"]},
-            "provenance": report.provenance.model_copy(update={"run": HOSTILE, "config": config}),
-        }
-    )
-
-
-def test_hostile_text_is_text_wherever_it_stands(full_report: ReportInput, tmp_path: Path) -> None:
-    html = write_report(hostile(full_report), tmp_path).read_text(encoding="utf-8")
-    page = Page(html)
-    assert "script" not in page.tags
-    assert "img" not in page.tags
-    assert "&lt;script&gt;" in html
-    assert "{{ 7*7 }}" in html
-
-
-def test_control_and_direction_characters_are_visible_in_every_text(full_report: ReportInput) -> None:
-    report = hostile(full_report)
-    html = render_report(report)
-    assert not {"\u202e", "\x1b", "\ud800"} & set(html)
-    assert html.count('<span class="ctl">U+202E</span>') > 10
-    assert not {"\u202e", "\x1b", "\ud800"} & set(loop_plot_svg(report_data(report)))
+def test_a_picture_to_share_lies_beside_the_page_where_measures_were_compared(
+    full_report: ReportInput, bare_report: ReportInput, tmp_path: Path
+) -> None:
+    write_report(full_report, tmp_path / "full")
+    write_report(bare_report, tmp_path / "bare")
+    assert (tmp_path / "full" / "what_changed.svg").read_text() == loop_plot_svg(report_data(full_report))
+    assert not (tmp_path / "bare" / "what_changed.svg").exists()
 
 
 def test_a_long_response_is_cut_on_the_page_and_whole_in_the_data(full_report: ReportInput) -> None:
@@ -201,7 +344,7 @@ def test_the_data_hold_the_evaluation_and_read_back(full_report: ReportInput, tm
 def test_the_same_report_is_written_in_the_same_bytes(full_report: ReportInput, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report(full_report, tmp_path / name)
-    for file in ("report.html", "report.json"):
+    for file in ("report.html", "report.json", "what_changed.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
@@ -216,82 +359,3 @@ def test_the_loop_plot_stands_alone(full_report: ReportInput) -> None:
 
 def test_the_loop_plot_of_a_run_without_measures_has_no_rows(bare_report: ReportInput) -> None:
     assert "<circle" not in loop_plot_svg(report_data(bare_report))
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of #rrggbb (WCAG 2.2)."""
-    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-
-def contrast(a: str, b: str) -> float:
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("mode", [0, 1, 2], ids=["light", "dark", "print"])
-def test_all_words_have_the_contrast_that_people_need(mode: int, html: str) -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    block = re.findall(r":root \{(.*?)\}", html, flags=re.DOTALL)[mode]
-    colours = dict(re.findall(r"--(\w+): (#\w+)", block.replace("#fff;", "#ffffff;").replace("#000;", "#000000;")))
-    for words in ("ink", "muted", "good", "bad", "unclear"):
-        for ground in ("paper", "panel", "tint"):
-            assert contrast(colours[words], colours[ground]) >= 4.5, (words, ground)
-    for mark in ("before", "after", "drift"):
-        assert contrast(colours[mark], colours["paper"]) >= 3, mark
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-PROBE = """<!doctype html>
-<iframe id=f src="report.html" style="width:{width}px;height:2000px;border:0"></iframe>
-<pre id=out></pre><script>
-f.onload = () => {{
-  const d = f.contentDocument, w = d.documentElement.clientWidth;
-  const wide = [...d.body.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > w + 1);
-  out.textContent = "RESULT " + JSON.stringify({{width: w, scroll: d.documentElement.scrollWidth,
-    wide: wide.map(e => e.tagName + "." + e.getAttribute("class")), height: d.body.scrollHeight}});
-}};
-</script>"""
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> list[str]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: install it to have the report looked at in a real browser")
-    return [
-        CHROMIUM,
-        "--headless",
-        "--hide-scrollbars",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--disable-component-update",
-        "--disable-sync",
-        "--allow-file-access-from-files",
-        "--enable-logging=stderr",
-        "--virtual-time-budget=3000",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("kind", ["full", "hostile"])
-def test_the_page_renders_in_a_browser_without_errors_and_overflows_nowhere(
-    full_report: ReportInput, browser: list[str], tmp_path: Path, width: int, kind: str
-) -> None:
-    write_report(full_report if kind == "full" else hostile(full_report), tmp_path)
-    probe = tmp_path / "probe.html"
-    probe.write_text(PROBE.format(width=width))
-    done = subprocess.run([*browser, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120)
-    found = re.search(r"RESULT (\{.*?\})<", done.stdout)
-    assert found, done.stderr[-2000:]
-    result = json.loads(found[1].replace("&gt;", ">"))
-    assert result["width"] == width
-    assert result["scroll"] <= width
-    assert result["wide"] == []
-    assert result["height"] > 2000
-    assert "CONSOLE" not in done.stderr

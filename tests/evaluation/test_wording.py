@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rlaif.evaluation.policy import WinRate
-from rlaif.evaluation.wording import say_estimate, say_headline, say_number, say_percent, show_untrusted
+from rlaif.evaluation.wording import (
+    say_count,
+    say_estimate,
+    say_list,
+    say_number,
+    say_percent,
+    say_seconds,
+    show_untrusted,
+)
 from rlaif.records import Estimate
 
 
@@ -39,40 +46,18 @@ def test_values_that_were_all_equal_claim_no_interval() -> None:
     assert say_estimate(None).interval == "no interval"
 
 
-def win_rate(mean: float, low: float, high: float) -> WinRate:
-    return WinRate(
-        soft=Estimate(mean=mean, low=low, high=high, n=200),
-        hard=None,
-        soft_by_principle={},
-        hard_by_principle={},
-        num_pairs=200,
-        num_identical=0,
-        num_failed=0,
-        failed_by_principle={},
-        num_not_debiased=0,
-    )
-
-
 @pytest.mark.parametrize(
-    ("low", "high", "verdict", "says"),
-    [
-        (0.52, 0.6, "better", "lies above one half"),
-        (0.49, 0.6, "unclear", "does not show"),
-        (0.3, 0.48, "worse", "lies below one half"),
-    ],
-)
-def test_the_headline_says_no_more_than_its_interval(low: float, high: float, verdict: str, says: str) -> None:
-    headline = say_headline(win_rate((low + high) / 2, low, high))
-    assert headline.verdict == verdict
-    assert says in headline.sentence
-    assert "200 prompts" in headline.sentence
+    ("seconds", "said"),
+    [(0, "0\u202fs"), (9.84, "9.8\u202fs"), (103.4, "103\u202fs"), (245, "4\u202fmin 5\u202fs"),
+     (7800, "2\u202fh 10\u202fmin"), (None, "not recorded")],
+)  # fmt: skip
+def test_seconds_become_minutes_and_hours(seconds: float | None, said: str) -> None:
+    assert say_seconds(seconds) == said
 
 
-def test_a_win_rate_of_failures_alone_is_unknown() -> None:
-    failed = win_rate(0.5, 0.4, 0.6).model_copy(update={"soft": None})
-    assert say_headline(failed).verdict == "unknown"
-    assert "All of the 200 comparisons failed" in say_headline(failed).sentence
-    assert say_headline(None).verdict == "unknown"
+def test_counts_and_lists_are_said_as_people_say_them() -> None:
+    assert [say_count(1, "pair"), say_count(1200, "pair")] == ["1 pair", "1\u202f200 pairs"]
+    assert [say_list([]), say_list(["a"]), say_list(["a", "b", "c"])] == ["", "a", "a, b and c"]
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\ud800", "\ue000"])

@@ -15,7 +15,17 @@ from rlaif.ledger.schema import APPLICATION_ID, LEDGER_TYPES, SCHEMA_VERSION
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import KeptText
 from rlaif.ledger.verify import verify
-from rlaif.records import RECORD_TYPES, Comparison, Judgement, Message, Prompt, Sample, Use, digest_text
+from rlaif.records import (
+    RECORD_TYPES,
+    CalibrationCard,
+    Comparison,
+    Judgement,
+    Message,
+    Prompt,
+    Sample,
+    Use,
+    digest_text,
+)
 
 
 @pytest.fixture
@@ -262,3 +272,69 @@ def test_a_fresh_ledger_opened_by_four_processes_at_once_is_made_once(tmp_path: 
     with Ledger.open(path, read_only=True) as ledger:
         assert verify(ledger).rows == 4
         assert verify(ledger).ok
+
+
+def test_a_stage_that_is_made_again_uses_what_its_last_making_used(ledger: Ledger) -> None:
+    judgements = [make_judgement(f"q{number}") for number in range(3)]
+    ledger.append(judgements)
+
+    def use(used: list[Judgement]) -> None:
+        making = ledger.makings("001", 0, "4_preferences").number
+        ledger.append(
+            Use(run="001", round=0, stage="4_preferences", record_table="judgements", record_id=j.id, making=making)
+            for j in used
+        )
+
+    use(judgements[:2])
+    ledger.make_again("001", 0, "4_preferences")
+    assert ledger.used("001", 0, "4_preferences", Judgement) == []
+    use(judgements[1:])
+    assert ledger.used("001", 0, "4_preferences", Judgement) == judgements[1:]
+    ledger.make_again("001", 0, "4_preferences")
+    use(judgements[:2])
+    assert ledger.used("001", 0, "4_preferences", Judgement) == judgements[:2], "as at first, and counted anew"
+    assert ledger.makings("001", 0, "4_preferences").number == 2
+    assert ledger.makings("001", 1, "4_preferences").number == 0
+    assert verify(ledger).ok
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A ledger as it was made before there were calibrations."""
+    path = tmp_path / "older.sqlite"
+    with Ledger.open(path) as ledger:
+        ledger.append([make_judgement("q")])
+    file = apsw.Connection(str(path))
+    file.execute("DROP TABLE calibrations")
+    file.close()
+    return path
+
+
+def test_an_older_ledger_gets_the_tables_added_since(older: Path) -> None:
+    world = make_world()
+    with Ledger.open(older) as ledger:
+        assert list(ledger.judgements_for(["q"])) == ["q"]
+        keep_world(ledger, world)
+        (card,) = (record for record in world.records if isinstance(record, CalibrationCard))
+        assert ledger.get(CalibrationCard, card.id) == card
+        assert verify(ledger).ok
+
+
+def test_an_older_ledger_can_be_read_and_verified_as_it_is(older: Path) -> None:
+    before = older.read_bytes()
+    with Ledger.open(older, read_only=True) as ledger:
+        assert list(ledger.judgements_for(["q"])) == ["q"]
+        assert ledger.find(CalibrationCard, ["x"]) == {}
+        assert ledger.head().seq == 1
+        assert verify(ledger).ok
+    assert older.read_bytes() == before
+
+
+def test_a_table_that_was_always_there_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path).close()
+    file = apsw.Connection(str(path))
+    file.execute("DROP TABLE human_labels")
+    file.close()
+    with Ledger.open(path, read_only=True) as ledger:
+        assert not verify(ledger).ok

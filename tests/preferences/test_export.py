@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import datasets
@@ -36,7 +36,11 @@ def preferences(prompts: list[Prompt], samples: list[Sample], constitution: Cons
 @pytest.fixture
 def export(prompts: list[Prompt], samples: list[Sample], constitution: Constitution, tmp_path: Path) -> Export:
     def run(
-        preferences: list[Preference], *, folder: str = "out", test_fraction: float = TEST_FRACTION
+        preferences: list[Preference],
+        *,
+        folder: str = "out",
+        test_fraction: float = TEST_FRACTION,
+        notes: Sequence[str] = (),
     ) -> ExportedPreferences:
         return export_preferences(
             preferences,
@@ -47,6 +51,7 @@ def export(prompts: list[Prompt], samples: list[Sample], constitution: Constitut
             out_dir=tmp_path / folder,
             test_fraction=test_fraction,
             tally=Tally(num_in=50, dropped={"tie": 10}),
+            notes=notes,
         )
 
     return run
@@ -92,6 +97,22 @@ def test_a_row_holds_the_conversation_and_the_likelier_response_as_chosen(
         else:
             assert row["score_margin"] is None
         assert (row["weight"], row["source"], row["judge"]) == (1.0, "judge", "front desk | judge")
+
+
+def test_a_row_that_people_decided_names_no_judge_and_the_card_says_what_they_did(
+    export: Export, preferences: list[Preference]
+) -> None:
+    import pyarrow.parquet as pq
+
+    labelled = [
+        p.changed(source="human", weight=5.0, judge_id=None) if n < 20 else p for n, p in enumerate(preferences)
+    ]
+    exported = export(labelled, notes=["people's rows: 20 pairs, weight 5"])
+    rows = [row for path in exported.path.rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {(row["source"], row["judge"], row["weight"]) for row in rows} == {
+        ("human", "", 5.0), ("judge", "front desk | judge", 1.0)
+    }  # fmt: skip
+    assert "- people's rows: 20 pairs, weight 5" in (exported.path / "README.md").read_text()
 
 
 def test_trl_reads_the_rows_as_conversational_preferences(export: Export, preferences: list[Preference]) -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.pairing import compute_label, pair_comparisons
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle, Sample
+from rlaif.preferences.pairing import PairLabel, Relabelling, compute_label, label_pairs, pair_comparisons
+from rlaif.records import AskedPrinciple, Comparison, Constitution, Preference, Principle, Sample
 
 Compare = Callable[..., Comparison]
 KEEP_ALL = PreferencesConfig()
+AB_AND_CD = (("a", "b"), ("c", "d"))
 
 
 def test_a_label_is_the_sigmoid_of_the_weighted_mean_of_the_logits(
@@ -161,3 +162,73 @@ def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
     )
     swapped = listed.changed(sample_ids=("b", "a"), p_first=1 - p, logit=-logit)
     assert compute_label([listed], [principle], first_id="a") == compute_label([swapped], [principle], first_id="a")
+
+
+def human(label: float, *, ids: tuple[str, str] = ("a", "b")) -> Preference:
+    return Preference(
+        prompt_id="prompt", sample_ids=ids, label=label, weight=5.0, source="human", evidence_ids=("label",)
+    )
+
+
+def test_the_judges_label_goes_through_the_calibration_before_it_is_filtered(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [compare(name, 0.8, logit=1.0, ids=ids) for name in ("courteous", "brief") for ids in AB_AND_CD]
+    seen: list[tuple[tuple[str, str], PairLabel]] = []
+
+    def relabel(ids: tuple[str, str], label: PairLabel) -> float:
+        seen.append((ids, label))
+        return 0.51 if ids == ("a", "b") else 0.9
+
+    pairing = pair_comparisons(
+        comparisons, constitution=constitution, config=PreferencesConfig(min_margin=0.1), round=0,
+        relabelling=Relabelling("card", relabel),
+    )  # fmt: skip
+    assert [ids for ids, _ in seen] == [("a", "b"), ("c", "d")]
+    assert seen[0][1].logit == pytest.approx(1.0)
+    ((preference),) = pairing.preferences
+    assert (preference.sample_ids, preference.label, preference.calibration_id) == (("c", "d"), 0.9, "card")
+    assert pairing.tally.dropped == {"tie": 1}
+
+
+def test_peoples_preference_stands_instead_of_the_judges_whatever_the_filters_say(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [compare(name, 0.5, logit=0.0, ids=ids) for name in ("courteous", "brief") for ids in AB_AND_CD]
+    given = {("a", "b"): human(0.5), ("x", "y"): human(1.0, ids=("x", "y"))}
+    pairing = pair_comparisons(
+        comparisons, constitution=constitution, config=PreferencesConfig(min_margin=0.1), round=0, human=given
+    )
+    assert pairing.preferences == [given["a", "b"], given["x", "y"]], "pairs of others come last"
+    assert str(pairing.tally) == "in 3, kept 2, dropped 1 (tie 1)"
+
+
+def test_people_decide_a_pair_that_the_judge_failed_on(
+    constitution: Constitution, compare: Compare, samples: list[Sample]
+) -> None:
+    pair = (samples[0], samples[1])
+    a, b = sorted(sample.id for sample in pair)
+    pairing = pair_comparisons(
+        [], constitution=constitution, config=KEEP_ALL, round=0, pairs=[pair], human={(a, b): human(1.0, ids=(a, b))}
+    )
+    assert (len(pairing.preferences), pairing.tally.kept, pairing.tally.num_dropped) == (1, 1, 0)
+
+
+def test_where_two_judges_compared_a_pair_peoples_preference_stands_once(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = [compare(n, 0.8, logit=1.0, judge_id=j) for n in ("courteous", "brief") for j in ("one", "two")]
+    pairing = pair_comparisons(
+        comparisons, constitution=constitution, config=KEEP_ALL, round=0, human={("a", "b"): human(1.0)}
+    )
+    assert len(pairing.preferences) == 1
+    assert str(pairing.tally) == "in 2, kept 1, dropped 1 (labelled_by_people 1)"
+
+
+def test_only_pairs_compared_under_every_principle_have_a_label(constitution: Constitution, compare: Compare) -> None:
+    comparisons = [
+        compare("courteous", 0.8, logit=1.0), compare("brief", 0.8, logit=2.0), compare("brief", 0.8, ids=("c", "d"))
+    ]  # fmt: skip
+    labels = label_pairs(comparisons, constitution=constitution)
+    assert list(labels) == [("a", "b")]
+    assert labels["a", "b"].logit == pytest.approx((3 * 1.0 + 1 * 2.0) / 4)

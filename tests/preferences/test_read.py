@@ -54,12 +54,32 @@ def test_an_exported_folder_reads_back_as_it_was(
         {"prompt": "When?", "chosen": "At nine.", "rejected": "Dunno."},
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD], "label": None, "other": 3},
+        {
+            "chosen": "\n\nHuman: When?\n\nAssistant: At nine.",
+            "rejected": "\n\nHuman: When?\n\nAssistant: Dunno.",
+        },
+        {"prompt": "\n\nHuman: When?\n\nAssistant:", "chosen": "At nine.", "rejected": "Dunno."},
     ],
 )
 def test_trl_style_rows_become_hard_labels(row: dict[str, Any], tmp_path: Path) -> None:
     [read] = read_preferences(write(tmp_path / "data", row))
     assert read.prompt.as_chat() == [USER]
     assert (read.chosen, read.rejected, read.label, read.weight) == ("At nine.", "Dunno.", 1.0, 1.0)
+
+
+def test_a_response_that_a_model_began_as_a_transcript_stays_a_response_beside_its_prompt(tmp_path: Path) -> None:
+    odd = "\n\nHuman: And you?\n\nAssistant: Me too."
+    [read] = read_preferences(write(tmp_path / "data", {"prompt": "When?", "chosen": "At nine.", "rejected": odd}))
+    assert (read.prompt.as_chat(), read.rejected) == ([USER], odd)
+
+
+def test_labels_and_weights_of_a_csv_file_are_read_from_their_text(tmp_path: Path) -> None:
+    path = tmp_path / "preferences.csv"
+    path.write_text("prompt,chosen,rejected,label,weight\nWhen?,At nine.,Dunno.,0.75,\nWho?,Ann.,Bo.,,2\n")
+    assert [(row.chosen, row.label, row.weight) for row in read_preferences(path)] == [
+        ("At nine.", 0.75, 1.0),
+        ("Ann.", 1.0, 2.0),
+    ]
 
 
 def test_splits_are_told_by_file_name_and_a_lone_file_is_for_training(tmp_path: Path) -> None:
@@ -78,6 +98,23 @@ def test_splits_are_told_by_file_name_and_a_lone_file_is_for_training(tmp_path: 
         ({"chosen": "At nine.", "rejected": "Dunno."}, 'no column "prompt"'),
         ({"prompt": [USER], "chosen": [USER], "rejected": [BAD]}, "does not end with an assistant"),
         ({"chosen": [USER, GOOD], "rejected": [USER, USER, BAD]}, "another conversation"),
+        (
+            {"chosen": "\n\nHuman: When?\n\nAssistant: At nine.", "rejected": "Dunno."},
+            '"chosen" and "rejected" is a transcript',
+        ),
+        (
+            {
+                "chosen": "\n\nHuman: When?\n\nAssistant: At nine.",
+                "rejected": "\n\nHuman: Where?\n\nAssistant: At nine.",
+            },
+            "another conversation",
+        ),
+        (
+            {"chosen": "\n\nHuman: When?", "rejected": "\n\nHuman: When?\n\nAssistant: At nine."},
+            '"chosen" does not end with an assistant',
+        ),
+        ({"prompt": "When?", "chosen": "a", "rejected": "b", "label": "inf"}, '"label" holds'),
+        ({"prompt": "When?", "chosen": "a", "rejected": "b", "weight": "nan"}, '"weight" holds'),
         ({"prompt": "When?", "chosen": "a", "rejected": "b", "label": 1.5}, '"label" holds the number 1.5'),
         ({"prompt": "When?", "chosen": "a", "rejected": "b", "label": "good"}, '"label" holds "good"'),
         ({"prompt": "When?", "chosen": "a", "rejected": "b", "weight": -1}, '"weight" holds the number -1'),

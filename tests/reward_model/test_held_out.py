@@ -8,8 +8,8 @@ from rlaif.reward_model.data import Pair
 from rlaif.reward_model.held_out import measure_held_out
 
 
-def pair(chosen: int, rejected: int, *, label: float = 1.0, prompt_id: str = "p") -> Pair:
-    return Pair(prompt_id=prompt_id, chosen=chosen, rejected=rejected, label=label, weight=1.0)
+def pair(chosen: int, rejected: int, *, label: float = 1.0, prompt_id: str = "p", weight: float = 1.0) -> Pair:
+    return Pair(prompt_id=prompt_id, chosen=chosen, rejected=rejected, label=label, weight=weight)
 
 
 def test_ties_have_no_truth_and_a_label_below_one_half_says_that_rejected_is_better() -> None:
@@ -32,6 +32,14 @@ def test_log_loss_and_its_floor_match_the_hand_computation() -> None:
     # 0.75 * 0.31326 + 0.25 * 1.31326 = 0.56326, and -log sigmoid(-1) = 1.31326; entropies 0.56234 and 0.
     assert held_out.log_loss == pytest.approx((0.56326169 + 1.31326169) / 2)
     assert held_out.log_loss_floor == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / 2)
+
+
+def test_a_row_of_weight_three_has_three_times_the_log_loss_and_counts_once_for_the_accuracy() -> None:
+    held_out = measure_held_out([pair(0, 1, label=0.75, weight=3.0), pair(1, 0, label=1.0)], [1.0, 0.0])
+    assert held_out.log_loss == pytest.approx((3 * 0.56326169 + 1.31326169) / 4)
+    assert held_out.log_loss_floor == pytest.approx(-3 * (0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / 4)
+    assert held_out.accuracy is not None
+    assert held_out.accuracy.mean == 0.5
 
 
 def test_without_held_out_pairs_nothing_is_claimed() -> None:

@@ -91,6 +91,19 @@ def test_a_row_of_weight_zero_is_as_good_as_absent(
     assert contents(tmp_path / "with")["model.safetensors"] == contents(tmp_path / "without")["model.safetensors"]
 
 
+def test_of_two_contradicting_rows_the_heavier_one_is_learnt(
+    train: Training, train_rows: list[PreferenceRow], tmp_path: Path
+) -> None:
+    def weighed(rows: list[PreferenceRow], weight: float) -> list[PreferenceRow]:
+        return [row.model_copy(update={"weight": weight}) for row in rows]
+
+    for straight, against, expected in ((3.0, 1.0, 1.0), (1.0, 3.0, 0.0)):
+        rows = [*weighed(train_rows, straight), *weighed(swapped(train_rows), against)]
+        trained = train(tmp_path / f"{straight}", train_rows=rows)
+        assert trained.held_out.accuracy is not None
+        assert trained.held_out.accuracy.mean == expected
+
+
 def test_transformers_loads_the_folder_and_gives_the_same_rewards(
     train: Training, test_rows: list[PreferenceRow], tmp_path: Path
 ) -> None:

@@ -47,11 +47,13 @@ class Run:
         stop_after: int | None = None,
         seed: int = 3,
         on_metrics: Callable[[dict[str, float]], None] | None = None,
+        start: LlamaForCausalLM | None = None,
         **options: Any,
     ) -> TrainedPolicy:
         self.metrics, self.samples = [], []
         return train_policy(
-            policy=self.policy,
+            policy=self.policy if start is None else start,
+            reference=self.policy,
             encoder=self.encoder,
             prompts=self.prompts,
             reward=reward,
@@ -106,6 +108,22 @@ def test_the_policy_that_came_in_is_left_as_it_was(run: Run, tmp_path: Path) -> 
     trained = run(tmp_path)
     assert all(torch.equal(before[name], tensor) for name, tensor in run.policy.state_dict().items())
     assert any(not torch.equal(before[name], tensor) for name, tensor in trained.model.state_dict().items())
+
+
+def test_training_may_start_elsewhere_than_at_the_reference_of_its_kl(
+    run: Run, make_llama: Callable[..., LlamaForCausalLM], tmp_path: Path
+) -> None:
+    elsewhere = make_llama(sharpness=10.0)
+    with torch.no_grad():
+        elsewhere.lm_head.weight[3] += 2.0
+    kept = copy.deepcopy(run.policy.state_dict())
+    trained = run(tmp_path / "still", start=elsewhere, learning_rate=0.0)
+    assert run.metrics[0]["objective/kl"] > 0.05, "the first step's policy is not the reference"
+    assert all(torch.equal(t, trained.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
+    stopped = run(tmp_path / "stopped", start=elsewhere, kl_ceiling=0.01)
+    assert (stopped.stop_reason, stopped.steps) == ("kl_ceiling", 0)
+    assert all(torch.equal(t, stopped.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
+    assert all(torch.equal(t, run.policy.state_dict()[name]) for name, t in kept.items())
 
 
 def test_stopped_and_resumed_gives_the_weights_of_an_unbroken_run(run: Run, tmp_path: Path) -> None:

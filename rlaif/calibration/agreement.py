@@ -1,0 +1,264 @@
+"""Choices about the same items -> how two series, or many people, agree, with 95 % intervals.
+
+Cohen's kappa, Gwet's AC1, Krippendorff's alpha, and a judge's accuracy, precision, recall and F1 against people.
+Every interval resamples clusters (prompts), not single items. Does not read files and does not know who chose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.intervals import LEVEL, share_interval, t_quantile
+from rlaif.records import Agreement, Estimate
+
+Array = NDArray[np.float64]
+
+NUM_RESAMPLES = 2000
+_CELLS_AT_ONCE = 4_000_000
+"""Bounds the memory of a bootstrap: resamples x clusters drawn at a time."""
+
+
+class Quality(NamedTuple):
+    """A judge's choices against those taken as right; macro means over all choices that either made."""
+
+    accuracy: Estimate
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    by_choice: dict[str, tuple[float, float]]
+    """Choice -> its precision and recall."""
+
+
+class Alpha(NamedTuple):
+    alpha: Estimate
+    num_items: int
+    """Items that at least two people chose on; the others say nothing of agreement."""
+    num_choices: int
+
+
+def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> float | None:
+    """(observed - expected) / (1 - expected) agreement, Cohen 1960; None where all choices are one and the same."""
+    return _defined(_kappa(_matrix(a, b)))
+
+
+def gwet_ac1(a: Sequence[str], b: Sequence[str]) -> float | None:
+    """Agreement over chance that an uncertain chooser would reach, Gwet 2008; None with fewer than two choices."""
+    return _defined(_ac1(_matrix(a, b)))
+
+
+def measure_agreement(a: Sequence[str], b: Sequence[str], *, clusters: Sequence[Hashable], seed: int = 0) -> Agreement:
+    """Two series of choices about the same items; `clusters` names each item's prompt.
+
+    The share has a cluster-robust Wilson interval, kappa and AC1 the percentiles of a cluster bootstrap.
+    Base rates are those of the first series. Without items there is nothing to measure: a ValueError.
+    """
+    choices = _choices(a, b)
+    per_cluster = _cluster_matrices(a, b, choices, clusters)
+    share = _share(a, b, clusters)
+    total = per_cluster.sum(axis=0)
+    draws = _bootstrap(per_cluster, {"kappa": _kappa, "ac1": _ac1}, seed=seed)
+    return Agreement(
+        n=len(a),
+        share=share,
+        kappa=_over_chance(_kappa_chance(total), draws["kappa"], share),
+        ac1=_over_chance(_ac1_chance(total), draws["ac1"], share),
+        base_rates={choice: float(total[i].sum() / total.sum()) for i, choice in enumerate(choices)},
+    )
+
+
+def measure_quality(
+    judged: Sequence[str], right: Sequence[str], *, clusters: Sequence[Hashable], seed: int = 0
+) -> Quality:
+    """Accuracy and macro precision, recall and F1 of `judged`, with `right` as the truth.
+
+    A choice that was never judged has precision 0, one that was never right recall 0 (scikit-learn's
+    zero_division=0, which published figures use).
+    """
+    choices = _choices(judged, right)
+    per_cluster = _cluster_matrices(judged, right, choices, clusters)
+    total = per_cluster.sum(axis=0)
+    statistics = {"precision": _macro_precision, "recall": _macro_recall, "f1": _macro_f1}
+    draws = _bootstrap(per_cluster, statistics, seed=seed)
+    precision, recall = _precisions(total), _recalls(total)
+    estimates = {
+        name: _estimate(float(statistic(total)), draws[name], n=len(per_cluster))
+        for name, statistic in statistics.items()
+    }
+    return Quality(
+        accuracy=_share(judged, right, clusters),
+        **estimates,
+        by_choice={choice: (float(precision[i]), float(recall[i])) for i, choice in enumerate(choices)},
+    )
+
+
+def krippendorff_alpha(
+    items: Iterable[Sequence[str]], *, clusters: Sequence[Hashable] | None = None, seed: int = 0
+) -> Alpha | None:
+    """Nominal alpha (Krippendorff 2004, chapter 11): each item's choices, by however many people.
+
+    Who chose does not matter and nobody need choose on every item. None where fewer than two different choices
+    stand on items that two people share. `clusters`: by default every item is its own.
+    """
+    listed = [list(item) for item in items]
+    keys = range(len(listed)) if clusters is None else clusters
+    shared = [(item, key) for item, key in zip(listed, keys, strict=True) if len(item) > 1]
+    choices = sorted({choice for item, _ in shared for choice in item})
+    if len(choices) < 2:
+        return None
+    column = {choice: i for i, choice in enumerate(choices)}
+    row = {key: i for i, key in enumerate(dict.fromkeys(key for _, key in shared))}
+    # One row per cluster: how often each choice stands there, and last the disagreement seen within its items.
+    sums = np.zeros((len(row), len(choices) + 1))
+    for item, key in shared:
+        counts = np.bincount([column[choice] for choice in item], minlength=len(choices))
+        sums[row[key], :-1] += counts
+        sums[row[key], -1] += (counts * (len(item) - counts)).sum() / (len(item) - 1)
+    value = float(_alpha(sums.sum(axis=0)))
+    draws = _bootstrap(sums, {"alpha": _alpha}, seed=seed)["alpha"]
+    return Alpha(_estimate(value, draws, n=len(row)), len(shared), int(sums[:, :-1].sum()))
+
+
+def _choices(a: Sequence[str], b: Sequence[str]) -> list[str]:
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} choices beside {len(b)}: both series must be about the same items")
+    return sorted({*a, *b})
+
+
+def _matrix(a: Sequence[str], b: Sequence[str]) -> Array:
+    return np.asarray(_cluster_matrices(a, b, _choices(a, b), [0] * len(a)).sum(axis=0))
+
+
+def _cluster_matrices(
+    a: Sequence[str], b: Sequence[str], choices: Sequence[str], clusters: Sequence[Hashable]
+) -> Array:
+    """(clusters, choices, choices): how often a chose the row's and b the column's, in each cluster."""
+    column = {choice: i for i, choice in enumerate(choices)}
+    place = {key: i for i, key in enumerate(dict.fromkeys(clusters))}
+    matrices = np.zeros((len(place), len(choices), len(choices)))
+    for left, right, key in zip(a, b, clusters, strict=True):
+        matrices[place[key], column[left], column[right]] += 1
+    return matrices
+
+
+def _share(a: Sequence[str], b: Sequence[str], clusters: Sequence[Hashable]) -> Estimate:
+    share = share_interval([float(x == y) for x, y in zip(a, b, strict=True)], clusters=clusters)
+    if share is None:
+        raise ValueError("there are no items to measure agreement on")
+    return share
+
+
+# Each of these takes (..., choices, choices) matrices of counts, rows the first series, and gives (...) numbers.
+
+
+def _agreed(matrices: Array) -> Array:
+    return _ratio(np.trace(matrices, axis1=-2, axis2=-1), matrices.sum(axis=(-2, -1)))
+
+
+def _kappa_chance(matrices: Array) -> Array:
+    products = (matrices.sum(axis=-1) * matrices.sum(axis=-2)).sum(axis=-1)
+    return _ratio(products, matrices.sum(axis=(-2, -1)) ** 2)
+
+
+def _ac1_chance(matrices: Array) -> Array:
+    num_choices = matrices.shape[-1]
+    if num_choices < 2:
+        return np.full(matrices.shape[:-2], np.nan)
+    rates = (matrices.sum(axis=-1) + matrices.sum(axis=-2)) / (2 * matrices.sum(axis=(-2, -1)))[..., None]
+    return np.asarray((rates * (1 - rates)).sum(axis=-1) / (num_choices - 1))
+
+
+def _kappa(matrices: Array) -> Array:
+    return _beyond(_kappa_chance(matrices), _agreed(matrices))
+
+
+def _ac1(matrices: Array) -> Array:
+    return _beyond(_ac1_chance(matrices), _agreed(matrices))
+
+
+def _beyond(chance: Array, agreed: Array) -> Array:
+    return _ratio(agreed - chance, 1 - chance)
+
+
+def _precisions(matrices: Array) -> Array:
+    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1), otherwise=0.0)
+
+
+def _recalls(matrices: Array) -> Array:
+    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2), otherwise=0.0)
+
+
+def _macro_precision(matrices: Array) -> Array:
+    return np.asarray(_precisions(matrices).mean(axis=-1))
+
+
+def _macro_recall(matrices: Array) -> Array:
+    return np.asarray(_recalls(matrices).mean(axis=-1))
+
+
+def _macro_f1(matrices: Array) -> Array:
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+    either = matrices.sum(axis=-1) + matrices.sum(axis=-2)
+    return np.asarray(_ratio(2 * hits, either, otherwise=0.0).mean(axis=-1))
+
+
+def _alpha(sums: Array) -> Array:
+    """(..., choices + 1): how often each choice stands, and the observed disagreement."""
+    counts, observed = sums[..., :-1], sums[..., -1]
+    n = counts.sum(axis=-1)
+    expected = n**2 - (counts**2).sum(axis=-1)
+    return 1 - _ratio((n - 1) * observed, expected)
+
+
+def _ratio(above: Array, below: Array, *, otherwise: float = np.nan) -> Array:
+    """above / below; `otherwise` where below is zero, up to rounding."""
+    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    return np.divide(above, below, out=np.full_like(above, otherwise), where=np.abs(below) > 1e-12)
+
+
+def _bootstrap(
+    per_cluster: Array, statistics: Mapping[str, Callable[[Array], Array]], *, seed: int
+) -> dict[str, Array]:
+    """Statistics of sums over clusters drawn with replacement: (NUM_RESAMPLES,) numbers each."""
+    generator = np.random.default_rng(seed)
+    num_clusters, shape = len(per_cluster), per_cluster.shape[1:]
+    flat = per_cluster.reshape(num_clusters, -1)
+    at_once = max(1, _CELLS_AT_ONCE // max(num_clusters, 1))
+    drawn: dict[str, list[Array]] = {name: [] for name in statistics}
+    for start in range(0, NUM_RESAMPLES if num_clusters else 0, at_once):
+        size = min(at_once, NUM_RESAMPLES - start)
+        times = generator.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=size)
+        sums = (times @ flat).reshape(size, *shape)
+        for name, statistic in statistics.items():
+            drawn[name].append(np.asarray(statistic(sums)))
+    return {name: np.concatenate([*parts, np.empty(0)]) for name, parts in drawn.items()}
+
+
+def _estimate(value: float, draws: Array, *, n: int) -> Estimate:
+    """The percentile interval, widened as Student's t widens a normal one: plain percentiles of a bootstrap of
+    few clusters are too narrow (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.1)."""
+    reach = t_quantile((1 + LEVEL) / 2, df=n - 1) * math.sqrt(n / (n - 1)) if n > 1 else math.inf
+    tail = 100 * NormalDist().cdf(-reach)
+    low, high = np.nanpercentile(draws, [tail, 100 - tail])
+    # Percentiles of a skewed statistic may leave out the value itself.
+    return Estimate(mean=value, low=min(float(low), value), high=max(float(high), value), n=n)
+
+
+def _over_chance(chance: Array, draws: Array, share: Estimate) -> Estimate | None:
+    """A share of agreement beyond chance with its interval; None where it is not defined."""
+    mean, low, high = (float(_beyond(chance, np.asarray(value))) for value in (share.mean, share.low, share.high))
+    if math.isnan(mean):
+        return None
+    if 0 < share.mean < 1 and share.n > 1:
+        return _estimate(mean, draws, n=share.n)
+    # Where nothing was seen to vary a bootstrap shows no spread: the share's own interval, at the same chance.
+    return Estimate(mean=mean, low=low, high=high, n=share.n)
+
+
+def _defined(value: Array) -> float | None:
+    return None if np.isnan(value) else float(value)

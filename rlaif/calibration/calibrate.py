@@ -1,0 +1,197 @@
+"""The judge's labels and people's choices on the same pairs -> the map that turns the one into the other.
+
+p(first is preferred) = sigmoid(slope * logit + length * difference of lengths). No map has an intercept, so
+swapping the responses swaps the label. Does not read files and does not know what the labels are for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.records import CalibrationMap, MapKind, digest_text
+
+Array = NDArray[np.float64]
+
+NUM_FOLDS = 5
+MIN_PROMPTS = 10
+"""With labels on fewer prompts there is nothing to choose by, and the judge's labels stay as they are."""
+KINDS: tuple[MapKind, ...] = ("identity", "temperature", "temperature_length")
+"""The candidates, the simplest first."""
+SLOPE_PRIOR, PRIOR_SD = 0.5, 1.0
+"""The fit leans to a slope of one half and no effect of length (judges are over-confident, and length is no merit),
+each as if it were known to within 1: three labels or so weigh as much."""
+TOLERANCE = 0.5
+"""Standard errors by which a simpler map may be worse than the best one. Of 100 draws of 100 labels on the front desk,
+whose judge likes length, one whole standard error left it uncalibrated in 27, a half in 12 and none in 4; a judge that
+needs no map was given one, of little effect, in 7, 20 and 34 of 120."""
+HARD_LABEL = 0.05
+"""A verdict without log-probabilities is 0, 1/2 or 1, whose logit is infinite: the map reads it as .05, 1/2 or .95."""
+
+
+class Observation(NamedTuple):
+    """One person's choice on one pair, beside what the judge said of it."""
+
+    prompt_id: str
+    logit: float
+    """The judge's, for the first response."""
+    length: float
+    """Of the first response over the second, as the map reads it: see `length_difference`."""
+    chosen: float
+    """1 where the person chose the first, 0 the second, 1/2 a tie."""
+    weight: float = 1.0
+    """One over the probability with which the pair was drawn to be labelled; 1 where that is not known."""
+
+
+class Calibration(NamedTuple):
+    map: CalibrationMap
+    log_loss: dict[MapKind, float]
+    """Cross-validated mean log loss of each candidate, in nats."""
+    out_of_fold: list[float]
+    """Per observation: the label by a map of the chosen kind that was fitted without the observation's prompt."""
+
+
+def calibrate(observations: Sequence[Observation], *, length_sd: float) -> Calibration:
+    """The simplest map whose cross-validated log loss is within TOLERANCE standard errors of the best one's.
+
+    Folds are drawn by prompt, so no prompt is both fitted and measured. The standard error is that of the
+    difference to the best map, clustered by prompt. length_sd: words, kept with the map.
+    """
+    data = as_arrays(observations)
+    prompts = [observation.prompt_id for observation in observations]
+    folds = assign_folds(prompts)
+    logits = {kind: _predict_out_of_fold(data, kind, folds=folds) for kind in KINDS}
+    losses = {kind: _log_losses(logits[kind], data.chosen) for kind in KINDS}
+    if len(set(prompts)) < MIN_PROMPTS:
+        losses = {"identity": losses["identity"]}
+    means = {kind: float(np.average(loss, weights=data.weights)) for kind, loss in losses.items()}
+    best = min(means, key=lambda kind: (means[kind], KINDS.index(kind)))
+    kind = next(
+        kind
+        for kind, loss in losses.items()
+        if means[kind] - means[best] <= TOLERANCE * _standard_error(loss - losses[best], data, prompts)
+    )
+    slope, length = fit(data, kind)
+    return Calibration(
+        map=CalibrationMap(kind=kind, slope=slope, length=length, length_sd=length_sd),
+        log_loss=means,
+        out_of_fold=[sigmoid(float(logit)) for logit in logits[kind]],
+    )
+
+
+def apply_map(map: CalibrationMap, *, logit: float, length: float) -> float:
+    """The calibrated label: the probability that people prefer the first response."""
+    return sigmoid(map.slope * logit + map.length * length)
+
+
+def length_difference(first: str, second: str, *, map: CalibrationMap) -> float:
+    """By how many standard deviations of length, in words, the first text is longer, within the map's limit."""
+    difference = (len(first.split()) - len(second.split())) / map.length_sd
+    return max(-map.length_limit, min(map.length_limit, difference))
+
+
+def clipped_logit(p: float) -> float:
+    """The logit of a label that is made of verdicts alone; see HARD_LABEL."""
+    p = min(max(p, HARD_LABEL), 1 - HARD_LABEL)
+    return math.log(p) - math.log1p(-p)
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))
+
+
+def assign_folds(prompts: Sequence[str]) -> list[int]:
+    """Each prompt's fold: by its id, so that the order in which labels come does not matter."""
+    shuffled = sorted(set(prompts), key=lambda prompt: digest_text(f"fold\n{prompt}"))
+    fold = {prompt: number % NUM_FOLDS for number, prompt in enumerate(shuffled)}
+    return [fold[prompt] for prompt in prompts]
+
+
+class Data(NamedTuple):
+    """Observations as columns, each (n,)."""
+
+    logits: Array
+    lengths: Array
+    chosen: Array
+    weights: Array
+
+    def rows(self, where: NDArray[np.bool_]) -> Data:
+        return Data(*(column[where] for column in self))
+
+
+def as_arrays(observations: Sequence[Observation]) -> Data:
+    """As columns; the weights are scaled to a mean of one."""
+    if not observations:
+        raise ValueError("there is nothing to calibrate by")
+    columns = np.array([[o.logit, o.length, o.chosen, o.weight] for o in observations]).T
+    # Of mean one, so that the prior weighs the same however the pairs were drawn.
+    return Data(columns[0], columns[1], columns[2], columns[3] / columns[3].mean())
+
+
+def _predict_out_of_fold(data: Data, kind: MapKind, *, folds: Sequence[int]) -> Array:
+    """Per observation the mapped logit, by a map fitted on the other folds."""
+    place = np.array(folds)
+    mapped = np.empty(len(place))
+    for fold in set(folds):
+        slope, length = fit(data.rows(place != fold), kind)
+        here = place == fold
+        mapped[here] = slope * data.logits[here] + length * data.lengths[here]
+    return mapped
+
+
+def fit(data: Data, kind: MapKind) -> tuple[float, float]:
+    """Slope and length of a map: the maximum of likelihood times prior, the slope never below zero."""
+    if kind == "identity":
+        return 1.0, 0.0
+    names: tuple[Array, ...] = (data.logits,) if kind == "temperature" else (data.logits, data.lengths)
+    prior = np.array([SLOPE_PRIOR, 0.0])[: len(names)]
+    found = _newton(np.stack(names, axis=1), prior, data)
+    if found[0] < 0:
+        # subtle: a map that turned the judge round would no longer be a calibration; at slope zero it is not heard.
+        found[0] = 0.0
+        found[1:] = _newton(data.lengths[:, None], np.zeros(1), data) if kind == "temperature_length" else 0.0
+    return float(found[0]), float(found[1]) if kind == "temperature_length" else 0.0
+
+
+def _newton(features: Array, prior: Array, data: Data) -> Array:
+    """Weighted logistic regression without an intercept, its coefficients N(prior, PRIOR_SD); the loss is convex."""
+    precision = np.eye(features.shape[1]) / PRIOR_SD**2
+
+    def loss(coefficients: Array) -> float:
+        fitted = data.weights @ _log_losses(features @ coefficients, data.chosen)
+        away = coefficients - prior
+        return float(fitted + 0.5 * away @ precision @ away)
+
+    coefficients = prior.copy()
+    for _ in range(100):
+        p = 0.5 * (1 + np.tanh(features @ coefficients / 2))
+        gradient = features.T @ (data.weights * (p - data.chosen)) + precision @ (coefficients - prior)
+        curvature = (features * (data.weights * p * (1 - p))[:, None]).T @ features + precision
+        step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
+        # A full step may lead upwards where the loss is flat; near the optimum "upwards" is only rounding.
+        while loss(coefficients - step) > loss(coefficients) + 1e-9:
+            step = step / 2
+        coefficients = coefficients - step
+        if np.abs(step).max() < 1e-12:
+            break
+    return coefficients
+
+
+def _log_losses(logits: Array, chosen: Array) -> Array:
+    """-y log sigmoid(z) - (1 - y) log sigmoid(-z), finite for every z."""
+    losses: Array = np.logaddexp(0, logits) - chosen * logits
+    return losses
+
+
+def _standard_error(differences: Array, data: Data, prompts: Sequence[str]) -> float:
+    """Of the weighted mean of differences, clustered by prompt (Cochran 1977, chapter 9A)."""
+    mean = np.average(differences, weights=data.weights)
+    places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+    residuals = np.bincount([places[prompt] for prompt in prompts], weights=data.weights * (differences - mean))
+    n = len(residuals)
+    return float(math.sqrt(n / (n - 1) * (residuals**2).sum()) / data.weights.sum()) if n > 1 else 0.0

@@ -1,0 +1,252 @@
+"""Files of people's choices and of verdicts -> items with what each person and the judge said.
+
+One row per item with a column per person, or one row per item and person. A value that the column map does
+not name is an error among people's choices and a failed judgement among verdicts. Computes no figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config import column_map
+from rlaif.config.base import Config
+from rlaif.config.column_map import Columns, PolicyNames, VerdictValues
+from rlaif.errors import DataError
+from rlaif.records import Tally, Verdict
+from rlaif.rows import Row, describe, read_rows, scalar_text
+
+EXAMPLE = "examples/agreement"
+Key = tuple[str, ...]
+
+
+class AgreementColumns(Config):
+    """Where people's choices, and a judge's verdicts on the same items, stand."""
+
+    key: Columns
+    """Column, or several, that name an item: two responses shown in one order."""
+    prompt: Columns | None = None
+    """Column, or several, that name the prompt; intervals take items of one prompt as belonging together."""
+    annotator: str | None = None
+    """Column that names the person, where each row is one person's choice; `choice` then holds it."""
+    choice: str | None = None
+    """Column of the choice, beside `annotator`."""
+    annotators: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Columns of choices, one for each person, where each row is one item."""
+    choice_values: VerdictValues
+    """What people's choices say for first, second and tie."""
+    policies: PolicyNames | None = None
+    """Who wrote the two responses, for Bradley-Terry scores."""
+    verdict_key: Columns | None = None
+    """The columns of `key` in the verdicts file, where they have other names."""
+    verdict: str | None = None
+    """Column of the judge's verdict in the verdicts file."""
+    verdict_values: VerdictValues | None = None
+    """What the verdicts say for first, second and tie; any other value is a failed judgement."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if (self.annotators is None) == (self.annotator is None):
+            raise ValueError("give either annotator, with choice, or annotators")
+        if (self.annotator is None) != (self.choice is None):
+            raise ValueError("annotator and choice belong together")
+        if self.annotators and len(set(self.annotators)) < len(self.annotators):
+            raise ValueError("a column stands twice in annotators")
+        if self.policies and self.policies.names:
+            raise ValueError("policies wants columns, or joined with separator: scores compare items")
+        if (self.verdict is None) != (self.verdict_values is None):
+            raise ValueError("verdict and verdict_values belong together")
+        if self.verdict_key is not None and len(listed(self.verdict_key)) != len(listed(self.key)):
+            raise ValueError("verdict_key must name as many columns as key")
+        return self
+
+    @property
+    def people_columns(self) -> set[str]:
+        """All columns read from the file of people's choices."""
+        names = (*listed(self.key), *listed(self.prompt), self.annotator, self.choice, *(self.annotators or ()))
+        policies = self.policies.read_columns if self.policies else set()
+        return {name for name in names if name} | policies
+
+
+class Item(NamedTuple):
+    """Two responses as they were shown, and what people chose."""
+
+    key: Key
+    prompt: Key
+    """The item's own key where the map names no prompt."""
+    policies: tuple[str, str] | None
+    choices: dict[str, Verdict]
+    """Person -> choice, in the file's order."""
+
+
+class PeopleRead(NamedTuple):
+    items: list[Item]
+    tally: Tally
+    """Choices: those that a row leaves empty are dropped as `no_choice`."""
+
+
+class VerdictsRead(NamedTuple):
+    verdicts: dict[Key, Verdict]
+    failed: dict[Key, str]
+    """What the column says where that is no verdict."""
+    tally: Tally
+    """Verdicts: dropped are failed ones and those on items that no person chose on."""
+
+
+def load_columns(path: Path) -> AgreementColumns:
+    """Read and validate a column map."""
+    return column_map.load_column_map(path, AgreementColumns, example=EXAMPLE)
+
+
+def read_people(path: Path, columns: AgreementColumns) -> PeopleRead:
+    """The items that at least one person chose on, in the file's order."""
+    return collect_choices(read_rows(path, wanted=columns.people_columns), columns, where=str(path))
+
+
+def read_verdicts(path: Path, columns: AgreementColumns, *, items: Sequence[Item]) -> VerdictsRead:
+    """The judge's verdicts on these items."""
+    if columns.verdict is None:
+        raise DataError("the column map names no verdict", where=str(path), fix="add `verdict` and `verdict_values`")
+    wanted = {*listed(columns.verdict_key or columns.key), columns.verdict}
+    return collect_verdicts(read_rows(path, wanted=wanted), columns, items=items, where=str(path))
+
+
+def collect_choices(rows: Iterable[Row], columns: AgreementColumns, *, where: str) -> PeopleRead:
+    """Rows of choices -> items; `where` names the file in messages."""
+    found: dict[Key, tuple[Item, str]] = {}
+    num_in = num_empty = 0
+    for row in rows:
+        item = Item(_key(row, columns.key), _prompt(row, columns), _policies(row, columns), {})
+        if item.key not in found:
+            found[item.key] = (item, row.where)
+        else:
+            _check_same(item, *found[item.key], row=row, columns=columns)
+        choices = found[item.key][0].choices
+        for person, column in _choice_columns(row, columns):
+            num_in += 1
+            text = scalar_text(row.value(column))
+            if not text:
+                num_empty += 1
+                continue
+            if person in choices:
+                raise DataError(
+                    f"{_named(item.key)} has two choices of {describe(person)}",
+                    where=row.where,
+                    fix=f"remove the row, or name by `key` what tells it from {found[item.key][1]}",
+                )
+            choices[person] = _choice(text, column, row=row, columns=columns)
+    items = [item for item, _ in found.values() if item.choices]
+    if not items:
+        raise DataError("there is no choice in it", where=where, fix="check the file and the columns of the choices")
+    return PeopleRead(items, Tally(num_in=num_in, dropped={"no_choice": num_empty} if num_empty else {}))
+
+
+def collect_verdicts(
+    rows: Iterable[Row], columns: AgreementColumns, *, items: Sequence[Item], where: str
+) -> VerdictsRead:
+    """Rows of verdicts -> verdicts and failed judgements by item; `where` names the file in messages."""
+    if columns.verdict is None or columns.verdict_values is None:
+        raise ValueError("a map without `verdict` reads no verdicts")
+    known = {item.key for item in items}
+    places: dict[Key, str] = {}
+    verdicts: dict[Key, Verdict] = {}
+    failed: dict[Key, str] = {}
+    num_unknown = 0
+    for row in rows:
+        key = _key(row, columns.verdict_key or columns.key)
+        if key in places:
+            raise DataError(
+                f"{_named(key)} has a second verdict",
+                where=row.where,
+                fix=f"keep one of this row and {places[key]}",
+            )
+        places[key] = row.where
+        text = scalar_text(row.value(columns.verdict))
+        if key not in known:
+            num_unknown += 1
+        elif verdict := columns.verdict_values.by_text.get(text):
+            verdicts[key] = verdict
+        else:
+            failed[key] = text
+    if not verdicts and not failed:
+        what = "no verdict is about an item that a person chose on" if places else "there is no verdict in it"
+        raise DataError(what, where=where, fix="check `key` and `verdict_key` in the column map")
+    if not verdicts:
+        seen = ", ".join(f'"{text}" ({count})' for text, count in Counter(failed.values()).most_common(5))
+        raise DataError(
+            f'no value of "{columns.verdict}" is named in verdict_values; it holds {seen}',
+            where=where,
+            fix="name its values in the column map",
+        )
+    dropped = {"failed": len(failed), "no_person_chose": num_unknown}
+    tally = Tally(num_in=len(places), dropped={reason: count for reason, count in dropped.items() if count})
+    return VerdictsRead(verdicts, failed, tally)
+
+
+def listed(columns: Columns | None) -> tuple[str, ...]:
+    """One column or several, as a tuple."""
+    return (columns,) if isinstance(columns, str) else columns or ()
+
+
+def _key(row: Row, columns: Columns) -> Key:
+    key = tuple(scalar_text(row.value(column)) for column in listed(columns))
+    if not any(key):
+        names = '" and "'.join(listed(columns))
+        raise DataError(f'"{names}" is empty, the row names no item', where=row.where, fix="give every row its key")
+    return key
+
+
+def _prompt(row: Row, columns: AgreementColumns) -> Key:
+    return _key(row, columns.prompt or columns.key)
+
+
+def _policies(row: Row, columns: AgreementColumns) -> tuple[str, str] | None:
+    return columns.policies.read(row) if columns.policies else None
+
+
+def _choice_columns(row: Row, columns: AgreementColumns) -> list[tuple[str, str]]:
+    """Who chose, and in which column."""
+    if columns.annotators is not None:
+        return [(column, column) for column in columns.annotators]
+    if columns.annotator is None or columns.choice is None:
+        raise ValueError("the column map has been validated")
+    person = scalar_text(row.value(columns.annotator))
+    if not person:
+        raise DataError(f'"{columns.annotator}" is empty', where=row.where, fix="name the person in every row")
+    return [(person, columns.choice)]
+
+
+def _choice(text: str, column: str, *, row: Row, columns: AgreementColumns) -> Verdict:
+    choice = columns.choice_values.by_text.get(text)
+    if choice is None:
+        raise DataError(
+            f'"{column}" holds {describe(text)}, which the column map does not name',
+            where=row.where,
+            fix="name it under choice_values, or correct the row",
+        )
+    return choice
+
+
+def _check_same(item: Item, first: Item, first_where: str, *, row: Row, columns: AgreementColumns) -> None:
+    if columns.annotators is not None:
+        raise DataError(
+            f"{_named(item.key)} stands twice", where=row.where, fix=f"keep one of this row and {first_where}"
+        )
+    for what, here, there in (
+        ("another prompt", item.prompt, first.prompt),
+        ("other policies", item.policies, first.policies),
+    ):
+        if here != there:
+            raise DataError(
+                f"{_named(item.key)} has {what} here than at {first_where}",
+                where=row.where,
+                fix="let `key` name two responses in one order; give another order another key",
+            )
+
+
+def _named(key: Key) -> str:
+    return f"the item {', '.join(describe(part) for part in key)}"

@@ -1,0 +1,239 @@
+"""Human labels and the judge's labels of the same pairs -> agreement, a calibration, and people's own preferences.
+
+Labels of single principles and of whole pairs fit one map: it is linear in the logit, so mapping each comparison
+before principles are combined is the same as mapping the pair's label. Does not call the judge, writes no files.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from rlaif.calibration.agreement import measure_agreement
+from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
+from rlaif.calibration.labels import OVERALL
+from rlaif.calibration.match import Pair, sorted_ids
+from rlaif.records import (
+    Agreement,
+    CalibrationCard,
+    CalibrationMap,
+    Constitution,
+    Estimate,
+    HumanLabel,
+    Preference,
+    Tally,
+    Verdict,
+)
+
+_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+class JudgedPair(NamedTuple):
+    """What the judge says of the first of a pair in canonical order, under one principle or over all."""
+
+    p_first: float
+    logit: float | None
+    """None without log-probabilities."""
+
+    @property
+    def read_logit(self) -> float:
+        """The logit as a map reads it."""
+        return clipped_logit(self.p_first) if self.logit is None else self.logit
+
+
+Judged = Mapping[tuple[Pair, str], JudgedPair]
+"""By sample ids in canonical order and principle; the pair over all principles is under `overall`."""
+
+
+class _Item(NamedTuple):
+    """A pair under one principle that people labelled and the judge compared."""
+
+    prompt_id: str
+    labels: list[HumanLabel]
+    judged: JudgedPair
+
+
+def calibrate_judge(
+    labels: Sequence[HumanLabel],
+    judged: Judged,
+    *,
+    texts: Mapping[str, str],
+    judge_id: str | None,
+    constitution: Constitution,
+    labels_digest: str,
+    human_weight: float,
+) -> CalibrationCard | None:
+    """Agreement before and after, and the map; None where no labelled pair was compared by the judge.
+
+    texts: of the samples, by id; the spread of their lengths is the map's unit of length.
+    """
+    items = _find_items(labels, judged)
+    if not items:
+        return None
+    unit = CalibrationMap(length_sd=_length_sd(texts, judged))
+    observations = [
+        Observation(
+            prompt_id=item.prompt_id,
+            logit=item.judged.read_logit,
+            length=length_difference(*(texts[i] for i in pair), map=unit),
+            chosen=_chosen(label),
+            weight=1 / (label.inclusion_probability or 1.0),
+        )
+        for (pair, _), item in items.items()
+        for label in item.labels
+    ]
+    fitted = calibrate(observations, length_sd=unit.length_sd)
+    people = [_majority(item.labels) for item in items.values()]
+    prompts = [item.prompt_id for item in items.values()]
+    after = _per_item(fitted.out_of_fold, list(items.values()))
+    return CalibrationCard(
+        judge_id=judge_id,
+        constitution_id=constitution.id,
+        labels_digest=labels_digest,
+        num_labels=len(labels),
+        num_annotators=len({label.annotator for label in labels}),
+        simulated=all(label.simulated for label in labels),
+        before=measure_agreement(people, [_choice(i.judged.p_first) for i in items.values()], clusters=prompts),
+        after=measure_agreement(people, [_choice(p) for p in after], clusters=prompts),
+        between_people=_between_people(labels),
+        map=fitted.map,
+        log_loss=fitted.log_loss,
+        human_weight=human_weight,
+    )
+
+
+def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str) -> float:
+    """The calibrated label of a pair; first, second: its texts in canonical order."""
+    if map.kind == "identity":
+        return judged.p_first
+    return apply_map(map, logit=judged.read_logit, length=length_difference(first, second, map=map))
+
+
+def find_whole(labels: Sequence[HumanLabel], constitution: Constitution) -> list[HumanLabel]:
+    """The labels of pairs as a whole: `overall`, or of the one principle that the constitution weighs."""
+    weighed = [principle.id for principle in constitution.principles if principle.weight > 0]
+    names = {OVERALL, *weighed} if len(weighed) == 1 else {OVERALL}
+    return [label for label in labels if label.principle_id in names]
+
+
+def human_preferences(
+    labels: Sequence[HumanLabel], *, weight: float, constitution: Constitution, round: int
+) -> dict[Pair, Preference]:
+    """People's preference of each pair that they labelled as a whole; several people make a soft label."""
+    by_pair: dict[Pair, list[HumanLabel]] = defaultdict(list)
+    for label in find_whole(labels, constitution):
+        by_pair[_pair(label)].append(label)
+    return {
+        pair: Preference(
+            prompt_id=given[0].prompt_id,
+            sample_ids=pair,
+            label=statistics.fmean(_chosen(label) for label in given),
+            weight=weight,
+            source="human",
+            evidence_ids=tuple(dict.fromkeys(label.id for label in given)),
+            constitution_id=constitution.id,
+            round=round,
+        )
+        for pair, given in by_pair.items()
+    }
+
+
+def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
+    """The mix in a few lines, for people."""
+    if card is None:
+        yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
+    else:
+        people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
+        between = f"; among themselves they {_say(card.between_people)}" if card.between_people else ""
+        yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
+        yield f"judge and people: before they {_say(card.before)}; after they {_say(card.after)}"
+        losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
+        yield f"calibration: {_say_map(card.map)}; cross-validated log loss: {losses}"
+    none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
+    yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
+
+
+def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:
+    items: dict[tuple[Pair, str], _Item] = {}
+    for label in labels:
+        key = (_pair(label), label.principle_id)
+        if key in judged:
+            items.setdefault(key, _Item(label.prompt_id, [], judged[key])).labels.append(label)
+    return items
+
+
+def _pair(label: HumanLabel) -> Pair:
+    return sorted_ids(label.sample_ids[0], label.sample_ids[1])
+
+
+def _chosen(label: HumanLabel) -> float:
+    """How much the label is for the first of the pair in canonical order."""
+    chosen = _CHOSEN[label.choice]
+    return chosen if label.sample_ids[0] == _pair(label)[0] else 1 - chosen
+
+
+def _choice(p_first: float) -> Verdict:
+    return "tie" if p_first == 0.5 else "first" if p_first > 0.5 else "second"
+
+
+def _majority(labels: Sequence[HumanLabel]) -> Verdict:
+    """What most people chose; a tie where no choice has the most."""
+    counts = Counter(_choice(_chosen(label)) for label in labels).most_common(2)
+    return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
+
+
+def _per_item(per_label: Sequence[float], items: Sequence[_Item]) -> list[float]:
+    """The first label's of each item: an item's labels have one logit, one length and one fold."""
+    found, at = [], 0
+    for item in items:
+        found.append(per_label[at])
+        at += len(item.labels)
+    return found
+
+
+def _between_people(labels: Sequence[HumanLabel]) -> Agreement | None:
+    """Every two people who labelled the same item, as one series against another."""
+    by_item: dict[tuple[Pair, str], list[HumanLabel]] = defaultdict(list)
+    for label in labels:
+        by_item[_pair(label), label.principle_id].append(label)
+    twos = [
+        (a, b)
+        for given in by_item.values()
+        for a, b in combinations(sorted(given, key=lambda label: label.annotator), 2)
+        if a.annotator != b.annotator
+    ]
+    if not twos:
+        return None
+    return measure_agreement(
+        [_choice(_chosen(a)) for a, _ in twos],
+        [_choice(_chosen(b)) for _, b in twos],
+        clusters=[a.prompt_id for a, _ in twos],
+    )
+
+
+def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
+    """Standard deviation, in words, of the length of the compared responses; 1 where all are as long."""
+    ids = dict.fromkeys(sample_id for pair, _ in judged for sample_id in pair)
+    return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
+
+
+def _say(agreement: Agreement) -> str:
+    parts = [f"agree on {_share(agreement.share)} of {agreement.n}"]
+    for name, value in (("kappa", agreement.kappa), ("AC1", agreement.ac1)):
+        if value is not None:
+            parts.append(f"{name} {value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]")
+    return ", ".join(parts)
+
+
+def _share(share: Estimate) -> str:
+    return f"{share.mean:.1%} [{share.low:.1%}, {share.high:.1%}]"
+
+
+def _say_map(map: CalibrationMap) -> str:
+    if map.kind == "identity":
+        return "the judge's labels stay as they are"
+    length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""
+    return f"slope {map.slope:.2f}{length}"

@@ -1,0 +1,172 @@
+"""Verdicts on pairs -> Bradley-Terry scores of the systems that wrote them, and how two rankings agree.
+
+A tie counts as half a win for each side. Newton's method on the exact likelihood, no prior: where no finite
+scores exist the reason is told instead. Does not read files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.intervals import LEVEL, t_quantile
+from rlaif.records import Estimate, Verdict
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+class Ranking(NamedTuple):
+    scores: dict[str, Estimate] | None
+    """System -> log strength, zero on average, best first: a beats b with probability sigmoid(score a - score b).
+    The estimate's n counts the clusters in which the system stands. None where no finite scores exist."""
+    why_not: str
+    """The reason where there are none."""
+
+
+def bradley_terry(
+    pairs: Sequence[tuple[str, str]], verdicts: Sequence[Verdict], *, clusters: Sequence[Hashable]
+) -> Ranking:
+    """Maximum likelihood scores (Bradley and Terry 1952) with intervals robust to votes that hang together.
+
+    `pairs` names the systems in the order the verdicts speak of. A pair of a system with itself says nothing.
+    """
+    rows = [
+        (pair, _WINS[verdict], key)
+        for pair, verdict, key in zip(pairs, verdicts, clusters, strict=True)
+        if pair[0] != pair[1]
+    ]
+    names = sorted({name for pair, _, _ in rows for name in pair})
+    codes = {key: i for i, key in enumerate(dict.fromkeys(key for _, _, key in rows))}
+    if len(names) < 2:
+        return Ranking(None, "fewer than two systems were compared")
+    if len(codes) < 2:
+        return Ranking(None, "all comparisons are of one prompt")
+    place = {name: i for i, name in enumerate(names)}
+    first = np.array([place[pair[0]] for pair, _, _ in rows])
+    second = np.array([place[pair[1]] for pair, _, _ in rows])
+    won = np.array([share for _, share, _ in rows])
+    wins = np.zeros((len(names), len(names)))
+    np.add.at(wins, (first, second), won)
+    np.add.at(wins, (second, first), 1 - won)
+    if why_not := _why_no_scores(wins, names):
+        return Ranking(None, why_not)
+    scores = _maximise(wins)
+    cluster = np.array([codes[key] for _, _, key in rows])
+    errors = _standard_errors(wins, scores, first=first, second=second, won=won, cluster=cluster)
+    reach = t_quantile((1 + LEVEL) / 2, df=len(codes) - 1)
+    estimates = {
+        name: Estimate(
+            mean=float(scores[i]),
+            low=float(scores[i] - reach * errors[i]),
+            high=float(scores[i] + reach * errors[i]),
+            n=len(np.unique(cluster[(first == i) | (second == i)])),
+        )
+        for i, name in enumerate(names)
+    }
+    return Ranking(dict(sorted(estimates.items(), key=lambda item: -item[1].mean)), "")
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Correlation of the ranks, equal values sharing their mean rank; None where one series does not vary."""
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} values beside {len(b)}")
+    if not len(a):
+        return None
+    x, y = _centred_ranks(a), _centred_ranks(b)
+    spread = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / spread if spread > 0 else None
+
+
+def rank_correlation(a: Mapping[str, Estimate], b: Mapping[str, Estimate]) -> Estimate | None:
+    """Spearman's correlation over the systems that both rank; n counts them.
+
+    The interval is Bonett and Wright's (2000): normal in atanh r with standard error sqrt((1 + r^2/2) / (n - 3)).
+    It takes the systems as drawn from many. None with fewer than four systems, or where a ranking does not vary.
+    """
+    common = [name for name in a if name in b]
+    value = spearman([a[name].mean for name in common], [b[name].mean for name in common]) if common else None
+    if value is None or len(common) < 4:
+        return None
+    if abs(value) >= 1:
+        return Estimate(mean=value, low=value, high=value, n=len(common))
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt((1 + value**2 / 2) / (len(common) - 3))
+    z = math.atanh(value)
+    return Estimate(mean=value, low=math.tanh(z - half), high=math.tanh(z + half), n=len(common))
+
+
+def _why_no_scores(wins: Array, names: Sequence[str]) -> str:
+    """Finite scores exist only where each has, through others, won against each (Ford 1957); a tie is half a win."""
+    for beats, fate, others_fate in ((wins > 0, "lost", "won"), (wins.T > 0, "won", "lost")):
+        inside = np.zeros(len(names), dtype=bool)
+        inside[0] = True
+        while (more := inside | beats[inside].any(axis=0)).sum() > inside.sum():
+            inside = more
+        if inside.all():
+            continue
+        few, fate = (inside, fate) if inside.sum() <= len(names) / 2 else (~inside, others_fate)
+        listed = _listed([name for name, is_in in zip(names, few, strict=True) if is_in])
+        if not (wins + wins.T)[np.ix_(few, ~few)].any():
+            return f"no comparison joins {listed} to the others"
+        return f"{listed} {fate} every comparison with the others"
+    return ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _maximise(wins: Array) -> Array:
+    """Newton's method with steps halved until the likelihood does not fall; the problem is concave."""
+    games, scores = wins + wins.T, np.zeros(len(wins))
+    value = _log_likelihood(wins, scores)
+    for _ in range(200):
+        p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+        step = np.linalg.solve(_information(games, p), wins.sum(axis=1) - (games * p).sum(axis=1))
+        while (new := _log_likelihood(wins, scores + step)) < value - 1e-9 * abs(value):
+            step = step / 2
+        scores, value = scores + step, new
+        if np.abs(step).max() < 1e-12:
+            break
+    return np.asarray(scores - scores.mean())
+
+
+def _log_likelihood(wins: Array, scores: Array) -> float:
+    return float(-(wins * np.logaddexp(0, scores[None, :] - scores[:, None])).sum())
+
+
+def _information(games: Array, p: Array) -> Array:
+    """Fisher information; the constant that scores are free to share is held by the added one."""
+    weights = games * p * (1 - p)
+    return np.asarray(np.diag(weights.sum(axis=1)) - weights + np.ones_like(weights) / len(weights))
+
+
+def _standard_errors(
+    wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, cluster: Indices
+) -> Array:
+    """Cluster-robust (sandwich) standard errors of scores that are zero on average."""
+    p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+    num_clusters = len(np.unique(cluster))
+    residual = won - p[first, second]
+    slopes = np.zeros((num_clusters, len(scores)))
+    np.add.at(slopes, (cluster, first), residual)
+    np.add.at(slopes, (cluster, second), -residual)
+    spread = slopes @ np.linalg.inv(_information(wins + wins.T, p))
+    spread = spread - spread.mean(axis=1, keepdims=True)
+    return np.asarray(np.sqrt(num_clusters / (num_clusters - 1) * (spread**2).sum(axis=0)))
+
+
+def _centred_ranks(values: Sequence[float]) -> Array:
+    array = np.asarray(values, dtype=float)
+    below = (array[None, :] < array[:, None]).sum(axis=1)
+    same = (array[None, :] == array[:, None]).sum(axis=1)
+    ranks = below + (same + 1) / 2
+    return np.asarray(ranks - ranks.mean())

@@ -1,0 +1,197 @@
+"""`rlaif agreement`: do people agree with one another, and does a judge agree with them? Straight from files.
+
+Parses options, reads the files, prints a table or JSON. Needs no run and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rlaif.calibration.people import AgreementReport, JudgeReport, PeopleReport, PoliciesReport, Scores
+    from rlaif.records import Estimate, Verdict
+
+POLICIES_SHOWN = 10
+FAILED_SHOWN = 5
+
+
+def agreement(
+    people: Annotated[
+        Path, typer.Argument(metavar="FILE", help="People's choices (CSV, JSON, JSONL, Parquet).", show_default=False)
+    ],
+    columns: Annotated[
+        Path,
+        typer.Option("--columns", help="YAML map of the columns, as in examples/agreement.", show_default=False),
+    ],
+    verdicts: Annotated[
+        Path | None, typer.Option("--verdicts", help="A judge's verdicts on the same items, to compare with people.")
+    ] = None,
+    failed_as: Annotated[
+        Literal["tie"] | None,
+        typer.Option(
+            "--failed-as",
+            help="Count failed judgements as this verdict, as some published figures do; said beside them.",
+        ),
+    ] = None,
+    split_votes: Annotated[
+        Literal["leave-out", "earliest", "tie"],
+        typer.Option(
+            "--split-votes",
+            help="The majority where no choice has the most votes: none, the one of them that stands first, or a tie.",
+        ),
+    ] = "leave-out",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resampling behind the intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every figure.")] = False,
+) -> None:
+    """Agreement of people with one another and of a judge with people, every figure with its 95 % interval."""
+    from rlaif.calibration.choices import load_columns, read_people, read_verdicts
+    from rlaif.calibration.people import report_agreement
+    from rlaif.errors import InputError
+
+    if verdicts is None and failed_as is not None:
+        raise InputError("--failed-as speaks of verdicts, and none are given", fix="add --verdicts FILE")
+    column_map = load_columns(columns)
+    read = read_people(people, column_map)
+    report = report_agreement(
+        read,
+        None if verdicts is None else read_verdicts(verdicts, column_map, items=read.items),
+        by_prompt=column_map.prompt is not None,
+        failed_as=failed_as,
+        split_votes=split_votes,
+        seed=seed,
+    )
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        _print(report)
+
+
+def _print(report: AgreementReport) -> None:
+    unit = "items" if report.people.num_prompts is None else "prompts"
+    _print_people(report.people, unit=unit)
+    if report.judge is not None:
+        _print_judge(report.judge, unit=unit)
+    if report.policies is not None:
+        _print_policies(report.policies, unit=unit)
+
+
+def _print_people(people: PeopleReport, *, unit: str) -> None:
+    of = f" of {people.num_prompts} prompts" if people.num_prompts is not None else ""
+    _say(f"People: {people.num_annotators} on {people.num_items} items{of}")
+    _say(f"choices: {people.tally}; {_rates(people.base_rates)}")
+    table = _table()
+    shared = f"{people.num_shared_items} items"
+    _add(table, "any two people, same choice", people.any_two, shared, unit=unit)
+    _add(table, "Krippendorff's alpha", people.alpha, shared, unit=unit)
+    for pair in people.pairs:
+        names, items = f"{pair.a} + {pair.b}", f"{pair.agreement.n} items"
+        _add(table, f"{names}: same", pair.agreement.share, items, unit=unit)
+        _add(table, f"{names}: kappa", pair.agreement.kappa, items, unit=unit)
+        _add(table, f"{names}: AC1", pair.agreement.ac1, items, unit=unit)
+    _show(table)
+
+
+def _print_judge(judge: JudgeReport, *, unit: str) -> None:
+    _say("\nJudge against people")
+    _say(f"verdicts: {judge.tally}; {_rates(judge.base_rates)}")
+    if judge.failed:
+        kinds = [f'"{text}" {count}' for text, count in list(judge.failed.items())[:FAILED_SHOWN]]
+        more = f" and {len(judge.failed) - FAILED_SHOWN} other values" if len(judge.failed) > FAILED_SHOWN else ""
+        counted = f"counted as a {judge.failed_as} by --failed-as" if judge.failed_as else "no numbers, left out"
+        _say(f"failed judgements, {counted}: {', '.join(kinds)}{more}")
+    if judge.split_votes != "leave-out":
+        _say(f"items without a majority are taken by --split-votes {judge.split_votes}")
+    _say(f"items with people's majority: {judge.items}")
+    if judge.majority is not None:
+        _say(f"the majority says: {_rates(judge.majority.base_rates)}")
+    table = _table()
+    items = f"{judge.items.kept} items"
+    if judge.majority is not None:
+        _add(table, "accuracy, against the majority", judge.majority.share, items, unit=unit)
+        _add(table, "Cohen's kappa", judge.majority.kappa, items, unit=unit)
+        _add(table, "Gwet's AC1", judge.majority.ac1, items, unit=unit)
+    _add(table, "precision, macro", judge.precision, items, unit=unit)
+    _add(table, "recall, macro", judge.recall, items, unit=unit)
+    _add(table, "F1, macro", judge.f1, items, unit=unit)
+    _add(table, "accuracy where neither ties", judge.neither_ties, f"{judge.num_neither_ties} items", unit=unit)
+    _add(table, "one person, same choice", judge.one_person, f"{judge.num_judged_items} items", unit=unit)
+    _show(table)
+
+
+def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
+    from rlaif.console import show_text
+
+    _say("\nPolicies by Bradley-Terry score, a tie as half a win for each")
+    for who, scores in (("people", policies.people), ("judge", policies.judge)):
+        if scores is not None and scores.why_not:
+            _say(f"{who}: no finite scores, {scores.why_not}")
+    if policies.rank_correlation is not None:
+        table = _table()
+        _add(
+            table, "rank correlation of people and judge", policies.rank_correlation, "", unit="policies", digits=6
+        )  # fmt: skip
+        _show(table)
+    if not policies.people.scores:
+        return
+    table = _table("policy", "people", "95 % interval", "n")
+    ranks = _ranks(policies.judge)
+    if ranks:
+        table.add_column("judge's rank", justify="right")
+    for name, score in list(policies.people.scores.items())[:POLICIES_SHOWN]:
+        judged = [str(ranks.get(name, "none"))] if ranks else []
+        table.add_row(show_text(name), f"{score.mean:+.2f}", _interval(score, 2), f"{score.n} {unit}", *judged)
+    _show(table)
+    if (more := len(policies.people.scores) - POLICIES_SHOWN) > 0:
+        _say(f"and {more} more: add --json")
+
+
+def _ranks(scores: Scores | None) -> dict[str, int]:
+    return {name: rank for rank, name in enumerate(scores.scores, start=1)} if scores else {}
+
+
+def _rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
+    return ", ".join(f"{choice} {share:.1%}" for choice, share in rates.items())
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    first, *others = columns or ("", "value", "95 % interval", "n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, overflow="fold")
+    for column in others:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _add(table: Table, what: str, estimate: Estimate | None, items: str, *, unit: str, digits: int = 4) -> None:
+    from rlaif.console import show_text
+
+    if estimate is None:
+        table.add_row(show_text(what), "not defined", "", items)
+        return
+    n = ", ".join(part for part in (items, f"{estimate.n} {unit}" if unit != "items" else "") if part)
+    table.add_row(show_text(what), f"{estimate.mean:.{digits}f}", _interval(estimate, 3), n or f"{estimate.n} items")
+
+
+def _interval(estimate: Estimate, digits: int) -> str:
+    return f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+
+
+def _show(table: Table) -> None:
+    from rlaif.console import console
+
+    if table.row_count:
+        console.print(table, soft_wrap=False)
+
+
+def _say(line: str) -> None:
+    from rlaif.console import console, show_text
+
+    console.print(show_text(line))

@@ -1,0 +1,66 @@
+"""Held-out preferences with their rewards -> does a margin of rewards mean the probability that it claims?
+
+The reward model claims sigmoid(difference of rewards) for the response it likes more; the soft label says
+what the judge thought. Fits nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from rlaif.evaluation.reward_model import ScoredPair
+from rlaif.records.base import Value
+
+NUM_BINS = 5
+
+
+class ReliabilityBin(Value):
+    """Pairs for which the reward model claims about the same."""
+
+    claimed: float = Field(ge=0.5, le=1)
+    """Mean probability that the reward model gives the response it likes more."""
+    labelled: float = Field(ge=0, le=1)
+    """Mean label of that response."""
+    num_pairs: int
+
+
+class RewardCalibration(Value):
+    bins: tuple[ReliabilityBin, ...]
+    """Equal stretches of the claimed probability from .5 to 1; empty ones are left out."""
+    gap: float = Field(ge=0, le=1)
+    """Mean distance of claim and label over the bins, weighted by their pairs."""
+    overconfidence: float
+    """Mean claim minus mean label."""
+    num_pairs: int
+    num_prompts: int
+
+
+def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration | None:
+    """None without pairs. Two equal rewards claim one half of the first response."""
+    if not pairs:
+        return None
+    inside: dict[int, list[tuple[float, float]]] = {}
+    for pair in pairs:
+        difference = pair.score_first - pair.score_second
+        claimed = 1 / (1 + math.exp(-min(700.0, abs(difference))))
+        label = pair.label if difference >= 0 else 1 - pair.label
+        inside.setdefault(min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS)), []).append((claimed, label))
+    bins = tuple(
+        ReliabilityBin(claimed=_mean([c for c, _ in rows]), labelled=_mean([p for _, p in rows]), num_pairs=len(rows))
+        for _, rows in sorted(inside.items())
+    )
+    rows = [row for _, group in sorted(inside.items()) for row in group]
+    return RewardCalibration(
+        bins=bins,
+        gap=math.fsum(b.num_pairs * abs(b.claimed - b.labelled) for b in bins) / len(pairs),
+        overconfidence=_mean([c for c, _ in rows]) - _mean([p for _, p in rows]),
+        num_pairs=len(pairs),
+        num_prompts=len({pair.prompt_id for pair in pairs}),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return min(1.0, math.fsum(values) / len(values))

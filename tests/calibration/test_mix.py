@@ -1,0 +1,169 @@
+"""The judge's labels and people's together: agreement, the map, and people's own preferences."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rlaif.calibration.mix import (
+    JudgedPair,
+    calibrate_judge,
+    describe_mix,
+    find_whole,
+    human_preferences,
+    relabel,
+)
+from rlaif.records import CalibrationCard, CalibrationMap, Constitution, HumanLabel, Principle, Tally, Verdict
+
+TWO = Constitution(
+    name="two", principles=(Principle(id="kind", text="x"), Principle(id="brief", text="y", weight=2.0)), source="s"
+)
+ONE = Constitution(
+    name="one", principles=(Principle(id="kind", text="x"), Principle(id="z", text="z", weight=0)), source="s"
+)
+PAIR = ("a", "b")
+
+
+def label(
+    choice: Verdict, *, who: str = "ann", pair: tuple[str, str] = PAIR, of: str = "overall", **more: object
+) -> HumanLabel:
+    fields = {
+        "annotator": who,
+        "prompt_id": f"p {sorted(pair)}",
+        "sample_ids": pair,
+        "principle_id": of,
+        "choice": choice,
+    }
+    return HumanLabel.model_validate({**fields, **more})
+
+
+def calibrated(
+    labels: list[HumanLabel],
+    judged: dict[tuple[tuple[str, str], str], JudgedPair],
+    *,
+    texts: dict[str, str] | None = None,
+) -> CalibrationCard | None:
+    return calibrate_judge(
+        labels,
+        judged,
+        texts=texts or {i: "word" for pair, _ in judged for i in pair},
+        judge_id="judge",
+        constitution=TWO,
+        labels_digest="digest",
+        human_weight=5.0,
+    )
+
+
+def test_several_people_make_a_soft_label_in_canonical_order() -> None:
+    labels = [
+        label("first"),
+        label("second", who="bob", pair=("b", "a")),
+        label("tie", who="cem"),
+        label("second", who="d"),
+    ]
+    (preference,) = human_preferences(labels, weight=5.0, constitution=TWO, round=1).values()
+    # for "a": 1, 1 (second of b, a), 1/2 and 0
+    assert preference.label == pytest.approx(2.5 / 4)
+    assert (preference.sample_ids, preference.weight, preference.source, preference.round) == (PAIR, 5.0, "human", 1)
+    assert preference.evidence_ids == tuple(given.id for given in labels)
+    assert preference.judge_id is None
+
+
+def test_a_label_of_one_of_several_principles_makes_no_preference() -> None:
+    assert human_preferences([label("first", of="kind")], weight=1.0, constitution=TWO, round=0) == {}
+    assert len(human_preferences([label("first", of="kind")], weight=1.0, constitution=ONE, round=0)) == 1
+    assert find_whole([label("first", of="brief")], TWO) == []
+
+
+def test_agreement_counts_a_pair_once_by_what_most_people_chose() -> None:
+    labels = [
+        label("first"), label("first", who="bob"), label("second", who="cem"),
+        label("first", pair=("c", "d")), label("second", who="bob", pair=("c", "d")),
+    ]  # fmt: skip
+    judged = {(("a", "b"), "overall"): JudgedPair(0.9, 2.2), (("c", "d"), "overall"): JudgedPair(0.5, 0.0)}
+    card = calibrated(labels, judged)
+    assert card is not None
+    # most chose a over b as the judge did; c and d have one vote each, a tie, and so says the judge
+    assert (card.before.n, card.before.share.mean) == (2, 1.0)
+    assert card.before.base_rates == {"first": 0.5, "tie": 0.5}
+    # ann-bob agree, ann-cem and bob-cem do not; ann-bob on the other pair do not
+    assert card.between_people is not None
+    assert (card.between_people.n, card.between_people.share.mean) == (4, 0.25)
+    assert (card.num_labels, card.num_annotators, card.simulated) == (5, 3, False)
+
+
+def test_one_person_alone_has_nobody_to_agree_with() -> None:
+    card = calibrated([label("first")], {(PAIR, "overall"): JudgedPair(0.9, 2.2)})
+    assert card is not None
+    assert card.between_people is None
+
+
+def test_labels_of_pairs_that_were_not_compared_calibrate_nothing() -> None:
+    assert calibrated([label("first")], {(("c", "d"), "overall"): JudgedPair(0.9, 2.2)}) is None
+
+
+def test_labels_of_a_principle_meet_the_comparison_under_it() -> None:
+    judged = {(PAIR, "overall"): JudgedPair(0.9, 2.2), (PAIR, "brief"): JudgedPair(0.1, -2.2)}
+    card = calibrated([label("second", of="brief")], judged)
+    assert card is not None
+    assert card.before.share.mean == 1.0
+
+
+def simulated_world(
+    n: int, *, seed: int = 0
+) -> tuple[list[HumanLabel], dict[tuple[tuple[str, str], str], JudgedPair], dict[str, str]]:
+    """A judge that adds a logit per standard deviation of length; people do not care for it."""
+    rng = random.Random(seed)
+    labels, judged, texts = [], {}, {}
+    for number in range(n):
+        pair = (f"{number:04d}a", f"{number:04d}b")
+        words = (rng.randint(1, 40), rng.randint(1, 40))
+        texts |= {i: "word " * w for i, w in zip(pair, words, strict=True)}
+        truth = rng.choice((-2.0, -1.0, 1.0, 2.0))
+        logit = truth + 2.0 * (words[0] - words[1]) / 11.5
+        judged[pair, "overall"] = JudgedPair(1 / (1 + 2.718281828**-logit), logit)
+        choice: Verdict = "first" if rng.random() < 1 / (1 + 2.718281828**-truth) else "second"
+        labels.append(label(choice, pair=pair, simulated=True, inclusion_probability=0.5))
+    return labels, judged, texts
+
+
+def test_the_card_says_what_the_labels_did_to_a_judge_that_likes_length() -> None:
+    labels, judged, texts = simulated_world(300)
+    card = calibrated(labels, judged, texts=texts)
+    assert card is not None
+    assert card.map.kind == "temperature_length"
+    assert card.map.length < -0.8
+    assert card.map.length_sd == pytest.approx(11.5, abs=1.0), "of the numbers from 1 to 40"
+    assert card.after.share.mean > card.before.share.mean + 0.05
+    assert card.after.base_rates == card.before.base_rates, "the people are the same"
+    assert card.simulated
+    longer, shorter = "word " * 40, "word"
+    mapped = relabel(card.map, JudgedPair(0.5, 0.0), first=longer, second=shorter)
+    assert mapped < 0.3
+    assert mapped + relabel(card.map, JudgedPair(0.5, 0.0), first=shorter, second=longer) == 1.0
+
+
+def test_identity_leaves_a_label_as_the_judge_gave_it() -> None:
+    assert relabel(CalibrationMap(), JudgedPair(1.0, None), first="a", second="b") == 1.0
+
+
+def test_a_verdict_without_log_probabilities_is_softened_by_the_slope() -> None:
+    soft = relabel(CalibrationMap(kind="temperature", slope=0.5), JudgedPair(1.0, None), first="a", second="b")
+    assert soft == pytest.approx(19**0.5 / (1 + 19**0.5))
+
+
+def test_the_summary_says_simulated_and_gives_every_share_its_n() -> None:
+    labels, judged, texts = simulated_world(60)
+    card = calibrated(labels, judged, texts=texts)
+    lines = list(describe_mix(card, labels=Tally(num_in=60), num_human=60, weight=5.0))
+    assert lines[0] == "human labels, SIMULATED: in 60, kept 60, dropped 0, by 1 annotator"
+    assert lines[1].count(" of 60, kappa ") == 2
+    assert "identity" in lines[2]
+    assert lines[3] == "people's rows: 60 pairs, weight 5"
+
+
+def test_the_summary_without_a_compared_pair_says_why_there_is_no_calibration() -> None:
+    lines = list(describe_mix(None, labels=Tally(num_in=3), num_human=0, weight=5.0))
+    assert "nothing to calibrate by" in lines[0]
+    assert "make no rows" in lines[1]

@@ -1,0 +1,124 @@
+"""People among themselves and against a judge: hand values on a handful of items."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from rlaif.calibration.choices import Item, Key, PeopleRead, VerdictsRead
+from rlaif.calibration.people import AgreementReport, SplitVotes, find_majority, report_agreement
+from rlaif.records import Tally, Verdict
+
+CODES: dict[str, Verdict] = {"1": "first", "2": "second", "0": "tie"}
+# Choices of up to three people (a dot: none), and the judge's verdict: x has failed, a dot was not asked.
+ITEMS = ["111 1", "222 2", "112 2", "12. 1", "000 x", "111 x", "22. .", "1.1 0"]
+
+
+def items(*, policies: bool = False) -> list[Item]:
+    return [
+        Item(
+            key=(str(n),),
+            prompt=(f"prompt {n // 2}",),
+            policies=("m1", "m2") if policies else None,
+            choices={f"p{i}": CODES[code] for i, code in enumerate(text[:3]) if code != "."},
+        )
+        for n, text in enumerate(ITEMS)
+    ]
+
+
+def read() -> VerdictsRead:
+    verdicts: dict[Key, Verdict] = {(str(n),): CODES[t[4]] for n, t in enumerate(ITEMS) if t[4] in CODES}
+    failed: dict[Key, str] = {(str(n),): "what?" for n, t in enumerate(ITEMS) if t[4] == "x"}
+    return VerdictsRead(verdicts, failed, Tally(num_in=7, dropped={"failed": 2}))
+
+
+def report(
+    *, failed_as: Literal["tie"] | None = None, split_votes: SplitVotes = "leave-out", policies: bool = False
+) -> AgreementReport:
+    people = PeopleRead(items(policies=policies), Tally(num_in=21))
+    return report_agreement(people, read(), by_prompt=True, failed_as=failed_as, split_votes=split_votes)
+
+
+def test_people_are_compared_in_pairs_on_what_both_chose_on() -> None:
+    people = report().people
+    assert (people.num_items, people.num_prompts, people.num_annotators) == (8, 4, 3)
+    assert people.num_shared_items == 8
+    assert people.any_two is not None
+    # 1, 1, one pair of three, none, 1, 1, 1, 1
+    assert people.any_two.mean == pytest.approx((6 + 1 / 3) / 8)
+    pairs = {(pair.a, pair.b): pair.agreement for pair in people.pairs}
+    assert {names: agreement.n for names, agreement in pairs.items()} == {
+        ("p0", "p1"): 7, ("p0", "p2"): 6, ("p1", "p2"): 5,
+    }  # fmt: skip
+    assert pairs["p0", "p1"].share.mean == pytest.approx(6 / 7)
+    assert people.base_rates == pytest.approx({"first": 11 / 21, "second": 7 / 21, "tie": 3 / 21})
+
+
+def test_a_failed_judgement_takes_no_part_and_is_told_by_name() -> None:
+    judge = report().judge
+    assert judge is not None
+    assert judge.failed == {"what?": 2}
+    assert str(judge.items) == "in 8, kept 4, dropped 4 (failed 2, no_majority 1, no_verdict 1)"
+    assert judge.majority is not None
+    assert judge.majority.n == 4
+    assert judge.majority.share.mean == pytest.approx(2 / 4)  # right on 111 and 222, wrong on 112 and 1.1
+    assert (judge.num_neither_ties, judge.num_judged_items) == (3, 5)
+    assert judge.neither_ties is not None
+    assert judge.neither_ties.mean == pytest.approx(2 / 3)
+    assert judge.one_person is not None
+    assert judge.one_person.mean == pytest.approx((1 + 1 + 1 / 3 + 1 / 2 + 0) / 5)
+    assert "tie" in judge.base_rates
+    assert judge.base_rates["tie"] == pytest.approx(1 / 5)
+
+
+def test_only_the_named_convention_counts_failed_judgements_as_ties() -> None:
+    judge = report(failed_as="tie").judge
+    assert judge is not None
+    assert judge.failed_as == "tie"
+    assert judge.failed == {"what?": 2}
+    assert judge.majority is not None
+    assert judge.majority.n == 6
+    assert judge.majority.share.mean == pytest.approx(3 / 6)  # also right on 000, wrong on 111
+    assert judge.base_rates["tie"] == pytest.approx(3 / 7)
+
+
+@pytest.mark.parametrize(
+    ("choices", "leave_out", "earliest", "tie"),
+    [
+        ("112", "first", "first", "first"),
+        ("21", None, "second", "tie"),
+        ("012", None, "tie", "tie"),
+        ("0122", "second", "second", "second"),
+        ("2112", None, "second", "tie"),
+    ],
+)
+def test_the_majority_of_split_votes_is_what_the_option_says(
+    choices: str, leave_out: str | None, earliest: str, tie: str
+) -> None:
+    votes = [CODES[code] for code in choices]
+    assert find_majority(votes, split_votes="leave-out") == leave_out
+    assert find_majority(votes, split_votes="earliest") == earliest
+    assert find_majority(votes, split_votes="tie") == tie
+
+
+def test_policies_are_scored_by_people_and_by_the_judge() -> None:
+    policies = report(policies=True).policies
+    assert policies is not None
+    # people: 11 of 21 for m1 and 3 ties; the judge: 1 2 2 1 0
+    assert policies.people.num_votes == 21
+    assert policies.people.scores["m1"].mean > 0 > policies.people.scores["m2"].mean
+    assert policies.judge is not None
+    assert policies.judge.scores["m1"].mean == pytest.approx(0, abs=1e-12)
+    assert policies.judge.num_votes == 5
+    assert policies.rank_correlation is None  # two policies say nothing of a rank correlation
+    assert report().policies is None
+
+
+def test_with_many_people_alpha_speaks_instead_of_their_pairs() -> None:
+    crowd = [
+        Item((str(n),), (str(n),), None, {f"p{n + k}": "first" if k else "second" for k in range(3)}) for n in range(9)
+    ]
+    people = report_agreement(PeopleRead(crowd, Tally(num_in=27)), None, by_prompt=False).people
+    assert (people.num_annotators, people.pairs, people.num_prompts) == (11, (), None)
+    assert people.alpha is not None

@@ -1,0 +1,51 @@
+"""What a reward model claims against what the labels say, by hand values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rlaif.evaluation.reward_calibration import compute_reward_calibration
+from rlaif.evaluation.reward_model import ScoredPair
+
+
+def scored(prompt: str, claimed: float, label: float) -> ScoredPair:
+    """A pair for whose first response the rewards claim that probability."""
+    return ScoredPair(prompt, math.log(claimed / (1 - claimed)), 0.0, label, 5, 5)
+
+
+def test_the_gap_is_the_distance_of_claim_and_label_weighted_by_pairs() -> None:
+    found = compute_reward_calibration(
+        [scored("a", 0.75, 1.0), scored("a", 0.75, 0.4), scored("b", 0.95, 0.55), scored("c", 0.55, 0.55)]
+    )
+    assert found is not None
+    assert [(round(b.claimed, 6), round(b.labelled, 6), b.num_pairs) for b in found.bins] == [
+        (0.55, 0.55, 1), (0.75, 0.7, 2), (0.95, 0.55, 1),
+    ]  # fmt: skip
+    assert found.gap == pytest.approx((2 * 0.05 + 0.4 + 0) / 4)
+    assert found.overconfidence == pytest.approx((0.75 * 2 + 0.95 + 0.55) / 4 - (1.0 + 0.4 + 0.55 + 0.55) / 4)
+    assert (found.num_pairs, found.num_prompts) == (4, 3)
+
+
+def test_which_response_stands_first_changes_nothing() -> None:
+    pairs = [scored("a", 0.8, 0.3), scored("b", 0.6, 0.9)]
+    swapped = [
+        ScoredPair(p.prompt_id, p.score_second, p.score_first, 1 - p.label, p.length_second, p.length_first)
+        for p in pairs
+    ]
+    one, other = compute_reward_calibration(pairs), compute_reward_calibration(swapped)
+    assert one is not None
+    assert other is not None
+    assert one.gap == pytest.approx(other.gap)
+    assert [b.num_pairs for b in one.bins] == [b.num_pairs for b in other.bins]
+
+
+def test_huge_margins_claim_certainty_without_overflow() -> None:
+    found = compute_reward_calibration([ScoredPair("a", 1e9, -1e9, 1.0, 5, 5)])
+    assert found is not None
+    assert (found.bins[0].claimed, found.gap) == (1.0, 0.0)
+
+
+def test_without_pairs_nothing_is_claimed() -> None:
+    assert compute_reward_calibration([]) is None

@@ -1,0 +1,66 @@
+"""What the ledger already holds is taken and not drawn again, and nobody can tell the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlaif.config.generate import SamplingConfig
+from rlaif.frontdesk import POLICY_DIR
+from rlaif.frontdesk.world import make_prompts
+from rlaif.ledger.store import Ledger
+from rlaif.models.loading import load_causal_lm
+from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.records import Prompt, Sample
+from rlaif.sampling.sampler import sample_responses
+
+PROMPTS = [Prompt.from_chat(chat) for chat in make_prompts(seed=5, n=12)]
+
+
+@pytest.fixture(scope="module")
+def policy() -> TransformersEngine:
+    return TransformersEngine(load_causal_lm(str(POLICY_DIR), dtype="float32", device="cpu"))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
+        yield opened
+
+
+def sample(
+    policy: TransformersEngine, ledger: Ledger, folder: Path, prompts: list[Prompt], *, seed: int = 0, num: int = 2
+) -> list[Sample]:
+    return sample_responses(
+        prompts, generator=policy, config=SamplingConfig(batch_size=7), num_samples=num, seed=seed, round=0,
+        ledger=ledger, plan_path=folder / "samples_plan.json",
+    )  # fmt: skip
+
+
+def count(ledger: Ledger) -> int:
+    return int(ledger.rows("SELECT count(*) FROM samples")[0][0])
+
+
+def test_samples_found_in_the_ledger_are_those_that_would_be_drawn_afresh(
+    policy: TransformersEngine, ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample(policy, ledger, tmp_path / "yesterday", PROMPTS[3:8])
+    assert "found in the ledger" not in capsys.readouterr().err
+    today = sample(policy, ledger, tmp_path / "today", PROMPTS, num=3)
+    assert "samples: 36, of which 10 found in the ledger" in capsys.readouterr().err
+    assert count(ledger) == 36, "those of yesterday were not drawn again"
+    with Ledger.open(tmp_path / "other.sqlite") as other:
+        afresh = sample(policy, other, tmp_path / "afresh", PROMPTS, num=3)
+    assert [s.id for s in today] == [s.id for s in afresh]
+    assert [s.content_json for s in today] == [s.content_json for s in afresh]
+
+
+def test_another_seed_or_more_tokens_is_another_request(
+    policy: TransformersEngine, ledger: Ledger, tmp_path: Path
+) -> None:
+    first = sample(policy, ledger, tmp_path / "first", PROMPTS[:4])
+    second = sample(policy, ledger, tmp_path / "second", PROMPTS[:4], seed=1)
+    assert not {s.id for s in first} & {s.id for s in second}
+    assert {s.text for s in first} != {s.text for s in second}
