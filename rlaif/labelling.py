@@ -47,6 +47,7 @@ from rlaif.records import (
     Sample,
     digest_text,
 )
+from rlaif.rows import is_row_file
 from rlaif.runs import RunFolder, digest_file
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
         return None
     path, columns = Path(config.path), None if config.columns is None else Path(config.columns)
     digest = _digest_labels(config.path)
-    is_set = path.is_dir() or not path.is_file() or (columns is None and is_preference_file(path))
-    if not is_set:
+    is_file = path.is_file() or is_row_file(path)  # a file that is missing is no hub data set
+    if is_file and (columns is not None or not is_preference_file(path)):
         return read_labels(path, columns_path=columns, digest=digest)
     if columns is not None:
         raise DataError(
@@ -86,7 +87,7 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
             where=config.path,
             fix="name a file, or leave the map out: prompt, chosen and rejected are read as they are",
         )
-    splits = ("train",) if path.is_file() else ("train", "test")
+    splits = ("train",) if is_file else ("train", "test")
     rows = [row for split in splits for row in read_preferences(config.path, split=split)]
     return labels_from_preferences(rows, path=config.path, digest=digest)
 

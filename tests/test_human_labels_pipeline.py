@@ -211,6 +211,12 @@ def test_a_run_with_unreadable_labels_never_begins(runs_dir: Path, tmp_path: Pat
     assert not (runs_dir / "never").exists()
 
 
+def test_a_missing_file_of_labels_is_not_looked_for_elsewhere(runs_dir: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no such file \(nowhere.jsonl\)"):
+        generate(runs_dir, "never", "human_labels.path=nowhere.jsonl")
+    assert not (runs_dir / "never").exists()
+
+
 def test_labels_of_unknown_samples_are_refused_before_the_judge_is_asked(
     runs_dir: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
