@@ -96,8 +96,11 @@ def check(
     refuse_misread(readings, constitution=constitution, max_flips=max_flips, vocabulary=load_vocabulary(folder))
     for reading in readings:
         if not reading.names and reading.read_as is not None:
-            console.print(show_text(f'note: principle "{reading.principle.id}" does not say by a tag what it wants; '
-                                    f'the judge reads it as "{reading.read_as}"'))  # fmt: skip
+            note = (
+                f'note: the judge reads principle "{reading.principle.id}" as "{reading.read_as}"; '
+                f"write `tags: [{reading.read_as}]` if that is meant, and it is held to it"
+            )
+            console.print(show_text(note))
     if why_not:
         console.print(show_text(f"not probed, only the words were checked: {why_not}"))
     console.print(

@@ -1,7 +1,7 @@
 """Lists of principle wordings, all of words the judge knows, on which its probes are tried.
 
-Understood ones from the grammar; phrases never trained, scrambled words and negations made here, each with what
-people take it to mean (None: nothing). Asks nobody.
+Understood ones come from the grammar; phrases never trained, scrambled words and negations are made here, each with
+what people take it to mean (None: nothing). Asks nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rlaif.frontdesk.truth import ATTRIBUTES, OPPOSITES
 from rlaif.frontdesk.wordings import NOUNS, PHRASES, Wording, draw_wording, find_wording
 
 # What is wanted -> phrases of known words that the grammar does not have.
-UNSEEN: dict[str | None, tuple[str, ...]] = {
+UNSEEN: dict[str, tuple[str, ...]] = {
     "courteous": ("is kind", "greets the visitor", "is polite to the visitor", "keeps a friendly tone"),
     "curt": ("sounds rude", "is rude to the visitor", "keeps a curt tone"),
     "correct": ("gives true facts", "tells the right fact", "is right with the notice"),
@@ -31,17 +31,17 @@ UNSEEN: dict[str | None, tuple[str, ...]] = {
     "loud": ("keeps a loud tone", "is loud to the visitor", "shouts the answer"),
     "discreet": ("hides the keeper", "protects private details", "gives no private details"),
     "indiscreet": ("tells private details", "gives private details", "shows the private details"),
-    None: (
-        "keeps the visitor short", "is kind to the facts", "protects the question", "hides a tone", "uses everything",
-        "offers the right doubt", "is asked to be the keeper", "shows the visitor that it is a fact",
-    ),
 }  # fmt: skip
+MEANINGLESS = (
+    "keeps the visitor short", "is kind to the facts", "protects the question", "hides a tone", "uses everything",
+    "offers the right doubt", "is asked to be the keeper", "shows the visitor that it is a fact",
+)  # fmt: skip
 NEGATED = ("Prefer the {noun} that is not {word}.", "The better {noun} is never {word}.")
 DOUBLY_NEGATED = (
     "Avoid the {noun} that is not {word}.", "The {noun} should not be not {word}.",
     "Do not choose the {noun} that is never {word}.",
 )  # fmt: skip
-LISTS = ("trained", "held out", "unseen phrases", "scrambled", "negated", "doubly negated")
+LISTS = ("trained", "held out", "unseen phrases", "scrambled", "negated", "doubly negated", "meaningless")
 UNDERSTOOD = LISTS[:2]
 
 
@@ -61,12 +61,13 @@ def make_list(name: str, *, seed: int, per_meaning: int = 2) -> list[Intended]:
     if name == "scrambled":
         return [_scramble(wording, rng=rng) for wording in _draw(rng, per_meaning)]
     if name == "unseen phrases":
-        frames = ("Prefer the {noun} that {phrase}.", "The better {noun} {phrase}.")
         return [
-            Intended(rng.choice(frames).format(noun=rng.choice(NOUNS), phrase=phrase), wanted)
+            _frame(phrase, wanted, rng=rng)
             for wanted, phrases in UNSEEN.items()
-            for phrase in (phrases if wanted is None else phrases[: per_meaning + 1])
+            for phrase in phrases[: per_meaning + 1]
         ]
+    if name == "meaningless":
+        return [_frame(phrase, None, rng=rng) for phrase in MEANINGLESS]
     return list(_negate(rng, per_meaning, doubly=name == "doubly negated"))
 
 
@@ -75,6 +76,11 @@ def _draw(rng: random.Random, per_meaning: int, *, held_out: bool = False) -> It
         for polarity in (1, -1):
             for _ in range(per_meaning):
                 yield draw_wording(rng, attribute=attribute, polarity=polarity, held_out=held_out)
+
+
+def _frame(phrase: str, wanted: str | None, *, rng: random.Random) -> Intended:
+    frame = rng.choice(("Prefer the {noun} that {phrase}.", "The better {noun} {phrase}."))
+    return Intended(frame.format(noun=rng.choice(NOUNS), phrase=phrase), wanted)
 
 
 def _scramble(wording: Wording, *, rng: random.Random) -> Intended:

@@ -85,7 +85,7 @@ def test_check_warns_of_principles_that_contradict_each_other_and_says_how_an_un
         'warning: principles "polite" and "second" contradict each other: the judge wants opposite replies on 48 of 48'
         in output
     )
-    assert 'note: principle "second" does not say by a tag what it wants; the judge reads it as "curt"' in output
+    assert 'note: the judge reads principle "second" as "curt"; write `tags: [curt]` if that is meant' in output
     assert "ok: mine" in output
 
 

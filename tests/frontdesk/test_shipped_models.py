@@ -47,7 +47,7 @@ def test_the_shipped_tokenizer_is_the_one_the_code_makes(folder: Path) -> None:
 def test_both_folders_together_are_under_12_megabytes_and_hold_no_pickle() -> None:
     files = [path for folder in (POLICY_DIR, JUDGE_DIR) for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 12e6
-    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".jinja"}
+    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors", ".md", ".jinja"}
 
 
 def test_the_policy_ends_its_replies_and_leaves_room_both_ways() -> None:
