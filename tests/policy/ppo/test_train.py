@@ -203,7 +203,7 @@ def test_too_many_failed_rewards_stop_and_name_the_step(run: Run, tmp_path: Path
     def breaking(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         nonlocal calls
         calls += 1
-        return count_a(episodes) if calls <= 3 else [RewardFailure("endpoint")] * len(episodes)
+        return count_a(episodes) if calls <= 2 else [RewardFailure("endpoint")] * len(episodes)
 
     with pytest.raises(TrainingError, match=r"8 of 8 rewards failed \(endpoint 8\) \(PPO step 2\)"):
         run(tmp_path, reward=breaking)
