@@ -257,6 +257,7 @@ def train_policy(work: Work) -> None:
     """Reward model -> policy, by PPO on the training prompts."""
     if work.is_done("6_policy"):
         return
+    work.require("5_reward_model")
     config, start = work.config.ppo, work.start_policy
     initial = work.current_policy if config.start_from == "last_round" else start
     fitting = drop_over_length(
@@ -293,6 +294,7 @@ def train_policy(work: Work) -> None:
 def evaluate(work: Work) -> None:
     """The trained policy against the starting one on held-out prompts, and the report of the whole round."""
     if not work.is_done("7_evaluation"):
+        work.require("6_policy")
         work.check_judge()
         prompts = work.evaluation_prompts()
         seed = work.config.seed  # the same in every round: the starting policy's responses are drawn once

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from rlaif import __version__, frontdesk
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import ModelConfig
+from rlaif.config.generate import FRONTDESK, ModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import check_wording, load_constitution
@@ -53,12 +53,17 @@ from rlaif.runs import (
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
 
 R = TypeVar("R", bound=Record)
-FRONTDESK = "frontdesk"
 STAGE_NAMES = {
     "0_sft": "sft",
     "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "4_preferences": "preferences",
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
+MADE_BY = {
+    "4_preferences": ("preferences", "rlaif generate-prefs"),
+    "5_reward_model": ("reward model", "rlaif train"),
+    "6_policy": ("trained policy", "rlaif train"),
+}
+"""What a later stage cannot do without, and the command that makes it."""
 EXPORTED = frozenset({"prompts", "samples", "judgements", "failed_judgements", "comparisons", "human_labels"})
 """Tables that a stage leaves as Parquet for other tools; preferences are exported in their own schema."""
 FRONTDESK_MEASURE = "rlaif.frontdesk.truth:measure"
@@ -94,6 +99,12 @@ class Work:
 
     def is_done(self, stage: str) -> bool:
         return stage_done(self.run.stage_dir(self.round, stage))
+
+    def require(self, stage: str) -> None:
+        """Refuses to go on without what an earlier stage makes."""
+        if not self.is_done(stage):
+            made, command = MADE_BY[stage]
+            raise RunFolderError(f"this run has no {made} yet", where=str(self.run.path), fix=f"run `{command}` first")
 
     def use(self, stage: str, records: Sequence[Record]) -> None:
         """Store the records, and that this stage of this run used them."""
@@ -200,12 +211,8 @@ class Work:
     def preference_rows(self) -> SplitRows:
         """What the reward model trains on and what is held out."""
         given = self.config.reward_model.preferences
-        if given is None and not self.is_done("4_preferences"):
-            raise RunFolderError(
-                "this run has no preferences yet",
-                where=str(self.run.path),
-                fix="run `rlaif generate-prefs` first",
-            )
+        if given is None:
+            self.require("4_preferences")
         folders = self.pool if given is None else [given]
         train = [row for folder in folders for row in read_preferences(folder)]
         test = [row for folder in folders for row in read_preferences(folder, split="test")]

@@ -17,7 +17,7 @@ BASE = {"config", "ledger", "runs", "console", "intervals", "metrics", "rows", "
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {
-    "pipeline", "work", "collect", "rounds", "gates", "labelling", "dry_run", "training_log",
+    "pipeline", "work", "collect", "rounds", "gates", "labelling", "probing", "dry_run", "training_log",
     "cli", "audit", "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}

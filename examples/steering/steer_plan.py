@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from steer_table import Steered, read_asked
 
+from rlaif.config.generate import FRONTDESK
 from rlaif.config.load import load_config
 from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import load_constitution
@@ -20,7 +21,7 @@ from rlaif.constitution.render import load_template
 from rlaif.errors import ConfigError, ConstitutionError
 from rlaif.records import digest_text
 from rlaif.runs import digest_file
-from rlaif.work import FRONTDESK, check_judge, resolve_path
+from rlaif.work import check_judge, resolve_path
 
 
 class Job(NamedTuple):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.table import Table
+
+from rlaif.console import console, show_text
+from rlaif.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from rlaif.calibration.people import AgreementReport, JudgeReport, PeopleReport, PoliciesReport, Scores
     from rlaif.records import Estimate, Verdict
 
@@ -52,7 +54,6 @@ def agreement(
     """Agreement of people with one another and of a judge with people, every figure with its 95 % interval."""
     from rlaif.calibration.choices import load_columns, read_people, read_verdicts
     from rlaif.calibration.people import report_agreement
-    from rlaif.errors import InputError
 
     if verdicts is None and failed_as is not None:
         raise InputError("--failed-as speaks of verdicts, and none are given", fix="add --verdicts FILE")
@@ -125,8 +126,6 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
 
 
 def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
-    from rlaif.console import show_text
-
     _say("\nPolicies by Bradley-Terry score, a tie as half a win for each")
     for who, scores in (("people", policies.people), ("judge", policies.judge)):
         if scores is not None and scores.why_not:
@@ -160,8 +159,6 @@ def _rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
 
 
 def _table(*columns: str) -> Table:
-    from rich.table import Table
-
     first, *others = columns or ("", "value", "95 % interval", "n")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(first, overflow="fold")
@@ -171,8 +168,6 @@ def _table(*columns: str) -> Table:
 
 
 def _add(table: Table, what: str, estimate: Estimate | None, items: str, *, unit: str, digits: int = 4) -> None:
-    from rlaif.console import show_text
-
     if estimate is None:
         table.add_row(show_text(what), "not defined", "", items)
         return
@@ -185,13 +180,9 @@ def _interval(estimate: Estimate, digits: int) -> str:
 
 
 def _show(table: Table) -> None:
-    from rlaif.console import console
-
     if table.row_count:
         console.print(table, soft_wrap=False)
 
 
 def _say(line: str) -> None:
-    from rlaif.console import console, show_text
-
     console.print(show_text(line))

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from rlaif.cli.options import RunsDirOption
 from rlaif.console import console, show_text
 from rlaif.errors import InputError, LedgerError, RunFolderError
 
@@ -25,8 +26,7 @@ audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
 )
 
-RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Only what this run used.")]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
+UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Only what this run used.")]
 LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
 ]
@@ -44,7 +44,7 @@ BREAKS_SHOWN = 20
 
 @audit_app.command("list")
 def list_(
-    run: RunOption = None,
+    run: UsedByOption = None,
     principle: Annotated[
         str | None, typer.Option("--principle", metavar="ID", help="Only decisions under this principle.")
     ] = None,
@@ -89,7 +89,7 @@ def list_(
 @audit_app.command("show")
 def show(
     id: Annotated[str, typer.Argument(help="Id of a comparison, judgement or question, or how it begins.")],
-    run: RunOption = None,
+    run: UsedByOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:

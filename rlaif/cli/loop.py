@@ -13,32 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rlaif.cli.options import (
+    ConfigOption,
+    DryRunOption,
+    LabelColumnsOption,
+    LabelsOption,
+    ResumeOption,
+    RunOption,
+    RunsDirOption,
+    SeedOption,
+    SetOption,
+)
 from rlaif.console import console, say, show_text
+from rlaif.errors import InputError
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
     from rlaif.work import Work
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Config file; ./rlaif.yaml where there is one.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")
-]
-RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
-LabelsOption = Annotated[
-    str | None,
-    typer.Option("--human-labels", metavar="PATH", help="People's labels or preferences, mixed in with the judge's."),
-]
-LabelColumnsOption = Annotated[
-    Path | None, typer.Option("--label-columns", help="YAML file that maps the columns of people's labels.")
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
-]
 
 
 def generate_prefs(
@@ -68,18 +59,19 @@ def generate_prefs(
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
     takes responses and verdicts that already exist.
     """
+    given = [path for path in (samples, judgements, columns) if path is not None]
+    if given and len(given) < 3:
+        raise InputError(
+            "recorded verdicts need all of --samples, --judgements and --columns",
+            fix="give the three files; see examples/recorded-verdicts",
+        )
+    if given and dry_run:
+        raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels)
     from rlaif import pipeline
-    from rlaif.errors import InputError
 
-    if samples or judgements or columns:
-        if not (samples and judgements and columns):
-            raise InputError(
-                "recorded verdicts need all of --samples, --judgements and --columns",
-                fix="give the three files; see examples/recorded-verdicts",
-            )
-        given = (samples, judgements, columns)
+    if samples and judgements and columns:
         with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
@@ -182,15 +174,14 @@ def _load(
     labels: tuple[str | None, Path | None] = (None, None),
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import load_config, parse_config
+    from rlaif.config.load import find_config, load_config, parse_config
     from rlaif.runs import open_run
 
     given = {"seed": seed, "rounds": rounds}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
-    if config is None and Path("rlaif.yaml").is_file():
-        config = Path("rlaif.yaml")
+    config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)
         text = json.dumps(folder.config["config"])

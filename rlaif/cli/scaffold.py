@@ -12,18 +12,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rlaif.config.load import CONFIG_NAME
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
 from rlaif.config.strict_yaml import read_plain_scalar
 from rlaif.constitution.shipped import Kind, shipped_folder
 from rlaif.errors import InputError
 
-CONFIG_NAME = "rlaif.yaml"
 FOLDERS: tuple[Kind, ...] = ("constitutions", "prompts")
 HEADER = """\
 # The configuration of rlaif. A line such as "# seed: 0" is an option at its default: to change it, remove
 # the "# ". Paths are relative to the folder in which you run rlaif; a name such as courteous_and_brief means
-# constitutions/courteous_and_brief.yaml here, if there is one. For one run alone: --set ppo.kl_coef=0.1
+# constitutions/courteous_and_brief.yaml here, if there is one. For one run alone: --set ppo.kl_coef=0.05
 
 """
 

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from rlaif.config.base import Config
 
+FRONTDESK = "frontdesk"
+"""Stands for what comes with rlaif: the policy, the judge, the visitors' questions."""
+
 
 class ModelConfig(Config):
     """A Hugging Face model with a chat template."""
 
-    path: str = "frontdesk"
+    path: str = FRONTDESK
     """Model folder or hub id; `frontdesk` is the small model that comes with rlaif."""
     revision: str | None = None
     """Commit or tag of a hub model."""
@@ -25,7 +28,7 @@ class ModelConfig(Config):
 class PromptsConfig(Config):
     """Where prompts come from."""
 
-    path: str = "frontdesk"
+    path: str = FRONTDESK
     """JSONL, JSON, CSV or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
     split: str = "train"
     """Split of a `datasets` data set."""

@@ -20,6 +20,14 @@ from rlaif.config.strict_yaml import Path as KeyPath
 from rlaif.config.strict_yaml import StrictYaml, load_strict
 from rlaif.errors import ConfigError
 
+CONFIG_NAME = "rlaif.yaml"
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The file that is named, else the one in this folder."""
+    here = Path(CONFIG_NAME)
+    return here if given is None and here.is_file() else given
+
 
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration in `path` (none: the defaults) with overrides "a.b=value", whose values are YAML."""

@@ -33,7 +33,7 @@ class PpoConfig(Config):
     """Passes over a step's responses."""
     num_mini_batches: int = Field(1, ge=1)
     """Optimizer steps in a pass."""
-    kl_coef: float = Field(0.05, ge=0)
+    kl_coef: float = Field(0.1, ge=0)
     """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
     kl_estimator: Literal["k1", "k3"] = "k1"
     """Penalty per token in the reward. k1: log-ratio, the gradient of the KL. k3: never negative, biased."""

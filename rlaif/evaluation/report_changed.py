@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from rlaif.config.generate import FRONTDESK
 from rlaif.evaluation.charts import RoundPoint, round_chart
 from rlaif.evaluation.headline import say_headline
 from rlaif.evaluation.moved import Moved, MovedRow
@@ -62,7 +63,7 @@ def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
     value: Any = report.provenance.config
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
-    if value == "frontdesk":
+    if value == FRONTDESK:
         return "the front desk's small model, which comes with rlaif"
     model = report.provenance.models.get(role)
     if isinstance(value, str) and value:

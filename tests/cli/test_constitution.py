@@ -185,6 +185,20 @@ def test_show_prints_the_exact_prompt_with_untrusted_text_between_marks(file):
     assert output.index("--- system ---") < output.index("--- user ---")
 
 
+def test_show_reads_the_configured_template_unless_one_is_named(file, tmp_path):
+    config = tmp_path / "own.yaml"
+    config.write_text("judge:\n  template: pair_verdict\n")
+    assert "template prompts/pair_verdict.j2" in invoke("show", file, "--config", str(config))
+    assert "template prompts/pair.j2" in invoke("show", file, "--config", str(config), "--template", "pair")
+
+
+def test_show_prints_a_template_of_scores_with_one_reply(file):
+    output = invoke("show", file, "--template", "frontdesk_score")
+    assert f"⟦{EXAMPLE['second']}⟧" in output
+    assert f"⟦{EXAMPLE['first']}⟧" not in output
+    assert output.rstrip().endswith("scores " + ", ".join(f"' {score}'" for score in range(1, 11)))
+
+
 def test_show_takes_the_principle_that_is_asked_for(file):
     assert "The better reply is brief." in invoke("show", file, "--principle", "brief")
     with pytest.raises(ConstitutionError, match='no principle "rude": its principles are polite, brief'):

@@ -109,6 +109,56 @@ def test_a_dry_run_counts_calls_and_tokens_and_writes_nothing(cli: RunCli, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_several_rounds_counts_them_all(cli: RunCli) -> None:
+    done = cli("run", "--dry-run", "--rounds", "3", "--set", "prompts.num_prompts=20")
+    assert "3 rounds: 240 responses, at most 720 questions" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("run", "--rounds", "0"), ('"rounds" is 0', "at least 1")),
+        (("generate-prefs", "--samples", "s.csv"), ("all of --samples, --judgements and --columns",)),
+        (
+            ("generate-prefs", "--samples", "s.csv", "--judgements", "j.csv", "--columns", "c.yaml", "--dry-run"),
+            ("recorded verdicts ask nobody", "--dry-run"),
+        ),
+        (("generate-prefs", "--label-columns", "c.yaml"), ("no labels", "--human-labels")),
+        (("train", "--stage", "policy"), ("no run yet", "rlaif generate-prefs")),
+        (("evaluate",), ("no run yet",)),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_followed_are_refused_before_anything_is_loaded(
+    cli: RunCli, tmp_path: Path, args: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    done = cli(*args)
+    says(done, 2, *words)
+    assert "loading torch" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_of_labels_is_named_and_leaves_no_used_run(cli: RunCli, tmp_path: Path) -> None:
+    says(cli("generate-prefs", "--human-labels", "no.csv"), 2, "no such file", "no.csv")
+    assert not list((tmp_path / "runs").glob("*/config.json"))
+
+
+def test_a_run_that_goes_on_keeps_its_own_settings_and_takes_new_ones_by_name(cli: RunCli, tmp_path: Path) -> None:
+    """Without a config file a later command reads what the run was started with."""
+    small = ("--set", "prompts.num_prompts=12", "--set", "sampling.num_samples=2", "--set", "sampling.num_pairs=1")
+    done = cli("generate-prefs", "--run", "own", "--seed", "7", *small)
+    assert done.returncode == 0, done.stderr
+    steps = ("--set", "reward_model.num_epochs=1")
+    says(cli("train", "--run", "own", "--stage", "policy"), 2, "no reward model yet", "rlaif train")
+    done = cli("train", "--run", "own", "--stage", "reward-model", *steps)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((tmp_path / "runs" / "own" / "config.json").read_text())["config"]
+    assert stored["seed"] == 7
+    assert stored["prompts"]["num_prompts"] == 12
+    assert stored["reward_model"]["num_epochs"] == 1
+    assert not (tmp_path / "runs" / "own" / "round_00" / "6_policy").exists(), "--stage reward-model trains that alone"
+    says(cli("evaluate", "--run", "own"), 2, "no trained policy yet", "rlaif train")
+
+
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_afterwards(cli: RunCli, tmp_path: Path) -> None:
     small = ("--run", "full", "--set", "prompts.num_prompts=40")
     done = cli("generate-prefs", *small, limit_file_size=200_000)

@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
+
+from rlaif.cli import app
 
 RLAIF = (sys.executable, "-m", "rlaif")
 
@@ -58,3 +61,23 @@ def test_an_interrupted_command_says_how_to_go_on_and_exits_130(tmp_path, sent):
     assert process.returncode == 130
     assert "--resume" in said
     assert "Traceback" not in said
+
+
+def commands_below(group, *, path=()):
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_below(command, path=(*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands_below(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_says_what_it_does_and_what_each_of_its_options_means(words):
+    command = COMMANDS[words]
+    assert (command.help or "").partition("\n")[0].endswith((".", "?"))
+    silent = [param.name for param in command.params if not getattr(param, "help", None)]
+    assert silent == []

@@ -1,0 +1,29 @@
+"""Options that several commands take, each with one help text and one meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Config file; ./rlaif.yaml where there is one.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")
+]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option("--human-labels", metavar="PATH", help="People's labels or preferences, mixed in with the judge's."),
+]
+LabelColumnsOption = Annotated[
+    Path | None, typer.Option("--label-columns", help="YAML file that maps the columns of people's labels.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
+]
