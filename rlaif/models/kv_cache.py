@@ -41,12 +41,11 @@ class PromptStates:
     def longest(self) -> int:
         return int(self.lengths.max())
 
-    def cache_for(self, places: Tensor, *, room: int = 0) -> DynamicCache:
-        """A cache with a row per place. With `room` for new tokens it takes no gradient, and no copy per token."""
+    def cache_for(self, places: Tensor) -> DynamicCache:
+        """A cache with a row per place, through which gradients flow."""
         cache = DynamicCache()
         for keys, values in self.layers:
-            states = keys.index_select(0, places), values.index_select(0, places)
-            cache.layers.append(GrowingLayer(*states, room=room) if room else _filled_layer(*states))
+            cache.layers.append(_filled_layer(keys.index_select(0, places), values.index_select(0, places)))
         return cache
 
     def mask_for(self, places: Tensor, *, room: int) -> Tensor:
@@ -140,9 +139,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """keys, values: (batch, heads, filled, head_dim)."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
+        # A token's heads stand together, so that single tokens are taken in one piece.
         # `pad` would do, but it writes the room as well
         self._buffers = [
-            states.new_empty((*states.shape[:2], states.shape[2] + room, states.shape[3])) for states in (keys, values)
+            states.new_empty((states.shape[0], states.shape[2] + room, states.shape[1], states.shape[3]))
+            for states in (keys, values)
         ]
         self._filled = 0
         self.update(keys, values)
@@ -150,15 +151,18 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self._filled + key_states.shape[2]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, self._filled : end] = states
+            buffer[:, self._filled : end] = states.transpose(1, 2)
         self._filled = end
-        return self._show()
-
-    def _show(self) -> tuple[Tensor, Tensor]:
-        keys, values = (buffer[:, :, : self._filled] for buffer in self._buffers)
+        keys, values = (buffer[:, :end].transpose(1, 2) for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer.index_select(0, indices) for buffer in self._buffers]
-        self._show()
+    def taken(self, rows: Tensor, columns: Tensor, *, room: int) -> GrowingLayer:
+        """Of some rows some tokens each, in a buffer of their own; rows: (kept,), columns: (kept, filled)."""
+        index = rows[:, None] * self._buffers[0].shape[1] + columns
+        return GrowingLayer(*(take_tokens(buffer.flatten(0, 1), index) for buffer in self._buffers), room=room)
+
+
+def take_tokens(states: Tensor, index: Tensor) -> Tensor:
+    """states: (num_tokens, heads, head_dim), index: (rows, columns) -> (rows, heads, columns, head_dim)."""
+    return states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]).transpose(1, 2)

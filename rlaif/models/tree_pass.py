@@ -1,0 +1,191 @@
+"""A tree of shared prompt beginnings -> its keys and values, each token computed once, and the last logits.
+
+Level by level: a stretch is run over the states of the stretches before it, siblings side by side in one row
+under a mask that keeps them apart. Draws no token and takes no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache
+
+from rlaif.models.kv_cache import PREFILL_TOKENS, GrowingLayer, take_tokens
+from rlaif.models.prefix_tree import PrefixTree, pack_stretches
+
+
+@dataclass(frozen=True)
+class TreeStates:
+    """What a model made of a tree."""
+
+    tree: PrefixTree
+    logits: Tensor
+    """(num_prompts_that_differ, vocab), after the last token of each."""
+    row_of: dict[int, int]
+    """Row of the logits by the stretch that ends the prompt."""
+    layers: list[tuple[Tensor, Tensor]]
+    """Keys and values per layer, (num_tokens, heads, head_dim), in the order of the stretches."""
+    paths: list[NDArray[np.int64]]
+    """Per stretch, which of the tokens lead from the prompt's first one to its last."""
+
+
+class _Level(NamedTuple):
+    """One forward pass of packs: (packs, width) arrays, and a mask over the path's columns and their own."""
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    visible: NDArray[np.bool_]
+    """(packs, width, path + width)."""
+    paths: NDArray[np.int64]
+    """(packs, path): tokens that are read before."""
+    tokens: NDArray[np.int64]
+    """(packs, width): which tokens of the tree these are; -1 for padding."""
+    ends: int
+    """The last columns, that many, are the stretches' last tokens."""
+
+
+@torch.no_grad()
+def run_tree(model: PreTrainedModel, tree: PrefixTree, *, pad_id: int) -> TreeStates:
+    """Keys, values and last logits of all stretches."""
+    sizes = [len(stretch.tokens) for stretch in tree.stretches]
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    paths: list[NDArray[np.int64]] = []
+    for stretch, offset, size in zip(tree.stretches, offsets, sizes, strict=False):
+        own = np.arange(offset, offset + size)
+        paths.append(own if stretch.parent < 0 else np.concatenate([paths[stretch.parent], own]))
+    run = _Run(model, tree, paths, pad_id=pad_id)
+    for level in range(1 + max(stretch.level for stretch in tree.stretches)):
+        for chunk in _chunks_of_like_size(pack_stretches(tree, level), sizes):
+            run.roots(chunk) if level == 0 else run.branches(chunk)
+    assert run.logits is not None
+    return TreeStates(tree, run.logits, run.row_of, run.layers, paths)
+
+
+class _Run:
+    """Fills a tree's states, chunk by chunk."""
+
+    def __init__(
+        self, model: PreTrainedModel, tree: PrefixTree, paths: Sequence[NDArray[np.int64]], *, pad_id: int
+    ) -> None:
+        self._model, self._stretches, self._paths, self._pad_id = model, tree.stretches, paths, pad_id
+        self.row_of = {leaf: row for row, leaf in enumerate(dict.fromkeys(tree.leaves))}
+        self._num_tokens = sum(len(stretch.tokens) for stretch in tree.stretches)
+        self._device = next(model.parameters()).device
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.logits: Tensor | None = None
+
+    def roots(self, chunk: Sequence[Sequence[int]]) -> None:
+        """Beginnings of prompts, one a row, padded on the right: a causal model needs no mask there."""
+        places = [pack[0] for pack in chunk]
+        lengths = [len(self._stretches[place].tokens) for place in places]
+        kept = sorted(set(lengths))
+        ids = np.full((len(places), kept[-1]), self._pad_id)
+        tokens = np.full_like(ids, -1)
+        for row, (place, length) in enumerate(zip(places, lengths, strict=True)):
+            ids[row, :length], tokens[row, :length] = self._stretches[place].tokens, self._paths[place]
+        out = self._model(
+            input_ids=self._tensor(ids),
+            past_key_values=DynamicCache(),
+            use_cache=True,
+            logits_to_keep=self._tensor(np.array(kept)) - 1,
+        )
+        self._store(out.past_key_values, tokens, before=0)
+        self._keep_logits(places, out.logits, list(enumerate(kept.index(length) for length in lengths)))
+
+    def branches(self, chunk: Sequence[Sequence[int]]) -> None:
+        """Stretches over the states of their parents."""
+        level = self._lay_out(chunk)
+        read, width = level.paths.shape[1], level.ids.shape[1]
+        cache = DynamicCache()
+        index = self._tensor(level.paths)
+        for keys, values in self.layers:
+            cache.layers.append(GrowingLayer(take_tokens(keys, index), take_tokens(values, index), room=width))
+        visible = self._tensor(level.visible)[:, None]
+        out = self._model(
+            input_ids=self._tensor(level.ids),
+            attention_mask=additive_mask(visible, self._model.dtype),
+            position_ids=self._tensor(level.positions),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=level.ends,
+        )
+        self._store(cache, level.tokens, before=read)
+        places = [place for pack in chunk for place in pack]
+        cells = [(row, column) for row, pack in enumerate(chunk) for column in range(len(pack))]
+        self._keep_logits(places, out.logits, cells)
+
+    def _lay_out(self, chunk: Sequence[Sequence[int]]) -> _Level:
+        """The stretches of a pack one after the other, but their last tokens in the last columns."""
+        stretches = self._stretches
+        ends = max(len(pack) for pack in chunk)
+        body = max(sum(len(stretches[place].tokens) - 1 for place in pack) for pack in chunk)
+        read = max(stretches[pack[0]].start for pack in chunk)
+        shape = (len(chunk), body + ends)
+        ids, positions, tokens = np.full(shape, self._pad_id), np.zeros(shape, dtype=np.int64), np.full(shape, -1)
+        paths = np.zeros((len(chunk), read), dtype=np.int64)
+        visible = np.zeros((*shape, read + body + ends), dtype=bool)
+        for row, pack in enumerate(chunk):
+            start = stretches[pack[0]].start
+            paths[row, :start] = self._paths[stretches[pack[0]].parent]
+            visible[row, :, :start] = True
+            at = 0
+            for number, place in enumerate(pack):
+                size = len(stretches[place].tokens)
+                columns = np.r_[at : at + size - 1, body + number]
+                ids[row, columns] = stretches[place].tokens
+                positions[row, columns] = np.arange(start, start + size)
+                tokens[row, columns] = self._paths[place][start:]
+                visible[row, at : at + size - 1, read + at : read + at + size - 1] = np.tri(size - 1, dtype=bool)
+                visible[row, body + number, read + columns] = True
+                at += size - 1
+        return _Level(ids, positions, visible, paths, tokens, ends)
+
+    def _store(self, cache: DynamicCache, tokens: NDArray[np.int64], *, before: int) -> None:
+        """Put the keys and values of a pass, after the first `before` columns, to their tokens."""
+        rows, columns = np.nonzero(tokens >= 0)
+        target = self._tensor(tokens[rows, columns])
+        cells = self._tensor(rows), self._tensor(columns)
+        for number, layer in enumerate(cache.layers):
+            states = [s[:, :, before:].transpose(1, 2)[cells] for s in (layer.keys, layer.values)]
+            if number == len(self.layers):
+                keys, values = (s.new_zeros((self._num_tokens, *s.shape[1:])) for s in states)
+                self.layers.append((keys, values))
+            for stored, new in zip(self.layers[number], states, strict=True):
+                stored[target] = new
+
+    def _keep_logits(self, places: Sequence[int], logits: Tensor, cells: Sequence[tuple[int, int]]) -> None:
+        if self.logits is None:
+            self.logits = logits.new_zeros((len(self.row_of), logits.shape[-1]))
+        row_of = self.row_of
+        kept = [(row_of[place], *cell) for place, cell in zip(places, cells, strict=True) if place in row_of]
+        if kept:
+            into, rows, columns = (self._tensor(np.array(part)) for part in zip(*kept, strict=True))
+            self.logits[into] = logits[rows, columns]
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """What every attention implementation takes: 0 where a token is seen, the lowest number elsewhere."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
+        ~visible, torch.finfo(dtype).min
+    )
+
+
+def _chunks_of_like_size(packs: Sequence[Sequence[int]], sizes: Sequence[int]) -> list[list[Sequence[int]]]:
+    """Packs in passes of about PREFILL_TOKENS tokens, the short ones first."""
+    chunks: list[list[Sequence[int]]] = []
+    for pack in sorted(packs, key=lambda pack: (sum(sizes[place] for place in pack), pack[0])):
+        size = sum(sizes[place] for place in pack)
+        if not chunks or (len(chunks[-1]) + 1) * size > PREFILL_TOKENS:
+            chunks.append([])
+        chunks[-1].append(pack)
+    return chunks
