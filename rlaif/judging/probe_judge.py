@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.probe import PairJudge, ProbeAnswer
 from rlaif.constitution.probe_file import Probe
@@ -63,10 +64,10 @@ def _ask(
 ) -> list[Judgement | FailedJudgement]:
     """Every prompt's answer, in the order given."""
     request, verdicts = score_request(template), tuple(template.verdicts)
-    order = sorted(range(len(chats)), key=lambda place: sum(len(message.text) for message in chats[place]))
+    sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
+    order = sorted(range(len(chats)), key=lambda place: sizes[place])
     answers: dict[int, Judgement | FailedJudgement] = {}
-    for start in range(0, len(order), config.batch_size):
-        places = order[start : start + config.batch_size]
+    for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
         for place, reply in zip(places, scorer.score([chats[i] for i in places], request=request), strict=True):
             answers[place] = read_verdict(
                 reply,

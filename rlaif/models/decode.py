@@ -110,7 +110,7 @@ def _run_prompts(
         alone = run_prompts(model, prompts, pad_id=pad_id)
         return alone.logits[alone.places], branch_prompts(alone, steps=steps) if steps else None
     tree = build_tree(prompts)
-    states = run_tree(model, tree, pad_id=pad_id)
+    states = run_tree(model, tree, pad_id=pad_id, with_leaves=steps > 0)
     logits = states.logits[[states.row_of[leaf] for leaf in tree.leaves]]
     return logits, branch_tree(states, steps=steps) if steps else None
 

@@ -7,10 +7,12 @@ found in the ids. Runs no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
-MIN_SAVED = 32
+import numpy as np
+
+MIN_SAVED = 16
 """Tokens that a shared stretch must save to be run on its own: each level of the tree is one more forward pass."""
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16)
 _ROW_COST, _COLUMN_COST, _CELL_COST = 20.0, 0.35, 0.08
@@ -43,7 +45,7 @@ class PrefixTree(NamedTuple):
 def build_tree(prompts: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVED) -> PrefixTree:
     """The prompts' shared beginnings; none of the prompts may be empty."""
     different = sorted({tuple(prompt) for prompt in prompts})
-    shared = [0, *(_num_shared(a, b) for a, b in pairwise(different))]
+    shared = _num_shared(different)
     stretches: list[Stretch] = []
     leaf_of: dict[tuple[int, ...], int] = {}
     waiting = [(0, len(different), 0, -1, 0)]
@@ -63,10 +65,18 @@ def build_tree(prompts: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVED) 
     return PrefixTree(stretches, [leaf_of[tuple(prompt)] for prompt in prompts])
 
 
-def _num_shared(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """How many first tokens are equal; one token less than the shorter, so that each prompt has one of its own."""
-    most = min(len(a), len(b)) - 1
-    return next((at for at in range(most) if a[at] != b[at]), most)
+def _num_shared(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """How many first tokens each prompt has in common with the one before it.
+
+    One token less than the shorter has at most, so that each prompt has one of its own.
+    """
+    lengths = np.array([len(prompt) for prompt in prompts])
+    ids = np.full((len(prompts), int(lengths.max()) + 1), -1)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.fromiter(chain.from_iterable(prompts), dtype=np.int64)
+    ids[1::2, -1] = -2  # where two rows are equal up to their padding, they differ at the end
+    shared = (ids[1:] != ids[:-1]).argmax(axis=1)
+    found: list[int] = np.minimum(shared, np.minimum(lengths[1:], lengths[:-1]) - 1).tolist()
+    return [0, *found]
 
 
 def pack_stretches(tree: PrefixTree, level: int) -> list[list[int]]:
