@@ -1,10 +1,10 @@
 """Judgements per second of the local engine against transformers' `generate`: python benchmarks/judging_local.py
 
-Per prompt 6 pairs x 8 principles x both orders, asked of the front desk's judge: with its own reasons, and the verdict
-positions alone after given reasons. The plain way takes the full prompts, sorted by length and padded on the left, at the
-best of some batch sizes. Rounds are interleaved; figures are process time, wall time beside them. Both sides begin with
-texts and end with the log-probabilities of the verdicts. Writes benchmarks/results/judging_local.json. Exits with 1 when
-a target is missed.
+Per prompt 6 pairs x 8 principles x both orders, asked of the front desk's judge: with its own reasons, and the
+verdict positions alone after given reasons. The plain way takes the full prompts, sorted by length and padded on the
+left, at the best of some batch sizes. Rounds are interleaved; figures are process time, wall time beside them. Both
+sides begin with texts and end with the log-probabilities of the verdicts.
+Writes benchmarks/results/judging_local.json. Exits with 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -80,12 +80,14 @@ def make_questions(num_prompts: int, *, template: JudgeTemplate, seed: int) -> l
     return questions
 
 
-def plan(questions: Sequence[Question], *, engine: TransformersEngine, batch_tokens: int) -> list[list[int]]:
+def plan(
+    questions: Sequence[Question], *, engine: TransformersEngine, reply_tokens: int, batch_tokens: int
+) -> list[list[int]]:
     """Batches as the judging stage cuts them: prompt by prompt, the short ones first."""
     groups: dict[int, list[int]] = {}
     for place, question in enumerate(questions):
         groups.setdefault(question.group, []).append(place)
-    sizes = [engine.count_tokens(question.chat) for question in questions]
+    sizes = [engine.count_tokens(question.chat) + reply_tokens for question in questions]
     ordered = sorted(groups.values(), key=lambda group: max(sizes[place] for place in group))
     return cut_into_batches(ordered, size=lambda place: sizes[place], budget=batch_tokens)
 
@@ -206,7 +208,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, nargs="*", default=[8, 16, 32, 64], help="of the plain way, with reasons")
+    parser.add_argument(
+        "--batches", type=int, nargs="*", default=[8, 16, 32, 64], help="of the plain way, with reasons"
+    )
     parser.add_argument("--verdict-batches", type=int, nargs="*", default=[4, 8, 16, 32], help="after given reasons")
     parser.add_argument("--batch-tokens", type=int, default=JudgeConfig().batch_tokens, help="of the engine")
     parser.add_argument("--seed", type=int, default=3)
@@ -221,7 +225,8 @@ def main() -> int:
     engine, encoder = TransformersEngine(loaded), loaded.encoder
     choices = choice_token_ids(encoder, request.marker, request.choices)
     plain = Plain(loaded, questions, choices=choices)
-    batches = plan(questions, engine=engine, batch_tokens=options.batch_tokens)
+    reply_tokens = request.max_reason_tokens + 1
+    batches = plan(questions, engine=engine, reply_tokens=reply_tokens, batch_tokens=options.batch_tokens)
     widest = max(map(len, batches))
 
     replies: dict[int, str] = {}
@@ -229,7 +234,8 @@ def main() -> int:
     def ours_with_reasons() -> list[float]:
         logits = {}
         for batch in batches:
-            for place, reply in zip(batch, engine.score([questions[p].chat for p in batch], request=request), strict=True):
+            answers = engine.score([questions[place].chat for place in batch], request=request)
+            for place, reply in zip(batch, answers, strict=True):
                 replies[place] = reply.raw_reply
                 logits[place] = reply.logprobs[0] - reply.logprobs[1]
         return [logits[place] for place in range(len(questions))]

@@ -34,9 +34,7 @@ def planned_groups(
     return batches
 
 
-def cut_into_batches(
-    groups: Sequence[Sequence[Item]], *, size: Callable[[Item], int], budget: int
-) -> list[list[Item]]:
+def cut_into_batches(groups: Sequence[Sequence[Item]], *, size: Callable[[Item], int], budget: int) -> list[list[Item]]:
     """Groups in their order, in batches whose sizes add up to `budget` at most.
 
     A group that fits into a batch is not cut; one that does not is cut where the budget ends. An item larger

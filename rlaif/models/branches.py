@@ -69,15 +69,13 @@ class Branches:
         if len(self._places) > _DENSE * packs * width:
             return
         pack_of = self._places // width
-        rows, of_row, counts = pack_of.unique(return_inverse=True, return_counts=True)
+        rows, of_row, counts = torch.unique(pack_of, return_inverse=True, return_counts=True)
         rank = _rank_within(of_row)
         new_width = int(counts.max())
         # A place that no row takes gets what its pack's first row sees.
         source = torch.zeros((len(rows), new_width), dtype=torch.long, device=rows.device)
         source[of_row, rank] = self._places % width
-        source = torch.where(
-            torch.arange(new_width, device=rows.device) < counts[:, None], source, source[:, :1]
-        )
+        source = torch.where(torch.arange(new_width, device=rows.device) < counts[:, None], source, source[:, :1])
         if len(rows) * new_width > _DENSE * packs * width:
             return
         visible = self._visible[rows[:, None], source, : self._filled]

@@ -38,6 +38,16 @@ class Decoded(NamedTuple):
     choice_logprobs: Tensor
     """(batch, num_choices) untempered log-probabilities after the marker; NaN where it never came."""
 
+    def and_then(self, more: Decoded) -> Decoded:
+        """Two parts of a batch as one."""
+        return Decoded(
+            token_ids=self.token_ids + more.token_ids,
+            logprobs=self.logprobs + more.logprobs,
+            finished=self.finished + more.finished,
+            marked=self.marked + more.marked,
+            choice_logprobs=torch.cat([self.choice_logprobs, more.choice_logprobs]),
+        )
+
 
 def row_uniforms(keys: Sequence[tuple[int, ...]], length: int) -> Tensor:
     """(len(keys), length) uniforms in [0, 1), each row a function of its key alone.

@@ -161,7 +161,9 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         beyond `filled` is room."""
         layer = cls.__new__(cls)
         DynamicLayer.__init__(layer)  # type: ignore[no-untyped-call]
-        buffers = [states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]) for states in (keys, values)]
+        buffers = [
+            states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]) for states in (keys, values)
+        ]
         layer.lazy_initialization(*buffers)
         layer._buffers, layer._filled = buffers, filled
         layer._show()

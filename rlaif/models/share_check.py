@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rlaif.models.branches import branch_tree
+from rlaif.models.halving import is_out_of_memory
 from rlaif.models.prefix_tree import build_tree
 from rlaif.models.tree_pass import run_tree
 
@@ -50,16 +51,16 @@ def attention_window(model: PreTrainedModel) -> int | None:
 @torch.no_grad()
 def _agrees(model: PreTrainedModel, *, pad_id: int) -> bool:
     """A small tree, and one token more on each of its rows, against plain passes over whole sequences."""
-    vocab = int(model.get_input_embeddings().weight.shape[0])
+    vocab = int(model.config.get_text_config().vocab_size)
     prompts = [[token % vocab for token in (*range(1, 9), *own)] for own in ((9, 10, 11), (12,), (13, 14, 15, 16, 17))]
     tree = build_tree(prompts, min_saved=1)
     device = next(model.parameters()).device
     try:
         states = run_tree(model, tree, pad_id=pad_id)
         after = branch_tree(states, steps=1).step(model, torch.tensor([1, 1, 1], device=device))
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
+        if is_out_of_memory(cause):
+            raise
         return False  # it does not take a cache or a mask as other models do
     found = torch.cat([states.logits[[states.row_of[leaf] for leaf in tree.leaves]], after])
     plain = [

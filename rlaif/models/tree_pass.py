@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from rlaif.models.kv_cache import PREFILL_TOKENS, GrowingLayer
 from rlaif.models.prefix_tree import PrefixTree, pack_stretches
@@ -172,6 +172,9 @@ class _Run:
         target = self._tensor(tokens[rows, columns])
         cells = self._tensor(rows), self._tensor(columns)
         for number, layer in enumerate(cache.layers):
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            assert layer.values is not None
             states = [s[:, :, before:].transpose(1, 2)[cells] for s in (layer.keys, layer.values)]
             if number == len(self.layers):
                 keys, values = (s.new_empty((self._num_tokens, *s.shape[1:])) for s in states)
@@ -194,9 +197,7 @@ class _Run:
 
 def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """What every attention implementation takes: 0 where a token is seen, the lowest number elsewhere."""
-    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
-        ~visible, torch.finfo(dtype).min
-    )
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def _chunks_of_like_size(packs: Sequence[Sequence[int]], sizes: Sequence[int]) -> list[list[Sequence[int]]]:
