@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from rlaif.models.kv_cache import PREFILL_TOKENS, GrowingLayer
+from rlaif.models.kv_cache import GrowingLayer, prefill_tokens
 from rlaif.models.prefix_tree import PrefixTree, pack_stretches
 
 ALIGNED = 16
@@ -37,9 +37,10 @@ class TreeStates:
     row_of: dict[int, int]
     """Row of the logits by the stretch that ends the prompt."""
     layers: list[tuple[Tensor, Tensor]]
-    """Keys and values per layer, (num_tokens, heads, head_dim), in the order of the stretches."""
+    """Keys and values per layer, (num_kept, heads, head_dim), in the order of the stretches."""
     paths: list[NDArray[np.int64]]
-    """Per stretch, which of the tokens lead from the prompt's first one to its last."""
+    """Per stretch, which of the tokens lead from the prompt's first one to its last; without its own, where
+    these are not kept."""
 
 
 class _Level(NamedTuple):
@@ -61,14 +62,17 @@ class _Level(NamedTuple):
 def run_tree(model: PreTrainedModel, tree: PrefixTree, *, pad_id: int, with_leaves: bool = True) -> TreeStates:
     """Keys, values and last logits of all stretches; `with_leaves` False leaves out the prompts' own states."""
     sizes = [len(stretch.tokens) for stretch in tree.stretches]
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    unread = frozenset() if with_leaves else frozenset(tree.leaves)
     paths: list[NDArray[np.int64]] = []
-    for stretch, offset, size in zip(tree.stretches, offsets, sizes, strict=False):
-        own = np.arange(offset, offset + size)
+    num_kept = 0
+    for place, stretch in enumerate(tree.stretches):
+        own = np.arange(num_kept, num_kept + (0 if place in unread else sizes[place]))
         paths.append(own if stretch.parent < 0 else np.concatenate([paths[stretch.parent], own]))
-    run = _Run(model, tree, paths, pad_id=pad_id, with_leaves=with_leaves)
+        num_kept += len(own)
+    most = prefill_tokens(next(model.parameters()).device)
+    run = _Run(model, tree, paths, pad_id=pad_id, unread=unread, num_kept=num_kept)
     for level in range(1 + max(stretch.level for stretch in tree.stretches)):
-        for chunk in _chunks_of_like_size(pack_stretches(tree, level), sizes):
+        for chunk in _chunks_of_like_size(pack_stretches(tree, level), sizes, most=most):
             run.roots(chunk) if level == 0 else run.branches(chunk)
     assert run.logits is not None
     return TreeStates(tree, run.logits, run.row_of, run.layers, paths)
@@ -79,16 +83,16 @@ class _Run:
 
     def __init__(
         self, model: PreTrainedModel, tree: PrefixTree, paths: Sequence[NDArray[np.int64]], *, pad_id: int,
-        with_leaves: bool,
+        unread: frozenset[int], num_kept: int,
     ) -> None:  # fmt: skip
+        """unread: stretches whose own states are not kept; num_kept: tokens of the others."""
         self._model, self._stretches, self._paths, self._pad_id = model, tree.stretches, paths, pad_id
-        self.row_of = {leaf: row for row, leaf in enumerate(dict.fromkeys(tree.leaves))}
-        self._unread = frozenset() if with_leaves else frozenset(tree.leaves)
-        longest = max(len(stretch.tokens) for stretch in tree.stretches)
-        self._hidden = np.float32(torch.finfo(model.dtype).min)
-        self._causal = np.where(np.tri(longest, dtype=bool), np.float32(0), self._hidden)
-        self._num_tokens = sum(len(stretch.tokens) for stretch in tree.stretches)
+        self._unread, self._num_kept = unread, num_kept
         self._device = next(model.parameters()).device
+        self._hidden = np.float32(torch.finfo(model.dtype).min)
+        longest = max((len(stretch.tokens) for stretch in tree.stretches if stretch.parent >= 0), default=0)
+        self._causal = np.where(np.tri(longest, dtype=bool), np.float32(0), self._hidden)
+        self.row_of = {leaf: row for row, leaf in enumerate(dict.fromkeys(tree.leaves))}
         self.layers: list[tuple[Tensor, Tensor]] = []
         self.logits: Tensor | None = None
 
@@ -177,7 +181,7 @@ class _Run:
             assert layer.values is not None
             states = [s[:, :, before:].transpose(1, 2)[cells] for s in (layer.keys, layer.values)]
             if number == len(self.layers):
-                keys, values = (s.new_empty((self._num_tokens, *s.shape[1:])) for s in states)
+                keys, values = (s.new_empty((self._num_kept, *s.shape[1:])) for s in states)
                 self.layers.append((keys, values))
             for stored, new in zip(self.layers[number], states, strict=True):
                 stored[target] = new
@@ -200,15 +204,17 @@ def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
-def _chunks_of_like_size(packs: Sequence[Sequence[int]], sizes: Sequence[int]) -> list[list[Sequence[int]]]:
-    """Packs in passes of about PREFILL_TOKENS tokens, the short ones first; shorter passes where they differ much."""
+def _chunks_of_like_size(
+    packs: Sequence[Sequence[int]], sizes: Sequence[int], *, most: int
+) -> list[list[Sequence[int]]]:
+    """Packs in passes of about `most` tokens, the short ones first; shorter passes where they differ much."""
     size_of = {pack[0]: sum(sizes[place] for place in pack) for pack in packs}
     chunks: list[list[Sequence[int]]] = []
     shortest = 0
     for pack in sorted(packs, key=lambda pack: (size_of[pack[0]], pack[0])):
         size, held = size_of[pack[0]], len(chunks[-1]) if chunks else 0
-        too_uneven = size > UNEVEN * shortest and held * shortest > PREFILL_TOKENS / 4
-        if not held or (held + 1) * size > PREFILL_TOKENS or too_uneven:
+        too_uneven = size > UNEVEN * shortest and held * shortest > most / 4
+        if not held or (held + 1) * size > most or too_uneven:
             chunks.append([])
             shortest = size
         chunks[-1].append(pack)
