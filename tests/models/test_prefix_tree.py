@@ -76,12 +76,12 @@ def test_packs_hold_every_stretch_and_every_row_once(prompts: list[list[int]], n
     assert sorted(row for pack in pack_rows(tree, new_tokens=new_tokens) for row in pack) == list(range(len(prompts)))
 
 
-def test_rows_over_a_long_common_text_stand_in_one_pack_and_strangers_alone() -> None:
-    shared = [list(range(100)) + [200 + own] * 5 for own in range(8)]
-    alone = [list(range(300 + 50 * own, 350 + 50 * own)) for own in range(2)]
-    packs = pack_rows(build_tree([*shared, *alone]), new_tokens=40)
-    assert sorted(sorted(pack) for pack in packs if len(pack) > 1) == [list(range(8))]
-    assert sorted(pack for pack in packs if len(pack) == 1) == [[8], [9]]
+def test_rows_over_a_long_common_text_stand_in_one_pack_and_a_stranger_alone() -> None:
+    shared = [[group] * 100 + [20 + own] * 5 for group in range(6) for own in range(8)]
+    packs = pack_rows(build_tree([*shared, [9] * 50]), new_tokens=40)
+    assert [pack for pack in packs if 48 in pack] == [[48]]
+    assert all(len({row // 8 for row in pack}) == 1 for pack in packs)
+    assert min(len(pack) for pack in packs if 48 not in pack) >= 4
 
 
 def test_rows_with_little_in_common_and_much_to_write_are_not_packed() -> None:

@@ -353,7 +353,7 @@ def test_a_judge_prompt_is_encoded_in_well_under_a_millisecond(encoders):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@given(text=st.text(alphabet=st.sampled_from([*"aZ9 .,!'\n\r\t\u00a0é", "\n\n", "Reply"]), max_size=40))
+@given(text=st.lists(st.sampled_from([*"aZ9 .,!'\n\r\t\u00a0é", "\n\n", "Reply"]), max_size=40).map("".join))
 @settings(max_examples=60)
 def test_text_of_many_lines_gets_the_ids_that_it_has_in_one_piece(name, text, encoders):
     for tokenizer in encoders[name]._bare[:2]:
@@ -362,7 +362,5 @@ def test_text_of_many_lines_gets_the_ids_that_it_has_in_one_piece(name, text, en
 
 
 def test_a_line_that_many_texts_share_is_encoded_once_where_the_tokenizer_allows_it(encoders):
-    assert {name for name in FAMILIES if _encodes_lines_apart(encoders[name]._bare.continuing)} == {
-        "byte_bpe_no_template",
-        "chatml",
-    }
+    apart = [name for name in FAMILIES if _encodes_lines_apart(encoders[name]._bare.continuing)]
+    assert apart == ["byte_bpe_no_template"]
