@@ -195,10 +195,17 @@ class Work:
 
     @property
     def dataset_digest(self) -> str:
-        """Of the preferences that the reward model reads: ours by their files, others by their name."""
+        """Of the preferences that the reward model reads, by their files; of a data set of the hub by its name."""
         given = self.config.reward_model.preferences
         if given is not None:
-            return digest_preferences(Path(given)) if Path(given).is_dir() else digest_text(given)
+            path = Path(given)
+            return (
+                digest_preferences(path)
+                if path.is_dir()
+                else digest_file(path)
+                if path.is_file()
+                else digest_text(given)
+            )
         digests = [digest_preferences(folder) for folder in self.pool]
         return digests[0] if len(digests) == 1 else digest_text("\n".join(digests))
 
