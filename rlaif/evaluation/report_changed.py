@@ -25,7 +25,7 @@ from rlaif.records import Estimate
 MINUS = chr(0x2212)
 ROUND_UNITS = {
     "Win rate": "%, against the run's start",
-    "Proxy reward": "by the round's own reward model",
+    "Proxy reward": "gain over the start, by the round's own reward model",
     "KL": "nats per response from the run's start",
 }
 NOTHING = Said("", "", "")

@@ -65,7 +65,7 @@ class RoundSummary(Value):
 
     round: int
     proxy_reward: float | None = None
-    """Mean reward of the trained policy by that round's reward model."""
+    """By how much that round's reward model rewards the trained policy's responses more than the start's."""
     kl: float | None = None
     """Nats per response against the policy that the run started from, at the end of the round's training."""
     win_rate: Estimate | None = None
@@ -155,7 +155,7 @@ def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
     """What a round's record of its evaluation tells of its course."""
     return RoundSummary(
         round=round,
-        proxy_reward=evaluation.figures.get("reward_after"),
+        proxy_reward=evaluation.proxy_reward,
         kl=evaluation.figures.get("kl"),
         win_rate=evaluation.win_rate,
         measures=evaluation.measures_after,

@@ -56,6 +56,13 @@ class EvaluationReport(Record):
     figures: dict[str, float]
     """KL, length, EOS rate and the like."""
 
+    @property
+    def proxy_reward(self) -> float | None:
+        """By how much the round's reward model rewards the trained policy's responses more than the start's."""
+        if "reward_before" not in self.figures:
+            return None
+        return self.figures["reward_after"] - self.figures["reward_before"]
+
 
 class Use(Record):
     """A stage of a run used a record under a constitution."""
