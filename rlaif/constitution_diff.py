@@ -15,7 +15,8 @@ from typing import NamedTuple
 from rlaif.console import say
 from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
-from rlaif.errors import ModelError, StageError, TemplateError
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.errors import ModelError, StageError
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import make_questions
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, TokenScorer
@@ -31,7 +32,7 @@ from rlaif.records import (
     Tally,
     Value,
 )
-from rlaif.stored_run import JudgedRound, is_recorded, limit_prompts, look_at_run, read_judged
+from rlaif.stored_run import JudgedRound, is_recorded, limit_prompts, look_at_run, read_judged, stored_template
 from rlaif.work import Work, check_judge
 
 
@@ -161,25 +162,25 @@ def _count(
             where=str(work.run.path),
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
-    if work.template.digest != work.run.config["inputs"].get("judge.template"):
-        raise TemplateError(
-            "the judge template is no longer the one that this run was judged with",
-            where=work.template.name,
-            fix="put it back, or start a new run",
-        )
+    template = _template(work)
     questions = [
         question.id
         for file in _files_to_ask(principles)
         for question in make_questions(
-            pairs, prompts=judged.prompts, constitution=file, template=work.template, judge_id=judge.id,
+            pairs, prompts=judged.prompts, constitution=file, template=template, judge_id=judge.id,
             both_orders=work.config.judge.both_orders,
         )
     ]  # fmt: skip
     num_answered = len(work.ledger.judgements_for(questions))
     if num_answered < len(questions):
         for file in _files_to_ask(principles):
-            check_judge(work.config.judge.model, constitution=file, template=work.template)
+            check_judge(work.config.judge.model, constitution=file, template=template)
     return ToAsk(list(principles), len(questions), num_answered)
+
+
+def _template(work: Work) -> JudgeTemplate:
+    """The one that the run was judged with."""
+    return stored_template(work, work.run.config["inputs"].get("judge.template"))
 
 
 def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
@@ -212,7 +213,7 @@ def _ask(
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder:
             done = judge_pairs(
-                pairs, prompts=judged.prompts, constitution=file, template=work.template, scorer=scorer,
+                pairs, prompts=judged.prompts, constitution=file, template=_template(work), scorer=scorer,
                 config=work.config.judge, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
             )  # fmt: skip
         judging = Judging(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.config.load import parse_config
-from rlaif.errors import RunFolderError
+from rlaif.constitution.render import JudgeTemplate, template_from_source
+from rlaif.errors import RunFolderError, StageError
 from rlaif.labelling import find_asked_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, Prompt, Sample
@@ -56,6 +57,18 @@ def read_judged(work: Work) -> JudgedRound:
         pairs=find_asked_pairs(work, samples),
         comparisons=work.used(JUDGED, Comparison),
     )
+
+
+def stored_template(work: Work, digest: str | None) -> JudgeTemplate:
+    """The judge template of a question as the ledger keeps it, whatever its file says by now."""
+    source = None if digest is None else work.ledger.text(digest)
+    if source is None:
+        raise StageError(
+            "the judge template of this run is not in its ledger",
+            where=str(work.run.path),
+            fix="name a run that asked a judge by --run",
+        )
+    return template_from_source(source, name=work.config.judge.template)
 
 
 def is_recorded(work: Work) -> bool:

@@ -13,7 +13,7 @@ from rlaif import pipeline
 from rlaif.cli.constitution import constitution_app
 from rlaif.config.load import load_config
 from rlaif.constitution_diff import FileDiff, diff_constitutions
-from rlaif.errors import ConstitutionError, InputError, RunFolderError, TemplateError
+from rlaif.errors import ConstitutionError, InputError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.work import open_work
 
@@ -129,13 +129,16 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_asked(runs_dir: Path
         CliRunner().invoke(constitution_app, ["diff", *files], catch_exceptions=False)
 
 
-def test_another_template_than_the_runs_is_refused(runs_dir: Path, tmp_path: Path) -> None:
+def test_the_runs_own_template_is_asked_with_whatever_its_file_says_by_now(runs_dir: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "o.yaml", ("is brief", "is calm"))
     config = runs_dir / "small" / "config.json"
     stored = config.read_text()
+    moved = json.loads(stored)
+    moved["config"]["judge"]["template"] = str(tmp_path / "gone.j2")
     try:
-        config.write_text(json.dumps(json.loads(stored) | {"inputs": {"judge.template": "0" * 64}}))
-        with pytest.raises(TemplateError, match="no longer the one"):
-            diff(runs_dir, other)
+        config.write_text(json.dumps(moved))
+        found = diff(runs_dir, other, num_prompts=2)
     finally:
         config.write_text(stored)
+    assert found.num_asked == 2 * 2 * 2
+    assert found.asking.dropped == {}

@@ -194,3 +194,41 @@ def histogram(counts: Sequence[int], *, edges: Sequence[str], name: str, title: 
         desc=desc,
         attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
     )
+
+
+def spot_chart(spots: Sequence[tuple[float, float, int]], *, name: str, title: str, unit: str) -> Markup:
+    """(across, up, how many): dots with their counts, and a dashed line where up is zero."""
+    if not spots:
+        return Markup('<p class="missing">No values.</p>')
+    low, high = min(0.0, *(up for _, up, _ in spots)), max(0.0, *(up for _, up, _ in spots))
+    widest = max(across for across, _, _ in spots) or 1.0
+    decimals = find_decimals((high - low) / 3 if high > low else 1.0)
+    pad = 0.1 * (high - low) or 1.0
+
+    def x(across: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT - 16) * across / widest
+
+    def y(up: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high + pad - up) / (high - low + 2 * pad)
+
+    body = [svg_line("half", LEFT, y(0), WIDTH - RIGHT, y(0))]
+    for value in dict.fromkeys((low, 0.0, high)):
+        if value == 0 or abs(y(value) - y(0)) > 10:
+            said = say_number(value, decimals=decimals, signed=True)
+            body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", said))
+    for across, up, count in spots:
+        body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x(across), y(up)))
+        body.append(svg_text("tick", round(x(across), 1), round(y(up) - 8, 1), "middle", say_number(count)))
+    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", "equal"))
+    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{say_number(widest, decimals=1)} {unit}"))
+    desc = "; ".join(
+        f"{say_number(across, decimals=1)} {unit}: {say_number(up, decimals=decimals, signed=True)} ({count})"
+        for across, up, count in spots
+    )
+    return svg_figure(
+        Markup("").join(body),
+        name=name,
+        title=title,
+        desc=desc,
+        attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
+    )
