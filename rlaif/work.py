@@ -291,16 +291,14 @@ class Work:
 
     def check_judge(self) -> None:
         check_judge(self.config.judge.model, constitution=self.constitution, template=self.template)
-        if self.config.evaluation.judge is not None:
-            model = self.evaluation_judge_config.model
-            check_judge(model, constitution=self.constitution, template=self.evaluation_template)
+        other = self.evaluation_judge_config
+        if other != self.config.judge:
+            check_judge(other.model, constitution=self.constitution, template=self.evaluation_template)
 
     @property
     def evaluation_judge_config(self) -> JudgeConfig:
         """Who finds the win rate, and how: the run's judge unless the configuration names another."""
-        other = self.config.evaluation.judge
-        given = {} if other is None else {"model": other.model, "template": other.template}
-        return self.config.judge.model_copy(update={key: value for key, value in given.items() if value is not None})
+        return self.config.evaluation.judge.instead_of(self.config.judge)
 
     @cached_property
     def evaluation_template(self) -> JudgeTemplate:

@@ -112,7 +112,7 @@ def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Opt
         parent: Any = value
         for key in path[:-1]:
             parent = parent.get(key) if isinstance(parent, dict) else None
-        if isinstance(parent, dict) and path[-1] in parent and parent[path[-1]] in (None, {}):
+        if isinstance(parent, dict) and path[-1] in parent and parent[path[-1]] is None:
             del parent[path[-1]]
 
 

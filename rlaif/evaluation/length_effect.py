@@ -7,10 +7,11 @@ what is left of it beside people's labels or a measure in the same regression. A
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from rlaif.evaluation.regression import correlate, fit_linear
+from rlaif.intervals import mean_interval
 from rlaif.records import Comparison, Estimate
 from rlaif.records.base import Value
 
@@ -53,7 +54,8 @@ class Bias(Value):
 class LengthBin(Value):
     longer: float
     """Mean difference of lengths, standard deviations."""
-    logit: float
+    logit: Estimate
+    """Mean log-odds for the longer response."""
     count: int
 
 
@@ -171,13 +173,14 @@ def _prompts(rows: Sequence[_Row]) -> list[str]:
     return [row.prompt_id for row in rows]
 
 
-def _bins(rows: Sequence[_Row]) -> list[LengthBin]:
-    """From the longer response's side: equal lengths say nothing and are left out."""
-    turned = sorted((abs(row.longer), row.logit if row.longer > 0 else -row.logit) for row in rows if row.longer)
-    bins = []
+def _bins(rows: Sequence[_Row]) -> Iterator[LengthBin]:
+    """From the longer response's side: equal lengths say nothing and are left out; so is a part of one prompt."""
+    turned = sorted(
+        (abs(row.longer), row.logit if row.longer > 0 else -row.logit, row.prompt_id) for row in rows if row.longer
+    )
     for k in range(NUM_BINS):
         part = turned[len(turned) * k // NUM_BINS : len(turned) * (k + 1) // NUM_BINS]
-        if part:
-            longer, logit = (statistics.fmean(values) for values in zip(*part, strict=True))
-            bins.append(LengthBin(longer=longer, logit=logit, count=len(part)))
-    return bins
+        logit = mean_interval([logit for _, logit, _ in part], clusters=[prompt_id for *_, prompt_id in part])
+        if logit is not None:
+            longer = statistics.fmean(longer for longer, *_ in part)
+            yield LengthBin(longer=longer, logit=logit, count=len(part))

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlaif.evaluation.charts import histogram, spot_chart
+from rlaif.evaluation.charts import Spot, histogram, spot_chart
 from rlaif.evaluation.judge_health import MASS_EDGES, JudgeHealth
 from rlaif.evaluation.length_effect import LengthEffect
 from rlaif.evaluation.wording import say_count, say_estimate, say_list, say_number, say_percent
@@ -41,6 +41,7 @@ def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
         else "",
         "saturated": say_estimate(health.saturated, percent=True),
         "mass_histogram": _draw_mass(health),
+        "mass_n": say_count(sum(health.label_mass_bins), "judgement"),
         "length": _describe_length(health.length),
         "principles": _describe_principles(health),
         "circles": _describe_circles(health),
@@ -89,10 +90,11 @@ def _describe_length(length: LengthEffect | None) -> dict[str, Any] | None:
         "comparisons": say_count(length.num_comparisons, "comparison"),
         "association": say_estimate(length.association, signed=True, decimals=2),
         "bias": None if length.bias is None else say_estimate(length.bias, signed=True, decimals=2),
+        "is_clear": length.bias is not None and not length.bias.low <= 0 <= length.bias.high,
         "whence": f"{whence}, simulated" if length.is_simulated else whence,
         "not_separable": say_list(list(length.not_separable)),
         "svg": spot_chart(
-            [(found.longer, found.logit, found.count) for found in length.bins],
+            [Spot(found.longer, found.logit, found.count) for found in length.bins],
             name="length",
             title="The judge's log-odds for the longer response, by how much longer it is",
             unit="SD longer",
