@@ -24,6 +24,7 @@ from rlaif.records import (
     Sample,
     Verdict,
 )
+from rlaif.stored_run import is_recorded
 from rlaif.work import FRONTDESK_MEASURE, Work
 
 _CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.0, "second": -1.0}
@@ -54,7 +55,7 @@ def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
     measured = _measure(work, samples, prompts)
     by_pair = {comparison.sample_ids: comparison.prompt_id for comparison in comparisons}
     whole = label_pairs(comparisons, constitution=work.constitution)
-    simulated = FRONTDESK_MEASURE in work.measures if measured else False
+    simulated = bool(measured) and FRONTDESK_MEASURE in _measures(work)
     return PairFacts(
         texts={sample.id: sample.text for sample in samples},
         measured=measured,
@@ -64,12 +65,18 @@ def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
     )
 
 
+def _measures(work: Work) -> tuple[str, ...]:
+    """Responses that were recorded are none of the front desk's, whatever the configuration's defaults are."""
+    return work.config.evaluation.measures if is_recorded(work) else work.measures
+
+
 def _measure(work: Work, samples: Sequence[Sample], prompts: Mapping[str, Prompt]) -> dict[tuple[str, str], float]:
     """(sample id, principle id) -> its value by the first tag of the principle that names a measure."""
     tagged = {principle.id: principle.tags for principle in weighed(work.constitution) if principle.tags}
-    if not tagged or not work.measures:
+    specs = _measures(work)
+    if not tagged or not specs:
         return {}
-    values = measure_samples(samples, prompts=prompts, measures={spec: load_measure(spec) for spec in work.measures})
+    values = measure_samples(samples, prompts=prompts, measures={spec: load_measure(spec) for spec in specs})
     return {
         (sample_id, name): numbers[tag]
         for sample_id, numbers in values.items()

@@ -23,6 +23,7 @@ from rlaif.judging.verdict import read_verdict
 from rlaif.records import (
     Estimate,
     FailedJudgement,
+    FailureCause,
     Judgement,
     Model,
     Observed,
@@ -125,11 +126,13 @@ def compare_answers(
         mean_move=mean_move,
         largest_move=max((move for _, move in moves), default=None),
         fingerprint_changed=tuple(fingerprint_changed),
-        drift=tuple(_find_drift(fingerprint_changed, failed=failed, clear=clear, mean_move=mean)),
+        drift=tuple(_find_drift(fingerprint_changed, failed=dict(failed), clear=clear, mean_move=mean)),
     )
 
 
-def _find_drift(fields: Sequence[str], *, failed: Mapping[str, int], clear: int, mean_move: float) -> Iterator[str]:
+def _find_drift(
+    fields: Sequence[str], *, failed: Mapping[FailureCause, int], clear: int, mean_move: float
+) -> Iterator[str]:
     if fields:
         yield f"the judge's fingerprint changed: {', '.join(fields)}"
     if failed:

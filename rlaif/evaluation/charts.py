@@ -202,7 +202,7 @@ class Spot(NamedTuple):
 
     across: float
     up: Estimate
-    count: int
+    num_values: int
 
 
 def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Markup:

@@ -32,7 +32,7 @@ def fit_linear(
     num_clusters = len(set(clusters))
     if num_clusters <= x.shape[1] or np.linalg.matrix_rank(x) < x.shape[1]:
         return None
-    bread = np.linalg.inv(x.T @ x)
+    bread: Array = np.linalg.inv(x.T @ x).astype(np.float64)
     coefficients = bread @ x.T @ y
     scores = x * (y - x @ coefficients)[:, None]
     return _estimates(coefficients, _sandwich(bread, scores, clusters), num_clusters)
@@ -63,7 +63,7 @@ def fit_logistic(
         if np.abs(step).max() < 1e-10:
             break
     p = _sigmoid(x @ coefficients)
-    bread = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x + prior)
+    bread: Array = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x + prior).astype(np.float64)
     return _estimates(coefficients, _sandwich(bread, x * (y - p)[:, None], clusters), num_clusters)
 
 
