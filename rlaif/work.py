@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from rlaif import __version__, frontdesk
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, ModelConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import check_wording, load_constitution
@@ -79,7 +79,7 @@ class Work:
     def at_round(self, round: int) -> Work:
         """Another round of the same run; what does not change from round to round is not loaded again."""
         other = Work(self.config, run=self.run, ledger=self.ledger, round=round)
-        for name in ("start_policy", "judge", "template", "labels"):
+        for name in ("start_policy", "judge", "template", "evaluation_judge", "evaluation_template", "labels"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
@@ -298,6 +298,25 @@ class Work:
 
     def check_judge(self) -> None:
         check_judge(self.config.judge.model, constitution=self.constitution, template=self.template)
+        other = self.evaluation_judge_config
+        if other != self.config.judge:
+            check_judge(other.model, constitution=self.constitution, template=self.evaluation_template)
+
+    @property
+    def evaluation_judge_config(self) -> JudgeConfig:
+        """Who finds the win rate, and how: the run's judge unless the configuration names another."""
+        return self.config.evaluation.judge.instead_of(self.config.judge)
+
+    @cached_property
+    def evaluation_template(self) -> JudgeTemplate:
+        return load_template(self.evaluation_judge_config.template, kind="pair")
+
+    @cached_property
+    def evaluation_judge(self) -> TransformersEngine:
+        other = self.evaluation_judge_config.model
+        if other == self.config.judge.model:
+            return self.judge
+        return TransformersEngine(load_model(other, part="judge"))
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {
     "pipeline", "work", "collect", "rounds", "gates", "labelling", "probing", "dry_run", "training_log",
-    "cli", "audit", "doctor", "__main__",
+    "stored_run", "constitution_diff", "judge_check", "judge_facts", "sentinels", "cli", "audit", "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}
 

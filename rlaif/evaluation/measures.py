@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rlaif.errors import ConfigError, DataError
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
-from rlaif.records import Prompt
+from rlaif.records import Prompt, Sample
 
 Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
 """(messages of the prompt as role/content dicts, the response's text) -> name -> number."""
@@ -105,3 +105,17 @@ def _common_names(rows: Sequence[Mapping[str, float]], *, spec: str) -> set[str]
                 fix="return the same names for every response",
             )
     return names
+
+
+def measure_samples(
+    samples: Sequence[Sample], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
+) -> dict[str, dict[str, float]]:
+    """Sample id -> every number that the measures return for it."""
+    return {
+        sample.id: {
+            name: value
+            for spec, measure in measures.items()
+            for name, value in _measure(measure, sample.text, prompts[sample.prompt_id], spec).items()
+        }
+        for sample in samples
+    }

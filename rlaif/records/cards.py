@@ -50,6 +50,10 @@ class EvaluationReport(Record):
     constitution_id: str
     win_rate: Estimate | None
     win_rate_by_principle: dict[str, Estimate]
+    win_rate_at_equal_length: Estimate | None = None
+    """What the win rate would be if the policies' responses were equally long."""
+    judge_id: str | None = None
+    """Who found the win rate; None in records from before it was kept."""
     measures_before: dict[str, Estimate]
     measures_after: dict[str, Estimate]
     measures_change: dict[str, Estimate]
