@@ -359,7 +359,7 @@ def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence
     return judge_pairs(
         pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
         template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,
-        plan_path=work.folder(stage) / "questions_plan.json",
+        plan_path=work.folder(stage) / "questions_plan.json", budget=work.judge_budget,
     )  # fmt: skip
 
 
