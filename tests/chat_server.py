@@ -78,10 +78,11 @@ class ChatServer:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(self.latency_s)
-            response = await self.reply(request, asked, prompt, self.behaviour(asked, prompt, tries))
+            behaviour = self.behaviour(asked, prompt, tries)
+            response = await self.reply(request, asked, prompt, behaviour)
         finally:
             self.under_way -= 1
-        if response.status == 200:
+        if response.status == 200 and behaviour != "cut":
             self.acknowledged[prompt] += 1
         return response
 
@@ -119,7 +120,6 @@ class ChatServer:
                 await response.write(json.dumps(body)[:40].encode())
                 assert request.transport is not None
                 request.transport.close()
-                response.set_status(499)
                 return response
             case "garbage":
                 return web.Response(text='{"choices": [{"mess', content_type="application/json")

@@ -119,21 +119,14 @@ FAULTS = (
 
 def test_no_fault_of_a_server_becomes_a_label(tmp_path):
     """A third of the questions meet a fault for good, another third once; every label is the server's own opinion."""
-    fate: dict[str, str] = {}
+    fate: dict[str, tuple[str, int]] = {}
     rng = random.Random(0)
 
     def behave(asked, prompt, tries):
-        if not fate:
-            fate[prompt] = "good"  # the first shows what the server can do
-        if prompt not in fate:
-            fault = rng.choice(FAULTS)
-            fate[prompt] = rng.choice(("good", f"once {fault}", fault))
-        once, _, fault = fate[prompt].rpartition("once ")
-        return (
-            fault
-            if fault != fate[prompt] and not tries
-            else ("good" if once or "once" in fate[prompt] else fate[prompt])
-        )
+        if prompt not in fate:  # the first shows what the server can do
+            fate[prompt] = (rng.choice(FAULTS), rng.choice((0, 1, 99)) if fate else 0)
+        fault, times = fate[prompt]
+        return fault if tries < times else "good"
 
     with running(ChatServer(behave)) as server:
         judging = judge(server, tmp_path, num_pairs=60, max_retries=1)
