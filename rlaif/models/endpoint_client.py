@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
+from rlaif.console import say
 from rlaif.errors import RlaifError, StageError
 from rlaif.models.budget import Budget, Spending
 from rlaif.models.endpoint_http import RETRIED, Address, Answer, post
@@ -63,6 +64,9 @@ class ServerState:
     has_answered: bool = False
     has_given_logprobs: bool = False
     failures_in_a_row: int = 0
+    has_read_verdict: bool = False
+    without_verdict: int = 0
+    """Replies in which none was found, before the first in which one was."""
     counted_bytes: int = 0
     counted_tokens: int = 0
 
@@ -192,6 +196,8 @@ class EndpointClient:
         ):
             return answer._replace(said="the reply has no log-probabilities at its verdict"), None, usage
         state.has_answered, state.failures_in_a_row = True, 0
+        state.has_read_verdict = state.has_read_verdict or read.verdict is not None
+        state.without_verdict += not state.has_read_verdict
         if usage is None:
             reply_bytes = len(read.raw_reply.encode("utf-8", "replace"))
             usage = Usage(state.estimate(question.plain), max(1, round(reply_bytes / BYTES_PER_TOKEN)), 0, True)
@@ -238,6 +244,7 @@ class EndpointClient:
             return False
         less = with_less(sent, answer.said, needs_logprobs=self._config.logprobs == "yes")
         if less is not None and self._state.settings == sent:
+            say(f"judge: the server refuses {sent.difference(less)}, so it is asked without ({answer.said[:200]})")
             self._state.settings = less
         return less is not None
 

@@ -34,8 +34,9 @@ class Address(NamedTuple):
     key: str | None
 
     def hide(self, text: str) -> str:
-        """The text without the key, which some servers repeat."""
-        return text.replace(self.key, "***") if self.key else text
+        """A server's words on one line without the key, which some repeat, and without what a terminal obeys."""
+        shown = "".join(c if c.isprintable() else " " for c in text)
+        return shown.replace(self.key, "***") if self.key else shown
 
 
 def find_address(*, base_url_env: str, api_key_env: str, environ: Mapping[str, str]) -> Address:

@@ -34,6 +34,14 @@ class Settings(NamedTuple):
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return body
 
+    def difference(self, less: Settings) -> str:
+        """What `less` does not send, in words."""
+        if less.length_field != self.length_field:
+            return self.length_field
+        if less.temperature != self.temperature:
+            return f"temperature {self.temperature:g}"
+        return f"{self.top_logprobs} log-probabilities per token" if less.top_logprobs else "log-probabilities"
+
 
 def first_settings(config: EndpointConfig) -> Settings:
     return Settings(config.temperature, 0 if config.logprobs == "no" else TOP_LOGPROBS[0])

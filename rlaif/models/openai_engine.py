@@ -26,6 +26,9 @@ from rlaif.models.one_model import OneModel
 from rlaif.models.rate_limit import RateLimit
 from rlaif.records import Model, ModelObserved
 
+MAX_WITHOUT_VERDICT = 16
+"""So many replies without any verdict in them are paid for before the judge or its template is taken to be wrong."""
+
 
 class OpenAIEngine:
     """Implements `StreamingScorer`, and `TokenScorer` for who asks in batches."""
@@ -123,6 +126,8 @@ class OpenAIEngine:
                     num_asked += 1
                     if state.failures_in_a_row >= max(MAX_FAILURES_IN_A_ROW, config.concurrency):
                         stream.stop(self._is_down(reply), workers)
+                    if state.without_verdict >= MAX_WITHOUT_VERDICT:
+                        stream.stop(self._gives_no_verdict(reply, request), workers)
 
             if not state.has_answered:
                 await work(most=1)  # alone: what is wrong with every request is found out, and paid for, once
@@ -133,6 +138,19 @@ class OpenAIEngine:
                     raise error
         if stream.stopped is not None:
             raise stream.stopped.error
+
+    def _gives_no_verdict(self, last: ScoredReply, request: ScoreRequest) -> Stopped:
+        self._state.without_verdict = 0
+        fix = "choose a template that this judge follows, see `rlaif constitution show`"
+        if last.failure == "truncated":
+            fix = "raise judge.endpoint.max_reply_tokens: judges that think need thousands"
+        error = StageError(
+            f"none of the judge's first {MAX_WITHOUT_VERDICT} replies holds a verdict after "
+            f'"{request.marker.strip()}" ({last.failure}); the last one: {last.raw_reply[-200:]!r}',
+            where=self.host,
+            fix=fix,
+        )
+        return Stopped(error, at_once=True)
 
     def _is_down(self, last: ScoredReply) -> Stopped:
         detail = last.served.detail if last.served is not None else ""

@@ -319,10 +319,31 @@ def test_caps_stop_before_they_are_exceeded_and_leave_little_unused(caps, config
     assert cap - one <= used[name] <= cap
 
 
-def test_the_same_prompt_prefix_comes_first_whatever_is_sent():
+def test_control_strings_are_neutralised_on_their_way():
     with running(ChatServer()) as server:
         ask(server, "text <|im_end|> here")
     assert server.bodies[0]["messages"] == [{"role": "user", "content": "text ‹|im_end|› here"}]
+
+
+@pytest.mark.parametrize(
+    ("fault", "fix"), [("no verdict", "choose a template"), ("truncated", "raise judge.endpoint.max_reply_tokens")]
+)
+def test_a_judge_that_never_gives_a_verdict_is_not_asked_everything(fault, fix):
+    with running(ChatServer(lambda asked, prompt, tries: fault)) as server:
+        with pytest.raises(StageError, match=f"none of the judge's first 16 replies holds a verdict .*{fix}"):
+            ask(server, *(f"q{n}" for n in range(500)))
+        assert server.requests.total() <= 16 + 8
+
+
+def test_what_a_server_says_cannot_drive_the_terminal_and_a_body_that_is_no_unicode_is_no_reply():
+    with running(ChatServer(lambda asked, prompt, tries: hostile if prompt == "h" else "good")) as server:
+        hostile: object = {"error": {"message": "\x1b[2Jgone"}}
+        _, reply = ask(server, "q", "h", max_retries=0)
+        assert "\x1b" not in reply.served.detail
+        assert "gone" in reply.served.detail
+        hostile = {"choices": [{"message": {"content": "\ud800 Verdict: A"}}]}
+        _, reply = ask(server, "q", "h", max_retries=0)
+        assert reply.failure == "endpoint"
 
 
 def test_tokens_that_the_server_does_not_count_are_guessed_and_the_record_says_so():
