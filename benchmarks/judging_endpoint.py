@@ -4,8 +4,9 @@
 
 A stub server in a process of its own has 64 slots of 50 ms, so 1,280 replies a second at most. Pairs are judged in
 both orders under one principle: rendered, sent, read, hashed, chained and committed. Each size runs in a process of its
-own, whose peak memory while it asks is measured above its memory before. The floor beside it: the same bodies sent by
-aiohttp alone, replies parsed and dropped. Writes benchmarks/results/judging_endpoint.json.
+own, whose memory is read as it goes, and beside it what of that SQLite's page cache holds, which may grow to 64 MiB and
+no further. The floor: the same bodies sent by aiohttp alone, replies parsed and dropped. Writes
+benchmarks/results/judging_endpoint.json.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import asyncio
 import json
 import multiprocessing
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
@@ -122,9 +123,24 @@ def memory_mib() -> float:
     return float("nan")
 
 
-def peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 if sys.platform == "linux" else 2**20)
+def watch_memory(rendered: Rendered, into: list[dict[str, float]]) -> Rendered:
+    """The questions as they are; after 1,000 of them, 2,000, 4,000, ... what the process holds."""
+    following = 1000
+    for number, question in enumerate(rendered):
+        if number == following:
+            into.append(memory_after(number))
+            following *= 2
+        yield question
+
+
+def memory_after(judgements: int) -> dict[str, float]:
+    whole, cache = memory_mib(), apsw.memory_used() / 2**20
+    return {
+        "judgements": judgements,
+        "process_mib": round(whole, 1),
+        "of_it_page_cache_mib": round(cache, 1),
+        "rest_mib": round(whole - cache, 1),
+    }
 
 
 def judge_all(url: str, num_pairs: int, results: Any) -> None:
@@ -143,10 +159,14 @@ def judge_all(url: str, num_pairs: int, results: Any) -> None:
             engine, request=score_request(TEMPLATE), verdicts=tuple(TEMPLATE.verdicts), min_label_mass=0.5,
             max_attempts=3, ledger=ledger, asked_path=Path(folder) / ASKED_NAME,
         )  # fmt: skip
-        before_mib = memory_mib()
+        memory = [memory_after(0)]
         wall, cpu = time.perf_counter(), time.process_time()
-        asker.ask(lambda: make_rendered(num_pairs, engine), total=2 * num_pairs, label=f"{num_pairs} pairs")
+        asker.ask(
+            lambda: watch_memory(make_rendered(num_pairs, engine), memory), total=2 * num_pairs,
+            label=f"{num_pairs} pairs",
+        )  # fmt: skip
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+        memory.append(memory_after(2 * num_pairs))
         [(durable,)] = ledger.rows("SELECT count(*) FROM judgements")
     assert durable == 2 * num_pairs
     results.send(
@@ -156,8 +176,7 @@ def judge_all(url: str, num_pairs: int, results: Any) -> None:
             "seconds": round(seconds, 2),
             "durable_judgements_per_s": round(durable / seconds, 1),
             "client_cpu_ms_each": round(cpu_seconds / durable * 1000, 3),
-            "memory_before_mib": round(before_mib, 1),
-            "memory_peak_mib": round(peak_mib(), 1),
+            "memory": memory,
         }
     )
 
