@@ -75,7 +75,13 @@ def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_k
         [(count, hosts)] = ledger.rows(
             "SELECT count(*), group_concat(DISTINCT json_extract(observed, '$.served.host')) FROM judgements"
         )
+        [(decision,)] = ledger.rows("SELECT id FROM judgements LIMIT 1")
     assert (count, hosts) == (num_questions, host)
+    shown = cli("audit", "show", decision).stdout
+    assert f"server  {host}, request req-7, 1 sent, cost 0.00" in shown
+    assert "had  logprobs; temperature 0; 0 tokens of thinking" in shown
+    assert "isolation  sent as text, 0 control strings replaced" in shown
+    assert "proven: sha256 matches" in shown
     written = everything_written(tmp_path)
     assert b"sk-secret-1234" not in written
     assert server.url.encode() not in written

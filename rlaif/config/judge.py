@@ -24,9 +24,9 @@ class JudgeModelConfig(ModelConfig):
     """A judge: a local model, one behind an endpoint, or a function."""
 
     engine: Literal["transformers", "openai", "scripted"] = "transformers"
-    """transformers: a local model. openai: a server with the OpenAI chat API, its address in OPENAI_BASE_URL; `path` is
-    the name it serves the model under, `revision` any word of yours that tells two models behind one name apart.
-    scripted: `path` is module:function, for tests and examples; see rlaif/models/scripted_engine.py."""
+    """What runs it. transformers: a local model. openai: a server with the OpenAI chat API, its address in
+    OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
+    behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
 
 
 class EndpointConfig(Config):
@@ -53,8 +53,8 @@ class EndpointConfig(Config):
     reply_price: float | None = Field(None, ge=0)
     """Price of a million reply tokens, those of its thinking included."""
     logprobs: Literal["auto", "yes", "no"] = "auto"
-    """Ask for log-probabilities of the verdict. auto: go on without where the server gives none; yes: a reply without
-    them is a failure; no: the verdict alone."""
+    """Ask for log-probabilities of the verdict. auto: go on without where the server never gives any; yes: a reply
+    without them is a failure; no: the verdict alone."""
     num_votes: int = Field(1, ge=1, le=99)
     """Draws per question where there are no log-probabilities; their share is the label."""
     temperature: float | None = Field(0.0, ge=0)
