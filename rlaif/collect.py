@@ -37,6 +37,7 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_facts import check_health
+from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
 from rlaif.records import (
@@ -210,7 +211,7 @@ def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> Stage
 
 
 def _judging_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    asked = _planned(work.folder(stage), "*questions_plan.json")
+    asked = read_asked(work.folder(stage))
     answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
     return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
 

@@ -17,9 +17,10 @@ from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ModelError, StageError
+from rlaif.judge_setup import check_judge
 from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.questions import make_questions
-from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, TokenScorer
+from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
     Comparison,
@@ -33,7 +34,7 @@ from rlaif.records import (
     Value,
 )
 from rlaif.stored_run import JudgedRound, is_recorded, limit_prompts, look_at_run, read_judged, stored_template
-from rlaif.work import Work, check_judge
+from rlaif.work import Work
 
 
 class FileDiff(Value):
@@ -168,13 +169,13 @@ def _count(
         for file in _files_to_ask(principles)
         for question in make_questions(
             pairs, prompts=judged.prompts, constitution=file, template=template, judge_id=judge.id,
-            both_orders=work.config.judge.both_orders,
+            both_orders=work.config.judge.both_orders, decoding=_decoding(work),
         )
     ]  # fmt: skip
     num_answered = len(work.ledger.judgements_for(questions))
     if num_answered < len(questions):
         for file in _files_to_ask(principles):
-            check_judge(work.config.judge.model, constitution=file, template=template)
+            check_judge(work.config.judge, constitution=file, template=template)
     return ToAsk(list(principles), len(questions), num_answered)
 
 
@@ -208,19 +209,36 @@ def _ask(
         say("nothing to ask: the run's judge has answered all of it")
         return judging
     say(f"{to_ask.num_questions - to_ask.num_answered} questions to ask, {to_ask.num_answered} answered already")
-    scorer = _RunsJudge(work, judge)
+    scorer = _find_scorer(work, judge)
     for file in _files_to_ask(principles):
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder:
             done = judge_pairs(
                 pairs, prompts=judged.prompts, constitution=file, template=_template(work), scorer=scorer,
                 config=work.config.judge, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
+                budget=work.judge_budget,
             )  # fmt: skip
         judging = Judging(
             [*judging.questions, *done.questions], [*judging.judgements, *done.judgements],
             [*judging.failed, *done.failed], [*judging.comparisons, *done.comparisons], judging.tally + done.tally,
         )  # fmt: skip
     return judging
+
+
+def _is_served(work: Work) -> bool:
+    return work.config.judge.model.engine == "openai"
+
+
+def _decoding(work: Work) -> str:
+    """Part of a question: how the run's judge draws its replies."""
+    judge = work.judge if _is_served(work) else None
+    return judge.decoding if isinstance(judge, StreamingScorer) else GREEDY
+
+
+def _find_scorer(work: Work, judge: Model) -> TokenScorer:
+    """The judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
+    local = _RunsJudge(work, judge)
+    return local.load() if _is_served(work) else local
 
 
 class _RunsJudge:
@@ -235,6 +253,9 @@ class _RunsJudge:
 
     @cached_property
     def _scorer(self) -> TokenScorer:
+        return self.load()
+
+    def load(self) -> TokenScorer:
         scorer = self._work.judge
         if scorer.fingerprint.id != self._judge.id:
             raise ModelError(

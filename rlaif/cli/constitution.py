@@ -101,13 +101,13 @@ def check(
 
 def _configured_judge(config: Path | None, *, model: str | None, template: str | None) -> JudgeConfig:
     """The config's judge (its file, else ./rlaif.yaml, else the defaults), or the one that the options name."""
-    from rlaif.config.generate import FRONTDESK, ModelConfig
+    from rlaif.config.generate import FRONTDESK, JudgeModelConfig
     from rlaif.config.load import find_config, load_config
 
     asked = load_config(find_config(config)).judge
     if model is not None:
         general = "frontdesk_pair" if model == FRONTDESK else "pair"
-        asked = asked.model_copy(update={"model": ModelConfig(path=model), "template": general})
+        asked = asked.model_copy(update={"model": JudgeModelConfig(path=model), "template": general})
     return asked if template is None else asked.model_copy(update={"template": template})
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rlaif.config.base import Config
-from rlaif.config.generate import JudgeConfig, ModelConfig
+from rlaif.config.generate import JudgeConfig
 
 MeasureSpec = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
@@ -18,8 +18,10 @@ MeasureSpec = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 class EvaluationModelConfig(Config):
     """Another model as the judge of the evaluation; what is null is as in `judge.model`."""
 
+    engine: Literal["transformers", "openai", "scripted"] | None = None
+    """As in `judge.model`; an endpoint is asked as `judge.endpoint` says."""
     path: str | None = None
-    """Model folder or hub id; null: the judge's own."""
+    """Model folder, hub id or served name; null: the judge's own."""
     revision: str | None = None
     """Commit or tag of a hub model."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -40,8 +42,8 @@ class EvaluationJudgeConfig(Config):
         """The judge of the evaluation: `judge` in all that is not said here."""
         said = self.model.model_dump(exclude_none=True)
         kept = judge.model.model_dump(exclude={"revision"} if "path" in said else set())
-        model = ModelConfig(**{**kept, **said})
-        return judge.model_copy(update={"model": model, "template": self.template or judge.template})
+        changed = {"model": {**kept, **said}, "template": self.template or judge.template}
+        return JudgeConfig.model_validate(judge.model_dump() | changed)
 
 
 class EvaluationConfig(Config):
