@@ -94,11 +94,14 @@ class OpenAIEngine:
             stream = _Stream(iter(asked))
             everything = loop.create_task(self._ask_all(stream, request))
             everything.add_done_callback(lambda _: stream.changed.set())
-            while not everything.done():
-                loop.run_until_complete(stream.changed.wait())
-                stream.changed.clear()
-                while stream.replies:
-                    yield stream.replies.popleft()
+            try:
+                while not everything.done():
+                    loop.run_until_complete(stream.changed.wait())
+                    stream.changed.clear()
+                    while stream.replies:
+                        yield stream.replies.popleft()
+            finally:
+                _let_stop(loop, everything)
             everything.result()
 
     async def _ask_all(self, stream: _Stream, request: ScoreRequest) -> None:
@@ -161,6 +164,20 @@ class OpenAIEngine:
         )
         self._state.failures_in_a_row = 0
         return Stopped(error, at_once=True)
+
+
+def _let_stop(loop: asyncio.AbstractEventLoop, everything: asyncio.Task[None]) -> None:
+    """Make the loop fit to be closed after an interrupt.
+
+    subtle: Ctrl-C may come between the end of what `run_until_complete` waited for and the stop that this called for.
+    That stop then ends the next run, which is to cancel the tasks; one idle turn takes it up.
+    """
+    if everything.done():
+        if not everything.cancelled():
+            everything.exception()  # looked at, so that nobody complains that it never was
+        return
+    loop.call_soon(loop.stop)
+    loop.run_forever()
 
 
 class _Stream:
