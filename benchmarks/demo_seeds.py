@@ -4,7 +4,7 @@
 
 Runs `rlaif run` as `make demo` does, once per seed, and reads each report: the judge's win rate and
 the change of the simulated truth of every measure, each with its 95 % interval over prompts.
-Writes benchmarks/results/demo_seeds.json, and the README's picture, docs/demo-report.svg, from the first seed.
+Writes benchmarks/results/demo_seeds.json.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlaif.evaluation.loop_plot import loop_plot_svg
-
-PICTURE = Path(__file__).parents[1] / "docs" / "demo-report.svg"
 RESULTS = Path(__file__).parent / "results" / "demo_seeds.json"
 
 
@@ -30,7 +27,8 @@ def run_demo(seed: int, folder: Path) -> dict[str, Any]:
         [sys.executable, "-m", "rlaif", "run", "--run", f"seed-{seed}", "--seed", str(seed)], cwd=folder, check=True
     )
     seconds = time.perf_counter() - started
-    evaluation = read_report(folder, seed)["evaluation"]
+    report = folder / "runs" / f"seed-{seed}" / "round_00" / "7_evaluation" / "report.json"
+    evaluation = json.loads(report.read_text())["evaluation"]
     return {
         "seed": seed,
         "seconds": round(seconds, 1),
@@ -40,19 +38,12 @@ def run_demo(seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def read_report(folder: Path, seed: int) -> dict[str, Any]:
-    path = folder / "runs" / f"seed-{seed}" / "round_00" / "7_evaluation" / "report.json"
-    report: dict[str, Any] = json.loads(path.read_text())
-    return report
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     seeds = parser.parse_args().seeds
     with tempfile.TemporaryDirectory() as folder:
         runs = [run_demo(seed, Path(folder)) for seed in seeds]
-        PICTURE.write_text(loop_plot_svg(read_report(Path(folder), seeds[0])))
     RESULTS.write_text(json.dumps({"command": "python benchmarks/demo_seeds.py", "runs": runs}, indent=2) + "\n")
     for run in runs:
         win = run["win_rate"]

@@ -208,9 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=14)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--batches", type=int, nargs="*", default=[16, 32, 64], help="of the plain way, with reasons"
-    )
+    parser.add_argument("--batches", type=int, nargs="*", default=[16, 32, 64], help="of the plain way, with reasons")
     parser.add_argument("--verdict-batches", type=int, nargs="*", default=[8, 16, 32], help="after given reasons")
     parser.add_argument("--batch-tokens", type=int, default=JudgeConfig().batch_tokens, help="of the engine")
     parser.add_argument("--seed", type=int, default=3)

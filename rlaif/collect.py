@@ -12,7 +12,6 @@ from pathlib import Path
 from rlaif import __version__
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
 from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training
-from rlaif.evaluation.judge_health import JudgeHealth, compute_judge_health
 from rlaif.evaluation.measures import compute_measures, load_measure
 from rlaif.evaluation.policy import (
     PolicyPair,
@@ -37,16 +36,18 @@ from rlaif.evaluation.reward_model import (
     compute_proxy_win,
     compute_reward_model_quality,
 )
+from rlaif.judge_facts import check_health
+from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
 from rlaif.records import (
     CalibrationCard,
-    Comparison,
     EvaluationReport,
-    FailedJudgement,
     Judgement,
+    Model,
     PreferenceRow,
     Prompt,
+    Question,
     Sample,
     digest_text,
 )
@@ -85,7 +86,9 @@ def collect_report(
     evaluation = make_evaluation_report(
         start_model_id=start.id, policy_model_id=trained.id, constitution_id=work.constitution.id,
         win_rate=win_rate, measures=measures, behaviour=behaviour, proxy_win=proxy_win,
+        judge_id=work.evaluation_judge.fingerprint.id,
     )  # fmt: skip
+    same_judge = _is_same_judge(work)
     calibrations = work.used("4_preferences", CalibrationCard)
     seq, head = work.ledger.head()
     return ReportInput(
@@ -97,10 +100,11 @@ def collect_report(
             models={
                 "start policy": start,
                 "trained policy": trained,
-                "judge": work.judge.fingerprint,
+                **_judges(work, same_judge),
                 "reward model": work.reward_model.fingerprint,
             },
             template_digest=work.template.digest,
+            evaluation_template_digest=None if same_judge else work.evaluation_template.digest,
             dataset_digest=digest_preferences(work.dataset_dir) if work.dataset_dir.is_dir() else None,
             ledger_seq=seq,
             ledger_head=head,
@@ -108,12 +112,13 @@ def collect_report(
         ),
         constitution=work.constitution,
         evaluation=evaluation,
+        same_judge=same_judge,
         win_rate=win_rate,
         measures=measures,
         measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
         funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=calibrations[-1] if calibrations else None,
-        judge_health=_judge_health(work),
+        judge_health=check_health(work),
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
@@ -126,6 +131,23 @@ def collect_report(
         best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(work, evaluation),
     )
+
+
+def _is_same_judge(work: Work) -> bool | None:
+    """Whether model and template of the evaluation made this round's labels too; None where no judge here did."""
+    labelled_by = {(q.judge_id, q.template_digest) for q in work.used("3_judgements", Question)}
+    here = (work.evaluation_judge.fingerprint.id, work.evaluation_template.digest)
+    return here in labelled_by if labelled_by else None
+
+
+def _judges(work: Work, same: bool | None) -> dict[str, Model]:
+    """Who made the labels, and who evaluates where that is somebody else."""
+    evaluates = work.evaluation_judge.fingerprint
+    if same is not False:
+        return {"judge": evaluates}
+    ids = dict.fromkeys(question.judge_id for question in work.used("3_judgements", Question))
+    labelled = list(work.ledger.find(Model, ids).values())
+    return {"judge": labelled[0], "evaluation judge": evaluates} if labelled else {"evaluation judge": evaluates}
 
 
 def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
@@ -141,17 +163,6 @@ def _funnel(work: Work) -> tuple[FunnelStage, ...]:
         FunnelStage(name=name, unit=stage.unit, tally=stage.tally)
         for name, stage in found
         if stage is not None and name != "evaluation"
-    )
-
-
-def _judge_health(work: Work) -> JudgeHealth | None:
-    comparisons = work.used("3_judgements", Comparison)
-    if not comparisons:
-        return None
-    return compute_judge_health(
-        comparisons,
-        judgements=work.used("3_judgements", Judgement),
-        failures=work.used("3_judgements", FailedJudgement),
     )
 
 
@@ -200,7 +211,7 @@ def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> Stage
 
 
 def _judging_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    asked = _planned(work.folder(stage), "*questions_plan.json")
+    asked = read_asked(work.folder(stage))
     answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
     return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,7 @@ class Progress:
     def __init__(self, label: str, total: int, *, unit: str = "") -> None:
         self._label, self._total, self._unit = label, total, unit
         self._done = self._failed = self._tokens = 0
+        self._causes: Counter[str] = Counter()
         self._start = self._last_said = time.monotonic()
         self._next_tenth = 1
         self._bar: Bar | None = None
@@ -78,14 +80,19 @@ class Progress:
             self._task = self._bar.add_task(self._label, total=self._total, extra="")
         return self
 
-    def advance(self, count: int = 1, *, failed: int = 0, tokens: int = 0, note: str = "") -> None:
+    def advance(
+        self, count: int = 1, *, failed: int = 0, causes: Iterable[str] = (), tokens: int = 0, note: str = ""
+    ) -> None:
+        """`causes`: why some failed, one each; they need not be in `failed`."""
+        before = self._causes.total()
+        self._causes.update(causes)
         self._done += count
-        self._failed += failed
+        self._failed += failed + self._causes.total() - before
         self._tokens += tokens
         extra = ", ".join(
             part
             for part in (
-                f"{self._failed} failed" if self._failed else "",
+                self._say_failed(),
                 f"{self._tokens / 1000:.0f} k tokens" if self._tokens else "",
                 note,
             )
@@ -103,6 +110,10 @@ class Progress:
             ahead = f", {left:.0f} s left" if self._done < self._total else f", {elapsed:.1f} s"
             say(f"{self._label}: {self._done}/{self._total}{f' {self._unit}' if self._unit else ''}"
                 f"{f' ({extra})' if extra else ''}{ahead}")  # fmt: skip
+
+    def _say_failed(self) -> str:
+        why = ", ".join(f"{cause} {count}" for cause, count in self._causes.most_common())
+        return f"{self._failed} failed{f': {why}' if why else ''}" if self._failed else ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

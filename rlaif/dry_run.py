@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
+from rlaif.config.generate import JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
-from rlaif.constitution.render import load_template
+from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.judge_setup import check_judge, load_judge, load_model
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.labelling import load_labels
+from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
-from rlaif.work import check_judge, load_model, load_prompts
+from rlaif.work import load_prompts
 
 TRIAL_PROMPTS = 8
 
@@ -36,17 +39,18 @@ class RunEstimate(NamedTuple):
     trial_reply_tokens: float
     """Mean length of the trial responses."""
     judge: JudgeEstimate
+    judge_config: JudgeConfig
 
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
     constitution, template = load_constitution(config.constitution), load_template(config.judge.template, kind="pair")
-    check_judge(config.judge.model, constitution=constitution, template=template)
+    check_judge(config.judge, constitution=constitution, template=template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
     policy = TransformersEngine(load_model(config.policy, part="policy"))
-    judge = TransformersEngine(load_model(config.judge.model, part="judge"))
+    judge = load_judge(config.judge)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
@@ -68,8 +72,33 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
             template=template,
             scorer=judge,
             both_orders=config.judge.both_orders,
+            reply_limit=_reply_limit(config.judge, template),
         ),
+        judge_config=config.judge,
     )
+
+
+def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
+    if config.model.engine != "openai":
+        return None
+    return reply_limit(config.endpoint, template.reason_max_tokens)
+
+
+def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
+    """What the judge may cost, and the caps that are below it."""
+    endpoint = config.endpoint
+    at_most: dict[str, float] = {
+        "max_calls": judge.num_questions,
+        "max_tokens": judge.prompt_tokens + judge.reply_tokens_at_most,
+    }
+    if config.model.engine == "openai" and endpoint.prompt_price is not None and endpoint.reply_price is not None:
+        cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+        at_most["max_cost"] = cost
+        yield f"judge: about {cost:.4f} at most, by the configured prices; retries and further votes come on top"
+    for name, most in at_most.items():
+        cap = getattr(config, name)
+        if cap is not None and cap < most:
+            yield f"judge.{name} of {cap:,} may stop the run before it is done"
 
 
 def _try_sampling(prompts: list[Prompt], policy: TransformersEngine, *, config: RunConfig) -> list[Sample]:
@@ -109,9 +138,10 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     )
     yield (
         f"judge: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
-        f"({judge.mean_prompt_tokens:.1f} each, measured on {judge.measured_questions}), at most "
-        f"{judge.reply_tokens_at_most} new ones"
+        f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
+        f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
     )
+    yield from _describe_caps(judge, estimate.judge_config)
     if estimate.num_rounds > 1:
         yield (
             f"that is one round; {estimate.num_rounds} rounds: "

@@ -304,7 +304,12 @@ def evaluate(work: Work) -> None:
         pairs = pair_samples(start, trained)
         picks = _pick_best(work, prompts, start)
         asked = [sorted_pair(*pair) for pair in find_different([*pairs, *picks.pairs])]
-        judging = _judge(work, asked, prompts, "7_evaluation")
+        judging = judge_pairs(
+            asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
+            template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
+            ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
+            budget=work.judge_budget,
+        )  # fmt: skip
         report = collect_report(
             work, prompts=prompts, pairs=pairs, picks=picks, judging=judging, held_out=work.preference_rows().test
         )
@@ -359,7 +364,7 @@ def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence
     return judge_pairs(
         pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
         template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,
-        plan_path=work.folder(stage) / "questions_plan.json",
+        plan_path=work.folder(stage) / "questions_plan.json", budget=work.judge_budget,
     )  # fmt: skip
 
 

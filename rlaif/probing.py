@@ -13,16 +13,14 @@ from typing import NamedTuple
 
 from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress, say
-from rlaif.constitution.principles import PrincipleVocabulary, load_vocabulary
+from rlaif.constitution.principles import PrincipleVocabulary
 from rlaif.constitution.probe import MAX_FLIPS, Reading, probe_principles
 from rlaif.constitution.probe_file import PROBE_FILE, Probe, find_probes, load_probes
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError
+from rlaif.judge_setup import check_judge, find_judge_folder, find_vocabulary, load_judge
 from rlaif.judging.probe_judge import make_probe_judge
-from rlaif.models.model_folder import find_model_folder
-from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Constitution
-from rlaif.work import check_judge, load_model, resolve_path
 
 
 class Probing(NamedTuple):
@@ -51,17 +49,17 @@ def probe_judge(
     Raises `InputError` where probes are given that cannot be asked.
     """
     template = load_template(config.template)
-    check_judge(config.model, constitution=constitution, template=template)
-    folder = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision).folder
+    check_judge(config, constitution=constitution, template=template)
+    folder = find_judge_folder(config)
     path, why_not = _choose_probes(probes, folder, template=template, ask=ask)
     readings: list[Reading] = []
     if path is not None:
         readings = _ask(constitution, load_probes(path), config=config, template=template, max_flips=max_flips)
-    return Probing(template, readings, load_vocabulary(folder), why_not)
+    return Probing(template, readings, find_vocabulary(folder), why_not)
 
 
 def _choose_probes(
-    given: Path | None, judge_dir: Path, *, template: JudgeTemplate, ask: bool
+    given: Path | None, judge_dir: Path | None, *, template: JudgeTemplate, ask: bool
 ) -> tuple[Path | None, str]:
     """The file of probes, or why there is none."""
     if given is not None and not ask:
@@ -73,7 +71,7 @@ def _choose_probes(
         return None, why_not
     if not ask:
         return None, "--no-probe"
-    found = given or find_probes(judge_dir)
+    found = given or (find_probes(judge_dir) if judge_dir is not None else None)
     return found, "" if found else f"this judge brings no {PROBE_FILE}; give pairs of clear contrast with --probes FILE"
 
 
@@ -87,7 +85,7 @@ def _ask(
 ) -> list[Reading]:
     """Load the judge and ask it; says what was asked and how long it took."""
     started = time.monotonic()
-    engine = TransformersEngine(load_model(config.model, part="judge"))
+    engine = load_judge(config)
     num_principles = sum(principle.weight > 0 for principle in constitution.principles)
     num_questions = 2 * len(probes) * num_principles
     with Progress("probes", num_questions, unit="questions") as progress:

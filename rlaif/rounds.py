@@ -37,11 +37,7 @@ class RoundRow(Value):
 
     @property
     def proxy_reward(self) -> float | None:
-        """By how much this round's reward model rewards the trained policy's responses more than the start's."""
-        figures = self.evaluation.figures
-        if "reward_before" not in figures:
-            return None
-        return figures["reward_after"] - figures["reward_before"]
+        return self.evaluation.proxy_reward
 
 
 class Rounds(Value):

@@ -132,7 +132,9 @@ def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
         fixed -= {"prompts", "policy", "sampling", "judge"}  # nothing of what was recorded came from these
     changed = sorted(_changed_keys(run.config, config))
     free = {"human_labels"} - fixed
-    held = [key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free)]
+    held = [
+        key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free) and not key.startswith(HOW_FAR)
+    ]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values of {', '.join(held)}",
@@ -173,8 +175,14 @@ def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: 
         )
 
 
-HOW_FAR = ("config.rounds", "config.gates")
-"""Options that say how far a run goes, not what a stage does: a resumed run may have others."""
+HOW_FAR = (
+    "config.rounds", "config.gates", "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
+    *(f"config.judge.endpoint.{name}" for name in (
+        "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
+        "tokens_per_minute", "prompt_price", "reply_price",
+    )),
+)  # fmt: skip
+"""Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
 
 
 def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:

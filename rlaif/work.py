@@ -11,17 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from rlaif import __version__, frontdesk
+from rlaif import __version__
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, ModelConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
-from rlaif.constitution.principles import check_wording, load_constitution
+from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
+from rlaif.judge_setup import check_judge, find_spent, load_judge, load_model, make_budget
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
@@ -29,9 +30,9 @@ from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
-from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model, load_tokenizer
-from rlaif.models.model_folder import find_model_folder
-from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
+from rlaif.models.budget import Budget, Spending
+from rlaif.models.interface import StreamingScorer, TokenScorer
+from rlaif.models.loading import LoadedModel, load_reward_model
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
@@ -58,6 +59,9 @@ STAGE_NAMES = {
     "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "4_preferences": "preferences",
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
+KEPT_OVER_ROUNDS = (
+    "start_policy", "judge", "judge_budget", "template", "evaluation_judge", "evaluation_template", "labels",
+)  # fmt: skip
 MADE_BY = {
     "4_preferences": ("preferences", "rlaif generate-prefs"),
     "5_reward_model": ("reward model", "rlaif train"),
@@ -79,7 +83,7 @@ class Work:
     def at_round(self, round: int) -> Work:
         """Another round of the same run; what does not change from round to round is not loaded again."""
         other = Work(self.config, run=self.run, ledger=self.ledger, round=round)
-        for name in ("start_policy", "judge", "template", "labels"):
+        for name in KEPT_OVER_ROUNDS:
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
@@ -195,10 +199,17 @@ class Work:
 
     @property
     def dataset_digest(self) -> str:
-        """Of the preferences that the reward model reads: ours by their files, others by their name."""
+        """Of the preferences that the reward model reads, by their files; of a data set of the hub by its name."""
         given = self.config.reward_model.preferences
         if given is not None:
-            return digest_preferences(Path(given)) if Path(given).is_dir() else digest_text(given)
+            path = Path(given)
+            return (
+                digest_preferences(path)
+                if path.is_dir()
+                else digest_file(path)
+                if path.is_file()
+                else digest_text(given)
+            )
         digests = [digest_preferences(folder) for folder in self.pool]
         return digests[0] if len(digests) == 1 else digest_text("\n".join(digests))
 
@@ -286,11 +297,41 @@ class Work:
         return load_reward_model(str(self.reward_model_dir), dtype="float32", device=self.config.policy.device)
 
     @cached_property
-    def judge(self) -> TransformersEngine:
-        return TransformersEngine(load_model(self.config.judge.model, part="judge"))
+    def judge(self) -> TokenScorer:
+        judge = load_judge(self.config.judge, budget=self.judge_budget)
+        if isinstance(judge, StreamingScorer):
+            for served_model in self._judge_spent[1]:
+                judge.expect_model(served_model)
+        return judge
+
+    @cached_property
+    def judge_budget(self) -> Budget:
+        """What the run's judge has cost in all stages and rounds, and may still cost."""
+        return make_budget(self.config.judge, spent=self._judge_spent[0])
+
+    @cached_property
+    def _judge_spent(self) -> tuple[Spending, set[str]]:
+        return find_spent(self.ledger, sorted(self.run.path.glob("round_*/*")))
 
     def check_judge(self) -> None:
-        check_judge(self.config.judge.model, constitution=self.constitution, template=self.template)
+        check_judge(self.config.judge, constitution=self.constitution, template=self.template)
+        other = self.evaluation_judge_config
+        if other != self.config.judge:
+            check_judge(other, constitution=self.constitution, template=self.evaluation_template)
+
+    @property
+    def evaluation_judge_config(self) -> JudgeConfig:
+        """Who finds the win rate, and how: the run's judge unless the configuration names another."""
+        return self.config.evaluation.judge.instead_of(self.config.judge)
+
+    @cached_property
+    def evaluation_template(self) -> JudgeTemplate:
+        return load_template(self.evaluation_judge_config.template, kind="pair")
+
+    @cached_property
+    def evaluation_judge(self) -> TokenScorer:
+        other = self.evaluation_judge_config
+        return self.judge if other.model == self.config.judge.model else load_judge(other, budget=self.judge_budget)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -326,26 +367,6 @@ def load_prompts(config: RunConfig, policy: TransformersEngine, *, round: int = 
         fitting.prompts,
         Tally(num_in=read.tally.num_in, dropped={**read.tally.dropped, **fitting.tally.dropped}),
     )
-
-
-def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:
-    say(f"loading the {part}: {config.path}")
-    path = resolve_path(config.path, part=part)
-    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device)
-
-
-def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:
-    if path != FRONTDESK:
-        return path
-    return str(frontdesk.POLICY_DIR if part == "policy" else frontdesk.JUDGE_DIR)
-
-
-def check_judge(config: ModelConfig, *, constitution: Constitution, template: JudgeTemplate) -> None:
-    """Before anything is spent: the judge can give the template's verdicts and knows the principles' words."""
-    found = find_model_folder(resolve_path(config.path, part="judge"), revision=config.revision)
-    encoder = PromptEncoder(load_tokenizer(found))
-    choice_token_ids(encoder, template.verdict_marker, template.choices)
-    check_wording(constitution, judge_dir=found.folder)
 
 
 @contextmanager

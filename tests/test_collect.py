@@ -13,7 +13,7 @@ from rlaif.config.load import load_config
 from rlaif.frontdesk.truth import measure
 from rlaif.ledger.store import Ledger
 from rlaif.models.loading import load_reward_model
-from rlaif.records import EvaluationReport, Judgement, Prompt, Sample
+from rlaif.records import EvaluationReport, Judgement, Prompt, Question, Sample
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.work import open_work
 
@@ -25,9 +25,15 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same round twice: the second, without best-of-n, finds all but its own policy's answers in the ledger."""
+    """The same round twice: the second, without best-of-n, finds all but its own policy's answers in the ledger.
+
+    Another judge finds the second one's win rate: the same weights in another number format.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    for name, more in (("first", []), ("second", ["evaluation.best_of=1"])):
+    for name, more in (
+        ("first", []),
+        ("second", ["evaluation.best_of=1", "evaluation.judge.model.dtype=bfloat16", "ppo.num_steps=8"]),
+    ):
         with open_work(load_config(overrides=[*SMALL, *more]), run_name=name, runs_dir=folder, resume=False) as work:
             pipeline.run_round(work)
     return folder
@@ -80,7 +86,8 @@ def test_a_rounds_summary_is_what_its_evaluation_says(runs_dir: Path) -> None:
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         (evaluation,) = ledger.used("first", 0, "7_evaluation", EvaluationReport)
     (summary,) = report["rounds"]
-    assert summary["proxy_reward"] == evaluation.figures["reward_after"] == report["proxy_win"]["reward"]["mean_after"]
+    assert evaluation.figures["reward_after"] == report["proxy_win"]["reward"]["mean_after"]
+    assert summary["proxy_reward"] == evaluation.figures["reward_after"] - evaluation.figures["reward_before"]
     assert summary["kl"] == evaluation.figures["kl"]
     assert summary["measures"].keys() == evaluation.measures_after.keys()
 
@@ -117,3 +124,36 @@ def test_best_of_one_asks_and_says_nothing(runs_dir: Path) -> None:
     assert report_of(runs_dir, "second")["best_of_n"] is None
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         assert {sample.index for sample in ledger.used("second", 0, "7_evaluation", Sample)} == {0}
+
+
+def test_the_report_says_whether_the_judge_that_evaluates_also_made_the_labels(runs_dir: Path) -> None:
+    first, second = report_of(runs_dir, "first"), report_of(runs_dir, "second")
+    assert (first["same_judge"], second["same_judge"]) == (True, False)
+    assert "evaluation judge" not in first["provenance"]["models"]
+    assert second["provenance"]["models"]["evaluation judge"]["dtype"] == "bfloat16"
+    assert second["provenance"]["models"]["judge"]["dtype"] == "float32"
+    page = (runs_dir / "second" / "round_00" / "7_evaluation" / "report.html").read_text()
+    assert "Another judge than the one whose labels training learnt from." in page
+    assert "Judge of the win rate" in page
+
+
+def test_the_win_rate_of_another_judge_is_made_of_its_own_answers_alone(runs_dir: Path) -> None:
+    with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+        judges = {
+            run: [
+                {q.judge_id for q in ledger.used(run, 0, stage, Question)} for stage in ("3_judgements", "7_evaluation")
+            ]
+            for run in ("first", "second")
+        }
+        (evaluation,) = ledger.used("second", 0, "7_evaluation", EvaluationReport)
+    assert judges["first"][0] == judges["second"][0]
+    assert judges["second"][1] == {evaluation.judge_id} != judges["second"][0]
+
+
+def test_the_report_gives_the_win_rate_at_equal_length_beside_the_plain_one(runs_dir: Path) -> None:
+    report = report_of(runs_dir, "second")
+    equal = report["win_rate"]["length_controlled"]
+    assert equal["win_rate"] == report["evaluation"]["win_rate_at_equal_length"]
+    assert equal["win_rate"]["low"] < equal["win_rate"]["mean"] < equal["win_rate"]["high"]
+    assert equal["length_sd"] > 0
+    assert "at equal length" in (runs_dir / "second" / "round_00" / "7_evaluation" / "report.html").read_text()

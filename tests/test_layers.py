@@ -13,12 +13,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rlaif"
 
 FOUNDATION = {"records", "errors"}
-BASE = {"config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files"}
+BASE = {
+    "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
+    "functions",
+}  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {
-    "pipeline", "work", "collect", "rounds", "gates", "labelling", "probing", "dry_run", "training_log",
-    "cli", "audit", "doctor", "__main__",
+    "pipeline", "work", "collect", "rounds", "gates", "labelling", "probing", "judge_setup", "dry_run", "training_log",
+    "stored_run", "constitution_diff", "judge_check", "judge_facts", "sentinels", "cli", "audit", "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.config.generate import JudgeConfig, ModelConfig
+from rlaif.config.generate import JudgeConfig, JudgeModelConfig
 from rlaif.constitution.principles import parse_constitution
 from rlaif.constitution.probe_file import PROBE_FILE
 from rlaif.errors import ConstitutionError, DataError, InputError, ModelError
@@ -60,5 +60,5 @@ def test_what_is_wrong_is_refused_before_the_judge_is_loaded(constitution, tmp_p
             probes=write_probes(tmp_path / "own.jsonl", n=9),
         )
     with pytest.raises(ModelError):
-        probe_judge(constitution, config=JudgeConfig(model=ModelConfig(path=str(tmp_path))))
+        probe_judge(constitution, config=JudgeConfig(model=JudgeModelConfig(path=str(tmp_path))))
     assert "loading the judge" not in capsys.readouterr().err

@@ -19,9 +19,9 @@ from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import ConfigError, ConstitutionError
+from rlaif.judge_setup import check_judge, resolve_path
 from rlaif.records import digest_text
 from rlaif.runs import digest_file
-from rlaif.work import check_judge, resolve_path
 
 
 class Job(NamedTuple):
@@ -73,7 +73,7 @@ def plan(names: Sequence[str], *, config_path: Path, num_seeds: int, placebo: bo
     steered, run_names = [], []
     for name, stem in zip(names, stems, strict=True):
         constitution = load_constitution(name)
-        check_judge(base.judge.model, constitution=constitution, template=template)
+        check_judge(base.judge, constitution=constitution, template=template)
         steered.append(read_asked(constitution, name=stem))
         run_names.append(_run_name(stem, digest_text(settings_digest + constitution.file_digest)))
     seeds = []

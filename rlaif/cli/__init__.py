@@ -20,6 +20,7 @@ from rlaif import __version__
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
 from rlaif.cli.constitution import constitution_app
+from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.console import notes
@@ -54,6 +55,7 @@ app.command("generate-prefs")(generate_prefs)
 app.command("train")(train)
 app.command("run")(run)
 app.command("evaluate")(evaluate)
+app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")

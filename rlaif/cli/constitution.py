@@ -1,6 +1,6 @@
-"""`rlaif constitution check, show`: does the judge understand a principle file, and what exactly will it read?
+"""`rlaif constitution check, show, diff`: does the judge understand a principle file, and what exactly will it read?
 
-Parses options, asks `rlaif.probing`, prints. `show` loads no model.
+Parses options, asks `rlaif.probing`, prints. `show` loads no model; `diff` is in constitution_diff.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from rlaif.cli.constitution_diff import diff
 from rlaif.cli.options import ConfigOption
 from rlaif.console import console, show_text
 from rlaif.errors import ConstitutionError
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 constitution_app = typer.Typer(
     no_args_is_help=True,
-    help="Check a principle file and whether the judge understands it; show the exact prompt that the judge reads.",
+    help="Check a principle file and whether the judge understands it; show the exact prompt that the judge reads; "
+    "compare two files by what a run's judge decides under them.",
 )
+constitution_app.command("diff")(diff)
 
 EXAMPLE = {
     "conversation": "user: When does the museum open?",
@@ -98,13 +101,13 @@ def check(
 
 def _configured_judge(config: Path | None, *, model: str | None, template: str | None) -> JudgeConfig:
     """The config's judge (its file, else ./rlaif.yaml, else the defaults), or the one that the options name."""
-    from rlaif.config.generate import FRONTDESK, ModelConfig
+    from rlaif.config.generate import FRONTDESK, JudgeModelConfig
     from rlaif.config.load import find_config, load_config
 
     asked = load_config(find_config(config)).judge
     if model is not None:
         general = "frontdesk_pair" if model == FRONTDESK else "pair"
-        asked = asked.model_copy(update={"model": ModelConfig(path=model), "template": general})
+        asked = asked.model_copy(update={"model": JudgeModelConfig(path=model), "template": general})
     return asked if template is None else asked.model_copy(update={"template": template})
 
 

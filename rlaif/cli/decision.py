@@ -17,7 +17,7 @@ from rlaif.records.base import REDACTED
 
 if TYPE_CHECKING:
     from rlaif.ledger.queries import Decision, Side
-    from rlaif.records import Comparison, FailedJudgement, Judgement, SegmentedMessage, Use
+    from rlaif.records import Comparison, FailedJudgement, Judgement, SegmentedMessage, Served, Use
 
 PROVEN = "proven: sha256 matches"
 
@@ -129,11 +129,27 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
         tokens = f"{seen.prompt_tokens} + {seen.reply_tokens} tokens"
         server = f", {seen.served_model}" if seen.served_model else ""
         yield _line("asked", f"{seen.at}, {seen.latency_s:.3f} s, {tokens}{server}")
+    yield from _served(seen.served)
 
 
 def _failure(failure: FailedJudgement) -> Iterator[Text]:
     yield _line("failed judgement", f"{failure.id}, attempt {failure.attempt}: {failure.cause}")
     yield _line("raw reply", failure.raw_reply or "empty")
+    yield from _served(failure.observed.served)
+
+
+def _served(served: Served | None) -> Iterator[Text]:
+    """How a server was asked, and what was had of it."""
+    if served is None:
+        return
+    temperature = "none sent" if served.temperature is None else f"{served.temperature:g}"
+    cost = "" if served.cost is None else f", cost {served.cost:.6f}"
+    yield _line("server", f"{served.host}, request {served.request_id or 'unnamed'}, {served.calls} sent{cost}")
+    yield _line("had", f"{served.had}; temperature {temperature}; {served.reasoning_tokens} tokens of thinking")
+    if served.degraded_isolation:
+        yield _line("isolation", f"sent as text, {served.neutralised} control strings replaced")
+    if served.detail:
+        yield _line("what went wrong", served.detail)
 
 
 def _uses(label: str, uses: list[Use]) -> Iterator[Text]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from rlaif.config.base import Config
+from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig
 
-FRONTDESK = "frontdesk"
-"""Stands for what comes with rlaif: the policy, the judge, the visitors' questions."""
-
-
-class ModelConfig(Config):
-    """A Hugging Face model with a chat template."""
-
-    path: str = FRONTDESK
-    """Model folder or hub id; `frontdesk` is the small model that comes with rlaif."""
-    revision: str | None = None
-    """Commit or tag of a hub model."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the computation."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto."""
+__all__ = [
+    "FRONTDESK",
+    "EndpointConfig",
+    "JudgeConfig",
+    "JudgeModelConfig",
+    "ModelConfig",
+    "PreferencesConfig",
+    "PromptsConfig",
+    "SamplingConfig",
+]
 
 
 class PromptsConfig(Config):
@@ -55,23 +50,6 @@ class SamplingConfig(Config):
     """Longest response in tokens."""
     batch_size: int = Field(256, ge=1)
     """Responses sampled together."""
-
-
-class JudgeConfig(Config):
-    """Who judges and how."""
-
-    model: ModelConfig = ModelConfig()
-    """The judge."""
-    template: str = "frontdesk_pair"
-    """Judge template: a path, or a name from prompts/."""
-    both_orders: bool = True
-    """Ask each pair in both orders; one order alone is marked as not debiased."""
-    batch_tokens: int = Field(131072, ge=1)
-    """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
-    min_label_mass: float = Field(0.5, ge=0, le=1)
-    """A verdict on which the judge put less probability than this is a failed judgement."""
-    max_attempts: int = Field(3, ge=1)
-    """How often a failed question is asked, over all resumptions."""
 
 
 class PreferencesConfig(Config):

@@ -78,7 +78,9 @@ _BOUNDS = (
     ("min_length", "at least", " long"),
     ("max_length", "at most", " long"),
 )
-_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+_PLAIN: dict[Any, str] = {
+    int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null", Any: "any value",
+}  # fmt: skip
 
 
 def _in_words(annotation: Any) -> str:

@@ -97,6 +97,9 @@ def _about_judge(report: ReportInput) -> Iterator[str]:
     if health.saturated is not None and health.saturated.mean > MAX_SATURATED:
         sure = say_percent(health.saturated.mean, decimals=0)
         yield f"{sure} of the labels are surer than .99: training learns from them as if there were no doubt."
+    if len(health.served_models) > 1:
+        names = say_list([f'"{show_plain(name)}"' for name in health.served_models])
+        yield f"The judge's server answered as more than one model, {names}: the labels are not one judge's."
     win = report.win_rate
     if win is not None and win.num_failed:
         verb = "is" if win.num_failed == 1 else "are"

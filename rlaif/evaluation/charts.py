@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from rlaif.evaluation.svg import svg_figure, svg_line, svg_text
 from rlaif.evaluation.wording import find_decimals, say_number, say_percent
+from rlaif.records import Estimate
 
 WIDTH, HEIGHT = 250, 118
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 22
@@ -187,6 +188,55 @@ def histogram(counts: Sequence[int], *, edges: Sequence[str], name: str, title: 
             )
     body.append(svg_text("tick", RIGHT, HEIGHT - 5, "start", edges[0]))
     body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", edges[-1]))
+    return svg_figure(
+        Markup("").join(body),
+        name=name,
+        title=title,
+        desc=desc,
+        attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
+    )
+
+
+class Spot(NamedTuple):
+    """A mean with its interval, over a place on the axis."""
+
+    across: float
+    up: Estimate
+    num_values: int
+
+
+def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Markup:
+    """Dots with intervals and counts, from zero to the widest; a dashed line where up is zero."""
+    if not spots:
+        return Markup('<p class="missing">No values.</p>')
+    low, high = min(0.0, *(spot.up.low for spot in spots)), max(0.0, *(spot.up.high for spot in spots))
+    widest = max(spot.across for spot in spots) or 1.0
+    pad = 0.0 if high > low else 1.0
+    decimals = find_decimals((high - low) / 3 or 1.0)
+    top = TOP + 10  # room for the count above the highest whisker
+
+    def x(across: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT - 8) * across / widest
+
+    def y(up: float) -> float:
+        return top + (HEIGHT - top - BOTTOM) * (high + pad - up) / (high - low + 2 * pad)
+
+    body = [svg_line("half", LEFT, y(0), WIDTH - RIGHT, y(0))]
+    for value in dict.fromkeys((low, 0.0, high)):
+        if value == 0 or abs(y(value) - y(0)) > 10:
+            said = say_number(value, decimals=decimals, signed=True)
+            body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", said))
+    for across, up, count in spots:
+        at = f"{x(across):.1f}"
+        body.append(svg_line("whisker after", at, y(up.low), at, y(up.high)))
+        body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(up.mean)))
+        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", say_number(count)))
+    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", "equal"))
+    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{say_number(widest, decimals=1)} {unit}"))
+    desc = "; ".join(
+        f"{say_number(across, decimals=1)} {unit}: {say_number(up.mean, decimals=decimals, signed=True)} ({count})"
+        for across, up, count in spots
+    )
     return svg_figure(
         Markup("").join(body),
         name=name,

@@ -6,16 +6,13 @@ nothing: a measure is only ever looked at.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from rlaif.errors import ConfigError, DataError
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
-from rlaif.records import Prompt
+from rlaif.functions import load_function
+from rlaif.records import Prompt, Sample
 
 Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
 """(messages of the prompt as role/content dicts, the response's text) -> name -> number."""
@@ -23,36 +20,8 @@ Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
 
 def load_measure(spec: str) -> Measure:
     """The function that "module:function" names; modules of the working directory are found too."""
-    module_name, colon, function_name = spec.partition(":")
-    if not (colon and module_name and function_name):
-        raise ConfigError(f'"{spec}" names no measure', where="evaluation.measures", fix="write module:function")
-    _let_working_directory_be_found(module_name)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f'the module "{module_name}" of measure "{spec}" cannot be imported: {error}',
-            where="evaluation.measures",
-            fix="check its name, and start rlaif in the folder that holds it or install it",
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ConfigError(
-            f'the module "{module_name}" has no function "{function_name}"',
-            where="evaluation.measures",
-            fix="check the function's name",
-        )
-    measure: Measure = function
+    measure: Measure = load_function(spec, what="measure", where="evaluation.measures")
     return measure
-
-
-def _let_working_directory_be_found(module_name: str) -> None:
-    # At the end of the path, so that a file in the working directory never takes the place of a library.
-    top = module_name.partition(".")[0]
-    here = str(Path.cwd())
-    if here not in sys.path and importlib.util.find_spec(top) is None:
-        sys.path.append(here)
-        importlib.invalidate_caches()
 
 
 def compute_measures(
@@ -105,3 +74,17 @@ def _common_names(rows: Sequence[Mapping[str, float]], *, spec: str) -> set[str]
                 fix="return the same names for every response",
             )
     return names
+
+
+def measure_samples(
+    samples: Sequence[Sample], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
+) -> dict[str, dict[str, float]]:
+    """Sample id -> every number that the measures return for it."""
+    return {
+        sample.id: {
+            name: value
+            for spec, measure in measures.items()
+            for name, value in _measure(measure, sample.text, prompts[sample.prompt_id], spec).items()
+        }
+        for sample in samples
+    }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.errors import StageError
+from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
 from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
@@ -40,6 +41,8 @@ class WinRate(Value):
     failed_by_principle: dict[str, int]
     num_not_debiased: int
     """Comparisons that were asked in one order only."""
+    length_controlled: LengthControlled | None = None
+    """`soft` for responses of equal length; None where too few prompts tell it."""
 
 
 class Change(Value):
@@ -83,6 +86,7 @@ def compute_win_rate(
     found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
     combined = compute_pair_probabilities(comparisons, pairs=pairs, constitution=constitution)
     overall: list[tuple[str, float]] = []
+    lengths: list[LengthRow] = []
     by_principle: dict[str, list[tuple[str, float]]] = {principle.id: [] for principle in principles}
     failed_by_principle = {principle.id: 0 for principle in principles}
     num_failed = 0
@@ -98,6 +102,8 @@ def compute_win_rate(
             num_failed += 1
         else:
             overall.append((pair.start.prompt_id, p))
+            longer = len(pair.trained.text) - len(pair.start.text)
+            lengths.append(LengthRow(pair.start.prompt_id, p, longer))
     return WinRate(
         soft=_share(overall),
         hard=_share(_decided(overall)),
@@ -108,6 +114,7 @@ def compute_win_rate(
         num_failed=num_failed,
         failed_by_principle=failed_by_principle,
         num_not_debiased=sum(not judgement.debiased for judged in found.values() for judgement in judged.values()),
+        length_controlled=control_length(lengths),
     )
 
 

@@ -22,11 +22,11 @@ from rlaif.evaluation.loop_plot import loop_plot_svg
 from rlaif.evaluation.moved import Moved, MovedRow, list_moved
 from rlaif.evaluation.report_changed import describe_asked, describe_changed
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
+from rlaif.evaluation.report_judge import describe_judge
 from rlaif.evaluation.report_tables import describe_cost, describe_funnel, list_facts
 from rlaif.evaluation.report_trust import (
     describe_calibration,
     describe_hacking,
-    describe_judge,
     describe_reward_model,
 )
 from rlaif.evaluation.wording import (

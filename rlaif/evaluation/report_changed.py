@@ -17,7 +17,6 @@ from rlaif.evaluation.charts import RoundPoint, round_chart
 from rlaif.evaluation.headline import say_headline
 from rlaif.evaluation.moved import Moved, MovedRow
 from rlaif.evaluation.plots import Scale, dot_axis, dot_row, find_scale, share_row
-from rlaif.evaluation.policy import WinRate
 from rlaif.evaluation.report_input import BestOfN, ReportInput, RoundSummary
 from rlaif.evaluation.wording import Said, find_decimals, say_count, say_estimate, say_number, show_plain
 from rlaif.records import Estimate
@@ -25,7 +24,7 @@ from rlaif.records import Estimate
 MINUS = chr(0x2212)
 ROUND_UNITS = {
     "Win rate": "%, against the run's start",
-    "Proxy reward": "by the round's own reward model",
+    "Proxy reward": "gain over the start, by the round's own reward model",
     "KL": "nats per response from the run's start",
 }
 NOTHING = Said("", "", "")
@@ -37,6 +36,16 @@ def describe_asked(report: ReportInput) -> dict[str, Any]:
     provenance = report.provenance
     facts = [
         ("Judge", _name_of(report, ("judge", "model", "path"), role="judge")),
+        *(
+            [
+                (
+                    "Judge of the win rate",
+                    _name_of(report, ("evaluation", "judge", "model", "path"), role="evaluation judge"),
+                )
+            ]
+            if report.same_judge is False
+            else []
+        ),
         ("Policy", _name_of(report, ("policy", "path"), role="start policy")),
         ("Run", f"{provenance.run}, round {provenance.round}, seed {provenance.seed}"),
     ]
@@ -83,7 +92,7 @@ def describe_changed(report: ReportInput, moved: Moved) -> dict[str, Any]:
         "table": [_describe_numbers(row, best) for row in rows],
         "n": _say_n([row.change.change for row in rows]),
         "best": _describe_best(report),
-        "win": _describe_win(report.win_rate, best),
+        "win": _describe_win(report, best),
         "rounds": describe_rounds(report.rounds, moved),
     }
 
@@ -144,10 +153,14 @@ def _describe_best(report: ReportInput) -> dict[str, Any] | None:
     }
 
 
-def _describe_win(win: WinRate | None, best: BestOfN | None) -> dict[str, Any] | None:
+def _describe_win(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | None:
+    win = report.win_rate
     if win is None or win.soft is None:
         return None
     rows = [_describe_share("all together", win.soft, "win-all", "after", win.num_failed)]
+    equal = win.length_controlled
+    if equal is not None:
+        rows.append(_describe_share("at equal length", equal.win_rate, "win-equal", "after", 0))
     for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
         failed = win.failed_by_principle.get(name, 0)
         rows.append(_describe_share(f"{name} alone", estimate, f"win-{k}", "after", failed))
@@ -156,6 +169,13 @@ def _describe_win(win: WinRate | None, best: BestOfN | None) -> dict[str, Any] |
         rows.append(_describe_share(f"best of {best.n}", choice.soft, "win-best", "choice", choice.num_failed))
     return {
         "headline": say_headline(win),
+        "judge": _say_who_judged(report),
+        "equal": None
+        if equal is None or equal.slope is None
+        else {
+            "slope": say_estimate(equal.slope, signed=True, decimals=2),
+            "sd": say_number(equal.length_sd, decimals=0),
+        },
         "axis": dot_axis(Scale(0, 1), percent=True),
         "rows": rows,
         "hard": say_estimate(win.hard, percent=True),
@@ -166,6 +186,17 @@ def _describe_win(win: WinRate | None, best: BestOfN | None) -> dict[str, Any] |
         if win.num_not_debiased
         else "",
     }
+
+
+def _say_who_judged(report: ReportInput) -> str:
+    if report.same_judge is None:
+        return "Whether this judge also made the labels that training learnt from is not known."
+    if report.same_judge:
+        return (
+            "The same judge made the labels that training learnt from: the policy may have learnt to use what it sees "
+            "wrongly. Another one can be named by evaluation.judge."
+        )
+    return "Another judge than the one whose labels training learnt from."
 
 
 def _describe_share(name: str, share: Estimate | None, svg_name: str, css: str, failed: int) -> dict[str, Any]:

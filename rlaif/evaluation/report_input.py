@@ -65,7 +65,7 @@ class RoundSummary(Value):
 
     round: int
     proxy_reward: float | None = None
-    """Mean reward of the trained policy by that round's reward model."""
+    """By how much that round's reward model rewards the trained policy's responses more than the start's."""
     kl: float | None = None
     """Nats per response against the policy that the run started from, at the end of the round's training."""
     win_rate: Estimate | None = None
@@ -84,6 +84,8 @@ class Provenance(Value):
     models: dict[str, Model]
     """Role (start policy, trained policy, judge, reward model) -> fingerprint."""
     template_digest: str | None = None
+    evaluation_template_digest: str | None = None
+    """Of the judge that found the win rate; None: the template that the labels were made with."""
     dataset_digest: str | None = None
     ledger_seq: int | None = None
     ledger_head: str | None = None
@@ -95,6 +97,8 @@ class ReportInput(Value):
     provenance: Provenance
     constitution: Constitution
     evaluation: EvaluationReport
+    same_judge: bool | None = None
+    """Whether the judge of the win rate also made the labels that training learnt from; None: not known."""
     win_rate: WinRate | None = None
     measures: dict[str, Change] = {}
     measures_note: str = ""
@@ -133,6 +137,7 @@ def make_evaluation_report(
     measures: dict[str, Change],
     behaviour: Behaviour | None,
     proxy_win: ProxyWin | None = None,
+    judge_id: str | None = None,
 ) -> EvaluationReport:
     """The ledger's record of an evaluation; the win rates are the soft ones."""
     figures = list_figures(behaviour) if behaviour else {}
@@ -144,6 +149,10 @@ def make_evaluation_report(
         constitution_id=constitution_id,
         win_rate=win_rate.soft if win_rate else None,
         win_rate_by_principle=win_rate.soft_by_principle if win_rate else {},
+        win_rate_at_equal_length=win_rate.length_controlled.win_rate
+        if win_rate and win_rate.length_controlled
+        else None,
+        judge_id=judge_id,
         measures_before={name: change.before for name, change in measures.items() if change.before},
         measures_after={name: change.after for name, change in measures.items() if change.after},
         measures_change={name: change.change for name, change in measures.items() if change.change},
@@ -155,7 +164,7 @@ def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
     """What a round's record of its evaluation tells of its course."""
     return RoundSummary(
         round=round,
-        proxy_reward=evaluation.figures.get("reward_after"),
+        proxy_reward=evaluation.proxy_reward,
         kl=evaluation.figures.get("kl"),
         win_rate=evaluation.win_rate,
         measures=evaluation.measures_after,

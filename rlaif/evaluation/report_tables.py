@@ -90,6 +90,11 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
     facts += [
         ("Constitution", f"{report.constitution.name}  sha256 {report.constitution.file_digest}", "mono"),
         ("Judge template", f"sha256 {p.template_digest}" if p.template_digest else "not given", "mono"),
+        *(
+            [("Evaluation's judge template", f"sha256 {p.evaluation_template_digest}", "mono")]
+            if p.evaluation_template_digest
+            else []
+        ),
         ("Preferences", f"sha256 {p.dataset_digest}" if p.dataset_digest else "not given", "mono"),
         ("People's labels", f"sha256 {report.calibration.labels_digest}" if report.calibration else "none", "mono"),
         ("Evaluation", report.evaluation.id, "mono"),

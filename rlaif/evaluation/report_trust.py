@@ -5,11 +5,9 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from rlaif.evaluation.charts import histogram, reliability_chart
-from rlaif.evaluation.judge_health import JudgeHealth
+from rlaif.evaluation.charts import reliability_chart
 from rlaif.evaluation.plots import Scale, dot_axis, share_row
 from rlaif.evaluation.policy import Change
 from rlaif.evaluation.report_input import ReportInput
@@ -83,44 +81,6 @@ def say_map(found: CalibrationMap) -> str:
         f"that it is longer, up to {say_number(limit, decimals=0)} words: the judge had liked length "
         f"{'more' if found.length < 0 else 'less'} than the labels do."
     )
-
-
-def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
-    if health is None:
-        return None
-    failed = sum(health.failed_by_cause.values())
-    lowest = health.lowest_label_mass
-    return {
-        "comparisons": say_count(health.num_comparisons, "comparison"),
-        "flipped": say_estimate(health.flipped, percent=True),
-        "position": say_estimate(health.position_effect, signed=True, decimals=2),
-        "even_pair": _say_even_pair(health.position_effect),
-        "mass": say_estimate(health.label_mass, percent=True),
-        "lowest_mass": "" if lowest is None else f"; the least {say_percent(lowest)}",
-        "failed": say_number(failed),
-        "failed_share": say_percent(failed / max(1, failed + health.num_judgements)),
-        "asked": say_count(failed + health.num_judgements, "answer"),
-        "causes": [
-            (cause.replace("_", " "), say_number(count), say_percent(count / max(1, failed + health.num_judgements)))
-            for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
-        ],
-        "one_order": say_count(health.num_one_order, "comparison was", "comparisons were")
-        if health.num_one_order
-        else "",
-        "saturated": say_estimate(health.saturated, percent=True),
-        "histogram": histogram(
-            health.confidence_bins,
-            edges=("undecided: 50 %", "certain: 100 %"),
-            name="labels",
-            title="Comparisons by the probability of the likelier response",
-            desc="Ten bins from .5 to 1: " + ", ".join(str(count) for count in health.confidence_bins),
-        ),
-    }
-
-
-def _say_even_pair(effect: Estimate | None) -> str:
-    """How often the first place alone decides a pair that is otherwise even."""
-    return "" if effect is None else say_percent(1 / (1 + math.exp(-effect.mean)), decimals=0)
 
 
 def describe_reward_model(

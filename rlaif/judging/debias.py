@@ -7,7 +7,7 @@ Log-probabilities are averaged over the orders before they become a probability;
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.records import AskedPrinciple, Comparison, Judgement, Verdict
@@ -33,12 +33,17 @@ def compare(
     judge_id: str,
     listed: Judgement,
     swapped: Judgement | None,
+    further: tuple[Sequence[Judgement], Sequence[Judgement]] = ((), ()),
 ) -> Comparison:
     """The comparison of a pair: `listed` was shown in the order of `sample_ids`, `swapped` in the reverse.
 
-    The record is the same whichever of the two orders the caller lists first.
+    `further`: more draws of either order, as votes. The record is the same whichever of the two orders the caller
+    lists first.
     """
-    result = combine_orders(listed, swapped)
+    if any(further):
+        result = combine_votes([listed, *further[0]], None if swapped is None else [swapped, *further[1]])
+    else:
+        result = combine_orders(listed, swapped)
     judgements = [listed] if swapped is None else [listed, swapped]
     if sample_ids[0] > sample_ids[1]:
         sample_ids = (sample_ids[1], sample_ids[0])
@@ -46,6 +51,8 @@ def compare(
             p_first=1.0 - result.p_first, logit=None if result.logit is None else 0.0 - result.logit
         )
         judgements.reverse()
+        further = further[1], further[0]
+    judgements += [judgement for draws in further for judgement in draws]
     return Comparison(
         prompt_id=prompt_id,
         sample_ids=sample_ids,
@@ -87,6 +94,21 @@ def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
     logit = _logit_first({verdict: tables[0][verdict] / 2 + unswapped[verdict] / 2 for verdict in unswapped})
     position = _logit_first(tables[0]) / 2 + _logit_first(tables[1]) / 2
     return Debiased(_sigmoid(logit), logit, position, flipped)
+
+
+def combine_votes(listed: Sequence[Judgement], swapped: Sequence[Judgement] | None) -> Debiased:
+    """p_first = share of the votes, a tie half a one, averaged over the orders; flipped by the majorities."""
+    share = _share_first(listed)
+    if swapped is None:
+        return Debiased(share, None, None, None)
+    swapped_share = _share_first(swapped)
+    # Halved before they are added: exact, so that swapping the responses gives exactly 1 - p.
+    p_first = share / 2 + (1 - swapped_share) / 2
+    return Debiased(p_first, None, None, (share - 0.5) * (swapped_share - 0.5) > 0)
+
+
+def _share_first(votes: Sequence[Judgement]) -> float:
+    return math.fsum(_P_FIRST[vote.verdict] for vote in votes) / len(votes)
 
 
 def _logit_first(logprobs: Mapping[Verdict, float]) -> float:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import asked_principles, render_question
-from rlaif.models.interface import TokenScorer
+from rlaif.models.interface import StreamingScorer, TokenScorer
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
 
@@ -26,6 +26,8 @@ class JudgeEstimate(NamedTuple):
     reply_tokens_at_most: int
     example: tuple[SegmentedMessage, ...] | None
     """One rendered judge prompt."""
+    is_estimated: bool = False
+    """The tokens are the server's to count; here they are guessed from the length of the texts."""
 
 
 def estimate_judging(
@@ -37,8 +39,12 @@ def estimate_judging(
     template: JudgeTemplate,
     scorer: TokenScorer,
     both_orders: bool,
+    reply_limit: int | None = None,
 ) -> JudgeEstimate:
-    """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts."""
+    """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts.
+
+    `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict.
+    """
     num_questions = num_pairs * len(asked_principles(constitution)) * (2 if both_orders else 1)
     rendered = [
         render_question(prompts[pair[0].prompt_id], pair, principle.text, template=template)
@@ -52,6 +58,7 @@ def estimate_judging(
         measured_questions=len(tokens),
         mean_prompt_tokens=mean,
         prompt_tokens=round(num_questions * mean),
-        reply_tokens_at_most=num_questions * (template.reason_max_tokens + 1),
+        reply_tokens_at_most=num_questions * (reply_limit or template.reason_max_tokens + 1),
         example=rendered[0] if rendered else None,
+        is_estimated=isinstance(scorer, StreamingScorer),
     )

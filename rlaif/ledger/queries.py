@@ -6,7 +6,7 @@ render prompts: it hands over their parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rlaif.errors import InputError
@@ -292,3 +292,10 @@ def find_constitution(ledger: Ledger, *, run: str, round: int, stage: str) -> Co
     )
     page = ledger.rows(sql, (run, round, stage))
     return ledger.get(Constitution, page[0][0]) if page and page[0][0] else None
+
+
+def find_comparisons(ledger: Ledger, prompt_ids: Iterable[str]) -> list[Comparison]:
+    """Every comparison of these prompts' responses, of any run and by any judge, in the order they were made."""
+    sql = "SELECT seq, id, content, observed FROM comparisons WHERE prompt_id = ? ORDER BY seq LIMIT 10000"
+    found = [StoredRow(*row) for prompt_id in prompt_ids for row in ledger.rows(sql, (prompt_id,))]
+    return ledger.restore(Comparison, found)

@@ -6,10 +6,11 @@ model or a dataset become a control token. Holds no engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Generator, Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage
+from rlaif.models.budget import Budget
+from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
 
 Chat = Sequence[SegmentedMessage]
 """A conversation up to the assistant's turn."""
@@ -41,10 +42,19 @@ class ScoredReply(NamedTuple):
     raw_reply: str
     reason: str | None
     logprobs: tuple[float, ...]
-    """Log-probability of each choice, unnormalised over the choices; empty on failure."""
+    """Log-probability of each choice, unnormalised over the choices; empty on failure and where the engine has none."""
     prompt_tokens: int
     reply_tokens: int
     failure: FailureCause | None = None
+    verdict: int | None = None
+    """Place of the choice that was written, for a judge without log-probabilities."""
+    unknown: frozenset[int] = frozenset()
+    """Places of the choices whose log-probability the engine does not know; -inf stands there."""
+    seconds: float | None = None
+    """How long the judge took for this reply; None: its batch was timed as a whole."""
+    served_model: str = ""
+    served: Served | None = None
+    """None for a local engine."""
 
 
 class TextGenerator(Protocol):
@@ -76,4 +86,41 @@ class TokenScorer(Protocol):
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         """The choices' log-probabilities after the model's own reason; a failure per row, never a number."""
+        ...
+
+
+@runtime_checkable
+class StreamingScorer(TokenScorer, Protocol):
+    """A scorer that holds many questions at once and answers each when it is ready, such as a server.
+
+    Its token counts are estimates: the tokenizer is the server's.
+    """
+
+    @property
+    def decoding(self) -> str:
+        """How replies are drawn: part of the question, as other settings would give other answers."""
+
+    @property
+    def host(self) -> str:
+        """Which server, for people."""
+
+    @property
+    def num_votes(self) -> int:
+        """Draws per question where it gives no log-probabilities."""
+
+    @property
+    def budget(self) -> Budget:
+        """What it has cost so far."""
+
+    def expect_model(self, served_model: str) -> None:
+        """Answers of this model are in use already: raises where another one answered before, or answers later."""
+
+    def stream(
+        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest
+    ) -> Generator[tuple[str, ScoredReply], None, None]:
+        """Each key with its reply, in the order in which they finish.
+
+        `asked` is drawn on no faster than it is answered, so memory does not grow with its length. Raises where
+        nothing more can be asked, after the replies that were under way; closing it drops those.
+        """
         ...

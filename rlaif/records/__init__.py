@@ -1,6 +1,6 @@
 """The nouns of the program: a file per noun, a table of the ledger per record class."""
 
-from rlaif.records.base import Observed, Record, Value, digest_bytes, digest_text
+from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
 from rlaif.records.calibration import Agreement, CalibrationCard, CalibrationMap, MapKind
 from rlaif.records.cards import Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Principle
@@ -66,6 +66,7 @@ __all__ = [
     "SamplingParams",
     "Segment",
     "SegmentedMessage",
+    "Served",
     "Tally",
     "Use",
     "Value",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
@@ -56,6 +56,34 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ignored_types=(computed_once,))
 
 
+class Served(Value):
+    """What was had of a server that answered, and how it was asked."""
+
+    host: str
+    request_id: str = ""
+    """The server's own name for the reply."""
+    calls: int = 1
+    """Requests sent for it, retries included."""
+    lost_tokens: int = 0
+    """Bound on what the server may have charged for requests whose replies broke."""
+    cost: float | None = None
+    """By the configured prices, lost tokens included; None where there are none."""
+    reasoning_tokens: int = 0
+    """Those of the reply's tokens that were its thinking."""
+    tokens_estimated: bool = False
+    """The server counted no tokens, so the counts are guesses from the length of the texts."""
+    had: Literal["nothing", "verdict", "logprobs"] = "nothing"
+    """What of a verdict could be had."""
+    temperature: float | None = None
+    """None: none was sent."""
+    degraded_isolation: bool = True
+    """Texts went as text and not as token ids, so the server alone keeps them from being read as control tokens."""
+    neutralised: int = 0
+    """Control strings in texts from models and data sets that were replaced by look-alikes."""
+    detail: str = ""
+    """What went wrong, where it did."""
+
+
 class Observed(Value):
     """What happened while asking or sampling: stored, never hashed into an id."""
 
@@ -66,6 +94,8 @@ class Observed(Value):
     reply_tokens: int = 0
     served_model: str = ""
     """What the server said it is; empty for a local engine."""
+    served: Served | None = None
+    """None for a local engine."""
 
 
 class Record(Value):

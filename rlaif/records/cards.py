@@ -50,11 +50,22 @@ class EvaluationReport(Record):
     constitution_id: str
     win_rate: Estimate | None
     win_rate_by_principle: dict[str, Estimate]
+    win_rate_at_equal_length: Estimate | None = None
+    """What the win rate would be if the policies' responses were equally long."""
+    judge_id: str | None = None
+    """Who found the win rate; None in records from before it was kept."""
     measures_before: dict[str, Estimate]
     measures_after: dict[str, Estimate]
     measures_change: dict[str, Estimate]
     figures: dict[str, float]
     """KL, length, EOS rate and the like."""
+
+    @property
+    def proxy_reward(self) -> float | None:
+        """By how much the round's reward model rewards the trained policy's responses more than the start's."""
+        if "reward_before" not in self.figures:
+            return None
+        return self.figures["reward_after"] - self.figures["reward_before"]
 
 
 class Use(Record):

@@ -25,9 +25,9 @@ class Model(Record):
     """A model's fingerprint: what must be equal for two runs to have asked the same model."""
 
     table: ClassVar[str] = "models"
-    engine: Literal["transformers", "scripted", "recorded"]
+    engine: Literal["transformers", "openai", "scripted", "recorded"]
     weights: str
-    """Digest of the weights, or hub commit; for a recorded model its given name."""
+    """Digest of the weights, or hub commit; a recorded or served model's given name; a scripted one's source."""
     tokenizer: str = ""
     chat_template: str = ""
     dtype: str = ""

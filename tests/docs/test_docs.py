@@ -191,3 +191,19 @@ def test_every_relative_link_in_the_docs_leads_somewhere():
             if "://" not in target and not (path.parent / target).exists():
                 broken.append(f"{path.name}: {target}")
     assert broken == []
+
+
+def test_the_readmes_steering_table_is_that_of_the_docs() -> None:
+    """Both are written by `steer.py --publish`."""
+
+    def rows(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith("|")]
+
+    _, _, rest = README.read_text(encoding="utf-8").partition("<!-- steering -->")
+    shown, mark, _ = rest.partition("<!-- /steering -->")
+    assert mark
+    published, _, _ = (
+        (CHECKOUT / "docs" / "steering.md").read_text(encoding="utf-8").partition("## Each named principle")
+    )
+    assert rows(shown) == rows(published)
+    assert len(rows(shown)) == 10, "head, line, start, three constitutions, their flips, placebo"

@@ -10,6 +10,7 @@ import pytest
 
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.judge_health import compute_judge_health
+from rlaif.evaluation.length_effect import PairFacts
 from rlaif.evaluation.measures import compute_measures
 from rlaif.evaluation.policy import PolicyPair, compute_behaviour, compute_win_rate, pair_samples
 from rlaif.evaluation.report_input import (
@@ -216,6 +217,13 @@ def full_report() -> ReportInput:
         c.changed(position_effect=rng.gauss(0.7, 0.5), flipped=rng.random() < 0.16, p_first=rng.random())
         for c in comparisons
     ]
+    texts = {sample.id: sample.text for sample in (*start, *trained)}
+    by_id = {sample.id: sample for sample in (*start, *trained)}
+    worth = {
+        (i, p.id): made_up_measures(prompts[s.prompt_id].as_chat(), s.text)[p.id]
+        for i, s in by_id.items()
+        for p in CONSTITUTION.principles
+    }
     win_rate = compute_win_rate(comparisons, pairs=pairs, constitution=CONSTITUTION)
     measures = compute_measures(pairs, prompts=prompts, measures={"made:up": made_up_measures})
     others = {prompt.id: _responses(rng)[rng.randrange(2)] for prompt in prompts.values()}
@@ -278,7 +286,14 @@ def full_report() -> ReportInput:
             FunnelStage(name="evaluation", unit="pairs", tally=Tally(num_in=120, dropped={"failed_judgement": 2})),
         ),
         calibration=make_calibration(),
-        judge_health=compute_judge_health(noisy, judgements=judgements, failures=failures),
+        same_judge=True,
+        judge_health=compute_judge_health(
+            noisy,
+            judgements=judgements,
+            failures=failures,
+            constitution=CONSTITUTION,
+            facts=PairFacts(texts=texts, measured=worth, is_simulated=True),
+        ),
         reward_model=compute_reward_model_quality(scored),
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=tuple(

@@ -99,6 +99,7 @@ def test_responses_that_grew_by_half(sound: ReportInput) -> None:
         ({"flipped": estimate(0.26)}, "changed its verdict with the order in 26.0"),
         ({"num_one_order": 3}, "3 comparisons were asked in one order only"),
         ({"failed_by_cause": {"empty": 5}}, "5 of 205 judgements failed"),
+        ({"served_models": {"a-1": 3, "a-2": 5}}, 'answered as more than one model, "a-1" and "a-2"'),
         ({"saturated": estimate(0.6)}, "60\u202f% of the labels are surer than .99"),
     ],
 )

@@ -9,12 +9,15 @@ import pytest
 
 from rlaif.evaluation.charts import (
     RoundPoint,
+    Spot,
     average_stretches,
     histogram,
     line_chart,
     reliability_chart,
     round_chart,
+    spot_chart,
 )
+from rlaif.records import Estimate
 
 
 def test_a_line_is_marked_at_its_least_and_greatest_value_and_described() -> None:
@@ -92,3 +95,18 @@ def test_every_chart_is_well_formed_and_named() -> None:
         assert [svg[0].attrib["id"], svg[1].attrib["id"]] == names
         assert svg[0].text
         assert svg[1].text
+
+
+def test_spots_stand_above_or_below_zero_with_their_intervals_and_counts() -> None:
+    low, high = Estimate(mean=-1, low=-1.5, high=-0.5, n=9), Estimate(mean=2, low=1, high=3, n=9)
+    svg = spot_chart([Spot(0.5, low, 40), Spot(2.0, high, 41)], name="s", title="Length", unit="SD longer")
+    zero = float(re.findall(r'class="half" x1="[^"]*" y1="([^"]*)"', svg)[0])
+    below, above = (float(y) for y in re.findall(r'<circle[^>]* cy="([\d.]+)"', svg))
+    assert above < zero < below
+    assert svg.count('class="whisker after"') == 2
+    assert re.findall(r'text-anchor="middle">([^<]+)<', svg) == ["40", "41"]
+    assert "0.5 SD longer: \u22121.0 (40); 2.0 SD longer: +2.0 (41)" in svg
+
+
+def test_no_spots_are_said_to_be_none() -> None:
+    assert "No values" in spot_chart([], name="s", title="t", unit="u")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rlaif.evaluation.judge_health import compute_judge_health
+from rlaif.evaluation.judge_health import MASS_EDGES, compute_judge_health
 from rlaif.evaluation.policy import PolicyPair
-from rlaif.records import Comparison, Constitution, FailedJudgement, Judgement, Sample
+from rlaif.records import AskedPrinciple, Comparison, Constitution, FailedJudgement, Judgement, Observed, Sample
 
 
 @pytest.fixture
@@ -56,3 +56,30 @@ def test_label_mass_is_averaged_and_its_least_value_kept() -> None:
     assert health.label_mass is not None
     assert health.label_mass.mean == pytest.approx(0.95)
     assert health.lowest_label_mass == 0.9
+
+
+def test_label_mass_is_counted_in_bins_that_narrow_towards_one() -> None:
+    masses = (0.3, 0.5, 0.96, 0.9995, 1.0)
+    judgements = [
+        Judgement(question_id=f"q{k}", verdict="first", raw_reply="", label_mass=mass) for k, mass in enumerate(masses)
+    ]
+    health = compute_judge_health([], judgements=judgements)
+    assert MASS_EDGES == (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
+    assert health.label_mass_bins == (1, 1, 0, 0, 1, 0, 2)
+    assert compute_judge_health([], judgements=[]).label_mass_bins == ()
+
+
+def test_each_principle_has_its_own_flips_and_place(comparisons: list[Comparison]) -> None:
+    other = [c.changed(principle=AskedPrinciple(id="brief", text_digest="t"), flipped=True) for c in comparisons[:2]]
+    health = compute_judge_health([*comparisons, *other], judgements=[])
+    assert {name: found.num_comparisons for name, found in health.by_principle.items()} == {"courteous": 4, "brief": 2}
+    flipped = [found.flipped for found in health.by_principle.values()]
+    assert [found.mean for found in flipped if found] == [0.25, 1.0]
+
+
+def test_a_server_that_names_two_models_is_seen() -> None:
+    judgements = [
+        Judgement(question_id=f"q{k}", verdict="first", raw_reply="", observed=Observed(served_model=name))
+        for k, name in enumerate(("a-1", "a-2", "a-1", ""))
+    ]
+    assert compute_judge_health([], judgements=judgements).served_models == {"a-1": 2, "a-2": 1}

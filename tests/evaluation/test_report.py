@@ -246,6 +246,33 @@ def test_failed_judgements_are_counted_by_cause(html: str) -> None:
     assert "unparsable 3 (1.5 %)low mass 1 (0.5 %)" in tile.text.replace("\u202f", " ")
 
 
+def test_length_is_an_association_unless_labels_or_a_measure_tell(full_report: ReportInput, html: str) -> None:
+    trust = Page(html).section("trust").text
+    assert "so this is called an association. Between responses of equal worth, by a measure, simulated, it is" in trust
+    assert full_report.judge_health is not None
+    assert full_report.judge_health.length is not None
+    bare = full_report.judge_health.length.model_copy(update={"bias": None, "biases": {}, "not_separable": ()})
+    health = full_report.judge_health.model_copy(update={"length": bare})
+    said = Page(render_report(full_report.model_copy(update={"judge_health": health}))).section("trust").text
+    assert "What of it is a bias, nothing here tells" in said
+    assert "equal worth" not in said
+
+
+def test_the_report_says_who_judged_the_win_rate_and_what_it_is_at_equal_length(full_report: ReportInput) -> None:
+    for same, words in (
+        (True, "The same judge made the labels that training learnt from"),
+        (False, "Another judge than the one whose labels training learnt from."),
+        (None, "Whether this judge also made the labels that training learnt from is not known."),
+    ):
+        section = Page(render_report(full_report.model_copy(update={"same_judge": same}))).section("changed")
+        assert words in section.text
+    assert full_report.win_rate is not None
+    assert full_report.win_rate.length_controlled is not None
+    mean = full_report.win_rate.length_controlled.win_rate.mean
+    (row,) = [row for row in section.find(css="row") if row.text.startswith("at equal length")]
+    assert row.find(css="change")[0].text.startswith(f"{100 * mean:.1f} %")
+
+
 def test_the_reward_models_word_stands_beside_the_judges(html: str, full_report: ReportInput) -> None:
     trust = Page(html).section("trust")
     rows = trust.find(css="shares")[0]

@@ -54,8 +54,20 @@ def hostile(report: ReportInput) -> ReportInput:
     win_rate = report.win_rate.model_copy(
         update={"soft_by_principle": {HOSTILE: report.win_rate.soft}, "failed_by_principle": {HOSTILE: 3}}
     )
+    health = report.judge_health
+    assert health is not None
+    assert health.length is not None
+    health = health.model_copy(
+        update={
+            "by_principle": {HOSTILE: health.by_principle["brief"]},
+            "influence": {HOSTILE: health.influence["brief"]},
+            "length": health.length.model_copy(update={"not_separable": (HOSTILE,)}),
+            "served_models": {HOSTILE: 2, "other": 1},
+        }
+    )
     return report.model_copy(
         update={
+            "judge_health": health,
             "samples": (sample,),
             "constitution": constitution,
             "measures_note": HOSTILE,

@@ -1,0 +1,189 @@
+"""`rlaif judge-check`: the judge's health on a run, as a table or as JSON.
+
+Parses options, asks `rlaif.judge_check`, prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from rlaif.cli.options import RunOption, RunsDirOption
+from rlaif.console import console, show_text
+from rlaif.errors import StageError
+
+if TYPE_CHECKING:
+    from rlaif.evaluation.judge_health import JudgeHealth
+    from rlaif.evaluation.length_effect import LengthEffect
+    from rlaif.judge_check import JudgeCheck
+    from rlaif.records import Estimate
+    from rlaif.sentinels import SentinelCheck
+
+Row = tuple[str, str, str, str]
+
+
+def judge_check(
+    run: RunOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    sentinels: Annotated[
+        bool,
+        typer.Option(
+            "--sentinels",
+            help="Ask the judge 40 of the run's questions again and compare; the first time draws and stores them. "
+            "Exit code 1 if it is not what it was.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """The judge's health on a run, from its ledger: place, order, length, label mass, principles, circles, repeats.
+
+    Without --sentinels no model is loaded and nothing is asked. Intervals are 95 % and count prompts, n.
+    """
+    from rlaif.judge_check import check_judge_of_run
+
+    check = check_judge_of_run(run, runs_dir=runs_dir, sentinels=sentinels)
+    if as_json:
+        typer.echo(check.model_dump_json(indent=1))
+    else:
+        _print(check)
+    if check.sentinels is not None and check.sentinels.drift:
+        raise StageError(
+            f"the judge is not what it was: {'; '.join(check.sentinels.drift)}",
+            where=f"run {check.run}",
+            fix="judge the run's responses anew in a new run before comparing it with others",
+        )
+
+
+def _print(check: JudgeCheck) -> None:
+    health = check.health
+    for line in (
+        f"run {check.run}, round {check.round}: judge {check.judge}, constitution {check.constitution}",
+        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
+        f"{health.num_comparisons} comparisons, {health.num_one_order} of them in one order only",
+    ):
+        console.print(show_text(line))
+    _show(("figure", "value", "95 % interval", "n"), _figures(check))
+    console.print()
+    _show(
+        ("principle", "weight", "place, logits", "order flips", "turns the label", "agrees with it"),
+        _principles(health),
+    )
+    if health.label_mass_bins:
+        console.print(show_text(f"\nlabel mass of the judgements: {_mass_line(health)}"))
+    for line in _notes(check):
+        console.print(show_text(line))
+
+
+def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(show_text, row))
+    console.print(table, soft_wrap=False)
+
+
+def _causes(health: JudgeHealth) -> str:
+    causes = ", ".join(f"{cause} {count}" for cause, count in health.failed_by_cause.items())
+    return f" ({causes})" if causes else ""
+
+
+def _figures(check: JudgeCheck) -> Iterator[Row]:
+    health = check.health
+    yield _row("position effect, logits for the first place", health.position_effect, signed=True)
+    yield _row("order flips", health.flipped, percent=True)
+    yield _row("label mass on the verdicts", health.label_mass, percent=True)
+    yield _row("labels beyond .99", health.saturated, percent=True)
+    if health.length is not None:
+        yield from _length_figures(health.length)
+    if health.transitivity is not None:
+        found = health.transitivity
+        yield _row(f"circles among {found.num_triples} triples", found.circular, percent=True)
+    if health.duplicates is not None and health.duplicates.num_repeated_questions:
+        found_twice = health.duplicates
+        what = f"{found_twice.num_repeated_questions} repeated questions, same verdict"
+        yield _row(what, found_twice.repeated_agree, percent=True)
+    for pair in check.judges:
+        yield _row(f"{pair.judges[0]} and {pair.judges[1]} agree", pair.agreement.share, percent=True)
+        yield _row(f"  kappa, {pair.agreement.n} comparisons", pair.agreement.kappa)
+    if check.sentinels is not None:
+        yield from _sentinel_figures(check.sentinels)
+
+
+def _length_figures(length: LengthEffect) -> Iterator[Row]:
+    unit = f"logits per {length.length_sd:.1f} words"
+    yield _row(f"length, association, {unit}", length.association, signed=True)
+    if length.bias is not None:
+        yield _row(f"length, bias at equal worth, {unit}", length.bias, signed=True)
+    for name, bias in length.biases.items():
+        whence = "by labels" if bias.source == "labels" else "by a measure"
+        yield _row(f"  under {name}, {whence}", bias.slope, signed=True)
+
+
+def _sentinel_figures(check: SentinelCheck) -> Iterator[Row]:
+    yield _row(f"{check.num_asked} sentinels, verdict changed", check.verdicts_changed, percent=True)
+    yield _row("  mean move, logits", check.mean_move, digits=4)
+
+
+def _row(name: str, estimate: Estimate | None, *, percent: bool = False, signed: bool = False, digits: int = 2) -> Row:
+    if estimate is None:
+        return (name, "not known", "", "")
+    spec = ".1%" if percent else f"{'+' if signed else ''}.{digits}f"
+    return (
+        name,
+        format(estimate.mean, spec),
+        f"{format(estimate.low, spec)} to {format(estimate.high, spec)}",
+        str(estimate.n),
+    )
+
+
+def _principles(health: JudgeHealth) -> Iterator[tuple[str, ...]]:
+    for name, steady in health.by_principle.items():
+        influence = health.influence.get(name)
+        yield (
+            name,
+            "-" if influence is None else f"{influence.weight_share:.0%}",
+            _short(steady.position_effect, percent=False),
+            _short(steady.flipped, percent=True),
+            "alone" if influence is None or influence.flips is None else _short(influence.flips, percent=True),
+            "-" if influence is None else _short(influence.agrees, percent=True),
+        )
+
+
+def _short(estimate: Estimate | None, *, percent: bool) -> str:
+    if estimate is None:
+        return "-"
+    spec = ".0%" if percent else "+.2f"
+    return f"{format(estimate.mean, spec)} ({format(estimate.low, spec)} to {format(estimate.high, spec)})"
+
+
+def _mass_line(health: JudgeHealth) -> str:
+    from rlaif.evaluation.judge_health import MASS_EDGES
+
+    names = [f"up to {MASS_EDGES[0]:g}", *(f"to {edge:g}" for edge in MASS_EDGES[1:]), "above"]
+    found = zip(names, health.label_mass_bins, strict=True)
+    return ", ".join(f"{count} {name}" for name, count in found if count)
+
+
+def _notes(check: JudgeCheck) -> Iterator[str]:
+    length, duplicates = check.health.length, check.health.duplicates
+    if length is not None and length.bias is None:
+        yield "length: an association; longer responses may be better ones, and no labels or measures tell"
+    if length is not None and length.is_simulated:
+        yield "length: the worth of responses is the simulated truth of an embedded world"
+    if length is not None and length.not_separable:
+        names = ", ".join(length.not_separable)
+        yield f"length: under {names} worth goes so closely with length that a bias cannot be told from it"
+    if duplicates is not None and (duplicates.num_identical_pairs or duplicates.num_repeated_pairs):
+        yield (
+            f"{duplicates.num_identical_pairs} pairs are one text twice, {duplicates.num_repeated_pairs} have the two "
+            "texts of another pair"
+        )
+    if len(check.health.served_models) > 1:
+        named = ", ".join(f"{name} {count}" for name, count in check.health.served_models.items())
+        yield f"the server answered as more than one model: {named}"
+    if check.sentinels is not None:
+        when = "stored now" if check.sentinels.stored_now else "stored before"
+        yield f"sentinels: {when}; {'drift' if check.sentinels.drift else 'the judge answers as it did'}"

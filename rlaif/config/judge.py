@@ -1,0 +1,122 @@
+"""Options of the judge: who judges, through which engine, and what it may cost at most.
+
+Key and address of an endpoint are no options: they stand in the environment, under names that these options give.
+Does not read the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+from rlaif.config.models import FRONTDESK, ModelConfig
+
+RESERVED_BODY = (
+    "messages", "model", "n", "stream", "logprobs", "top_logprobs", "temperature", "max_tokens",
+    "max_completion_tokens",
+)  # fmt: skip
+"""Fields of a request that rlaif sets itself."""
+
+
+class JudgeModelConfig(ModelConfig):
+    """A judge: a local model, one behind an endpoint, or a function."""
+
+    engine: Literal["transformers", "openai", "scripted"] = "transformers"
+    """What runs it. transformers: a local model. openai: a server with the OpenAI chat API, its address in
+    OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
+    behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
+
+
+class EndpointConfig(Config):
+    """How a server is asked; only for `engine: openai`."""
+
+    base_url_env: str = "OPENAI_BASE_URL"
+    """Environment variable that holds the server's address, such as http://localhost:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key; not set: no key is sent."""
+    concurrency: int = Field(64, ge=1, le=4096)
+    """Questions under way at once."""
+    max_retries: int = Field(6, ge=0)
+    """How often a request is sent again after 429, 5xx, a lost connection or a broken body."""
+    timeout_s: float = Field(120.0, gt=0)
+    """Longest wait for one reply."""
+    deadline_s: float = Field(600.0, gt=0)
+    """Longest time for one question, all its retries included."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """The server's limit on requests; all questions share it."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """The server's limit on prompt and reply tokens together."""
+    prompt_price: float | None = Field(None, ge=0)
+    """Price of a million prompt tokens, in any currency."""
+    reply_price: float | None = Field(None, ge=0)
+    """Price of a million reply tokens, those of its thinking included."""
+    logprobs: Literal["auto", "yes", "no"] = "auto"
+    """Ask for log-probabilities of the verdict. auto: go on without where the server never gives any; yes: a reply
+    without them is a failure; no: the verdict alone."""
+    num_votes: int = Field(1, ge=1, le=99)
+    """Draws per question where there are no log-probabilities; their share is the label."""
+    temperature: float | None = Field(0.0, ge=0)
+    """Sampling temperature; null sends none, for judges that refuse it. Several votes need one above 0, or null."""
+    max_reply_tokens: int | None = Field(None, ge=1)
+    """Longest reply, thinking included; null: the template's reason and 16 for the verdict. Judges that think need
+    thousands."""
+    extra_body: dict[str, Any] = {}
+    """Further fields of each request, such as {reasoning_effort: low}; kept with the run, so no secrets."""
+
+    @model_validator(mode="after")
+    def _body_is_free(self) -> Self:
+        if taken := sorted(set(self.extra_body) & set(RESERVED_BODY)):
+            raise ValueError(f"extra_body may not hold {', '.join(taken)}: rlaif sets it itself")
+        return self
+
+    @model_validator(mode="after")
+    def _votes_differ(self) -> Self:
+        if self.num_votes > 1 and self.temperature == 0:
+            raise ValueError("several votes at temperature 0 are one vote: give a temperature above 0, or null")
+        return self
+
+    @property
+    def has_prices(self) -> bool:
+        return self.prompt_price is not None and self.reply_price is not None
+
+
+class JudgeConfig(Config):
+    """Who judges and how."""
+
+    model: JudgeModelConfig = JudgeModelConfig()
+    """The judge."""
+    endpoint: EndpointConfig = EndpointConfig()
+    """How a server is asked; only for `engine: openai`."""
+    template: str = "frontdesk_pair"
+    """Judge template: a path, or a name from prompts/."""
+    both_orders: bool = True
+    """Ask each pair in both orders; one order alone is marked as not debiased."""
+    batch_tokens: int = Field(131072, ge=1)
+    """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
+    min_label_mass: float = Field(0.5, ge=0, le=1)
+    """A verdict on which the judge put less probability than this is a failed judgement."""
+    max_attempts: int = Field(3, ge=1)
+    """How often a failed question is asked, over all resumptions."""
+    max_calls: int | None = Field(None, ge=1)
+    """The run stops before it sends the judge more requests than this, retries included. Raise it and --resume."""
+    max_tokens: int | None = Field(None, ge=1)
+    """The run stops before the judge's prompts and replies together may hold more tokens than this."""
+    max_cost: float | None = Field(None, gt=0)
+    """The run stops before the judge may cost more than this; needs endpoint.prompt_price and endpoint.reply_price."""
+
+    @model_validator(mode="after")
+    def _money_needs_prices(self) -> Self:
+        if self.max_cost is not None and not (self.model.engine == "openai" and self.endpoint.has_prices):
+            raise ValueError(
+                "max_cost needs `model.engine: openai` and both prices, endpoint.prompt_price and endpoint.reply_price"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _other_engines_have_a_path(self) -> Self:
+        if self.model.engine != "transformers" and self.model.path == FRONTDESK:
+            means = "the name under which the server serves it" if self.model.engine == "openai" else "module:function"
+            raise ValueError(f"`engine: {self.model.engine}` needs model.path: {means}")
+        return self

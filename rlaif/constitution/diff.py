@@ -1,0 +1,61 @@
+"""Two principle files -> the edits that lead from one to the other, each on its own.
+
+A principle is named by its id; what weighs nothing is not there. Asks no judge: which decisions an edit
+flips is in `rlaif.preferences.diff`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from rlaif.records import Constitution, Principle, Value
+
+EditKind = Literal["text", "weight", "text and weight", "added", "removed"]
+
+
+class Edit(Value):
+    """What happened to one principle."""
+
+    principle_id: str
+    kind: EditKind
+    old: Principle | None
+    """None: added."""
+    new: Principle | None
+    """None: removed."""
+
+
+def weighed(constitution: Constitution) -> list[Principle]:
+    """The principles that count."""
+    return [principle for principle in constitution.principles if principle.weight > 0]
+
+
+def find_edits(old: Constitution, new: Constitution) -> list[Edit]:
+    """Every principle whose text or weight differs: those of the old file in its order, then the added ones."""
+    before = {principle.id: principle for principle in weighed(old)}
+    after = {principle.id: principle for principle in weighed(new)}
+    edits = []
+    for name in {**before, **after}:
+        one, other = before.get(name), after.get(name)
+        kind = _kind(one, other)
+        if kind is not None:
+            edits.append(Edit(principle_id=name, kind=kind, old=one, new=other))
+    return edits
+
+
+def _kind(old: Principle | None, new: Principle | None) -> EditKind | None:
+    if old is None:
+        return "added"
+    if new is None:
+        return "removed"
+    if old.digest != new.digest:
+        return "text" if old.weight == new.weight else "text and weight"
+    return None if old.weight == new.weight else "weight"
+
+
+def apply_edits(old: Constitution, edits: Collection[Edit]) -> list[Principle]:
+    """The principles that count once these edits alone are made; may be none."""
+    by_id = {edit.principle_id: edit for edit in edits}
+    kept = [by_id[p.id].new if p.id in by_id else p for p in weighed(old)]
+    added = [edit.new for edit in edits if edit.old is None]
+    return [principle for principle in (*kept, *added) if principle is not None]

@@ -1,0 +1,95 @@
+"""A judged round -> what is known of its responses besides the judge's word: texts, measures, people's choices.
+
+What `rlaif judge-check` and the report bring to the judge's health. Asks no model.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from rlaif.constitution.diff import weighed
+from rlaif.evaluation.judge_health import JudgeHealth, compute_judge_health
+from rlaif.evaluation.length_effect import Pair, PairFacts
+from rlaif.evaluation.measures import load_measure, measure_samples
+from rlaif.preferences.pairing import label_pairs
+from rlaif.records import (
+    Comparison,
+    FailedJudgement,
+    HumanLabel,
+    Judgement,
+    Prompt,
+    Question,
+    Sample,
+    Verdict,
+)
+from rlaif.stored_run import is_recorded
+from rlaif.work import FRONTDESK_MEASURE, Work
+
+_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.0, "second": -1.0}
+
+
+def check_health(work: Work) -> JudgeHealth | None:
+    """The health of the judge that made the round's labels; None where nothing was compared."""
+    comparisons = work.used("3_judgements", Comparison)
+    if not comparisons:
+        return None
+    judge_id = comparisons[0].judge_id
+    own = [comparison for comparison in comparisons if comparison.judge_id == judge_id]
+    return compute_judge_health(
+        own,
+        judgements=work.used("3_judgements", Judgement),
+        failures=work.used("3_judgements", FailedJudgement),
+        questions=work.used("3_judgements", Question),
+        constitution=work.constitution,
+        facts=gather_facts(work, own),
+    )
+
+
+def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
+    """Of the round's responses; measures are those that a principle's tag names."""
+    prompts = {prompt.id: prompt for prompt in work.used("1_prompts", Prompt)}
+    samples = work.used("2_samples", Sample)
+    labels = work.used("4_preferences", HumanLabel)
+    measured = _measure(work, samples, prompts)
+    by_pair = {comparison.sample_ids: comparison.prompt_id for comparison in comparisons}
+    whole = label_pairs(comparisons, constitution=work.constitution)
+    simulated = bool(measured) and FRONTDESK_MEASURE in _measures(work)
+    return PairFacts(
+        texts={sample.id: sample.text for sample in samples},
+        measured=measured,
+        labelled=_choices(labels),
+        overall={pair: (by_pair[pair], label.logit) for pair, label in whole.items() if label.logit is not None},
+        is_simulated=simulated or any(label.simulated for label in labels),
+    )
+
+
+def _measures(work: Work) -> tuple[str, ...]:
+    """Responses that were recorded are none of the front desk's, whatever the configuration's defaults are."""
+    return work.config.evaluation.measures if is_recorded(work) else work.measures
+
+
+def _measure(work: Work, samples: Sequence[Sample], prompts: Mapping[str, Prompt]) -> dict[tuple[str, str], float]:
+    """(sample id, principle id) -> its value by the first tag of the principle that names a measure."""
+    tagged = {principle.id: principle.tags for principle in weighed(work.constitution) if principle.tags}
+    specs = _measures(work)
+    if not tagged or not specs:
+        return {}
+    values = measure_samples(samples, prompts=prompts, measures={spec: load_measure(spec) for spec in specs})
+    return {
+        (sample_id, name): numbers[tag]
+        for sample_id, numbers in values.items()
+        for name, tags in tagged.items()
+        for tag in [tag for tag in tags if tag in numbers][:1]
+    }
+
+
+def _choices(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
+    """(pair in canonical order, principle) -> the mean choice of all who labelled it, 1 for the first."""
+    given: dict[tuple[Pair, str], list[float]] = defaultdict(list)
+    for label in labels:
+        first, second = label.sample_ids
+        sign = 1 if first <= second else -1
+        given[(min(first, second), max(first, second)), label.principle_id].append(sign * _CHOSEN[label.choice])
+    return {key: statistics.fmean(choices) for key, choices in given.items()}

@@ -1,0 +1,101 @@
+"""The configured judge -> an engine that answers, checked before anything is spent, and what it may still cost.
+
+Knows every engine; the stages see only the interface. Asks nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from rlaif import frontdesk
+from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
+from rlaif.console import say
+from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.asked import read_planned, read_streamed
+from rlaif.ledger.answered import find_served_models, sum_paid
+from rlaif.ledger.store import Ledger
+from rlaif.models.budget import NOTHING, Budget, Spending
+from rlaif.models.endpoint_http import find_address
+from rlaif.models.interface import TokenScorer
+from rlaif.models.loading import LoadedModel, load_causal_lm, load_tokenizer
+from rlaif.models.model_folder import find_model_folder
+from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
+from rlaif.models.scripted_engine import ScriptedEngine
+from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.records import Constitution
+
+
+def load_judge(config: JudgeConfig, *, budget: Budget | None = None) -> TokenScorer:
+    """The judge, ready to be asked; `budget`: what it may cost, shared with who asks it in batches."""
+    if config.model.engine == "openai":
+        engine = OpenAIEngine(config, budget=budget or make_budget(config))
+        say(f"judge: {config.model.path} at {engine.host}, {config.endpoint.concurrency} questions at once")
+        return engine
+    if config.model.engine == "scripted":
+        return ScriptedEngine(config.model.path)
+    return TransformersEngine(load_model(config.model, part="judge"))
+
+
+def check_judge(config: JudgeConfig, *, constitution: Constitution, template: JudgeTemplate) -> None:
+    """Before anything is spent: a local judge can give the template's verdicts and knows the principles' words.
+
+    A server's tokens are not known here: its first replies show what it can give.
+    """
+    if config.model.engine == "openai":
+        endpoint = config.endpoint
+        find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)
+    if config.model.engine != "transformers":
+        return
+    found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
+    encoder = PromptEncoder(load_tokenizer(found))
+    choice_token_ids(encoder, template.verdict_marker, template.choices)
+    check_wording(constitution, judge_dir=found.folder)
+
+
+def find_judge_folder(config: JudgeConfig) -> Path | None:
+    """The folder of a local judge, which may bring a vocabulary and probes; None for any other."""
+    if config.model.engine != "transformers":
+        return None
+    return find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision).folder
+
+
+def find_vocabulary(folder: Path | None) -> PrincipleVocabulary | None:
+    return load_vocabulary(folder) if folder is not None else None
+
+
+def make_budget(config: JudgeConfig, *, spent: Spending = NOTHING) -> Budget:
+    """The configured caps; `spent`: what the run has paid already."""
+    return Budget(max_calls=config.max_calls, max_tokens=config.max_tokens, max_cost=config.max_cost, spent=spent)
+
+
+def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> tuple[Spending, set[str]]:
+    """What earlier attempts of a run have paid its judge, and the served models that answered.
+
+    A question that was sent and left no trace, because the run was killed, counts as one call.
+    """
+    folders = list(stage_dirs)
+    streamed = {key for folder in folders for key in read_streamed(folder)}
+    planned = {key for folder in folders for key in read_planned(folder)} - streamed
+    by_batch, one_by_one = sum_paid(ledger, planned), sum_paid(ledger, streamed)
+    lost = len(streamed) - one_by_one.questions
+    spent = Spending(
+        by_batch.calls + one_by_one.calls + lost, by_batch.tokens + one_by_one.tokens, by_batch.cost + one_by_one.cost
+    )
+    return spent, find_served_models(ledger, streamed)
+
+
+def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:
+    say(f"loading the {part}: {config.path}")
+    path = resolve_path(config.path, part=part)
+    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device)
+
+
+def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:
+    if path != FRONTDESK:
+        return path
+    return str(frontdesk.POLICY_DIR if part == "policy" else frontdesk.JUDGE_DIR)

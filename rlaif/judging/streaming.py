@@ -1,0 +1,207 @@
+"""Questions -> answers in the ledger, through a judge that holds many questions at once.
+
+Questions are rendered as they are asked and forgotten as they are answered, so memory does not grow with their number.
+An answer counts once its group is committed. Combines nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rlaif.console import Progress, say
+from rlaif.judging.verdict import read_verdict
+from rlaif.ledger.answered import find_answered
+from rlaif.ledger.store import Ledger, Outcome
+from rlaif.ledger.writer import GroupWriter
+from rlaif.models.budget import Spending
+from rlaif.models.interface import ScoredReply, ScoreRequest, StreamingScorer
+from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage, Verdict
+from rlaif.runs import utc_now
+
+CHUNK = 64
+"""Questions looked up in the ledger together."""
+MAX_UNACKNOWLEDGED = 64
+"""So many answers at most wait for their commit; a kill loses no more, beside those under way."""
+
+Rendered = Iterable[tuple[Question, tuple[SegmentedMessage, ...]]]
+
+
+class _UnderWay(NamedTuple):
+    question: Question
+    attempt: int
+
+
+class StreamAsker:
+    """Asks what the ledger does not hold yet."""
+
+    def __init__(
+        self,
+        scorer: StreamingScorer,
+        *,
+        request: ScoreRequest,
+        verdicts: tuple[Verdict, ...],
+        min_label_mass: float,
+        max_attempts: int,
+        ledger: Ledger,
+        asked_path: Path,
+    ) -> None:
+        """`asked_path`: where the ids of the questions that were sent are written down, for their account."""
+        self._scorer, self._request, self._verdicts = scorer, request, verdicts
+        self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
+        self._ledger, self._asked_path = ledger, asked_path
+        self._under_way: dict[str, _UnderWay] = {}
+        self._had: Counter[str] = Counter()
+
+    def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
+        """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them."""
+        before = self._scorer.budget.spent
+        self._pass(render(), total=total, label=label, draws=range(1))
+        if self._scorer.num_votes > 1:
+            draws = range(1, self._scorer.num_votes)
+            self._pass(render(), total=total * len(draws), label=f"{label}, votes", draws=draws)
+        self._say_what_was_had(self._scorer.budget.spent.minus(before))
+
+    def _pass(self, rendered: Rendered, *, total: int, label: str, draws: range) -> None:
+        """One progress bar: the first draw of each question, or the others of those without log-probabilities."""
+        with (
+            Progress(label, total, unit="questions") as progress,
+            _AskedLog(self._asked_path) as log,
+            GroupWriter(self._ledger) as writer,
+        ):
+            counting = _Counting(progress, self._scorer)
+            asked = self._draw(rendered, draws=draws, counting=counting, log=log)
+            stream = self._scorer.stream(asked, request=self._request)
+            try:
+                for key, reply in stream:
+                    under_way = self._under_way[key]
+                    answer = self._read(reply, under_way)
+                    writer.submit(under_way.question)
+                    counting.wait_for(answer, writer.submit(answer))
+                    while counting.num_waiting >= MAX_UNACKNOWLEDGED:
+                        self._forget(counting.take())
+                    while counting.is_ready:
+                        self._forget(counting.take())
+            finally:
+                stream.close()
+                while counting.num_waiting:
+                    self._forget(counting.take())
+
+    def _draw(
+        self, rendered: Rendered, *, draws: range, counting: _Counting, log: _AskedLog
+    ) -> Iterator[tuple[str, tuple[SegmentedMessage, ...]]]:
+        """The questions to be asked, as somebody is free to ask them."""
+        waiting = iter(rendered)
+        while chunk := list(islice(waiting, CHUNK)):
+            wanted = self._wanted(chunk, draws=draws)
+            ids = [question.id for question, _ in wanted]
+            answered = find_answered(self._ledger, ids)
+            for served_model in {known.served_model for known in answered.values()}:
+                self._scorer.expect_model(served_model)
+            attempts = self._ledger.failed_attempts(key for key in ids if key not in answered)
+            counting.count_known(len(chunk) * len(draws) - len(wanted))
+            for question, chat in wanted:
+                attempt = attempts.get(question.id, 0) + 1
+                if question.id in answered or question.id in self._under_way or attempt > self._max_attempts:
+                    counting.count_known(1)
+                    continue
+                self._under_way[question.id] = _UnderWay(question, attempt)
+                log.write(question.id)
+                yield question.id, chat
+
+    def _wanted(
+        self, chunk: list[tuple[Question, tuple[SegmentedMessage, ...]]], *, draws: range
+    ) -> list[tuple[Question, tuple[SegmentedMessage, ...]]]:
+        if draws == range(1):
+            return chunk
+        first = find_answered(self._ledger, [question.id for question, _ in chunk])
+        alone = [(q, chat) for q, chat in chunk if q.id in first and not first[q.id].has_logprobs]
+        return [(question.changed(draw=draw), chat) for question, chat in alone for draw in draws]
+
+    def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
+        if reply.served is not None:
+            self._had[reply.served.had] += 1
+        return read_verdict(
+            reply,
+            question_id=under_way.question.id,
+            verdicts=self._verdicts,
+            min_label_mass=self._min_label_mass,
+            attempt=under_way.attempt,
+            observed=Observed(
+                at=utc_now(), latency_s=reply.seconds or 0.0, prompt_tokens=reply.prompt_tokens,
+                reply_tokens=reply.reply_tokens, served_model=reply.served_model, served=reply.served,
+            ),
+        )  # fmt: skip
+
+    def _forget(self, question_id: str) -> None:
+        self._under_way.pop(question_id, None)
+
+    def _say_what_was_had(self, spent: Spending) -> None:
+        if not spent.calls:
+            return
+        cost = f", spent {spent.cost:.4f}" if spent.cost else ""
+        say(f"judge: {spent.calls} requests to {self._scorer.host}, {spent.tokens} tokens{cost}")
+        if self._had["verdict"]:
+            say(f"judge: {self._had['verdict']} of {self._had.total()} answers are verdicts without log-probabilities")
+
+
+class _Counting:
+    """Answers on their way to the disk, counted in the progress once they are there."""
+
+    def __init__(self, progress: Progress, scorer: StreamingScorer) -> None:
+        self._progress, self._scorer = progress, scorer
+        self._waiting: deque[tuple[Judgement | FailedJudgement, Future[Outcome]]] = deque()
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._waiting) and self._waiting[0][1].done()
+
+    def wait_for(self, answer: Judgement | FailedJudgement, future: Future[Outcome]) -> None:
+        self._waiting.append((answer, future))
+
+    def take(self) -> str:
+        """The longest waiting answer is on the disk: count it; the id of its question."""
+        answer, future = self._waiting.popleft()
+        future.result()
+        observed, cost = answer.observed, self._scorer.budget.spent.cost
+        self._progress.advance(
+            tokens=observed.prompt_tokens + observed.reply_tokens,
+            causes=(answer.cause,) if isinstance(answer, FailedJudgement) else (),
+            note=f"spent {cost:.4f}" if cost else "",
+        )
+        return answer.question_id
+
+    def count_known(self, count: int) -> None:
+        if count:
+            self._progress.advance(count)
+
+
+class _AskedLog:
+    """The ids of questions that were sent, a line each; written before they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
+        self._file = self._path.open("ab", buffering=0)
+        self._file.write(b"\n" if torn else b"")
+        return self
+
+    def write(self, question_id: str) -> None:
+        self._file.write(question_id.encode() + b"\n")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

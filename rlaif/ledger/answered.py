@@ -1,0 +1,69 @@
+"""What the ledger says of questions without reading their answers whole: who answered them, and what they cost.
+
+Ids in, few columns out; made for many thousands of questions. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rlaif.ledger.store import Ledger
+from rlaif.ledger.texts import id_lists
+
+
+class Answered(NamedTuple):
+    served_model: str
+    """What the server said it was; empty for a local engine."""
+    has_logprobs: bool
+
+
+class Paid(NamedTuple):
+    """What answers and failures cost together."""
+
+    calls: int
+    tokens: int
+    cost: float
+    questions: int
+    """Those of the questions that have an answer or a failure."""
+
+
+def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answered]:
+    """The questions that have an acknowledged answer."""
+    sql = (
+        "SELECT question_id, coalesce(json_extract(observed, '$.served_model'), ''),"
+        " json_array_length(content, '$.logprobs') > 0 FROM judgements"
+        " WHERE question_id IN (SELECT value FROM json_each(?))"
+    )
+    return {
+        key: Answered(model, bool(has_logprobs))
+        for chunk in id_lists(question_ids)
+        for key, model, has_logprobs in ledger.rows(sql, (chunk,))
+    }
+
+
+def sum_paid(ledger: Ledger, question_ids: Iterable[str]) -> Paid:
+    """Over all attempts at these questions."""
+    parts = " UNION ALL ".join(
+        f"SELECT question_id, observed FROM {table} WHERE question_id IN (SELECT value FROM json_each(?1))"
+        for table in ("judgements", "failed_judgements")
+    )
+    sql = (
+        "SELECT total(coalesce(json_extract(observed, '$.served.calls'), 1)),"
+        " total(coalesce(json_extract(observed, '$.prompt_tokens'), 0)"
+        " + coalesce(json_extract(observed, '$.reply_tokens'), 0)"
+        " + coalesce(json_extract(observed, '$.served.lost_tokens'), 0)),"
+        f" total(json_extract(observed, '$.served.cost')), count(DISTINCT question_id) FROM ({parts})"
+    )
+    pages = [ledger.rows(sql, (chunk,))[0] for chunk in id_lists(question_ids)]
+    calls, tokens, cost, questions = (sum(column) for column in zip(*pages, strict=True)) if pages else (0, 0, 0, 0)
+    return Paid(int(calls), int(tokens), float(cost), int(questions))
+
+
+def find_served_models(ledger: Ledger, question_ids: Iterable[str]) -> set[str]:
+    """What the servers that answered said they were."""
+    sql = (
+        "SELECT DISTINCT json_extract(observed, '$.served_model') FROM judgements"
+        " WHERE question_id IN (SELECT value FROM json_each(?))"
+    )
+    return {model for chunk in id_lists(question_ids) for (model,) in ledger.rows(sql, (chunk,)) if model}

@@ -1,0 +1,87 @@
+"""Hard caps on calls, tokens and money: what a request may cost at most is set aside before it is sent.
+
+Bounds come in, yes or no goes out; what a request did cost replaces its bound. Sends nothing and knows no prices.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rlaif.errors import StageError
+
+
+class Spending(NamedTuple):
+    calls: int = 0
+    tokens: int = 0
+    """Of prompts and replies."""
+    cost: float = 0.0
+
+    def plus(self, other: Spending) -> Spending:
+        return Spending(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+    def minus(self, other: Spending) -> Spending:
+        return Spending(self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost)
+
+
+NOTHING = Spending()
+
+
+class Budget:
+    """What a run's judge has cost and may still cost."""
+
+    def __init__(
+        self,
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+        spent: Spending = NOTHING,
+    ) -> None:
+        """`spent`: what earlier attempts of the run have paid already."""
+        self._caps = {"max_calls": max_calls, "max_tokens": max_tokens, "max_cost": max_cost}
+        self.spent = spent
+        self._reserved = NOTHING
+        self._num_reserved = 0
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether somebody must count tokens before they are spent."""
+        return self._caps["max_tokens"] is not None or self._caps["max_cost"] is not None
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether something set aside may yet turn out cheaper."""
+        return self._num_reserved > 0
+
+    def reserve(self, bound: Spending) -> bool:
+        """Set aside what a request may cost at most; False, and nothing set aside, where a cap would be exceeded."""
+        if self._reached(bound) is not None:
+            return False
+        self._reserved = self._reserved.plus(bound)
+        self._num_reserved += 1
+        return True
+
+    def settle(self, bound: Spending, *, used: Spending) -> None:
+        """What was set aside did cost `used`."""
+        self._num_reserved -= 1
+        self._reserved = self._reserved.minus(bound) if self._num_reserved else NOTHING
+        self.spent = self.spent.plus(used)
+
+    def refusal(self, bound: Spending) -> StageError:
+        """The sentence that ends a run at its cap."""
+        name, cap, spent = self._reached(bound) or ("max_calls", 0, self.spent.calls)
+        return StageError(
+            f"judge.{name} of {cap:,} leaves no room for another question: {spent:,.6g} is spent"
+            if name == "max_cost"
+            else f"judge.{name} of {cap:,} leaves no room for another question: {spent:,} are spent",
+            where=f"{self.spent.calls:,} calls, {self.spent.tokens:,} tokens",
+            fix="every answer is kept; raise the cap and go on with --resume",
+        )
+
+    def _reached(self, bound: Spending) -> tuple[str, float, float] | None:
+        """The first cap that `bound` would exceed, and what is spent of it."""
+        whole = self.spent.plus(self._reserved).plus(bound)
+        for (name, cap), planned, spent in zip(self._caps.items(), whole, self.spent, strict=True):
+            if cap is not None and planned > cap * (1 + 1e-12):
+                return name, cap, spent
+        return None

@@ -1,0 +1,73 @@
+"""Segmented messages -> plain chat messages, for servers that take no token ids.
+
+Strings in untrusted text that some model reads as a control token are replaced by look-alikes and counted; trusted
+text, the template's fences too, stays as it is. The server's vocabulary is not known, so this is the weaker way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rlaif.models.interface import Chat
+from rlaif.records import SegmentedMessage
+
+_TAGS = (
+    "s", "bos", "eos", "pad", "unk", "mask", "cls", "sep", "sop", "eop", "eod", "eot", "eom", "think", "thinking",
+    "image", "start_of_turn", "end_of_turn", "start_of_image", "end_of_image", "endoftext", "tools", r"tool_\w+",
+    r"function_\w+", r"fim[_-]\w+", r"extra_id_\d+", r"unused\d+", r"reserved_\w+", r"special_\w+",
+)  # fmt: skip
+_BRACKETED = (
+    "INST", "SYS", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "TOOL_CONTENT", "IMG", "PREFIX",
+    "MIDDLE", "SUFFIX", "BOS", "EOS", "CLS", "SEP", "PAD", "MASK", "UNK", "gMASK", "sMASK", "THINK", "ARGS", "CALL_ID",
+)  # fmt: skip
+CONTROL = re.compile(
+    rf"<(?=[|｜])|(?<=[|｜])>|</?(?:{'|'.join(_TAGS)})>|<<(?=/?SYS>>)|\[/?(?:{'|'.join(_BRACKETED)})\]"
+    r"|(?<=SYS)>>|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
+    re.IGNORECASE,
+)
+"""What opens or closes a control token in the tokenizers in use; a half of one counts, for halves can be joined."""
+_LOOK_ALIKES = str.maketrans({"<": "‹", ">": "›", "[": "［", "]": "］", **{chr(c): "�" for c in (*range(32), 127)}})
+
+
+class PlainChat(NamedTuple):
+    messages: list[dict[str, str]]
+    neutralised: int
+    """Control strings that were replaced."""
+    num_bytes: int
+    """Of all texts, in UTF-8: no tokenizer in use makes more tokens of them than that."""
+
+
+def to_plain_chat(chat: Chat) -> PlainChat:
+    """The messages as the chat API takes them."""
+    messages, replaced, size = [], 0, 0
+    for message in chat:
+        content, count = _join(message)
+        replaced += count
+        size += len(content.encode("utf-8", "replace"))
+        messages.append({"role": message.role, "content": content})
+    return PlainChat(messages, replaced, size)
+
+
+def _join(message: SegmentedMessage) -> tuple[str, int]:
+    parts: list[str] = []
+    replaced, at, segments = 0, 0, message.segments
+    while at < len(segments):
+        end = at + 1
+        # Untrusted neighbours are read as one text: two halves of a control string must not meet unseen.
+        while end < len(segments) and segments[end].trusted == segments[at].trusted:
+            end += 1
+        text = "".join(segment.text for segment in segments[at:end])
+        if not segments[at].trusted:
+            text, count = neutralise(text)
+            replaced += count
+        parts.append(text)
+        at = end
+    return "".join(parts), replaced
+
+
+def neutralise(text: str) -> tuple[str, int]:
+    """The text with its control strings replaced by look-alikes, and how many there were."""
+    if not text.isascii():  # lone surrogates have no UTF-8 form
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return CONTROL.subn(lambda match: match.group().translate(_LOOK_ALIKES), text)

@@ -1,0 +1,239 @@
+"""A chat server's reply -> the verdict in it, its reason, and the log-probabilities at the verdict's place.
+
+The last verdict after the marker counts, thinking does not. A token that the server did not list is not known, and no
+reply is guessed at: what cannot be read has a named cause. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rlaif.models.interface import ScoreRequest
+from rlaif.records import FailureCause
+
+THINK_END = "</think>"
+_DECORATION = " \t\n\r*_\"'`([“‘"
+_REFUSAL = re.compile(
+    r"\s*(?:i['’]?m (?:very )?sorry|i am sorry|sorry,|i can(?:['’]t|not)|i am (?:unable|not able)|i won['’]t|as an ai\b"
+    r"|i['’]m (?:unable|not able))",
+    re.IGNORECASE,
+)
+
+
+class BrokenReply(ValueError):
+    """The server's body is not a reply: worth asking again."""
+
+
+class ReadReply(NamedTuple):
+    """A reply as it was written, and what could be read of it."""
+
+    raw_reply: str
+    reason: str | None = None
+    verdict: int | None = None
+    """Place of the choice that was written."""
+    logprobs: tuple[float | None, ...] = ()
+    """Of each choice, None where the server did not list it; empty where it gave none at all."""
+    failure: FailureCause | None = None
+
+
+class Usage(NamedTuple):
+    prompt_tokens: int
+    reply_tokens: int
+    reasoning_tokens: int
+    is_estimated: bool = False
+
+
+def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
+    """The verdict in a body as the chat API answers; `BrokenReply` where it is no such body."""
+    choice = _first_choice(body)
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        raise BrokenReply("the reply has no message")
+    content, finish = _text(message.get("content")), choice.get("finish_reason")
+    if finish == "content_filter":
+        return ReadReply(content, failure="filtered")
+    if isinstance(refusal := message.get("refusal"), str) and refusal:
+        return ReadReply(refusal, failure="refused")
+    answer = _answer(content)
+    found = find_verdict(answer, request=request)
+    if found is None:
+        return ReadReply(content, failure=_why_unreadable(answer, cut_off=finish == "length"))
+    reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
+    logprobs = read_logprobs(choice.get("logprobs"), verdict=found.choice, request=request)
+    return ReadReply(content, reason, found.choice, logprobs)
+
+
+def read_usage(body: Mapping[str, Any]) -> Usage | None:
+    """The server's token counts; None where it gave none that are numbers."""
+    usage = body.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, reply = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None or reply is None:
+        return None
+    details = usage.get("completion_tokens_details")
+    thought = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    return Usage(prompt, reply, thought or 0)
+
+
+class FoundVerdict(NamedTuple):
+    choice: int
+    at: int
+    """Where in the text its first character stands."""
+    marker_at: int
+
+
+def find_verdict(answer: str, *, request: ScoreRequest) -> FoundVerdict | None:
+    """The choice after the last marker; without a reason to write, a reply that is a choice alone will do."""
+    marker = request.marker.strip()
+    marker_at = answer.rfind(marker)
+    if marker_at < 0 and not request.max_reason_tokens:
+        at = len(answer) - len(answer.lstrip(_DECORATION))
+        bare = answer[at:].rstrip(" \t\n\r*_\"'`)].”’")
+        return next((FoundVerdict(n, at, 0) for n, c in enumerate(request.choices) if c.strip() == bare), None)
+    if marker_at < 0:
+        return None
+    at = marker_at + len(marker)
+    while at < len(answer) and answer[at] in _DECORATION:
+        at += 1
+    fitting = [
+        (len(text), number)
+        for number, text in enumerate(choice.strip() for choice in request.choices)
+        if answer.startswith(text, at) and not answer[at + len(text) : at + len(text) + 1].isalnum()
+    ]
+    return FoundVerdict(max(fitting)[1], at, marker_at) if fitting else None
+
+
+def read_logprobs(given: Any, *, verdict: int, request: ScoreRequest) -> tuple[float | None, ...]:
+    """The choices' log-probabilities at the place of the verdict; empty where the server gave none for it."""
+    entries = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
+        return ()
+    tokens = [entry["token"] for entry in entries]
+    joined = "".join(tokens)
+    thought = len(joined) - len(_answer(joined))
+    found = find_verdict(_without_last_control(joined[thought:]), request=request)
+    if found is None or found.choice != verdict:
+        return ()
+    place, at = 0, found.at + thought
+    while at >= len(tokens[place]):
+        at -= len(tokens[place])
+        place += 1
+    listed = entries[place].get("top_logprobs")
+    if not isinstance(listed, list) or not listed:
+        return ()
+    return _sum_by_choice([*listed, entries[place]], before=tokens[place][:at], verdict=verdict, request=request)
+
+
+def _sum_by_choice(
+    listed: Sequence[Any], *, before: str, verdict: int, request: ScoreRequest
+) -> tuple[float | None, ...]:
+    """Each token counts for the choice that it writes; "A" and " A" are two tokens of one choice.
+
+    `before`: what stands in the written token before the verdict begins.
+    """
+    choices = [choice.strip() for choice in request.choices]
+    # The last one listed is what was written: where it is a part of its choice alone, parts tell the choices apart.
+    written = _written(listed[-1]["token"], before)
+    in_parts = written is not None and written != choices[verdict]
+    by_token: dict[str, float] = {}
+    for entry in listed:
+        if isinstance(entry, Mapping) and _is_text(entry.get("token")) and _is_number(entry.get("logprob")):
+            by_token.setdefault(entry["token"], float(entry["logprob"]))
+    by_choice: list[list[float]] = [[] for _ in choices]
+    for token, logprob in by_token.items():
+        text = _written(token, before)
+        if not text:
+            continue
+        fitting = [n for n, choice in enumerate(choices) if choice == text or (in_parts and choice.startswith(text))]
+        ambiguous = sum(choice.startswith(text) for choice in choices) > 1
+        if ambiguous and fitting:
+            return ()  # "1" may become "10": the next token decides, so this place knows no probabilities
+        for number in fitting:
+            by_choice[number].append(logprob)
+    if not by_choice[verdict]:
+        return ()
+    return tuple(_log_sum(values) for values in by_choice)
+
+
+def _written(token: str, before: str) -> str | None:
+    """What a token writes of the verdict; None where it does not begin like the one that was written."""
+    if before.strip():
+        if not token.startswith(before):
+            return None
+        token = token[len(before) :]
+    return token.lstrip(_DECORATION).rstrip(" \t\n\r*_\"'`)].,”’")
+
+
+def _log_sum(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    if any(math.isnan(x) or x == math.inf for x in values):
+        return math.nan
+    top = max(values)
+    return top if top == -math.inf else top + math.log(math.fsum(math.exp(x - top) for x in values))
+
+
+def _answer(content: str) -> str:
+    """What stands behind the thinking; nothing where the thinking did not end."""
+    if THINK_END in content:
+        return content.rpartition(THINK_END)[2]
+    return "" if content.lstrip().startswith("<think>") else content
+
+
+def _without_last_control(text: str) -> str:
+    """Servers list the token that ends a reply although the reply does not show it."""
+    return re.sub(r"<[|｜/]?[^<>\s]{1,40}>$", "", text)
+
+
+def _why_unreadable(answer: str, *, cut_off: bool) -> FailureCause:
+    if cut_off:
+        return "truncated"
+    if not answer.strip():
+        return "empty"
+    return "refused" if _REFUSAL.match(answer) else "unparsable"
+
+
+def _first_choice(body: Any) -> Mapping[str, Any]:
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise BrokenReply(f"the reply has no choices{_said(body)}")
+    return choices[0]
+
+
+def _said(body: Any) -> str:
+    return f": {said}" if (said := next(error_texts(body), "")) else ""
+
+
+def error_texts(body: Any) -> Iterator[str]:
+    """What a server says went wrong, in the places where servers say it."""
+    if not isinstance(body, Mapping):
+        return
+    for holder in (body.get("error"), body):
+        if isinstance(holder, str):
+            yield holder
+        elif isinstance(holder, Mapping):
+            yield from (holder[name] for name in ("message", "detail", "code", "type") if _is_text(holder.get(name)))
+
+
+def _text(content: Any) -> str:
+    """A message's text; some servers give a list of parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,58 @@
+"""A server's limits on requests and tokens per minute, shared by all questions, and its word to wait.
+
+Says how long to wait before the next request; a clock comes in. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+BURST_S = 1.0
+"""So much of a minute's allowance may be taken at once, after a time in which less was taken."""
+
+
+class RateLimit:
+    """First come, first served: each request takes its place in time when it asks."""
+
+    def __init__(
+        self, *, requests_per_minute: float | None, tokens_per_minute: float | None, clock: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
+        self._lines = {name: _Line(limit / 60) for name, limit in limits.items() if limit is not None}
+        self._paused_until = 0.0
+
+    async def take(self, *, tokens: int) -> None:
+        """Wait until one request of so many tokens may be sent."""
+        now = self._clock()
+        amounts = {"requests": 1, "tokens": tokens}
+        ready = max((line.take(amounts[name], now=now) for name, line in self._lines.items()), default=now)
+        while (wait := max(ready, self._paused_until) - self._clock()) > 0:
+            await asyncio.sleep(wait)
+
+    def give_back(self, *, tokens: int) -> None:
+        """A request needed so many tokens fewer than it took (more: negative)."""
+        if (line := self._lines.get("tokens")) is not None:
+            line.give_back(tokens)
+
+    def pause(self, seconds: float) -> None:
+        """The server said to wait: nobody sends meanwhile."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+
+class _Line:
+    """When the next one may go: each amount occupies the line for amount / rate seconds."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._free_at = float("-inf")
+
+    def take(self, amount: float, *, now: float) -> float:
+        """Take the next place; the moment from which it may be used."""
+        ready = max(self._free_at, now - BURST_S)
+        self._free_at = ready + amount / self._per_second
+        return ready
+
+    def give_back(self, amount: float) -> None:
+        self._free_at -= amount / self._per_second

@@ -1,0 +1,107 @@
+"""A judge that is a Python function: deterministic, for tests and examples, and no model at all.
+
+    judge:
+      model: {engine: scripted, path: "my_judge:prefer_short"}
+
+    # my_judge.py, in the folder in which rlaif is started
+    def prefer_short(question):
+        *_, first, second = question.texts
+        return (0.9, 0.1) if len(first) < len(second) else (0.1, 0.9)
+
+The function is called once per question and returns the probability of each of `question.choices`, a `ScriptedAnswer`
+with a reason too, or the name of a failure such as "refused". Whoever edits its module has another judge.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, get_args
+
+from rlaif.errors import DataError
+from rlaif.functions import load_function
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
+from rlaif.records import FailureCause, Model, ModelObserved, digest_text
+
+
+class ScriptedQuestion(NamedTuple):
+    """What a scripted judge is asked."""
+
+    prompt: str
+    """The whole rendered prompt."""
+    texts: tuple[str, ...]
+    """The untrusted texts in the order of the template: the conversation and the replies as shown."""
+    choices: tuple[str, ...]
+    """The verdict strings, in the order of the template."""
+
+
+class ScriptedAnswer(NamedTuple):
+    probabilities: Sequence[float]
+    """Of each choice; what is missing to 1 went to other words."""
+    reason: str = ""
+
+
+Script = Callable[[ScriptedQuestion], "ScriptedAnswer | Sequence[float] | FailureCause"]
+
+
+def prefer_longer(question: ScriptedQuestion) -> tuple[float, ...]:
+    """A judge with the oldest of biases: a logit for every 20 characters by which the first reply is longer."""
+    *_, first, second = question.texts
+    p = 1 / (1 + math.exp(max(-30.0, min(30.0, (len(second) - len(first)) / 20))))
+    return (p, 1 - p, *(0.0 for _ in question.choices[2:]))
+
+
+class ScriptedEngine:
+    """Implements `TokenScorer`; a token is a word."""
+
+    context_tokens = 2**31
+
+    def __init__(self, spec: str) -> None:
+        """`spec`: module:function."""
+        self._spec = spec
+        self._script: Script = load_function(spec, what="scripted judge", where="judge.model.path")
+        self.fingerprint = Model(engine="scripted", weights=_digest_source(spec), observed=ModelObserved(name=spec))
+
+    def count_tokens(self, chat: Chat) -> int:
+        return sum(len(message.text.split()) for message in chat)
+
+    def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
+        return [self._answer(chat, request) for chat in chats]
+
+    def _answer(self, chat: Chat, request: ScoreRequest) -> ScoredReply:
+        texts = tuple(s.text for message in chat for s in message.segments if not s.trusted)
+        prompt = "\n".join(message.text for message in chat)
+        answer = self._script(ScriptedQuestion(prompt, texts, request.choices))
+        tokens = self.count_tokens(chat)
+        if isinstance(answer, str):
+            if answer not in get_args(FailureCause):
+                raise self._unusable(f'"{answer[:80]}"')
+            return ScoredReply("", None, (), tokens, 0, answer)
+        if not isinstance(answer, ScriptedAnswer):
+            answer = ScriptedAnswer(answer)
+        given = tuple(answer.probabilities)
+        if len(given) != len(request.choices) or not all(0 <= p <= 1 for p in given) or not 0 < sum(given) < 1 + 1e-6:
+            raise self._unusable(f"{given!r:.80}")
+        written = f"{answer.reason}{request.marker}{request.choices[given.index(max(given))]}"
+        return ScoredReply(
+            written, answer.reason or None, tuple(math.log(p) if p else -math.inf for p in given), tokens,
+            len(written.split()),
+        )  # fmt: skip
+
+    def _unusable(self, answer: str) -> DataError:
+        return DataError(
+            f'the scripted judge "{self._spec}" answered {answer}',
+            where="judge.model.path",
+            fix="return a probability for each choice, or the name of a failure",
+        )
+
+
+def _digest_source(spec: str) -> str:
+    module = sys.modules[spec.partition(":")[0]]
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):  # made without a file
+        source = ""
+    return digest_text(f"{spec}\n{source}")

@@ -1,0 +1,184 @@
+"""Comparisons under two principle files -> which pairs are decided otherwise, by which edit, and what training gets.
+
+Labels and filters are those of pairing. Asks no judge, and looks at its labels as they are: before people's
+labels calibrate or replace them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rlaif.config.generate import PreferencesConfig
+from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
+from rlaif.intervals import share_interval
+from rlaif.preferences.pairing import compute_label, pair_comparisons
+from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample, Tally, Value, Verdict
+
+Key = tuple[str, str]
+"""Sample ids of a pair in canonical order."""
+
+
+class PairChange(Value):
+    """A pair whose winner is another one under the new file."""
+
+    prompt_id: str
+    sample_ids: tuple[str, str]
+    old_label: float
+    """Probability that the first of the pair is preferred."""
+    new_label: float
+    flipped_by: tuple[str, ...]
+    """Principles whose edit alone makes the other response win; none: only several edits together do."""
+
+
+class EditEffect(Value):
+    """What one edit does by itself, all others left as they were."""
+
+    edit: Edit
+    flips: Estimate | None
+    """Share of the pairs that it decides otherwise; None where the old file without it decides nothing."""
+    num_flips: int
+    own_flips: Estimate | None
+    """Share of the pairs on which the judge's verdict under this principle alone turned with its new text."""
+
+
+class PreferenceDiff(Value):
+    num_pairs: int
+    num_failed: int
+    """Pairs without a label under one of the files, because a judgement failed; in no figure below."""
+    edits: tuple[EditEffect, ...]
+    flips: tuple[PairChange, ...]
+    """Those that move furthest first."""
+    flipped: Estimate | None
+    label_move: Estimate | None
+    """Mean distance between a pair's old and new label."""
+    num_flipped_together: int
+    """Flips that no edit makes alone."""
+    old_tally: Tally
+    """Preferences that training gets, and what is dropped for which reason."""
+    new_tally: Tally
+    num_only_old: int
+    """Pairs that training got and gets no longer."""
+    num_only_new: int
+    num_flipped_kept: int
+    """Pairs in both sets whose chosen and rejected response change places."""
+
+
+def diff_preferences(
+    comparisons: Sequence[Comparison],
+    *,
+    old: Constitution,
+    new: Constitution,
+    pairs: Sequence[tuple[Sample, Sample]],
+    config: PreferencesConfig,
+) -> PreferenceDiff:
+    """`comparisons`: of these pairs by one judge, under the principles of both files."""
+    found = _Found(comparisons, pairs)
+    comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
+    edits = find_edits(old, new)
+    before, after = found.labels(weighed(old)), found.labels(weighed(new))
+    both = [key for key in found.keys if key in before and key in after]
+    prompts = [found.keys[key] for key in both]
+    alone = {edit.principle_id: found.labels(apply_edits(old, [edit])) for edit in edits}
+    flips = [
+        PairChange(
+            prompt_id=found.keys[key],
+            sample_ids=key,
+            old_label=before[key],
+            new_label=after[key],
+            flipped_by=tuple(
+                name for name, labels in alone.items() if key in labels and decide(labels[key]) == decide(after[key])
+            ),
+        )
+        for key in both
+        if decide(before[key]) != decide(after[key])
+    ]
+    kept = [_kept(comparisons, constitution=file, pairs=pairs, config=config) for file in (old, new)]
+    shared = kept[0].labels.keys() & kept[1].labels.keys()
+    return PreferenceDiff(
+        num_pairs=len(found.keys),
+        num_failed=len(found.keys) - len(both),
+        edits=tuple(_effect(edit, alone[edit.principle_id], before, both=both, found=found) for edit in edits),
+        flips=tuple(sorted(flips, key=lambda flip: (-abs(flip.new_label - flip.old_label), flip.sample_ids))),
+        flipped=share_interval([float(decide(before[k]) != decide(after[k])) for k in both], clusters=prompts),
+        label_move=share_interval([abs(after[k] - before[k]) for k in both], clusters=prompts),
+        num_flipped_together=sum(not flip.flipped_by for flip in flips),
+        old_tally=kept[0].tally,
+        new_tally=kept[1].tally,
+        num_only_old=len(kept[0].labels.keys() - shared),
+        num_only_new=len(kept[1].labels.keys() - shared),
+        num_flipped_kept=sum(decide(kept[0].labels[k]) != decide(kept[1].labels[k]) for k in shared),
+    )
+
+
+def decide(label: float) -> Verdict:
+    """Which response a label prefers."""
+    return "tie" if label == 0.5 else "first" if label > 0.5 else "second"
+
+
+class _Found:
+    """The comparisons of each pair, by principle and text."""
+
+    def __init__(self, comparisons: Sequence[Comparison], pairs: Sequence[tuple[Sample, Sample]]) -> None:
+        self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
+        """Pair -> its prompt."""
+        self._by_pair: dict[Key, dict[tuple[str, str], Comparison]] = {key: {} for key in self.keys}
+        for comparison in comparisons:
+            if comparison.sample_ids in self._by_pair:
+                asked = comparison.principle
+                self._by_pair[comparison.sample_ids][asked.id, asked.text_digest] = comparison
+
+    def labels(self, principles: Sequence[Principle]) -> dict[Key, float]:
+        """The label of every pair that was compared under all of these; none where there is no principle."""
+        labels: dict[Key, float] = {}
+        for key, by_principle in self._by_pair.items():
+            complete = [by_principle.get((principle.id, principle.digest)) for principle in principles]
+            present = [comparison for comparison in complete if comparison is not None]
+            if present and len(present) == len(complete):
+                labels[key] = compute_label(present, principles, first_id=key[0])
+        return labels
+
+
+def _sorted(a: str, b: str) -> Key:
+    return (a, b) if a <= b else (b, a)
+
+
+def _effect(
+    edit: Edit, alone: Mapping[Key, float], before: Mapping[Key, float], *, both: Sequence[Key], found: _Found
+) -> EditEffect:
+    flips = {key: decide(alone[key]) != decide(before[key]) for key in both if key in alone}
+    own: dict[Key, bool] = {}
+    if edit.old is not None and edit.new is not None and edit.old.digest != edit.new.digest:
+        one, other = found.labels([edit.old]), found.labels([edit.new])
+        own = {key: decide(one[key]) != decide(other[key]) for key in both if key in one and key in other}
+    return EditEffect(
+        edit=edit,
+        flips=_share(flips, found),
+        num_flips=sum(flips.values()),
+        own_flips=_share(own, found),
+    )
+
+
+def _share(flips: Mapping[Key, bool], found: _Found) -> Estimate | None:
+    return share_interval([float(flip) for flip in flips.values()], clusters=[found.keys[key] for key in flips])
+
+
+class _Kept(NamedTuple):
+    labels: dict[Key, float]
+    tally: Tally
+
+
+def _kept(
+    comparisons: Sequence[Comparison],
+    *,
+    constitution: Constitution,
+    pairs: Sequence[tuple[Sample, Sample]],
+    config: PreferencesConfig,
+) -> _Kept:
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=config, round=0, pairs=pairs)
+    labels = {
+        _sorted(*preference.sample_ids): preference.label
+        for preference in pairing.preferences
+        if len(preference.sample_ids) == 2
+    }
+    return _Kept(labels, pairing.tally)

@@ -1,0 +1,202 @@
+"""A run's judge and a stored set of its questions -> whether it still answers as it did.
+
+A model that is served under a name may be changed behind it. The set is drawn once and stays; answers are compared
+with those in the ledger, which are not replaced. Judges nothing anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rlaif.console import Progress
+from rlaif.constitution.render import JudgeTemplate, rendered_digest
+from rlaif.errors import RunFolderError, StageError
+from rlaif.files import write_atomically
+from rlaif.intervals import mean_interval, share_interval
+from rlaif.judging.ask_now import ask_now
+from rlaif.judging.questions import render_question
+from rlaif.records import (
+    Estimate,
+    FailedJudgement,
+    FailureCause,
+    Judgement,
+    Model,
+    Prompt,
+    Question,
+    Sample,
+    SegmentedMessage,
+    Value,
+    digest_text,
+)
+from rlaif.runs import utc_now
+from rlaif.stored_run import is_recorded, stored_template
+from rlaif.work import Work
+
+SENTINELS_FILE = "sentinels.json"
+NUM_SENTINELS = 40
+MAX_MOVE = 0.1
+"""Logits; a mean distance above it is drift. Other batches move a local model's logits by a millionth."""
+CLEAR = 1.0
+"""Logits; a verdict that was at least as sure turns by drift alone, a nearer one also by a server's noise."""
+_FINGERPRINT = ("engine", "weights", "tokenizer", "chat_template", "dtype")
+
+
+class SentinelCheck(Value):
+    """The stored questions asked again."""
+
+    stored_now: bool
+    """The set was drawn by this check."""
+    num_asked: int
+    failed_by_cause: dict[str, int]
+    verdicts_changed: Estimate | None
+    clear_changed: int
+    """Changed verdicts among those that were surer than `CLEAR` logits, or came without log-probabilities."""
+    mean_move: Estimate | None
+    """Mean distance of the logits, then and now; None without log-probabilities."""
+    largest_move: float | None
+    fingerprint_changed: tuple[str, ...]
+    """What of the judge's fingerprint is not what it was."""
+    drift: tuple[str, ...]
+    """Why the judge is not what it was, a sentence each; none: it is."""
+
+
+def check_sentinels(work: Work) -> SentinelCheck:
+    """Ask the run's stored questions again; where none are stored, draw them from those that its judge answered."""
+    if is_recorded(work):
+        raise StageError(
+            "the verdicts of this run were recorded, so there is no judge to ask again",
+            where=str(work.run.path),
+            fix="name a run with a judge by --run",
+        )
+    path = work.run.path / SENTINELS_FILE
+    stored_now = not path.is_file()
+    if stored_now:
+        _store(work, path)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    questions = list(work.ledger.find(Question, data["question_ids"]).values())
+    then = work.ledger.judgements_for(data["question_ids"])
+    if len(questions) < len(data["question_ids"]) or len(then) < len(questions):
+        raise StageError(
+            "the ledger no longer holds the stored questions", where=str(path), fix="remove the file to draw others"
+        )
+    template = stored_template(work, questions[0].template_digest)
+    now = _ask(work, questions, _render(work, questions, template=template), template=template)
+    check = compare_answers(
+        [(question.prompt_id, then[question.id], answer) for question, answer in zip(questions, now, strict=True)],
+        fingerprint_changed=_changed_fields(work, questions[0].judge_id),
+        stored_now=stored_now,
+    )
+    data["checks"].append({"at": utc_now(), "judge_id": work.judge.fingerprint.id, **check.model_dump(mode="json")})
+    write_atomically(path, json.dumps(data, indent=1))
+    return check
+
+
+def compare_answers(
+    answers: Sequence[tuple[str, Judgement, Judgement | FailedJudgement]],
+    *,
+    fingerprint_changed: Sequence[str],
+    stored_now: bool,
+) -> SentinelCheck:
+    """answers: a question's prompt, what the judge said then, and what it says now."""
+    failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
+    read = [(prompt_id, then, now) for prompt_id, then, now in answers if isinstance(now, Judgement)]
+    changed = [then.verdict != now.verdict for _, then, now in read]
+    logits = [(logit_of(then), logit_of(now)) for _, then, now in read]
+    moves = [
+        (prompt_id, abs(a - b))
+        for (prompt_id, *_), (a, b) in zip(read, logits, strict=True)
+        if a is not None and b is not None
+    ]
+    prompts = [prompt_id for prompt_id, *_ in read]
+    clear = sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True))
+    mean_move = mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves])
+    mean = math.fsum(move for _, move in moves) / len(moves) if moves else 0.0
+    return SentinelCheck(
+        stored_now=stored_now,
+        num_asked=len(answers),
+        failed_by_cause=dict(sorted(failed.items())),
+        verdicts_changed=share_interval([float(turned) for turned in changed], clusters=prompts),
+        clear_changed=clear,
+        mean_move=mean_move,
+        largest_move=max((move for _, move in moves), default=None),
+        fingerprint_changed=tuple(fingerprint_changed),
+        drift=tuple(_find_drift(fingerprint_changed, failed=dict(failed), clear=clear, mean_move=mean)),
+    )
+
+
+def _find_drift(
+    fields: Sequence[str], *, failed: Mapping[FailureCause, int], clear: int, mean_move: float
+) -> Iterator[str]:
+    if fields:
+        yield f"the judge's fingerprint changed: {', '.join(fields)}"
+    if failed:
+        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(failed.items()))
+        yield f"{sum(failed.values())} questions that were answered then failed now ({causes})"
+    if clear:
+        yield f"{clear} verdicts turned that were not near"
+    if mean_move > MAX_MOVE:
+        yield f"logits moved by {mean_move:.2f} on average, more than {MAX_MOVE:g}"
+
+
+def logit_of(judgement: Judgement) -> float | None:
+    """How much likelier `first` is than `second`, in log-odds."""
+    found = {entry.verdict: entry.logprob for entry in judgement.logprobs}
+    return found["first"] - found["second"] if {"first", "second"} <= found.keys() else None
+
+
+def _store(work: Work, path: Path) -> None:
+    """Drawn by the questions' ids from those that were asked and answered."""
+    answered = {j.question_id for j in work.used("3_judgements", Judgement) if j.origin == "asked"}
+    if not answered:
+        raise RunFolderError("this run's judge answered nothing", where=str(work.run.path), fix="name another by --run")
+    drawn = sorted(answered, key=lambda key: digest_text(f"sentinel\n{key}"))[:NUM_SENTINELS]
+    stored = {"format": 1, "stored_at": utc_now(), "question_ids": drawn, "checks": []}
+    write_atomically(path, json.dumps(stored, indent=1))
+
+
+def _render(
+    work: Work, questions: Sequence[Question], *, template: JudgeTemplate
+) -> list[tuple[SegmentedMessage, ...]]:
+    """The exact prompts, each proven by the digest that its question holds."""
+    prompts = work.ledger.find(Prompt, {question.prompt_id for question in questions})
+    samples = work.ledger.find(Sample, {sample_id for question in questions for sample_id in question.sample_ids})
+    chats = []
+    for question in questions:
+        text = work.ledger.text(question.principles[0].text_digest)
+        if text is None:
+            raise StageError("a principle's text is redacted", where=question.id, fix="remove the stored set")
+        first, second = (samples[sample_id] for sample_id in question.sample_ids)
+        chat = render_question(prompts[question.prompt_id], (first, second), text, template=template)
+        if rendered_digest(chat) != question.rendered_digest:
+            raise StageError(
+                "a stored question cannot be rendered as it was: rlaif writes judge prompts otherwise by now",
+                where=question.id,
+                fix=f"remove {SENTINELS_FILE} from the run's folder, and judge anew before drawing others",
+            )
+        chats.append(chat)
+    return chats
+
+
+def _ask(
+    work: Work,
+    questions: Sequence[Question],
+    chats: Sequence[tuple[SegmentedMessage, ...]],
+    *,
+    template: JudgeTemplate,
+) -> list[Judgement | FailedJudgement]:
+    with Progress("sentinels", len(chats), unit="questions") as progress:
+        return ask_now(
+            work.judge, chats, ids=[question.id for question in questions], template=template,
+            config=work.config.judge, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
+        )  # fmt: skip
+
+
+def _changed_fields(work: Work, judge_id: str) -> list[str]:
+    stored, now = work.ledger.get(Model, judge_id), work.judge.fingerprint
+    if stored is None:
+        return ["its record is missing"]
+    return [name for name in _FINGERPRINT if getattr(stored, name) != getattr(now, name)]

@@ -1,0 +1,208 @@
+"""A chat server of our own on localhost that really does what servers do: answers, refuses, breaks off, lies.
+
+It decides by the prompt alone, so the same question always gets the same verdict; a function chooses the behaviour
+of each request. Runs in a thread of the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+Behaviour = str | dict[str, Any]
+"""A named one of `ChatServer.reply`, or a whole body."""
+
+
+def p_first(prompt: str) -> float:
+    """The server's opinion: a number between .1 and .9 that the prompt decides."""
+    return 0.1 + 0.8 * int(hashlib.sha256(prompt.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+
+def good_body(prompt: str, *, asked: dict[str, Any], reason: str = "A is the better one.") -> dict[str, Any]:
+    """A reply with a reason, a verdict, and the log-probabilities that were asked for."""
+    p = p_first(prompt)
+    tokens = [*(f"{word} " for word in reason.split()), "\n", "Verdict", ":", " A" if p >= 0.5 else " B"]
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "".join(tokens)},
+        "finish_reason": "stop",
+    }
+    if asked.get("logprobs"):
+        content = [{"token": t, "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": -0.1}]} for t in tokens[:-1]]
+        best = {"token": tokens[-1], "logprob": math.log(max(p, 1 - p))}
+        other = {"token": " B" if p >= 0.5 else " A", "logprob": math.log(min(p, 1 - p))}
+        choice["logprobs"] = {"content": [*content, {**best, "top_logprobs": [best, other]}]}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": asked["model"],
+        "choices": [choice],
+        "usage": {"prompt_tokens": len(prompt.split()), "completion_tokens": len(tokens)},
+    }
+
+
+class ChatServer:
+    """`behaviour`: what to do with the n-th request of a question, by its body, its prompt and n from 0."""
+
+    def __init__(
+        self, behaviour: Callable[[dict[str, Any], str, int], Behaviour] | None = None, *, latency_s: float = 0.0
+    ) -> None:
+        self.behaviour = behaviour or (lambda asked, prompt, tries: "good")
+        self.latency_s = latency_s
+        self.requests: Counter[str] = Counter()
+        """How often each prompt came."""
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.acknowledged: Counter[str] = Counter()
+        """How often each prompt was answered to the end."""
+        self.under_way = self.most_under_way = 0
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        prompt = "\n".join(message["content"] for message in asked["messages"])
+        tries = self.requests[prompt]
+        self.requests[prompt] += 1
+        self.bodies.append(asked)
+        self.headers.append(dict(request.headers))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await asyncio.sleep(self.latency_s)
+            behaviour = self.behaviour(asked, prompt, tries)
+            response = await self.reply(request, asked, prompt, behaviour)
+        finally:
+            self.under_way -= 1
+        if response.status == 200 and behaviour != "cut":
+            self.acknowledged[prompt] += 1
+        return response
+
+    async def reply(
+        self, request: web.Request, asked: dict[str, Any], prompt: str, behaviour: Behaviour
+    ) -> web.StreamResponse:
+        body = good_body(prompt, asked=asked)
+        choice = body["choices"][0]
+        verdict = (choice.get("logprobs") or {"content": [{}]})["content"][-1]
+        match behaviour:
+            case dict():
+                body = behaviour
+            case "good":
+                pass
+            case "429":
+                return web.json_response(
+                    {"error": {"message": "slow down"}}, status=429, headers={"Retry-After": "0.05"}
+                )
+            case "500" | "503":
+                return web.Response(text="upstream is gone", status=int(behaviour))
+            case "400" | "401" | "404":
+                return web.json_response(
+                    {"error": {"message": f"no: your key {request.headers.get('Authorization', '')[7:]}"}},
+                    status=int(behaviour),
+                )
+            case "too long":
+                return web.json_response(
+                    {"error": {"message": "This model's maximum context length is 8 tokens"}}, status=400
+                )
+            case "slow":
+                await asyncio.sleep(30)
+            case "cut":
+                response = web.StreamResponse(headers={"Content-Length": "4000", "Content-Type": "application/json"})
+                await response.prepare(request)
+                await response.write(json.dumps(body)[:40].encode())
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            case "garbage":
+                return web.Response(text='{"choices": [{"mess', content_type="application/json")
+            case "not json":
+                return web.Response(text="<html>welcome</html>")
+            case "no choices":
+                body = {"error": {"message": "overloaded", "code": 529}}
+            case "no logprobs":
+                choice.pop("logprobs", None)
+            case "empty logprobs":
+                choice["logprobs"] = {"content": []}
+            case "null logprobs":
+                choice["logprobs"] = None
+            case "empty top":
+                verdict["top_logprobs"] = []
+            case "nan":
+                for entry in verdict["top_logprobs"]:
+                    entry["logprob"] = math.nan
+                verdict["logprob"] = math.nan
+            case "low mass":
+                for entry in verdict["top_logprobs"]:
+                    entry["logprob"] = -5.0
+                verdict["logprob"] = -5.0
+            case "unlisted":
+                del verdict["top_logprobs"][1]
+            case "wrong model":
+                body["model"] = "somebody-else"
+            case "refusal":
+                choice["message"] = {"role": "assistant", "content": None, "refusal": "I can't judge that."}
+            case "sorry":
+                choice["message"]["content"] = "I'm sorry, but I can't help with that."
+            case "filter":
+                choice["finish_reason"] = "content_filter"
+            case "truncated":
+                choice["message"]["content"], choice["finish_reason"] = "Both replies are", "length"
+            case "empty":
+                choice["message"]["content"] = ""
+            case "no verdict":
+                choice["message"]["content"] = "Both are fine."
+            case "no usage":
+                del body["usage"]
+            case "thinking":
+                content = choice["message"]["content"]
+                choice["message"]["content"] = f"<think>At first sight Verdict: A, or not.</think>\n{content}"
+                choice.pop("logprobs", None)
+                body["usage"]["completion_tokens"] += 500
+                body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 500}
+            case _:
+                raise ValueError(behaviour)
+        return web.Response(text=json.dumps(body), content_type="application/json", headers={"x-request-id": "req-7"})
+
+
+def make_app(server: ChatServer) -> web.Application:
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/v1/chat/completions", server.handle)
+    return app
+
+
+@contextmanager
+def running(server: ChatServer):
+    """The server on a free port, in a thread."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=0.1)
+    started = threading.Event()
+
+    async def start() -> None:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        started.set()
+
+    def serve() -> None:
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)

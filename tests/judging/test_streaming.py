@@ -1,0 +1,286 @@
+"""Pairs through a served judge into the ledger: durable before counted, failures named, caps kept, resumed free."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer, p_first, running
+
+from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
+from rlaif.constitution.render import load_template
+from rlaif.errors import StageError
+from rlaif.judging.asked import read_streamed
+from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.questions import render_question, render_questions
+from rlaif.ledger.store import Ledger
+from rlaif.ledger.verify import verify
+from rlaif.models import endpoint_client
+from rlaif.models.budget import Budget
+from rlaif.models.endpoint_prompt import to_plain_chat
+from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.scripted_engine import ScriptedEngine
+from rlaif.records import Constitution, Message, Principle, Prompt, Sample
+
+TEMPLATE = load_template("pair")
+CONSTITUTION = Constitution(
+    name="c",
+    principles=(Principle(id="brief", text="Be brief."), Principle(id="kind", text="Be kind.")),
+    source="",
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.01)
+
+
+def make_pairs(num: int) -> tuple[dict[str, Prompt], list[tuple[Sample, Sample]]]:
+    prompts, pairs = {}, []
+    for n in range(num):
+        prompt = Prompt(messages=(Message(role="user", content=f"question {n}"),), source="test")
+        first, second = (
+            Sample(prompt_id=prompt.id, policy_id="p", index=i, finish_reason="stop", text=f"reply {i} to {n}")
+            for i in range(2)
+        )
+        prompts[prompt.id] = prompt
+        pairs.append((first, second))
+    return prompts, pairs
+
+
+def judge(
+    server: ChatServer,
+    folder: Path,
+    *,
+    num_pairs: int = 10,
+    budget: Budget | None = None,
+    max_attempts: int = 3,
+    **endpoint,
+) -> Judging:
+    config = JudgeConfig(
+        model=JudgeModelConfig(engine="openai", path="judge-7b"),
+        endpoint=EndpointConfig(**{"concurrency": 8, "max_retries": 2, "timeout_s": 5, **endpoint}),
+        max_attempts=max_attempts,
+    )
+    engine = OpenAIEngine(config, budget=budget or Budget(), environ={"OPENAI_BASE_URL": server.url})
+    prompts, pairs = make_pairs(num_pairs)
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        return judge_pairs(
+            pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
+            ledger=ledger, plan_path=folder / "questions_plan.json",
+        )  # fmt: skip
+
+
+def opinion(first: Sample, second: Sample, principle: str, *, prompts: dict[str, Prompt]) -> float:
+    """What the server thinks of two replies in this order: its logit for the first."""
+    chat = render_question(prompts[first.prompt_id], (first, second), principle, template=TEMPLATE)
+    p = p_first("\n".join(message["content"] for message in to_plain_chat(chat).messages))
+    return math.log(p / (1 - p))
+
+
+def test_every_pair_gets_its_comparison_under_each_principle_in_both_orders(tmp_path):
+    with running(ChatServer()) as server:
+        judging = judge(server, tmp_path)
+    assert server.requests.total() == len(judging.questions) == len(judging.judgements) == 10 * 2 * 2
+    assert (judging.failed, judging.tally.dropped) == ([], {})
+    prompts, pairs = make_pairs(10)
+    found = {(c.prompt_id, c.principle.id): c for c in judging.comparisons}
+    for first, second in pairs:
+        for principle in CONSTITUTION.principles:
+            a = opinion(first, second, principle.text, prompts=prompts)
+            b = opinion(second, first, principle.text, prompts=prompts)
+            comparison = found[first.prompt_id, principle.id]
+            sign = 1 if comparison.sample_ids[0] == first.id else -1
+            assert comparison.logit == pytest.approx(sign * (a - b) / 2)
+            assert comparison.position_effect == pytest.approx((a + b) / 2)
+    answer = judging.judgements[0]
+    assert (answer.observed.served_model, answer.observed.served.had) == ("judge-7b", "logprobs")
+
+
+def test_asking_again_asks_nothing_and_finds_the_same(tmp_path):
+    with running(ChatServer()) as server:
+        first = judge(server, tmp_path)
+        again = judge(server, tmp_path)
+    assert server.requests.total() == 40
+    assert again.comparisons == first.comparisons
+
+
+FAULTS = (
+    "429", "500", "cut", "garbage", "not json", "no choices", "empty logprobs", "null logprobs", "nan", "wrong model",
+    "low mass", "refusal", "filter", "truncated", "empty", "no verdict", "400", "too long",
+)  # fmt: skip
+
+
+def test_no_fault_of_a_server_becomes_a_label(tmp_path):
+    """A third of the questions meet a fault for good, another third once; every label is the server's own opinion."""
+    fate: dict[str, tuple[str, int]] = {}
+    rng = random.Random(0)
+
+    def behave(asked, prompt, tries):
+        if prompt not in fate:  # the first shows what the server can do
+            fate[prompt] = (rng.choice(FAULTS), rng.choice((0, 1, 99)) if fate else 0)
+        fault, times = fate[prompt]
+        return fault if tries < times else "good"
+
+    with running(ChatServer(behave)) as server:
+        judging = judge(server, tmp_path, num_pairs=60, max_retries=1)
+    assert {fault for fault, times in fate.values() if times} == set(FAULTS)
+    assert len(judging.judgements) + len(judging.failed) == len(judging.questions) == 240
+    prompts, pairs = make_pairs(60)
+    samples = {sample.id: sample for pair in pairs for sample in pair}
+    texts = {principle.digest: principle.text for principle in CONSTITUTION.principles}
+    by_id = {question.id: question for question in judging.questions}
+    for judgement in judging.judgements:
+        question = by_id[judgement.question_id]
+        first, second = (samples[sample_id] for sample_id in question.sample_ids)
+        logit = opinion(first, second, texts[question.principles[0].text_digest], prompts=prompts)
+        assert judgement.verdict == ("first" if logit > 0 else "second")
+        assert judgement.logprobs[0].logprob - judgement.logprobs[1].logprob == pytest.approx(logit)
+        assert judgement.observed.served_model == "judge-7b"
+    assert {failure.cause for failure in judging.failed} == {
+        "endpoint", "non_finite", "low_mass", "refused", "filtered", "truncated", "empty", "unparsable", "over_length",
+    }  # fmt: skip
+    assert judging.tally.dropped == dict(Counter(failure.cause for failure in judging.failed))
+
+
+def test_a_failed_question_is_asked_again_by_the_next_attempt_and_no_more_often_than_configured(tmp_path):
+    def behave(asked, prompt, tries):
+        return "no verdict" if "reply 0 to 3" in prompt and "Be kind." in prompt else "good"
+
+    with running(ChatServer(behave)) as server:
+        sent = [(judge(server, tmp_path, max_attempts=2), server.requests.total())[1] for _ in range(3)]
+    assert sent == [40, 42, 42]
+
+
+def test_a_server_without_log_probabilities_is_asked_for_votes(tmp_path):
+    with running(ChatServer(lambda asked, prompt, tries: "no logprobs")) as server:
+        judging = judge(server, tmp_path, num_pairs=3, num_votes=3, temperature=0.7)
+        before = server.requests.total()
+        again = judge(server, tmp_path, num_pairs=3, num_votes=3, temperature=0.7)
+    assert before == server.requests.total() == len(judging.questions) == 3 * 2 * 2 * 3
+    assert again.comparisons == judging.comparisons
+    assert sorted(Counter(q.draw for q in judging.questions).items()) == [(0, 12), (1, 12), (2, 12)]
+    assert {c.logit for c in judging.comparisons} == {None}
+    assert {len(c.judgement_ids) for c in judging.comparisons} == {6}
+    assert {c.p_first for c in judging.comparisons} <= {0.0, 0.5, 1.0}  # this server's votes never differ
+
+
+def test_votes_are_not_asked_where_there_are_log_probabilities(tmp_path):
+    with running(ChatServer()) as server:
+        judge(server, tmp_path, num_pairs=3, num_votes=5, temperature=0.7)
+    assert server.requests.total() == 12
+
+
+def test_a_cap_ends_the_run_with_everything_kept_and_a_higher_one_goes_on(tmp_path):
+    with running(ChatServer()) as server:
+        with pytest.raises(StageError, match="judge.max_calls of 25"):
+            judge(server, tmp_path, budget=Budget(max_calls=25))
+        assert server.requests.total() == 25
+        assert 25 <= len(read_streamed(tmp_path)) <= 25 + 8
+        judging = judge(server, tmp_path, budget=Budget(max_calls=100))
+    assert server.requests.total() == 40
+    assert max(server.requests.values()) == 1
+    assert len(judging.judgements) == 40
+
+
+def test_a_scripted_judge_goes_through_the_planned_batches_and_keeps_to_its_caps(tmp_path):
+    scorer = ScriptedEngine("rlaif.models.scripted_engine:prefer_longer")
+    prompts, pairs = make_pairs(4)
+
+    def run(max_calls):
+        with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+            return judge_pairs(
+                pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=scorer,
+                config=JudgeConfig(batch_tokens=8 * 300), ledger=ledger, plan_path=tmp_path / "questions_plan.json",
+                budget=Budget(max_calls=max_calls),
+            )  # fmt: skip
+
+    with pytest.raises(StageError, match="judge.max_calls of 12"):
+        run(12)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.rows("SELECT count(*) FROM judgements") == [(8,)]
+    assert len(run(100).judgements) == 16
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import signal
+from rlaif.cli import _terminate
+signal.signal(signal.SIGTERM, _terminate)
+sys.path.insert(0, {tests!r}); sys.path.insert(0, {judging!r})
+from chat_server import ChatServer
+from test_streaming import judge
+server = ChatServer()
+server.url = sys.argv[1]
+judge(server, Path(sys.argv[2]), num_pairs={pairs}, concurrency=8)
+"""
+CHILD_PAIRS = 24
+
+
+def start_child(server: ChatServer, folder: Path) -> subprocess.Popen:
+    here = Path(__file__).parent
+    code = CHILD.format(tests=str(here.parent), judging=str(here), pairs=CHILD_PAIRS)
+    environ = {**os.environ, "PYTHONPATH": str(here.parent.parent), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, server.url, str(folder)],
+        env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def prompts_by_question(num_pairs: int) -> dict[str, str]:
+    """Question id -> the text that the server sees."""
+    config = JudgeConfig(model=JudgeModelConfig(engine="openai", path="judge-7b"))
+    engine = OpenAIEngine(config, budget=Budget(), environ={"OPENAI_BASE_URL": "http://x"})
+    prompts, pairs = make_pairs(num_pairs)
+    rendered = render_questions(
+        pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, judge_id=engine.fingerprint.id,
+        both_orders=True, decoding=engine.decoding,
+    )  # fmt: skip
+    return {q.id: "\n".join(m["content"] for m in to_plain_chat(chat).messages) for q, chat in rendered}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.heavy),
+        pytest.param(signal.SIGINT, marks=pytest.mark.heavy),
+    ],
+)
+def test_killed_at_any_moment_nothing_acknowledged_is_asked_again(tmp_path, how):
+    """A real child process. What the ledger holds after its death was sent for the last time."""
+    rng = random.Random(7)
+    prompt_of = prompts_by_question(CHILD_PAIRS)
+    last_count: dict[str, int] = {}
+    num_kills, returncode = 0, None
+    with running(ChatServer(latency_s=0.05)) as server:
+        while returncode != 0:
+            before = Counter(server.requests)
+            child = start_child(server, tmp_path)
+            while child.poll() is None and server.requests == before:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0.05, 0.5))
+            child.send_signal(how)
+            _, errors = child.communicate(timeout=60)
+            returncode = child.returncode
+            num_kills += returncode != 0
+            assert returncode in (-how, -signal.SIGINT, 0), errors.decode()
+            for complaint in ("never retrieved", "was destroyed", "Event loop", "Unclosed", "Exception ignored"):
+                assert complaint not in errors.decode(), errors.decode()
+            with Ledger.open(tmp_path / "ledger.sqlite", read_only=True) as ledger:
+                in_ledger = [key for (key,) in ledger.rows("SELECT question_id FROM judgements")]
+                assert verify(ledger).ok
+            for prompt in (prompt_of[key] for key in in_ledger):
+                last_count.setdefault(prompt, server.requests[prompt])
+            again = {prompt: server.requests[prompt] - before[prompt] for prompt in before}
+            assert sum(again.values()) <= 8 + 64
+        assert num_kills >= 2
+        assert last_count == dict(server.requests)
+        assert len(last_count) == 4 * CHILD_PAIRS

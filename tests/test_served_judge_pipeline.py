@@ -1,0 +1,150 @@
+"""The commands with a served and with a scripted judge: what a user writes, runs and sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer, running
+
+from rlaif.config.generate import JudgeConfig, JudgeModelConfig
+from rlaif.constitution.principles import parse_constitution
+from rlaif.frontdesk import JUDGE_DIR
+from rlaif.ledger.store import Ledger
+from rlaif.probing import probe_judge
+
+RunCli = Callable[..., subprocess.CompletedProcess[str]]
+
+CONFIG = """
+prompts: {num_prompts: 6}
+sampling: {num_samples: 2, num_pairs: 1, max_new_tokens: 16}
+judge:
+  model: {engine: openai, path: judge-7b}
+  template: pair
+  endpoint: {concurrency: 4, max_retries: 1, prompt_price: 1.0, reply_price: 10.0}
+"""
+SCRIPTED = """
+prompts: {num_prompts: 6}
+sampling: {num_samples: 2, num_pairs: 1, max_new_tokens: 16}
+judge:
+  model: {engine: scripted, path: "my_judge:prefer_short"}
+  template: pair
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> RunCli:
+    def run(*args: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "OPENAI_API_KEY": "sk-secret-1234"}
+        environ.pop("OPENAI_BASE_URL", None)
+        return subprocess.run(
+            [sys.executable, "-m", "rlaif", *args],
+            cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False,
+            env=environ if url is None else {**environ, "OPENAI_BASE_URL": url},
+        )  # fmt: skip
+
+    return run
+
+
+def everything_written(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_key(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    with running(ChatServer()) as server:
+        stopped = cli("generate-prefs", "--run", "r", "--set", "judge.max_calls=9", url=server.url)
+        assert stopped.returncode == 1, stopped.stderr
+        assert "judge.max_calls of 9 leaves no room for another question" in stopped.stderr
+        assert "raise the cap and go on with --resume" in stopped.stderr
+        assert server.requests.total() == 9
+        done = cli("generate-prefs", "--run", "r", "--resume", "--set", "judge.max_calls=100", url=server.url)
+        assert done.returncode == 0, done.stderr
+        host = server.url.split("/")[2]
+    num_questions = server.requests.total()
+    assert set(server.requests.values()) == {1}
+    assert f"judge: judge-7b at {host}, 4 questions at once" in done.stderr
+    assert f"judge: {num_questions - 9} requests to {host}" in done.stderr
+    assert ", spent 0." in done.stderr
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        [(count, hosts)] = ledger.rows(
+            "SELECT count(*), group_concat(DISTINCT json_extract(observed, '$.served.host')) FROM judgements"
+        )
+        [(decision,)] = ledger.rows("SELECT id FROM judgements LIMIT 1")
+    assert (count, hosts) == (num_questions, host)
+    shown = cli("audit", "show", decision).stdout
+    assert f"server  {host}, request req-7, 1 sent, cost 0.00" in shown
+    assert "had  logprobs; temperature 0; 0 tokens of thinking" in shown
+    assert "isolation  sent as text, 0 control strings replaced" in shown
+    assert "proven: sha256 matches" in shown
+    written = everything_written(tmp_path)
+    assert b"sk-secret-1234" not in written
+    assert server.url.encode() not in written
+    assert b"sk-secret-1234" not in (stopped.stderr + stopped.stdout + done.stderr + done.stdout).encode()
+
+
+def test_without_an_address_nothing_is_sampled(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    done = cli("generate-prefs")
+    assert done.returncode == 2
+    assert "no server is named for the judge: OPENAI_BASE_URL is not set" in done.stderr
+    assert not list((tmp_path / "runs").glob("*/config.json"))
+
+
+def test_a_dry_run_asks_the_server_nothing_and_says_that_tokens_are_estimated(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    with running(ChatServer()) as server:
+        capped = ("--set", "judge.max_cost=0.001", "--set", "judge.max_calls=1000")
+        done = cli("generate-prefs", "--dry-run", *capped, url=server.url)
+        assert server.requests.total() == 0
+    assert done.returncode == 0, done.stderr
+    assert "estimated on" in done.stdout
+    assert "at most, by the configured prices" in done.stdout
+    assert "judge.max_cost of 0.001 may stop the run" in done.stdout
+    assert "judge.max_calls" not in done.stdout
+
+
+def test_constitution_check_probes_through_the_server(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    (tmp_path / "c.yaml").write_text("name: c\nprinciples:\n  - {id: terse, text: Prefer the terser reply.}\n")
+    lines = [json.loads(line) for line in (JUDGE_DIR / "probes.jsonl").read_text().splitlines()]
+    keys = ("prompt", "first", "second")
+    general = [{key: line[key] for key in keys} for line in lines if not line.get("only")][:10]
+    (tmp_path / "probes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in general))
+    with running(ChatServer()) as server:
+        probed = cli("constitution", "check", "c.yaml", "--probes", "probes.jsonl", "--max-flips", "1", url=server.url)
+        assert server.requests.total() == 20
+    assert probed.returncode == 0, probed.stderr
+    assert "of 10" in probed.stdout
+
+
+def test_a_served_judge_brings_no_probes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    config = JudgeConfig(model=JudgeModelConfig(engine="openai", path="judge-7b"), template="pair")
+    constitution = parse_constitution("name: c\nprinciples: [{id: terse, text: Be terse.}]", where="c.yaml")
+    probing = probe_judge(constitution, config=config)
+    assert (probing.readings, probing.vocabulary) == ([], None)
+    assert "give pairs of clear contrast with --probes FILE" in probing.why_not
+
+
+def test_a_scripted_judge_makes_preferences(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "rlaif.yaml").write_text(SCRIPTED)
+    (tmp_path / "my_judge.py").write_text(
+        "def prefer_short(question):\n"
+        "    *_, first, second = question.texts\n"
+        "    return (0.9, 0.1) if len(first) < len(second) else (0.1, 0.9)\n"
+    )
+    done = cli("generate-prefs", "--run", "r")
+    assert done.returncode == 0, done.stderr
+    import pyarrow.parquet as pq
+
+    paths = sorted((tmp_path / "runs" / "r" / "round_00" / "4_preferences" / "dataset").rglob("*.parquet"))
+    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    assert rows
+    for row in rows:
+        assert len(row["chosen"][-1]["content"]) <= len(row["rejected"][-1]["content"])

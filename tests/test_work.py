@@ -1,0 +1,39 @@
+"""One round of one run: what it requires of earlier stages, and by what it knows its inputs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlaif.config.load import load_config
+from rlaif.errors import RunFolderError
+from rlaif.records import digest_bytes, digest_text
+from rlaif.work import MADE_BY, STAGE_NAMES, Work, open_work
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    with open_work(load_config(), run_name="w", runs_dir=tmp_path / "runs", resume=False) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("stage", MADE_BY)
+def test_a_stage_that_was_not_done_is_refused_with_the_command_that_does_it(work: Work, stage: str) -> None:
+    made, command = MADE_BY[stage]
+    assert stage in STAGE_NAMES
+    with pytest.raises(RunFolderError, match=f"this run has no {made} yet .*: run `{command}` first"):
+        work.require(stage)
+
+
+def test_preferences_of_the_user_are_known_by_their_bytes_and_those_of_the_hub_by_their_name(
+    tmp_path: Path, work: Work
+) -> None:
+    file = tmp_path / "mine.jsonl"
+    digests = []
+    for text in ("one\n", "two\n"):
+        file.write_text(text)
+        work.config = load_config(overrides=[f"reward_model.preferences={file}"])
+        digests.append(work.dataset_digest)
+    assert digests == [digest_bytes(b"one\n"), digest_bytes(b"two\n")]
+    work.config = load_config(overrides=["reward_model.preferences=someone/pairs"])
+    assert work.dataset_digest == digest_text("someone/pairs")
