@@ -10,6 +10,7 @@ Writes benchmarks/results/ppo.json. Exits with 1 when a target is missed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import resource
@@ -25,13 +26,13 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from ppo_world import EOS, PAD, World, count_reward, make_policy, make_prompts, make_scorer
-from transformers import LlamaForSequenceClassification
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.interface import Chat
 from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.train import train_policy
 from rlaif.records import Message, Prompt
+from rlaif.reward_model.model import compute_rewards
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "ppo.json"
@@ -96,7 +97,9 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
         replies = [words.ids(episode.response) for episode in episodes]
         if options["reward"] == "count":
             return [count_reward(ids, world=world) for ids in replies]
-        return score(scorer, [words.ids(e.prompt.messages[0].content) + ids for e, ids in zip(episodes, replies)])
+        asked = [words.ids(episode.prompt.messages[0].content) for episode in episodes]
+        with torch.inference_mode():
+            return compute_rewards(scorer, [[*a, *b] for a, b in zip(asked, replies, strict=True)]).tolist()
 
     marks, scores = [time.process_time()], []
 
@@ -110,26 +113,11 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
             seed=world.seed, resume=False, on_metrics=mark, on_samples=lambda step, shown: None,
         )  # fmt: skip
     return {
-        "steps": [{"seconds": b - a} for a, b in zip(marks[1:], marks[2:], strict=False)],
+        "steps": [{"seconds": b - a} for a, b in itertools.pairwise(marks[1:])],
         "optimizer_updates_per_step": options["epochs"],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "scores": scores,
     }
-
-
-@torch.no_grad()
-def score(scorer: LlamaForSequenceClassification, rows: list[list[int]], *, batch: int = 64) -> list[float]:
-    """The reward model's numbers, in batches of like length padded on the right."""
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    found: dict[int, float] = {}
-    for at in range(0, len(order), batch):
-        part = order[at : at + batch]
-        longest = max(len(rows[row]) for row in part)
-        ids = torch.tensor([rows[row] + [PAD] * (longest - len(rows[row])) for row in part])
-        ends = torch.tensor([len(rows[row]) - 1 for row in part])
-        hidden = scorer.model(input_ids=ids).last_hidden_state[torch.arange(len(part)), ends]
-        found |= dict(zip(part, scorer.score(hidden)[:, 0].tolist(), strict=True))
-    return [found[row] for row in range(len(rows))]
 
 
 def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any]:
@@ -188,9 +176,7 @@ def main() -> int:
     if options.worker:
         print(json.dumps(train(json.loads(options.worker))))
         return 0
-    found = {
-        name: compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python) for name in options.cases
-    }
+    found = {name: compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python) for name in options.cases}
     result = {
         "cases": found, "torch": torch.__version__, "transformers": transformers.__version__,
         "python": platform.python_version(), "command": " ".join(["python", "benchmarks/ppo.py", *sys.argv[1:]]),

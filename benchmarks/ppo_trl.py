@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import copy
 import io
+import itertools
 import json
 import os
 import resource
@@ -103,8 +104,7 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             trainer.train()
     steps = [
-        {"seconds": after - before, "phases": phases}
-        for (before, _), (after, phases) in zip(marks, marks[1:], strict=False)
+        {"seconds": after - before, "phases": phases} for (before, _), (after, phases) in itertools.pairwise(marks)
     ]
     print(
         json.dumps(

@@ -74,7 +74,7 @@ class PpoConfig(Config):
     """Gradients are scaled down to this norm."""
     adam_epsilon: float = Field(1e-5, gt=0)
     """Adam's epsilon."""
-    micro_batch_tokens: int = Field(8192, ge=1)
+    micro_batch_tokens: int = Field(2048, ge=1)
     """Tokens in one forward and backward pass; the result does not depend on it."""
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""

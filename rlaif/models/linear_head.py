@@ -18,7 +18,7 @@ _TOLERANCE = 1e-4
 _found: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
-def find_head(model: PreTrainedModel) -> nn.Linear | None:
+def find_linear_head(model: PreTrainedModel) -> nn.Linear | None:
     """The linear layer whose output is the model's logits; None where the model does more than that to them.
 
     Tried once on the model itself: some models scale or cap what comes out of the layer.
@@ -34,17 +34,25 @@ def find_head(model: PreTrainedModel) -> nn.Linear | None:
 @contextmanager
 def replaced_head(model: PreTrainedModel, layer: nn.Module) -> Iterator[None]:
     """The model with `layer` in the place of its head."""
-    head = model.get_output_embeddings()
-    model.set_output_embeddings(layer)
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    model.set_output_embeddings(layer)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        model.set_output_embeddings(head)
+        model.set_output_embeddings(head)  # type: ignore[no-untyped-call]
 
 
-class WithColumn(nn.Module):
-    """A head, and after its logits the one number of another layer: (..., vocab + 1)."""
+@contextmanager
+def extra_column(model: PreTrainedModel, column: nn.Module) -> Iterator[None]:
+    """The model with one number more after its logits, (..., vocab + 1): what `column` makes of the hidden state."""
+    head = find_linear_head(model)
+    if head is None:
+        raise ValueError("a column needs a model whose logits are a linear layer's output")
+    with replaced_head(model, _WithColumn(head, column)):
+        yield
 
+
+class _WithColumn(nn.Module):
     def __init__(self, head: nn.Linear, column: nn.Module) -> None:
         super().__init__()
         self.head, self.column = head, column
@@ -55,7 +63,7 @@ class WithColumn(nn.Module):
 
 def _output_layer(model: PreTrainedModel) -> nn.Linear | None:
     try:
-        head = model.get_output_embeddings()
+        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     except NotImplementedError:
         return None
     return head if isinstance(head, nn.Linear) else None

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlaif.errors import ModelError
-from rlaif.models.kv_cache import PromptStates, run_prompts
-from rlaif.models.linear_head import find_head, replaced_head
+from rlaif.models.kv_cache import PromptStates, prefill_tokens, run_prompts
+from rlaif.models.linear_head import find_linear_head, replaced_head
 from rlaif.policy.ppo.batching import PaddedBatch, groups_of_like_length
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs
+
+WORTH_SHARING = 0.25
+"""[M] Share of the tokens that must be saved for prompts to be run apart: two passes instead of one."""
 
 
 class PolicyForward(NamedTuple):
@@ -65,10 +68,11 @@ def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature:
 def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> TokenForward:
     """Log-probability, predicting hidden state and entropy of each response token, row by row, (num_tokens, ...).
 
-    A prompt is computed once, however many responses it has; gradients of all of them flow through it.
+    Where that saves enough, a prompt is computed once for all its responses; gradients of all of them flow
+    through it.
     """
     tokens = batch.response_ids[batch.response_mask]
-    head = find_head(model)
+    head = find_linear_head(model)
     if head is not None:
         with replaced_head(model, nn.Identity()):
             (hidden,) = _forward_trunk(model, batch, with_hidden=False)
@@ -82,24 +86,58 @@ def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: 
 
 def _forward_trunk(model: PreTrainedModel, batch: PaddedBatch, *, with_hidden: bool) -> list[Tensor]:
     """What the model gives as logits for each response token, row by row, and with it its last hidden state."""
-    states = run_prompts(model, batch.prompts, pad_id=batch.pad_id, with_hidden=with_hidden)
-    lengths = batch.response_mask.sum(dim=1)
-    pieces = [
-        _forward_responses(model, states, batch, torch.tensor(rows, device=lengths.device), int(lengths[rows].max()))
-        for rows in groups_of_like_length(lengths.tolist())
-    ]
+    lengths = batch.response_mask.sum(dim=1).tolist()
+    if _share_of_repeats(batch.prompts, lengths) >= WORTH_SHARING:
+        states = run_prompts(model, batch.prompts, pad_id=batch.pad_id, with_hidden=with_hidden)
+        pieces = [_forward_responses(model, states, batch, rows) for rows in groups_of_like_length(lengths)]
+    else:
+        totals = [len(prompt) + length for prompt, length in zip(batch.prompts, lengths, strict=True)]
+        most = prefill_tokens(batch.response_ids.device) // 4
+        groups = groups_of_like_length(totals, max_tokens=most)
+        pieces = [_forward_whole(model, batch, rows, with_hidden=with_hidden) for rows in groups]
     index, *outputs = (torch.cat(parts) for parts in zip(*pieces, strict=True))
     order = index.argsort()
     return [output[order] for output in outputs]
 
 
+def _share_of_repeats(prompts: Sequence[Sequence[int]], response_lengths: Sequence[int]) -> float:
+    """Of all tokens, the share that sharing prompts saves."""
+    all_tokens = sum(map(len, prompts))
+    repeated = all_tokens - sum(map(len, {tuple(prompt) for prompt in prompts}))
+    return repeated / (all_tokens + sum(response_lengths))
+
+
+def _forward_whole(model: PreTrainedModel, batch: PaddedBatch, rows: list[int], *, with_hidden: bool) -> list[Tensor]:
+    """As `_forward_responses`, of prompts and responses in one pass, padded on the right."""
+    device = batch.response_ids.device
+    of_rows = torch.tensor(rows, device=device)
+    starts = torch.tensor([len(batch.prompts[row]) for row in rows], device=device)
+    lengths = batch.response_mask[of_rows].sum(dim=1)
+    ids = torch.full((len(rows), int((starts + lengths).max())), batch.pad_id, device=device)
+    for place, row in enumerate(rows):
+        start, length = len(batch.prompts[row]), int(lengths[place])
+        ids[place, :start] = torch.tensor(batch.prompts[row], device=device)
+        ids[place, start : start + length] = batch.response_ids[row, :length]
+    columns = torch.arange(ids.shape[1], device=device)
+    # The token before a response's first one predicts it, the last one predicts nothing.
+    predicting = (columns >= starts[:, None] - 1) & (columns < (starts + lengths)[:, None] - 1)
+    out = model(input_ids=ids, use_cache=False, output_hidden_states=with_hidden)
+    outputs = [out.logits, out.hidden_states[-1]] if with_hidden else [out.logits]
+    width = batch.response_mask.shape[1]
+    mask = batch.response_mask[of_rows]
+    index = (of_rows[:, None] * width + torch.arange(width, device=device))[mask]
+    return [index, *(output[predicting] for output in outputs)]
+
+
 def _forward_responses(
-    model: PreTrainedModel, states: PromptStates, batch: PaddedBatch, rows: Tensor, width: int
+    model: PreTrainedModel, states: PromptStates, batch: PaddedBatch, of_rows: list[int]
 ) -> list[Tensor]:
     """Of the response tokens of some rows: place in the batch, and what the model made of the token before each.
 
     The first token is predicted by the end of the prompt, each later one by the token before it.
     """
+    rows = torch.tensor(of_rows, device=batch.response_ids.device)
+    width = int(batch.response_mask[rows].sum(dim=1).max())
     places = states.places[rows]
     outputs = [states.logits[places][:, None]]
     if states.hidden is not None:

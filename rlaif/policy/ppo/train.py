@@ -93,6 +93,7 @@ def train_policy(
             kl_coef=progress.kl_coef,
             config=config,
             pad_id=encoder.pad_token_id,
+            numbers=[trajectory.numbers for trajectory in rollout.trajectories],
         )
         kl = kl_per_response(batch)
         mean_kl = float(kl.mean())
@@ -153,6 +154,7 @@ def roll_out(training: Training, *, step: int) -> Rollout:
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, step),
+        value_head=training.learner.value_head,
     )
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"

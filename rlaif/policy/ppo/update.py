@@ -20,6 +20,7 @@ from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
 from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
+from rlaif.policy.ppo.rollout import TokenNumbers
 
 
 class TrainingBatch(NamedTuple):
@@ -29,7 +30,7 @@ class TrainingBatch(NamedTuple):
     response_mask: Tensor
     """True on response tokens, the stop token among them."""
     logprobs: Tensor
-    """Of the policy that sampled, from the same forward pass as the update's."""
+    """Of the policy that sampled, under the temperature."""
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
@@ -65,20 +66,30 @@ def prepare_batch(
     kl_coef: float,
     config: PpoConfig,
     pad_id: int,
+    numbers: Sequence[TokenNumbers | None] = (),
 ) -> TrainingBatch:
-    """Old log-probabilities, values and the reference's, then rewards, advantages and returns."""
+    """Old log-probabilities, values and the reference's, then rewards, advantages and returns.
+
+    `numbers`: what the pass that drew the sequences said of them; without, the learner computes it anew.
+    """
+    known = [said for said in numbers if said is not None]
+    is_known = len(known) == len(sequences)
     device = device_of(learner)
     whole = pad_batch(sequences, pad_id=pad_id, device=device)
     mask = whole.response_mask
     logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
+    if is_known:
+        for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
+            tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=device)
     with torch.no_grad():
         for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
             batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
             width = batch.response_mask.shape[1]
-            policy = learner(batch, temperature=config.temperature)
-            logprobs[rows, :width] = policy.logprobs
-            values[rows, :width] = policy.values
-            entropy[rows, :width] = policy.entropy
+            if not is_known:
+                policy = learner(batch, temperature=config.temperature)
+                logprobs[rows, :width] = policy.logprobs
+                values[rows, :width] = policy.values
+                entropy[rows, :width] = policy.entropy
             ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
     kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
     score = torch.tensor(scores, device=device)
