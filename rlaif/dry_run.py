@@ -15,11 +15,11 @@ from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.judge_setup import check_judge, load_judge, load_model
+from rlaif.judge_setup import check_judge, load_generator, load_judge
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.interface import TextGenerator
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.work import load_prompts
@@ -49,7 +49,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
-    policy = TransformersEngine(load_model(config.policy, part="policy"))
+    policy = load_generator(config.policy)
     judge = load_judge(config.judge)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
@@ -101,7 +101,7 @@ def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
             yield f"judge.{name} of {cap:,} may stop the run before it is done"
 
 
-def _try_sampling(prompts: list[Prompt], policy: TransformersEngine, *, config: RunConfig) -> list[Sample]:
+def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunConfig) -> list[Sample]:
     params = SamplingParams(
         temperature=config.sampling.temperature,
         top_p=config.sampling.top_p,

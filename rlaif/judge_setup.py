@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlaif import frontdesk
-from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig, JudgeModelConfig, ModelConfig, PolicyModelConfig
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary
 from rlaif.constitution.render import JudgeTemplate
@@ -20,13 +20,15 @@ from rlaif.ledger.answered import find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Budget, Spending
 from rlaif.models.endpoint_http import find_address
-from rlaif.models.interface import TokenScorer
+from rlaif.models.interface import TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_tokenizer
 from rlaif.models.model_folder import find_model_folder
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.vllm_engine import VllmEngine
+from rlaif.models.vllm_process import find_vllm
 from rlaif.records import Constitution
 
 
@@ -38,7 +40,23 @@ def load_judge(config: JudgeConfig, *, budget: Budget | None = None) -> TokenSco
         return engine
     if config.model.engine == "scripted":
         return ScriptedEngine(config.model.path)
+    if config.model.engine == "vllm":
+        return load_vllm(config.model, part="judge")
     return TransformersEngine(load_model(config.model, part="judge"))
+
+
+def load_vllm(config: JudgeModelConfig | PolicyModelConfig, *, part: Literal["policy", "judge"]) -> VllmEngine:
+    """A model that vLLM runs, once it is asked; until then its tokenizer alone is loaded."""
+    say(f"the {part} runs in vLLM {find_vllm()}, in a process of its own: {config.path}")
+    path = resolve_path(config.path, part=part)
+    return VllmEngine(config.model_copy(update={"path": path}), options=config.vllm)
+
+
+def load_generator(config: PolicyModelConfig) -> TextGenerator:
+    """The policy, ready to be sampled."""
+    if config.engine == "vllm":
+        return load_vllm(config, part="policy")
+    return TransformersEngine(load_model(config, part="policy"))
 
 
 def check_judge(config: JudgeConfig, *, constitution: Constitution, template: JudgeTemplate) -> None:
@@ -49,8 +67,10 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     if config.model.engine == "openai":
         endpoint = config.endpoint
         find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)
-    if config.model.engine != "transformers":
+    if not config.model.is_local:
         return
+    if config.model.engine == "vllm":
+        find_vllm()
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
     choice_token_ids(encoder, template.verdict_marker, template.choices)
@@ -59,7 +79,7 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
 
 def find_judge_folder(config: JudgeConfig) -> Path | None:
     """The folder of a local judge, which may bring a vocabulary and probes; None for any other."""
-    if config.model.engine != "transformers":
+    if not config.model.is_local:
         return None
     return find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision).folder
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rlaif.config.base import Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, VllmConfig
 
 __all__ = [
     "FRONTDESK",
@@ -14,9 +14,11 @@ __all__ = [
     "JudgeConfig",
     "JudgeModelConfig",
     "ModelConfig",
+    "PolicyModelConfig",
     "PreferencesConfig",
     "PromptsConfig",
     "SamplingConfig",
+    "VllmConfig",
 ]
 
 

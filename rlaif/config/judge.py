@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, VllmConfig
 
 RESERVED_BODY = (
     "messages", "model", "n", "stream", "logprobs", "top_logprobs", "temperature", "max_tokens",
@@ -23,10 +23,18 @@ RESERVED_BODY = (
 class JudgeModelConfig(ModelConfig):
     """A judge: a local model, one behind an endpoint, or a function."""
 
-    engine: Literal["transformers", "openai", "scripted"] = "transformers"
-    """What runs it. transformers: a local model. openai: a server with the OpenAI chat API, its address in
+    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
+    """What runs it. transformers: a local model. vllm: the same model in a process of its own, which needs
+    `pip install "rlaif[vllm]"`. openai: a server with the OpenAI chat API, its address in
     OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
     behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
+    vllm: VllmConfig = VllmConfig()
+    """How vLLM runs it; only for `engine: vllm`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are on this machine, its tokenizer too."""
+        return self.engine in ("transformers", "vllm")
 
 
 class EndpointConfig(Config):
@@ -116,7 +124,7 @@ class JudgeConfig(Config):
 
     @model_validator(mode="after")
     def _other_engines_have_a_path(self) -> Self:
-        if self.model.engine != "transformers" and self.model.path == FRONTDESK:
+        if not self.model.is_local and self.model.path == FRONTDESK:
             means = "the name under which the server serves it" if self.model.engine == "openai" else "module:function"
             raise ValueError(f"`engine: {self.model.engine}` needs model.path: {means}")
         return self

@@ -13,7 +13,7 @@ from rlaif.config.base import Config
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
-from rlaif.config.generate import JudgeConfig, ModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
+from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.config.sft import SftConfig
@@ -38,7 +38,7 @@ class RunConfig(Config):
     """The principles: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
     """Where prompts come from."""
-    policy: ModelConfig = ModelConfig()
+    policy: PolicyModelConfig = PolicyModelConfig()
     """The model that is trained."""
     sampling: SamplingConfig = SamplingConfig()
     """How the policy answers each prompt."""
