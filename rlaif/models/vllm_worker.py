@@ -54,6 +54,8 @@ def open_model(options: dict[str, Any]) -> Any:
 
     if current_platform.is_cpu():
         options.setdefault("enforce_eager", True)  # compiling takes longer than a small model's whole work
+        # subtle: vLLM 0.32 cannot turn back a seed on a CPU, as it does for a prompt that is read in parts
+        options.setdefault("enable_chunked_prefill", False)
         if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
             options.setdefault("kv_cache_memory_bytes", CPU_CACHE_BYTES)
     return LLM(**options)
