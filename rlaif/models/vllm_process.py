@@ -21,11 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
-from packaging.version import Version
-
 from rlaif.errors import ModelError, RlaifError, StageError
 
-FIRST_VERSION = Version("0.32")
+FIRST_VERSION = "0.32"
 """The first that gives the log-probabilities of named tokens."""
 CLOSE_S = 15.0
 _WORKER = Path(__file__).with_name("vllm_worker.py")
@@ -40,10 +38,12 @@ _HINTS = (
 
 def find_vllm() -> str:
     """The version that is installed; refused where there is none, or one that cannot be used."""
+    from packaging.version import Version
+
     version = installed_version()
     if version is None:
         raise ModelError("`engine: vllm` needs vLLM, which is not installed", fix=_INSTALL)
-    if Version(version) < FIRST_VERSION:
+    if Version(version) < Version(FIRST_VERSION):
         raise ModelError(f"vLLM {version} is too old, it must be {FIRST_VERSION} at least", fix=_INSTALL)
     return version
 
@@ -58,7 +58,7 @@ def installed_version() -> str | None:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return str(FIRST_VERSION)  # built from source under another name
+    return FIRST_VERSION  # built from source under another name
 
 
 def stop_vllm() -> None:

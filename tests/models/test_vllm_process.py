@@ -71,9 +71,12 @@ def test_it_starts_when_it_is_first_asked_and_answers_line_by_line(make: MakePro
     process = make()
     assert process.pid is None
     answer = process.ask(request([5, 6, 7], [8], choice_ids=[3]))
-    assert answer == [{"ids": [5, 6, 7], "logprobs": [[-3.0]] * 3}, {"ids": [8], "logprobs": [[-3.0]]}]
+    assert answer == [
+        {"ids": [5, 6, 7], "logprobs": [[-0.003], [-1.003], [-2.003]]},
+        {"ids": [8], "logprobs": [[-0.003]]},
+    ]
     pid = process.pid
-    assert process.ask(request([4] * 9)) == [{"ids": [4] * 8, "logprobs": [[]] * 9}]
+    assert process.ask(request([4] * 9)) == [{"ids": [4] * 8, "logprobs": [[]] * 8}]
     assert process.pid == pid
 
 

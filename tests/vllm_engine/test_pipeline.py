@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -34,6 +35,7 @@ def start(folder: Path, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "rlaif", *args, "--run", "k"], cwd=folder, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
 
 
@@ -49,9 +51,10 @@ def wait_for_vllm(process: subprocess.Popen[str], *, that: Callable[[], bool]) -
     end = time.monotonic() + 120
     while time.monotonic() < end:
         assert process.poll() is None, process.communicate()
-        children = [c for c in psutil.Process(process.pid).children() if "vllm_worker.py" in " ".join(c.cmdline())]
-        if children and that():
-            return children[0]
+        with suppress(psutil.NoSuchProcess):  # ended between two looks at it
+            for child in psutil.Process(process.pid).children():
+                if "vllm_worker.py" in " ".join(child.cmdline()) and that():
+                    return child
         time.sleep(0.02)
     raise AssertionError("vLLM was never started")
 

@@ -1,6 +1,7 @@
 """Stands for vLLM where it is not installed: what rlaif asks of it, computed from the token ids alone.
 
-It writes the ids of the prompt once more. A prompt that begins with one of the magic ids does something else.
+It writes the ids of the prompt once more, or the option `writes`. A prompt that begins with one of the magic ids does
+something else. The log-probability of a token at a place is minus the place, and a thousandth of the token less.
 """
 
 import os
@@ -44,5 +45,9 @@ class LLM:
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
         if ids[0] == SAY_OOM:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
-        places = [{token: SimpleNamespace(logprob=-float(token)) for token in how.logprob_token_ids or ()} for _ in ids]
-        return SimpleNamespace(token_ids=tuple(ids[: how.max_tokens]), logprobs=places)
+        written = (self._options.get("writes") or ids)[: how.max_tokens]
+        asked = how.logprob_token_ids or ()
+        places = [
+            {token: SimpleNamespace(logprob=-place - token / 1000) for token in asked} for place in range(len(written))
+        ]
+        return SimpleNamespace(token_ids=tuple(written), logprobs=places)
