@@ -6,6 +6,7 @@ the same memory. Knows no chat and no verdict.
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import importlib.util
 import json
@@ -100,6 +101,8 @@ class VllmProcess:
 
     def _start(self) -> None:
         stop_vllm()
+        atexit.unregister(stop_vllm)
+        atexit.register(stop_vllm)
         self._child = _Child(self._environ)
         VllmProcess.running = self
         self.device = self._exchange(self._options, starting=True)["device"]
@@ -120,7 +123,7 @@ class VllmProcess:
                 raise self._death(self._child, starting=starting)
             return json.loads(line)
         except BaseException as error:  # Ctrl-C too: whatever breaks the exchange ends the process
-            self._end(keep_log=isinstance(error, RlaifError))
+            self._end(keep_log=isinstance(error, RlaifError) and str(self._child.log) in error.fix)
             raise
 
     def _death(self, child: _Child, *, starting: bool) -> RlaifError:

@@ -147,6 +147,22 @@ def test_a_device_that_this_vllm_does_not_have_is_refused(make: MakeProcess) -> 
     assert VllmProcess.running is None
 
 
+def test_its_log_stays_only_where_an_error_names_it(
+    make: MakeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process = make()
+    process.ask(request([5]))
+    assert "vLLM prints what it likes" in next(tmp_path.iterdir()).read_text()
+    process.close()
+    with pytest.raises(StageError):
+        process.ask(request([DIE]))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ModelError) as caught:
+        make(fail="something odd").ask(request([5]))
+    assert caught.value.fix == f"see its log, {next(tmp_path.iterdir())}"
+
+
 def test_an_interrupt_ends_it_at_once(make: MakeProcess) -> None:
     process = make()
     process.ask(request([5]))
