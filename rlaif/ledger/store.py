@@ -351,6 +351,6 @@ def _row(record: Record) -> _Row:
         getattr(record, TABLES[record.table].key),
         record.id,
         record.content_json,
-        None if observed is None else observed.model_dump_json(),
+        None if observed is None else observed.__pydantic_serializer__.to_json(observed).decode(),
         texts,
     )
