@@ -17,9 +17,10 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from rlaif.config.judge import JudgeConfig
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget
-from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient, ServerState, Stopped
+from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient
 from rlaif.models.endpoint_http import find_address, open_session
 from rlaif.models.endpoint_prompt import to_plain_chat
+from rlaif.models.endpoint_reading import ServerState, Stopped
 from rlaif.models.endpoint_settings import first_settings
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.one_model import OneModel
