@@ -22,7 +22,7 @@ _REASON = ("Reply", "A", "says", "the", "same", "in", "fewer", "words", "than", 
 WORDS: dict[str, tuple[list[str], str, str]] = {
     "stub": ([*(f"{word} " for word in _REASON), "\nVerdict", ":"], " A", " B"),
     "stub-grade": ([*(f"{word} " for word in _REASON), "\nGRADE", ":"], " C", " I"),
-    "stub-rating": (["Rating", ":"], " 4", " 2"),
+    "stub-result": (["Feedback:", *(f" {word}" for word in _REASON), " [RESULT]"], " A", " B"),
     "stub-letter": ([], "m", "M"),
 }
 """Model -> the tokens before its verdict, the verdict, and the other one."""
