@@ -131,8 +131,8 @@ def _kill_lines(kills: dict[str, Any] | None) -> list[str]:
     return [
         f"Killed with SIGKILL at {kills['kills']} random moments and resumed, {kills['questions']:,} questions: "
         f"{kills['acknowledged_repeated']} acknowledged answers asked for again; after a kill {twice['mean']:.0f} "
-        f"requests came twice in the mean and {twice['most']} at most, of {twice['allowed']} that concurrency and commit "
-        "allow."
+        f"requests came twice in the mean and {twice['most']} at most, of {twice['allowed']} that concurrency and "
+        "commit allow."
     ]
 
 
