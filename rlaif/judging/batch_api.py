@@ -7,7 +7,6 @@ An answer is read, kept and counted as one that came at once. Combines nothing a
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ from typing import BinaryIO
 from rlaif.console import say
 from rlaif.errors import RlaifError, StageError
 from rlaif.judging.asked import AskedLog
+from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
 from rlaif.judging.verdict import read_verdict
@@ -23,12 +23,12 @@ from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint_prompt import PlainChat, to_plain_chat
 from rlaif.models.endpoint_reading import Stopped
-from rlaif.models.interface import BatchingScorer, ScoredReply, ScoreRequest
-from rlaif.models.openai_batch import MAX_FILE_BYTES, MAX_REQUESTS, BatchLine, BatchState, UnknownBatch
-from rlaif.records import FailedJudgement, Judgement, Observed, Question, Verdict
+from rlaif.models.interface import BatchingScorer, ScoreRequest
+from rlaif.models.openai_batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
+from rlaif.models.openai_batch_reply import BatchLine, BatchState
+from rlaif.records import Observed, Question, Verdict
 from rlaif.runs import utc_now
 
-GROUP_ROWS = 64
 MIN_ANSWERS = 16
 """So many answers without any verdict among them, and the judge or its template is taken to be wrong."""
 
@@ -107,7 +107,7 @@ class BatchApiAsker:
     def _collect(self, submission: Submission, state: BatchState) -> set[str]:
         """Every answer of an ended batch into the ledger; the ids of its questions."""
         sent = self._journal.sent(submission.name)
-        collecting = _Collecting(self._ledger, sent)
+        collecting = Collecting(self._ledger, sent)
         error: RlaifError | None = None
         try:
             for file_id in (state.output_file_id, state.error_file_id):
@@ -143,7 +143,7 @@ class BatchApiAsker:
             raise error
         return set(sent)
 
-    def _take(self, line: BatchLine | None, *, submission: Submission, collecting: _Collecting) -> None:
+    def _take(self, line: BatchLine | None, *, submission: Submission, collecting: Collecting) -> None:
         sent = collecting.expect(line)
         if sent is None or line is None:
             return
@@ -257,70 +257,3 @@ class _RequestFile:
     def _keep_questions(self) -> None:
         self._ledger.append(self._questions)
         self._questions = []
-
-
-class _Collecting:
-    """The answers of one batch on their way into the ledger, and what became of its questions."""
-
-    def __init__(self, ledger: Ledger, sent: dict[str, SentLine]) -> None:
-        self._ledger, self._sent = ledger, sent
-        self._seen: set[str] = set()
-        self._group: list[Judgement | FailedJudgement] = []
-        self.used = NOTHING
-        self.num_replies = self.num_verdicts = self._num_answers = 0
-        self.last_reply = ""
-        self.left_open: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        self._strange: Counter[str] = Counter()
-
-    def expect(self, line: BatchLine | None) -> SentLine | None:
-        """The question that a line answers; None where it answers none of the batch."""
-        if line is None:
-            self._strange["lines that cannot be read"] += 1
-        elif (sent := self._sent.get(line.key)) is None:
-            self._strange["answers to questions that were not in it"] += 1
-        elif line.key in self._seen:
-            self._strange["second answers to a question"] += 1
-        elif not line.was_asked:
-            self._seen.add(line.key)
-            self.left_open[line.answer.said or "not asked"] += 1
-        else:
-            self._seen.add(line.key)
-            return sent
-        return None
-
-    def keep(self, answer: Judgement | FailedJudgement, reply: ScoredReply) -> None:
-        served = reply.served
-        tokens = reply.prompt_tokens + reply.reply_tokens + (served.lost_tokens if served else 0)
-        self.used = self.used.plus(Spending(0, tokens, (served.cost or 0.0) if served else 0.0))
-        if reply.raw_reply:
-            self.num_replies += 1
-            self.last_reply = reply.raw_reply
-            self.num_verdicts += reply.verdict is not None
-        if isinstance(answer, Judgement):
-            self._num_answers += 1
-        else:
-            self._failed[answer.cause] += 1
-        self._group.append(answer)
-        if len(self._group) >= GROUP_ROWS:
-            self.write()
-
-    def write(self) -> None:
-        self._ledger.append(self._group)
-        self._group = []
-
-    def describe(self) -> str:
-        """What became of the questions, in words."""
-        missing = len(self._sent) - len(self._seen)
-        left_open = self.left_open + Counter({"without an answer": missing} if missing else {})
-        counts = {
-            f"{self._failed.total()} failed": self._failed,
-            f"{left_open.total()} to be asked again": left_open,
-            "and besides": self._strange,
-        }
-        parts = [f"{self._num_answers} answers"]
-        for name, counter in counts.items():
-            if counter:
-                parts.append(f"{name} ({', '.join(f'{what} {n}' for what, n in counter.most_common(5))})")
-        cost = f", spent {self.used.cost:.4f}" if self.used.cost else ""
-        return f"{', '.join(parts)}; {self.used.tokens} tokens{cost}"

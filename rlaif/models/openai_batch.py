@@ -10,9 +10,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
 from rlaif.errors import StageError
@@ -21,9 +21,9 @@ from rlaif.models.endpoint_client import FIRST_WAIT_S, LONGEST_WAIT_S
 from rlaif.models.endpoint_http import RETRIED, Address, Answer, open_session, read_answer
 from rlaif.models.endpoint_prompt import PlainChat
 from rlaif.models.endpoint_reading import ReplyReader, SentQuestion, ServerState
-from rlaif.models.endpoint_reply import error_texts
 from rlaif.models.endpoint_settings import Settings, reply_limit
 from rlaif.models.interface import ScoredReply, ScoreRequest
+from rlaif.models.openai_batch_reply import BatchLine, BatchState, read_batch, read_field, read_line
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,8 +34,6 @@ MAX_REQUESTS, MAX_FILE_BYTES = 50_000, 200_000_000
 CHAT_PATH = "/v1/chat/completions"
 MAX_PAGES = 10
 """Of the server's list of batches, the newest first."""
-NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
-"""Errors of a single request that the server never worked on."""
 
 
 class UnknownBatch(StageError):
@@ -48,34 +46,6 @@ class UnknownBatch(StageError):
             where=host,
             fix="look for that file there; --resume submits its questions once more",
         )
-
-
-class BatchState(NamedTuple):
-    """How far the server is with a batch."""
-
-    id: str
-    status: str
-    """validating, in_progress, finalizing, completed, failed, expired, cancelling or cancelled."""
-    done: int
-    total: int
-    output_file_id: str | None
-    error_file_id: str | None
-    said: str
-    """What the server found wrong with the batch as a whole."""
-    expires_at: float | None
-
-    @property
-    def has_ended(self) -> bool:
-        return self.status in ("completed", "failed", "expired", "cancelled")
-
-
-class BatchLine(NamedTuple):
-    """One line of an answer file."""
-
-    key: str
-    answer: Answer
-    was_asked: bool
-    """False: the batch ended before the server came to it."""
 
 
 class BatchServer:
@@ -142,7 +112,7 @@ class BatchServer:
                 ) as response:
                     return await read_answer(response, self._address)
 
-        return _text(self._run(lambda session: self._retried(lambda: send(session))), "id")
+        return read_field(self._run(lambda session: self._retried(lambda: send(session))), "id")
 
     def create(self, file_id: str, *, label: str, may_exist: bool) -> BatchState:
         """Have an uploaded file worked on. A batch of this file that exists already is taken instead.
@@ -165,7 +135,7 @@ class BatchServer:
             unsure = answer.status in RETRIED and answer.status != 429
             return answer
 
-        return _batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
 
     def look(self, batch_id: str) -> BatchState:
         """How far a batch is."""
@@ -174,7 +144,7 @@ class BatchServer:
             async with session.get(f"{self._base}/batches/{batch_id}") as response:
                 return await read_answer(response, self._address)
 
-        return _batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
 
     def download(self, file_id: str, path: Path) -> None:
         """Fetch a file of answers."""
@@ -195,27 +165,7 @@ class BatchServer:
         with path.open("rb") as file:
             for line in file:
                 if line.strip():
-                    yield self._line(line)
-
-    def _line(self, line: bytes) -> BatchLine | None:
-        try:
-            given = from_json(line)
-        except ValueError:
-            return None
-        if not isinstance(given, dict) or not isinstance(key := given.get("custom_id"), str):
-            return None
-        response, error = given.get("response"), given.get("error")
-        if isinstance(response, dict):
-            status = response.get("status_code")
-            body = response.get("body")
-            request_id = response.get("request_id")
-            status = status if isinstance(status, int) else 0
-            said = "" if status == 200 else f"HTTP {status} {self._address.hide(' '.join(error_texts(body)))[:500]}"
-            answer = Answer(status, body, said.strip(), request_id[:200] if isinstance(request_id, str) else "")
-            return BatchLine(key, answer, True)
-        code = error.get("code") if isinstance(error, dict) else None
-        said = self._address.hide(" ".join(error_texts({"error": error})))[:500] or "the server gave no answer"
-        return BatchLine(key, Answer(0, said=said), code not in NOT_ASKED)
+                    yield read_line(line, address=self._address)
 
     async def _find(self, session: aiohttp.ClientSession, file_id: str) -> Answer | None:
         """The batch that works on a file; None where the server knows of none."""
@@ -280,38 +230,3 @@ class BatchServer:
             fix = f"start the server, or mend {config.base_url_env}; then --resume"
         what = "the judge's server did not take a batch"
         return StageError(f"{what} ({answer.said[:300]})", where=self.host, fix=fix)
-
-
-def _text(answer: Answer, name: str) -> str:
-    value = answer.body.get(name) if isinstance(answer.body, dict) else None
-    if not isinstance(value, str) or not value:
-        raise StageError(
-            f'the judge\'s server answered without "{name}"', where="its batch endpoint", fix="ask without --batch-api"
-        )
-    return value
-
-
-def _batch(body: Any) -> BatchState:
-    answer = Answer(200, body)
-    counts = body.get("request_counts") if isinstance(body, dict) else None
-    counts = counts if isinstance(counts, dict) else {}
-    files = {name: body.get(name) for name in ("output_file_id", "error_file_id")} if isinstance(body, dict) else {}
-    expires_at = body.get("expires_at") if isinstance(body, dict) else None
-    return BatchState(
-        id=_text(answer, "id"),
-        status=_text(answer, "status"),
-        done=sum(n for name in ("completed", "failed") if isinstance(n := counts.get(name), int)),
-        total=total if isinstance(total := counts.get("total"), int) else 0,
-        output_file_id=name if isinstance(name := files.get("output_file_id"), str) else None,
-        error_file_id=name if isinstance(name := files.get("error_file_id"), str) else None,
-        said=_first_error(body.get("errors") if isinstance(body, dict) else None),
-        expires_at=expires_at if isinstance(expires_at, int | float) else None,
-    )
-
-
-def _first_error(errors: Any) -> str:
-    listed = errors.get("data") if isinstance(errors, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    message = first.get("message") if isinstance(first, dict) else None
-    shown = "".join(c if c.isprintable() else " " for c in message) if isinstance(message, str) else ""
-    return shown[:300]

@@ -10,10 +10,12 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.models import openai_batch
 from rlaif.models.budget import Budget, Spending
+from rlaif.models.endpoint_http import Answer
 from rlaif.models.endpoint_prompt import PlainChat
 from rlaif.models.endpoint_settings import Settings
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.openai_batch import BatchServer
+from rlaif.models.openai_batch_reply import read_batch
 from rlaif.models.openai_engine import OpenAIEngine
 
 REQUEST = ScoreRequest(marker="\nVerdict:", choices=(" A", " B"), max_reason_tokens=32)
@@ -108,7 +110,7 @@ def test_a_batch_that_exists_is_taken_when_it_may_exist_and_only_then(tmp_path):
 def test_a_setting_is_learnt_once_and_lines_sent_with_it_are_asked_again():
     server = make_server("http://x/v1")
     sent = server.state.settings
-    refused = openai_batch.Answer(400, {}, "HTTP 400 temperature is not supported")
+    refused = Answer(400, {}, "HTTP 400 temperature is not supported")
     plain = PlainChat([], 0, 1)
     assert server.read(refused, plain=plain, settings=sent) is None
     assert server.state.settings == Settings(None, 20)
@@ -120,9 +122,9 @@ def test_a_setting_is_learnt_once_and_lines_sent_with_it_are_asked_again():
 
 def test_a_server_that_gives_no_id_is_refused(tmp_path):
     with pytest.raises(StageError, match='answered without "status"'):
-        openai_batch._batch({"id": "b"})
+        read_batch({"id": "b"})
     with pytest.raises(StageError, match='answered without "id"'):
-        openai_batch._batch(["b"])
+        read_batch(["b"])
 
 
 def test_a_server_that_is_not_there_is_said_to_be_away(tmp_path):
