@@ -53,6 +53,9 @@ _SOURCES = {
 }
 
 
+_ANSWERS = ("judgements", "failed_judgements")
+
+
 class Group(NamedTuple):
     """Rows of one table with the same traits; of one run's use, or of all (an empty `run`)."""
 
@@ -82,8 +85,9 @@ class ListingWriter:
         """`new`: rows in the chain's order, already inserted; `known_to`: the last row before them."""
         if len(self._principles) > MAX_REMEMBERED:
             self._principles.clear()
-        answers = (r.question_id for _, r in new if isinstance(r, Judgement | FailedJudgement))
-        self._look_up_principles(connection, answers, known_to=known_to)
+        asked_now = {record.id for _, record in new if record.table == Question.table}
+        answered = {getattr(record, "question_id", "") for _, record in new if record.table in _ANSWERS}
+        self._look_up_principles(connection, answered - asked_now, known_to=known_to)
         used = self._look_up_used(connection, [r for _, r in new if isinstance(r, Use)], known_to=known_to)
         entries: list[tuple[int, int]] = []
         for seq, record in new:

@@ -336,7 +336,7 @@ class _Row(NamedTuple):
 
 
 def _row(record: Record) -> _Row:
-    observed = getattr(record, "observed", None)
+    observed = record.__dict__.get("observed")  # not getattr, which is slow where there is none
     texts: list[NewText] = []
     if record.text_fields:
         digests = record.text_digests
