@@ -83,7 +83,7 @@ def _served_lines(judging: dict[str, Any]) -> list[str]:
     sizes = [memory[1], memory[-1]]
     return [
         "\n".join(rows),
-        f"Memory beside SQLite's page cache (at most 64 MiB): {sizes[0]['rest_mib']:.0f} MiB after "
+        f"Memory while asking, beside SQLite's page cache (at most 64 MiB): {sizes[0]['rest_mib']:.0f} MiB after "
         f"{sizes[0]['judgements']:,} judgements, {sizes[1]['rest_mib']:.0f} MiB after {sizes[1]['judgements']:,}.",
     ]
 
