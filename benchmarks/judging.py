@@ -63,26 +63,30 @@ def _served_lines(judging: dict[str, Any]) -> list[str]:
         return []
     floor, best = endpoint["floor_aiohttp_alone"], endpoint["rlaif"][-1]
     rows = [
-        "| against a server of 64 slots x 50 ms | judgements/s | client CPU each |",
-        "| --- | ---: | ---: |",
+        "| against a server of 64 slots x 50 ms | judgements/s | start and end included | client CPU each |",
+        "| --- | ---: | ---: | ---: |",
         f"| aiohttp alone, replies parsed and dropped | {floor['replies_per_s']:,.0f} "
-        f"| {floor['client_cpu_ms_each']:.1f} ms |",
+        f"| | {floor['client_cpu_ms_each']:.1f} ms |",
         f"| **rlaif**, each on the disk | **{best['durable_judgements_per_s']:,.0f}** "
-        f"| **{best['client_cpu_ms_each']:.1f} ms** |",
+        f"| {best['durable_judgements_per_s']:,.0f} | **{best['client_cpu_ms_each']:.1f} ms** |",
     ]
     for name, peer in (peers or {}).items():
         if not isinstance(peer, dict) or name == "server":
             continue
         if "not_measured" in peer:
-            rows.append(f"| {name} | not measured: {peer['not_measured']} | |")
+            rows.append(f"| {name} | not measured: {peer['not_measured']} | | |")
         else:
             rows.append(
-                f"| {name} {peer['version']} | {peer['judgements_per_s']:,.0f} | {peer['client_cpu_ms_each']:.0f} ms |"
+                f"| {name} {peer['version']} | {peer['judgements_per_s']:,.0f} "
+                f"| {peer['judgements_per_s_with_its_start']:,.0f} | {peer['client_cpu_ms_each']:.0f} ms |"
             )
     memory = best["memory"]
     sizes = [memory[1], memory[-1]]
+    busy = endpoint["load_before"][0] > endpoint["cores"] / 4
+    beside = f"Other work ran beside it: load {endpoint['load_before'][0]} on {endpoint['cores']} cores."
     return [
         "\n".join(rows),
+        *([beside] if busy else []),
         f"Memory while asking, beside SQLite's page cache (at most 64 MiB): {sizes[0]['rest_mib']:.0f} MiB after "
         f"{sizes[0]['judgements']:,} judgements, {sizes[1]['rest_mib']:.0f} MiB after {sizes[1]['judgements']:,}.",
     ]
