@@ -93,6 +93,8 @@ def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
     }
     if config.model.engine == "openai" and endpoint.prompt_price is not None and endpoint.reply_price is not None:
         cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+        if endpoint.batch_api:
+            cost *= 1 - endpoint.batch_discount
         at_most["max_cost"] = cost
         yield f"judge: about {cost:.4f} at most, by the configured prices; retries and further votes come on top"
     for name, most in at_most.items():

@@ -36,7 +36,8 @@ def load_judge(config: JudgeConfig, *, budget: Budget | None = None) -> TokenSco
     """The judge, ready to be asked; `budget`: what it may cost, shared with who asks it in batches."""
     if config.model.engine == "openai":
         engine = OpenAIEngine(config, budget=budget or make_budget(config))
-        say(f"judge: {config.model.path} at {engine.host}, {config.endpoint.concurrency} questions at once")
+        how = "in batches" if config.endpoint.batch_api else f"{config.endpoint.concurrency} questions at once"
+        say(f"judge: {config.model.path} at {engine.host}, {how}")
         return engine
     if config.model.engine == "scripted":
         return ScriptedEngine(config.model.path)

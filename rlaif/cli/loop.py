@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rlaif.cli.options import (
+    BatchApiOption,
     ConfigOption,
     DryRunOption,
     LabelColumnsOption,
@@ -53,6 +54,7 @@ def generate_prefs(
     ] = None,
     human_labels: LabelsOption = None,
     label_columns: LabelColumnsOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """Prompts -> samples -> judgements -> preferences.
 
@@ -68,7 +70,7 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api)
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -124,6 +126,7 @@ def run(
     ] = None,
     human_labels: LabelsOption = None,
     label_columns: LabelColumnsOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """The whole loop: prompts to a trained policy and a report.
 
@@ -131,7 +134,9 @@ def run(
     named; it is 1 where no round passed its gates.
     """
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels)
+    resolved = _load(
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels, batch_api=batch_api
+    )
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -153,9 +158,10 @@ def evaluate(
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
     seed: SeedOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
     from rlaif import pipeline
 
     with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
@@ -172,6 +178,7 @@ def _load(
     stored: bool,
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
+    batch_api: bool = False,
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import find_config, load_config, parse_config
@@ -181,6 +188,7 @@ def _load(
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
+    overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
     config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)

@@ -27,3 +27,9 @@ LabelColumnsOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
 ]
+BatchApiOption = Annotated[
+    bool,
+    typer.Option(
+        "--batch-api", help="Submit the questions to the server's batch endpoint; --resume collects the answers."
+    ),
+]

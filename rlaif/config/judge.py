@@ -60,6 +60,11 @@ class EndpointConfig(Config):
     """Price of a million prompt tokens, in any currency."""
     reply_price: float | None = Field(None, ge=0)
     """Price of a million reply tokens, those of its thinking included."""
+    batch_api: bool = False
+    """Submit the questions as files to the server's batch endpoint, which answers them within a day for less money;
+    the run ends there and --resume collects the answers. The same as --batch-api."""
+    batch_discount: float = Field(0.5, ge=0, lt=1)
+    """Share of both prices that the batch endpoint takes off."""
     logprobs: Literal["auto", "yes", "no"] = "auto"
     """Ask for log-probabilities of the verdict. auto: go on without where the server never gives any; yes: a reply
     without them is a failure; no: the verdict alone."""
@@ -120,6 +125,12 @@ class JudgeConfig(Config):
             raise ValueError(
                 "max_cost needs `model.engine: openai` and both prices, endpoint.prompt_price and endpoint.reply_price"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_need_a_server(self) -> Self:
+        if self.endpoint.batch_api and self.model.engine != "openai":
+            raise ValueError("endpoint.batch_api needs `model.engine: openai`: only a server has a batch endpoint")
         return self
 
     @model_validator(mode="after")
