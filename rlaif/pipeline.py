@@ -24,6 +24,7 @@ from rlaif.files import write_atomically
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.models.interface import TextGenerator
 from rlaif.models.loading import save_model
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.policy.card import render_policy_card
@@ -339,7 +340,7 @@ def _pick_best(work: Work, prompts: Sequence[Prompt], start: Sequence[Sample]) -
 def _sample(
     work: Work,
     prompts: Sequence[Prompt],
-    generator: TransformersEngine,
+    generator: TextGenerator,
     stage: str,
     *,
     seed: int,

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from rlaif import __version__
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import check_judge, find_spent, load_judge, load_model, make_budget
+from rlaif.judge_setup import check_judge, find_spent, load_judge, load_model, make_budget, spread_policy
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
@@ -31,8 +31,9 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.interface import StreamingScorer, TokenScorer
+from rlaif.models.interface import StreamingScorer, TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, load_reward_model
+from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
@@ -266,9 +267,12 @@ class Work:
     @cached_property
     def start_policy(self) -> LoadedModel:
         """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
-        if stage_done(self.run.stage_dir(0, "0_sft")):
-            return self._load_policy(self.sft_dir)
-        return load_model(self.config.policy, part="policy")
+        return load_model(self._start_policy_config, part="policy")
+
+    @property
+    def _start_policy_config(self) -> ModelConfig:
+        has_sft = stage_done(self.run.stage_dir(0, "0_sft"))
+        return self._policy_in(self.sft_dir) if has_sft else self.config.policy
 
     @cached_property
     def start_generator(self) -> TransformersEngine:
@@ -277,20 +281,27 @@ class Work:
     @cached_property
     def current_policy(self) -> LoadedModel:
         """The policy that this round samples from: what the round before trained, at first the starting one."""
+        return self.start_policy if self.round == 0 else load_model(self._current_policy_config, part="policy")
+
+    @property
+    def _current_policy_config(self) -> ModelConfig:
         if self.round == 0:
-            return self.start_policy
-        return self._load_policy(self.run.stage_dir(self.round - 1, "6_policy") / "model")
+            return self._start_policy_config
+        return self._policy_in(self.run.stage_dir(self.round - 1, "6_policy") / "model")
 
     @cached_property
-    def generator(self) -> TransformersEngine:
+    def generator(self) -> TextGenerator:
+        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
+        if self.config.scale.engine == "ray":
+            return spread_policy(self._current_policy_config, scale=self.config.scale)
         return self.start_generator if self.round == 0 else TransformersEngine(self.current_policy)
 
     @cached_property
     def trained_policy(self) -> LoadedModel:
-        return self._load_policy(self.policy_dir)
+        return load_model(self._policy_in(self.policy_dir), part="policy")
 
-    def _load_policy(self, folder: Path) -> LoadedModel:
-        return load_model(self.config.policy.model_copy(update={"path": str(folder), "revision": None}), part="policy")
+    def _policy_in(self, folder: Path) -> ModelConfig:
+        return self.config.policy.model_copy(update={"path": str(folder), "revision": None})
 
     @cached_property
     def reward_model(self) -> LoadedModel:
@@ -298,7 +309,7 @@ class Work:
 
     @cached_property
     def judge(self) -> TokenScorer:
-        judge = load_judge(self.config.judge, budget=self.judge_budget)
+        judge = load_judge(self.config.judge, budget=self.judge_budget, scale=self.config.scale)
         if isinstance(judge, StreamingScorer):
             for served_model in self._judge_spent[1]:
                 judge.expect_model(served_model)
@@ -331,7 +342,9 @@ class Work:
     @cached_property
     def evaluation_judge(self) -> TokenScorer:
         other = self.evaluation_judge_config
-        return self.judge if other.model == self.config.judge.model else load_judge(other, budget=self.judge_budget)
+        if other.model == self.config.judge.model:
+            return self.judge
+        return load_judge(other, budget=self.judge_budget, scale=self.config.scale)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -346,7 +359,7 @@ def seed_of_round(seed: int, round: int) -> int:
     return seed if round == 0 else int(digest_text(f"round\n{seed}\n{round}")[:7], 16)
 
 
-def load_prompts(config: RunConfig, policy: TransformersEngine, *, round: int = 0) -> PromptRead:
+def load_prompts(config: RunConfig, policy: TextGenerator, *, round: int = 0) -> PromptRead:
     """The prompts that the configuration names: different ones, each short enough to be answered.
 
     The front desk's are others in each round; those of a file or data set are the same.
@@ -417,6 +430,7 @@ def open_work(
                 shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
             raise
         finally:
+            leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

@@ -16,6 +16,7 @@ import typer
 from rlaif.cli.options import (
     ConfigOption,
     DryRunOption,
+    EngineOption,
     LabelColumnsOption,
     LabelsOption,
     ResumeOption,
@@ -40,6 +41,7 @@ def generate_prefs(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     samples: Annotated[
         Path | None,
         typer.Option("--samples", help="Recorded responses (CSV, JSON, JSONL, Parquet) instead of a policy."),
@@ -68,7 +70,7 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, engine=engine)
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -119,6 +121,7 @@ def run(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="How many rounds, each with the policy that the last one trained.")
     ] = None,
@@ -131,7 +134,9 @@ def run(
     named; it is 1 where no round passed its gates.
     """
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels)
+    resolved = _load(
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels, engine=engine
+    )  # fmt: skip
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -172,12 +177,13 @@ def _load(
     stored: bool,
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
+    engine: str | None = None,
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import find_config, load_config, parse_config
     from rlaif.runs import open_run
 
-    given = {"seed": seed, "rounds": rounds}
+    given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
