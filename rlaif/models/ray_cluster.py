@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,10 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""Read when Ray is loaded or started; what the user has set himself holds."""
+"""Read when Ray is loaded or started; what the user has set himself holds. The last: what raylets say of dead workers
+would go to stdout, among results; here it is said once, by the stream that has a new worker."""
 
 
 def join_cluster(scale: ScaleConfig) -> None:
@@ -47,7 +49,7 @@ def join_cluster(scale: ScaleConfig) -> None:
     say(f"ray: {'starting' if local else 'joining'} a cluster of {scale.num_workers} workers")
     with _keep_signals(), _mute_native_code():
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **options)
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, ignore_reinit_error=True, **options)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise StageError(
                 f"no Ray cluster is reached: {str(error).strip().splitlines()[0]:.300}",
@@ -77,7 +79,9 @@ def load_ray() -> Any:
             f"Ray cannot be imported: {error}", where="scale.engine: ray", fix='pip install "rlaif[ray]"'
         ) from error
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised; its files have the rest
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"rlaif\.models\.ray_stream")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
     return ray
 
 

@@ -127,17 +127,13 @@ def _start(queue: Any, job: Job, scale: ScaleConfig) -> Iterator[pa.Table]:
             batch_format="pyarrow",
             num_cpus=scale.cpus_per_worker,
             num_gpus=scale.gpus_per_worker or None,
-            ray_remote_args_fn=_allow_deaths,
+            max_restarts=-1,  # deprecated in 2.60 without a successor, as is every other way to say it
+            max_task_retries=MAX_TRIES - 1,
         )
     finally:
         context.target_max_block_size, context.enable_progress_bars = before
     tables: Iterator[pa.Table] = iter(answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     return tables
-
-
-def _allow_deaths() -> dict[str, int]:
-    """A worker is started again as often as it dies; a batch that kills it is given up."""
-    return {"max_restarts": -1, "max_task_retries": MAX_TRIES - 1}
 
 
 def _say_why(error: Exception, ray: Any) -> StageError:
