@@ -6,7 +6,7 @@ again; every batch is answered once. Knows nothing of what is asked, and keeps n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -101,7 +101,10 @@ class _Execution:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:  # what is under way is dropped, and the workers with it
-            leave_cluster()
+            try:
+                self._tables.close()
+            finally:
+                leave_cluster()
             return
         self._queue.put(None)
         for _ in self._tables:
@@ -109,7 +112,7 @@ class _Execution:
         self._queue.shutdown(force=True)
 
 
-def _start(queue: Any, job: Job, scale: ScaleConfig) -> Iterator[pa.Table]:
+def _start(queue: Any, job: Job, scale: ScaleConfig) -> Generator[pa.Table, None, None]:
     import ray.data
     from ray.data import ActorPoolStrategy, DataContext
 
@@ -132,7 +135,9 @@ def _start(queue: Any, job: Job, scale: ScaleConfig) -> Iterator[pa.Table]:
         )
     finally:
         context.target_max_block_size, context.enable_progress_bars = before
-    tables: Iterator[pa.Table] = iter(answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    tables: Generator[pa.Table, None, None] = iter(
+        answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    )
     return tables
 
 
