@@ -55,7 +55,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     template = load_template(PAIR_TEMPLATE)
-    judge = make_probe_judge(load_folder(options.judge), template=template, config=JudgeConfig(batch_size=256))
+    judge = make_probe_judge(load_folder(options.judge), template=template, config=JudgeConfig())
     probes = load_probes(options.probes or options.judge / PROBE_FILE)
     clear = draw_clear_pairs(seed=options.seed, per_attribute=options.pairs)
     start, figures, rows = time.monotonic(), {}, {}

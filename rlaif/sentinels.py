@@ -17,16 +17,14 @@ from rlaif.constitution.render import JudgeTemplate, rendered_digest
 from rlaif.errors import RunFolderError, StageError
 from rlaif.files import write_atomically
 from rlaif.intervals import mean_interval, share_interval
-from rlaif.judging.judge import score_request
+from rlaif.judging.ask_now import ask_now
 from rlaif.judging.questions import render_question
-from rlaif.judging.verdict import read_verdict
 from rlaif.records import (
     Estimate,
     FailedJudgement,
     FailureCause,
     Judgement,
     Model,
-    Observed,
     Prompt,
     Question,
     Sample,
@@ -190,21 +188,11 @@ def _ask(
     *,
     template: JudgeTemplate,
 ) -> list[Judgement | FailedJudgement]:
-    config = work.config.judge
-    request, verdicts = score_request(template), tuple(template.verdicts)
-    answers: list[Judgement | FailedJudgement] = []
     with Progress("sentinels", len(chats), unit="questions") as progress:
-        for at in range(0, len(chats), config.batch_size):
-            replies = work.judge.score(chats[at : at + config.batch_size], request=request)
-            for question, reply in zip(questions[at : at + config.batch_size], replies, strict=True):
-                answers.append(
-                    read_verdict(
-                        reply, question_id=question.id, verdicts=verdicts, min_label_mass=config.min_label_mass,
-                        attempt=1, observed=Observed(),
-                    )
-                )  # fmt: skip
-            progress.advance(len(replies))
-    return answers
+        return ask_now(
+            work.judge, chats, ids=[question.id for question in questions], template=template,
+            config=work.config.judge, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
+        )  # fmt: skip
 
 
 def _changed_fields(work: Work, judge_id: str) -> list[str]:

@@ -26,7 +26,7 @@ SETTINGS = {
     "sampling.num_samples": 3,
     "sampling.num_pairs": 3,
     "sampling.batch_size": 24,
-    "judge.batch_size": 24,
+    "judge.batch_tokens": 4096,
     "reward_model.num_epochs": 2,
     "reward_model.checkpoint_every": 4,
     "ppo.num_steps": 6,

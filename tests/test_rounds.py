@@ -40,7 +40,7 @@ SMALL = {
     "sampling.num_samples": 2,
     "sampling.num_pairs": 1,
     "sampling.batch_size": 16,
-    "judge.batch_size": 16,
+    "judge.batch_tokens": 3072,
     "reward_model.num_epochs": 1,
     "ppo.num_steps": 2,
     "ppo.num_prompts_per_step": 4,

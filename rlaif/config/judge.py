@@ -93,8 +93,8 @@ class JudgeConfig(Config):
     """Judge template: a path, or a name from prompts/."""
     both_orders: bool = True
     """Ask each pair in both orders; one order alone is marked as not debiased."""
-    batch_size: int = Field(192, ge=1)
-    """Questions asked together of a local model."""
+    batch_tokens: int = Field(131072, ge=1)
+    """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
     min_label_mass: float = Field(0.5, ge=0, le=1)
     """A verdict on which the judge put less probability than this is a failed judgement."""
     max_attempts: int = Field(3, ge=1)

@@ -7,12 +7,12 @@ from a plan that is written before the first is asked. Does not decide preferenc
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Required, TypedDict
 
-from rlaif.batch_plan import planned_batches
+from rlaif.batch_plan import planned_groups
 from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate
@@ -34,6 +34,7 @@ from rlaif.records import (
     Prompt,
     Question,
     Sample,
+    SegmentedMessage,
     Tally,
     Verdict,
 )
@@ -94,8 +95,9 @@ def judge_pairs(
     by_id = {question.id: question for question in questions}
     asker = _Asker(pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config)
     answered = ledger.judgements_for(list(by_id))
-    missing = sorted((key for key in by_id if key not in answered), key=lambda key: (asker.size(by_id[key]), key))
-    batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
+    sizes = asker.sizes([question for question in questions if question.id not in answered])
+    groups = group_by_prompt([by_id[key] for key in sizes], sizes)
+    batches = planned_groups(plan_path, groups, size=sizes.__getitem__, budget=config.batch_tokens)
     with Progress(label, len(by_id), unit="questions") as progress:
         progress.advance(len(by_id) - sum(len(batch) for batch in batches))
         for batch in batches:
@@ -143,23 +145,33 @@ class _Asker:
         self._verdicts: tuple[Verdict, ...] = tuple(template.verdicts)
         self._request = score_request(template)
 
-    def size(self, question: Question) -> int:
-        """Characters of the prompt: batches of like length waste no padding."""
-        conversation = sum(len(m.content) for m in self._prompts[question.prompt_id].messages)
-        return conversation + sum(len(self._samples[i].text) for i in question.sample_ids)
+    def sizes(self, questions: Sequence[Question]) -> dict[str, int]:
+        """Tokens of each prompt and the longest reply to it, by question id.
+
+        Counted once per pair, in either order, under the longest principle.
+        """
+        principle = max(self._principles.values(), key=len, default="")
+        counted: dict[tuple[str, ...], int] = {}
+        sizes = {}
+        for question in questions:
+            pair = (question.prompt_id, *sorted(question.sample_ids))
+            if pair not in counted:
+                counted[pair] = self._scorer.count_tokens(self._render(question, principle))
+            sizes[question.id] = counted[pair] + self._request.max_reason_tokens + 1
+        return sizes
+
+    def _render(self, question: Question, principle: str | None = None) -> tuple[SegmentedMessage, ...]:
+        return render_question(
+            self._prompts[question.prompt_id],
+            (self._samples[question.sample_ids[0]], self._samples[question.sample_ids[1]]),
+            self._principles[question.principles[0].text_digest] if principle is None else principle,
+            template=self._template,
+        )
 
     def ask(
         self, questions: Sequence[Question], *, attempts: Mapping[str, int], budget: Budget
     ) -> list[Judgement | FailedJudgement]:
-        chats = [
-            render_question(
-                self._prompts[question.prompt_id],
-                (self._samples[question.sample_ids[0]], self._samples[question.sample_ids[1]]),
-                self._principles[question.principles[0].text_digest],
-                template=self._template,
-            )
-            for question in questions
-        ]
+        chats = [self._render(question) for question in questions]
         bound = self._bound(chats, budget)
         if not budget.reserve(bound):
             raise budget.refusal(bound)
@@ -189,6 +201,15 @@ class _Asker:
         return Spending(
             len(chats), sum(self._scorer.count_tokens(chat) + marker + longest_reply for chat in chats)
         )  # fmt: skip
+
+
+def group_by_prompt(questions: Sequence[Question], sizes: Mapping[str, int]) -> list[list[str]]:
+    """Question ids in the order of asking: one prompt's together, as they share its tokens, the short ones first."""
+    groups: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        groups[question.prompt_id].append(question)
+    ordered = sorted(groups.values(), key=lambda group: (max(sizes[q.id] for q in group), group[0].prompt_id))
+    return [[q.id for q in sorted(group, key=lambda q: (q.sample_ids, q.id))] for group in ordered]
 
 
 def score_request(template: JudgeTemplate) -> ScoreRequest:

@@ -6,20 +6,16 @@ Keeps nothing: probes are no part of any run, and the ledger does not know them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.probe import PairJudge, ProbeAnswer
 from rlaif.constitution.probe_file import Probe
 from rlaif.constitution.render import JudgeTemplate, render, render_conversation
+from rlaif.judging.ask_now import OnBatch, ask_now
 from rlaif.judging.debias import combine_orders
-from rlaif.judging.judge import score_request
-from rlaif.judging.verdict import read_verdict
 from rlaif.models.interface import TokenScorer
-from rlaif.records import FailedJudgement, FailureCause, Judgement, Observed, Principle, SegmentedMessage
-
-OnBatch = Callable[[int, int], None]
-"""Hears after each batch how many questions were asked and how many of them failed."""
+from rlaif.records import FailedJudgement, FailureCause, Judgement, Principle, SegmentedMessage
 
 
 def make_probe_judge(
@@ -34,7 +30,8 @@ def make_probe_judge(
             for probe, principle in questions
             for swapped in (False, True)
         ]
-        answers = _ask(scorer, chats, template=template, config=config, on_batch=on_batch)
+        names = [f"probe {place}" for place in range(len(chats))]
+        answers = ask_now(scorer, chats, ids=names, template=template, config=config, on_batch=on_batch)
         return [combine_answers(answers[at], answers[at + 1]) for at in range(0, len(answers), 2)]
 
     return judge
@@ -51,34 +48,6 @@ def _render(
         second=second,
         principle=principle.text,
     )
-
-
-def _ask(
-    scorer: TokenScorer,
-    chats: Sequence[tuple[SegmentedMessage, ...]],
-    *,
-    template: JudgeTemplate,
-    config: JudgeConfig,
-    on_batch: OnBatch | None,
-) -> list[Judgement | FailedJudgement]:
-    """Every prompt's answer, in the order given."""
-    request, verdicts = score_request(template), tuple(template.verdicts)
-    order = sorted(range(len(chats)), key=lambda place: sum(len(message.text) for message in chats[place]))
-    answers: dict[int, Judgement | FailedJudgement] = {}
-    for start in range(0, len(order), config.batch_size):
-        places = order[start : start + config.batch_size]
-        for place, reply in zip(places, scorer.score([chats[i] for i in places], request=request), strict=True):
-            answers[place] = read_verdict(
-                reply,
-                question_id=f"probe {place}",
-                verdicts=verdicts,
-                min_label_mass=config.min_label_mass,
-                attempt=1,
-                observed=Observed(),
-            )
-        if on_batch is not None:
-            on_batch(len(places), sum(isinstance(answers[place], FailedJudgement) for place in places))
-    return [answers[place] for place in range(len(chats))]
 
 
 def combine_answers(

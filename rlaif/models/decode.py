@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.cache_utils import DynamicCache
 
 from rlaif.errors import ModelError
+from rlaif.models.branches import Branches, branch_prompts, branch_tree
 from rlaif.models.kv_cache import run_prompts
+from rlaif.models.prefix_tree import build_tree
+from rlaif.models.share_check import can_share
+from rlaif.models.tree_pass import run_tree
 
 
 class Decoded(NamedTuple):
@@ -34,6 +37,16 @@ class Decoded(NamedTuple):
     """True where the marker came; with choices and no tokens to write, every row."""
     choice_logprobs: Tensor
     """(batch, num_choices) untempered log-probabilities after the marker; NaN where it never came."""
+
+    def and_then(self, more: Decoded) -> Decoded:
+        """Two parts of a batch as one."""
+        return Decoded(
+            token_ids=self.token_ids + more.token_ids,
+            logprobs=self.logprobs + more.logprobs,
+            finished=self.finished + more.finished,
+            marked=self.marked + more.marked,
+            choice_logprobs=torch.cat([self.choice_logprobs, more.choice_logprobs]),
+        )
 
 
 def row_uniforms(keys: Sequence[tuple[int, ...]], length: int) -> Tensor:
@@ -79,39 +92,37 @@ def decode(
     if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
         raise ValueError(f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens")
     rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
-    states = run_prompts(model, prompts, pad_id=pad_id)
-    logits, lengths = states.logits[states.places], states.lengths[states.places]
-    attention_mask = states.mask_for(states.places, room=max_new_tokens)
-    cache = states.cache_for(states.places, room=max_new_tokens) if max_new_tokens else DynamicCache()
-    device, longest = logits.device, states.longest
-    del states  # the cache has its own copy
-    live = torch.arange(len(prompts), device=device)
-    draws = None if uniforms is None else uniforms.to(device)
+    logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens)
+    live = np.arange(len(prompts))
+    draws = None if uniforms is None else uniforms.to(logits.device)
     for step in range(max_new_tokens + 1):
         rows.read_choices(live.tolist(), logits)
-        needed = rows.needing_a_token()
-        if not needed.any():
+        if branches is None or not rows.needing_a_token().any():
             break
-        drawn = None if draws is None else draws[live, step]
+        drawn = None if draws is None else draws[torch.from_numpy(live).to(draws.device), step]
         tokens, logprobs = _draw(logits, drawn, temperature=temperature, top_p=top_p)
         rows.append(live.tolist(), tokens.tolist(), logprobs.tolist())
-        alive = rows.needing_logits()[live.cpu().numpy()]
+        alive = rows.needing_logits()[live]
         if not alive.any():
             break
-        if alive.sum() <= 0.75 * len(alive):
-            kept = torch.from_numpy(np.flatnonzero(alive)).to(device)
-            live, tokens, attention_mask = live[kept], tokens[kept], attention_mask[kept]
-            cache.batch_select_indices(kept)
-        mask = attention_mask[:, : longest + step + 1]
-        logits = model(
-            input_ids=tokens[:, None],
-            attention_mask=mask,
-            position_ids=(lengths[live] + step)[:, None],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        if not alive.all():
+            live, tokens = live[alive], tokens[torch.from_numpy(alive).to(tokens.device)]
+            branches.keep(alive)
+        logits = branches.step(model, tokens)
     return rows.decoded()
+
+
+def _run_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, steps: int
+) -> tuple[Tensor, Branches | None]:
+    """Logits after each prompt, and the rows to continue; none where nothing is to be written."""
+    if not can_share(model, longest=max(map(len, prompts)) + steps, pad_id=pad_id):
+        alone = run_prompts(model, prompts, pad_id=pad_id)
+        return alone.logits[alone.places], branch_prompts(alone, steps=steps) if steps else None
+    tree = build_tree(prompts)
+    states = run_tree(model, tree, pad_id=pad_id, with_leaves=steps > 0)
+    logits = states.logits[[states.row_of[leaf] for leaf in tree.leaves]]
+    return logits, branch_tree(states, steps=steps) if steps else None
 
 
 class _Rows:

@@ -17,8 +17,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from rlaif.errors import ModelError
 
-PREFILL_TOKENS = 4096
-"""Prompt tokens in one forward pass: [M] at 16384 a prompt takes 1.5 times as long on a CPU."""
+PREFILL_TOKENS = 2048
+"""Prompt tokens in one forward pass on a CPU: [M] at 8192 a prompt takes 1.25 times as long."""
+_ACCELERATED = 8
+"""Times as many on an accelerator, which small passes leave idle."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,11 @@ class PromptStates:
     def longest(self) -> int:
         return int(self.lengths.max())
 
-    def cache_for(self, places: Tensor, *, room: int = 0) -> DynamicCache:
-        """A cache with a row per place. With `room` for new tokens it takes no gradient, and no copy per token."""
+    def cache_for(self, places: Tensor) -> DynamicCache:
+        """A cache with a row per place, through which gradients flow."""
         cache = DynamicCache()
         for keys, values in self.layers:
-            states = keys.index_select(0, places), values.index_select(0, places)
-            cache.layers.append(GrowingLayer(*states, room=room) if room else _filled_layer(*states))
+            cache.layers.append(_filled_layer(keys.index_select(0, places), values.index_select(0, places)))
         return cache
 
     def mask_for(self, places: Tensor, *, room: int) -> Tensor:
@@ -71,7 +72,7 @@ def run_prompts(
     longest = len(different[-1])
     logits, hidden = [], []
     layers: list[list[tuple[Tensor, Tensor]]] = []
-    for chunk in _chunks_of_like_length(different):
+    for chunk in _chunks_of_like_length(different, most=prefill_tokens(device)):
         lengths = [len(prompt) for prompt in chunk]
         kept = sorted(set(lengths))
         ids = [list(prompt) + [pad_id] * (kept[-1] - len(prompt)) for prompt in chunk]
@@ -116,11 +117,15 @@ def _align_right(states: Tensor, lengths: Sequence[int], longest: int) -> Tensor
     return torch.cat(parts)
 
 
-def _chunks_of_like_length(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
-    """Split prompts, sorted by length, so that a chunk padded to its longest holds about PREFILL_TOKENS."""
+def prefill_tokens(device: torch.device) -> int:
+    return PREFILL_TOKENS if device.type == "cpu" else _ACCELERATED * PREFILL_TOKENS
+
+
+def _chunks_of_like_length(prompts: list[tuple[int, ...]], *, most: int) -> list[list[tuple[int, ...]]]:
+    """Split prompts, sorted by length, so that a chunk padded to its longest holds about `most` tokens."""
     chunks: list[list[tuple[int, ...]]] = []
     for prompt in prompts:
-        if not chunks or (len(chunks[-1]) + 1) * len(prompt) > PREFILL_TOKENS:
+        if not chunks or (len(chunks[-1]) + 1) * len(prompt) > most:
             chunks.append([])
         chunks[-1].append(prompt)
     return chunks
@@ -140,9 +145,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """keys, values: (batch, heads, filled, head_dim)."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
+        # A token's heads stand together, so that single tokens are taken in one piece.
         # `pad` would do, but it writes the room as well
         self._buffers = [
-            states.new_empty((*states.shape[:2], states.shape[2] + room, states.shape[3])) for states in (keys, values)
+            states.new_empty((states.shape[0], states.shape[2] + room, states.shape[1], states.shape[3]))
+            for states in (keys, values)
         ]
         self._filled = 0
         self.update(keys, values)
@@ -150,15 +157,35 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self._filled + key_states.shape[2]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, self._filled : end] = states
+            buffer[:, self._filled : end] = states.transpose(1, 2)
         self._filled = end
         return self._show()
 
+    @classmethod
+    def gathered(cls, keys: Tensor, values: Tensor, index: Tensor, *, filled: int) -> GrowingLayer:
+        """Of single tokens, (num_tokens, heads, head_dim), those of a (batch, filled + room) index; what it names
+        beyond `filled` is room."""
+        layer = cls.__new__(cls)
+        DynamicLayer.__init__(layer)  # type: ignore[no-untyped-call]
+        buffers = [
+            states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]) for states in (keys, values)
+        ]
+        layer.lazy_initialization(*buffers)
+        layer._buffers, layer._filled = buffers, filled
+        layer._show()
+        return layer
+
+    def taken(self, rows: Tensor, columns: Tensor, *, room: int) -> GrowingLayer:
+        """Of some rows some tokens each, in a buffer of their own; rows: (kept,), columns: (kept, filled)."""
+        index = rows[:, None] * self._buffers[0].shape[1] + columns
+        return GrowingLayer(*(take_tokens(buffer.flatten(0, 1), index) for buffer in self._buffers), room=room)
+
     def _show(self) -> tuple[Tensor, Tensor]:
-        keys, values = (buffer[:, :, : self._filled] for buffer in self._buffers)
+        keys, values = (buffer[:, : self._filled].transpose(1, 2) for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer.index_select(0, indices) for buffer in self._buffers]
-        self._show()
+
+def take_tokens(states: Tensor, index: Tensor) -> Tensor:
+    """states: (num_tokens, heads, head_dim), index: (rows, columns) -> (rows, heads, columns, head_dim)."""
+    return states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]).transpose(1, 2)

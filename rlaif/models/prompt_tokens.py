@@ -7,10 +7,13 @@ Does not load models.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from rlaif.errors import ModelError
 from rlaif.models.bare_tokenizer import make_bare
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _CACHE_SIZE = 4096
+_LINE_START = re.compile(r"(?<=\n)(?=[A-Za-z0-9])")
 _RESERVED = ("pad", "reserved", "unused")
 
 
@@ -131,9 +135,8 @@ class PromptEncoder:
         found = {item: self._known[item] for item in wanted if item in self._known}
         for continues, tokenizer in ((False, self._bare.prefixing), (True, self._bare.continuing)):
             texts = [item for item in wanted if item.continues == continues and item not in found]
-            encodings = tokenizer.encode_batch_fast([_well_formed(t.text) for t in texts], add_special_tokens=False)
-            for item, encoding in zip(texts, encodings, strict=True):
-                found[item] = ids = encoding.ids
+            for item, ids in zip(texts, _encode_texts(tokenizer, [_well_formed(t.text) for t in texts]), strict=True):
+                found[item] = ids
                 if not self._forbidden.isdisjoint(ids):
                     raise ModelError(
                         "text would become a control token of this tokenizer",
@@ -292,6 +295,24 @@ def _strip(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
     if kept:
         kept[-1] = Segment(text, kept[-1].trusted)
     return kept
+
+
+def _encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of each text. Where lines are encoded one by one, a line that several texts share is encoded once."""
+    if not _encodes_lines_apart(tokenizer):
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    lines = [_LINE_START.split(text) for text in texts]
+    different = list(dict.fromkeys(chain.from_iterable(lines)))
+    encodings = tokenizer.encode_batch_fast(different, add_special_tokens=False)
+    ids = {line: encoding.ids for line, encoding in zip(different, encodings, strict=True)}
+    return [list(chain.from_iterable(ids[line] for line in text)) for text in lines]
+
+
+def _encodes_lines_apart(tokenizer: Tokenizer) -> bool:
+    """True where no token reaches over a line's end to a letter or digit: GPT-2's split, and nothing before it."""
+    split = tokenizer.pre_tokenizer
+    is_gpt2 = isinstance(split, ByteLevel) and split.use_regex and not split.add_prefix_space
+    return is_gpt2 and tokenizer.normalizer is None
 
 
 def _well_formed(text: str) -> str:

@@ -1,7 +1,8 @@
 """A Hugging Face causal LM on this machine as generator and as scorer.
 
 Prompts are built from token segments; the verdict's log-probabilities come from the same pass
-that wrote the judge's reason. One call is one batch. Does not plan batches and does not retry.
+that wrote the judge's reason. One call is one batch, halved where it does not fit into memory. Does not plan
+batches.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from rlaif.models.decode import Decoded, decode, row_uniforms
+from rlaif.models.halving import in_halves
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
 from rlaif.models.loading import LoadedModel
 from rlaif.models.prompt_tokens import choice_token_ids
@@ -39,16 +41,20 @@ class TransformersEngine:
         self, chats: Sequence[Chat], *, params: SamplingParams, keys: Sequence[tuple[int, ...]]
     ) -> list[Generation]:
         prompts = self._encoder.encode_batch(chats)
-        decoded = decode(
-            self._model,
-            prompts,
-            max_new_tokens=params.max_new_tokens,
-            temperature=params.temperature,
-            top_p=params.top_p,
-            uniforms=row_uniforms(keys, params.max_new_tokens),
-            stop_ids=self._encoder.stop_token_ids,
-            pad_id=self._encoder.pad_token_id,
-        )
+
+        def run(rows: Sequence[int]) -> Decoded:
+            return decode(
+                self._model,
+                [prompts[row] for row in rows],
+                max_new_tokens=params.max_new_tokens,
+                temperature=params.temperature,
+                top_p=params.top_p,
+                uniforms=row_uniforms([keys[row] for row in rows], params.max_new_tokens),
+                stop_ids=self._encoder.stop_token_ids,
+                pad_id=self._encoder.pad_token_id,
+            )
+
+        decoded = in_halves(run, range(len(prompts)), join=Decoded.and_then)
         return [
             Generation(
                 text=self._encoder.decode(ids),
@@ -71,18 +77,22 @@ class TransformersEngine:
             for prompt in prompts
         ]
         if fitting:
-            decoded = decode(
-                self._model,
-                [prompts[row] for row in fitting],
-                max_new_tokens=request.max_reason_tokens,
-                temperature=1.0,
-                uniforms=None,
-                stop_ids=self._encoder.stop_token_ids,
-                pad_id=self._encoder.pad_token_id,
-                marker=request.marker,
-                piece=self._encoder.piece,
-                choice_ids=choice_ids,
-            )
+
+            def run(rows: Sequence[int]) -> Decoded:
+                return decode(
+                    self._model,
+                    [prompts[row] for row in rows],
+                    max_new_tokens=request.max_reason_tokens,
+                    temperature=1.0,
+                    uniforms=None,
+                    stop_ids=self._encoder.stop_token_ids,
+                    pad_id=self._encoder.pad_token_id,
+                    marker=request.marker,
+                    piece=self._encoder.piece,
+                    choice_ids=choice_ids,
+                )
+
+            decoded = in_halves(run, fitting, join=Decoded.and_then)
             for place, row in enumerate(fitting):
                 replies[row] = self._reply(decoded, place, request=request, prompt_tokens=len(prompts[row]))
         return replies

@@ -107,7 +107,7 @@ def shipped_engine() -> TransformersEngine:
 
 
 def shipped_judge() -> PairJudge:
-    return make_probe_judge(shipped_engine(), template=load_template(PAIR_TEMPLATE), config=JudgeConfig(batch_size=256))
+    return make_probe_judge(shipped_engine(), template=load_template(PAIR_TEMPLATE), config=JudgeConfig())
 
 
 def test_wordings_that_the_judge_understands_pass_with_their_meaning_declared_and_without() -> None:
@@ -148,6 +148,9 @@ def test_the_shipped_constitutions_are_read_as_their_tags_say_and_contradict_the
 class Backwards:
     """The shipped judge with its verdicts turned round."""
 
+    def count_tokens(self, chat):  # type: ignore[no-untyped-def]
+        return shipped_engine().count_tokens(chat)
+
     def score(self, chats, *, request):  # type: ignore[no-untyped-def]
         replies = shipped_engine().score(chats, request=request)
         return [
@@ -157,7 +160,7 @@ class Backwards:
 
 
 def test_a_judge_that_is_backwards_throughout_is_refused_only_where_the_winner_is_known() -> None:
-    judge = make_probe_judge(Backwards(), template=load_template(PAIR_TEMPLATE), config=JudgeConfig(batch_size=256))
+    judge = make_probe_judge(Backwards(), template=load_template(PAIR_TEMPLATE), config=JudgeConfig())
     principle = Principle(id="polite", text="Prefer the reply that is polite.", tags=("courteous",))
     answers = judge([(probe, principle) for probe in PROBES])
     declared = read_principle(principle, probes=PROBES, answers=answers)

@@ -21,6 +21,9 @@ class LongerWins:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
+    def count_tokens(self, chat) -> int:
+        return 10
+
     def score(self, chats, *, request):
         self.batches.append(len(chats))
         return [self._reply(chat[-1].segments) for chat in chats]
@@ -42,7 +45,7 @@ def ask(*probes: Probe, **options) -> list:
     judge = make_probe_judge(
         options.pop("scorer", LongerWins()),
         template=load_template("pair_verdict"),
-        config=JudgeConfig(batch_size=4),
+        config=JudgeConfig(batch_tokens=47),  # four prompts of 10 tokens and a verdict, not five
         **options,
     )
     return list(judge([(probe, LONGER) for probe in probes]))

@@ -197,14 +197,14 @@ def test_a_scripted_judge_goes_through_the_planned_batches_and_keeps_to_its_caps
         with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
             return judge_pairs(
                 pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=scorer,
-                config=JudgeConfig(batch_size=5), ledger=ledger, plan_path=tmp_path / "questions_plan.json",
+                config=JudgeConfig(batch_tokens=8 * 300), ledger=ledger, plan_path=tmp_path / "questions_plan.json",
                 budget=Budget(max_calls=max_calls),
             )  # fmt: skip
 
     with pytest.raises(StageError, match="judge.max_calls of 12"):
         run(12)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.rows("SELECT count(*) FROM judgements") == [(10,)]
+        assert ledger.rows("SELECT count(*) FROM judgements") == [(8,)]
     assert len(run(100).judgements) == 16
 
 

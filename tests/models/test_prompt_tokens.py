@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlaif.constitution.render import load_template, render
 from rlaif.errors import ModelError
-from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
+from rlaif.models.prompt_tokens import PromptEncoder, _encode_texts, _encodes_lines_apart, choice_token_ids
 from rlaif.records import Segment, SegmentedMessage
 
 CONTROL = {
@@ -350,3 +350,17 @@ def test_a_judge_prompt_is_encoded_in_well_under_a_millisecond(encoders):
         encoders["chatml"].encode_batch(prompts)
         best = min(best, (time.perf_counter() - started) / len(prompts))
     assert best < 1e-3, best
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(text=st.lists(st.sampled_from([*"aZ9 .,!'\n\r\t\u00a0é", "\n\n", "Reply"]), max_size=40).map("".join))
+@settings(max_examples=60)
+def test_text_of_many_lines_gets_the_ids_that_it_has_in_one_piece(name, text, encoders):
+    for tokenizer in encoders[name]._bare[:2]:
+        whole = tokenizer.encode(text, add_special_tokens=False).ids
+        assert _encode_texts(tokenizer, [text, "Reply\nReply"])[0] == whole
+
+
+def test_a_line_that_many_texts_share_is_encoded_once_where_the_tokenizer_allows_it(encoders):
+    apart = [name for name in FAMILIES if _encodes_lines_apart(encoders[name]._bare.continuing)]
+    assert apart == ["byte_bpe_no_template"]

@@ -1,0 +1,44 @@
+"""Rendered prompts -> answers, asked at once and kept nowhere: for probes and checks of the judge itself.
+
+Batches of like length, as large as the configuration lets them be. Writes nothing to a ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rlaif.batch_plan import cut_into_batches
+from rlaif.config.generate import JudgeConfig
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.judge import score_request
+from rlaif.judging.verdict import read_verdict
+from rlaif.models.interface import TokenScorer
+from rlaif.records import FailedJudgement, Judgement, Observed, SegmentedMessage
+
+OnBatch = Callable[[int, int], None]
+"""Hears after each batch how many questions were asked and how many of them failed."""
+
+
+def ask_now(
+    scorer: TokenScorer,
+    chats: Sequence[tuple[SegmentedMessage, ...]],
+    *,
+    ids: Sequence[str],
+    template: JudgeTemplate,
+    config: JudgeConfig,
+    on_batch: OnBatch | None = None,
+) -> list[Judgement | FailedJudgement]:
+    """Every prompt's answer, in the order given; `ids` name the questions in the answers."""
+    request, verdicts = score_request(template), tuple(template.verdicts)
+    sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
+    order = sorted(range(len(chats)), key=lambda place: sizes[place])
+    answers: dict[int, Judgement | FailedJudgement] = {}
+    for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
+        for place, reply in zip(places, scorer.score([chats[i] for i in places], request=request), strict=True):
+            answers[place] = read_verdict(
+                reply, question_id=ids[place], verdicts=verdicts, min_label_mass=config.min_label_mass, attempt=1,
+                observed=Observed(),
+            )  # fmt: skip
+        if on_batch is not None:
+            on_batch(len(places), sum(isinstance(answers[place], FailedJudgement) for place in places))
+    return [answers[place] for place in range(len(chats))]
