@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+RAY := $(VENV)/.ray
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -30,13 +31,18 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
+# The heavy tests run a local Ray; nothing of it is older or newer than what stands here already.
+$(RAY): $(READY)
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev,ray]"
+	@touch $(RAY)
+
 demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
 	$(BIN)/python -m pytest
 
-test-heavy: $(READY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser
+test-heavy: $(READY) $(RAY) browser ## the long ones: kill and resume, the demo, a fresh environment, a browser, a local Ray
 	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --durations=10
 
 check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs every command of the README

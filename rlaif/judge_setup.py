@@ -58,7 +58,10 @@ def _spread_judge(config: JudgeConfig, *, budget: Budget, scale: ScaleConfig) ->
         described = Described(engine.fingerprint, engine.context_tokens, engine.count_tokens)
     else:
         described = describe_model(config.model, part="judge")
-    return RayScorer(described, make_engine=partial(load_judge, config), scale=scale, budget=budget)
+    return RayScorer(
+        described, make_engine=partial(load_judge, config), scale=scale, budget=budget,
+        batch_tokens=config.batch_tokens,
+    )  # fmt: skip
 
 
 def spread_policy(config: ModelConfig, *, scale: ScaleConfig) -> RayGenerator:

@@ -82,12 +82,13 @@ def judge(folder: Path, script: str, *, num_pairs: int, on_ray: bool = True, bud
         make_engine=partial(ScriptedEngine, f"ray_judges:{script}"),
         scale=ScaleConfig(engine="ray", num_workers=2, batch_size=BATCH),
         budget=budget or Budget(),
+        batch_tokens=10_000,
     )
     prompts, pairs = make_pairs(num_pairs)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
             pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=scorer if on_ray else engine,
-            config=JudgeConfig(batch_size=BATCH), ledger=ledger, plan_path=folder / "questions_plan.json",
+            config=JudgeConfig(batch_tokens=700), ledger=ledger, plan_path=folder / "questions_plan.json",
             budget=budget,
         )  # fmt: skip
 
@@ -114,13 +115,10 @@ def test_a_run_begun_here_is_ended_by_workers_and_nothing_is_asked_twice(tmp_pat
     assert len(judging.judgements) == 60
     assert not set(here) & set(read_streamed(tmp_path))
     assert set(Counter(ray_judges.asked(asked_dir)).values()) == {1}
-    assert {round(c.logit, 6) for c in judging.comparisons} == {
-        sign * round((math.log(0.9 / 0.1) + math.log(0.8 / 0.2)) / 2, 6) for sign in (1, -1)
-    } & {round(c.logit, 6) for c in judging.comparisons}
-    asyncless = tmp_path / "local"
-    asyncless.mkdir()
-    local = judge(asyncless, "prefer_short", num_pairs=30, on_ray=False)
-    assert local.comparisons == judging.comparisons
+    assert {round(abs(c.logit), 6) for c in judging.comparisons} == {round((math.log(9) + math.log(4)) / 2, 6)}
+    afresh = tmp_path / "afresh"
+    afresh.mkdir()
+    assert judge(afresh, "prefer_short", num_pairs=30, on_ray=False).comparisons == judging.comparisons
 
 
 def test_a_worker_that_is_killed_is_replaced_and_no_answer_is_lost_or_counted_twice(tmp_path, asked_dir, capsys):
@@ -191,7 +189,7 @@ def wait_for_answers(folder: Path, more_than: int, driver: subprocess.Popen[byte
     pytest.fail("the driver judged nothing")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_driver_that_is_killed_goes_on_where_it_stood(tmp_path, how):
     """What the ledger held when the driver died is never asked again, and its workers die with it."""
     first_dir, second_dir = tmp_path / "first", tmp_path / "second"
@@ -203,7 +201,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_stood(tmp_path, how):
     out, err = driver.communicate(timeout=60)
     assert driver.returncode in (-how, -signal.SIGINT), err.decode()
     assert out == b""
-    assert how == signal.SIGKILL or b"ray" not in err.split(b"KeyboardInterrupt")[-1], err.decode()
+    assert how == signal.SIGKILL or err.rstrip().endswith(b"KeyboardInterrupt"), err.decode()
     held = answered(tmp_path)
     assert 40 < len(held) < 300
     deadline = time.monotonic() + 30

@@ -40,8 +40,8 @@ class _RayEngine:
     def count_tokens(self, chat: Chat) -> int:
         return self._count_tokens(chat)
 
-    def _job(self, request: ScoreRequest | SamplingParams) -> Job:
-        return Job(self._make_engine, request, self.fingerprint)
+    def _job(self, request: ScoreRequest | SamplingParams, *, batch_tokens: int = 0) -> Job:
+        return Job(self._make_engine, request, self.fingerprint, batch_tokens)
 
 
 class RayScorer(_RayEngine):
@@ -52,11 +52,17 @@ class RayScorer(_RayEngine):
     num_votes = 1
 
     def __init__(
-        self, described: Described, *, make_engine: Callable[[], TokenScorer], scale: ScaleConfig, budget: Budget
+        self,
+        described: Described,
+        *,
+        make_engine: Callable[[], TokenScorer],
+        scale: ScaleConfig,
+        budget: Budget,
+        batch_tokens: int,
     ) -> None:
-        """`make_engine`: loads the judge on a worker; found there by its name."""
+        """`make_engine`: loads the judge on a worker; found there by its name. `batch_tokens`: given to it at once."""
         super().__init__(described, make_engine=make_engine, scale=scale)
-        self.budget = budget
+        self.budget, self._batch_tokens = budget, batch_tokens
 
     @property
     def host(self) -> str:
@@ -77,7 +83,7 @@ class RayScorer(_RayEngine):
         drawing = _Drawing(
             iter(asked), budget=self.budget, batch_size=self._scale.batch_size, bound=self._bound(request)
         )
-        batches = run_batches(drawing.draw, job=self._job(request), scale=self._scale)
+        batches = run_batches(drawing.draw, job=self._job(request, batch_tokens=self._batch_tokens), scale=self._scale)
         try:
             for batch, answer in batches:
                 replies = load_replies(answer.text)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlaif import __version__
+from rlaif.batch_plan import cut_into_batches
 from rlaif.errors import ModelError, RlaifError
-from rlaif.models.interface import ScoreRequest
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.ray_wire import dump_generations, dump_replies, load_chats, load_draws
 from rlaif.records import Model, SamplingParams
 
@@ -31,6 +32,8 @@ class Job(NamedTuple):
     """What is asked of each prompt: a verdict, or a response."""
     model: Model
     """What the driver takes the engine to be: another one's answers would go under a wrong name."""
+    batch_tokens: int
+    """Prompt and reply tokens of the questions that the engine is given at once; a batch with more is cut."""
     version: str = __version__
 
 
@@ -78,9 +81,14 @@ class RayWorker:
     def _ask(self, text: str) -> str:
         request = self._job.request
         if isinstance(request, ScoreRequest):
-            return dump_replies(self._engine.score(load_chats(text), request=request))
+            return dump_replies(self._score(load_chats(text), request))
         chats, keys = load_draws(text)
         return dump_generations(self._engine.generate(chats, params=request, keys=keys))
+
+    def _score(self, chats: Sequence[Chat], request: ScoreRequest) -> list[ScoredReply]:
+        sizes = [self._engine.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
+        batches = cut_into_batches([range(len(chats))], size=sizes.__getitem__, budget=self._job.batch_tokens)
+        return [r for batch in batches for r in self._engine.score([chats[i] for i in batch], request=request)]
 
     def _refuse_other_version(self) -> None:
         if self._job.version != __version__:

@@ -57,7 +57,7 @@ def test_a_cap_that_is_reached_ends_the_stream_with_its_sentence():
 
 def test_a_judge_on_workers_streams_and_asks_what_a_local_one_is_asked():
     scale = ScaleConfig(engine="ray")
-    scorer = RayScorer(DESCRIBED, make_engine=int, scale=scale, budget=Budget())
+    scorer = RayScorer(DESCRIBED, make_engine=int, scale=scale, budget=Budget(), batch_tokens=99)
     assert isinstance(scorer, StreamingScorer)
     assert (scorer.decoding, scorer.num_votes) == (GREEDY, 1)
     assert isinstance(RayGenerator(DESCRIBED, make_engine=int, scale=scale), StreamingGenerator)
@@ -68,7 +68,7 @@ def test_tokens_are_counted_only_where_they_are_capped():
     described = DESCRIBED._replace(count_tokens=lambda chat: counted.append(chat) or 5)
     request = ScoreRequest(":", ("A",), 30)
     for budget, expected in ((Budget(), Spending(1)), (Budget(max_tokens=9), Spending(1, 5 + 1 + 30 + 1))):
-        scorer = RayScorer(described, make_engine=int, scale=ScaleConfig(), budget=budget)
+        scorer = RayScorer(described, make_engine=int, scale=ScaleConfig(), budget=budget, batch_tokens=99)
         assert scorer._bound(request)(()) == expected
     assert len(counted) == 1
 

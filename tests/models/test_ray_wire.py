@@ -65,7 +65,7 @@ def table(*texts: str) -> pa.Table:
 
 def test_a_worker_answers_each_row_of_its_table():
     engine = ScriptedEngine(LONGER)
-    worker = RayWorker(Job(partial(ScriptedEngine, LONGER), REQUEST, engine.fingerprint))
+    worker = RayWorker(Job(partial(ScriptedEngine, LONGER), REQUEST, engine.fingerprint, 10_000))
     rows = worker(table(dump_chats([CHAT, CHAT]), dump_chats([CHAT])))
     assert rows["number"] == [7, 8]
     assert [len(load_replies(answer)) for answer in rows["answer"]] == [2, 1]
@@ -83,7 +83,7 @@ def test_a_worker_answers_each_row_of_its_table():
     ],
 )
 def test_a_worker_that_would_answer_for_another_model_answers_nothing_and_says_why(change, words):
-    job = Job(partial(ScriptedEngine, LONGER), REQUEST, ScriptedEngine(LONGER).fingerprint)
+    job = Job(partial(ScriptedEngine, LONGER), REQUEST, ScriptedEngine(LONGER).fingerprint, 10_000)
     rows = RayWorker(job._replace(**change))(table(dump_chats([CHAT])))
     assert rows["answer"] == [""]
     assert words in rows["failure"][0]
@@ -91,7 +91,17 @@ def test_a_worker_that_would_answer_for_another_model_answers_nothing_and_says_w
 
 def test_an_engine_that_raises_is_told_in_one_line():
     engine = ScriptedEngine("ray_judges:broken")
-    worker = RayWorker(Job(partial(ScriptedEngine, "ray_judges:broken"), REQUEST, engine.fingerprint))
+    worker = RayWorker(Job(partial(ScriptedEngine, "ray_judges:broken"), REQUEST, engine.fingerprint, 10_000))
     rows = worker(table(dump_chats([CHAT])))
     assert rows["failure"] == ["the third layer is upside down"]
     assert "--resume" in rows["fix"][0]
+
+
+def test_what_an_engine_is_given_at_once_keeps_to_the_token_budget():
+    """A prompt is 5 words here, with room for 32 of a reply and the verdict 38 tokens: two fit into 80."""
+    engine, sizes = ScriptedEngine(LONGER), []
+    score = engine.score
+    engine.score = lambda chats, *, request: sizes.append(len(chats)) or score(chats, request=request)
+    assert engine.count_tokens(CHAT) == 5
+    RayWorker(Job(lambda: engine, REQUEST, engine.fingerprint, 80))(table(dump_chats([CHAT] * 5)))
+    assert sizes == [2, 2, 1]
