@@ -1,11 +1,12 @@
 """What workers on a Ray cluster give on one machine, and what each judgement costs the driver that feeds them.
 
-    python benchmarks/ray_local.py [--prompts 60] [--fast-pairs 5000]
+    python benchmarks/ray_local.py [--prompts 300] [--fast-pairs 5000]
 
 The front desk's judge answers the same questions in this process, through one worker and through two; and a judge that
 costs next to nothing shows how many judgements a second the driver itself can draw, render, send, read, hash, chain
-and commit. Rates are of the time from the first answer to the last; starting the cluster and loading the model stand
-beside them. Writes benchmarks/results/ray_local.json.
+and commit. Rates are of the time from the first commit to the comparisons of all; starting the cluster and loading the
+model stand beside them. Memory is what the driver's peak grew by, the pairs themselves not counted. Writes
+benchmarks/results/ray_local.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -62,7 +64,7 @@ def judge_all(
     config: JudgeConfig,
 ) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, WatchedLedger.open(Path(folder) / "ledger.sqlite") as ledger:
-        started = time.perf_counter()
+        started, memory_before = time.perf_counter(), peak_mib()
         judging = judge_pairs(
             pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config,
             ledger=ledger, plan_path=Path(folder) / "questions_plan.json",
@@ -72,13 +74,20 @@ def judge_all(
         assert ledger.first_answer is not None
         at, cpu_at, num_first = ledger.first_answer
         num = len(judging.judgements) - num_first
+        memory = peak_mib() - memory_before
         leave_cluster()
         return {
             "judgements": len(judging.judgements),
             "judgements_per_s": round(num / (wall - at), 1),
             "driver_cpu_ms_each": round((cpu - cpu_at) / num * 1000, 3),
             "seconds_to_the_first_answer": round(at - started, 1),
+            "driver_memory_kib_each": round(memory * 1024 / len(judging.judgements), 2),
         }
+
+
+def peak_mib() -> float:
+    """The most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def front_desk_pairs(num_prompts: int) -> tuple[dict[str, Prompt], Pairs]:
@@ -133,7 +142,7 @@ def measure(num_prompts: int, fast_pairs: int) -> Iterator[tuple[str, dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=60)
+    parser.add_argument("--prompts", type=int, default=300)
     parser.add_argument("--fast-pairs", type=int, default=5000)
     options = parser.parse_args()
     report: dict[str, Any] = {
