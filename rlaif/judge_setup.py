@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rlaif import frontdesk
 from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
@@ -33,6 +33,8 @@ from rlaif.models.ray_engine import Described, RayGenerator, RayScorer
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Constitution
+
+AnyModelConfig = TypeVar("AnyModelConfig", bound=ModelConfig)
 
 
 def load_judge(config: JudgeConfig, *, budget: Budget | None = None, scale: ScaleConfig | None = None) -> TokenScorer:
@@ -58,8 +60,9 @@ def _spread_judge(config: JudgeConfig, *, budget: Budget, scale: ScaleConfig) ->
         described = Described(engine.fingerprint, engine.context_tokens, engine.count_tokens)
     else:
         described = describe_model(config.model, part="judge")
+    on_worker = config.model_copy(update={"model": _for_worker(config.model, scale)})
     return RayScorer(
-        described, make_engine=partial(load_judge, config), scale=scale, budget=budget,
+        described, make_engine=partial(load_judge, on_worker), scale=scale, budget=budget,
         batch_tokens=config.batch_tokens,
     )  # fmt: skip
 
@@ -67,9 +70,16 @@ def _spread_judge(config: JudgeConfig, *, budget: Budget, scale: ScaleConfig) ->
 def spread_policy(config: ModelConfig, *, scale: ScaleConfig) -> RayGenerator:
     """The policy on the workers of a cluster; none of its weights are loaded here."""
     load_ray()
-    return RayGenerator(
-        describe_model(config, part="policy"), make_engine=partial(_load_policy, config), scale=scale
-    )  # fmt: skip
+    make_engine = partial(_load_policy, _for_worker(config, scale))
+    return RayGenerator(describe_model(config, part="policy"), make_engine=make_engine, scale=scale)
+
+
+def _for_worker(config: AnyModelConfig, scale: ScaleConfig) -> AnyModelConfig:
+    """A worker that is given no GPU leaves those of its node alone, and may have another working folder."""
+    device = "cpu" if config.device == "auto" and scale.gpus_per_worker == 0 else config.device
+    is_folder = config.path != FRONTDESK and Path(config.path).is_dir()
+    path = str(Path(config.path).absolute()) if is_folder else config.path
+    return config.model_copy(update={"device": device, "path": path})
 
 
 def _load_policy(config: ModelConfig) -> TransformersEngine:

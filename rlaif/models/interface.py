@@ -107,7 +107,7 @@ class TokenScorer(Protocol):
 class StreamingScorer(TokenScorer, Protocol):
     """A scorer that holds many questions at once and answers each when it is ready, such as a server.
 
-    Its token counts are estimates: the tokenizer is the server's.
+    Its token counts may be estimates: the tokenizer is the server's.
     """
 
     @property

@@ -6,6 +6,7 @@ This process is its driver: it alone draws questions, reads answers and writes t
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -26,7 +27,6 @@ LOCAL_STORE_BYTES = 512 * 2**20
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 """Read when Ray is loaded or started; what the user has set himself holds. The last: what raylets say of dead workers
@@ -42,7 +42,7 @@ def join_cluster(scale: ScaleConfig) -> None:
     options: dict[str, Any] = {"address": scale.address}
     if local:
         options |= {
-            "num_cpus": max(1, round(scale.num_workers * scale.cpus_per_worker + 0.499)),
+            "num_cpus": math.ceil(scale.num_workers * scale.cpus_per_worker),
             "include_dashboard": False,
             "object_store_memory": LOCAL_STORE_BYTES,
         }
