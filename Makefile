@@ -14,6 +14,7 @@ VLLM_VENV := .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_TESTS := tests/vllm_engine
+RAY := $(VENV)/.ray
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -34,13 +35,18 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
+# The heavy tests run a local Ray; nothing of it is older or newer than what stands here already.
+$(RAY): $(READY)
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev,ray]"
+	@touch $(RAY)
+
 demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
 	$(BIN)/python -m pytest
 
-test-heavy: $(READY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a real vLLM
+test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
 	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --ignore=$(VLLM_TESTS) --durations=10
 
 test-vllm: $(VLLM_READY) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy

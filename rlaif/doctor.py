@@ -7,6 +7,7 @@ runs folder, which it removes.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -50,14 +51,16 @@ class Machine(NamedTuple):
     machine: str
     python: str
     accelerators: tuple[str, ...]
+    has_ray: bool = False
 
 
 def examine(*, runs_dir: Path, environ: Mapping[str, str]) -> dict[str, list[Finding]]:
     """All findings, by section."""
     accelerators, accelerator_findings = find_accelerators()
     machine = Machine(
-        platform.system(), platform.machine(), f"{sys.version_info[0]}.{sys.version_info[1]}", accelerators
-    )
+        platform.system(), platform.machine(), f"{sys.version_info[0]}.{sys.version_info[1]}", accelerators,
+        importlib.util.find_spec("ray") is not None,
+    )  # fmt: skip
     return {
         "packages": [*check_packages(*required_and_installed()), check_vllm(find_gpu_check())],
         "machine": [check_python(machine), *check_machine(runs_dir), *accelerator_findings],
@@ -276,6 +279,12 @@ def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator
         yield Finding(name, "note", never)
     if len(machine.accelerators) > 1:
         yield Finding("several accelerators", "note", "no part uses more than one of them")
+    if machine.has_ray:
+        yield Finding(
+            "Ray",
+            "note",
+            "`--engine ray` was tried with two workers on one machine, never on several nodes or on workers with GPUs",
+        )
 
 
 def nearest_folder(path: Path) -> Path:

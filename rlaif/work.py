@@ -22,7 +22,15 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import check_judge, find_spent, load_generator, load_judge, load_model, make_budget
+from rlaif.judge_setup import (
+    check_judge,
+    find_spent,
+    load_generator,
+    load_judge,
+    load_model,
+    make_budget,
+    spread_policy,
+)
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
@@ -33,6 +41,7 @@ from rlaif.metrics import MetricsLog
 from rlaif.models.budget import Budget, Spending
 from rlaif.models.interface import StreamingScorer, TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
+from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.preferences.export import digest_preferences
@@ -288,7 +297,11 @@ class Work:
 
     @cached_property
     def generator(self) -> TextGenerator:
-        return self.start_generator if self.round == 0 else self._generator(self._current_config, "current_policy")
+        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
+        config = self._start_config if self.round == 0 else self._current_config
+        if self.config.scale.engine == "ray":
+            return spread_policy(config, scale=self.config.scale)
+        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
 
     @cached_property
     def trained_policy(self) -> LoadedModel:
@@ -321,7 +334,7 @@ class Work:
 
     @cached_property
     def judge(self) -> TokenScorer:
-        judge = load_judge(self.config.judge, budget=self.judge_budget)
+        judge = load_judge(self.config.judge, budget=self.judge_budget, scale=self.config.scale)
         if isinstance(judge, StreamingScorer):
             for served_model in self._judge_spent[1]:
                 judge.expect_model(served_model)
@@ -354,7 +367,9 @@ class Work:
     @cached_property
     def evaluation_judge(self) -> TokenScorer:
         other = self.evaluation_judge_config
-        return self.judge if other.model == self.config.judge.model else load_judge(other, budget=self.judge_budget)
+        if other.model == self.config.judge.model:
+            return self.judge
+        return load_judge(other, budget=self.judge_budget, scale=self.config.scale)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -441,6 +456,7 @@ def open_work(
             raise
         finally:
             stop_vllm()
+            leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

@@ -17,6 +17,7 @@ from rlaif.cli.options import (
     BatchApiOption,
     ConfigOption,
     DryRunOption,
+    EngineOption,
     LabelColumnsOption,
     LabelsOption,
     ResumeOption,
@@ -41,6 +42,7 @@ def generate_prefs(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     samples: Annotated[
         Path | None,
         typer.Option("--samples", help="Recorded responses (CSV, JSON, JSONL, Parquet) instead of a policy."),
@@ -70,7 +72,9 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api)
+    resolved = _load(
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api, engine=engine
+    )
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -121,6 +125,7 @@ def run(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="How many rounds, each with the policy that the last one trained.")
     ] = None,
@@ -135,8 +140,9 @@ def run(
     """
     labels = (human_labels, label_columns)
     resolved = _load(
-        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels, batch_api=batch_api
-    )
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
+        batch_api=batch_api, engine=engine,
+    )  # fmt: skip
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -179,12 +185,13 @@ def _load(
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
     batch_api: bool = False,
+    engine: str | None = None,
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import find_config, load_config, parse_config
     from rlaif.runs import open_run
 
-    given = {"seed": seed, "rounds": rounds}
+    given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]

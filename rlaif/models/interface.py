@@ -77,6 +77,20 @@ class TextGenerator(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingGenerator(TextGenerator, Protocol):
+    """A generator that has several batches under way at once."""
+
+    def generate_batches(
+        self, batches: Iterable[tuple[Sequence[Chat], Sequence[tuple[int, ...]]]], *, params: SamplingParams
+    ) -> Generator[tuple[int, list[Generation], float], None, None]:
+        """Each batch's number, counted from 0, its responses and the seconds they took, in the order they finish.
+
+        `batches`, chats with their keys, is drawn on no faster than it is answered.
+        """
+        ...
+
+
 class TokenScorer(Protocol):
     @property
     def fingerprint(self) -> Model: ...
@@ -96,7 +110,7 @@ class TokenScorer(Protocol):
 class StreamingScorer(TokenScorer, Protocol):
     """A scorer that holds many questions at once and answers each when it is ready, such as a server.
 
-    Its token counts are estimates: the tokenizer is the server's.
+    Its token counts may be estimates: the tokenizer is the server's.
     """
 
     @property
