@@ -5,8 +5,8 @@
 The front desk's judge answers the same questions in this process, through one worker and through two; and a judge that
 costs next to nothing shows how many judgements a second the driver itself can draw, render, send, read, hash, chain
 and commit. Rates are of the time from the first commit to the comparisons of all; starting the cluster and loading the
-model stand beside them. Memory is what the driver's peak grew by, the pairs themselves not counted. Writes
-benchmarks/results/ray_local.json.
+model stand beside them. Memory is what the driver held more at the end than before, SQLite's cache of up to 64 MiB
+counted. Writes benchmarks/results/ray_local.json.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -64,7 +63,7 @@ def judge_all(
     config: JudgeConfig,
 ) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, WatchedLedger.open(Path(folder) / "ledger.sqlite") as ledger:
-        started, memory_before = time.perf_counter(), peak_mib()
+        started, memory_before = time.perf_counter(), held_kib()
         judging = judge_pairs(
             pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config,
             ledger=ledger, plan_path=Path(folder) / "questions_plan.json",
@@ -74,20 +73,22 @@ def judge_all(
         assert ledger.first_answer is not None
         at, cpu_at, num_first = ledger.first_answer
         num = len(judging.judgements) - num_first
-        memory = peak_mib() - memory_before
+        memory, disk = held_kib() - memory_before, sum(path.stat().st_size for path in Path(folder).glob("ledger*"))
         leave_cluster()
         return {
             "judgements": len(judging.judgements),
             "judgements_per_s": round(num / (wall - at), 1),
             "driver_cpu_ms_each": round((cpu - cpu_at) / num * 1000, 3),
             "seconds_to_the_first_answer": round(at - started, 1),
-            "driver_memory_kib_each": round(memory * 1024 / len(judging.judgements), 2),
+            "driver_memory_kib_each": round(memory / len(judging.judgements), 1),
+            "ledger_kib_each": round(disk / 1024 / len(judging.judgements), 1),
         }
 
 
-def peak_mib() -> float:
-    """The most memory that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def held_kib() -> float:
+    """What the process holds now."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return float(line.split()[1])
 
 
 def front_desk_pairs(num_prompts: int) -> tuple[dict[str, Prompt], Pairs]:

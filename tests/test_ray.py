@@ -74,13 +74,21 @@ def make_pairs(num: int) -> tuple[dict[str, Prompt], list[tuple[Sample, Sample]]
     return prompts, pairs
 
 
-def judge(folder: Path, script: str, *, num_pairs: int, on_ray: bool = True, budget: Budget | None = None) -> Judging:
+def judge(
+    folder: Path,
+    script: str,
+    *,
+    num_pairs: int,
+    on_ray: bool = True,
+    budget: Budget | None = None,
+    address: str = "local",
+) -> Judging:
     """Judgements of so many pairs in both orders, into the ledger of a folder."""
     engine = ScriptedEngine(f"ray_judges:{script}")
     scorer = RayScorer(
         Described(engine.fingerprint, engine.context_tokens, engine.count_tokens),
         make_engine=partial(ScriptedEngine, f"ray_judges:{script}"),
-        scale=ScaleConfig(engine="ray", num_workers=2, batch_size=BATCH),
+        scale=ScaleConfig(engine="ray", address=address, num_workers=2, batch_size=BATCH),
         budget=budget or Budget(),
         batch_tokens=10_000,
     )
@@ -149,7 +157,7 @@ def test_a_worker_that_dies_over_the_same_questions_again_and_again_ends_the_run
 ):
     with pytest.raises(StageError) as raised:
         judge(tmp_path, "deadly", num_pairs=30)
-    assert "workers died 4 times over the same questions" in raised.value.sentence
+    assert "the workers died 2 times over the same questions" in raised.value.sentence
     assert "--resume" in raised.value.sentence
     assert answered(tmp_path)
     out, err = capfd.readouterr()
@@ -161,6 +169,34 @@ def test_a_worker_that_dies_over_the_same_questions_again_and_again_ends_the_run
 def test_a_judge_that_fails_is_told_by_name_of_its_worker(tmp_path, asked_dir):
     with pytest.raises(StageError, match=r"the third layer is upside down.*process \d+"):
         judge(tmp_path, "broken", num_pairs=4)
+
+
+def test_a_node_that_is_lost_for_good_costs_what_was_under_way_there(tmp_path, asked_dir, capsys):
+    """A cluster of two nodes on this machine, a worker on each; one node is killed and never comes back."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        other = cluster.add_node(num_cpus=1)
+
+        def lose_the_other() -> None:
+            while len(ray_judges.asked(asked_dir)) < 60:
+                time.sleep(0.02)
+            cluster.remove_node(other, allow_graceful=False)
+
+        loser = threading.Thread(target=lose_the_other)
+        loser.start()
+        judging = judge(tmp_path, "slow", num_pairs=200, address=cluster.address)
+        loser.join()
+        assert (len(judging.judgements), judging.failed) == (400, [])
+        assert sorted(answered(tmp_path)) == sorted(question.id for question in judging.questions)
+        again = Counter(ray_judges.asked(asked_dir))
+        assert len(again) == 400
+        assert again.total() - 400 <= 2 * 3 * BATCH
+        assert "workers were lost" in capsys.readouterr().err
+    finally:
+        leave_cluster()
+        cluster.shutdown()
 
 
 CHILD = """

@@ -6,10 +6,10 @@ again; every batch is answered once. Knows nothing of what is asked, and keeps n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from rlaif.console import say
 from rlaif.errors import StageError
@@ -25,12 +25,24 @@ T = TypeVar("T")
 UNDER_WAY_PER_WORKER = 3
 """Batches: one is computed, one waits at the worker, one is on its way."""
 MAX_TRIES = 4
-"""So often a batch is given to workers that die over it."""
+"""So often Ray gives a batch to a worker that is down; then the worker is lost."""
+MAX_LOSSES = 2
+"""So often the workers are lost over the same batches before the run ends."""
+RESUME = "every answer is kept; go on with --resume"
 
 
 class Answer(NamedTuple):
     text: str
     seconds: float
+
+
+class _Batch(Generic[T]):
+    """A batch under way."""
+
+    def __init__(self, item: T, text: str) -> None:
+        self.item, self.text = item, text
+        self.num_lost = 0
+        """How often the workers were lost while it was under way."""
 
 
 def run_batches(
@@ -41,22 +53,63 @@ def run_batches(
     `draw` returns None where there is nothing to ask now; it is asked again after each answer, and the stream is over
     when it has nothing and nothing is under way.
     """
-    join_cluster(scale)
-    under_way: dict[int, T] = {}
+    ray = load_ray()
+    under_way: dict[int, _Batch[T]] = {}
     numbers = count()
+    try:
+        while True:
+            join_cluster(scale)
+            try:
+                yield from _run_until_lost(draw, under_way, numbers, job=job, scale=scale)
+                return
+            except ray.exceptions.RayError as error:
+                _take_up(under_way, error, ray)
+                leave_cluster()  # a worker that Ray is starting again would keep its place for nobody
+    except BaseException:  # also where the caller needs no more: what is under way is dropped, and the workers with it
+        leave_cluster()
+        raise
+
+
+def _run_until_lost(
+    draw: Callable[[], tuple[T, str] | None],
+    under_way: dict[int, _Batch[T]],
+    numbers: Iterator[int],
+    *,
+    job: Job,
+    scale: ScaleConfig,
+) -> Generator[tuple[T, Answer], None, None]:
+    """One set of workers; what is under way already is asked first."""
     workers: set[str] = set()
     with _Execution(job, scale) as execution:
+        for number, batch in under_way.items():
+            execution.put(number, batch.text)
         while True:
             while len(under_way) < UNDER_WAY_PER_WORKER * scale.num_workers and (drawn := draw()) is not None:
                 number = next(numbers)
-                under_way[number] = drawn[0]
+                under_way[number] = _Batch(*drawn)
                 execution.put(number, drawn[1])
             if not under_way:
                 return
             for row in execution.take():
                 _look_at_worker(row, workers, scale)
                 if row["number"] in under_way:
-                    yield under_way.pop(row["number"]), Answer(row["answer"], row["seconds"])
+                    yield under_way.pop(row["number"]).item, Answer(row["answer"], row["seconds"])
+
+
+def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> None:
+    """Workers were lost for good: the others are started anew, unless the same batches were under way too often."""
+    first_line = str(error).strip().splitlines()[0][:200]
+    if isinstance(error, ray.exceptions.RayTaskError):
+        raise StageError(f"Ray failed: {first_line}", where="scale", fix=RESUME) from error
+    for batch in under_way.values():
+        batch.num_lost += 1
+    if not under_way or max(batch.num_lost for batch in under_way.values()) >= MAX_LOSSES:
+        raise StageError(
+            f"the workers died {MAX_LOSSES} times over the same questions ({first_line})",
+            where="scale",
+            fix="their memory may be too small: lower scale.batch_size, or give workers more; then go on with --resume",
+        ) from error
+    say(f"ray: workers were lost ({first_line}); they are started anew, and {len(under_way)} batches asked again")
 
 
 def _look_at_worker(row: dict[str, Any], workers: set[str], scale: ScaleConfig) -> None:
@@ -73,11 +126,11 @@ class _Execution:
     """One data set under way: batches in, rows of answers out, the workers in between."""
 
     def __init__(self, job: Job, scale: ScaleConfig) -> None:
-        self._ray = load_ray()
+        import ray
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._tables = _start(self._queue, job, scale)
 
@@ -89,9 +142,7 @@ class _Execution:
         try:
             rows: list[dict[str, Any]] = next(self._tables).to_pylist()
         except StopIteration:
-            raise StageError("Ray ended before all questions were answered", fix="go on with --resume") from None
-        except self._ray.exceptions.RayError as error:
-            raise _say_why(error, self._ray) from error
+            raise StageError("Ray ended before all questions were answered", where="scale", fix=RESUME) from None
         return rows
 
     def __enter__(self) -> Self:
@@ -100,15 +151,11 @@ class _Execution:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # what is under way is dropped, and the workers with it
-            try:
-                self._tables.close()
-            finally:
-                leave_cluster()
-            return
-        self._queue.put(None)
-        for _ in self._tables:
-            pass
+        if error is None:
+            self._queue.put(None)
+            for _ in self._tables:
+                pass
+        self._tables.close()
         self._queue.shutdown(force=True)
 
 
@@ -139,15 +186,3 @@ def _start(queue: Any, job: Job, scale: ScaleConfig) -> Generator[pa.Table, None
         answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
     return tables
-
-
-def _say_why(error: Exception, ray: Any) -> StageError:
-    died = (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError, ray.exceptions.WorkerCrashedError)
-    first_line = str(error).strip().splitlines()[0][:300]
-    if isinstance(error, died):
-        return StageError(
-            f"workers died {MAX_TRIES} times over the same questions ({first_line})",
-            where="scale",
-            fix="their memory may be too small: lower scale.batch_size, or give workers more; then go on with --resume",
-        )
-    return StageError(f"Ray failed: {first_line}", where="scale", fix="every answer is kept; go on with --resume")
