@@ -249,7 +249,7 @@ def find_untried(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "Ray",
             "note",
-            "`--engine ray` was tried with two workers on one machine, never on several nodes or on workers with GPUs",
+            "`--engine ray` was tried with two workers on one machine, never on several machines or with GPUs",
         )
 
 
