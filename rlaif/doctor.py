@@ -283,7 +283,7 @@ def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator
         yield Finding(
             "Ray",
             "note",
-            "`--engine ray` was tried with two workers on one machine, never on several nodes or on workers with GPUs",
+            "`--engine ray` was tried with two workers on one machine, never on several machines or with GPUs",
         )
 
 

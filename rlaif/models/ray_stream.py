@@ -54,16 +54,17 @@ def run_batches(
     when it has nothing and nothing is under way.
     """
     ray = load_ray()
-    join_cluster(scale)
     under_way: dict[int, _Batch[T]] = {}
     numbers = count()
     try:
         while True:
+            join_cluster(scale)
             try:
                 yield from _run_until_lost(draw, under_way, numbers, job=job, scale=scale)
                 return
             except ray.exceptions.RayError as error:
                 _take_up(under_way, error, ray)
+                leave_cluster()  # a worker that Ray is starting again would keep its place for nobody
     except BaseException:  # also where the caller needs no more: what is under way is dropped, and the workers with it
         leave_cluster()
         raise
