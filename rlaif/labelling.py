@@ -221,7 +221,7 @@ def _find_judged(work: Work, comparisons: Sequence[Comparison]) -> Judged:
         for c in comparisons
         if digests.get(c.principle.id) == c.principle.text_digest
     }
-    whole = label_pairs(comparisons, constitution=work.constitution)
+    whole = label_pairs(comparisons, constitution=work.constitution, draw_seed=work.draw_seed)
     return judged | {(pair, OVERALL): JudgedPair(label.p_first, label.logit) for pair, label in whole.items()}
 
 

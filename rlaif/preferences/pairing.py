@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.filters import find_reason_to_drop
 from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
@@ -62,15 +63,17 @@ def pair_comparisons(
     pairs: Iterable[tuple[Sample, Sample]] = (),
     relabelling: Relabelling | None = None,
     human: Mapping[tuple[str, str], Preference] | None = None,
+    draw_seed: int | None = None,
 ) -> Pairing:
     """A preference per pair and judge, in the order in which the pairs come.
 
     `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
     `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's.
+    pairs come last. Filters look at the calibrated label, and never at people's. `draw_seed`: each pair was
+    asked under one principle, drawn with this seed.
     """
-    principles = _weighed_principles(constitution)
+    _refuse_weightless(constitution)
     groups = _group(comparisons, pairs=pairs)
     by_people = dict(human or {})
     num_other = len(by_people.keys() - {key.sample_ids for key in groups})
@@ -83,6 +86,7 @@ def pair_comparisons(
             else:
                 dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
             continue
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         complete = _find_complete(by_principle, principles)
         if complete is None:
             dropped["failed_judgement"] += 1
@@ -110,11 +114,14 @@ def pair_comparisons(
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def label_pairs(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[tuple[str, str], PairLabel]:
-    """The judge's label of every pair that was compared under all principles, by sample ids in canonical order."""
-    principles = _weighed_principles(constitution)
+def label_pairs(
+    comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None = None
+) -> dict[tuple[str, str], PairLabel]:
+    """The judge's label of every pair that was compared under all its principles, by sample ids in canonical order."""
+    _refuse_weightless(constitution)
     labels: dict[tuple[str, str], PairLabel] = {}
     for key, by_principle in _group(comparisons, pairs=()).items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         complete = _find_complete(by_principle, principles)
         if complete is not None:
             labels[key.sample_ids] = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
@@ -160,14 +167,12 @@ def compute_pair_label(
     return PairLabel(_sigmoid(combined), combined)
 
 
-def _weighed_principles(constitution: Constitution) -> list[Principle]:
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    if not principles:
+def _refuse_weightless(constitution: Constitution) -> None:
+    if not asked_principles(constitution):
         raise ConstitutionError(
             f'no principle of "{constitution.name}" has a weight above 0',
             fix="give at least one principle a weight",
         )
-    return principles
 
 
 def _find_complete(
