@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rlaif.config.base import Config
@@ -55,6 +57,9 @@ class SamplingConfig(Config):
 class PreferencesConfig(Config):
     """Which judgements become preferences."""
 
+    kind: Literal["pair", "ranking"] = "pair"
+    """pair: one preference for each judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
+    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False

@@ -8,14 +8,16 @@ fits no calibration and writes no files.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.filters import find_reason_to_drop
+from rlaif.preferences.ranked import fit_utilities, label_by_utility
 from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
@@ -25,8 +27,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`. Pairs that people
-    labelled are kept."""
+    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`, of ranked ones also as
+    `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class PairLabel(NamedTuple):
@@ -65,7 +67,7 @@ def pair_comparisons(
     human: Mapping[tuple[str, str], Preference] | None = None,
     draw_seed: int | None = None,
 ) -> Pairing:
-    """A preference per pair and judge, in the order in which the pairs come.
+    """A preference per pair and judge, in the order in which the pairs come; of ranked ones prompt by prompt.
 
     `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
@@ -74,26 +76,32 @@ def pair_comparisons(
     asked under one principle, drawn with this seed.
     """
     _refuse_weightless(constitution)
-    groups = _group(comparisons, pairs=pairs)
+    asked = list(pairs)
+    groups = _group(comparisons, pairs=asked)
+    judged: dict[_Key, _Judged] = {}
+    for key, by_principle in groups.items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
+        complete = _find_complete(by_principle, principles)
+        if complete is not None:
+            by_judge = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+            label = by_judge.p_first if relabelling is None else relabelling.relabel(key.sample_ids, by_judge)
+            judged[key] = _Judged(label, complete, complete)
+    keys = list(groups)
+    if config.kind == "ranking":
+        keys, judged = _rank(keys, judged)
     by_people = dict(human or {})
-    num_other = len(by_people.keys() - {key.sample_ids for key in groups})
+    num_other = len(by_people.keys() - {key.sample_ids for key in keys})
+    texts = {sample.id: sample.text for pair in asked for sample in pair}
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
-    for key, by_principle in groups.items():
+    for key in keys:
         if human and key.sample_ids in human:
             if (labelled := by_people.pop(key.sample_ids, None)) is not None:
                 preferences.append(labelled)
             else:
                 dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
             continue
-        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        complete = _find_complete(by_principle, principles)
-        if complete is None:
-            dropped["failed_judgement"] += 1
-            continue
-        judged = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
-        label = judged.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged)
-        reason = find_reason_to_drop(label, complete, config=config)
+        reason = _find_reason(key, judged.get(key), config=config, was_asked=key in groups, texts=texts)
         if reason is not None:
             dropped[reason] += 1
             continue
@@ -101,17 +109,56 @@ def pair_comparisons(
             Preference(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
-                label=label,
+                label=judged[key].label,
                 weight=1.0,
-                evidence_ids=tuple(comparison.id for comparison in complete),
+                evidence_ids=tuple(comparison.id for comparison in judged[key].evidence),
                 calibration_id=None if relabelling is None else relabelling.calibration_id,
                 judge_id=key.judge_id,
                 constitution_id=constitution.id,
                 round=round,
             )
         )
-    tally = Tally(num_in=len(groups) + num_other, dropped=dict(dropped))
+    tally = Tally(num_in=len(keys) + num_other, dropped=dict(dropped))
     return Pairing([*preferences, *by_people.values()], tally)
+
+
+class _Judged(NamedTuple):
+    label: float
+    own: Sequence[Comparison]
+    """Of the pair itself; none where its label follows from other pairs."""
+    evidence: Sequence[Comparison]
+    """All that the label came from."""
+
+
+def _find_reason(
+    key: _Key, judged: _Judged | None, *, config: PreferencesConfig, was_asked: bool, texts: Mapping[str, str]
+) -> str | None:
+    """Why the pair is dropped; None: it is kept."""
+    first, second = key.sample_ids
+    if not was_asked and first in texts and texts[first] == texts.get(second):
+        return "identical"
+    if judged is None:
+        return "failed_judgement" if was_asked else "not_connected"
+    return find_reason_to_drop(judged.label, judged.own, config=config)
+
+
+def _rank(keys: Sequence[_Key], judged: Mapping[_Key, _Judged]) -> tuple[list[_Key], dict[_Key, _Judged]]:
+    """All pairs of the responses to a prompt that the judge was asked about, labelled by their utilities."""
+    asked: dict[tuple[str, str | None], list[_Key]] = defaultdict(list)
+    for key in keys:
+        asked[key.prompt_id, key.judge_id].append(key)
+    every: list[_Key] = []
+    ranked: dict[_Key, _Judged] = {}
+    for (prompt_id, judge_id), own in asked.items():
+        names = sorted({name for key in own for name in key.sample_ids})
+        every += [_Key(prompt_id, pair, judge_id) for pair in combinations(names, 2)]
+        known = {key.sample_ids: judged[key] for key in own if key in judged}
+        for utilities in fit_utilities({pair: found.label for pair, found in known.items()}):
+            evidence = [c for pair, found in known.items() if pair[0] in utilities for c in found.evidence]
+            for pair in combinations(sorted(utilities), 2):
+                of_pair = known[pair].own if pair in known else ()
+                ranked[_Key(prompt_id, pair, judge_id)] = _Judged(label_by_utility(utilities, pair), of_pair, evidence)
+    return every, ranked
 
 
 def label_pairs(
