@@ -192,6 +192,8 @@ def _kept(
     config: PreferencesConfig,
     draw_seed: int | None,
 ) -> _Kept:
+    if config.kind == "choice":  # looked at pair by pair, as the choice ranks them
+        config = config.model_copy(update={"kind": "ranking"})
     pairing = pair_comparisons(
         comparisons, constitution=constitution, config=config, round=0, pairs=pairs, draw_seed=draw_seed
     )

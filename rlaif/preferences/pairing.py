@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.choices import Labelled, choose
 from rlaif.preferences.filters import find_reason_to_drop
 from rlaif.preferences.ranked import fit_utilities, label_by_utility
 from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
@@ -27,8 +29,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`, of ranked ones also as
-    `not_connected` or `identical`. Pairs that people labelled are kept."""
+    """Pairs or choices in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`, of ranked ones
+    also as `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class PairLabel(NamedTuple):
@@ -73,7 +75,8 @@ def pair_comparisons(
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
     `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
     pairs come last. Filters look at the calibrated label, and never at people's. `draw_seed`: each pair was
-    asked under one principle, drawn with this seed.
+    asked under one principle, drawn with this seed. With `kind: choice` there is a preference for each group of a
+    prompt's responses that judged pairs join, and people's pairs stand beside them.
     """
     _refuse_weightless(constitution)
     asked = list(pairs)
@@ -87,6 +90,12 @@ def pair_comparisons(
             label = by_judge.p_first if relabelling is None else relabelling.relabel(key.sample_ids, by_judge)
             judged[key] = _Judged(label, complete, complete)
     keys = list(groups)
+    if config.kind == "choice":
+        made = partial(
+            Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
+            constitution_id=constitution.id, round=round,
+        )  # fmt: skip
+        return _choose(keys, judged, asked=asked, config=config, human=human or {}, make=made)
     if config.kind == "ranking":
         keys, judged = _rank(keys, judged)
     by_people = dict(human or {})
@@ -142,14 +151,49 @@ def _find_reason(
     return find_reason_to_drop(judged.label, judged.own, config=config)
 
 
+def _choose(
+    keys: Sequence[_Key],
+    judged: Mapping[_Key, _Judged],
+    *,
+    asked: Iterable[tuple[Sample, Sample]],
+    config: PreferencesConfig,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
+    texts = {sample.id: sample.text for pair in asked for sample in pair}
+    preferences: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    num_in = len(human)
+    for (prompt_id, judge_id), own in _by_prompt(keys).items():
+        names = sorted({name for key in own for name in key.sample_ids})
+        labelled = {key.sample_ids: Labelled(judged[key].label, judged[key].evidence) for key in own if key in judged}
+        for choice in choose(names, labelled, texts=texts, config=config):
+            num_in += 1
+            if choice.dropped is not None:
+                dropped[choice.dropped] += 1
+                continue
+            preferences.append(
+                make(
+                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
+                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence), judge_id=judge_id,
+                )
+            )  # fmt: skip
+    return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
+
+
+def _by_prompt(keys: Iterable[_Key]) -> dict[tuple[str, str | None], list[_Key]]:
+    found: dict[tuple[str, str | None], list[_Key]] = defaultdict(list)
+    for key in keys:
+        found[key.prompt_id, key.judge_id].append(key)
+    return found
+
+
 def _rank(keys: Sequence[_Key], judged: Mapping[_Key, _Judged]) -> tuple[list[_Key], dict[_Key, _Judged]]:
     """All pairs of the responses to a prompt that the judge was asked about, labelled by their utilities."""
-    asked: dict[tuple[str, str | None], list[_Key]] = defaultdict(list)
-    for key in keys:
-        asked[key.prompt_id, key.judge_id].append(key)
     every: list[_Key] = []
     ranked: dict[_Key, _Judged] = {}
-    for (prompt_id, judge_id), own in asked.items():
+    for (prompt_id, judge_id), own in _by_prompt(keys).items():
         names = sorted({name for key in own for name in key.sample_ids})
         every += [_Key(prompt_id, pair, judge_id) for pair in combinations(names, 2)]
         known = {key.sample_ids: judged[key] for key in own if key in judged}
