@@ -60,6 +60,7 @@ class Judgement(Record):
 
     table: ClassVar[str] = "judgements"
     text_fields: ClassVar[tuple[str, ...]] = ("reason", "raw_reply")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("choice_logprobs",)
     question_id: str
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None

@@ -14,6 +14,7 @@ from rlaif.records.base import Record
 
 class Preference(Record):
     table: ClassVar[str] = "preferences"
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("shares",)
     kind: Literal["pair", "choice", "ranking", "rating", "thumb"] = "pair"
     prompt_id: str
     sample_ids: tuple[str, ...]
