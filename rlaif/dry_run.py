@@ -13,10 +13,12 @@ from rlaif.calibration.labels import check_principles
 from rlaif.config.generate import JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.judge_setup import check_judge, load_generator, load_judge
+from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
+from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.interface import TextGenerator
@@ -44,8 +46,10 @@ class RunEstimate(NamedTuple):
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
-    constitution, template = load_constitution(config.constitution), load_template(config.judge.template, kind="pair")
+    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    constitution = prepare_constitution(constitution, mode=config.judge.principles)
     check_judge(config.judge, constitution=constitution, template=template)
+    check_mode(config, template=template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
@@ -54,8 +58,9 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
-    pairs = draw_pairs(trial, num_pairs=sampling.num_pairs, seed=config.seed).pairs
-    pairs_per_prompt = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
+    per_prompt = pairs_per_prompt(sampling, template=template)
+    pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
+    draw_seed = config.seed if config.judge.principles == "sampled" else None
     num_samples = len(prompts) * sampling.num_samples
     return RunEstimate(
         num_rounds=num_rounds,
@@ -66,13 +71,22 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
         judge=estimate_judging(
             pairs,
-            num_pairs=len(prompts) * pairs_per_prompt,
+            num_questions=count_questions(
+                num_prompts=len(prompts),
+                num_samples=sampling.num_samples,
+                num_pairs=per_prompt,
+                constitution=constitution,
+                template=template,
+                both_orders=config.judge.both_orders,
+                num_shuffles=config.judge.num_shuffles,
+                draw_seed=draw_seed,
+            ),
             prompts={prompt.id: prompt for prompt in prompts},
             constitution=constitution,
             template=template,
             scorer=judge,
-            both_orders=config.judge.both_orders,
             reply_limit=_reply_limit(config.judge, template),
+            draw_seed=draw_seed,
         ),
         judge_config=config.judge,
     )

@@ -7,7 +7,7 @@ a stage: records into the ledger, tables into the folder, the tally said and sto
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +18,20 @@ from rlaif.calibration.labels import Labels
 from rlaif.config.generate import FRONTDESK, JudgeConfig, PolicyModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judge_setup import (
     check_judge,
+    check_mode,
     find_spent,
     load_generator,
     load_judge,
     load_model,
     make_budget,
+    pairs_per_prompt,
     spread_policy,
 )
 from rlaif.judging.judge import Judging
@@ -46,7 +49,7 @@ from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
-from rlaif.records import Constitution, Prompt, Record, Tally, Use, digest_text, split_of
+from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
 from rlaif.runs import (
     RunFolder,
     create_run,
@@ -62,6 +65,7 @@ from rlaif.runs import (
     write_manifest,
 )
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+from rlaif.sampling.sampler import Pairs, draw_pairs
 
 R = TypeVar("R", bound=Record)
 STAGE_NAMES = {
@@ -181,13 +185,25 @@ class Work:
 
     @cached_property
     def constitution(self) -> Constitution:
-        """What this round was judged by; before that, what the configuration names."""
+        """What this round was judged by; before that, what the configuration names, as the judge is asked under it."""
         judged_by = find_constitution(self.ledger, run=self.run.name, round=self.round, stage="3_judgements")
-        return judged_by or load_constitution(self.config.constitution)
+        if judged_by is not None:
+            return judged_by
+        return prepare_constitution(load_constitution(self.config.constitution), mode=self.config.judge.principles)
+
+    @property
+    def draw_seed(self) -> int | None:
+        """Where each pair is asked under one principle, the seed that it is drawn with."""
+        return self.config.seed if self.config.judge.principles == "sampled" else None
 
     @cached_property
     def template(self) -> JudgeTemplate:
-        return load_template(self.config.judge.template, kind="pair")
+        return load_template(self.config.judge.template)
+
+    def draw_pairs(self, samples: Iterable[Sample]) -> Pairs:
+        """The pairs of this round's responses that are compared."""
+        num_pairs = pairs_per_prompt(self.config.sampling, template=self.template)
+        return draw_pairs(samples, num_pairs=num_pairs, seed=self.seed)
 
     @property
     def given_constitution(self) -> Constitution | None:
@@ -351,9 +367,11 @@ class Work:
 
     def check_judge(self) -> None:
         check_judge(self.config.judge, constitution=self.constitution, template=self.template)
+        check_mode(self.config, template=self.template)
         other = self.evaluation_judge_config
         if other != self.config.judge:
             check_judge(other, constitution=self.constitution, template=self.evaluation_template)
+            check_mode(self.config, template=self.evaluation_template)
 
     @property
     def evaluation_judge_config(self) -> JudgeConfig:
@@ -362,7 +380,7 @@ class Work:
 
     @cached_property
     def evaluation_template(self) -> JudgeTemplate:
-        return load_template(self.evaluation_judge_config.template, kind="pair")
+        return load_template(self.evaluation_judge_config.template)
 
     @cached_property
     def evaluation_judge(self) -> TokenScorer:
@@ -422,7 +440,7 @@ def open_work(
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already.
     """
-    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template, kind="pair").digest}
+    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template).digest}
     if stages:
         run = open_run(runs_dir, run_name)
         # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rlaif.config.base import Config
@@ -43,7 +45,7 @@ class SamplingConfig(Config):
     num_samples: int = Field(4, ge=2)
     """Responses per prompt."""
     num_pairs: int = Field(3, ge=1)
-    """Pairs judged per prompt, drawn from all pairs of its responses."""
+    """Pairs judged per prompt, drawn from all of its responses'; a judge that scores or ranks gives them all."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -57,6 +59,11 @@ class SamplingConfig(Config):
 class PreferencesConfig(Config):
     """Which judgements become preferences."""
 
+    kind: Literal["pair", "ranking", "choice"] = "pair"
+    """pair: one preference for each judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
+    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not. choice: one
+    preference for each prompt, with each response's probability by that ranking to be the best; the reward model's
+    loss is then K-way."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False

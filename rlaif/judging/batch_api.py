@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rlaif.console import say
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RlaifError, StageError
 from rlaif.judging.asked import AskedLog
 from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
-from rlaif.judging.verdict import read_verdict
+from rlaif.judging.questions import score_request
+from rlaif.judging.verdict import read_answer
 from rlaif.ledger.answered import sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint_prompt import PlainChat, to_plain_chat
 from rlaif.models.endpoint_reading import Stopped
-from rlaif.models.interface import BatchingScorer, ScoreRequest
+from rlaif.models.interface import BatchingScorer
 from rlaif.models.openai_batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
 from rlaif.models.openai_batch_reply import BatchLine, BatchState
-from rlaif.records import Observed, Question, Verdict
+from rlaif.records import Observed, Question
 from rlaif.runs import utc_now
 
 MIN_ANSWERS = 16
@@ -40,16 +42,15 @@ class BatchApiAsker:
         self,
         scorer: BatchingScorer,
         *,
-        request: ScoreRequest,
-        verdicts: tuple[Verdict, ...],
+        template: JudgeTemplate,
         min_label_mass: float,
         max_attempts: int,
         ledger: Ledger,
         asked_path: Path,
     ) -> None:
         """`asked_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
-        self._scorer, self._request, self._verdicts = scorer, request, verdicts
-        self._server = scorer.batch_server(request)
+        self._scorer, self._request, self._template = scorer, score_request(template), template
+        self._server = scorer.batch_server(self._request)
         self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
         self._ledger, self._asked_path = ledger, asked_path
         asked_path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,10 +152,11 @@ class BatchApiAsker:
         if reply is None:
             collecting.left_open["refused as it was asked, to be asked otherwise"] += 1
             return
-        answer = read_verdict(
+        answer = read_answer(
             reply,
             question_id=sent.question_id,
-            verdicts=self._verdicts,
+            template=self._template,
+            num_shown=sent.num_shown,
             min_label_mass=self._min_label_mass,
             attempt=sent.attempt,
             observed=Observed(
@@ -243,7 +245,10 @@ class _RequestFile:
             self._file = self.path.open("wb")
         self._file.write(line)
         self._num_bytes += len(line)
-        self.sent.append(SentLine(question.question.id, question.attempt, plain.neutralised, plain.num_bytes))
+        num_shown = len(question.question.sample_ids)
+        self.sent.append(
+            SentLine(question.question.id, question.attempt, num_shown, plain.neutralised, plain.num_bytes)
+        )
         self.bound = self.bound.plus(bound)
         self._questions.append(question.question)
         if len(self._questions) >= GROUP_ROWS:

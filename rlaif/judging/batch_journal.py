@@ -28,6 +28,8 @@ class SentLine(NamedTuple):
 
     question_id: str
     attempt: int
+    num_shown: int
+    """Responses that it shows."""
     neutralised: int
     num_bytes: int
 
@@ -116,7 +118,7 @@ class BatchJournal:
     def sent(self, name: str) -> dict[str, SentLine]:
         """Its questions by id."""
         lines = (line.split() for line in self._sent_path(name).read_text(encoding="ascii").splitlines())
-        return {key: SentLine(key, int(attempt), int(neutral), int(size)) for key, attempt, neutral, size in lines}
+        return {key: SentLine(key, *map(int, numbers)) for key, *numbers in lines}
 
     def _sent_path(self, name: str) -> Path:
         return self._files / f"{name}.sent"

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.console import Progress, say
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import AskedLog
 from rlaif.judging.batch_api import BatchApiAsker
 from rlaif.judging.batch_journal import BatchJournal
 from rlaif.judging.open_questions import FIRST_DRAW, Rendered, find_open
-from rlaif.judging.verdict import read_verdict
+from rlaif.judging.questions import score_request
+from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger, Outcome
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
-from rlaif.models.interface import BatchingScorer, ScoredReply, ScoreRequest, StreamingScorer
-from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage, Verdict
+from rlaif.models.interface import BatchingScorer, ScoredReply, StreamingScorer
+from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 from rlaif.runs import utc_now
 
 MAX_UNACKNOWLEDGED = 64
@@ -41,15 +43,14 @@ class StreamAsker:
         self,
         scorer: StreamingScorer,
         *,
-        request: ScoreRequest,
-        verdicts: tuple[Verdict, ...],
+        template: JudgeTemplate,
         min_label_mass: float,
         max_attempts: int,
         ledger: Ledger,
         asked_path: Path,
     ) -> None:
         """`asked_path`: where the ids of the questions that were sent are written down, for their account."""
-        self._scorer, self._request, self._verdicts = scorer, request, verdicts
+        self._scorer, self._request, self._template = scorer, score_request(template), template
         self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
         self._ledger, self._asked_path = ledger, asked_path
         self._under_way: dict[str, _UnderWay] = {}
@@ -63,7 +64,7 @@ class StreamAsker:
         scorer = self._scorer
         if isinstance(scorer, BatchingScorer) and (scorer.uses_batches or BatchJournal.exists(self._asked_path.parent)):
             in_batches = BatchApiAsker(
-                scorer, request=self._request, verdicts=self._verdicts, min_label_mass=self._min_label_mass,
+                scorer, template=self._template, min_label_mass=self._min_label_mass,
                 max_attempts=self._max_attempts, ledger=self._ledger, asked_path=self._asked_path,
             )  # fmt: skip
             in_batches.ask(render, total=total, label=label)
@@ -116,10 +117,11 @@ class StreamAsker:
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
         if reply.served is not None:
             self._had[reply.served.had] += 1
-        return read_verdict(
+        return read_answer(
             reply,
             question_id=under_way.question.id,
-            verdicts=self._verdicts,
+            template=self._template,
+            num_shown=len(under_way.question.sample_ids),
             min_label_mass=self._min_label_mass,
             attempt=under_way.attempt,
             observed=Observed(

@@ -7,7 +7,7 @@ from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.models.budget import Spending
 from rlaif.models.endpoint_settings import Settings
 
-SENT = [SentLine("q1", 1, 0, 100), SentLine("q2", 3, 2, 250)]
+SENT = [SentLine("q1", 1, 2, 0, 100), SentLine("q2", 3, 2, 2, 250)]
 
 
 def prepare(journal: BatchJournal) -> Submission:
