@@ -76,7 +76,9 @@ def load_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise InputError(
-            f"Ray cannot be imported: {error}", where="scale.engine: ray", fix='pip install "rlaif[ray]"'
+            f"Ray cannot be imported: {error}",
+            where="scale.engine: ray",
+            fix='pip install "rlaif[ray]", or --set scale.engine=local',
         ) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised; its files have the rest
