@@ -111,7 +111,11 @@ def _for_worker(config: AnyModelConfig, scale: ScaleConfig) -> AnyModelConfig:
     return config.model_copy(update={"device": device, "path": path})
 
 
-def describe_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> Described:
+def describe_model(config: JudgeModelConfig | PolicyModelConfig, *, part: Literal["policy", "judge"]) -> Described:
+    """What the driver knows of a model that its workers run: no weights are loaded for it."""
+    if config.engine == "vllm":
+        engine = load_vllm(config, part=part)
+        return Described(engine.fingerprint, engine.context_tokens, engine.count_tokens)
     return describe_causal_lm(resolve_path(config.path, part=part), revision=config.revision, dtype=config.dtype)
 
 
