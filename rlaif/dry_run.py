@@ -13,13 +13,15 @@ from rlaif.calibration.labels import check_principles
 from rlaif.config.generate import JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.judge_setup import check_judge, load_judge, load_model
+from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
+from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.interface import TextGenerator
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.work import load_prompts
@@ -44,18 +46,21 @@ class RunEstimate(NamedTuple):
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
-    constitution, template = load_constitution(config.constitution), load_template(config.judge.template, kind="pair")
+    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
+    constitution = prepare_constitution(constitution, mode=config.judge.principles)
     check_judge(config.judge, constitution=constitution, template=template)
+    check_mode(config, template=template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
-    policy = TransformersEngine(load_model(config.policy, part="policy"))
+    policy = load_generator(config.policy)
     judge = load_judge(config.judge)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
-    pairs = draw_pairs(trial, num_pairs=sampling.num_pairs, seed=config.seed).pairs
-    pairs_per_prompt = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
+    per_prompt = pairs_per_prompt(sampling, template=template)
+    pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
+    draw_seed = config.seed if config.judge.principles == "sampled" else None
     num_samples = len(prompts) * sampling.num_samples
     return RunEstimate(
         num_rounds=num_rounds,
@@ -66,13 +71,22 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
         judge=estimate_judging(
             pairs,
-            num_pairs=len(prompts) * pairs_per_prompt,
+            num_questions=count_questions(
+                num_prompts=len(prompts),
+                num_samples=sampling.num_samples,
+                num_pairs=per_prompt,
+                constitution=constitution,
+                template=template,
+                both_orders=config.judge.both_orders,
+                num_shuffles=config.judge.num_shuffles,
+                draw_seed=draw_seed,
+            ),
             prompts={prompt.id: prompt for prompt in prompts},
             constitution=constitution,
             template=template,
             scorer=judge,
-            both_orders=config.judge.both_orders,
             reply_limit=_reply_limit(config.judge, template),
+            draw_seed=draw_seed,
         ),
         judge_config=config.judge,
     )
@@ -93,6 +107,8 @@ def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
     }
     if config.model.engine == "openai" and endpoint.prompt_price is not None and endpoint.reply_price is not None:
         cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+        if endpoint.batch_api:
+            cost *= 1 - endpoint.batch_discount
         at_most["max_cost"] = cost
         yield f"judge: about {cost:.4f} at most, by the configured prices; retries and further votes come on top"
     for name, most in at_most.items():
@@ -101,7 +117,7 @@ def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
             yield f"judge.{name} of {cap:,} may stop the run before it is done"
 
 
-def _try_sampling(prompts: list[Prompt], policy: TransformersEngine, *, config: RunConfig) -> list[Sample]:
+def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunConfig) -> list[Sample]:
     params = SamplingParams(
         temperature=config.sampling.temperature,
         top_p=config.sampling.top_p,

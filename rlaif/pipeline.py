@@ -24,8 +24,9 @@ from rlaif.files import write_atomically
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.models.interface import TextGenerator
 from rlaif.models.loading import save_model
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
@@ -37,7 +38,7 @@ from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
-from rlaif.sampling.sampler import Pairs, draw_pairs, sample_responses, sorted_pair
+from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
@@ -77,9 +78,10 @@ def generate_preferences(work: Work) -> None:
     """Prompts -> samples -> judgements -> preferences."""
     work.check_judge()
     check_labels(work)
+    work.make_room()
     prompts = read_prompts(work)
     samples = sample_policy(work, prompts)
-    check_labels(work, samples, pairs=_draw_pairs(work, samples).pairs)
+    check_labels(work, samples, pairs=work.draw_pairs(samples).pairs)
     comparisons = judge_samples(work, prompts, samples)
     pair_preferences(work, prompts, samples, comparisons)
 
@@ -117,7 +119,7 @@ def judge_samples(work: Work, prompts: Sequence[Prompt], samples: Sequence[Sampl
     """The judge's comparisons of drawn pairs under each principle, both orders combined."""
     if work.is_done("3_judgements"):
         return work.used("3_judgements", Comparison)
-    drawn = _draw_pairs(work, samples)
+    drawn = work.draw_pairs(samples)
     say(f"pairs: {drawn.tally}")
     judging = _judge(work, drawn.pairs, prompts, "3_judgements")
     work.finish_judging("3_judgements", judging)
@@ -139,7 +141,7 @@ def pair_preferences(
     if work.is_done("4_preferences"):
         return
     if pairs is None:
-        pairs = _draw_pairs(work, samples).pairs
+        pairs = work.draw_pairs(samples).pairs
     mix = mix_labels(work, samples, comparisons, pairs=pairs)
     pairing = pair_comparisons(
         comparisons,
@@ -149,6 +151,7 @@ def pair_preferences(
         pairs=pairs,
         relabelling=mix.relabelling,
         human=mix.human,
+        draw_seed=work.draw_seed,
     )
     exported = export_preferences(
         pairing.preferences,
@@ -162,7 +165,8 @@ def pair_preferences(
         notes=mix.notes,
     )
     records = [*pairing.preferences, *mix.records]
-    work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=records)
+    unit = "choices" if work.config.preferences.kind == "choice" else "pairs"
+    work.finish("4_preferences", tally=pairing.tally, unit=unit, records=records)
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
 
 
@@ -296,22 +300,29 @@ def evaluate(work: Work) -> None:
     if not work.is_done("7_evaluation"):
         work.require("6_policy")
         work.check_judge()
+        work.make_room()
         prompts = work.evaluation_prompts()
         seed = work.config.seed  # the same in every round: the starting policy's responses are drawn once
         start = _sample(work, prompts, work.start_generator, "7_evaluation", seed=seed, name="start_")
-        after = TransformersEngine(work.trained_policy)
-        trained = _sample(work, prompts, after, "7_evaluation", seed=seed, name="trained_")
+        trained = _sample(work, prompts, work.trained_generator, "7_evaluation", seed=seed, name="trained_")
         pairs = pair_samples(start, trained)
         picks = _pick_best(work, prompts, start)
         asked = [sorted_pair(*pair) for pair in find_different([*pairs, *picks.pairs])]
+        work.make_room()
         judging = judge_pairs(
             asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
             template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
             ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
-            budget=work.judge_budget,
+            budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
+        stop_vllm()
         report = collect_report(
-            work, prompts=prompts, pairs=pairs, picks=picks, judging=judging, held_out=work.preference_rows().test
+            work,
+            prompts=prompts,
+            pairs=pairs,
+            picks=picks,
+            judging=judging,
+            held_out=[pair for row in work.preference_rows().test for pair in row.as_pairs()],
         )
         write_report(report, work.folder("7_evaluation"))
         work.use("7_evaluation", [*prompts, *start, *trained, *picks.candidates])
@@ -339,7 +350,7 @@ def _pick_best(work: Work, prompts: Sequence[Prompt], start: Sequence[Sample]) -
 def _sample(
     work: Work,
     prompts: Sequence[Prompt],
-    generator: TransformersEngine,
+    generator: TextGenerator,
     stage: str,
     *,
     seed: int,
@@ -349,23 +360,23 @@ def _sample(
     config = work.config
     if num_samples is None:
         num_samples = config.evaluation.num_samples if stage == "7_evaluation" else config.sampling.num_samples
-    return sample_responses(
+    samples = sample_responses(
         prompts, generator=generator, config=config.sampling, num_samples=num_samples, seed=seed,
         round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
     )  # fmt: skip
-
-
-def _draw_pairs(work: Work, samples: Sequence[Sample]) -> Pairs:
-    return draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.seed)
+    stop_vllm()
+    return samples
 
 
 def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str) -> Judging:
-    return judge_pairs(
+    judging = judge_pairs(
         pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
         template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,
-        plan_path=work.folder(stage) / "questions_plan.json", budget=work.judge_budget,
+        plan_path=work.folder(stage) / "questions_plan.json", budget=work.judge_budget, draw_seed=work.draw_seed,
     )  # fmt: skip
+    stop_vllm()
+    return judging
 
 
 def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:

@@ -7,7 +7,7 @@ a stage: records into the ledger, tables into the folder, the tally said and sto
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,25 @@ from typing import Any, TypeVar
 
 from rlaif import __version__
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig, PolicyModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import check_judge, find_spent, load_judge, load_model, make_budget
+from rlaif.judge_setup import (
+    check_judge,
+    check_mode,
+    find_spent,
+    load_generator,
+    load_judge,
+    load_model,
+    make_budget,
+    pairs_per_prompt,
+    spread_policy,
+)
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
@@ -31,12 +42,14 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.interface import StreamingScorer, TokenScorer
-from rlaif.models.loading import LoadedModel, load_reward_model
+from rlaif.models.interface import StreamingScorer, TextGenerator, TokenScorer
+from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
+from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.vllm_process import stop_vllm
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
-from rlaif.records import Constitution, Prompt, Record, Tally, Use, digest_text, split_of
+from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
 from rlaif.runs import (
     RunFolder,
     create_run,
@@ -52,6 +65,7 @@ from rlaif.runs import (
     write_manifest,
 )
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+from rlaif.sampling.sampler import Pairs, draw_pairs
 
 R = TypeVar("R", bound=Record)
 STAGE_NAMES = {
@@ -171,13 +185,25 @@ class Work:
 
     @cached_property
     def constitution(self) -> Constitution:
-        """What this round was judged by; before that, what the configuration names."""
+        """What this round was judged by; before that, what the configuration names, as the judge is asked under it."""
         judged_by = find_constitution(self.ledger, run=self.run.name, round=self.round, stage="3_judgements")
-        return judged_by or load_constitution(self.config.constitution)
+        if judged_by is not None:
+            return judged_by
+        return prepare_constitution(load_constitution(self.config.constitution), mode=self.config.judge.principles)
+
+    @property
+    def draw_seed(self) -> int | None:
+        """Where each pair is asked under one principle, the seed that it is drawn with."""
+        return self.config.seed if self.config.judge.principles == "sampled" else None
 
     @cached_property
     def template(self) -> JudgeTemplate:
-        return load_template(self.config.judge.template, kind="pair")
+        return load_template(self.config.judge.template)
+
+    def draw_pairs(self, samples: Iterable[Sample]) -> Pairs:
+        """The pairs of this round's responses that are compared."""
+        num_pairs = pairs_per_prompt(self.config.sampling, template=self.template)
+        return draw_pairs(samples, num_pairs=num_pairs, seed=self.seed)
 
     @property
     def given_constitution(self) -> Constitution | None:
@@ -266,31 +292,57 @@ class Work:
     @cached_property
     def start_policy(self) -> LoadedModel:
         """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
-        if stage_done(self.run.stage_dir(0, "0_sft")):
-            return self._load_policy(self.sft_dir)
-        return load_model(self.config.policy, part="policy")
+        return load_model(self._start_config, part="policy")
+
+    @property
+    def _start_config(self) -> PolicyModelConfig:
+        return self._policy_in(self.sft_dir) if stage_done(self.run.stage_dir(0, "0_sft")) else self.config.policy
 
     @cached_property
-    def start_generator(self) -> TransformersEngine:
-        return TransformersEngine(self.start_policy)
+    def start_generator(self) -> TextGenerator:
+        return self._generator(self._start_config, "start_policy")
+
+    @property
+    def _current_config(self) -> PolicyModelConfig:
+        return self._policy_in(self.run.stage_dir(self.round - 1, "6_policy") / "model")
 
     @cached_property
     def current_policy(self) -> LoadedModel:
         """The policy that this round samples from: what the round before trained, at first the starting one."""
-        if self.round == 0:
-            return self.start_policy
-        return self._load_policy(self.run.stage_dir(self.round - 1, "6_policy") / "model")
+        return self.start_policy if self.round == 0 else load_model(self._current_config, part="policy")
 
     @cached_property
-    def generator(self) -> TransformersEngine:
-        return self.start_generator if self.round == 0 else TransformersEngine(self.current_policy)
+    def generator(self) -> TextGenerator:
+        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
+        config = self._start_config if self.round == 0 else self._current_config
+        if self.config.scale.engine == "ray":
+            return spread_policy(config, scale=self.config.scale)
+        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
 
     @cached_property
     def trained_policy(self) -> LoadedModel:
-        return self._load_policy(self.policy_dir)
+        return load_model(self._policy_in(self.policy_dir), part="policy")
 
-    def _load_policy(self, folder: Path) -> LoadedModel:
-        return load_model(self.config.policy.model_copy(update={"path": str(folder), "revision": None}), part="policy")
+    @cached_property
+    def trained_generator(self) -> TextGenerator:
+        return self._generator(self._policy_in(self.policy_dir), "trained_policy")
+
+    def _policy_in(self, folder: Path) -> PolicyModelConfig:
+        return self.config.policy.model_copy(update={"path": str(folder), "revision": None})
+
+    def _generator(self, config: PolicyModelConfig, name: str) -> TextGenerator:
+        """`name`: where the model is kept that training works with; in transformers it samples as well."""
+        return load_generator(config) if config.engine == "vllm" else TransformersEngine(getattr(self, name))
+
+    def make_room(self) -> None:
+        """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
+        judges = (self.config.judge, self.evaluation_judge_config)
+        if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
+            return
+        for name, value in list(self.__dict__.items()):
+            if isinstance(value, LoadedModel | TransformersEngine):
+                del self.__dict__[name]
+        free_memory()
 
     @cached_property
     def reward_model(self) -> LoadedModel:
@@ -298,7 +350,7 @@ class Work:
 
     @cached_property
     def judge(self) -> TokenScorer:
-        judge = load_judge(self.config.judge, budget=self.judge_budget)
+        judge = load_judge(self.config.judge, budget=self.judge_budget, scale=self.config.scale)
         if isinstance(judge, StreamingScorer):
             for served_model in self._judge_spent[1]:
                 judge.expect_model(served_model)
@@ -315,9 +367,11 @@ class Work:
 
     def check_judge(self) -> None:
         check_judge(self.config.judge, constitution=self.constitution, template=self.template)
+        check_mode(self.config, template=self.template)
         other = self.evaluation_judge_config
         if other != self.config.judge:
             check_judge(other, constitution=self.constitution, template=self.evaluation_template)
+            check_mode(self.config, template=self.evaluation_template)
 
     @property
     def evaluation_judge_config(self) -> JudgeConfig:
@@ -326,12 +380,14 @@ class Work:
 
     @cached_property
     def evaluation_template(self) -> JudgeTemplate:
-        return load_template(self.evaluation_judge_config.template, kind="pair")
+        return load_template(self.evaluation_judge_config.template)
 
     @cached_property
     def evaluation_judge(self) -> TokenScorer:
         other = self.evaluation_judge_config
-        return self.judge if other.model == self.config.judge.model else load_judge(other, budget=self.judge_budget)
+        if other.model == self.config.judge.model:
+            return self.judge
+        return load_judge(other, budget=self.judge_budget, scale=self.config.scale)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -346,7 +402,7 @@ def seed_of_round(seed: int, round: int) -> int:
     return seed if round == 0 else int(digest_text(f"round\n{seed}\n{round}")[:7], 16)
 
 
-def load_prompts(config: RunConfig, policy: TransformersEngine, *, round: int = 0) -> PromptRead:
+def load_prompts(config: RunConfig, policy: TextGenerator, *, round: int = 0) -> PromptRead:
     """The prompts that the configuration names: different ones, each short enough to be answered.
 
     The front desk's are others in each round; those of a file or data set are the same.
@@ -384,7 +440,7 @@ def open_work(
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already.
     """
-    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template, kind="pair").digest}
+    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template).digest}
     if stages:
         run = open_run(runs_dir, run_name)
         # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
@@ -417,6 +473,8 @@ def open_work(
                 shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
             raise
         finally:
+            stop_vllm()
+            leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

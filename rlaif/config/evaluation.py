@@ -18,7 +18,7 @@ MeasureSpec = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 class EvaluationModelConfig(Config):
     """Another model as the judge of the evaluation; what is null is as in `judge.model`."""
 
-    engine: Literal["transformers", "openai", "scripted"] | None = None
+    engine: Literal["transformers", "vllm", "openai", "scripted"] | None = None
     """As in `judge.model`; an endpoint is asked as `judge.endpoint` says."""
     path: str | None = None
     """Model folder, hub id or served name; null: the judge's own."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rlaif.config.base import Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, VllmConfig
 
 __all__ = [
     "FRONTDESK",
@@ -14,9 +16,11 @@ __all__ = [
     "JudgeConfig",
     "JudgeModelConfig",
     "ModelConfig",
+    "PolicyModelConfig",
     "PreferencesConfig",
     "PromptsConfig",
     "SamplingConfig",
+    "VllmConfig",
 ]
 
 
@@ -41,7 +45,7 @@ class SamplingConfig(Config):
     num_samples: int = Field(4, ge=2)
     """Responses per prompt."""
     num_pairs: int = Field(3, ge=1)
-    """Pairs judged per prompt, drawn from all pairs of its responses."""
+    """Pairs judged per prompt, drawn from all of its responses'; a judge that scores or ranks gives them all."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -55,6 +59,10 @@ class SamplingConfig(Config):
 class PreferencesConfig(Config):
     """Which judgements become preferences."""
 
+    kind: Literal["pair", "ranking", "choice"] = "pair"
+    """What a preference is of. pair: a judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
+    judged pairs, and each pair of them gets its label from the ranking, judged or not. choice: a prompt, with each
+    response's probability by that ranking to be the best; the reward model's loss is then K-way."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, VllmConfig
 
 RESERVED_BODY = (
     "messages", "model", "n", "stream", "logprobs", "top_logprobs", "temperature", "max_tokens",
@@ -23,10 +23,18 @@ RESERVED_BODY = (
 class JudgeModelConfig(ModelConfig):
     """A judge: a local model, one behind an endpoint, or a function."""
 
-    engine: Literal["transformers", "openai", "scripted"] = "transformers"
-    """What runs it. transformers: a local model. openai: a server with the OpenAI chat API, its address in
+    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
+    """What runs it. transformers: a local model. vllm: the same model in a process of its own, which needs
+    `pip install "rlaif[vllm]"`. openai: a server with the OpenAI chat API, its address in
     OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
     behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
+    vllm: VllmConfig = VllmConfig()
+    """How vLLM runs it; only for `engine: vllm`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are on this machine, its tokenizer too."""
+        return self.engine in ("transformers", "vllm")
 
 
 class EndpointConfig(Config):
@@ -52,6 +60,11 @@ class EndpointConfig(Config):
     """Price of a million prompt tokens, in any currency."""
     reply_price: float | None = Field(None, ge=0)
     """Price of a million reply tokens, those of its thinking included."""
+    batch_api: bool = False
+    """Submit the questions as files to the server's batch endpoint, which answers them within a day for less money;
+    the run ends there and --resume collects the answers. The same as --batch-api."""
+    batch_discount: float = Field(0.5, ge=0, lt=1)
+    """Share of both prices that the batch endpoint takes off."""
     logprobs: Literal["auto", "yes", "no"] = "auto"
     """Ask for log-probabilities of the verdict. auto: go on without where the server never gives any; yes: a reply
     without them is a failure; no: the verdict alone."""
@@ -91,8 +104,14 @@ class JudgeConfig(Config):
     """How a server is asked; only for `engine: openai`."""
     template: str = "frontdesk_pair"
     """Judge template: a path, or a name from prompts/."""
+    principles: Literal["each", "together", "sampled"] = "each"
+    """How the principles are asked. each: a question for each, combined by weight. together: all in one question,
+    their weights untold. sampled: one for each pair, drawn in proportion to the weights."""
     both_orders: bool = True
     """Ask each pair in both orders; one order alone is marked as not debiased."""
+    num_shuffles: int | None = Field(None, ge=1)
+    """Only for a template that ranks: the orders in which it is shown a prompt's responses, the rotations first; null:
+    as many as there are responses, so that each stands in each place once."""
     batch_tokens: int = Field(131072, ge=1)
     """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
     min_label_mass: float = Field(0.5, ge=0, le=1)
@@ -115,8 +134,14 @@ class JudgeConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _batches_need_a_server(self) -> Self:
+        if self.endpoint.batch_api and self.model.engine != "openai":
+            raise ValueError("endpoint.batch_api needs `model.engine: openai`: only a server has a batch endpoint")
+        return self
+
+    @model_validator(mode="after")
     def _other_engines_have_a_path(self) -> Self:
-        if self.model.engine != "transformers" and self.model.path == FRONTDESK:
+        if not self.model.is_local and self.model.path == FRONTDESK:
             means = "the name under which the server serves it" if self.model.engine == "openai" else "module:function"
             raise ValueError(f"`engine: {self.model.engine}` needs model.path: {means}")
         return self

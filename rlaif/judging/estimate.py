@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.questions import asked_principles, render_question
+from rlaif.judging.questions import plan_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
@@ -33,23 +33,26 @@ class JudgeEstimate(NamedTuple):
 def estimate_judging(
     trial_pairs: Sequence[tuple[Sample, Sample]],
     *,
-    num_pairs: int,
+    num_questions: int,
     prompts: Mapping[str, Prompt],
     constitution: Constitution,
     template: JudgeTemplate,
     scorer: TokenScorer,
-    both_orders: bool,
     reply_limit: int | None = None,
+    draw_seed: int | None = None,
 ) -> JudgeEstimate:
-    """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts.
+    """`num_questions` at most, sized by the real judge prompts of the trial pairs, each in one order.
 
-    `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict.
+    `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict. `draw_seed`: as in
+    `judge_pairs`.
     """
-    num_questions = num_pairs * len(asked_principles(constitution)) * (2 if both_orders else 1)
+    planned = plan_questions(
+        trial_pairs, constitution=constitution, template=template, both_orders=False, num_shuffles=1,
+        draw_seed=draw_seed,
+    )  # fmt: skip
     rendered = [
-        render_question(prompts[pair[0].prompt_id], pair, principle.text, template=template)
-        for pair in trial_pairs
-        for principle in asked_principles(constitution)
+        render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)
+        for shown, principle in planned
     ]
     tokens = [scorer.count_tokens(chat) for chat in rendered]
     mean = math.fsum(tokens) / len(tokens) if tokens else 0.0

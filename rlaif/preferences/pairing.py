@@ -8,13 +8,18 @@ fits no calibration and writes no files.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.choices import Labelled, choose
 from rlaif.preferences.filters import find_reason_to_drop
+from rlaif.preferences.ranked import fit_utilities, label_by_utility
 from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
@@ -24,8 +29,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`. Pairs that people
-    labelled are kept."""
+    """Pairs or choices in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`, of ranked ones
+    also as `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class PairLabel(NamedTuple):
@@ -62,34 +67,50 @@ def pair_comparisons(
     pairs: Iterable[tuple[Sample, Sample]] = (),
     relabelling: Relabelling | None = None,
     human: Mapping[tuple[str, str], Preference] | None = None,
+    draw_seed: int | None = None,
 ) -> Pairing:
-    """A preference per pair and judge, in the order in which the pairs come.
+    """A preference per pair and judge, in the order in which the pairs come; of ranked ones prompt by prompt.
 
     `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
     `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's.
+    pairs come last. Filters look at the calibrated label, and never at people's. `draw_seed`: each pair was
+    asked under one principle, drawn with this seed. With `kind: choice` there is a preference for each group of a
+    prompt's responses that judged pairs join, and people's pairs stand beside them.
     """
-    principles = _weighed_principles(constitution)
-    groups = _group(comparisons, pairs=pairs)
+    _refuse_weightless(constitution)
+    asked = list(pairs)
+    groups = _group(comparisons, pairs=asked)
+    judged: dict[_Key, _Judged] = {}
+    for key, by_principle in groups.items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
+        complete = _find_complete(by_principle, principles)
+        if complete is not None:
+            by_judge = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+            label = by_judge.p_first if relabelling is None else relabelling.relabel(key.sample_ids, by_judge)
+            judged[key] = _Judged(label, complete, complete)
+    keys = list(groups)
+    if config.kind == "choice":
+        made = partial(
+            Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
+            constitution_id=constitution.id, round=round,
+        )  # fmt: skip
+        return _choose(keys, judged, asked=asked, config=config, human=human or {}, make=made)
+    if config.kind == "ranking":
+        keys, judged = _rank(keys, judged)
     by_people = dict(human or {})
-    num_other = len(by_people.keys() - {key.sample_ids for key in groups})
+    num_other = len(by_people.keys() - {key.sample_ids for key in keys})
+    texts = {sample.id: sample.text for pair in asked for sample in pair}
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
-    for key, by_principle in groups.items():
+    for key in keys:
         if human and key.sample_ids in human:
             if (labelled := by_people.pop(key.sample_ids, None)) is not None:
                 preferences.append(labelled)
             else:
                 dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
             continue
-        complete = _find_complete(by_principle, principles)
-        if complete is None:
-            dropped["failed_judgement"] += 1
-            continue
-        judged = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
-        label = judged.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged)
-        reason = find_reason_to_drop(label, complete, config=config)
+        reason = _find_reason(key, judged.get(key), config=config, was_asked=key in groups, texts=texts)
         if reason is not None:
             dropped[reason] += 1
             continue
@@ -97,24 +118,101 @@ def pair_comparisons(
             Preference(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
-                label=label,
+                label=judged[key].label,
                 weight=1.0,
-                evidence_ids=tuple(comparison.id for comparison in complete),
+                evidence_ids=tuple(comparison.id for comparison in judged[key].evidence),
                 calibration_id=None if relabelling is None else relabelling.calibration_id,
                 judge_id=key.judge_id,
                 constitution_id=constitution.id,
                 round=round,
             )
         )
-    tally = Tally(num_in=len(groups) + num_other, dropped=dict(dropped))
+    tally = Tally(num_in=len(keys) + num_other, dropped=dict(dropped))
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def label_pairs(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[tuple[str, str], PairLabel]:
-    """The judge's label of every pair that was compared under all principles, by sample ids in canonical order."""
-    principles = _weighed_principles(constitution)
+class _Judged(NamedTuple):
+    label: float
+    own: Sequence[Comparison]
+    """Of the pair itself; none where its label follows from other pairs."""
+    evidence: Sequence[Comparison]
+    """All that the label came from."""
+
+
+def _find_reason(
+    key: _Key, judged: _Judged | None, *, config: PreferencesConfig, was_asked: bool, texts: Mapping[str, str]
+) -> str | None:
+    """Why the pair is dropped; None: it is kept."""
+    first, second = key.sample_ids
+    if not was_asked and first in texts and texts[first] == texts.get(second):
+        return "identical"
+    if judged is None:
+        return "failed_judgement" if was_asked else "not_connected"
+    return find_reason_to_drop(judged.label, judged.own, config=config)
+
+
+def _choose(
+    keys: Sequence[_Key],
+    judged: Mapping[_Key, _Judged],
+    *,
+    asked: Iterable[tuple[Sample, Sample]],
+    config: PreferencesConfig,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
+    texts = {sample.id: sample.text for pair in asked for sample in pair}
+    preferences: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    num_in = len(human)
+    for (prompt_id, judge_id), own in _by_prompt(keys).items():
+        names = sorted({name for key in own for name in key.sample_ids})
+        labelled = {key.sample_ids: Labelled(judged[key].label, judged[key].evidence) for key in own if key in judged}
+        for choice in choose(names, labelled, texts=texts, config=config):
+            num_in += 1
+            if choice.dropped is not None:
+                dropped[choice.dropped] += 1
+                continue
+            preferences.append(
+                make(
+                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
+                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence), judge_id=judge_id,
+                )
+            )  # fmt: skip
+    return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
+
+
+def _by_prompt(keys: Iterable[_Key]) -> dict[tuple[str, str | None], list[_Key]]:
+    found: dict[tuple[str, str | None], list[_Key]] = defaultdict(list)
+    for key in keys:
+        found[key.prompt_id, key.judge_id].append(key)
+    return found
+
+
+def _rank(keys: Sequence[_Key], judged: Mapping[_Key, _Judged]) -> tuple[list[_Key], dict[_Key, _Judged]]:
+    """All pairs of the responses to a prompt that the judge was asked about, labelled by their utilities."""
+    every: list[_Key] = []
+    ranked: dict[_Key, _Judged] = {}
+    for (prompt_id, judge_id), own in _by_prompt(keys).items():
+        names = sorted({name for key in own for name in key.sample_ids})
+        every += [_Key(prompt_id, pair, judge_id) for pair in combinations(names, 2)]
+        known = {key.sample_ids: judged[key] for key in own if key in judged}
+        for utilities in fit_utilities({pair: found.label for pair, found in known.items()}):
+            evidence = [c for pair, found in known.items() if pair[0] in utilities for c in found.evidence]
+            for pair in combinations(sorted(utilities), 2):
+                of_pair = known[pair].own if pair in known else ()
+                ranked[_Key(prompt_id, pair, judge_id)] = _Judged(label_by_utility(utilities, pair), of_pair, evidence)
+    return every, ranked
+
+
+def label_pairs(
+    comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None = None
+) -> dict[tuple[str, str], PairLabel]:
+    """The judge's label of every pair that was compared under all its principles, by sample ids in canonical order."""
+    _refuse_weightless(constitution)
     labels: dict[tuple[str, str], PairLabel] = {}
     for key, by_principle in _group(comparisons, pairs=()).items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         complete = _find_complete(by_principle, principles)
         if complete is not None:
             labels[key.sample_ids] = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
@@ -160,14 +258,12 @@ def compute_pair_label(
     return PairLabel(_sigmoid(combined), combined)
 
 
-def _weighed_principles(constitution: Constitution) -> list[Principle]:
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    if not principles:
+def _refuse_weightless(constitution: Constitution) -> None:
+    if not asked_principles(constitution):
         raise ConstitutionError(
             f'no principle of "{constitution.name}" has a weight above 0',
             fix="give at least one principle a weight",
         )
-    return principles
 
 
 def _find_complete(

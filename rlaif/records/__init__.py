@@ -16,7 +16,7 @@ from rlaif.records.judgement import (
     VerdictLogprob,
 )
 from rlaif.records.preference import Preference
-from rlaif.records.preference_row import PreferenceRow
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
 from rlaif.records.sample import (
     FinishReason,
@@ -39,6 +39,7 @@ __all__ = [
     "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",
+    "ChoiceRow",
     "Comparison",
     "Constitution",
     "Demonstration",
