@@ -59,3 +59,5 @@ class PreferencesConfig(Config):
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False
     """Drop pairs on which every principle's verdict flipped with the order."""
+    min_judges: int | None = Field(None, ge=1)
+    """With `judge.panel`: a pair is labelled where so many judges have answered all of its questions; null: all."""

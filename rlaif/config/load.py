@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rlaif.config.options import Option, describe_config
+from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.run import RunConfig
 from rlaif.config.strict_yaml import Path as KeyPath
 from rlaif.config.strict_yaml import StrictYaml, load_strict
@@ -62,7 +62,7 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Run
     source = _Source(document, where)
     for override in overrides:
         source.apply(value, override)
-    options = {option.path: option for option in describe_config(RunConfig)}
+    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
     _drop_empty_groups(value, options)
     try:
         return RunConfig.model_validate_json(json.dumps(value), strict=True)
@@ -124,7 +124,7 @@ def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[
     where = source.where(path)
     if error["type"] == "extra_forbidden":
         raise ConfigError(f'"{".".join(named)}" is not an option', where=where, fix=_suggest(named, options))
-    while named and named not in options:
+    while named and _starred(named) not in options:
         named = named[:-1]
     if error["type"] == "value_error" or not named:
         subject = f'"{".".join(named)}": ' if named else ""
@@ -137,19 +137,26 @@ def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[
     raise ConfigError(
         f'"{".".join(named + inside)}" is {_show(error["input"])}',
         where=where,
-        fix=f"write {options[named].expected}{_hint(error, options[named])}",
+        fix=f"write {options[_starred(named)].expected}{_hint(error, options[_starred(named)])}",
     )
 
 
+def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of an option in an item of a list, whichever item it is."""
+    return tuple("*" if part.isdigit() else part for part in path)
+
+
 def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -> str:
+    unknown = _starred(unknown)
     siblings = [path for path in options if path[:-1] == unknown[:-1]]
     near = difflib.get_close_matches(unknown[-1], [path[-1] for path in siblings], n=1, cutoff=0.6)
     if near:
-        return f'did you mean "{".".join((*unknown[:-1], near[0]))}"?'
-    elsewhere = [path for path in options if path[-1] == unknown[-1]]
+        return f'did you mean "{near[0] if "*" in unknown else ".".join((*unknown[:-1], near[0]))}"?'
+    elsewhere = [path for path in options if path[-1] == unknown[-1] and "*" not in path]
     if elsewhere:
         return "did you mean " + " or ".join(f'"{".".join(path)}"' for path in elsewhere) + "?"
     group = f'the options of "{".".join(unknown[:-1])}"' if unknown[:-1] else "the options"
+    group = "the options there" if "*" in unknown else group
     return f"{group} are " + ", ".join(sorted(path[-1] for path in siblings))
 
 

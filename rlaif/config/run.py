@@ -71,6 +71,16 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _enough_judges_are_there(self) -> Self:
+        num_judges = 1 + len(self.judge.panel)
+        if (self.preferences.min_judges or 1) > num_judges:
+            raise ValueError(
+                f"preferences.min_judges is {self.preferences.min_judges}, and there "
+                f"{'is one judge' if num_judges == 1 else f'are {num_judges} judges'}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _labels_go_into_the_runs_own_preferences(self) -> Self:
         if self.human_labels.path is not None and self.reward_model.preferences is not None:
             raise ValueError(

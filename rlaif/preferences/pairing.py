@@ -1,8 +1,8 @@
-"""Comparisons -> preferences: one soft label per pair and judge, over the constitution's principles.
+"""Comparisons -> preferences: one soft label per pair, over the constitution's principles and then over the judges.
 
-A pair that lacks a comparison under a principle that counts is dropped and counted, never averaged
-over the rest; where people labelled a pair, their preference stands instead. Does not call the judge,
-fits no calibration and writes no files.
+A pair that lacks a comparison under a principle that counts, by any judge of the panel, is dropped and counted, never
+averaged over the rest, unless fewer judges are said to be enough; where people labelled a pair, their preference
+stands instead. Does not call the judge, fits no calibration and writes no files.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.combine import PairLabel, combine_labels, find_judges, sigmoid
 from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
+from rlaif.records import Comparison, Constitution, Panel, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -24,17 +25,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`. Pairs that people
-    labelled are kept."""
-
-
-class PairLabel(NamedTuple):
-    """What the judge says of a pair over all principles."""
-
-    p_first: float
-    """Probability that the first of the pair, in canonical order, is preferred."""
-    logit: float | None
-    """None where a comparison has no log-probabilities; `p_first` is then a mean of verdicts."""
+    """Pairs in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`. Pairs that people labelled are
+    kept."""
 
 
 class Relabelling(NamedTuple):
@@ -46,11 +38,21 @@ class Relabelling(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """A pair in canonical order (sorted by sample id), and who judged it."""
+    """A pair in canonical order (sorted by sample id)."""
 
     prompt_id: str
     sample_ids: tuple[str, str]
-    judge_id: str | None
+
+
+_ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
+"""What each judge said of a pair under each principle."""
+
+
+class _Judged(NamedTuple):
+    """A pair's label and the comparisons that it comes from, judge by judge."""
+
+    label: PairLabel
+    comparisons: list[Comparison]
 
 
 def pair_comparisons(
@@ -62,34 +64,33 @@ def pair_comparisons(
     pairs: Iterable[tuple[Sample, Sample]] = (),
     relabelling: Relabelling | None = None,
     human: Mapping[tuple[str, str], Preference] | None = None,
+    panel: Panel | None = None,
 ) -> Pairing:
-    """A preference per pair and judge, in the order in which the pairs come.
+    """A preference per pair, in the order in which the pairs come.
 
-    `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
+    `pairs` are those that the judges were asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
-    `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's.
+    `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
+    pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
+    all who compared anything count alike.
     """
     principles = _weighed_principles(constitution)
+    panel = panel or _find_panel(comparisons)
     groups = _group(comparisons, pairs=pairs)
     by_people = dict(human or {})
     num_other = len(by_people.keys() - {key.sample_ids for key in groups})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
-    for key, by_principle in groups.items():
-        if human and key.sample_ids in human:
-            if (labelled := by_people.pop(key.sample_ids, None)) is not None:
-                preferences.append(labelled)
-            else:
-                dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
+    for key, by_judge in groups.items():
+        if key.sample_ids in by_people:
+            preferences.append(by_people.pop(key.sample_ids))
             continue
-        complete = _find_complete(by_principle, principles)
-        if complete is None:
-            dropped["failed_judgement"] += 1
+        judged = _judge(by_judge, principles, panel=panel, config=config, first_id=key.sample_ids[0])
+        if isinstance(judged, str):
+            dropped[judged] += 1
             continue
-        judged = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
-        label = judged.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged)
-        reason = find_reason_to_drop(label, complete, config=config)
+        label = judged.label.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+        reason = find_reason_to_drop(label, judged.comparisons, config=config)
         if reason is not None:
             dropped[reason] += 1
             continue
@@ -99,9 +100,9 @@ def pair_comparisons(
                 sample_ids=key.sample_ids,
                 label=label,
                 weight=1.0,
-                evidence_ids=tuple(comparison.id for comparison in complete),
+                evidence_ids=tuple(comparison.id for comparison in judged.comparisons),
                 calibration_id=None if relabelling is None else relabelling.calibration_id,
-                judge_id=key.judge_id,
+                judge_id=panel.judge_id,
                 constitution_id=constitution.id,
                 round=round,
             )
@@ -110,15 +111,45 @@ def pair_comparisons(
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def label_pairs(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[tuple[str, str], PairLabel]:
-    """The judge's label of every pair that was compared under all principles, by sample ids in canonical order."""
-    principles = _weighed_principles(constitution)
+def label_pairs(
+    comparisons: Sequence[Comparison],
+    *,
+    constitution: Constitution,
+    config: PreferencesConfig | None = None,
+    panel: Panel | None = None,
+) -> dict[tuple[str, str], PairLabel]:
+    """The judges' label of every pair that enough of them compared under all principles, by sample ids in canonical
+    order; no filter and no calibration."""
+    principles, panel = _weighed_principles(constitution), panel or _find_panel(comparisons)
     labels: dict[tuple[str, str], PairLabel] = {}
-    for key, by_principle in _group(comparisons, pairs=()).items():
-        complete = _find_complete(by_principle, principles)
-        if complete is not None:
-            labels[key.sample_ids] = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+    for key, by_judge in _group(comparisons, pairs=()).items():
+        judged = _judge(
+            by_judge, principles, panel=panel, config=config or PreferencesConfig(), first_id=key.sample_ids[0]
+        )
+        if not isinstance(judged, str):
+            labels[key.sample_ids] = judged.label
     return labels
+
+
+def _find_panel(comparisons: Sequence[Comparison]) -> Panel:
+    return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
+
+
+def _judge(
+    by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel, config: PreferencesConfig, first_id: str
+) -> _Judged | str:
+    """The pair's label for sample `first_id`, or why it has none."""
+    complete = {
+        judge_id: found
+        for judge_id, by_principle in by_judge.items()
+        if (found := _find_complete(by_principle, principles)) is not None
+    }
+    judges = find_judges(panel, complete, min_judges=config.min_judges)
+    if isinstance(judges, str):
+        return judges
+    labels = [compute_pair_label(complete[judge_id], principles, first_id=first_id) for judge_id in judges]
+    label = combine_labels(labels, weights=[panel.weights[judge_id] for judge_id in judges])
+    return _Judged(label, [comparison for judge_id in judges for comparison in complete[judge_id]])
 
 
 def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str) -> float:
@@ -157,7 +188,7 @@ def compute_pair_label(
         )
         / total
     )
-    return PairLabel(_sigmoid(combined), combined)
+    return PairLabel(sigmoid(combined), combined)
 
 
 def _weighed_principles(constitution: Constitution) -> list[Principle]:
@@ -179,23 +210,14 @@ def _find_complete(
     return complete if len(complete) == len(found) else None
 
 
-def _sigmoid(x: float) -> float:
-    odds = math.exp(-abs(x))
-    return 1 / (1 + odds) if x >= 0 else odds / (1 + odds)
-
-
-def _group(
-    comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]
-) -> dict[_Key, dict[_PrincipleKey, Comparison]]:
-    """Pair and judge -> principle -> its comparison, with an empty entry for a pair that has none."""
-    judges: list[str | None] = list(dict.fromkeys(comparison.judge_id for comparison in comparisons))
-    groups: dict[_Key, dict[_PrincipleKey, Comparison]] = {}
-    for first, second in pairs:
-        for judge_id in judges or [None]:
-            groups[_Key(first.prompt_id, _sorted_ids(first.id, second.id), judge_id)] = {}
+def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[_Key, _ByJudge]:
+    """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
+    groups: dict[_Key, _ByJudge] = {
+        _Key(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+    }
     for comparison in comparisons:
-        key = _Key(comparison.prompt_id, _sorted_ids(*comparison.sample_ids), comparison.judge_id)
-        by_principle = groups.setdefault(key, {})
+        key = _Key(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)
         if known.id != comparison.id:

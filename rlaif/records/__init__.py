@@ -15,6 +15,7 @@ from rlaif.records.judgement import (
     Verdict,
     VerdictLogprob,
 )
+from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import Preference
 from rlaif.records.preference_row import PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
@@ -29,7 +30,7 @@ from rlaif.records.sample import (
 from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
-    Prompt, Demonstration, Model, Sample, Constitution, Question, Judgement, FailedJudgement, Comparison,
+    Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
     HumanLabel, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
 )  # fmt: skip
 
@@ -54,6 +55,8 @@ __all__ = [
     "Model",
     "ModelObserved",
     "Observed",
+    "Panel",
+    "PanelMember",
     "PolicyCard",
     "Preference",
     "PreferenceRow",

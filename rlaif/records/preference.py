@@ -27,5 +27,6 @@ class Preference(Record):
     calibration_id: str | None = None
     """The calibration whose map the judge's label went through; None: the label is as the judge gave it."""
     judge_id: str | None = None
+    """The `Model` record's id, or that of the `Panel` where several judges decided together."""
     constitution_id: str | None = None
     round: int = 0
