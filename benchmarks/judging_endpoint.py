@@ -27,8 +27,7 @@ import apsw
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
 from rlaif.judging.asked import ASKED_NAME
-from rlaif.judging.judge import score_request
-from rlaif.judging.questions import render_questions
+from rlaif.judging.questions import render_questions, score_request
 from rlaif.judging.streaming import Rendered, StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget

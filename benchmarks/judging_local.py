@@ -33,7 +33,7 @@ from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.wordings import wordings
 from rlaif.frontdesk.world import draw_scene
-from rlaif.judging.judge import score_request
+from rlaif.judging.questions import score_request
 from rlaif.models.decode import decode
 from rlaif.models.interface import Chat
 from rlaif.models.loading import LoadedModel, load_causal_lm

@@ -74,8 +74,12 @@ def collect_report(
     by_id = {prompt.id: prompt for prompt in prompts}
     scorer = RewardModelScorer(work.reward_model)
     rewards = _rewards(scorer, pairs, by_id)
-    p_after = compute_pair_probabilities(judging.comparisons, pairs=pairs, constitution=work.constitution)
-    win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=work.constitution)
+    p_after = compute_pair_probabilities(
+        judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
+    )
+    win_rate = compute_win_rate(
+        judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
+    )
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
     kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
@@ -183,7 +187,9 @@ def _best_of_n(work: Work, picks: Picks, *, judging: Judging, prompts: Mapping[s
     return BestOfN(
         n=n,
         measures=compute_measures(picks.pairs, prompts=prompts, measures=measures),
-        win_rate=compute_win_rate(judging.comparisons, pairs=picks.pairs, constitution=work.constitution),
+        win_rate=compute_win_rate(
+            judging.comparisons, pairs=picks.pairs, constitution=work.constitution, draw_seed=work.draw_seed
+        ),
         kl_bound=bound_kl(n),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.console import say
+from rlaif.constitution.asked import draw_principle, prepare_constitution
 from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
@@ -29,6 +30,7 @@ from rlaif.records import (
     Model,
     Principle,
     Prompt,
+    Question,
     Sample,
     Tally,
     Value,
@@ -64,10 +66,19 @@ class Shown(NamedTuple):
     second: Sample
 
 
+class Asking(NamedTuple):
+    """Principles that the run's judge was not asked about, and the pairs to ask it about."""
+
+    file: Constitution
+    pairs: list[tuple[Sample, Sample]]
+
+
 class ToAsk(NamedTuple):
     """What a diff would ask the judge."""
 
-    principles: list[Principle]
+    askings: list[Asking]
+    principles: list[str]
+    """Ids of those that it would be asked about."""
     num_questions: int
     num_answered: int
     """Of these, answered in the ledger already."""
@@ -95,22 +106,22 @@ def diff_constitutions(
     """
     given = [None if name is None else load_constitution(name) for name in (old, new)]  # refused before all else
     with look_at_run(runs_dir, run) as work:
-        before = given[0] or work.constitution
-        after = given[1] or load_constitution(work.config.constitution)
+        before = work.constitution if given[0] is None else _prepare(work, given[0])
+        after = _prepare(work, given[1] or load_constitution(work.config.constitution))
         judged = read_judged(work)
         pairs = limit_prompts(judged.pairs, num_prompts=num_prompts)
         if not pairs:
             raise StageError("the run compared no responses", where=str(work.run.path), fix="name another by --run")
         judge = _find_judge(work, judged.comparisons)
-        unknown = _find_unknown(judged.comparisons, judge=judge, files=(before, after))
-        to_ask = _count(work, unknown, judged, pairs=pairs, judge=judge)
+        askings = _find_askings(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
+        to_ask = _count(work, askings, judged, judge=judge)
         shown = {
             (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))
             for a, b in pairs
         }
         if count_only:
             return Diff(None, to_ask, shown)
-        judging = _ask(work, unknown, judged, pairs=pairs, judge=judge, to_ask=to_ask)
+        judging = _ask(work, judged, judge=judge, to_ask=to_ask)
         comparisons = [*(c for c in judged.comparisons if c.judge_id == judge.id), *judging.comparisons]
         result = FileDiff(
             run=work.run.name,
@@ -124,7 +135,12 @@ def diff_constitutions(
             asking=judging.tally,
             has_labels=bool(work.used("4_preferences", HumanLabel)),
             preferences=diff_preferences(
-                comparisons, old=before, new=after, pairs=pairs, config=work.config.preferences
+                comparisons,
+                old=before,
+                new=after,
+                pairs=pairs,
+                config=work.config.preferences,
+                draw_seed=work.draw_seed,
             ),
         )
     return Diff(result, to_ask, shown)
@@ -139,6 +155,41 @@ def _find_judge(work: Work, comparisons: Sequence[Comparison]) -> Model:
     return judge
 
 
+def _prepare(work: Work, file: Constitution) -> Constitution:
+    return prepare_constitution(file, mode=work.config.judge.principles)
+
+
+def _find_askings(
+    work: Work,
+    comparisons: Sequence[Comparison],
+    *,
+    judge: Model,
+    files: Sequence[Constitution],
+    pairs: Sequence[tuple[Sample, Sample]],
+) -> list[Asking]:
+    """Every pair under each unknown principle; where one is drawn for each pair, the pairs that draw another now."""
+    mode = work.config.judge.principles
+    if mode == "sampled":
+        return _find_drawn(work, files=files, pairs=pairs)
+    unknown = _find_unknown(comparisons, judge=judge, files=files)
+    if mode == "together":  # whole files: their source holds the principles one by one
+        askings = [Asking(file, [*pairs]) for file in files if any(principle in unknown for principle in weighed(file))]
+        return askings[:1] if files[0].principles == files[1].principles else askings
+    return [Asking(file, [*pairs]) for file in _files_to_ask(unknown)]
+
+
+def _find_drawn(work: Work, *, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]) -> list[Asking]:
+    """What was asked and failed counts as asked."""
+    asked = {(frozenset(q.sample_ids), q.principles[0].text_digest) for q in work.used("3_judgements", Question)}
+    askings = []
+    for file in files:
+        wanted = {(a, b): draw_principle(weighed(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs}
+        new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
+        askings.append(Asking(file, [pair for pair, key in new.items() if key not in asked]))
+        asked |= set(new.values())
+    return [asking for asking in askings if asking.pairs]
+
+
 def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
     """Principles, by id and text, under which the run's judge compared nothing. A weight is no question."""
     known = {(c.principle.id, c.principle.text_digest) for c in comparisons if c.judge_id == judge.id}
@@ -148,35 +199,36 @@ def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Seq
 
 def _count(
     work: Work,
-    principles: Sequence[Principle],
+    askings: Sequence[Asking],
     judged: JudgedRound,
     *,
-    pairs: Sequence[tuple[Sample, Sample]],
     judge: Model,
 ) -> ToAsk:
     """Refuses what cannot be asked, before anything is spent."""
-    if not principles:
-        return ToAsk([], 0, 0)
+    if not askings:
+        return ToAsk([], [], 0, 0)
     if is_recorded(work):
+        name = weighed(askings[0].file)[0].id
         raise StageError(
-            f'nobody can be asked about principle "{principles[0].id}": the verdicts of this run were recorded',
+            f'nobody can be asked about principle "{name}": the verdicts of this run were recorded',
             where=str(work.run.path),
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
     template = _template(work)
     questions = [
-        question.id
-        for file in _files_to_ask(principles)
+        question
+        for file, pairs in askings
         for question in make_questions(
             pairs, prompts=judged.prompts, constitution=file, template=template, judge_id=judge.id,
-            both_orders=work.config.judge.both_orders, decoding=_decoding(work),
+            both_orders=work.config.judge.both_orders, decoding=_decoding(work), draw_seed=work.draw_seed,
         )
     ]  # fmt: skip
-    num_answered = len(work.ledger.judgements_for(questions))
+    num_answered = len(work.ledger.judgements_for([question.id for question in questions]))
+    names = list(dict.fromkeys(question.principles[0].id for question in questions))
     if num_answered < len(questions):
-        for file in _files_to_ask(principles):
+        for file, _ in askings:
             check_judge(work.config.judge, constitution=file, template=template)
-    return ToAsk(list(principles), len(questions), num_answered)
+    return ToAsk(list(askings), names, len(questions), num_answered)
 
 
 def _template(work: Work) -> JudgeTemplate:
@@ -195,28 +247,20 @@ def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
     return [Constitution(name="asked by a diff", principles=tuple(file), source="") for file in files]
 
 
-def _ask(
-    work: Work,
-    principles: Sequence[Principle],
-    judged: JudgedRound,
-    *,
-    pairs: Sequence[tuple[Sample, Sample]],
-    judge: Model,
-    to_ask: ToAsk,
-) -> Judging:
+def _ask(work: Work, judged: JudgedRound, *, judge: Model, to_ask: ToAsk) -> Judging:
     judging = Judging([], [], [], [], Tally(num_in=0))
-    if not principles:
+    if not to_ask.askings:
         say("nothing to ask: the run's judge has answered all of it")
         return judging
     say(f"{to_ask.num_questions - to_ask.num_answered} questions to ask, {to_ask.num_answered} answered already")
     scorer = _find_scorer(work, judge)
-    for file in _files_to_ask(principles):
+    for file, pairs in to_ask.askings:
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder:
             done = judge_pairs(
                 pairs, prompts=judged.prompts, constitution=file, template=_template(work), scorer=scorer,
                 config=work.config.judge, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
-                budget=work.judge_budget,
+                budget=work.judge_budget, draw_seed=work.draw_seed,
             )  # fmt: skip
         judging = Judging(
             [*judging.questions, *done.questions], [*judging.judgements, *done.judgements],

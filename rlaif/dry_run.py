@@ -13,6 +13,7 @@ from rlaif.calibration.labels import check_principles
 from rlaif.config.generate import JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.judge_setup import check_judge, load_judge, load_model
@@ -45,6 +46,7 @@ class RunEstimate(NamedTuple):
 def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
     constitution, template = load_constitution(config.constitution), load_template(config.judge.template, kind="pair")
+    constitution = prepare_constitution(constitution, mode=config.judge.principles)
     check_judge(config.judge, constitution=constitution, template=template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
@@ -73,6 +75,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
             scorer=judge,
             both_orders=config.judge.both_orders,
             reply_limit=_reply_limit(config.judge, template),
+            draw_seed=config.seed if config.judge.principles == "sampled" else None,
         ),
         judge_config=config.judge,
     )

@@ -44,6 +44,7 @@ def check_health(work: Work) -> JudgeHealth | None:
         questions=work.used("3_judgements", Question),
         constitution=work.constitution,
         facts=gather_facts(work, own),
+        draw_seed=work.draw_seed,
     )
 
 
@@ -54,7 +55,7 @@ def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
     labels = work.used("4_preferences", HumanLabel)
     measured = _measure(work, samples, prompts)
     by_pair = {comparison.sample_ids: comparison.prompt_id for comparison in comparisons}
-    whole = label_pairs(comparisons, constitution=work.constitution)
+    whole = label_pairs(comparisons, constitution=work.constitution, draw_seed=work.draw_seed)
     simulated = bool(measured) and FRONTDESK_MEASURE in _measures(work)
     return PairFacts(
         texts={sample.id: sample.text for sample in samples},

@@ -13,7 +13,7 @@ from typing import Literal
 from rlaif import frontdesk
 from rlaif.config.generate import FRONTDESK, JudgeConfig, ModelConfig
 from rlaif.console import say
-from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary
+from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import judge_folders, read_planned, read_streamed
 from rlaif.ledger.answered import find_served_models, sum_paid
@@ -54,6 +54,8 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
     choice_token_ids(encoder, template.verdict_marker, template.choices)
+    if config.principles == "together" and constitution.source:
+        constitution = parse_constitution(constitution.source, where=constitution.name)  # one by one, without numbers
     check_wording(constitution, judge_dir=found.folder)
 
 

@@ -92,7 +92,7 @@ def _ask(
             pairs, prompts=prompts, constitution=work.constitution, template=judge.template, scorer=scorer,
             config=judge.config, ledger=work.ledger, plan_path=folder / "questions_plan.json",
             label="judgements" if alone else f"judgements {judge.number}/{len(work.judges)}",
-            budget=work.judge_budget,
+            budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
 
 

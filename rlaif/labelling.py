@@ -233,7 +233,9 @@ def _find_judged(work: Work, comparisons: Sequence[Comparison], *, panel: Panel)
         if not isinstance(judges, str):
             weights = [panel.weights[judge_id] for judge_id in judges]
             judged[key] = JudgedPair(*combine_labels([labels[judge_id] for judge_id in judges], weights=weights))
-    whole = label_pairs(comparisons, constitution=work.constitution, config=config, panel=panel)
+    whole = label_pairs(
+        comparisons, constitution=work.constitution, config=config, panel=panel, draw_seed=work.draw_seed
+    )
     return judged | {(pair, OVERALL): JudgedPair(label.p_first, label.logit) for pair, label in whole.items()}
 
 

@@ -153,6 +153,7 @@ def pair_preferences(
         relabelling=mix.relabelling,
         human=mix.human,
         panel=panel,
+        draw_seed=work.draw_seed,
     )
     exported = export_preferences(
         pairing.preferences,
@@ -312,7 +313,7 @@ def evaluate(work: Work) -> None:
             asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
             template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
             ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
-            budget=work.judge_budget,
+            budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
         report = collect_report(
             work, prompts=prompts, pairs=pairs, picks=picks, judging=judging, held_out=work.preference_rows().test

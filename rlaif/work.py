@@ -19,6 +19,7 @@ from rlaif.calibration.labels import Labels
 from rlaif.config.generate import FRONTDESK, JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
+from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
@@ -173,9 +174,16 @@ class Work:
 
     @cached_property
     def constitution(self) -> Constitution:
-        """What this round was judged by; before that, what the configuration names."""
+        """What this round was judged by; before that, what the configuration names, as the judge is asked under it."""
         judged_by = find_constitution(self.ledger, run=self.run.name, round=self.round, stage="3_judgements")
-        return judged_by or load_constitution(self.config.constitution)
+        if judged_by is not None:
+            return judged_by
+        return prepare_constitution(load_constitution(self.config.constitution), mode=self.config.judge.principles)
+
+    @property
+    def draw_seed(self) -> int | None:
+        """Where each pair is asked under one principle, the seed that it is drawn with."""
+        return self.config.seed if self.config.judge.principles == "sampled" else None
 
     @cached_property
     def judges(self) -> tuple[RunJudge, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rlaif.config.load import load_config
 from rlaif.constitution_diff import FileDiff, diff_constitutions
 from rlaif.errors import ConstitutionError, InputError, RunFolderError
 from rlaif.ledger.store import Ledger
+from rlaif.records import Question
 from rlaif.work import open_work
 
 SOURCE = """name: mine
@@ -142,3 +144,29 @@ def test_the_runs_own_template_is_asked_with_whatever_its_file_says_by_now(runs_
         config.write_text(stored)
     assert found.num_asked == 2 * 2 * 2
     assert found.asking.dropped == {}
+
+
+@pytest.mark.parametrize("mode", ["together", "sampled"])
+def test_an_edit_is_asked_as_the_run_asked_its_principles(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "mine.yaml").write_text(SOURCE)
+    config = load_config(overrides=[
+        "prompts.num_prompts=6", "sampling.num_samples=3", "sampling.num_pairs=3", f"judge.principles={mode}",
+        "judge.model.engine=scripted", "judge.model.path=rlaif.models.scripted_engine:prefer_longer",
+        f"constitution={json.dumps(str(tmp_path / 'mine.yaml'))}",
+    ])  # fmt: skip
+    with open_work(config, run_name="small", runs_dir=tmp_path, resume=False) as work:
+        pipeline.generate_preferences(work)
+        per_principle = Counter(question.principles[0].id for question in work.used("3_judgements", Question))
+    num_questions = count_judgements(tmp_path)
+    assert num_questions == per_principle.total()
+    assert per_principle.keys() == ({"together"} if mode == "together" else {"courteous", "brief"})
+    assert diff(tmp_path, write(tmp_path / "same.yaml")).num_asked == 0
+    edited = diff(tmp_path, write(tmp_path / "edited.yaml", ("is polite", "is curt")))
+    # All questions hold the edited text, or only those whose pair drew the edited principle.
+    assert edited.num_asked == (num_questions if mode == "together" else per_principle["courteous"])
+    assert edited.asking.kept == edited.num_asked
+    assert [effect.edit.principle_id for effect in edited.preferences.edits] == (
+        ["together"] if mode == "together" else ["courteous"]
+    )
+    assert edited.preferences.num_failed == 0
+    assert edited.preferences.flips == (), "this judge reads no principle"

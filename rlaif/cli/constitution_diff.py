@@ -71,7 +71,7 @@ def diff(
 
 def _as_json(done: Diff) -> object:
     asking = {
-        "principles": [principle.id for principle in done.to_ask.principles],
+        "principles": done.to_ask.principles,
         "num_questions": done.to_ask.num_questions,
         "num_answered": done.to_ask.num_answered,
     }
@@ -81,7 +81,7 @@ def _as_json(done: Diff) -> object:
 def _say_count(to_ask: ToAsk) -> str:
     if not to_ask.principles:
         return "nothing to ask: no principle has a text that this run's judge has not answered"
-    names = ", ".join(principle.id for principle in to_ask.principles)
+    names = ", ".join(to_ask.principles)
     return (
         f"{to_ask.num_questions - to_ask.num_answered} questions to ask about {names}; {to_ask.num_answered} more are "
         "answered in the ledger"

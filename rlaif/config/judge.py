@@ -129,6 +129,9 @@ class JudgeConfig(Config):
     """How a server is asked; only for `engine: openai`."""
     template: str = "frontdesk_pair"
     """Judge template: a path, or a name from prompts/."""
+    principles: Literal["each", "together", "sampled"] = "each"
+    """How the principles are asked. each: a question for each, combined by weight. together: all in one question,
+    their weights untold. sampled: one for each pair, drawn in proportion to the weights."""
     both_orders: bool = True
     """Ask each pair in both orders; one order alone is marked as not debiased."""
     batch_tokens: int = Field(131072, ge=1)

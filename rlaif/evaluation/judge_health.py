@@ -73,10 +73,12 @@ def compute_judge_health(
     questions: Sequence[Question] = (),
     constitution: Constitution | None = None,
     facts: PairFacts | None = None,
+    draw_seed: int | None = None,
 ) -> JudgeHealth:
     """What the judge's answers say about the judge, clustered by prompt.
 
-    constitution: for what several principles decide together; facts: for lengths and duplicates.
+    constitution: for what several principles decide together; facts: for lengths and duplicates. draw_seed: each pair
+    was asked under one principle, drawn with this seed, so none has an influence beside others.
     """
     prompt_of = {judgement_id: c.prompt_id for c in comparisons for judgement_id in c.judgement_ids}
     # A judgement whose other order failed belongs to no comparison: it is a cluster of its own.
@@ -101,9 +103,13 @@ def compute_judge_health(
             [float(p > SATURATED) for p in confidences], clusters=[c.prompt_id for c in comparisons]
         ),
         by_principle={name: compute_steadiness([c for c in comparisons if c.principle.id == name]) for name in names},
-        influence={} if constitution is None else compute_influence(comparisons, constitution=constitution),
+        influence={}
+        if constitution is None or draw_seed is not None
+        else compute_influence(comparisons, constitution=constitution),
         length=None if facts is None else compute_length_effect(comparisons, facts=facts),
-        transitivity=None if constitution is None else compute_transitivity(comparisons, constitution=constitution),
+        transitivity=None
+        if constitution is None
+        else compute_transitivity(comparisons, constitution=constitution, draw_seed=draw_seed),
         duplicates=compute_duplicates(comparisons, questions=questions, judgements=judgements, facts=facts),
         served_models=dict(Counter(j.observed.served_model for j in judgements if j.observed.served_model)),
     )

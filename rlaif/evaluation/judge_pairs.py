@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.evaluation.length_effect import PairFacts
 from rlaif.intervals import share_interval
 from rlaif.records import Comparison, Constitution, Estimate, Judgement, Principle, Question
@@ -50,10 +51,13 @@ class Duplicates(Value):
 
 
 def compute_influence(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[str, Influence]:
-    """Per principle the pairs that it turns (the label without it names the other response), clustered by prompt."""
-    principles = _weighed(constitution)
+    """Per principle the pairs that it turns (the label without it names the other response), clustered by prompt.
+
+    The comparisons are of pairs that were asked under every principle.
+    """
+    principles = asked_principles(constitution)
     total = math.fsum(principle.weight for principle in principles)
-    pairs = _complete_pairs(comparisons, principles)
+    pairs = _complete_pairs(comparisons, constitution=constitution, draw_seed=None)
     found = {}
     for principle in principles:
         others = [other for other in principles if other.id != principle.id]
@@ -71,12 +75,16 @@ def compute_influence(comparisons: Sequence[Comparison], *, constitution: Consti
     return found
 
 
-def compute_transitivity(comparisons: Sequence[Comparison], *, constitution: Constitution) -> Transitivity:
-    """Triples of a prompt's samples with all three pairs decided, and those that go round in a circle."""
-    principles = _weighed(constitution)
+def compute_transitivity(
+    comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None = None
+) -> Transitivity:
+    """Triples of a prompt's samples with all three pairs decided, and those that go round in a circle.
+
+    `draw_seed`: each pair was asked under one principle, drawn with this seed.
+    """
     beats: dict[str, dict[Pair, int]] = defaultdict(dict)
-    for pair, by_principle in _complete_pairs(comparisons, principles).items():
-        sign = _sign(by_principle, principles)
+    for pair, by_principle in _complete_pairs(comparisons, constitution=constitution, draw_seed=draw_seed).items():
+        sign = _sign(by_principle, principles_of(constitution, pair, draw_seed=draw_seed))
         if sign:
             prompt_id = next(iter(by_principle.values())).prompt_id
             beats[prompt_id][pair] = sign
@@ -128,20 +136,17 @@ def compute_duplicates(
     )
 
 
-def _weighed(constitution: Constitution) -> list[Principle]:
-    return [principle for principle in constitution.principles if principle.weight > 0]
-
-
 def _complete_pairs(
-    comparisons: Sequence[Comparison], principles: Sequence[Principle]
+    comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None
 ) -> dict[Pair, dict[str, Comparison]]:
-    """Pairs that were compared under all principles, by principle id; a panel's judges are looked at one at a time."""
-    digests = {principle.id: principle.digest for principle in principles}
+    """Pairs compared under all their principles, by principle id; a panel's judges are looked at one at a time."""
+    digests = {principle.id: principle.digest for principle in asked_principles(constitution)}
     pairs: dict[Pair, dict[str, Comparison]] = defaultdict(dict)
     for comparison in comparisons:
         if digests.get(comparison.principle.id) == comparison.principle.text_digest:
             pairs[comparison.sample_ids].setdefault(comparison.principle.id, comparison)
-    return {pair: found for pair, found in pairs.items() if len(found) == len(digests)}
+    needed = {pair: {p.id for p in principles_of(constitution, pair, draw_seed=draw_seed)} for pair in pairs}
+    return {pair: found for pair, found in pairs.items() if found.keys() >= needed[pair]}
 
 
 def _sign(by_principle: Mapping[str, Comparison], principles: Sequence[Principle]) -> int:

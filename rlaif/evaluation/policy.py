@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import StageError
 from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
 from rlaif.intervals import mean_interval, share_interval
@@ -75,16 +76,21 @@ def find_different(pairs: Sequence[PolicyPair]) -> list[PolicyPair]:
 
 
 def compute_win_rate(
-    comparisons: Sequence[Comparison], *, pairs: Sequence[PolicyPair], constitution: Constitution
+    comparisons: Sequence[Comparison],
+    *,
+    pairs: Sequence[PolicyPair],
+    constitution: Constitution,
+    draw_seed: int | None = None,
 ) -> WinRate:
     """The win rate over all pairs, by sigmoid(sum w s / sum w), and under each principle alone.
 
     s is a comparison's logit for the trained response; where verdicts came without log-probabilities the
-    weighted mean of the probabilities is taken. Comparisons of other pairs are not read.
+    weighted mean of the probabilities is taken. Comparisons of other pairs are not read. `draw_seed`: each pair was
+    asked under one principle, drawn with this seed.
     """
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
-    combined = compute_pair_probabilities(comparisons, pairs=pairs, constitution=constitution)
+    principles = asked_principles(constitution)
+    found = _find_comparisons(comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
+    combined = compute_pair_probabilities(comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
     overall: list[tuple[str, float]] = []
     lengths: list[LengthRow] = []
     by_principle: dict[str, list[tuple[str, float]]] = {principle.id: [] for principle in principles}
@@ -92,7 +98,7 @@ def compute_win_rate(
     num_failed = 0
     for pair in pairs:
         judged = found[pair.start.id, pair.trained.id]
-        for principle in principles:
+        for principle in principles_of(constitution, (pair.start.id, pair.trained.id), draw_seed=draw_seed):
             if principle.id in judged:
                 by_principle[principle.id].append((pair.start.prompt_id, judged[principle.id].p))
             else:
@@ -119,12 +125,16 @@ def compute_win_rate(
 
 
 def compute_pair_probabilities(
-    comparisons: Sequence[Comparison], *, pairs: Sequence[PolicyPair], constitution: Constitution
+    comparisons: Sequence[Comparison],
+    *,
+    pairs: Sequence[PolicyPair],
+    constitution: Constitution,
+    draw_seed: int | None = None,
 ) -> dict[tuple[str, str], float]:
     """(start, trained id) -> probability that the trained response is better; incomplete pairs left out."""
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    found = _find_comparisons(comparisons, pairs=pairs, principles=principles)
-    return {key: _combine(judged, principles) for key, judged in found.items() if len(judged) == len(principles)}
+    found = _find_comparisons(comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
+    needed = {key: principles_of(constitution, key, draw_seed=draw_seed) for key in found}
+    return {key: _combine(judged, needed[key]) for key, judged in found.items() if len(judged) == len(needed[key])}
 
 
 class _Judged(NamedTuple):
@@ -139,7 +149,11 @@ _NO_DIFFERENCE = _Judged(0.5, 0.0, True)
 
 
 def _find_comparisons(
-    comparisons: Sequence[Comparison], *, pairs: Sequence[PolicyPair], principles: Sequence[Principle]
+    comparisons: Sequence[Comparison],
+    *,
+    pairs: Sequence[PolicyPair],
+    constitution: Constitution,
+    draw_seed: int | None,
 ) -> dict[tuple[str, str], dict[str, _Judged]]:
     """(start id, trained id) -> principle id -> what the judge said."""
     by_key = {
@@ -153,7 +167,7 @@ def _find_comparisons(
     found: dict[tuple[str, str], dict[str, _Judged]] = {}
     for pair in pairs:
         judged = found.setdefault((pair.start.id, pair.trained.id), {})
-        for principle in principles:
+        for principle in principles_of(constitution, (pair.start.id, pair.trained.id), draw_seed=draw_seed):
             comparison = by_key.get((frozenset((pair.start.id, pair.trained.id)), principle.id, principle.digest))
             if pair.start.text == pair.trained.text:
                 judged[principle.id] = _NO_DIFFERENCE

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.judge import score_request
+from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_verdict
 from rlaif.models.interface import TokenScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, SegmentedMessage

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.questions import asked_principles, render_question
+from rlaif.judging.questions import count_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
@@ -40,16 +41,18 @@ def estimate_judging(
     scorer: TokenScorer,
     both_orders: bool,
     reply_limit: int | None = None,
+    draw_seed: int | None = None,
 ) -> JudgeEstimate:
     """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts.
 
-    `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict.
+    `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict. `draw_seed`: as in
+    `judge_pairs`.
     """
-    num_questions = num_pairs * len(asked_principles(constitution)) * (2 if both_orders else 1)
+    num_questions = count_questions(num_pairs, constitution=constitution, both_orders=both_orders, draw_seed=draw_seed)
     rendered = [
         render_question(prompts[pair[0].prompt_id], pair, principle.text, template=template)
         for pair in trial_pairs
-        for principle in asked_principles(constitution)
+        for principle in principles_of(constitution, (pair[0].id, pair[1].id), draw_seed=draw_seed)
     ]
     tokens = [scorer.count_tokens(chat) for chat in rendered]
     mean = math.fsum(tokens) / len(tokens) if tokens else 0.0

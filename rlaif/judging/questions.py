@@ -7,23 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.constitution.render import JudgeTemplate, render, render_conversation, rendered_digest
-from rlaif.records import (
-    AskedPrinciple,
-    Constitution,
-    Principle,
-    Prompt,
-    Question,
-    Sample,
-    SegmentedMessage,
-)
+from rlaif.models.interface import ScoreRequest
+from rlaif.records import AskedPrinciple, Constitution, Prompt, Question, Sample, SegmentedMessage
 
 GREEDY = "greedy"
-
-
-def asked_principles(constitution: Constitution) -> list[Principle]:
-    """The principles that are asked: a weight of zero asks nothing."""
-    return [principle for principle in constitution.principles if principle.weight > 0]
 
 
 def make_questions(
@@ -35,18 +24,22 @@ def make_questions(
     judge_id: str,
     both_orders: bool,
     decoding: str = GREEDY,
+    draw_seed: int | None = None,
 ) -> list[Question]:
     """Per pair and principle the order as listed, then the swapped one."""
     rendered = render_questions(
         pairs, prompts=prompts, constitution=constitution, template=template, judge_id=judge_id,
-        both_orders=both_orders, decoding=decoding,
+        both_orders=both_orders, decoding=decoding, draw_seed=draw_seed,
     )  # fmt: skip
     return [question for question, _ in rendered]
 
 
-def count_questions(num_pairs: int, *, constitution: Constitution, both_orders: bool) -> int:
+def count_questions(
+    num_pairs: int, *, constitution: Constitution, both_orders: bool, draw_seed: int | None = None
+) -> int:
     """How many questions so many pairs are."""
-    return num_pairs * len(asked_principles(constitution)) * (2 if both_orders else 1)
+    num_principles = len(asked_principles(constitution)) if draw_seed is None else 1
+    return num_pairs * num_principles * (2 if both_orders else 1)
 
 
 def render_questions(
@@ -58,10 +51,14 @@ def render_questions(
     judge_id: str,
     both_orders: bool,
     decoding: str = GREEDY,
+    draw_seed: int | None = None,
 ) -> Iterator[tuple[Question, tuple[SegmentedMessage, ...]]]:
-    """The questions of `make_questions`, each with its prompt, made one by one."""
+    """The questions of `make_questions`, each with its prompt, made one by one.
+
+    `draw_seed`: every pair is asked under one principle, drawn with this seed; None: under each that counts.
+    """
     for first, second in pairs:
-        for principle in asked_principles(constitution):
+        for principle in principles_of(constitution, (first.id, second.id), draw_seed=draw_seed):
             for shown in ((first, second), (second, first))[: 2 if both_orders else 1]:
                 rendered = render_question(prompts[first.prompt_id], shown, principle.text, template=template)
                 question = Question(
@@ -78,13 +75,23 @@ def render_questions(
 
 
 def render_question(
-    prompt: Prompt, shown: tuple[Sample, Sample], principle_text: str, *, template: JudgeTemplate
+    prompt: Prompt, shown: Sequence[Sample], principle_text: str, *, template: JudgeTemplate
 ) -> tuple[SegmentedMessage, ...]:
-    """The judge's prompt for two responses in the order shown."""
+    """The judge's prompt for the responses of a question, in the order shown."""
+    first, second = shown
     return render(
         template,
         conversation=render_conversation(prompt.messages),
-        first=shown[0].text,
-        second=shown[1].text,
+        first=first.text,
+        second=second.text,
         principle=principle_text,
+    )
+
+
+def score_request(template: JudgeTemplate) -> ScoreRequest:
+    """How a template's verdict is elicited."""
+    return ScoreRequest(
+        marker=template.verdict_marker,
+        choices=template.choices,
+        max_reason_tokens=template.reason_max_tokens,
     )

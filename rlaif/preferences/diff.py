@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
+from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
 from rlaif.intervals import share_interval
 from rlaif.preferences.pairing import compute_label, pair_comparisons
@@ -71,9 +72,13 @@ def diff_preferences(
     new: Constitution,
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
+    draw_seed: int | None = None,
 ) -> PreferenceDiff:
-    """`comparisons`: of these pairs by one judge, under the principles of both files."""
-    found = _Found(comparisons, pairs)
+    """`comparisons`: of these pairs by one judge, under the principles of both files.
+
+    `draw_seed`: each pair is asked under one principle, drawn with this seed.
+    """
+    found = _Found(comparisons, pairs, draw_seed=draw_seed)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
     before, after = found.labels(weighed(old)), found.labels(weighed(new))
@@ -93,7 +98,9 @@ def diff_preferences(
         for key in both
         if decide(before[key]) != decide(after[key])
     ]
-    kept = [_kept(comparisons, constitution=file, pairs=pairs, config=config) for file in (old, new)]
+    kept = [
+        _kept(comparisons, constitution=file, pairs=pairs, config=config, draw_seed=draw_seed) for file in (old, new)
+    ]
     shared = kept[0].labels.keys() & kept[1].labels.keys()
     return PreferenceDiff(
         num_pairs=len(found.keys),
@@ -119,7 +126,10 @@ def decide(label: float) -> Verdict:
 class _Found:
     """The comparisons of each pair, by principle and text."""
 
-    def __init__(self, comparisons: Sequence[Comparison], pairs: Sequence[tuple[Sample, Sample]]) -> None:
+    def __init__(
+        self, comparisons: Sequence[Comparison], pairs: Sequence[tuple[Sample, Sample]], *, draw_seed: int | None
+    ) -> None:
+        self._draw_seed = draw_seed
         self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
         self._by_pair: dict[Key, dict[tuple[str, str], Comparison]] = {key: {} for key in self.keys}
@@ -129,13 +139,19 @@ class _Found:
                 self._by_pair[comparison.sample_ids][asked.id, asked.text_digest] = comparison
 
     def labels(self, principles: Sequence[Principle]) -> dict[Key, float]:
-        """The label of every pair that was compared under all of these; none where there is no principle."""
+        """The label of every pair that was compared under all of these, or under the one of them that is drawn for it.
+
+        None where there is no principle.
+        """
         labels: dict[Key, float] = {}
         for key, by_principle in self._by_pair.items():
-            complete = [by_principle.get((principle.id, principle.digest)) for principle in principles]
+            needed = principles
+            if principles and self._draw_seed is not None:
+                needed = [draw_principle(principles, key, seed=self._draw_seed)]
+            complete = [by_principle.get((principle.id, principle.digest)) for principle in needed]
             present = [comparison for comparison in complete if comparison is not None]
             if present and len(present) == len(complete):
-                labels[key] = compute_label(present, principles, first_id=key[0])
+                labels[key] = compute_label(present, needed, first_id=key[0])
         return labels
 
 
@@ -174,8 +190,11 @@ def _kept(
     constitution: Constitution,
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
+    draw_seed: int | None,
 ) -> _Kept:
-    pairing = pair_comparisons(comparisons, constitution=constitution, config=config, round=0, pairs=pairs)
+    pairing = pair_comparisons(
+        comparisons, constitution=constitution, config=config, round=0, pairs=pairs, draw_seed=draw_seed
+    )
     labels = {
         _sorted(*preference.sample_ids): preference.label
         for preference in pairing.preferences

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.generate import PreferencesConfig
+from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.combine import PairLabel, combine_labels, find_judges, sigmoid
 from rlaif.preferences.filters import find_reason_to_drop
@@ -65,6 +66,7 @@ def pair_comparisons(
     relabelling: Relabelling | None = None,
     human: Mapping[tuple[str, str], Preference] | None = None,
     panel: Panel | None = None,
+    draw_seed: int | None = None,
 ) -> Pairing:
     """A preference per pair, in the order in which the pairs come.
 
@@ -72,9 +74,9 @@ def pair_comparisons(
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
     `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
     pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
-    all who compared anything count alike.
+    all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
     """
-    principles = _weighed_principles(constitution)
+    _refuse_weightless(constitution)
     panel = panel or _find_panel(comparisons)
     groups = _group(comparisons, pairs=pairs)
     by_people = dict(human or {})
@@ -85,6 +87,7 @@ def pair_comparisons(
         if key.sample_ids in by_people:
             preferences.append(by_people.pop(key.sample_ids))
             continue
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         judged = _judge(by_judge, principles, panel=panel, config=config, first_id=key.sample_ids[0])
         if isinstance(judged, str):
             dropped[judged] += 1
@@ -117,15 +120,16 @@ def label_pairs(
     constitution: Constitution,
     config: PreferencesConfig | None = None,
     panel: Panel | None = None,
+    draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """The judges' label of every pair that enough of them compared under all principles, by sample ids in canonical
-    order; no filter and no calibration."""
-    principles, panel = _weighed_principles(constitution), panel or _find_panel(comparisons)
+    """The judges' label of every pair that enough of them compared under all its principles, by sample ids in
+    canonical order; no filter and no calibration."""
+    _refuse_weightless(constitution)
+    panel, config = panel or _find_panel(comparisons), config or PreferencesConfig()
     labels: dict[tuple[str, str], PairLabel] = {}
     for key, by_judge in _group(comparisons, pairs=()).items():
-        judged = _judge(
-            by_judge, principles, panel=panel, config=config or PreferencesConfig(), first_id=key.sample_ids[0]
-        )
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
+        judged = _judge(by_judge, principles, panel=panel, config=config, first_id=key.sample_ids[0])
         if not isinstance(judged, str):
             labels[key.sample_ids] = judged.label
     return labels
@@ -191,14 +195,12 @@ def compute_pair_label(
     return PairLabel(sigmoid(combined), combined)
 
 
-def _weighed_principles(constitution: Constitution) -> list[Principle]:
-    principles = [principle for principle in constitution.principles if principle.weight > 0]
-    if not principles:
+def _refuse_weightless(constitution: Constitution) -> None:
+    if not asked_principles(constitution):
         raise ConstitutionError(
             f'no principle of "{constitution.name}" has a weight above 0',
             fix="give at least one principle a weight",
         )
-    return principles
 
 
 def _find_complete(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlaif.judging.judge import group_by_prompt
+from rlaif.judging.batches import group_by_prompt
 from rlaif.records import AskedPrinciple, Question, digest_text
 
 

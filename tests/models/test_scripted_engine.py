@@ -7,7 +7,7 @@ import pytest
 
 from rlaif.constitution.render import load_template, render
 from rlaif.errors import ConfigError, DataError
-from rlaif.judging.judge import score_request
+from rlaif.judging.questions import score_request
 from rlaif.models.scripted_engine import ScriptedEngine
 
 TEMPLATE = load_template("pair")

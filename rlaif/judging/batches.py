@@ -1,0 +1,148 @@
+"""Questions -> answers in the ledger, through a judge that is asked in batches.
+
+Batches come from a plan that is written before the first is asked, and an unfinished one is asked again whole.
+Combines nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rlaif.batch_plan import planned_groups
+from rlaif.config.generate import JudgeConfig
+from rlaif.console import Progress
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.questions import render_question, score_request
+from rlaif.judging.verdict import read_verdict
+from rlaif.ledger.store import Ledger
+from rlaif.models.budget import Budget, Spending
+from rlaif.models.interface import Chat, ScoredReply, TokenScorer
+from rlaif.records import (
+    Constitution,
+    FailedJudgement,
+    Judgement,
+    Observed,
+    Prompt,
+    Question,
+    Sample,
+    SegmentedMessage,
+    Verdict,
+)
+from rlaif.runs import utc_now
+
+
+class BatchAsker:
+    """Renders questions and reads the engine's replies."""
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Sample, Sample]],
+        *,
+        prompts: Mapping[str, Prompt],
+        constitution: Constitution,
+        template: JudgeTemplate,
+        scorer: TokenScorer,
+        config: JudgeConfig,
+    ) -> None:
+        self._samples = {sample.id: sample for pair in pairs for sample in pair}
+        self._prompts = prompts
+        self._principles = {principle.digest: principle.text for principle in constitution.principles}
+        self._template, self._scorer, self._config = template, scorer, config
+        self._verdicts: tuple[Verdict, ...] = tuple(template.verdicts)
+        self._request = score_request(template)
+
+    def ask_all(
+        self, questions: Sequence[Question], *, ledger: Ledger, plan_path: Path, label: str, budget: Budget
+    ) -> None:
+        """Ask what the ledger does not hold yet, batch by batch as the plan says."""
+        by_id = {question.id: question for question in questions}
+        answered = ledger.judgements_for(list(by_id))
+        sizes = self._sizes([question for question in questions if question.id not in answered])
+        groups = group_by_prompt([by_id[key] for key in sizes], sizes)
+        batches = planned_groups(plan_path, groups, size=sizes.__getitem__, budget=self._config.batch_tokens)
+        with Progress(label, len(by_id), unit="questions") as progress:
+            progress.advance(len(by_id) - sum(len(batch) for batch in batches))
+            for batch in batches:
+                failed = tokens = 0
+                held = ledger.judgements_for(batch)
+                attempts = ledger.failed_attempts(batch)
+                if any(key not in held and attempts.get(key, 0) < self._config.max_attempts for key in batch):
+                    answers = self._ask([by_id[key] for key in batch], attempts=attempts, budget=budget)
+                    tokens = sum(a.observed.prompt_tokens + a.observed.reply_tokens for a in answers)
+                    failed = sum(isinstance(answer, FailedJudgement) for answer in answers)
+                    new = [answer for answer in answers if answer.question_id not in held]
+                    ledger.append([*(by_id[answer.question_id] for answer in new), *new])
+                progress.advance(len(batch), failed=failed, tokens=tokens)
+
+    def _sizes(self, questions: Sequence[Question]) -> dict[str, int]:
+        """Tokens of each prompt and the longest reply to it, by question id.
+
+        Counted once per pair, in either order, under the longest principle.
+        """
+        principle = max(self._principles.values(), key=len, default="")
+        counted: dict[tuple[str, ...], int] = {}
+        sizes = {}
+        for question in questions:
+            pair = (question.prompt_id, *sorted(question.sample_ids))
+            if pair not in counted:
+                counted[pair] = self._scorer.count_tokens(self._render(question, principle))
+            sizes[question.id] = counted[pair] + self._request.max_reason_tokens + 1
+        return sizes
+
+    def _render(self, question: Question, principle: str | None = None) -> tuple[SegmentedMessage, ...]:
+        return render_question(
+            self._prompts[question.prompt_id],
+            [self._samples[sample_id] for sample_id in question.sample_ids],
+            self._principles[question.principles[0].text_digest] if principle is None else principle,
+            template=self._template,
+        )
+
+    def _ask(
+        self, questions: Sequence[Question], *, attempts: Mapping[str, int], budget: Budget
+    ) -> list[Judgement | FailedJudgement]:
+        chats = [self._render(question) for question in questions]
+        bound = self._bound(chats, budget)
+        if not budget.reserve(bound):
+            raise budget.refusal(bound)
+        started = time.monotonic()
+        replies = self._scorer.score(chats, request=self._request)
+        seconds = (time.monotonic() - started) / len(questions)
+        tokens = sum(reply.prompt_tokens + reply.reply_tokens for reply in replies)
+        budget.settle(bound, used=Spending(len(replies), tokens))
+        at = utc_now()
+        return [
+            read_verdict(
+                reply,
+                question_id=question.id,
+                verdicts=self._verdicts,
+                min_label_mass=self._config.min_label_mass,
+                attempt=attempts.get(question.id, 0) + 1,
+                observed=_observed(reply, at=at, seconds=seconds),
+            )
+            for question, reply in zip(questions, replies, strict=True)
+        ]
+
+    def _bound(self, chats: Sequence[Chat], budget: Budget) -> Spending:
+        if not budget.limits_tokens:
+            return Spending(len(chats))
+        longest_reply = self._request.max_reason_tokens + 1
+        marker = len(self._request.marker)  # put after the prompt where there is no reason; a token holds a character
+        return Spending(
+            len(chats), sum(self._scorer.count_tokens(chat) + marker + longest_reply for chat in chats)
+        )  # fmt: skip
+
+
+def group_by_prompt(questions: Sequence[Question], sizes: Mapping[str, int]) -> list[list[str]]:
+    """Question ids in the order of asking: one prompt's together, as they share its tokens, the short ones first."""
+    groups: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        groups[question.prompt_id].append(question)
+    ordered = sorted(groups.values(), key=lambda group: (max(sizes[q.id] for q in group), group[0].prompt_id))
+    return [[q.id for q in sorted(group, key=lambda q: (q.sample_ids, q.id))] for group in ordered]
+
+
+def _observed(reply: ScoredReply, *, at: str, seconds: float) -> Observed:
+    return Observed(at=at, latency_s=seconds, prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens)

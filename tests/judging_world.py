@@ -1,0 +1,70 @@
+"""A little world to be judged: two principles, a prompt's replies, and functions that judge them by their words."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from pathlib import Path
+
+from rlaif.config.judge import JudgeConfig
+from rlaif.constitution.asked import prepare_constitution
+from rlaif.constitution.render import load_template
+from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.ledger.store import Ledger
+from rlaif.models.scripted_engine import ScriptedAnswer, ScriptedEngine, ScriptedQuestion
+from rlaif.records import Constitution, Message, Principle, Prompt, Sample
+
+BRIEF = Principle(id="brief", text="Be brief.", weight=3.0)
+KIND = Principle(id="kind", text="Be kind.", weight=1.0)
+CONSTITUTION = Constitution(name="c", principles=(BRIEF, KIND), source="")
+
+
+def make_prompts(num: int = 1) -> dict[str, Prompt]:
+    prompts = [Prompt(messages=(Message(role="user", content=f"question {n}"),)) for n in range(num)]
+    return {prompt.id: prompt for prompt in prompts}
+
+
+def make_replies(prompt: Prompt, *texts: str) -> list[Sample]:
+    """In canonical order: by id."""
+    drawn = [
+        Sample(prompt_id=prompt.id, policy_id="p", index=index, finish_reason="stop", text=text)
+        for index, text in enumerate(texts)
+    ]
+    return sorted(drawn, key=lambda sample: sample.id)
+
+
+def all_pairs(*groups: list[Sample]) -> list[tuple[Sample, Sample]]:
+    return [pair for group in groups for pair in combinations(group, 2)]
+
+
+def worth(text: str, prompt: str) -> float:
+    """In logits: under "kind" what stands after `kind=`, else what stands after `brief=`."""
+    name = "kind=" if KIND.text in prompt and BRIEF.text not in prompt else "brief="
+    return float(text.partition(name)[2].split()[0])
+
+
+def by_worth(question: ScriptedQuestion) -> ScriptedAnswer:
+    """Compares two replies; being shown first helps by half a logit."""
+    *_, first, second = question.texts
+    p = 1 / (1 + math.exp(worth(second, question.prompt) - worth(first, question.prompt) - 0.5))
+    return ScriptedAnswer((p, 1 - p), reason="By worth.")
+
+
+def judge(
+    folder: Path,
+    pairs: list[tuple[Sample, Sample]],
+    *,
+    prompts: dict[str, Prompt],
+    script: str = "by_worth",
+    template: str = "pair",
+    constitution: Constitution = CONSTITUTION,
+    draw_seed: int | None = None,
+    **options: object,
+) -> Judging:
+    config = JudgeConfig.model_validate({"template": template, **options})
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        return judge_pairs(
+            pairs, prompts=prompts, constitution=prepare_constitution(constitution, mode=config.principles),
+            template=load_template(template), scorer=ScriptedEngine(f"judging_world:{script}"), config=config,
+            ledger=ledger, plan_path=folder / "questions_plan.json", draw_seed=draw_seed,
+        )  # fmt: skip
