@@ -37,7 +37,7 @@ from rlaif.evaluation.reward_model import (
     compute_proxy_win,
     compute_reward_model_quality,
 )
-from rlaif.judge_facts import check_health
+from rlaif.judge_facts import check_judges, find_agreement
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
@@ -94,6 +94,7 @@ def collect_report(
         judge_id=work.evaluation_judge.fingerprint.id,
     )  # fmt: skip
     same_judge = _is_same_judge(work)
+    judges = check_judges(work)
     calibrations = work.used("4_preferences", CalibrationCard)
     seq, head = work.ledger.head()
     return ReportInput(
@@ -123,7 +124,9 @@ def collect_report(
         measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
         funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=calibrations[-1] if calibrations else None,
-        judge_health=check_health(work),
+        judge_health=judges[0].health if judges else None,
+        judges=tuple(judges),
+        panel=find_agreement(work),
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(work.metrics.read("reward_model")),

@@ -120,6 +120,11 @@ def find_panel(work: Work, comparisons: Iterable[Comparison]) -> Panel:
     )
 
 
+def find_judge_ids(work: Work) -> list[str]:
+    """The fingerprints of the judges that labelled a round, in the order of `work.judges`."""
+    return list(dict.fromkeys(question.judge_id for question in work.used(STAGE, Question)))
+
+
 def is_recorded(run: RunFolder) -> bool:
     """Whether the verdicts were brought along: no judge of the configuration gave them."""
     return "recorded" in run.config["inputs"]

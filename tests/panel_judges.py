@@ -26,3 +26,7 @@ def refuse_the_odd(question: ScriptedQuestion) -> tuple[float, ...] | FailureCau
     """Refuses where the two replies together have an odd length; prefers the short one elsewhere."""
     *_, first, second = question.texts
     return "refused" if (len(first) + len(second)) % 2 else prefer_short(question)
+
+
+def refuse_all(question: ScriptedQuestion) -> FailureCause:
+    return "refused"
