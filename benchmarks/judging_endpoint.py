@@ -27,7 +27,7 @@ import apsw
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
 from rlaif.judging.asked import ASKED_NAME
-from rlaif.judging.questions import render_questions, score_request
+from rlaif.judging.questions import render_questions
 from rlaif.judging.streaming import Rendered, StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
@@ -155,7 +155,7 @@ def judge_all(url: str, num_pairs: int, results: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.sqlite") as ledger:
         ledger.append([engine.fingerprint, CONSTITUTION])
         asker = StreamAsker(
-            engine, request=score_request(TEMPLATE), verdicts=tuple(TEMPLATE.verdicts), min_label_mass=0.5,
+            engine, template=TEMPLATE, min_label_mass=0.5,
             max_attempts=3, ledger=ledger, asked_path=Path(folder) / ASKED_NAME,
         )  # fmt: skip
         memory = [memory_after(0)]

@@ -16,9 +16,10 @@ from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judge_setup import check_judge, load_judge, load_model
+from rlaif.judge_setup import check_judge, check_mode, load_judge, load_model, pairs_per_prompt
 from rlaif.judges import find_run_judges
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
+from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.transformers_engine import TransformersEngine
@@ -51,6 +52,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     judges = find_run_judges(config.judge)
     for judge in judges:
         check_judge(judge.config, constitution=constitution, template=judge.template)
+        check_mode(config, template=judge.template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
@@ -58,8 +60,9 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
-    pairs = draw_pairs(trial, num_pairs=sampling.num_pairs, seed=config.seed).pairs
-    pairs_per_prompt = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
+    per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
+    pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
+    draw_seed = config.seed if config.judge.principles == "sampled" else None
     num_samples = len(prompts) * sampling.num_samples
     return RunEstimate(
         num_rounds=num_rounds,
@@ -71,14 +74,22 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
         judges=tuple(
             estimate_judging(
                 pairs,
-                num_pairs=len(prompts) * pairs_per_prompt,
+                num_questions=count_questions(
+                    num_prompts=len(prompts),
+                    num_samples=sampling.num_samples,
+                    num_pairs=per_prompt,
+                    constitution=constitution,
+                    template=judge.template,
+                    both_orders=judge.config.both_orders,
+                    num_shuffles=judge.config.num_shuffles,
+                    draw_seed=draw_seed,
+                ),
                 prompts={prompt.id: prompt for prompt in prompts},
                 constitution=constitution,
                 template=judge.template,
                 scorer=load_judge(judge.config),  # one after another: no two are in memory
-                both_orders=judge.config.both_orders,
                 reply_limit=_reply_limit(judge.config, judge.template),
-                draw_seed=config.seed if config.judge.principles == "sampled" else None,
+                draw_seed=draw_seed,
             )
             for judge in judges
         ),

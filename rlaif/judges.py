@@ -44,8 +44,7 @@ class RunJudge(NamedTuple):
 def find_run_judges(config: JudgeConfig) -> tuple[RunJudge, ...]:
     """`judge.model` first, then those of `judge.panel`."""
     return tuple(
-        RunJudge(number, one, load_template(one.template, kind="pair"))
-        for number, one in enumerate(config.judges(), start=1)
+        RunJudge(number, one, load_template(one.template)) for number, one in enumerate(config.judges(), start=1)
     )
 
 

@@ -198,8 +198,11 @@ def is_mixed_as_configured(work: Work) -> bool:
 
 def find_asked_pairs(work: Work, samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
     """The pairs that the judge was asked about, in the order in which it was."""
+    questions = work.used("3_judgements", Question)
+    if any(question.mode != "pair" for question in questions):
+        return work.draw_pairs(samples).pairs
     by_id = {sample.id: sample for sample in samples}
-    asked = dict.fromkeys(tuple(sorted(q.sample_ids)) for q in work.used("3_judgements", Question))
+    asked = dict.fromkeys(tuple(sorted(question.sample_ids)) for question in questions)
     return [(by_id[a], by_id[b]) for a, b in asked]
 
 

@@ -38,7 +38,7 @@ from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
-from rlaif.sampling.sampler import Pairs, draw_pairs, sample_responses, sorted_pair
+from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
@@ -80,7 +80,7 @@ def generate_preferences(work: Work) -> None:
     check_labels(work)
     prompts = read_prompts(work)
     samples = sample_policy(work, prompts)
-    check_labels(work, samples, pairs=_draw_pairs(work, samples).pairs)
+    check_labels(work, samples, pairs=work.draw_pairs(samples).pairs)
     comparisons = judge_samples(work, prompts, samples)
     pair_preferences(work, prompts, samples, comparisons)
 
@@ -118,7 +118,7 @@ def judge_samples(work: Work, prompts: Sequence[Prompt], samples: Sequence[Sampl
     """Every judge's comparisons of drawn pairs under each principle, both orders combined."""
     if work.is_done("3_judgements"):
         return work.used("3_judgements", Comparison)
-    drawn = _draw_pairs(work, samples)
+    drawn = work.draw_pairs(samples)
     say(f"pairs: {drawn.tally}")
     judging = ask_all(work, drawn.pairs, prompts={prompt.id: prompt for prompt in prompts})
     work.finish_judging("3_judgements", judging)
@@ -140,7 +140,7 @@ def pair_preferences(
     if work.is_done("4_preferences"):
         return
     if pairs is None:
-        pairs = _draw_pairs(work, samples).pairs
+        pairs = work.draw_pairs(samples).pairs
     panel = find_panel(work, comparisons)
     work.keep([panel] if len(panel.members) > 1 else [])
     mix = mix_labels(work, samples, comparisons, pairs=pairs, panel=panel)
@@ -359,10 +359,6 @@ def _sample(
         round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
     )  # fmt: skip
-
-
-def _draw_pairs(work: Work, samples: Sequence[Sample]) -> Pairs:
-    return draw_pairs(samples, num_pairs=work.config.sampling.num_pairs, seed=work.seed)
 
 
 def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:

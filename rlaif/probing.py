@@ -16,7 +16,7 @@ from rlaif.console import Progress, say
 from rlaif.constitution.principles import PrincipleVocabulary
 from rlaif.constitution.probe import MAX_FLIPS, Reading, probe_principles
 from rlaif.constitution.probe_file import PROBE_FILE, Probe, find_probes, load_probes
-from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.constitution.render import DOES, JudgeTemplate, load_template
 from rlaif.errors import InputError
 from rlaif.judge_setup import check_judge, find_judge_folder, find_vocabulary, load_judge
 from rlaif.judging.probe_judge import make_probe_judge
@@ -65,7 +65,7 @@ def _choose_probes(
     if given is not None and not ask:
         raise InputError("--probes and --no-probe exclude each other", fix="leave one of them out")
     if template.kind != "pair":
-        why_not = "the template scores single replies, and probes are pairs"
+        why_not = f"the template {DOES[template.kind]}, and probes are pairs"
         if given is not None:
             raise InputError(why_not, where=template.name, fix="choose a pair template with --template")
         return None, why_not

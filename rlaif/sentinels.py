@@ -20,6 +20,7 @@ from rlaif.intervals import mean_interval, share_interval
 from rlaif.judges import RunJudge, find_judge_ids
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.questions import render_question
+from rlaif.judging.verdict import LOWEST_LOGPROB
 from rlaif.records import (
     Estimate,
     FailedJudgement,
@@ -111,8 +112,8 @@ def compare_answers(
     """answers: a question's prompt, what the judge said then, and what it says now."""
     failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
     read = [(prompt_id, then, now) for prompt_id, then, now in answers if isinstance(now, Judgement)]
-    changed = [then.verdict != now.verdict for _, then, now in read]
-    logits = [(logit_of(then), logit_of(now)) for _, then, now in read]
+    changed = [_named(then) != _named(now) for _, then, now in read]
+    logits = [(logit_of(then, named=_named(then)), logit_of(now, named=_named(then))) for _, then, now in read]
     moves = [
         (prompt_id, abs(a - b))
         for (prompt_id, *_), (a, b) in zip(read, logits, strict=True)
@@ -149,10 +150,26 @@ def _find_drift(
         yield f"logits moved by {mean_move:.2f} on average, more than {MAX_MOVE:g}"
 
 
-def logit_of(judgement: Judgement) -> float | None:
-    """How much likelier `first` is than `second`, in log-odds."""
+def _named(judgement: Judgement) -> str | int:
+    """The verdict; of a score or a ranking the place of the likeliest choice, else the one that was written."""
+    if judgement.verdict is not None:
+        return judgement.verdict
+    known = [(x, -place) for place, x in enumerate(judgement.choice_logprobs) if x is not None]
+    if known:
+        return -max(known)[1]
+    return judgement.ranking[0] if judgement.ranking else round(judgement.score or 0) - 1
+
+
+def logit_of(judgement: Judgement, *, named: str | int) -> float | None:
+    """How much likelier `first` is than `second`, in log-odds; of other choices, the one `named` than all others."""
     found = {entry.verdict: entry.logprob for entry in judgement.logprobs}
-    return found["first"] - found["second"] if {"first", "second"} <= found.keys() else None
+    if {"first", "second"} <= found.keys():
+        return found["first"] - found["second"]
+    choices = judgement.choice_logprobs
+    if not isinstance(named, int) or named >= len(choices) or (chosen := choices[named]) is None:
+        return None
+    others = math.fsum(math.exp(x) for place, x in enumerate(choices) if x is not None and place != named)
+    return chosen - math.log(max(others, math.exp(LOWEST_LOGPROB)))
 
 
 def _store(work: Work, path: Path) -> None:
@@ -184,8 +201,8 @@ def _render(
         text = work.ledger.text(question.principles[0].text_digest)
         if text is None:
             raise StageError("a principle's text is redacted", where=question.id, fix="remove the stored set")
-        first, second = (samples[sample_id] for sample_id in question.sample_ids)
-        chat = render_question(prompts[question.prompt_id], (first, second), text, template=template)
+        shown = [samples[sample_id] for sample_id in question.sample_ids]
+        chat = render_question(prompts[question.prompt_id], shown, text, template=template)
         if rendered_digest(chat) != question.rendered_digest:
             raise StageError(
                 "a stored question cannot be rendered as it was: rlaif writes judge prompts otherwise by now",
@@ -205,8 +222,8 @@ def _ask(
     ids = [question.id for question in questions]
     with work.lend_judge(judge) as scorer, Progress("sentinels", len(chats), unit="questions") as progress:
         found = ask_now(
-            scorer, chats, ids=ids, template=template, config=judge.config,
-            on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
+            scorer, chats, ids=ids, template=template, num_shown=[len(question.sample_ids) for question in questions],
+            config=judge.config, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
         )  # fmt: skip
         answers.update(zip(ids, found, strict=True))
         return _changed_fields(work, questions[0].judge_id, now=scorer.fingerprint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,16 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import InputError, RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import check_judge, expect_served_models, find_spent, load_judge, load_model, make_budget
+from rlaif.judge_setup import (
+    check_judge,
+    check_mode,
+    expect_served_models,
+    find_spent,
+    load_judge,
+    load_model,
+    make_budget,
+    pairs_per_prompt,
+)
 from rlaif.judges import RunJudge, find_run_judges, template_digests
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
@@ -39,7 +48,7 @@ from rlaif.models.loading import LoadedModel, load_reward_model
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
-from rlaif.records import Constitution, Prompt, Record, Tally, Use, digest_text, split_of
+from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
 from rlaif.runs import (
     RunFolder,
     create_run,
@@ -55,6 +64,7 @@ from rlaif.runs import (
     write_manifest,
 )
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+from rlaif.sampling.sampler import Pairs, draw_pairs
 
 R = TypeVar("R", bound=Record)
 STAGE_NAMES = {
@@ -194,6 +204,11 @@ class Work:
     def template(self) -> JudgeTemplate:
         """The first judge's."""
         return self.judges[0].template
+
+    def draw_pairs(self, samples: Iterable[Sample]) -> Pairs:
+        """The pairs of this round's responses that are compared."""
+        num_pairs = pairs_per_prompt(self.config.sampling, template=self.template)
+        return draw_pairs(samples, num_pairs=num_pairs, seed=self.seed)
 
     @property
     def given_constitution(self) -> Constitution | None:
@@ -353,6 +368,7 @@ class Work:
         for config, template in (*((judge.config, judge.template) for judge in self.judges), evaluates):
             if config not in checked:
                 check_judge(config, constitution=self.constitution, template=template)
+                check_mode(self.config, template=template)
                 checked.append(config)
 
     @property
@@ -362,7 +378,7 @@ class Work:
 
     @cached_property
     def evaluation_template(self) -> JudgeTemplate:
-        return load_template(self.evaluation_judge_config.template, kind="pair")
+        return load_template(self.evaluation_judge_config.template)
 
     @cached_property
     def evaluation_judge(self) -> TokenScorer:

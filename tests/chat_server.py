@@ -27,10 +27,22 @@ def p_first(prompt: str) -> float:
     return 0.1 + 0.8 * int(hashlib.sha256(prompt.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
 
 
-def good_body(prompt: str, *, asked: dict[str, Any], reason: str = "A is the better one.") -> dict[str, Any]:
+def compare_two(prompt: str) -> tuple[str, dict[str, float]]:
+    """What `Verdict:` is followed by, and how probably."""
+    return "Verdict", {" A": p_first(prompt), " B": 1 - p_first(prompt)}
+
+
+Opinion = Callable[[str], tuple[str, dict[str, float]]]
+"""Prompt -> the word of the marker, and the probability of each choice after it."""
+
+
+def good_body(
+    prompt: str, *, asked: dict[str, Any], reason: str = "A is the better one.", opinion: Opinion = compare_two
+) -> dict[str, Any]:
     """A reply with a reason, a verdict, and the log-probabilities that were asked for."""
-    p = p_first(prompt)
-    tokens = [*(f"{word} " for word in reason.split()), "\n", "Verdict", ":", " A" if p >= 0.5 else " B"]
+    marker, probabilities = opinion(prompt)
+    likeliest = sorted(probabilities, key=lambda name: -probabilities[name])
+    tokens = [*(f"{word} " for word in reason.split()), "\n", marker, ":", likeliest[0]]
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": "".join(tokens)},
@@ -38,9 +50,8 @@ def good_body(prompt: str, *, asked: dict[str, Any], reason: str = "A is the bet
     }
     if asked.get("logprobs"):
         content = [{"token": t, "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": -0.1}]} for t in tokens[:-1]]
-        best = {"token": tokens[-1], "logprob": math.log(max(p, 1 - p))}
-        other = {"token": " B" if p >= 0.5 else " A", "logprob": math.log(min(p, 1 - p))}
-        choice["logprobs"] = {"content": [*content, {**best, "top_logprobs": [best, other]}]}
+        listed = [{"token": name, "logprob": math.log(probabilities[name])} for name in likeliest]
+        choice["logprobs"] = {"content": [*content, {**listed[0], "top_logprobs": listed}]}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -54,8 +65,13 @@ class ChatServer:
     """`behaviour`: what to do with the n-th request of a question, by its body, its prompt and n from 0."""
 
     def __init__(
-        self, behaviour: Callable[[dict[str, Any], str, int], Behaviour] | None = None, *, latency_s: float = 0.0
+        self,
+        behaviour: Callable[[dict[str, Any], str, int], Behaviour] | None = None,
+        *,
+        latency_s: float = 0.0,
+        opinion: Opinion = compare_two,
     ) -> None:
+        self.opinion = opinion
         self.behaviour = behaviour or (lambda asked, prompt, tries: "good")
         self.latency_s = latency_s
         self.requests: Counter[str] = Counter()
@@ -89,7 +105,7 @@ class ChatServer:
     async def reply(
         self, request: web.Request, asked: dict[str, Any], prompt: str, behaviour: Behaviour
     ) -> web.StreamResponse:
-        body = good_body(prompt, asked=asked)
+        body = good_body(prompt, asked=asked, opinion=self.opinion)
         choice = body["choices"][0]
         verdict = (choice.get("logprobs") or {"content": [{}]})["content"][-1]
         match behaviour:

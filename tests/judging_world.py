@@ -68,3 +68,34 @@ def judge(
             template=load_template(template), scorer=ScriptedEngine(f"judging_world:{script}"), config=config,
             ledger=ledger, plan_path=folder / "questions_plan.json", draw_seed=draw_seed,
         )  # fmt: skip
+
+
+def by_score(question: ScriptedQuestion) -> ScriptedAnswer:
+    """Scores one reply: most of the probability on 1 + its worth, the rest evenly on the others."""
+    top = round(worth(question.texts[-1], question.prompt))
+    return ScriptedAnswer(
+        [0.8 if n == top else 0.2 / (len(question.choices) - 1) for n in range(len(question.choices))]
+    )
+
+
+def by_choice(question: ScriptedQuestion) -> ScriptedAnswer:
+    """Names the best of several replies by Luce's choice axiom; being shown first helps by half a logit."""
+    utilities = [worth(text, question.prompt) for text in question.texts[1:]]
+    utilities[0] += 0.5
+    total = math.fsum(math.exp(u) for u in utilities)
+    rest = [0.0] * (len(question.choices) - len(utilities))
+    return ScriptedAnswer([*(math.exp(u) / total for u in utilities), *rest])
+
+
+def by_worth_or_tie(question: ScriptedQuestion) -> ScriptedAnswer:
+    """Compares two replies and calls those of equal worth a tie, in nine of ten."""
+    *_, first, second = question.texts
+    gap = worth(first, question.prompt) - worth(second, question.prompt)
+    if gap == 0:
+        return ScriptedAnswer((0.05, 0.05, 0.9))
+    return ScriptedAnswer((0.9, 0.05, 0.05) if gap > 0 else (0.05, 0.9, 0.05))
+
+
+def refuse_two(question: ScriptedQuestion) -> ScriptedAnswer | str:
+    """Scores, but refuses the reply that begins with "two"."""
+    return "refused" if question.texts[-1].startswith("two") else by_score(question)

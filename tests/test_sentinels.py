@@ -72,4 +72,4 @@ def test_verdicts_without_log_probabilities_drift_when_one_turns() -> None:
     turned = answer(None).changed(verdict="second")
     found = compare_answers([("p", answer(None), turned)], fingerprint_changed=(), stored_now=False)
     assert (found.clear_changed, found.mean_move) == (1, None)
-    assert logit_of(turned) is None
+    assert logit_of(turned, named="first") is None

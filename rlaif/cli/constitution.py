@@ -133,12 +133,16 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """Print the judge's exact prompt for an example pair, with all untrusted text marked."""
+    from rlaif.constitution.asked import prepare_constitution
     from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.render import load_template
 
+    judge = _configured_judge(config, model=None, template=template)
     constitution = load_constitution(name)
+    if principle is None:
+        constitution = prepare_constitution(constitution, mode=judge.principles)
     asked = _find_principle(constitution, principle)
-    judge_template = load_template(_configured_judge(config, model=None, template=template).template)
+    judge_template = load_template(judge.template)
     console.print(show_text(f"principle {asked.id} of {constitution.name}, template {judge_template.name}"))
     console.print(_mark("text from a model or a data set"), "- never a control token; all else is trusted")
     for message in _render_example(judge_template, principle=asked):
@@ -147,20 +151,23 @@ def show(
 
 
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
-    from rlaif.constitution.render import render, render_single
+    from rlaif.constitution.render import render, render_list, render_single
 
     if template.kind == "pair":
         return render(template, **EXAMPLE, principle=principle.text)
-    example = {"conversation": EXAMPLE["conversation"], "response": EXAMPLE["second"]}
-    return render_single(template, **example, principle=principle.text)
+    conversation, replies = EXAMPLE["conversation"], [EXAMPLE["first"], EXAMPLE["second"]]
+    if template.kind == "ranking":
+        return render_list(template, conversation=conversation, responses=replies, principle=principle.text)
+    return render_single(template, conversation=conversation, response=replies[1], principle=principle.text)
 
 
 def _say_reply(template: JudgeTemplate) -> str:
     """What the judge is to answer."""
     reason = template.reason_max_tokens
     first = f"a reason of at most {reason} tokens, then {template.verdict_marker!r}" if reason else "no reason"
-    if template.kind == "score":
-        return f"{first}; scores {', '.join(f'{text!r}' for text in template.choices)}"
+    if template.kind != "pair":
+        said = "scores" if template.kind == "score" else "the best of"
+        return f"{first}; {said} {', '.join(f'{text!r}' for text in template.choices)}"
     return f"{first}; verdicts {', '.join(f'{text!r} = {verdict}' for verdict, text in template.verdicts.items())}"
 
 

@@ -38,26 +38,27 @@ def rebuild_prompt(decision: Decision, side: Side) -> Rebuilt:
     question = side.question
     if question.rendered_digest is None or question.template_digest is None:
         return Rebuilt(None, "not known: the verdict was imported without its prompt")
-    first, second = (*side.samples, None, None)[:2]
+    shown = [sample for sample in side.samples if sample is not None]
+    found = shown if len(shown) == len(question.sample_ids) else None
     principle = decision.principles.get(question.principles[0].id) if len(question.principles) == 1 else None
     missing = [
         name
         for name, part in (
-            ("the conversation", decision.prompt), ("a response", first and second),
+            ("the conversation", decision.prompt), ("a response", found),
             ("the principle", principle), ("the template", decision.template),
         )
         if part is None
     ]  # fmt: skip
-    if decision.prompt is None or first is None or second is None or principle is None or decision.template is None:
+    if decision.prompt is None or found is None or principle is None or decision.template is None:
         return Rebuilt(None, f"cannot be rebuilt: {' and '.join(missing)} is not in the ledger")
     try:
         template = template_from_source(decision.template, name="the stored template")
-        messages = render_question(decision.prompt, (first, second), principle, template=template)
+        messages = render_question(decision.prompt, found, principle, template=template)
     except TemplateError as error:
         return Rebuilt(None, f"cannot be rebuilt: {error.sentence}")
     if rendered_digest(messages) == question.rendered_digest:
         return Rebuilt(messages, PROVEN)
-    if REDACTED in (first.text, second.text, *(message.content for message in decision.prompt.messages)):
+    if REDACTED in (*(sample.text for sample in found), *(message.content for message in decision.prompt.messages)):
         return Rebuilt(messages, "cannot be proven: a text in it was redacted")
     return Rebuilt(messages, "NOT PROVEN: sha256 of what follows is another than that of what was asked")
 
@@ -65,7 +66,7 @@ def rebuild_prompt(decision: Decision, side: Side) -> Rebuilt:
 def decision_parts(decision: Decision) -> Iterator[Text]:
     """Everything about the decision, part by part."""
     if decision.comparison is not None:
-        yield from _comparison(decision.comparison)
+        yield from _comparison(decision.comparison, mode=decision.sides[0].question.mode if decision.sides else "pair")
     for principle_id, text in decision.principles.items():
         yield _line("principle", f"{principle_id}: {text or '(its text is not in the ledger)'}")
     if decision.judge is not None:
@@ -78,13 +79,16 @@ def decision_parts(decision: Decision) -> Iterator[Text]:
         yield from _side(decision, side, number)
 
 
-def _comparison(comparison: Comparison) -> Iterator[Text]:
+def _comparison(comparison: Comparison, *, mode: str) -> Iterator[Text]:
     yield Text(f"comparison {comparison.id}", style="bold")
     yield _line("pair", f"{comparison.sample_ids[0]} and {comparison.sample_ids[1]}")
     logit = "not known" if comparison.logit is None else f"{comparison.logit:+.4f}"
     yield _line("p(first is better)", f"{comparison.p_first:.4f}, logit {logit}")
+    if mode == "score":
+        yield _line("order", "none: each response was scored by itself")
+        return
     if not comparison.debiased:
-        yield _line("orders", "one only: not debiased")
+        yield _line("orders", "too few: not debiased" if mode == "ranking" else "one only: not debiased")
         return
     effect = "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.4f} logits"
     yield _line("position effect", effect)
@@ -94,8 +98,9 @@ def _comparison(comparison: Comparison) -> Iterator[Text]:
 def _side(decision: Decision, side: Side, number: int) -> Iterator[Text]:
     question = side.question
     yield Text("")
-    yield Text(f"order {number}: question {question.id}", style="bold")
-    yield _line("shown first", question.sample_ids[0])
+    name = {"pair": "order", "score": "score", "ranking": "shuffle"}[question.mode]
+    yield Text(f"{name} {number}: question {question.id}", style="bold")
+    yield _line("scored" if question.mode == "score" else "shown first", question.sample_ids[0])
     for other in question.sample_ids[1:]:
         yield _line("shown after it", other)
     if side.judgement is not None:
@@ -113,10 +118,12 @@ def _side(decision: Decision, side: Side, number: int) -> Iterator[Text]:
 
 
 def _judgement(judgement: Judgement) -> Iterator[Text]:
-    outcome = judgement.verdict or str(judgement.ranking if judgement.score is None else judgement.score)
+    outcome = judgement.verdict or _outcome(judgement)
     yield _line("judgement", f"{judgement.id}{' (imported)' if judgement.origin == 'imported' else ''}")
     yield _line("verdict", outcome)
-    shown = ", ".join(f"{entry.verdict} {entry.logprob:.4f}" for entry in judgement.logprobs)
+    named = [(entry.verdict, entry.logprob) for entry in judgement.logprobs]
+    numbered = [(str(n), logprob) for n, logprob in enumerate(judgement.choice_logprobs, start=1)]
+    shown = ", ".join(f"{name} {'not listed' if x is None else f'{x:.4f}'}" for name, x in (*named, *numbered))
     yield _line("log-probabilities", shown or "not known")
     yield _line("label mass", "not known" if judgement.label_mass is None else f"{judgement.label_mass:.6f}")
     yield _line("reason", "none given" if judgement.reason is None else judgement.reason)
@@ -130,6 +137,13 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
         server = f", {seen.served_model}" if seen.served_model else ""
         yield _line("asked", f"{seen.at}, {seen.latency_s:.3f} s, {tokens}{server}")
     yield from _served(seen.served)
+
+
+def _outcome(judgement: Judgement) -> str:
+    """A score, or the places of the responses as shown, best first."""
+    if judgement.score is not None:
+        return f"score {judgement.score:.4f}"
+    return f"best first: {', '.join(str(place + 1) for place in judgement.ranking or ())}"
 
 
 def _failure(failure: FailedJudgement) -> Iterator[Text]:

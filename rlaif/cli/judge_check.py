@@ -79,7 +79,7 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
         console.print(show_text(f"\njudge {name}"))
     line = (
         f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
-        f"{health.num_comparisons} comparisons, {health.num_one_order} of them in one order only"
+        f"{health.num_comparisons} comparisons{_orders(health)}"
     )
     console.print(show_text(line))
     is_first = health is check.health
@@ -91,6 +91,13 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
     )
     if health.label_mass_bins:
         console.print(show_text(f"\nlabel mass of the judgements: {_mass_line(health)}"))
+
+
+def _orders(health: JudgeHealth) -> str:
+    if health.mode == "score":
+        return " of scores: each response was scored by itself, so no order has a say and none can flip"
+    too_few = "ranked in too few orders" if health.mode == "ranking" else "in one order only"
+    return f", {health.num_one_order} of them {too_few}"
 
 
 def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
@@ -106,9 +113,12 @@ def _causes(health: JudgeHealth) -> str:
 
 
 def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[Row]:
-    yield _row("position effect, logits for the first place", health.position_effect, signed=True)
-    yield _row("order flips", health.flipped, percent=True)
-    yield _row("label mass on the verdicts", health.label_mass, percent=True)
+    if health.mode != "score":
+        yield _row("position effect, logits for the first place", health.position_effect, signed=True)
+        yield _row("order flips", health.flipped, percent=True)
+    yield _row(
+        f"label mass on the {'scores' if health.mode == 'score' else 'verdicts'}", health.label_mass, percent=True
+    )
     yield _row("labels beyond .99", health.saturated, percent=True)
     if health.length is not None:
         yield from _length_figures(health.length)

@@ -41,7 +41,7 @@ class SamplingConfig(Config):
     num_samples: int = Field(4, ge=2)
     """Responses per prompt."""
     num_pairs: int = Field(3, ge=1)
-    """Pairs judged per prompt, drawn from all pairs of its responses."""
+    """Pairs judged per prompt, drawn from all of its responses'; a judge that scores or ranks gives them all."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature."""
     top_p: float = Field(1.0, gt=0, le=1)

@@ -134,6 +134,9 @@ class JudgeConfig(Config):
     their weights untold. sampled: one for each pair, drawn in proportion to the weights."""
     both_orders: bool = True
     """Ask each pair in both orders; one order alone is marked as not debiased."""
+    num_shuffles: int | None = Field(None, ge=1)
+    """Only for a template that ranks: the orders in which it is shown a prompt's responses, the rotations first; null:
+    as many as there are responses, so that each stands in each place once."""
     batch_tokens: int = Field(131072, ge=1)
     """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
     min_label_mass: float = Field(0.5, ge=0, le=1)

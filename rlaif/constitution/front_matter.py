@@ -10,11 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from rlaif.config.strict_yaml import StrictYaml, load_strict
-from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED
+from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED, TemplateKind
 from rlaif.errors import TemplateError
 from rlaif.records import Verdict
 
-KEYS = ("kind", "description", "system", "untrusted", "trusted", "reason", "verdict_marker", "verdicts", "scores")
+KEYS = (
+    "kind",
+    "description",
+    "system",
+    "untrusted",
+    "trusted",
+    "reason",
+    "verdict_marker",
+    "verdicts",
+    "scores",
+    "labels",
+)
+ANSWERS: Mapping[TemplateKind, str] = {"pair": "verdicts", "score": "scores", "ranking": "labels"}
+"""Kind of template -> the key that lists what the judge may answer."""
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 MAX_REASON_TOKENS = 4096
 
@@ -22,7 +35,7 @@ _Path = tuple[str | int, ...]
 
 
 class FrontMatter(NamedTuple):
-    kind: str
+    kind: TemplateKind
     description: str
     system: str
     untrusted: tuple[str, ...]
@@ -30,9 +43,11 @@ class FrontMatter(NamedTuple):
     reason_max_tokens: int
     verdict_marker: str
     verdicts: Mapping[Verdict, str]
-    """Empty for a template that scores."""
+    """Empty for a template that does not compare two."""
     scores: tuple[str, ...]
-    """Lowest first; empty for a template that compares."""
+    """Lowest first; empty for a template that does not score."""
+    labels: tuple[str, ...]
+    """Of the replies in the order shown; empty for a template that does not rank."""
     body: str
     body_line: int
     """Line of the file on which the body begins."""
@@ -60,15 +75,17 @@ class _Reader:
 
     def read(self, body: str, *, body_line: int) -> FrontMatter:
         fields = self._mapping(self._document.value, (), keys=KEYS)
-        kind = self._text(fields.get("kind"), ("kind",))
-        if kind not in NEEDED:
-            self._refuse(f'the kind "{kind[:80]}" is not known', ("kind",), "write `kind: pair` or `kind: score`")
+        given = self._text(fields.get("kind"), ("kind",))
+        kind = next((known for known in NEEDED if known == given), None)
+        if kind is None:
+            fix = "write `kind: pair`, `kind: score` or `kind: ranking`"
+            self._refuse(f'the kind "{given[:80]}" is not known', ("kind",), fix)
         elsewhere = {name for other in NEEDED.values() for name in other} - set(NEEDED[kind])
         known = tuple(name for name in UNTRUSTED if name not in elsewhere)
         untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=known, other=TRUSTED)
         trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=known)
-        answer = "verdicts" if kind == "pair" else "scores"
-        for name in {"verdicts", "scores"} - {answer}:
+        answer = ANSWERS[kind]
+        for name in sorted({*ANSWERS.values()} - {answer}):
             if name in fields:
                 self._refuse(f"a {kind} template has no `{name}`", (name,), f"write `{answer}:` instead")
         for name in NEEDED[kind]:
@@ -84,7 +101,8 @@ class _Reader:
             reason_max_tokens=self._reason(fields.get("reason")),
             verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)),
             verdicts=self._verdicts(fields.get("verdicts")) if kind == "pair" else {},
-            scores=self._scores(fields.get("scores")) if kind == "score" else (),
+            scores=self._listed(fields.get("scores"), "score") if kind == "score" else (),
+            labels=self._listed(fields.get("labels"), "label") if kind == "ranking" else (),
             body=body,
             body_line=body_line,
         )
@@ -145,14 +163,17 @@ class _Reader:
                 verdicts[name] = text
         return verdicts
 
-    def _scores(self, value: Any) -> tuple[str, ...]:
+    def _listed(self, value: Any, noun: str) -> tuple[str, ...]:
+        """`scores` or `labels`: different strings."""
+        key = f"{noun}s"
         if not isinstance(value, list) or len(value) < 2:
-            self._refuse("`scores` must list two strings or more", ("scores",), 'write `scores: [" 1", " 2", ...]`')
-        scores = [self._text(score, ("scores", number)) for number, score in enumerate(value)]
-        for number, score in enumerate(scores):
-            if score in scores[:number]:
-                self._refuse(f'two scores are written "{score}"', ("scores", number), "give each its own string")
-        return tuple(scores)
+            example = '" 1", " 2", ...' if noun == "score" else '" A", " B", ...'
+            self._refuse(f"`{key}` must list two strings or more", (key,), f"write `{key}: [{example}]`")
+        texts = [self._text(text, (key, number)) for number, text in enumerate(value)]
+        for number, text in enumerate(texts):
+            if text in texts[:number]:
+                self._refuse(f'two {key} are written "{text}"', (key, number), "give each its own string")
+        return tuple(texts)
 
     def _refuse(self, what: str, path: _Path, fix: str) -> NoReturn:
         raise TemplateError(what, where=f"{self._where}:{self._document.line_of(path)}", fix=fix)

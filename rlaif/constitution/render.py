@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from rlaif.constitution.front_matter import FrontMatter, read_front_matter
 from rlaif.constitution.principles import read_text_file
 from rlaif.constitution.shipped import find_file
-from rlaif.constitution.template_rules import FILTERS, TESTS, TemplateRules
+from rlaif.constitution.template_rules import FILTERS, TESTS, TemplateKind, TemplateRules
 from rlaif.errors import TemplateError
 from rlaif.records import Message, Segment, SegmentedMessage, Verdict, digest_text
 from rlaif.records.base import Value
@@ -28,13 +28,18 @@ MAX_TRUSTED_CHARACTERS = 256 << 10
 """Most that the trusted parts of a prompt may grow to; a template that loops stops here."""
 
 
+DOES: Mapping[TemplateKind, str] = {
+    "pair": "compares two replies", "score": "scores single replies", "ranking": "ranks several replies",
+}  # fmt: skip
+
+
 class JudgeTemplate(Value):
     """A checked judge template."""
 
     name: str
     """Path or name, for messages."""
     source: str
-    kind: str
+    kind: TemplateKind
     description: str
     system: str
     """Literal text of the system message; empty: the prompt has none."""
@@ -45,14 +50,16 @@ class JudgeTemplate(Value):
     """0: the verdict alone."""
     verdict_marker: str
     verdicts: Mapping[Verdict, str] = {}
-    """What the judge writes after the marker, by what it means; empty where it scores."""
+    """What the judge writes after the marker, by what it means; empty unless it compares two."""
     scores: tuple[str, ...] = ()
-    """What the judge writes after the marker for 1, 2, ...; empty where it compares."""
+    """What the judge writes after the marker for 1, 2, ...; empty unless it scores."""
+    labels: tuple[str, ...] = ()
+    """What the judge writes after the marker for the replies in the order shown; empty unless it ranks."""
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The strings of which the judge writes one."""
-        return tuple(self.verdicts.values()) or self.scores
+        return tuple(self.verdicts.values()) or self.scores or self.labels
 
     @property
     def digest(self) -> str:
@@ -65,8 +72,7 @@ def load_template(path_or_name: str | Path, *, kind: str | None = None) -> Judge
     source = read_text_file(path, error=TemplateError, max_bytes=MAX_SOURCE_BYTES)
     template = template_from_source(source, name=str(path))
     if kind not in (None, template.kind):
-        does = {"pair": "compares two replies", "score": "scores single replies"}[template.kind]
-        raise TemplateError(f"the template {does}", where=str(path), fix=f"name one of `kind: {kind}`")
+        raise TemplateError(f"the template {DOES[template.kind]}", where=str(path), fix=f"name one of `kind: {kind}`")
     return template
 
 
@@ -90,6 +96,7 @@ def template_from_source(source: str, *, name: str) -> JudgeTemplate:
         verdict_marker=front.verdict_marker,
         verdicts=front.verdicts,
         scores=front.scores,
+        labels=front.labels,
     )
 
 
@@ -138,6 +145,12 @@ class _Slot(str):
         return self
 
 
+class _Listed(_Slot):
+    """One of several untrusted values; its label is trusted."""
+
+    label: str
+
+
 def render(
     template: JudgeTemplate, *, conversation: str, first: str, second: str, principle: str
 ) -> tuple[SegmentedMessage, ...]:
@@ -154,13 +167,34 @@ def render_single(
     return _render(template, values, principle=principle, replies_fence=fence_for(response))
 
 
+def render_list(
+    template: JudgeTemplate, *, conversation: str, responses: Sequence[str], principle: str
+) -> tuple[SegmentedMessage, ...]:
+    """The prompt that ranks several replies, in the order given, as messages of segments: (text, trusted)."""
+    fence = fence_for(*sorted(responses))
+    values = {"conversation": conversation}
+    return _render(template, values, responses=responses, principle=principle, replies_fence=fence)
+
+
 def _render(
-    template: JudgeTemplate, values: Mapping[str, str], *, principle: str, replies_fence: str
+    template: JudgeTemplate,
+    values: Mapping[str, str],
+    *,
+    principle: str,
+    replies_fence: str,
+    responses: Sequence[str] = (),
 ) -> tuple[SegmentedMessage, ...]:
     slots = {name: _Slot(name) for name in values}
     by_identity = {id(slot): values[name] for name, slot in slots.items()}
+    listed = []
+    for label, text in zip(template.labels, responses, strict=False):
+        slot = _Listed("responses")
+        slot.label = label.strip()
+        listed.append(slot)
+        by_identity[id(slot)] = text
     given = {
         **slots,
+        "responses": listed,
         "principle": principle,
         "conversation_fence": fence_for(values["conversation"]),
         "replies_fence": replies_fence,

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from jinja2 import nodes
 
 from rlaif.errors import TemplateError
 
-UNTRUSTED = ("conversation", "first", "second", "response")
+TemplateKind = Literal["pair", "score", "ranking"]
+RESPONSES = "responses"
+"""The one variable that is a list: a loop over it shows each reply as a bare {{ name }}, and {{ name.label }}."""
+UNTRUSTED = ("conversation", "first", "second", "response", RESPONSES)
 TRUSTED = ("principle", "conversation_fence", "replies_fence")
-NEEDED: dict[str, tuple[str, ...]] = {"pair": ("first", "second", "principle"), "score": ("response", "principle")}
+NEEDED: dict[TemplateKind, tuple[str, ...]] = {
+    "pair": ("first", "second", "principle"),
+    "score": ("response", "principle"),
+    "ranking": (RESPONSES, "principle"),
+}
 """Kind of template -> the variables without which it asks nothing."""
 FILTERS = ("capitalize", "first", "last", "length", "lower", "string", "title", "trim", "upper", "wordcount")
 TESTS = ("defined", "lower", "none", "string", "upper")
@@ -42,6 +49,8 @@ class TemplateRules:
         for statement in template.body:
             if isinstance(statement, nodes.Output):
                 self._check_output(statement)
+            elif isinstance(statement, nodes.For) and self._is_list(statement.iter):
+                self._check_list(statement)
             else:
                 self._check_node(statement, depth=1, local=frozenset())
         for name in self._declared:
@@ -56,9 +65,47 @@ class TemplateRules:
         """Only here, outside of blocks, may an untrusted variable stand, and only by itself."""
         for node in output.nodes:
             if isinstance(node, nodes.Name) and node.name in UNTRUSTED and node.name in self._declared:
+                if self._is_list(node):
+                    self._refuse_list(node)
                 self._shown.add(node.name)
             else:
                 self._check_node(node, depth=1, local=frozenset())
+
+    def _is_list(self, node: nodes.Node) -> bool:
+        return isinstance(node, nodes.Name) and node.name == RESPONSES and RESPONSES in self._declared
+
+    def _check_list(self, loop: nodes.For) -> None:
+        """{% for name in responses %}, not in a block; in it {{ name }}, {{ name.label }}, and what is trusted."""
+        self._check_for(loop, local=frozenset())
+        if loop.test is not None or loop.else_:
+            self._refuse_list(loop)
+        assert isinstance(loop.target, nodes.Name)
+        target, local, is_shown = loop.target.name, frozenset(("loop",)), False
+        for statement in loop.body:
+            for node in statement.nodes if isinstance(statement, nodes.Output) else [statement]:
+                if isinstance(node, nodes.Name) and node.name == target:
+                    is_shown = True
+                elif not _is_label(node, target):
+                    self._refuse_use_of(target, node)
+                    self._check_node(node, depth=2, local=local)
+        if is_shown:
+            self._shown.add(RESPONSES)
+
+    def _refuse_use_of(self, target: str, node: nodes.Node) -> None:
+        for name in [node, *node.find_all(nodes.Name)]:
+            if isinstance(name, nodes.Name) and name.name == target:
+                self.refuse(
+                    f'the untrusted variable "{target}" must stand alone',
+                    line=self._line(name),
+                    fix=f"write a bare {{{{ {target} }}}} or {{{{ {target}.label }}}} outside of filters and blocks",
+                )
+
+    def _refuse_list(self, node: nodes.Node) -> NoReturn:
+        self.refuse(
+            f'"{RESPONSES}" is a list',
+            line=self._line(node),
+            fix=f"write {{% for reply in {RESPONSES} %}}, and in it {{{{ reply.label }}}} and a bare {{{{ reply }}}}",
+        )
 
     def _check_node(self, node: nodes.Node, *, depth: int, local: frozenset[str]) -> None:
         if not isinstance(node, _PLAIN):
@@ -170,3 +217,12 @@ class TemplateRules:
 
     def refuse(self, what: str, *, line: int, fix: str) -> NoReturn:
         raise TemplateError(what, where=f"{self._where}:{line}", fix=fix)
+
+
+def _is_label(node: nodes.Node, target: str) -> bool:
+    return (
+        isinstance(node, nodes.Getattr)
+        and node.attr == "label"
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == target
+    )

@@ -85,11 +85,12 @@ def _about_judge(report: ReportInput) -> Iterator[str]:
     if health.flipped is not None and health.flipped.mean > MAX_FLIPS:
         yield (
             f"The judge changed its verdict with the order in {say_percent(health.flipped.mean)} of the comparisons. "
-            "Both orders together make the label, so the place weighs nothing, but such pairs teach little."
+            "All orders together make the label, so the place weighs nothing, but such pairs teach little."
         )
     if health.num_one_order:
         many = say_count(health.num_one_order, "comparison was", "comparisons were")
-        yield f"{many} asked in one order only: a liking for the first place is still in them."
+        how = "ranked in too few orders" if health.mode == "ranking" else "asked in one order only"
+        yield f"{many} {how}: a liking for the first place is still in them."
     failed = sum(health.failed_by_cause.values())
     asked = failed + health.num_judgements
     if failed > MAX_FAILED * asked:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from rlaif.evaluation.judge_pairs import (
     Duplicates,
@@ -38,15 +39,17 @@ class Steadiness(Value):
 
 
 class JudgeHealth(Value):
+    mode: Literal["pair", "score", "ranking"] = "pair"
+    """What the judge was asked: which of two is better, what one is worth, or which of several is best."""
     num_judgements: int
     failed_by_cause: dict[str, int]
     num_comparisons: int
     num_one_order: int
-    """Comparisons asked in one order only: nothing below is known of them."""
+    """Comparisons asked in one order only, or ranked in too few: what place did is still in them."""
     flipped: Estimate | None
-    """Share of comparisons whose two orders named different winners."""
+    """Share of comparisons for which two orders named different winners; None of scores, which know no order."""
     position_effect: Estimate | None
-    """Mean logits by which being shown first helped a response; 0 is a judge that does not care."""
+    """Mean logits by which being shown first helped a response; 0 is a judge that does not care. None of scores."""
     label_mass: Estimate | None
     """Mean probability that the judge put on the verdict strings together."""
     lowest_label_mass: float | None
@@ -89,6 +92,7 @@ def compute_judge_health(
     whole = compute_steadiness(comparisons)
     names = dict.fromkeys(comparison.principle.id for comparison in comparisons)
     return JudgeHealth(
+        mode=questions[0].mode if questions else "pair",
         num_judgements=len(judgements),
         failed_by_cause=dict(sorted(Counter(failure.cause for failure in failures).items())),
         num_comparisons=len(comparisons),

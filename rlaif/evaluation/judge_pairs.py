@@ -115,7 +115,7 @@ def compute_duplicates(
         texts = [(key, frozenset(facts.texts[i].strip() for i in pair)) for pair, key in pairs.items()]
         identical = sum(len(two) == 1 for _, two in texts)
         repeated = len(texts) - len(set(texts))
-    verdicts = {judgement.question_id: judgement.verdict for judgement in judgements}
+    verdicts = {judgement.question_id: _outcome_of(judgement) for judgement in judgements}
     first: dict[tuple[str, str, int], Question] = {}
     again: list[tuple[str, float]] = []
     num_again = 0
@@ -134,6 +134,13 @@ def compute_duplicates(
         num_repeated_questions=num_again,
         repeated_agree=share_interval([value for _, value in again], clusters=[key for key, _ in again]),
     )
+
+
+def _outcome_of(judgement: Judgement) -> str:
+    """The verdict, the nearest whole score, or the place of the best."""
+    if judgement.score is not None:
+        return f"{judgement.score:.0f}"
+    return judgement.verdict or str((judgement.ranking or (None,))[0])
 
 
 def _complete_pairs(

@@ -16,6 +16,12 @@ from rlaif.evaluation.length_effect import LengthEffect
 from rlaif.evaluation.wording import say_count, say_estimate, say_list, say_number, say_percent
 from rlaif.records import Estimate
 
+_ORDERS = {
+    "pair": "Each label averages both orders, so that the place shown weighs nothing.",
+    "score": "Each response was scored by itself: there was no order, so that no place could help and nothing flip.",
+    "ranking": "Each label averages the orders in which the responses were shown, so that the place weighs nothing.",
+}
+
 
 def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
     if health is None:
@@ -36,7 +42,10 @@ def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
             (cause.replace("_", " "), say_number(count), say_percent(count / max(1, failed + health.num_judgements)))
             for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
         ],
+        "scored": health.mode == "score",
+        "orders": _ORDERS[health.mode],
         "one_order": say_count(health.num_one_order, "comparison was", "comparisons were")
+        + (" ranked in too few orders" if health.mode == "ranking" else " asked in one order only")
         if health.num_one_order
         else "",
         "saturated": say_estimate(health.saturated, percent=True),

@@ -11,7 +11,7 @@ from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import score_request
-from rlaif.judging.verdict import read_verdict
+from rlaif.judging.verdict import read_answer
 from rlaif.models.interface import TokenScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, SegmentedMessage
 
@@ -25,19 +25,24 @@ def ask_now(
     *,
     ids: Sequence[str],
     template: JudgeTemplate,
+    num_shown: Sequence[int] | None = None,
     config: JudgeConfig,
     on_batch: OnBatch | None = None,
 ) -> list[Judgement | FailedJudgement]:
-    """Every prompt's answer, in the order given; `ids` name the questions in the answers."""
-    request, verdicts = score_request(template), tuple(template.verdicts)
+    """Every prompt's answer, in the order given; `ids` name the questions in the answers.
+
+    num_shown: how many responses each shows, for a template that ranks.
+    """
+    request = score_request(template)
     sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
     order = sorted(range(len(chats)), key=lambda place: sizes[place])
     answers: dict[int, Judgement | FailedJudgement] = {}
     for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
         for place, reply in zip(places, scorer.score([chats[i] for i in places], request=request), strict=True):
-            answers[place] = read_verdict(
-                reply, question_id=ids[place], verdicts=verdicts, min_label_mass=config.min_label_mass, attempt=1,
-                observed=Observed(),
+            answers[place] = read_answer(
+                reply, question_id=ids[place], template=template,
+                num_shown=len(template.choices) if num_shown is None else num_shown[place],
+                min_label_mass=config.min_label_mass, attempt=1, observed=Observed(),
             )  # fmt: skip
         if on_batch is not None:
             on_batch(len(places), sum(isinstance(answers[place], FailedJudgement) for place in places))

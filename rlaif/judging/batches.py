@@ -16,7 +16,7 @@ from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import render_question, score_request
-from rlaif.judging.verdict import read_verdict
+from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget, Spending
 from rlaif.models.interface import Chat, ScoredReply, TokenScorer
@@ -29,7 +29,6 @@ from rlaif.records import (
     Question,
     Sample,
     SegmentedMessage,
-    Verdict,
 )
 from rlaif.runs import utc_now
 
@@ -51,7 +50,6 @@ class BatchAsker:
         self._prompts = prompts
         self._principles = {principle.digest: principle.text for principle in constitution.principles}
         self._template, self._scorer, self._config = template, scorer, config
-        self._verdicts: tuple[Verdict, ...] = tuple(template.verdicts)
         self._request = score_request(template)
 
     def ask_all(
@@ -80,16 +78,16 @@ class BatchAsker:
     def _sizes(self, questions: Sequence[Question]) -> dict[str, int]:
         """Tokens of each prompt and the longest reply to it, by question id.
 
-        Counted once per pair, in either order, under the longest principle.
+        Counted once per set of responses, in any order, under the longest principle.
         """
         principle = max(self._principles.values(), key=len, default="")
         counted: dict[tuple[str, ...], int] = {}
         sizes = {}
         for question in questions:
-            pair = (question.prompt_id, *sorted(question.sample_ids))
-            if pair not in counted:
-                counted[pair] = self._scorer.count_tokens(self._render(question, principle))
-            sizes[question.id] = counted[pair] + self._request.max_reason_tokens + 1
+            shown = (question.prompt_id, *sorted(question.sample_ids))
+            if shown not in counted:
+                counted[shown] = self._scorer.count_tokens(self._render(question, principle))
+            sizes[question.id] = counted[shown] + self._request.max_reason_tokens + 1
         return sizes
 
     def _render(self, question: Question, principle: str | None = None) -> tuple[SegmentedMessage, ...]:
@@ -114,10 +112,11 @@ class BatchAsker:
         budget.settle(bound, used=Spending(len(replies), tokens))
         at = utc_now()
         return [
-            read_verdict(
+            read_answer(
                 reply,
                 question_id=question.id,
-                verdicts=self._verdicts,
+                template=self._template,
+                num_shown=len(question.sample_ids),
                 min_label_mass=self._config.min_label_mass,
                 attempt=attempts.get(question.id, 0) + 1,
                 observed=_observed(reply, at=at, seconds=seconds),

@@ -88,12 +88,12 @@ def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
         return Debiased(math.fsum(hard) / len(hard), None, None, flipped)
     if swapped is None:
         logit = _logit_first(tables[0])
-        return Debiased(_sigmoid(logit), logit, None, None)
+        return Debiased(sigmoid(logit), logit, None, None)
     unswapped = {_SWAPPED[verdict]: logprob for verdict, logprob in tables[1].items()}
     # Halved before they are added: exact, and the sum cannot overflow.
     logit = _logit_first({verdict: tables[0][verdict] / 2 + unswapped[verdict] / 2 for verdict in unswapped})
     position = _logit_first(tables[0]) / 2 + _logit_first(tables[1]) / 2
-    return Debiased(_sigmoid(logit), logit, position, flipped)
+    return Debiased(sigmoid(logit), logit, position, flipped)
 
 
 def combine_votes(listed: Sequence[Judgement], swapped: Sequence[Judgement] | None) -> Debiased:
@@ -124,6 +124,6 @@ def _log_add(a: float, b: float) -> float:
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
 
 
-def _sigmoid(x: float) -> float:
+def sigmoid(x: float) -> float:
     """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
     return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))

@@ -10,9 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.questions import count_questions, render_question
+from rlaif.judging.questions import plan_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
@@ -34,25 +33,26 @@ class JudgeEstimate(NamedTuple):
 def estimate_judging(
     trial_pairs: Sequence[tuple[Sample, Sample]],
     *,
-    num_pairs: int,
+    num_questions: int,
     prompts: Mapping[str, Prompt],
     constitution: Constitution,
     template: JudgeTemplate,
     scorer: TokenScorer,
-    both_orders: bool,
     reply_limit: int | None = None,
     draw_seed: int | None = None,
 ) -> JudgeEstimate:
-    """Questions for `num_pairs` pairs at most, sized by the trial pairs' real judge prompts.
+    """`num_questions` at most, sized by the real judge prompts of the trial pairs, each in one order.
 
     `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict. `draw_seed`: as in
     `judge_pairs`.
     """
-    num_questions = count_questions(num_pairs, constitution=constitution, both_orders=both_orders, draw_seed=draw_seed)
+    planned = plan_questions(
+        trial_pairs, constitution=constitution, template=template, both_orders=False, num_shuffles=1,
+        draw_seed=draw_seed,
+    )  # fmt: skip
     rendered = [
-        render_question(prompts[pair[0].prompt_id], pair, principle.text, template=template)
-        for pair in trial_pairs
-        for principle in principles_of(constitution, (pair[0].id, pair[1].id), draw_seed=draw_seed)
+        render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)
+        for shown, principle in planned
     ]
     tokens = [scorer.count_tokens(chat) for chat in rendered]
     mean = math.fsum(tokens) / len(tokens) if tokens else 0.0

@@ -15,7 +15,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import ASKED_NAME
 from rlaif.judging.batches import BatchAsker
 from rlaif.judging.collect import Judging, collect_judging
-from rlaif.judging.questions import count_questions, make_questions, render_questions, score_request
+from rlaif.judging.questions import make_questions, plan_questions, render_questions
 from rlaif.judging.streaming import StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
@@ -39,7 +39,8 @@ def judge_pairs(
     budget: Budget | None = None,
     draw_seed: int | None = None,
 ) -> Judging:
-    """Judgements of each pair under each principle, in both orders unless the config says one.
+    """Judgements of each pair under each principle, as the template asks: in both orders unless the config says one,
+    or of each response by itself, or of all that pairs join together.
 
     A judge that holds many questions at once is asked in a stream, another one in planned batches. `budget`: what
     the batches may cost; a stream knows its own. `draw_seed`: each pair is asked under one principle, drawn with it.
@@ -49,29 +50,29 @@ def judge_pairs(
     ledger.put_texts([template.source, *(principle.text for principle in constitution.principles)])
     making: _Making = {
         "prompts": prompts, "constitution": constitution, "template": template, "judge_id": judge.id,
-        "both_orders": config.both_orders, "draw_seed": draw_seed,
+        "both_orders": config.both_orders, "num_shuffles": config.num_shuffles, "draw_seed": draw_seed,
     }  # fmt: skip
+    num_votes = 1
     if isinstance(scorer, StreamingScorer):
-        making["decoding"] = scorer.decoding
+        making["decoding"], num_votes = scorer.decoding, scorer.num_votes
         in_stream = StreamAsker(
-            scorer, request=score_request(template), verdicts=tuple(template.verdicts),
-            min_label_mass=config.min_label_mass, max_attempts=config.max_attempts, ledger=ledger,
-            asked_path=plan_path.parent / ASKED_NAME,
+            scorer, template=template, min_label_mass=config.min_label_mass, max_attempts=config.max_attempts,
+            ledger=ledger, asked_path=plan_path.parent / ASKED_NAME,
         )  # fmt: skip
-        total = count_questions(
-            len(pairs), constitution=constitution, both_orders=config.both_orders, draw_seed=draw_seed
-        )
-        in_stream.ask(lambda: render_questions(pairs, **making), label=label, total=total)
-        num_votes = scorer.num_votes
-        questions = make_questions(pairs, **making)
-    else:
-        num_votes = 1
-        questions = make_questions(pairs, **making)
+        planned = plan_questions(
+            pairs, constitution=constitution, template=template, both_orders=config.both_orders,
+            num_shuffles=config.num_shuffles, draw_seed=draw_seed,
+        )  # fmt: skip
+        in_stream.ask(lambda: render_questions(pairs, **making), label=label, total=sum(1 for _ in planned))
+    questions = make_questions(pairs, **making)
+    if not isinstance(scorer, StreamingScorer):
         in_batches = BatchAsker(
             pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config
         )
         in_batches.ask_all(questions, ledger=ledger, plan_path=plan_path, label=label, budget=budget or Budget())
-    return collect_judging(questions, both_orders=config.both_orders, ledger=ledger, num_votes=num_votes)
+    return collect_judging(
+        questions, pairs=pairs, constitution=constitution, ledger=ledger, num_votes=num_votes, draw_seed=draw_seed
+    )
 
 
 class _Making(TypedDict, total=False):
@@ -82,5 +83,6 @@ class _Making(TypedDict, total=False):
     template: Required[JudgeTemplate]
     judge_id: Required[str]
     both_orders: Required[bool]
+    num_shuffles: Required[int | None]
     decoding: str
     draw_seed: int | None

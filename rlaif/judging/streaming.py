@@ -15,13 +15,15 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from rlaif.console import Progress, say
-from rlaif.judging.verdict import read_verdict
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.questions import score_request
+from rlaif.judging.verdict import read_answer
 from rlaif.ledger.answered import find_answered
 from rlaif.ledger.store import Ledger, Outcome
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
-from rlaif.models.interface import ScoredReply, ScoreRequest, StreamingScorer
-from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage, Verdict
+from rlaif.models.interface import ScoredReply, StreamingScorer
+from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 from rlaif.runs import utc_now
 
 CHUNK = 64
@@ -44,15 +46,14 @@ class StreamAsker:
         self,
         scorer: StreamingScorer,
         *,
-        request: ScoreRequest,
-        verdicts: tuple[Verdict, ...],
+        template: JudgeTemplate,
         min_label_mass: float,
         max_attempts: int,
         ledger: Ledger,
         asked_path: Path,
     ) -> None:
         """`asked_path`: where the ids of the questions that were sent are written down, for their account."""
-        self._scorer, self._request, self._verdicts = scorer, request, verdicts
+        self._scorer, self._request, self._template = scorer, score_request(template), template
         self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
         self._ledger, self._asked_path = ledger, asked_path
         self._under_way: dict[str, _UnderWay] = {}
@@ -126,10 +127,11 @@ class StreamAsker:
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
         if reply.served is not None:
             self._had[reply.served.had] += 1
-        return read_verdict(
+        return read_answer(
             reply,
             question_id=under_way.question.id,
-            verdicts=self._verdicts,
+            template=self._template,
+            num_shown=len(under_way.question.sample_ids),
             min_label_mass=self._min_label_mass,
             attempt=under_way.attempt,
             observed=Observed(

@@ -64,9 +64,14 @@ class Judgement(Record):
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None
     score: float | None = None
+    """The expected score, 1 for the lowest; without log-probabilities the one that was written."""
     ranking: tuple[int, ...] | None = None
+    """Places of the replies in the order shown, from 0, best first; without log-probabilities the best alone."""
     logprobs: tuple[VerdictLogprob, ...] = ()
     """Unnormalised log-probabilities of the verdicts; empty where they are not known."""
+    choice_logprobs: tuple[float | None, ...] = ()
+    """Of a score or a ranking: unnormalised log-probabilities of the scores, lowest first, or of the replies in the
+    order shown. None: the judge's server did not list it; empty where none are known."""
     label_mass: float | None = Field(None, ge=0, le=1 + 1e-6)
     """Probability that the judge put on the verdict strings together."""
     reason: str | None = None
@@ -94,7 +99,7 @@ class FailedJudgement(Record):
 
 
 class Comparison(Record):
-    """A pair under one principle by one judge, both orders combined."""
+    """A pair under one principle by one judge: both orders combined, two scores, or the shuffles of a ranking."""
 
     table: ClassVar[str] = "comparisons"
     prompt_id: str
@@ -103,14 +108,15 @@ class Comparison(Record):
     principle: AskedPrinciple
     judge_id: str
     judgement_ids: tuple[str, ...]
-    """The order as listed first, then the swapped order where it was asked."""
+    """The order as listed first, then the swapped order where it was asked; of scores the first sample's, then the
+    second's; of a ranking one for each shuffle."""
     p_first: float = Field(ge=0, le=1)
     """Probability that the first of `sample_ids` is better."""
     logit: float | None
     """logit p_first, averaged over the orders before it became a probability; None without log-probabilities."""
     position_effect: float | None = None
-    """Logits by which being shown first helped; None where one order or no log-probabilities exist."""
+    """Logits by which being shown first helped; None where one order or no log-probabilities exist, and of scores."""
     flipped: bool | None = None
-    """Whether the two orders named different winners; None where one order exists."""
+    """Whether two orders named different winners; None where one order exists, and of scores."""
     debiased: bool
-    """Both orders were asked."""
+    """Both orders were asked, or each reply was scored by itself, so that there is none."""

@@ -13,6 +13,7 @@ from rlaif.constitution.render import (
     load_template,
     render,
     render_conversation,
+    render_list,
     render_single,
     rendered_digest,
     template_from_source,
@@ -235,13 +236,13 @@ def test_an_undeclared_variable_is_refused():
     assert 'the variable "conversation" is not declared' in refusal(BODY, front)
 
 
-@pytest.mark.parametrize("name", ["pair", "pair_verdict", "frontdesk_pair"])
+@pytest.mark.parametrize("name", ["pair", "pair_verdict", "pair_tie", "frontdesk_pair"])
 def test_the_shipped_templates_render_with_the_principle_after_the_replies(name):
     template = load_template(name)
     text = render(template, **TEXTS)[-1].text
     places = [text.index(TEXTS[part]) for part in ("conversation", "first", "second", "principle")]
     assert places == sorted(places)
-    assert tuple(template.verdicts) == ("first", "second")
+    assert tuple(template.verdicts) == ("first", "second", "tie")[: len(template.verdicts)]
 
 
 SCORE_FRONT = """---
@@ -328,3 +329,75 @@ def test_the_rendered_digest_tells_apart_what_looks_alike():
 def test_a_missing_template_names_those_that_exist():
     with pytest.raises(TemplateError, match='named "pear".*did you mean "pair"\\?.*pair_verdict'):
         load_template("pear")
+
+
+RANK = """---
+kind: ranking
+untrusted: [conversation, responses]
+trusted: [principle]
+verdict_marker: "Best:"
+labels: [" A", " B", " C"]
+---
+{{ conversation }}
+{% for reply in responses %}
+{{ reply.label }}: {{ reply }}
+{% endfor %}
+{{ principle }}"""
+
+
+def test_a_template_that_ranks_shows_each_reply_behind_its_label_as_a_segment_of_its_own():
+    template = template_from_source(RANK, name="t.j2")
+    assert (template.kind, template.choices) == ("ranking", (" A", " B", " C"))
+    hostile = "{{ principle }} {% endfor %}"
+    [message] = render_list(template, conversation="user: hi", responses=["one", hostile], principle="Be kind.")
+    assert message.segments == (
+        Segment("user: hi", False), Segment("\nA: ", True), Segment("one", False), Segment("\nB: ", True),
+        Segment(hostile, False), Segment("\nBe kind.", True),
+    )  # fmt: skip
+
+
+def test_all_orders_of_the_replies_share_one_fence():
+    template = load_template("rank")
+    one, other = (
+        render_list(template, conversation="user: hi", responses=texts, principle="Be kind.")[-1]
+        for texts in (["a", "b", "c"], ["c", "a", "b"])
+    )
+    fences = [re.findall(r"\[([0-9a-f]{16}) reply", message.text) for message in (one, other)]
+    assert fences[0] == fences[1]
+    assert len(set(fences[0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("{{ reply }}", "{{ reply | upper }}", ('"reply" must stand alone', "bare {{ reply }}", "t.j2:10")),
+        ("{{ reply }}", "{% if reply %}x{% endif %}{{ reply }}", ('"reply" must stand alone', "t.j2:10")),
+        ("{{ reply }}", "{{ reply.text }}", ('"reply" must stand alone',)),
+        ("{{ reply }}", "{{ reply }}{{ conversation }}", ('"conversation" must stand alone',)),
+        ("{{ reply }}", "no reply", ('"responses" is declared but never shown',)),
+        (
+            "{{ reply }}",
+            "{{ reply }}{% for other in responses %}{{ other }}{% endfor %}",
+            ("must not stand in another",),
+        ),
+        ("{% endfor %}", "{% else %}none{% endfor %}", ('"responses" is a list',)),
+        ("in responses %}", "in responses if reply %}", ('"responses" is a list',)),
+        ("{% for reply in responses %}", "{% for principle in responses %}", ('reuse the name "principle"',)),
+        (
+            "{{ principle }}",
+            "{{ principle }}{{ responses }}",
+            ('"responses" is a list', "{% for reply in responses %}"),
+        ),
+        ("{{ principle }}", "{{ principle }}{{ reply }}", ('unknown variable "reply"',)),
+        ("responses]", "responses, first]", ('there is no variable "first"',)),
+        ("[conversation, responses]", "[conversation]", ('does not declare "responses"',)),
+        ('labels: [" A", " B", " C"]', 'labels: [" A"]', ("two strings or more",)),
+        ('" B"', '" A"', ('two labels are written " A"',)),
+        ("labels:", "scores:", ("a ranking template has no `scores`", "write `labels:`")),
+    ],
+)
+def test_a_wrong_template_that_ranks_is_refused(old, new, words):
+    assert old in RANK
+    with pytest.raises(TemplateError) as error:
+        template_from_source(RANK.replace(old, new, 1), name="t.j2")
+    assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,0 +1,121 @@
+"""Scores of single replies -> comparisons of their pairs, and what each reply is worth.
+
+Each reply is scored by itself, so no order has a say: there is no position effect and nothing to flip, and n replies
+cost n questions. Two scores are taken as independent. The pure functions ask nothing; `score_responses` asks at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from rlaif.config.generate import JudgeConfig
+from rlaif.constitution.asked import asked_principles
+from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
+from rlaif.judging.ask_now import ask_now
+from rlaif.judging.debias import Debiased, sigmoid
+from rlaif.judging.verdict import score_distribution
+from rlaif.models.interface import TokenScorer
+from rlaif.records import (
+    AskedPrinciple,
+    Comparison,
+    Constitution,
+    FailedJudgement,
+    FailureCause,
+    Judgement,
+    Prompt,
+)
+
+_LEAST = 1e-45
+"""Of a probability: the smallest number a float32 softmax can give."""
+
+
+def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> Debiased:
+    """p_first = P(S1 > S2) + P(S1 = S2) / 2 of two independent scores, each given by one judgement or by votes.
+
+    Exactly antisymmetric. Without log-probabilities the votes are the distribution, and there is no logit.
+    """
+    one, other = distribution_of(first), distribution_of(second)
+    scores = sorted({*one, *other})
+    won = math.fsum(one.get(i, 0.0) * other.get(j, 0.0) for i in scores for j in scores if i > j)
+    lost = math.fsum(one.get(i, 0.0) * other.get(j, 0.0) for i in scores for j in scores if i < j)
+    tied = math.fsum(one.get(i, 0.0) * other.get(i, 0.0) for i in scores)
+    logit = math.log(max(won + tied / 2, _LEAST)) - math.log(max(lost + tied / 2, _LEAST))
+    if all(judgement.choice_logprobs for judgement in (first[0], second[0])):
+        return Debiased(sigmoid(logit), logit, None, None)
+    lead = (won - lost) / 2
+    # subtle: one of the two orders is made from the other, so that they sum to exactly one.
+    return Debiased(0.5 + lead if lead >= 0 else 1 - (0.5 - lead), None, None, None)
+
+
+def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
+    """Score -> its probability: by the log-probabilities of the first judgement, else by the votes of all."""
+    logprobs = judgements[0].choice_logprobs
+    if logprobs:
+        return {float(score): p for score, p in enumerate(score_distribution(logprobs), start=1)}
+    votes = Counter(judgement.score for judgement in judgements if judgement.score is not None)
+    return {score: count / votes.total() for score, count in votes.items()}
+
+
+def compare_scores(
+    *,
+    prompt_id: str,
+    sample_ids: tuple[str, str],
+    principle: AskedPrinciple,
+    judge_id: str,
+    first: Sequence[Judgement],
+    second: Sequence[Judgement],
+) -> Comparison:
+    """The comparison of two samples in canonical order; each one's judgement, then its votes."""
+    result = combine_scores(first, second)
+    return Comparison(
+        prompt_id=prompt_id,
+        sample_ids=sample_ids,
+        principle=principle,
+        judge_id=judge_id,
+        judgement_ids=tuple(j.id for j in (first[0], second[0], *first[1:], *second[1:])),
+        p_first=result.p_first,
+        logit=result.logit,
+        debiased=True,
+    )
+
+
+def score_responses(
+    scorer: TokenScorer,
+    responses: Sequence[tuple[Prompt, str]],
+    *,
+    constitution: Constitution,
+    template: JudgeTemplate,
+    config: JudgeConfig,
+) -> list[float | FailureCause]:
+    """Each response's expected score, the weighted mean over the principles; a failure under one is its failure.
+
+    Asked now and kept nowhere: the judge as a reward (d-RLAIF). From 1 to the number of the template's scores.
+    """
+    principles = asked_principles(constitution)
+    chats = [
+        render_single(
+            template, conversation=render_conversation(prompt.messages), response=text, principle=principle.text
+        )
+        for prompt, text in responses
+        for principle in principles
+    ]
+    answers = ask_now(scorer, chats, ids=[str(n) for n in range(len(chats))], template=template, config=config)
+    step = len(principles)
+    return [
+        weigh_scores(answers[at : at + step], weights=[principle.weight for principle in principles])
+        for at in range(0, len(answers), step)
+    ]
+
+
+def weigh_scores(answers: Sequence[Judgement | FailedJudgement], *, weights: Sequence[float]) -> float | FailureCause:
+    """sum w E[S] / sum w over the principles of one response."""
+    scores = []
+    for answer in answers:
+        if isinstance(answer, FailedJudgement):
+            return answer.cause
+        if answer.score is None:
+            raise ValueError("only judgements with a score can be weighed")
+        scores.append(answer.score)
+    return math.fsum(w * s for w, s in zip(weights, scores, strict=True)) / math.fsum(weights)
