@@ -141,6 +141,7 @@ def diff_constitutions(
                 pairs=pairs,
                 config=work.config.preferences,
                 draw_seed=work.draw_seed,
+                seed=work.seed,
             ),
         )
     return Diff(result, to_ask, shown)

@@ -154,6 +154,7 @@ def pair_preferences(
         human=mix.human,
         panel=panel,
         draw_seed=work.draw_seed,
+        seed=work.seed,
     )
     exported = export_preferences(
         pairing.preferences,
@@ -164,7 +165,7 @@ def pair_preferences(
         out_dir=work.dataset_dir,
         test_fraction=work.config.prompts.test_fraction,
         tally=pairing.tally,
-        notes=mix.notes,
+        notes=[*work.config.preferences.describe_making(), *mix.notes],
     )
     records = [*pairing.preferences, *mix.records]
     work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=records)

@@ -7,6 +7,7 @@ from pydantic import Field
 from rlaif.config.base import Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.preferences import PreferencesConfig
 
 __all__ = [
     "FRONTDESK",
@@ -50,14 +51,3 @@ class SamplingConfig(Config):
     """Longest response in tokens."""
     batch_size: int = Field(256, ge=1)
     """Responses sampled together."""
-
-
-class PreferencesConfig(Config):
-    """Which judgements become preferences."""
-
-    min_margin: float = Field(0.0, ge=0, lt=0.5)
-    """Drop pairs whose label is nearer to one half than this."""
-    drop_flipped: bool = False
-    """Drop pairs on which every principle's verdict flipped with the order."""
-    min_judges: int | None = Field(None, ge=1)
-    """With `judge.panel`: a pair is labelled where so many judges have answered all of its questions; null: all."""

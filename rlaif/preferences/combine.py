@@ -1,7 +1,7 @@
-"""Labels of one pair by several judges -> the panel's label, or why there is none.
+"""Labels of one pair, under several principles or by several judges -> one label, or why there is none.
 
-The rule is the same as over principles: logits are averaged by weight, and probabilities where a judge has no logit.
-Reads no comparison and knows no constitution.
+The rule is one: logits are averaged by weight, and probabilities where one label has no logit. Reads no comparison and
+knows no constitution.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ def find_judges(panel: Panel, judged: Mapping[str, object], *, min_judges: int |
 
 
 def combine_labels(labels: Sequence[PairLabel], *, weights: Sequence[float]) -> PairLabel:
-    """sigmoid(sum w s / sum w) over the judges; with any label that has no logit the mean of the probabilities."""
-    if len(labels) == 1:
-        return labels[0]
+    """sigmoid(sum w s / sum w) over principles or judges; where a label has no logit the mean of the probabilities.
+
+    Averaging logits is the weighted geometric mean of the odds: one certainty cannot be outvoted by several lukewarm
+    labels, and swapping the samples swaps the label.
+    """
     total = math.fsum(weights)
     logits = [label.logit for label in labels if label.logit is not None]
     if len(logits) < len(labels):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
 from rlaif.intervals import share_interval
-from rlaif.preferences.pairing import compute_label, pair_comparisons
+from rlaif.preferences.pairing import pair_comparisons
+from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample, Tally, Value, Verdict
 
 Key = tuple[str, str]
@@ -73,12 +74,14 @@ def diff_preferences(
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
     draw_seed: int | None = None,
+    seed: int = 0,
 ) -> PreferenceDiff:
     """`comparisons`: of these pairs by one judge, under the principles of both files.
 
-    `draw_seed`: each pair is asked under one principle, drawn with this seed.
+    `draw_seed`: each pair is asked under one principle, drawn with this seed. `seed`: of what `config` draws.
     """
-    found = _Found(comparisons, pairs, draw_seed=draw_seed)
+    rule = LabelRule(config, seed=seed, fitted_on=comparisons)
+    found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
     before, after = found.labels(weighed(old)), found.labels(weighed(new))
@@ -99,7 +102,8 @@ def diff_preferences(
         if decide(before[key]) != decide(after[key])
     ]
     kept = [
-        _kept(comparisons, constitution=file, pairs=pairs, config=config, draw_seed=draw_seed) for file in (old, new)
+        _kept(comparisons, constitution=file, pairs=pairs, config=config, draw_seed=draw_seed, seed=seed)
+        for file in (old, new)
     ]
     shared = kept[0].labels.keys() & kept[1].labels.keys()
     return PreferenceDiff(
@@ -127,9 +131,14 @@ class _Found:
     """The comparisons of each pair, by principle and text."""
 
     def __init__(
-        self, comparisons: Sequence[Comparison], pairs: Sequence[tuple[Sample, Sample]], *, draw_seed: int | None
+        self,
+        comparisons: Sequence[Comparison],
+        pairs: Sequence[tuple[Sample, Sample]],
+        *,
+        draw_seed: int | None,
+        rule: LabelRule,
     ) -> None:
-        self._draw_seed = draw_seed
+        self._draw_seed, self._rule = draw_seed, rule
         self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
         self._by_pair: dict[Key, dict[tuple[str, str], Comparison]] = {key: {} for key in self.keys}
@@ -151,7 +160,7 @@ class _Found:
             complete = [by_principle.get((principle.id, principle.digest)) for principle in needed]
             present = [comparison for comparison in complete if comparison is not None]
             if present and len(present) == len(complete):
-                labels[key] = compute_label(present, needed, first_id=key[0])
+                labels[key] = self._rule.combine(present, needed).label.p_first
         return labels
 
 
@@ -191,9 +200,10 @@ def _kept(
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
     draw_seed: int | None,
+    seed: int,
 ) -> _Kept:
     pairing = pair_comparisons(
-        comparisons, constitution=constitution, config=config, round=0, pairs=pairs, draw_seed=draw_seed
+        comparisons, constitution=constitution, config=config, round=0, pairs=pairs, draw_seed=draw_seed, seed=seed
     )
     labels = {
         _sorted(*preference.sample_ids): preference.label

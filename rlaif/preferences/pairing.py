@@ -7,17 +7,17 @@ stands instead. Does not call the judge, fits no calibration and writes no files
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.combine import PairLabel, combine_labels, find_judges, sigmoid
+from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.records import Comparison, Constitution, Panel, Preference, Principle, Sample, Tally
+from rlaif.preferences.rule import Finished, LabelRule
+from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -54,6 +54,7 @@ class _Judged(NamedTuple):
 
     label: PairLabel
     comparisons: list[Comparison]
+    counted: tuple[CountedAs, ...]
 
 
 def pair_comparisons(
@@ -67,6 +68,7 @@ def pair_comparisons(
     human: Mapping[tuple[str, str], Preference] | None = None,
     panel: Panel | None = None,
     draw_seed: int | None = None,
+    seed: int = 0,
 ) -> Pairing:
     """A preference per pair, in the order in which the pairs come.
 
@@ -75,9 +77,10 @@ def pair_comparisons(
     `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
     pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
     all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
+    `seed`: of what the options draw for each pair.
     """
     _refuse_weightless(constitution)
-    panel = panel or _find_panel(comparisons)
+    panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
     groups = _group(comparisons, pairs=pairs)
     by_people = dict(human or {})
     num_other = len(by_people.keys() - {key.sample_ids for key in groups})
@@ -88,7 +91,7 @@ def pair_comparisons(
             preferences.append(by_people.pop(key.sample_ids))
             continue
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        judged = _judge(by_judge, principles, panel=panel, config=config, first_id=key.sample_ids[0])
+        judged = _judge(by_judge, principles, panel=panel, rule=rule)
         if isinstance(judged, str):
             dropped[judged] += 1
             continue
@@ -97,15 +100,17 @@ def pair_comparisons(
         if reason is not None:
             dropped[reason] += 1
             continue
+        finished = rule.finish(label, pair=key.sample_ids)
         preferences.append(
             Preference(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
-                label=label,
+                label=finished.label,
                 weight=1.0,
                 evidence_ids=tuple(comparison.id for comparison in judged.comparisons),
                 calibration_id=None if relabelling is None else relabelling.calibration_id,
                 judge_id=panel.judge_id,
+                making=_explain(judged, label, rule=rule, finished=finished, is_calibrated=relabelling is not None),
                 constitution_id=constitution.id,
                 round=round,
             )
@@ -118,18 +123,18 @@ def label_pairs(
     comparisons: Sequence[Comparison],
     *,
     constitution: Constitution,
-    config: PreferencesConfig | None = None,
+    rule: LabelRule | None = None,
     panel: Panel | None = None,
     draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
     """The judges' label of every pair that enough of them compared under all its principles, by sample ids in
-    canonical order; no filter and no calibration."""
+    canonical order; no filter, no calibration, and nothing of what comes after them. `rule`: None is the default."""
     _refuse_weightless(constitution)
-    panel, config = panel or _find_panel(comparisons), config or PreferencesConfig()
+    panel, rule = panel or _find_panel(comparisons), rule or LabelRule(PreferencesConfig())
     labels: dict[tuple[str, str], PairLabel] = {}
     for key, by_judge in _group(comparisons, pairs=()).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        judged = _judge(by_judge, principles, panel=panel, config=config, first_id=key.sample_ids[0])
+        judged = _judge(by_judge, principles, panel=panel, rule=rule)
         if not isinstance(judged, str):
             labels[key.sample_ids] = judged.label
     return labels
@@ -139,60 +144,38 @@ def _find_panel(comparisons: Sequence[Comparison]) -> Panel:
     return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
 
 
-def _judge(
-    by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel, config: PreferencesConfig, first_id: str
-) -> _Judged | str:
-    """The pair's label for sample `first_id`, or why it has none."""
+def _judge(by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel, rule: LabelRule) -> _Judged | str:
+    """The label of the pair's first sample in canonical order, or why it has none."""
     complete = {
         judge_id: found
         for judge_id, by_principle in by_judge.items()
         if (found := _find_complete(by_principle, principles)) is not None
     }
-    judges = find_judges(panel, complete, min_judges=config.min_judges)
+    judges = find_judges(panel, complete, min_judges=rule.config.min_judges)
     if isinstance(judges, str):
         return judges
-    labels = [compute_pair_label(complete[judge_id], principles, first_id=first_id) for judge_id in judges]
-    label = combine_labels(labels, weights=[panel.weights[judge_id] for judge_id in judges])
-    return _Judged(label, [comparison for judge_id in judges for comparison in complete[judge_id]])
-
-
-def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str) -> float:
-    """Probability that sample `first_id` is preferred."""
-    return compute_pair_label(comparisons, principles, first_id=first_id).p_first
-
-
-def compute_pair_label(
-    comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str
-) -> PairLabel:
-    """The label for sample `first_id`: sigmoid(sum w s / sum w), s a comparison's logit.
-
-    Averaging logits is the weighted geometric mean of the odds: one principle's certainty cannot be outvoted
-    by lukewarm others, and swapping the samples swaps the label. Verdicts without log-probabilities have
-    no logit; with any of those the label is the weighted mean of the probabilities.
-    """
-    weights = [principle.weight for principle in principles]
-    total = math.fsum(weights)
-    # +1 where the comparison lists the sample first, -1 where it lists it second.
-    signs = [1.0 if comparison.sample_ids[0] == first_id else -1.0 for comparison in comparisons]
-    logits = [comparison.logit for comparison in comparisons]
-    if any(logit is None for logit in logits):
-        mean = (
-            math.fsum(
-                weight * (comparison.p_first if sign > 0 else 1 - comparison.p_first)
-                for weight, sign, comparison in zip(weights, signs, comparisons, strict=True)
-            )
-            / total
-        )
-        return PairLabel(mean, None)
-    combined = (
-        math.fsum(
-            weight * sign * logit
-            for weight, sign, logit in zip(weights, signs, logits, strict=True)
-            if logit is not None
-        )
-        / total
+    said = [rule.combine(complete[judge_id], principles) for judge_id in judges]
+    labels, weights = [one.label for one in said], [panel.weights[judge_id] for judge_id in judges]
+    return _Judged(
+        labels[0] if len(labels) == 1 else combine_labels(labels, weights=weights),
+        [comparison for judge_id in judges for comparison in complete[judge_id]],
+        tuple(counted for one in said for counted in one.counted),
     )
-    return PairLabel(sigmoid(combined), combined)
+
+
+def _explain(
+    judged: _Judged, label: float, *, rule: LabelRule, finished: Finished, is_calibrated: bool
+) -> LabelMaking | None:
+    options = rule.config.making()
+    if not options:
+        return None
+    return LabelMaking(
+        options=options,
+        counted=judged.counted,
+        combined=judged.label.p_first,
+        calibrated=label if is_calibrated else None,
+        turned=finished.turned,
+    )
 
 
 def _refuse_weightless(constitution: Constitution) -> None:

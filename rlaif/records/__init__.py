@@ -11,12 +11,13 @@ from rlaif.records.judgement import (
     FailedJudgement,
     FailureCause,
     Judgement,
+    OrderVerdict,
     Question,
     Verdict,
     VerdictLogprob,
 )
 from rlaif.records.panel import Panel, PanelMember
-from rlaif.records.preference import Preference
+from rlaif.records.preference import CountedAs, LabelMaking, Preference
 from rlaif.records.preference_row import PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
 from rlaif.records.sample import (
@@ -42,6 +43,7 @@ __all__ = [
     "CalibrationMap",
     "Comparison",
     "Constitution",
+    "CountedAs",
     "Demonstration",
     "Estimate",
     "EvaluationReport",
@@ -50,11 +52,13 @@ __all__ = [
     "FinishReason",
     "HumanLabel",
     "Judgement",
+    "LabelMaking",
     "MapKind",
     "Message",
     "Model",
     "ModelObserved",
     "Observed",
+    "OrderVerdict",
     "Panel",
     "PanelMember",
     "PolicyCard",

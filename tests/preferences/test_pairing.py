@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.combine import PairLabel, sigmoid
-from rlaif.preferences.pairing import Relabelling, compute_label, label_pairs, pair_comparisons
+from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
 from rlaif.records import AskedPrinciple, Comparison, Constitution, Panel, PanelMember, Preference, Principle, Sample
 
 Compare = Callable[..., Comparison]
@@ -185,27 +185,6 @@ _PROBABILITIES = st.floats(0.0, 1.0)
 _JUDGED = st.tuples(_PROBABILITIES, st.floats(-30, 30), st.floats(0.01, 100))
 
 
-@given(st.lists(_JUDGED, min_size=1, max_size=5), st.booleans())
-def test_swapping_the_samples_swaps_the_label(judged: list[tuple[float, float, float]], with_logits: bool) -> None:
-    principles = [Principle(id=f"p{n}", text=f"Text {n}.", weight=w) for n, (_, _, w) in enumerate(judged)]
-    comparisons = [
-        Comparison(
-            prompt_id="prompt",
-            sample_ids=("a", "b"),
-            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
-            judge_id="judge",
-            judgement_ids=("first", "second"),
-            p_first=p,
-            logit=logit if with_logits else None,
-            debiased=True,
-        )
-        for principle, (p, logit, _) in zip(principles, judged, strict=True)
-    ]
-    forwards = compute_label(comparisons, principles, first_id="a")
-    backwards = compute_label(comparisons, principles, first_id="b")
-    assert forwards + backwards == pytest.approx(1.0, abs=1e-12)
-
-
 @given(_JUDGED)
 def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
     judged: tuple[float, float, float],
@@ -223,7 +202,10 @@ def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
         debiased=True,
     )
     swapped = listed.changed(sample_ids=("b", "a"), p_first=1 - p, logit=-logit)
-    assert compute_label([listed], [principle], first_id="a") == compute_label([swapped], [principle], first_id="a")
+    constitution = Constitution(name="c", principles=(principle,), source="")
+    one, other = (label_pairs([comparison], constitution=constitution) for comparison in (listed, swapped))
+    assert one == other
+    assert list(one) == [("a", "b")]
 
 
 def human(label: float, *, ids: tuple[str, str] = ("a", "b")) -> Preference:

@@ -1,0 +1,93 @@
+"""Options of how comparisons become labels of pairs, and which pairs are dropped; the same options in words.
+
+Does not label anything; `rlaif.preferences` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+
+
+class PreferencesConfig(Config):
+    """How judgements become preferences, and which of them do."""
+
+    min_margin: float = Field(0.0, ge=0, lt=0.5)
+    """Drop pairs whose label is nearer to one half than this."""
+    drop_flipped: bool = False
+    """Drop pairs on which every principle's verdict flipped with the order."""
+    min_judges: int | None = Field(None, ge=1)
+    """With `judge.panel`: a pair is labelled where so many judges have answered all of its questions; null: all."""
+    average: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over the two orders of a pair: the log-odds of its first response, or the probabilities."""
+    verdicts: Literal["soft", "hard"] = "soft"
+    """hard: the verdict of each order counts as 1, 0 or one half, as if there were no log-probabilities."""
+    inconsistent: Literal["average", "tie"] = "average"
+    """What a comparison counts as whose two orders disagree. tie: as a tie, however sure one of them was."""
+    normalise: Literal["none", "principle"] = "none"
+    """principle: divide the log-odds under each principle, of each judge, by their root mean square over the round's
+    pairs, so that no principle outweighs another by being judged more surely."""
+    combine: Literal["weighted", "dominant"] = "weighted"
+    """How principles make a label. weighted: the mean of the log-odds by weight. dominant: the principle alone whose
+    log-odds times its weight are furthest from zero."""
+    subset_p: float | None = Field(None, gt=0, lt=1)
+    """Label each pair by some of its principles alone, drawn anew for each pair: how many is geometric, with this
+    chance to stop after each; null: by all of them."""
+    subset_max: int = Field(8, ge=1)
+    """With `subset_p`: at most so many principles."""
+    labels: Literal["soft", "hard"] = "soft"
+    """hard: a pair's label is 1, 0 or one half, whichever side of one half it is on."""
+    label_noise: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the labels that are turned round, drawn by pair."""
+    clamp: float = Field(0.0, ge=0, lt=0.5)
+    """Move labels nearer to 0 or 1 than this to this distance: .4 leaves labels between .4 and .6."""
+
+    @model_validator(mode="after")
+    def _verdicts_have_no_log_odds(self) -> Self:
+        for name, value in (("average", "probabilities"), ("normalise", "principle")):
+            if self.verdicts == "hard" and getattr(self, name) == value:
+                raise ValueError(f"`{name}: {value}` is about log-probabilities, which `verdicts: hard` leaves out")
+        return self
+
+    def making(self) -> dict[str, Any]:
+        """The options that say how a label is made in another way than by default."""
+        return {
+            name: value
+            for name in MAKING
+            if (value := getattr(self, name)) != type(self).model_fields[name].default
+            and (name != "subset_max" or self.subset_p is not None)
+        }
+
+    def describe_making(self) -> Iterator[str]:
+        """The same in words, a sentence each; none: as by default."""
+        if self.verdicts == "hard":
+            yield "Each order's verdict counts as 1, 0 or one half."
+        if self.average == "probabilities":
+            yield "Probabilities are averaged over the two orders, not their log-odds."
+        if self.inconsistent == "tie":
+            yield "A comparison whose two orders disagree counts as a tie."
+        if self.normalise == "principle":
+            yield "The log-odds under each principle are divided by their root mean square."
+        if self.subset_p is not None:
+            yield (
+                f"Each pair is labelled by principles drawn for it, at most {self.subset_max}, their number geometric "
+                f"with p = {self.subset_p:g}."
+            )
+        if self.combine == "dominant":
+            yield "Of a pair's principles the one decides alone under which the judge is surest."
+        if self.labels == "hard":
+            yield "Labels are 1, 0 or one half."
+        if self.label_noise:
+            yield f"A share of {self.label_noise:g} of the labels is turned round."
+        if self.clamp:
+            yield f"Labels are kept between {self.clamp:g} and {1 - self.clamp:g}."
+
+
+MAKING = (
+    "average", "verdicts", "inconsistent", "normalise", "combine", "subset_p", "subset_max", "labels", "label_noise",
+    "clamp",
+)  # fmt: skip
