@@ -18,6 +18,7 @@ from rlaif.cli.options import (
     DryRunOption,
     LabelColumnsOption,
     LabelsOption,
+    PresetOption,
     ResumeOption,
     RunOption,
     RunsDirOption,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 def generate_prefs(
     config: ConfigOption = None,
     set_: SetOption = None,
+    preset: PresetOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
@@ -68,7 +70,7 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, preset=preset)
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -114,6 +116,7 @@ def train(
 def run(
     config: ConfigOption = None,
     set_: SetOption = None,
+    preset: PresetOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
@@ -131,7 +134,9 @@ def run(
     named; it is 1 where no round passed its gates.
     """
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels)
+    resolved = _load(
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels, preset=preset
+    )
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -172,6 +177,7 @@ def _load(
     stored: bool,
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
+    preset: str | None = None,
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import find_config, load_config, parse_config
@@ -179,13 +185,14 @@ def _load(
 
     given = {"seed": seed, "rounds": rounds}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    overrides += [] if preset is None else [f"preset={json.dumps(preset)}"]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)
         text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides)
+        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
     else:
         resolved = load_config(config, overrides=overrides)
     say("loading torch and transformers")  # seconds in which nothing else would be seen

@@ -25,12 +25,12 @@ class PreferencesConfig(Config):
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over the two orders of a pair: the log-odds of its first response, or the probabilities."""
     verdicts: Literal["soft", "hard"] = "soft"
-    """hard: the verdict of each order counts as 1, 0 or one half, as if there were no log-probabilities."""
+    """What of an order counts. hard: its verdict as 1, 0 or one half, as if there were no log-probabilities."""
     inconsistent: Literal["average", "tie"] = "average"
     """What a comparison counts as whose two orders disagree. tie: as a tie, however sure one of them was."""
     normalise: Literal["none", "principle"] = "none"
-    """principle: divide the log-odds under each principle, of each judge, by their root mean square over the round's
-    pairs, so that no principle outweighs another by being judged more surely."""
+    """Bring log-odds to one scale. principle: divide those under each principle, of each judge, by their root mean
+    square over the round's pairs, so that no principle outweighs another by being judged more surely."""
     combine: Literal["weighted", "dominant"] = "weighted"
     """How principles make a label. weighted: the mean of the log-odds by weight. dominant: the principle alone whose
     log-odds times its weight are furthest from zero."""
@@ -40,7 +40,7 @@ class PreferencesConfig(Config):
     subset_max: int = Field(8, ge=1)
     """With `subset_p`: at most so many principles."""
     labels: Literal["soft", "hard"] = "soft"
-    """hard: a pair's label is 1, 0 or one half, whichever side of one half it is on."""
+    """What training reads. hard: 1, 0 or one half, whichever side of one half a label is on."""
     label_noise: float = Field(0.0, ge=0, lt=0.5)
     """Share of the labels that are turned round, drawn by pair."""
     clamp: float = Field(0.0, ge=0, lt=0.5)

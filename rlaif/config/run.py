@@ -29,6 +29,9 @@ class LedgerConfig(Config):
 class RunConfig(Config):
     """Everything a run can be told."""
 
+    preset: str | None = None
+    """A published recipe, whose options hold where you say nothing: cai, cai_cot, lee2023, salmon or mtbench, see
+    docs/presets.md; a path, or a name from presets/."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
     rounds: int = Field(1, ge=1, le=99)
