@@ -127,7 +127,7 @@ def render_report(report: ReportInput) -> str:
         constitution=report.constitution,
         cautions=cautions,
         calibration=describe_calibration(report.calibration),
-        judge=describe_judge(report.judge_health),
+        judge=describe_judge(report.judge_health, preferences=report.provenance.config.get("preferences")),
         judges=describe_judges(report.judges, report.panel),
         reward_model=describe_reward_model(report.reward_model, report.reward_calibration),
         hacking=describe_hacking(report),
