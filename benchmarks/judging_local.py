@@ -253,7 +253,7 @@ def main() -> int:
         return [logits[place] for place in range(len(questions))]
 
     ours = ours_with_reasons()  # the reasons, and a warm-up
-    given = [" " + replies[place] for place in range(len(questions))]
+    given = [replies[place] for place in range(len(questions))]
     longest = request.max_reason_tokens
 
     def plain_reasons(batch: int) -> Callable[[], list[float]]:

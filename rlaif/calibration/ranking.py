@@ -1,7 +1,7 @@
 """Verdicts on pairs -> Bradley-Terry scores of the systems that wrote them, and how two rankings agree.
 
-A tie counts as half a win for each side. Newton's method on the exact likelihood, no prior: where no finite
-scores exist the reason is told instead. Does not read files.
+A tie counts as half a win for each side, and there is no prior: where no finite scores exist the reason is told
+instead. Does not read files.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.bradley_terry import Array, compute_information, find_reachable, maximise
 from rlaif.intervals import LEVEL, t_quantile
 from rlaif.records import Estimate, Verdict
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 _WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -58,7 +58,7 @@ def bradley_terry(
     np.add.at(wins, (second, first), 1 - won)
     if why_not := _why_no_scores(wins, names):
         return Ranking(None, why_not)
-    scores = _maximise(wins)
+    scores = maximise(wins)
     cluster = np.array([codes[key] for _, _, key in rows])
     errors = _standard_errors(wins, scores, first=first, second=second, won=won, cluster=cluster)
     reach = t_quantile((1 + LEVEL) / 2, df=len(codes) - 1)
@@ -105,10 +105,7 @@ def rank_correlation(a: Mapping[str, Estimate], b: Mapping[str, Estimate]) -> Es
 def _why_no_scores(wins: Array, names: Sequence[str]) -> str:
     """Finite scores exist only where each has, through others, won against each (Ford 1957); a tie is half a win."""
     for beats, fate, others_fate in ((wins > 0, "lost", "won"), (wins.T > 0, "won", "lost")):
-        inside = np.zeros(len(names), dtype=bool)
-        inside[0] = True
-        while (more := inside | beats[inside].any(axis=0)).sum() > inside.sum():
-            inside = more
+        inside = find_reachable(beats)
         if inside.all():
             continue
         few, fate = (inside, fate) if inside.sum() <= len(names) / 2 else (~inside, others_fate)
@@ -124,31 +121,6 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def _maximise(wins: Array) -> Array:
-    """Newton's method with steps halved until the likelihood does not fall; the problem is concave."""
-    games, scores = wins + wins.T, np.zeros(len(wins))
-    value = _log_likelihood(wins, scores)
-    for _ in range(200):
-        p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
-        step = np.linalg.solve(_information(games, p), wins.sum(axis=1) - (games * p).sum(axis=1))
-        while (new := _log_likelihood(wins, scores + step)) < value - 1e-9 * abs(value):
-            step = step / 2
-        scores, value = scores + step, new
-        if np.abs(step).max() < 1e-12:
-            break
-    return np.asarray(scores - scores.mean())
-
-
-def _log_likelihood(wins: Array, scores: Array) -> float:
-    return float(-(wins * np.logaddexp(0, scores[None, :] - scores[:, None])).sum())
-
-
-def _information(games: Array, p: Array) -> Array:
-    """Fisher information; the constant that scores are free to share is held by the added one."""
-    weights = games * p * (1 - p)
-    return np.asarray(np.diag(weights.sum(axis=1)) - weights + np.ones_like(weights) / len(weights))
-
-
 def _standard_errors(
     wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, cluster: Indices
 ) -> Array:
@@ -159,7 +131,7 @@ def _standard_errors(
     slopes = np.zeros((num_clusters, len(scores)))
     np.add.at(slopes, (cluster, first), residual)
     np.add.at(slopes, (cluster, second), -residual)
-    spread = slopes @ np.linalg.inv(_information(wins + wins.T, p))
+    spread = slopes @ np.linalg.inv(compute_information(wins + wins.T, p))
     spread = spread - spread.mean(axis=1, keepdims=True)
     return np.asarray(np.sqrt(num_clusters / (num_clusters - 1) * (spread**2).sum(axis=0)))
 

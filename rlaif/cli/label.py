@@ -62,7 +62,7 @@ def _evidence(found: LabelDecision) -> Iterator[Text]:
         judge = PurePath(model.observed.name).name if model is not None else comparison.judge_id
         yield _line("judge", f"{judge}, weight {found.weights[comparison.judge_id]:g}" if several else judge)
         yield from _said(comparison)
-        if making is not None:
+        if making is not None and making.counted:
             yield _line("counts as", _counted(making.counted[number]))
     for label in found.labels:
         yield _line("label by", f"{label.annotator}: {label.choice} of {' and '.join(label.sample_ids)}")

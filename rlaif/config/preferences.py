@@ -16,6 +16,9 @@ from rlaif.config.base import Config
 class PreferencesConfig(Config):
     """How judgements become preferences, and which of them do."""
 
+    kind: Literal["pair", "ranking"] = "pair"
+    """pair: one preference for each judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
+    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False
@@ -79,6 +82,11 @@ class PreferencesConfig(Config):
             )
         if self.combine == "dominant":
             yield "Of a pair's principles the one decides alone under which the judge is surest."
+        if self.kind == "ranking":
+            yield (
+                "The labels of a prompt's judged pairs rank its responses by Bradley-Terry, and the label of each pair "
+                "follows from their ranking."
+            )
         if self.labels == "hard":
             yield "Labels are 1, 0 or one half."
         if self.label_noise:
@@ -88,6 +96,8 @@ class PreferencesConfig(Config):
 
 
 MAKING = (
-    "average", "verdicts", "inconsistent", "normalise", "combine", "subset_p", "subset_max", "labels", "label_noise",
-    "clamp",
+    "average", "verdicts", "inconsistent", "normalise", "combine", "subset_p", "subset_max", "kind", "labels",
+    "label_noise", "clamp",
 )  # fmt: skip
+COUNT_AS_SAID = {"kind", "labels", "label_noise", "clamp"}
+"""Those that change nothing of what a comparison counts as."""

@@ -19,7 +19,7 @@ from rlaif.models.tree_pass import run_tree
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _HALF_TOLERANCE = 0.05
 _KINDS = ("sdpa", "eager")
-"""Attention implementations that take any mask."""
+"""Attention implementations that take any mask; a model without them may look at none."""
 _found: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
@@ -29,7 +29,8 @@ def can_share(model: PreTrainedModel, *, longest: int, pad_id: int) -> bool:
     if getattr(model, "_is_stateful", False) or (window is not None and longest > window):
         return False
     if model not in _found:
-        _found[model] = model.config._attn_implementation in _KINDS and _agrees(model, pad_id=pad_id)
+        takes_masks = model._supports_sdpa and model.config._attn_implementation in _KINDS
+        _found[model] = takes_masks and _agrees(model, pad_id=pad_id)
     return _found[model]
 
 

@@ -59,7 +59,7 @@ def render_dataset_card(
             *(f"| {size.split} | {size.num_rows} | {size.num_prompts} |" for size in sizes),
             "",
             f"A prompt belongs to one split only; a share of {test_fraction:g} is held out, drawn by prompt id.",
-            *([f"Of the pairs that were judged: {tally}.", ""] if tally is not None else [""]),
+            *([f"Of the pairs of responses: {tally}.", ""] if tally is not None else [""]),
             *([*(f"- {_cell(note)}" for note in notes), ""] if notes else []),
             f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
             "",

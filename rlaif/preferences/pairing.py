@@ -7,15 +7,17 @@ stands instead. Does not call the judge, fits no calibration and writes no files
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
-from rlaif.config.preferences import PreferencesConfig
+from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.filters import find_reason_to_drop
+from rlaif.preferences.ranked import fit_utilities, label_by_utility
 from rlaif.preferences.rule import Finished, LabelRule
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 
@@ -26,8 +28,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`. Pairs that people labelled are
-    kept."""
+    """Pairs in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
+    `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class Relabelling(NamedTuple):
@@ -53,8 +55,23 @@ class _Judged(NamedTuple):
     """A pair's label and the comparisons that it comes from, judge by judge."""
 
     label: PairLabel
-    comparisons: list[Comparison]
-    counted: tuple[CountedAs, ...]
+    comparisons: Sequence[Comparison]
+    counted: Sequence[CountedAs]
+    """What each of them counted as."""
+
+
+class _Labelled(NamedTuple):
+    """A pair on its way to a preference."""
+
+    label: float
+    """Calibrated where there is a calibration."""
+    own: Sequence[Comparison]
+    """Of the pair itself; none where its label follows from other pairs."""
+    evidence: Sequence[Comparison]
+    """All that the label came from."""
+    counted: Sequence[CountedAs]
+    combined: float
+    calibrated: float | None
 
 
 def pair_comparisons(
@@ -70,7 +87,7 @@ def pair_comparisons(
     draw_seed: int | None = None,
     seed: int = 0,
 ) -> Pairing:
-    """A preference per pair, in the order in which the pairs come.
+    """A preference per pair, in the order in which the pairs come; of ranked ones prompt by prompt.
 
     `pairs` are those that the judges were asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
@@ -81,42 +98,85 @@ def pair_comparisons(
     """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
-    groups = _group(comparisons, pairs=pairs)
+    asked = list(pairs)
+    found: dict[_Key, _Labelled | str] = {}
+    for key, by_judge in _group(comparisons, pairs=asked).items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
+        judged = _judge(by_judge, principles, panel=panel, rule=rule)
+        found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
+    if config.kind == "ranking":
+        found = _rank(found, texts={sample.id: sample.text for pair in asked for sample in pair})
     by_people = dict(human or {})
-    num_other = len(by_people.keys() - {key.sample_ids for key in groups})
+    num_other = len(by_people.keys() - {key.sample_ids for key in found})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
-    for key, by_judge in groups.items():
+    for key, labelled in found.items():
         if key.sample_ids in by_people:
             preferences.append(by_people.pop(key.sample_ids))
             continue
-        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        judged = _judge(by_judge, principles, panel=panel, rule=rule)
-        if isinstance(judged, str):
-            dropped[judged] += 1
+        reason = labelled if isinstance(labelled, str) else _find_reason(labelled, config)
+        if isinstance(labelled, str) or reason is not None:
+            dropped[reason or ""] += 1
             continue
-        label = judged.label.p_first if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
-        reason = find_reason_to_drop(label, judged.comparisons, config=config)
-        if reason is not None:
-            dropped[reason] += 1
-            continue
-        finished = rule.finish(label, pair=key.sample_ids)
+        finished = rule.finish(labelled.label, pair=key.sample_ids)
         preferences.append(
             Preference(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
                 label=finished.label,
                 weight=1.0,
-                evidence_ids=tuple(comparison.id for comparison in judged.comparisons),
+                evidence_ids=tuple(comparison.id for comparison in labelled.evidence),
                 calibration_id=None if relabelling is None else relabelling.calibration_id,
                 judge_id=panel.judge_id,
-                making=_explain(judged, label, rule=rule, finished=finished, is_calibrated=relabelling is not None),
+                making=_explain(labelled, rule=rule, finished=finished),
                 constitution_id=constitution.id,
                 round=round,
             )
         )
-    tally = Tally(num_in=len(groups) + num_other, dropped=dict(dropped))
+    tally = Tally(num_in=len(found) + num_other, dropped=dict(dropped))
     return Pairing([*preferences, *by_people.values()], tally)
+
+
+def _calibrate(key: _Key, judged: _Judged, *, relabelling: Relabelling | None) -> _Labelled:
+    combined = judged.label.p_first
+    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+    label = combined if calibrated is None else calibrated
+    return _Labelled(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
+
+
+def _find_reason(labelled: _Labelled, config: PreferencesConfig) -> str | None:
+    return find_reason_to_drop(labelled.label, labelled.own, config=config)
+
+
+def _rank(found: Mapping[_Key, _Labelled | str], *, texts: Mapping[str, str]) -> dict[_Key, _Labelled | str]:
+    """All pairs of the responses to a prompt that the judges were asked about, labelled by their utilities."""
+    by_prompt: dict[str, list[_Key]] = defaultdict(list)
+    for key in found:
+        by_prompt[key.prompt_id].append(key)
+    ranked: dict[_Key, _Labelled | str] = {}
+    for prompt_id, own in by_prompt.items():
+        names = sorted({name for key in own for name in key.sample_ids})
+        every = [_Key(prompt_id, pair) for pair in combinations(names, 2)]
+        ranked |= {key: _why_not(found.get(key), key, texts=texts) for key in every}
+        known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
+        for utilities in fit_utilities({pair: one.label for pair, one in known.items()}):
+            within = [one for pair, one in known.items() if pair[0] in utilities]
+            evidence = [comparison for one in within for comparison in one.evidence]
+            counted = [one for pair in within for one in pair.counted]
+            for pair in combinations(sorted(utilities), 2):
+                key, label = _Key(prompt_id, pair), label_by_utility(utilities, pair)
+                if pair in known or ranked[key] != "identical":
+                    of_pair = known[pair].own if pair in known else ()
+                    ranked[key] = _Labelled(label, of_pair, evidence, counted, label, None)
+    return ranked
+
+
+def _why_not(found: _Labelled | str | None, key: _Key, *, texts: Mapping[str, str]) -> str:
+    """Why a pair would have no label if no ranking held both of its responses."""
+    if found is not None:
+        return found if isinstance(found, str) else "not_connected"
+    first, second = key.sample_ids
+    return "identical" if first in texts and texts[first] == texts.get(second) else "not_connected"
 
 
 def label_pairs(
@@ -163,17 +223,15 @@ def _judge(by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel,
     )
 
 
-def _explain(
-    judged: _Judged, label: float, *, rule: LabelRule, finished: Finished, is_calibrated: bool
-) -> LabelMaking | None:
+def _explain(labelled: _Labelled, *, rule: LabelRule, finished: Finished) -> LabelMaking | None:
     options = rule.config.making()
     if not options:
         return None
     return LabelMaking(
         options=options,
-        counted=judged.counted,
-        combined=judged.label.p_first,
-        calibrated=label if is_calibrated else None,
+        counted=() if options.keys() <= COUNT_AS_SAID else tuple(labelled.counted),
+        combined=labelled.combined,
+        calibrated=labelled.calibrated,
         turned=finished.turned,
     )
 

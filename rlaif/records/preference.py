@@ -32,10 +32,11 @@ class LabelMaking(Value):
     options: dict[str, float | int | str | None]
     """Those of `preferences` that are not at their defaults."""
     counted: tuple[CountedAs, ...]
-    """A preference's evidence, in its order."""
+    """A preference's evidence, in its order; empty where each comparison counts as what it says."""
     combined: float = Field(ge=0, le=1)
-    """Over principles and judges; before calibration and everything below."""
+    """Over principles and judges; before calibration and everything below. Of a ranking: what follows from it."""
     calibrated: float | None = None
+    """None where nothing was calibrated, and of a ranking, whose pairs were calibrated before it was made."""
     turned: bool = False
     """Turned round by `preferences.label_noise`."""
 

@@ -21,6 +21,7 @@ def test_init_says_what_it_wrote_and_what_to_do_next(tmp_path):
     ]
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         "constitutions",
+        "presets",
         "prompts",
         "rlaif.yaml",
     ]
