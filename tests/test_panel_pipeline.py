@@ -18,7 +18,7 @@ from rlaif.dry_run import describe_estimate, estimate_run
 from rlaif.errors import RunFolderError, StageError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.records import Comparison, FailedJudgement, Panel, Preference, Question
+from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
 from rlaif.runs import read_stage
 from rlaif.work import open_work
 
@@ -35,6 +35,10 @@ def scripted(first: str, *others: str, weight: float = 1.0) -> list[str]:
     return [
         "judge.model.engine=scripted", f"judge.model.path={first}", f"judge.panel={panel}", f"judge.weight={weight}",
     ]  # fmt: skip
+
+
+def _panel(**more: object) -> str:
+    return f"judge.panel={json.dumps([{'model': {'engine': 'scripted', 'path': SHORT}, **more}])}"
 
 
 def generate(runs_dir: Path, name: str, *overrides: str, resume: bool = False) -> None:
@@ -116,6 +120,10 @@ def test_a_run_is_not_resumed_with_another_panel(tmp_path: Path) -> None:
     generate(tmp_path, "r", *scripted(LONG, SHORT))
     with pytest.raises(RunFolderError, match=r"judge\.panel"):
         generate(tmp_path, "r", *scripted(LONG, PICKY), resume=True)
+    with pytest.raises(RunFolderError, match=r"judge\.panel\.0\.weight"):
+        generate(tmp_path, "r", *scripted(LONG, SHORT)[:-1], _panel(weight=2.0), resume=True)
+    # How fast a server is asked, and at which price, is no part of what was asked.
+    generate(tmp_path, "r", *scripted(LONG, SHORT), _panel(endpoint={"concurrency": 3, "prompt_price": 1}), resume=True)
 
 
 def test_a_model_that_is_named_twice_in_other_words_is_found_out_before_it_is_asked(tmp_path: Path) -> None:
@@ -150,6 +158,40 @@ def test_a_local_model_a_function_and_a_server_judge_side_by_side(
         assert work.judge_budget.spent.calls == len(comparisons) * 2
     names = ["judging: frontdesk", f"judging: {SHORT}", "judging: m1", "judging: m2"]
     assert [(cost.name, cost.calls) for cost in costs] == [(name, len(comparisons) // 4 * 2) for name in names]
+
+
+def test_people_calibrate_what_the_judges_say_together(tmp_path: Path) -> None:
+    many = ["prompts.num_prompts=30"]
+    generate(tmp_path, "first", *scripted(LONG, SHORT, weight=3.0), *many)
+    preferences, comparisons = read(tmp_path, "first")
+    labels = tmp_path / "labels.jsonl"
+    # People choose as the judges do together, but in every fifth pair.
+    rows = [
+        {
+            "prompt_id": preference.prompt_id, "first_id": preference.sample_ids[0],
+            "second_id": preference.sample_ids[1], "annotator": "ann", "principle": "overall",
+            "choice": "first" if (preference.label > 0.5) != (number % 5 == 0) else "second",
+        }
+        for number, preference in enumerate(preferences)
+    ]  # fmt: skip
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cards = {}
+    for name, judges in {
+        "same": scripted(LONG, SHORT, weight=3.0), "other weight": scripted(LONG, SHORT, weight=4.0),
+        "other judge": scripted(LONG, PICKY, weight=3.0), "alone": scripted(LONG),
+    }.items():  # fmt: skip
+        run = name.replace(" ", "-")
+        generate(
+            tmp_path, run, *judges, *many, f"human_labels.path={json.dumps(str(labels))}", "preferences.min_judges=1"
+        )
+        with Ledger.open(tmp_path / "ledger.sqlite", read_only=True) as ledger:
+            (cards[name],) = ledger.used(run, 0, "4_preferences", CalibrationCard)
+    assert cards["same"].judge_id == preferences[0].judge_id
+    assert cards["same"].before.n == len(rows)
+    wrong = sum(number % 5 == 0 for number in range(len(rows)))
+    assert cards["same"].before.share.mean == pytest.approx(1 - wrong / len(rows)), "of the panel, not of a judge"
+    assert len({card.judge_id for card in cards.values()}) == 4, "another judge or weight: another calibration"
+    assert cards["alone"].judge_id == comparisons[0].judge_id
 
 
 def test_a_dry_run_counts_and_names_every_judge() -> None:
