@@ -6,8 +6,9 @@ Each keeps plan and list of questions in a folder of its own, so that each goes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.console import say
@@ -24,17 +25,26 @@ if TYPE_CHECKING:
 STAGE = "3_judgements"
 
 
-class RunJudge(NamedTuple):
+class RunJudge:
     """One of the judges that label a run's pairs."""
 
-    number: int
-    """From 1, in the order of the configuration."""
-    config: JudgeConfig
-    template: JudgeTemplate
+    def __init__(self, number: int, config: JudgeConfig) -> None:
+        """`number`: from 1, in the order of the configuration."""
+        self.number, self.config = number, config
+
+    @cached_property
+    def template(self) -> JudgeTemplate:
+        """As its file is now."""
+        return load_template(self.config.template)
 
     @property
     def name(self) -> str:
         return self.config.model.path
+
+    @property
+    def template_key(self) -> str:
+        """Under which its template's digest stands among a run's inputs."""
+        return "judge.template" if self.number == 1 else f"judge.template of judge {self.number}"
 
     def folder(self, stage_dir: Path) -> Path:
         """Where its plan of questions stands: the first judge's in the stage's own folder."""
@@ -43,17 +53,12 @@ class RunJudge(NamedTuple):
 
 def find_run_judges(config: JudgeConfig) -> tuple[RunJudge, ...]:
     """`judge.model` first, then those of `judge.panel`."""
-    return tuple(
-        RunJudge(number, one, load_template(one.template)) for number, one in enumerate(config.judges(), start=1)
-    )
+    return tuple(RunJudge(number, one) for number, one in enumerate(config.judges(), start=1))
 
 
 def template_digests(config: JudgeConfig) -> dict[str, str]:
     """What stands among a run's inputs: a template per judge, which may not change under it."""
-    return {
-        "judge.template" if judge.number == 1 else f"judge.template of judge {judge.number}": judge.template.digest
-        for judge in find_run_judges(config)
-    }
+    return {judge.template_key: judge.template.digest for judge in find_run_judges(config)}
 
 
 def ask_all(

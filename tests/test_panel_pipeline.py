@@ -14,6 +14,7 @@ from chat_server import ChatServer, running
 from rlaif import pipeline
 from rlaif.collect import _judging_costs
 from rlaif.config.load import load_config
+from rlaif.constitution_diff import diff_constitutions
 from rlaif.dry_run import describe_estimate, estimate_run
 from rlaif.errors import RunFolderError, StageError
 from rlaif.ledger.store import Ledger
@@ -192,6 +193,30 @@ def test_people_calibrate_what_the_judges_say_together(tmp_path: Path) -> None:
     assert cards["same"].before.share.mean == pytest.approx(1 - wrong / len(rows)), "of the panel, not of a judge"
     assert len({card.judge_id for card in cards.values()}) == 4, "another judge or weight: another calibration"
     assert cards["alone"].judge_id == comparisons[0].judge_id
+
+
+def test_an_edited_principle_is_asked_of_every_judge_and_their_common_label_is_compared(tmp_path: Path) -> None:
+    judges = [f"panel_judges:{name}" for name in ("by_principle", "prefer_short")]
+    (tmp_path / "old.yaml").write_text("name: old\nprinciples: [{id: kind, text: Be kind.}]")
+    (tmp_path / "new.yaml").write_text("name: new\nprinciples: [{id: brief, text: Be brief.}]")
+    generate(tmp_path, "r", *scripted(*judges), f"constitution={tmp_path / 'old.yaml'}", "judge.template=pair")
+    num_pairs = len(read(tmp_path, "r")[0])
+    result = diff_constitutions(None, str(tmp_path / "new.yaml"), run="r", runs_dir=tmp_path).result
+    assert result is not None
+    assert result.num_asked == 2 * 2 * num_pairs, "of both judges, in both orders"
+    assert result.judge == " + ".join(judges)
+    assert (result.preferences.num_pairs, result.preferences.num_failed) == (num_pairs, 0)
+    # Kind is the longer reply by .01 a letter and brief the shorter by .03; the other judge is for the short one by .05
+    # whatever is asked. Together the short one wins both times, and by one judge alone all would flip.
+    assert result.preferences.flips == ()
+    again = diff_constitutions(None, str(tmp_path / "new.yaml"), run="r", runs_dir=tmp_path).result
+    assert again is not None
+    assert again.num_asked == 0
+    alone = scripted(judges[0])
+    generate(tmp_path, "alone", *alone, f"constitution={tmp_path / 'old.yaml'}", "judge.template=pair")
+    flipped = diff_constitutions(None, str(tmp_path / "new.yaml"), run="alone", runs_dir=tmp_path).result
+    assert flipped is not None
+    assert len(flipped.preferences.flips) > num_pairs / 2
 
 
 def test_a_dry_run_counts_and_names_every_judge() -> None:

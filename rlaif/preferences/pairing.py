@@ -47,11 +47,11 @@ class _Key(NamedTuple):
     sample_ids: tuple[str, str]
 
 
-_ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
+ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
 """What each judge said of a pair under each principle."""
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """A pair's label and the comparisons that it comes from, judge by judge."""
 
     label: PairLabel
@@ -102,7 +102,7 @@ def pair_comparisons(
     found: dict[_Key, _Labelled | str] = {}
     for key, by_judge in _group(comparisons, pairs=asked).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        judged = _judge(by_judge, principles, panel=panel, rule=rule)
+        judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
     if config.kind == "ranking":
         found = _rank(found, texts={sample.id: sample.text for pair in asked for sample in pair})
@@ -137,7 +137,7 @@ def pair_comparisons(
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def _calibrate(key: _Key, judged: _Judged, *, relabelling: Relabelling | None) -> _Labelled:
+def _calibrate(key: _Key, judged: Judged, *, relabelling: Relabelling | None) -> _Labelled:
     combined = judged.label.p_first
     calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
     label = combined if calibrated is None else calibrated
@@ -194,7 +194,7 @@ def label_pairs(
     labels: dict[tuple[str, str], PairLabel] = {}
     for key, by_judge in _group(comparisons, pairs=()).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        judged = _judge(by_judge, principles, panel=panel, rule=rule)
+        judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         if not isinstance(judged, str):
             labels[key.sample_ids] = judged.label
     return labels
@@ -204,7 +204,7 @@ def _find_panel(comparisons: Sequence[Comparison]) -> Panel:
     return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
 
 
-def _judge(by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel, rule: LabelRule) -> _Judged | str:
+def judge_pair(by_judge: ByJudge, principles: Sequence[Principle], *, panel: Panel, rule: LabelRule) -> Judged | str:
     """The label of the pair's first sample in canonical order, or why it has none."""
     complete = {
         judge_id: found
@@ -216,7 +216,7 @@ def _judge(by_judge: _ByJudge, principles: Sequence[Principle], *, panel: Panel,
         return judges
     said = [rule.combine(complete[judge_id], principles) for judge_id in judges]
     labels, weights = [one.label for one in said], [panel.weights[judge_id] for judge_id in judges]
-    return _Judged(
+    return Judged(
         labels[0] if len(labels) == 1 else combine_labels(labels, weights=weights),
         [comparison for judge_id in judges for comparison in complete[judge_id]],
         tuple(counted for one in said for counted in one.counted),
@@ -253,9 +253,9 @@ def _find_complete(
     return complete if len(complete) == len(found) else None
 
 
-def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[_Key, _ByJudge]:
+def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[_Key, ByJudge]:
     """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
-    groups: dict[_Key, _ByJudge] = {
+    groups: dict[_Key, ByJudge] = {
         _Key(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
     }
     for comparison in comparisons:
