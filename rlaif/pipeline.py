@@ -168,7 +168,8 @@ def pair_preferences(
         notes=[*work.config.preferences.describe_making(), *mix.notes],
     )
     records = [*pairing.preferences, *mix.records]
-    work.finish("4_preferences", tally=pairing.tally, unit="pairs", records=records)
+    unit = "choices" if work.config.preferences.kind == "choice" else "pairs"
+    work.finish("4_preferences", tally=pairing.tally, unit=unit, records=records)
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
 
 
@@ -317,7 +318,12 @@ def evaluate(work: Work) -> None:
             budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
         report = collect_report(
-            work, prompts=prompts, pairs=pairs, picks=picks, judging=judging, held_out=work.preference_rows().test
+            work,
+            prompts=prompts,
+            pairs=pairs,
+            picks=picks,
+            judging=judging,
+            held_out=[pair for row in work.preference_rows().test for pair in row.as_pairs()],
         )
         write_report(report, work.folder("7_evaluation"))
         work.use("7_evaluation", [*prompts, *start, *trained, *picks.candidates])

@@ -169,6 +169,20 @@ def test_the_labels_of_a_recipe_are_explained_where_people_look(tmp_path: Path) 
     assert "Probabilities are averaged over the two orders" in card
 
 
+def test_a_choice_by_a_recipe_is_explained_response_by_response(tmp_path: Path) -> None:
+    generate(
+        tmp_path, "lee2023", "preferences.kind=choice", "sampling.num_samples=3", "sampling.num_pairs=3",
+        "prompts.num_prompts=4",
+    )  # fmt: skip
+    preference = Made(tmp_path, "lee2023").preferences[0]
+    assert preference.making is not None
+    assert len(preference.making.counted) == len(preference.evidence_ids) == 3
+    shown = show(tmp_path, preference.id)
+    for sample_id, share in zip(preference.sample_ids, preference.shares, strict=True):
+        assert f"response  {sample_id}, the best with p {share:.4f}" in shown
+    assert "which gives each its probability to be the best" in shown
+
+
 def test_the_users_own_options_win_over_the_preset_on_the_command_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("c.yaml").write_text(PRINCIPLES)

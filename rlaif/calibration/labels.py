@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rlaif.calibration.label_columns import LabelColumns, load_label_columns, own_columns
 from rlaif.errors import DataError
-from rlaif.records import Constitution, Message, PreferenceRow, Prompt, Verdict
+from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
 from rlaif.rows import (
     Row,
     describe,
@@ -90,12 +90,17 @@ def is_preference_file(path: Path) -> bool:
     return first is not None and {"chosen", "rejected"} <= set(first.columns)
 
 
-def labels_from_preferences(rows: Sequence[PreferenceRow], *, path: str, digest: str) -> Labels:
+def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: str, digest: str) -> Labels:
     """People's preferences, each the choice of an unnamed person; a row of its own brings its own responses."""
     found = []
     num_identical = 0
     for number, row in enumerate(rows, start=1):
         where = f"{path} row {number}"
+        if isinstance(row, ChoiceRow):
+            raise DataError(
+                "a choice of the best among several responses is no label of a pair", where=where,
+                fix="give people's pairs: prompt, chosen and rejected",
+            )  # fmt: skip
         choice = _CHOICE_OF_LABEL.get(row.label)
         if choice is None:
             raise DataError(

@@ -31,8 +31,13 @@ def label_parts(found: LabelDecision) -> Iterator[Text]:
     """Everything about the label, from its evidence to what training reads."""
     preference = found.preference
     yield Text(f"preference {preference.id}", style="bold")
-    yield _line("pair", f"{' and '.join(preference.sample_ids)}, of prompt {preference.prompt_id}")
-    yield _line("label", f"{preference.label:.4f} that the first is preferred, weight {preference.weight:g}")
+    yield _line("prompt", preference.prompt_id)
+    if preference.kind == "choice":
+        for sample_id, share in zip(preference.sample_ids, preference.shares, strict=True):
+            yield _line("response", f"{sample_id}, the best with p {share:.4f}")
+    else:
+        yield _line("pair", " and ".join(preference.sample_ids))
+        yield _line("label", f"{preference.label:.4f} that the first is preferred, weight {preference.weight:g}")
     if found.constitution is not None:
         yield _line("constitution", f"{found.constitution.name} ({found.constitution.id})")
     yield from _evidence(found)
@@ -93,14 +98,16 @@ def _steps(found: LabelDecision) -> Iterator[Text]:
     if making is not None:
         for sentence in PreferencesConfig.model_validate(making.options).describe_making():
             yield _line("but", sentence)
-        yield _line("combined", f"{making.combined:.4f}")
+        if preference.kind != "choice":
+            yield _line("combined", f"{making.combined:.4f}")
     if found.calibration is not None:
         map = found.calibration.map
         shown = "" if making is None or making.calibrated is None else f"{making.calibrated:.4f}, "
         yield _line("calibrated", f"{shown}{map.kind}, slope {map.slope:.4f}, length {map.length:+.4f}")
     if making is not None and making.turned:
         yield _line("turned round", "by the label noise")
-    yield _line("label", f"{preference.label:.4f}")
+    if preference.kind != "choice":
+        yield _line("label", f"{preference.label:.4f}")
 
 
 def _probability(p: float, logit: float | None) -> str:

@@ -16,9 +16,11 @@ from rlaif.config.base import Config
 class PreferencesConfig(Config):
     """How judgements become preferences, and which of them do."""
 
-    kind: Literal["pair", "ranking"] = "pair"
+    kind: Literal["pair", "ranking", "choice"] = "pair"
     """pair: one preference for each judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
-    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not."""
+    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not. choice: one
+    preference for each prompt, with each response's probability by that ranking to be the best; the reward model's
+    loss is then K-way."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False
@@ -56,6 +58,14 @@ class PreferencesConfig(Config):
                 raise ValueError(f"`{name}: {value}` is about log-probabilities, which `verdicts: hard` leaves out")
         return self
 
+    @model_validator(mode="after")
+    def _a_choice_is_no_label_of_a_pair(self) -> Self:
+        if self.kind == "choice" and (self.labels == "hard" or self.label_noise or self.clamp):
+            raise ValueError(
+                "`labels`, `label_noise` and `clamp` are about labels of pairs, and `kind: choice` has none"
+            )
+        return self
+
     def making(self) -> dict[str, Any]:
         """The options that say how a label is made in another way than by default."""
         return {
@@ -82,6 +92,11 @@ class PreferencesConfig(Config):
             )
         if self.combine == "dominant":
             yield "Of a pair's principles the one decides alone under which the judge is surest."
+        if self.kind == "choice":
+            yield (
+                "The labels of a prompt's judged pairs rank its responses by Bradley-Terry, which gives each its "
+                "probability to be the best."
+            )
         if self.kind == "ranking":
             yield (
                 "The labels of a prompt's judged pairs rank its responses by Bradley-Terry, and the label of each pair "

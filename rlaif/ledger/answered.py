@@ -32,7 +32,8 @@ def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answ
     """The questions that have an acknowledged answer."""
     sql = (
         "SELECT question_id, coalesce(json_extract(observed, '$.served_model'), ''),"
-        " json_array_length(content, '$.logprobs') > 0 FROM judgements"
+        " json_array_length(content, '$.logprobs') > 0"
+        " OR coalesce(json_array_length(content, '$.choice_logprobs'), 0) > 0 FROM judgements"
         " WHERE question_id IN (SELECT value FROM json_each(?))"
     )
     return {

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rlaif.records import Constitution, Tally
 
+RowKind = Literal["pairs", "choices"]
 _COLUMNS = (
     ("prompt", "the conversation up to the assistant's turn: a list of `role` and `content`"),
     ("chosen, rejected", "the preferred and the other response: a list of one assistant message each"),
@@ -28,8 +29,19 @@ _COLUMNS = (
 )
 
 
+_CHOICE_COLUMNS = (
+    ("prompt", "the conversation up to the assistant's turn: a list of `role` and `content`"),
+    ("responses", "all that were set against each other: for each a list of one assistant message"),
+    ("probabilities", "of each response, that it is the best of them; they sum to 1"),
+    ("best", "place of the likeliest best among `responses`, from 0"),
+    *(column for column in _COLUMNS if column[0] in ("weight", "source", "judge", "constitution", "round")),
+    ("id, prompt_id, sample_ids", "ids of the preference, its prompt and its samples in the ledger"),
+)
+
+
 class SplitSize(NamedTuple):
     split: str
+    kind: RowKind
     file: str
     """Its Parquet file, named in the folder."""
     num_rows: int
@@ -46,20 +58,21 @@ def render_dataset_card(
     notes: Sequence[str] = (),
 ) -> str:
     """The folder's README.md; `sizes` names the splits that have a file."""
+    kinds = list(dict.fromkeys(size.kind for size in sizes))
     return "\n".join(
         [
             *_front_matter(sizes),
             "",
             "# Preferences judged by a model",
             "",
-            "Pairs of responses to one prompt, compared under written principles by a judge model.",
+            "Responses to one prompt, compared under written principles by a judge model.",
             "",
-            "| split | pairs | prompts |",
+            "| split | rows | prompts |",
             "| --- | ---: | ---: |",
-            *(f"| {size.split} | {size.num_rows} | {size.num_prompts} |" for size in sizes),
+            *(f"| {size.split} | {size.num_rows} {size.kind} | {size.num_prompts} |" for size in sizes),
             "",
             f"A prompt belongs to one split only; a share of {test_fraction:g} is held out, drawn by prompt id.",
-            *([f"Of the pairs of responses: {tally}.", ""] if tally is not None else [""]),
+            *([f"Of what was compared: {tally}.", ""] if tally is not None else [""]),
             *([*(f"- {_cell(note)}" for note in notes), ""] if notes else []),
             f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
             "",
@@ -76,38 +89,61 @@ def render_dataset_card(
             "",
             *_fenced(constitution.source),
             "",
-            "## Columns",
-            "",
-            "| column | meaning |",
-            "| --- | --- |",
-            *(f"| `{'`, `'.join(names.split(', '))}` | {meaning} |" for names, meaning in _COLUMNS),
-            "",
+            *(line for kind in kinds for line in _columns(kind)),
             "## Loading",
             "",
             "```python",
             "from datasets import load_dataset",
             "",
-            'preferences = load_dataset("path/to/this/folder", split="train")',
+            *(
+                f'{_VARIABLE[kind]} = load_dataset("path/to/this/folder"{_name_of(kind, kinds)}, split="train")'
+                for kind in kinds
+            ),
             "```",
             "",
-            "TRL's `DPOTrainer` and `RewardTrainer` take it as it is; they read `prompt`, `chosen` and"
-            " `rejected`, and treat every label as certain:",
-            "",
-            "```python",
-            "from trl import DPOConfig, DPOTrainer",
-            "",
-            'trainer = DPOTrainer("a/model", args=DPOConfig(output_dir="dpo"), train_dataset=preferences)',
-            "trainer.train()",
-            "```",
-            "",
+            *(_TRL if "pairs" in kinds else ()),
             "`rlaif train --stage reward-model` reads the soft labels and the weights too.",
             "",
         ]
     )
 
 
-def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
+_VARIABLE: dict[RowKind, str] = {"pairs": "preferences", "choices": "choices"}
+_TRL = (
+    "TRL's `DPOTrainer` and `RewardTrainer` take it as it is; they read `prompt`, `chosen` and"
+    " `rejected`, and treat every label as certain:",
+    "",
+    "```python",
+    "from trl import DPOConfig, DPOTrainer",
+    "",
+    'trainer = DPOTrainer("a/model", args=DPOConfig(output_dir="dpo"), train_dataset=preferences)',
+    "trainer.train()",
+    "```",
+    "",
+)
+
+
+def _columns(kind: RowKind) -> list[str]:
     return [
+        "## Columns" if kind == "pairs" else "## Columns of choices",
+        "",
+        "| column | meaning |",
+        "| --- | --- |",
+        *(
+            f"| `{'`, `'.join(names.split(', '))}` | {meaning} |"
+            for names, meaning in (_COLUMNS if kind == "pairs" else _CHOICE_COLUMNS)
+        ),
+        "",
+    ]
+
+
+def _name_of(kind: RowKind, kinds: Sequence[RowKind]) -> str:
+    """As an argument: the first kind of rows is the default configuration."""
+    return "" if kind == kinds[0] else f', "{kind}"'
+
+
+def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
+    lines = [
         "---",
         "# license: name the licence here before you publish this folder",
         "pretty_name: Preferences judged by a model",
@@ -116,11 +152,13 @@ def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
         "- rlaif",
         "- trl",
         "configs:",
-        "- config_name: default",
-        "  data_files:",
-        *(line for size in sizes for line in (f"  - split: {size.split}", f"    path: {size.file}")),
-        "---",
     ]
+    for number, kind in enumerate(dict.fromkeys(size.kind for size in sizes)):
+        lines += [f"- config_name: {kind if number else 'default'}", "  data_files:"]
+        for size in sizes:
+            if size.kind == kind:
+                lines += [f"  - split: {size.split}", f"    path: {size.file}"]
+    return [*lines, "---"]
 
 
 def _code(text: str) -> str:

@@ -207,6 +207,8 @@ def _kept(
     seed: int,
     panel: Panel,
 ) -> _Kept:
+    if config.kind == "choice":  # looked at pair by pair, as the choice ranks them
+        config = config.model_copy(update={"kind": "ranking"})
     pairing = pair_comparisons(
         comparisons,
         constitution=constitution,

@@ -13,10 +13,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import StageError
-from rlaif.preferences.card import SplitSize, render_dataset_card
+from rlaif.preferences.card import RowKind, SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, split_of
 from rlaif.rows import is_row_file
 from rlaif.runs import replace_directory
+
+
+class _Part(NamedTuple):
+    kind: RowKind
+    split: str
+
+
+_FOLDERS = {
+    _Part("pairs", "train"): "data", _Part("pairs", "test"): "data",
+    _Part("choices", "train"): "choices", _Part("choices", "test"): "choices",
+}  # fmt: skip
+"""Files of one schema stand together."""
 
 
 class ExportedPreferences(NamedTuple):
@@ -44,29 +56,37 @@ def export_preferences(
     prompts, samples: by id. judge_name: the judge's name, or judge id -> name where several judged.
     notes: what the card says of people's labels, line by line.
     """
-    rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    rows: dict[_Part, list[dict[str, Any]]] = {part: [] for part in _FOLDERS}
     for preference in sorted(preferences, key=lambda preference: preference.id):
         split = split_of(preference.prompt_id, test_fraction=test_fraction)
-        rows[split].append(_make_row(preference, prompts=prompts, samples=samples, judge_name=judge_name))
-    if not rows["train"]:
+        is_choice = preference.kind == "choice"
+        make = _make_choice if is_choice else _make_row
+        made = make(preference, prompts=prompts, samples=samples, judge_name=judge_name)
+        rows[_Part("choices" if is_choice else "pairs", split)].append(made)
+    num = {split: sum(len(rows[part]) for part in rows if part.split == split) for split in ("train", "test")}
+    if not num["train"]:
         raise StageError(
-            f"there is no preference to train on: {len(rows['test'])} held out, 0 left for training",
+            f"there is no preference to train on: {num['test']} held out, 0 left for training",
             where=str(out_dir),
             fix="sample more prompts, or lower preferences.min_margin or prompts.test_fraction",
         )
-    files = {split: _to_parquet(found) for split, found in rows.items() if found}
+    files = {part: _to_parquet(found, part.kind) for part, found in rows.items() if found}
     # subtle: `datasets` caches a folder under its last name and the file names in its card, not under its
     # contents; without their digest two folders called "dataset" would load as the same data.
-    names = {split: f"data/{split}-00000-of-00001-{digest_bytes(data)[:16]}.parquet" for split, data in files.items()}
+    names = {
+        part: f"{_FOLDERS[part]}/{part.split}-00000-of-00001-{digest_bytes(data)[:16]}.parquet"
+        for part, data in files.items()
+    }
     card = render_dataset_card(
         sizes=[
             SplitSize(
-                split,
+                part.split,
+                kind=part.kind,
                 file=name,
-                num_rows=len(rows[split]),
-                num_prompts=len({row["prompt_id"] for row in rows[split]}),
+                num_rows=len(rows[part]),
+                num_prompts=len({row["prompt_id"] for row in rows[part]}),
             )
-            for split, name in names.items()
+            for part, name in names.items()
         ],
         judges=sorted({row["judge"] for found in rows.values() for row in found}),
         constitution=constitution,
@@ -75,14 +95,15 @@ def export_preferences(
         notes=notes,
     )
     with replace_directory(out_dir) as folder:
-        (folder / "data").mkdir()
+        for part in names:
+            (folder / _FOLDERS[part]).mkdir(exist_ok=True)
         for place, data in zip(names.values(), files.values(), strict=True):
             (folder / place).write_bytes(data)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
     return ExportedPreferences(
         path=out_dir,
-        num_train=len(rows["train"]),
-        num_test=len(rows["test"]),
+        num_train=num["train"],
+        num_test=num["test"],
         digest=_digest({place: digest_bytes(data) for place, data in zip(names.values(), files.values(), strict=True)}),
     )
 
@@ -114,9 +135,6 @@ def _make_row(
     chosen, rejected, label = first, second, preference.label
     if label < 0.5:
         chosen, rejected, label = second, first, 1 - label
-    name = judge_name if isinstance(judge_name, str) else judge_name.get(preference.judge_id or "", "")
-    if preference.source == "human":
-        name = ""
     return {
         "id": preference.id,
         "prompt": prompts[preference.prompt_id].as_chat(),
@@ -125,40 +143,59 @@ def _make_row(
         "label": label,
         "score_margin": math.log(label / (1 - label)) if label < 1 else None,
         "weight": preference.weight,
-        "source": preference.source,
-        "judge": name,
-        "constitution": preference.constitution_id or "",
-        "round": preference.round,
-        "prompt_id": preference.prompt_id,
+        **_whence(preference, judge_name),
         "chosen_id": chosen.id,
         "rejected_id": rejected.id,
     }
 
 
-def _to_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _make_choice(
+    preference: Preference,
+    *,
+    prompts: Mapping[str, Prompt],
+    samples: Mapping[str, Sample],
+    judge_name: str | Mapping[str, str],
+) -> dict[str, Any]:
+    texts = [samples[sample_id].text for sample_id in preference.sample_ids]
+    return {
+        "id": preference.id,
+        "prompt": prompts[preference.prompt_id].as_chat(),
+        "responses": [[{"role": "assistant", "content": text}] for text in texts],
+        "probabilities": list(preference.shares),
+        "best": preference.shares.index(max(preference.shares)),
+        "weight": preference.weight,
+        **_whence(preference, judge_name),
+        "sample_ids": list(preference.sample_ids),
+    }
+
+
+def _whence(preference: Preference, judge_name: str | Mapping[str, str]) -> dict[str, Any]:
+    """The columns that both schemas have."""
+    name = judge_name if isinstance(judge_name, str) else judge_name.get(preference.judge_id or "", "")
+    return {
+        "source": preference.source,
+        "judge": "" if preference.source == "human" else name,
+        "constitution": preference.constitution_id or "",
+        "round": preference.round,
+        "prompt_id": preference.prompt_id,
+    }
+
+
+def _to_parquet(rows: Sequence[Mapping[str, Any]], kind: RowKind) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     chat = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    whence = [("source", text), ("judge", text), ("constitution", text), ("round", whole), ("prompt_id", text)]
     # subtle: no column may be called "margin": TRL's reward loss would subtract it.
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("prompt", chat),
-            ("chosen", chat),
-            ("rejected", chat),
-            ("label", pa.float64()),
-            ("score_margin", pa.float64()),
-            ("weight", pa.float64()),
-            ("source", pa.string()),
-            ("judge", pa.string()),
-            ("constitution", pa.string()),
-            ("round", pa.int64()),
-            ("prompt_id", pa.string()),
-            ("chosen_id", pa.string()),
-            ("rejected_id", pa.string()),
-        ]
-    )
+    if kind == "pairs":
+        own = [("chosen", chat), ("rejected", chat), ("label", number), ("score_margin", number), ("weight", number)]
+        last = [("chosen_id", text), ("rejected_id", text)]
+    else:
+        own = [("responses", pa.list_(chat)), ("probabilities", pa.list_(number)), ("best", whole), ("weight", number)]
+        last = [("sample_ids", pa.list_(text))]
+    schema = pa.schema([("id", text), ("prompt", chat), *own, *whence, *last])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
     return sink.getvalue()

@@ -7,18 +7,19 @@ stands instead. Does not call the judge, fits no calibration and writes no files
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations
+from functools import partial
 from typing import NamedTuple
 
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
+from rlaif.preferences.choices import Labelled, choose
 from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.ranked import fit_utilities, label_by_utility
-from rlaif.preferences.rule import Finished, LabelRule
+from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
+from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
@@ -28,7 +29,7 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
+    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
     `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
@@ -38,13 +39,6 @@ class Relabelling(NamedTuple):
     calibration_id: str
     relabel: Callable[[tuple[str, str], PairLabel], float]
     """Sample ids in canonical order, and the judge's label -> the calibrated one."""
-
-
-class _Key(NamedTuple):
-    """A pair in canonical order (sorted by sample id)."""
-
-    prompt_id: str
-    sample_ids: tuple[str, str]
 
 
 ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
@@ -58,20 +52,6 @@ class Judged(NamedTuple):
     comparisons: Sequence[Comparison]
     counted: Sequence[CountedAs]
     """What each of them counted as."""
-
-
-class _Labelled(NamedTuple):
-    """A pair on its way to a preference."""
-
-    label: float
-    """Calibrated where there is a calibration."""
-    own: Sequence[Comparison]
-    """Of the pair itself; none where its label follows from other pairs."""
-    evidence: Sequence[Comparison]
-    """All that the label came from."""
-    counted: Sequence[CountedAs]
-    combined: float
-    calibrated: float | None
 
 
 def pair_comparisons(
@@ -94,18 +74,26 @@ def pair_comparisons(
     `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
     pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
     all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
-    `seed`: of what the options draw for each pair.
+    `seed`: of what the options draw for each pair. With `kind: choice` there is a preference for each group of a
+    prompt's responses that judged pairs join, and people's pairs stand beside them.
     """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
     asked = list(pairs)
-    found: dict[_Key, _Labelled | str] = {}
+    texts = {sample.id: sample.text for pair in asked for sample in pair}
+    found: dict[PairKey, LabelledPair | str] = {}
     for key, by_judge in _group(comparisons, pairs=asked).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
+    make = partial(
+        Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
+        judge_id=panel.judge_id, constitution_id=constitution.id, round=round,
+    )  # fmt: skip
+    if config.kind == "choice":
+        return _choose(found, texts=texts, config=config, human=human or {}, make=make)
     if config.kind == "ranking":
-        found = _rank(found, texts={sample.id: sample.text for pair in asked for sample in pair})
+        found = rank_pairs(found, texts=texts)
     by_people = dict(human or {})
     num_other = len(by_people.keys() - {key.sample_ids for key in found})
     preferences: list[Preference] = []
@@ -114,69 +102,68 @@ def pair_comparisons(
         if key.sample_ids in by_people:
             preferences.append(by_people.pop(key.sample_ids))
             continue
-        reason = labelled if isinstance(labelled, str) else _find_reason(labelled, config)
-        if isinstance(labelled, str) or reason is not None:
-            dropped[reason or ""] += 1
+        if isinstance(labelled, str):
+            dropped[labelled] += 1
+            continue
+        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=config)) is not None:
+            dropped[reason] += 1
             continue
         finished = rule.finish(labelled.label, pair=key.sample_ids)
+        making = _explain(
+            labelled.counted, config=config, combined=labelled.combined, calibrated=labelled.calibrated,
+            turned=finished.turned,
+        )  # fmt: skip
         preferences.append(
-            Preference(
+            make(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
                 label=finished.label,
-                weight=1.0,
                 evidence_ids=tuple(comparison.id for comparison in labelled.evidence),
-                calibration_id=None if relabelling is None else relabelling.calibration_id,
-                judge_id=panel.judge_id,
-                making=_explain(labelled, rule=rule, finished=finished),
-                constitution_id=constitution.id,
-                round=round,
+                making=making,
             )
         )
     tally = Tally(num_in=len(found) + num_other, dropped=dict(dropped))
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def _calibrate(key: _Key, judged: Judged, *, relabelling: Relabelling | None) -> _Labelled:
+def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
     combined = judged.label.p_first
     calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
     label = combined if calibrated is None else calibrated
-    return _Labelled(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
+    return LabelledPair(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
 
 
-def _find_reason(labelled: _Labelled, config: PreferencesConfig) -> str | None:
-    return find_reason_to_drop(labelled.label, labelled.own, config=config)
-
-
-def _rank(found: Mapping[_Key, _Labelled | str], *, texts: Mapping[str, str]) -> dict[_Key, _Labelled | str]:
-    """All pairs of the responses to a prompt that the judges were asked about, labelled by their utilities."""
-    by_prompt: dict[str, list[_Key]] = defaultdict(list)
-    for key in found:
-        by_prompt[key.prompt_id].append(key)
-    ranked: dict[_Key, _Labelled | str] = {}
-    for prompt_id, own in by_prompt.items():
+def _choose(
+    found: Found,
+    *,
+    texts: Mapping[str, str],
+    config: PreferencesConfig,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
+    preferences: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    num_in = len(human)
+    for prompt_id, own in by_prompt(found).items():
         names = sorted({name for key in own for name in key.sample_ids})
-        every = [_Key(prompt_id, pair) for pair in combinations(names, 2)]
-        ranked |= {key: _why_not(found.get(key), key, texts=texts) for key in every}
         known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
-        for utilities in fit_utilities({pair: one.label for pair, one in known.items()}):
-            within = [one for pair, one in known.items() if pair[0] in utilities]
-            evidence = [comparison for one in within for comparison in one.evidence]
-            counted = [one for pair in within for one in pair.counted]
-            for pair in combinations(sorted(utilities), 2):
-                key, label = _Key(prompt_id, pair), label_by_utility(utilities, pair)
-                if pair in known or ranked[key] != "identical":
-                    of_pair = known[pair].own if pair in known else ()
-                    ranked[key] = _Labelled(label, of_pair, evidence, counted, label, None)
-    return ranked
-
-
-def _why_not(found: _Labelled | str | None, key: _Key, *, texts: Mapping[str, str]) -> str:
-    """Why a pair would have no label if no ranking held both of its responses."""
-    if found is not None:
-        return found if isinstance(found, str) else "not_connected"
-    first, second = key.sample_ids
-    return "identical" if first in texts and texts[first] == texts.get(second) else "not_connected"
+        counted = {c.id: said for one in known.values() for c, said in zip(one.evidence, one.counted, strict=True)}
+        labelled = {pair: Labelled(one.label, one.evidence) for pair, one in known.items()}
+        for choice in choose(names, labelled, texts=texts, config=config):
+            num_in += 1
+            if choice.dropped is not None:
+                dropped[choice.dropped] += 1
+                continue
+            said = [counted[comparison.id] for comparison in choice.evidence]
+            preferences.append(
+                make(
+                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
+                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence),
+                    making=_explain(said, config=config, combined=max(choice.shares)),
+                )
+            )  # fmt: skip
+    return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
 
 
 def label_pairs(
@@ -223,17 +210,19 @@ def judge_pair(by_judge: ByJudge, principles: Sequence[Principle], *, panel: Pan
     )
 
 
-def _explain(labelled: _Labelled, *, rule: LabelRule, finished: Finished) -> LabelMaking | None:
-    options = rule.config.making()
+def _explain(
+    counted: Sequence[CountedAs],
+    *,
+    config: PreferencesConfig,
+    combined: float,
+    calibrated: float | None = None,
+    turned: bool = False,
+) -> LabelMaking | None:
+    options = config.making()
     if not options:
         return None
-    return LabelMaking(
-        options=options,
-        counted=() if options.keys() <= COUNT_AS_SAID else tuple(labelled.counted),
-        combined=labelled.combined,
-        calibrated=labelled.calibrated,
-        turned=finished.turned,
-    )
+    said = () if options.keys() <= COUNT_AS_SAID else tuple(counted)
+    return LabelMaking(options=options, counted=said, combined=combined, calibrated=calibrated, turned=turned)
 
 
 def _refuse_weightless(constitution: Constitution) -> None:
@@ -253,13 +242,13 @@ def _find_complete(
     return complete if len(complete) == len(found) else None
 
 
-def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[_Key, ByJudge]:
+def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[PairKey, ByJudge]:
     """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
-    groups: dict[_Key, ByJudge] = {
-        _Key(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+    groups: dict[PairKey, ByJudge] = {
+        PairKey(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
     }
     for comparison in comparisons:
-        key = _Key(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        key = PairKey(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
         by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)

@@ -1,7 +1,8 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
 Reads TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as HH-RLHF has them) and,
-where they stand, `label` and `weight`. A row that cannot be read is an error with its place, never skipped.
+where they stand, `label` and `weight`; of choices `prompt`, `responses` and `probabilities`. A row that cannot be
+read is an error with its place, never skipped.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from rlaif.errors import DataError
-from rlaif.records import Message, PreferenceRow, Prompt, split_of
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, split_of
 from rlaif.rows import Row, describe, is_row_file, missing_column, read_messages, read_rows
 from rlaif.transcripts import is_transcript
 
-_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight")
+_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
 _SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 
 
 class SplitRows(NamedTuple):
-    train: list[PreferenceRow]
-    test: list[PreferenceRow]
+    train: list[PreferenceRow | ChoiceRow]
+    test: list[PreferenceRow | ChoiceRow]
 
 
-def read_preferences(path: str | Path, *, split: str = "train") -> list[PreferenceRow]:
+def read_preferences(path: str | Path, *, split: str = "train") -> list[PreferenceRow | ChoiceRow]:
     """The rows of one split of a folder, file or hub data set; none where it has no such split.
 
     A folder whose files name no split is all `train`.
@@ -38,7 +41,7 @@ def read_preferences(path: str | Path, *, split: str = "train") -> list[Preferen
     return rows
 
 
-def split_rows(rows: Sequence[PreferenceRow], *, test_fraction: float) -> SplitRows:
+def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
     """Hold out a share of the prompts, for data that come without a test split."""
     splits = SplitRows([], [])
     for row in rows:
@@ -87,8 +90,10 @@ def _hub_rows(path: str, *, split: str) -> Iterator[Row]:
             yield Row(cells, f"{path} {split} row {number}", tuple(cells))
 
 
-def _read_row(row: Row) -> PreferenceRow:
+def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
     given = _read_prompt(row)
+    if row.cells.get("responses") is not None:
+        return _read_choice(row, given)
     # subtle: beside a prompt a text is a response, also one that a model began with "Human:".
     chosen = _read_side(row, "chosen", is_response=bool(given))
     rejected = _read_side(row, "rejected", is_response=bool(given))
@@ -115,6 +120,29 @@ def _read_row(row: Row) -> PreferenceRow:
         label=_read_number(row.cells, "label", high=1.0, where=row.where),
         weight=_read_number(row.cells, "weight", high=None, where=row.where),
     )
+
+
+def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
+    """Responses as texts or as chat messages, and the probability of each that it is the best."""
+    responses, shares = row.cells["responses"], row.cells.get("probabilities")
+    if not prompt:
+        raise missing_column("prompt", columns=row.columns, where=row.where)
+    if not isinstance(responses, list) or not isinstance(shares, list):
+        raise DataError(
+            '"responses" and "probabilities" are not two lists', where=row.where, fix="give a probability for each"
+        )
+    cells = {f"responses {number}": response for number, response in enumerate(responses, start=1)}
+    sides = [_read_side(Row(cells, row.where, tuple(cells)), name, is_response=True) for name in cells]
+    try:
+        return ChoiceRow(
+            prompt=Prompt(messages=prompt), responses=tuple(side.response for side in sides), shares=tuple(shares),
+            weight=_read_number(row.cells, "weight", high=None, where=row.where),
+        )  # fmt: skip
+    except ValidationError as error:
+        said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise DataError(
+            f"the choice cannot be read: {said}", where=row.where, fix="give two responses or more, and shares of one"
+        ) from error
 
 
 class _Side(NamedTuple):

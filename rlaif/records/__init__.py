@@ -18,7 +18,7 @@ from rlaif.records.judgement import (
 )
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
-from rlaif.records.preference_row import PreferenceRow
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
 from rlaif.records.sample import (
     FinishReason,
@@ -41,6 +41,7 @@ __all__ = [
     "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",
+    "ChoiceRow",
     "Comparison",
     "Constitution",
     "CountedAs",

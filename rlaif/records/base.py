@@ -108,6 +108,8 @@ class Record(Value):
     """Those text fields that are not strings; their text is their JSON."""
     redacted_json: ClassVar[str] = "null"
     """What stands for a redacted text of `json_fields`."""
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ()
+    """Content fields that most records do not have: an empty one is not in the content, and so in no id."""
     _not_in_content: ClassVar[set[str]] = set()
 
     @classmethod
@@ -118,7 +120,8 @@ class Record(Value):
     @computed_once
     def content_json(self) -> str:
         """Canonical JSON of the content: declaration order, no spaces, then long texts as their digests."""
-        content = self.model_dump_json(exclude=self._not_in_content)
+        empty = {name for name in self.left_out_when_empty if not getattr(self, name)}
+        content = self.model_dump_json(exclude=self._not_in_content | empty)
         if not self.text_fields:
             return content
         parts = [content[:-1]] if content != "{}" else []

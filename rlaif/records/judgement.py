@@ -60,6 +60,7 @@ class Judgement(Record):
 
     table: ClassVar[str] = "judgements"
     text_fields: ClassVar[tuple[str, ...]] = ("reason", "raw_reply")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("choice_logprobs",)
     question_id: str
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None
@@ -111,6 +112,7 @@ class Comparison(Record):
     """A pair under one principle by one judge: both orders combined, two scores, or the shuffles of a ranking."""
 
     table: ClassVar[str] = "comparisons"
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("orders",)
     prompt_id: str
     sample_ids: tuple[str, str]
     """Canonical order: sorted by id."""

@@ -43,12 +43,15 @@ class LabelMaking(Value):
 
 class Preference(Record):
     table: ClassVar[str] = "preferences"
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("shares", "making")
     kind: Literal["pair", "choice", "ranking", "rating", "thumb"] = "pair"
     prompt_id: str
     sample_ids: tuple[str, ...]
     """Canonical order."""
     label: float = Field(ge=0, le=1)
-    """For a pair: probability that the first sample is preferred."""
+    """For a pair: probability that the first sample is preferred; of a choice the largest of `shares`."""
+    shares: tuple[float, ...] = ()
+    """Of a choice: probability of each sample that it is the best. Empty for all others."""
     weight: float = Field(1.0, ge=0)
     source: Literal["judge", "human"] = "judge"
     evidence_ids: tuple[str, ...]

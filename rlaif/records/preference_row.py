@@ -1,11 +1,14 @@
-"""A preference as a reward model reads it: the texts themselves, chosen before rejected.
+"""A preference as a reward model reads it: the texts themselves, two of which one is preferred, or a best of several.
 
 What a row of an exported (or a user's own) preference folder says. A value, not a row of the ledger.
 """
 
 from __future__ import annotations
 
-from pydantic import Field
+import math
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from rlaif.records.base import Value
 from rlaif.records.prompt import Prompt
@@ -19,3 +22,37 @@ class PreferenceRow(Value):
     """Probability that `chosen` is preferred; one half is a tie, 1 a hard label."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
+
+    def as_pairs(self) -> tuple[PreferenceRow, ...]:
+        return (self,)
+
+
+class ChoiceRow(Value):
+    """The best of several responses."""
+
+    prompt: Prompt
+    responses: tuple[str, ...] = Field(min_length=2)
+    shares: tuple[float, ...]
+    """Probability of each response that it is the best; one 1 and else 0 is a hard choice."""
+    weight: float = Field(1.0, ge=0)
+    """How much the row counts in the loss."""
+
+    @model_validator(mode="after")
+    def _shares_are_probabilities(self) -> Self:
+        if len(self.shares) != len(self.responses) or any(share < 0 for share in self.shares):
+            raise ValueError("a choice has a share of at least 0 for each response")
+        if abs(math.fsum(self.shares) - 1) > 1e-6:
+            raise ValueError("the shares of a choice sum to 1")
+        return self
+
+    def as_pairs(self) -> tuple[PreferenceRow, ...]:
+        """The best against each other one, under Luce's choice axiom: p(best beats i) = s_best / (s_best + s_i)."""
+        best = self.shares.index(max(self.shares))
+        return tuple(
+            PreferenceRow(
+                prompt=self.prompt, chosen=self.responses[best], rejected=response,
+                label=self.shares[best] / (self.shares[best] + share), weight=self.weight,
+            )
+            for place, (response, share) in enumerate(zip(self.responses, self.shares, strict=True))
+            if place != best
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from rlaif.models.prompt_tokens import PromptEncoder
-from rlaif.records import PreferenceRow, Prompt, Tally, digest_text
+from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Tally, digest_text
 
 
 class Pair(NamedTuple):
@@ -29,19 +29,29 @@ class Pair(NamedTuple):
     weight: float
 
 
+class Choice(NamedTuple):
+    """The best of several responses to one prompt, as places in `Pairs.sequences`."""
+
+    prompt_id: str
+    places: tuple[int, ...]
+    shares: tuple[float, ...]
+    """Probability of each that it is the best."""
+    weight: float
+
+
 class Pairs(NamedTuple):
     sequences: list[tuple[int, ...]]
     """Prompt and response with its stop token, each once however many pairs it is in."""
-    pairs: list[Pair]
+    pairs: list[Pair | Choice]
     tally: Tally
-    """Dropped: `over_length`; `identical` (both responses are the same tokens); `weightless`."""
+    """Dropped: `over_length`; `identical` (two responses are the same tokens); `weightless`."""
 
 
-def encode_pairs(rows: Sequence[PreferenceRow], *, encoder: PromptEncoder, max_length: int) -> Pairs:
+def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEncoder, max_length: int) -> Pairs:
     """Tokenise as PPO and scoring do: the template's prompt, then the bare response and the stop token."""
     prompts: dict[str, list[int]] = {}
     places: dict[tuple[int, ...], int] = {}
-    pairs: list[Pair] = []
+    pairs: list[Pair | Choice] = []
     dropped: Counter[str] = Counter()
     for row in rows:
         if row.weight == 0:
@@ -50,22 +60,19 @@ def encode_pairs(rows: Sequence[PreferenceRow], *, encoder: PromptEncoder, max_l
         prompt_ids = prompts.get(row.prompt.id)
         if prompt_ids is None:
             prompt_ids = prompts[row.prompt.id] = encoder.encode(row.prompt.as_segments())
-        chosen, rejected = ((*prompt_ids, *encoder.encode_response(text)) for text in (row.chosen, row.rejected))
-        if max(len(chosen), len(rejected)) > max_length:
+        texts = row.responses if isinstance(row, ChoiceRow) else (row.chosen, row.rejected)
+        sequences = [(*prompt_ids, *encoder.encode_response(text)) for text in texts]
+        if max(map(len, sequences)) > max_length:
             dropped["over_length"] += 1
             continue
-        if chosen == rejected:
+        if len(set(sequences)) < len(sequences):
             dropped["identical"] += 1
             continue
-        pairs.append(
-            Pair(
-                prompt_id=row.prompt.id,
-                chosen=places.setdefault(chosen, len(places)),
-                rejected=places.setdefault(rejected, len(places)),
-                label=row.label,
-                weight=row.weight,
-            )
-        )
+        at = tuple(places.setdefault(sequence, len(places)) for sequence in sequences)
+        if isinstance(row, ChoiceRow):
+            pairs.append(Choice(row.prompt.id, at, row.shares, row.weight))
+        else:
+            pairs.append(Pair(row.prompt.id, at[0], at[1], row.label, row.weight))
     return Pairs(list(places), pairs, Tally(num_in=len(rows), dropped=dict(dropped)))
 
 
@@ -74,7 +81,7 @@ def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> 
     return (*encoder.encode(prompt.as_segments()), *encoder.encode_response(response))
 
 
-def plan_epoch(pairs: Sequence[Pair], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def plan_epoch(pairs: Sequence[Pair | Choice], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The epoch's batches, as places in `pairs`: every pair once, all batches full but the last.
 
     Prompts are shuffled by (seed, epoch) and nothing else, and the pairs of a prompt follow one another
@@ -90,7 +97,7 @@ def plan_epoch(pairs: Sequence[Pair], *, batch_size: int, seed: int, epoch: int)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def cut_batch(batch: Sequence[Pair], *, size: int | None) -> Iterator[Sequence[Pair]]:
+def cut_batch(batch: Sequence[Pair | Choice], *, size: int | None) -> Iterator[Sequence[Pair | Choice]]:
     """The batch in micro-batches of at most `size` pairs; None: in one piece."""
     step = size or len(batch)
     for start in range(0, len(batch), step):
@@ -103,5 +110,9 @@ def digest_pairs(pairs: Pairs) -> str:
     for sequence in pairs.sequences:
         digest.update(struct.pack(f"<{len(sequence) + 1}q", len(sequence), *sequence))
     for pair in pairs.pairs:
-        digest.update(struct.pack("<qqdd", pair.chosen, pair.rejected, pair.label, pair.weight))
+        if isinstance(pair, Pair):
+            digest.update(struct.pack("<qqdd", pair.chosen, pair.rejected, pair.label, pair.weight))
+        else:
+            num = len(pair.places)
+            digest.update(struct.pack(f"<q{num}q{num}dd", num, *pair.places, *pair.shares, pair.weight))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Rewards on held-out pairs -> how often and how surely the reward model agrees with the labels.
+"""Rewards on held-out pairs and choices -> how often and how surely the reward model agrees with the labels.
 
 Ties (label one half) have no truth to agree with and are left out. Does not run models.
 """
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from rlaif.intervals import share_interval
 from rlaif.records import Estimate, Value
-from rlaif.reward_model.data import Pair
+from rlaif.reward_model.data import Choice, Pair
 
 
 class HeldOut(Value):
     accuracy: Estimate | None
-    """Share of pairs whose more probable side has the higher reward, each pair once; None without any."""
+    """Share of pairs whose more probable side has the higher reward, each once, and of choices whose likeliest best has
+    the highest; None without any."""
     num_pairs: int
     """Pairs that the accuracy counts."""
     num_ties: int
@@ -25,38 +26,47 @@ class HeldOut(Value):
     """The mean entropy of the labels, by the same weights."""
 
 
-def measure_held_out(pairs: Sequence[Pair], rewards: Sequence[float]) -> HeldOut:
+def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -> HeldOut:
     """rewards: of the sequences that the pairs point at."""
     if not pairs:
         return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None)
-    margins = [rewards[pair.chosen] - rewards[pair.rejected] for pair in pairs]
     weight = math.fsum(pair.weight for pair in pairs)
-    decided = [(pair, margin) for pair, margin in zip(pairs, margins, strict=True) if pair.label != 0.5]
+    decided = [(pair, right) for pair in pairs if (right := _is_right(pair, rewards)) is not None]
     return HeldOut(
         accuracy=share_interval(
-            [_is_right(margin, pair.label) for pair, margin in decided],
+            [right for _, right in decided],
             clusters=[pair.prompt_id for pair, _ in decided],
         ),
         num_pairs=len(decided),
         num_ties=len(pairs) - len(decided),
-        log_loss=math.fsum(
-            pair.weight * _cross_entropy(pair.label, margin) for pair, margin in zip(pairs, margins, strict=True)
-        )
-        / weight,
-        log_loss_floor=math.fsum(pair.weight * _entropy(pair.label) for pair in pairs) / weight,
+        log_loss=math.fsum(pair.weight * _cross_entropy(pair, rewards) for pair in pairs) / weight,
+        log_loss_floor=math.fsum(pair.weight * _entropy(_shares(pair)) for pair in pairs) / weight,
     )
 
 
-def _is_right(margin: float, label: float) -> float:
-    """1, 0, or one half where both rewards are equal."""
-    return 0.5 if margin == 0 else float((margin > 0) == (label > 0.5))
+def _shares(item: Pair | Choice) -> tuple[float, ...]:
+    return item.shares if isinstance(item, Choice) else (item.label, 1 - item.label)
 
 
-def _cross_entropy(label: float, margin: float) -> float:
-    """-q log sigmoid(margin) - (1-q) log sigmoid(-margin), finite for every margin."""
-    softplus = max(margin, 0.0) + math.log1p(math.exp(-abs(margin)))
-    return softplus - label * margin
+def _is_right(item: Pair | Choice, rewards: Sequence[float]) -> float | None:
+    """Whether the likeliest best is the most rewarded, its share where several are; None where none is likeliest."""
+    places = item.places if isinstance(item, Choice) else (item.chosen, item.rejected)
+    shares, own = _shares(item), [rewards[place] for place in places]
+    if shares.count(max(shares)) > 1:
+        return None
+    most = [place for place, reward in enumerate(own) if reward == max(own)]
+    return (shares.index(max(shares)) in most) / len(most)
 
 
-def _entropy(label: float) -> float:
-    return -math.fsum(p * math.log(p) for p in (label, 1 - label) if p > 0)
+def _cross_entropy(item: Pair | Choice, rewards: Sequence[float]) -> float:
+    """-sum q log softmax(r), finite for all rewards; of a pair -q log sigmoid(margin) - (1-q) log sigmoid(-margin)."""
+    if isinstance(item, Pair):
+        margin = rewards[item.chosen] - rewards[item.rejected]
+        return max(margin, 0.0) + math.log1p(math.exp(-abs(margin))) - item.label * margin
+    own = [rewards[place] for place in item.places]
+    total = max(own) + math.log(math.fsum(math.exp(reward - max(own)) for reward in own))
+    return math.fsum(share * (total - reward) for share, reward in zip(item.shares, own, strict=True))
+
+
+def _entropy(shares: Sequence[float]) -> float:
+    return -math.fsum(p * math.log(p) for p in shares if p > 0)

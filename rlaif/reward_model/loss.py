@@ -1,4 +1,4 @@
-"""Rewards of pairs -> the loss: Bradley-Terry on soft labels, weighted, with centred rewards.
+"""Rewards of pairs or choices -> the loss: Bradley-Terry or K-way on soft labels, weighted, with centred rewards.
 
 Pure functions of tensors, usable in float64 and without a model. Does not run models.
 """
@@ -48,4 +48,30 @@ def compute_loss_sum(
     losses = compute_pair_losses(chosen_rewards, rejected_rewards, labels)
     if center_rewards_coefficient:
         losses = losses + center_rewards_coefficient * compute_centering_losses(chosen_rewards, rejected_rewards)
+    return (weights * losses).sum()
+
+
+def compute_choice_losses(rewards: Tensor, shares: Tensor, mask: Tensor) -> Tensor:
+    """K-way cross-entropy: -sum_i q_i log softmax(r)_i, over the responses that are there.
+
+    Luce 1959; with a hard choice the loss of Ziegler et al. 2019 (arXiv:1909.08593), eq. 1. With K = 2 it is
+    `compute_pair_losses`: softmax of two rewards is sigmoid of their difference.
+    rewards, shares, mask: (num_choices, most responses); the mask is True on responses. Returns (num_choices,).
+    """
+    logits = rewards.masked_fill(~mask, -torch.inf)
+    logprobs = torch.log_softmax(logits, dim=-1)
+    return -(shares * logprobs.masked_fill(~mask, 0.0)).sum(dim=-1)
+
+
+def compute_choice_loss_sum(
+    rewards: Tensor, *, shares: Tensor, mask: Tensor, weights: Tensor, center_rewards_coefficient: float
+) -> Tensor:
+    """As `compute_loss_sum`; the rewards of a choice are centred by (2 mean r)^2, for two (r_1 + r_2)^2.
+
+    rewards, shares, mask: (num_choices, most responses); weights: (num_choices,). Returns a scalar.
+    """
+    losses = compute_choice_losses(rewards, shares, mask)
+    if center_rewards_coefficient:
+        means = rewards.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1)
+        losses = losses + center_rewards_coefficient * (2 * means) ** 2
     return (weights * losses).sum()

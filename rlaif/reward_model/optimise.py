@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
 from rlaif.reward_model.checkpoint import read_checkpoint, write_checkpoint
-from rlaif.reward_model.data import Pair, Pairs, cut_batch, plan_epoch
-from rlaif.reward_model.loss import compute_loss_sum
+from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
+from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
 from rlaif.reward_model.model import compute_rewards
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
@@ -28,7 +28,15 @@ OnMetrics = Callable[[int, Mapping[str, float]], None]
 
 class _Batch(NamedTuple):
     epoch: int
-    pairs: list[Pair]
+    pairs: list[Pair | Choice]
+
+
+class _Part(NamedTuple):
+    sum: Tensor
+    """Of the weighted losses; a scalar."""
+    num_right: int
+    margin_sum: float
+    """Of a choice: how far the best is rewarded above the next."""
 
 
 class _BatchLoss(NamedTuple):
@@ -104,35 +112,72 @@ class Optimisation:
             "epoch": float(batch.epoch),
         }
 
-    def _backward(self, pairs: Sequence[Pair], *, batch_weight: float, step: int) -> _BatchLoss:
-        """Add the gradient of these pairs' share of the batch's loss."""
+    def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> _BatchLoss:
+        """Add the gradient of this share of the batch's loss."""
+        pairs = [item for item in batch if isinstance(item, Pair)]
+        choices = [item for item in batch if isinstance(item, Choice)]
         places: dict[int, int] = {}
-        for pair in pairs:
-            for place in (pair.chosen, pair.rejected):
+        for item in batch:
+            for place in (item.chosen, item.rejected) if isinstance(item, Pair) else item.places:
                 places.setdefault(place, len(places))
         rewards = compute_rewards(self.model, [self._sequences[place] for place in places])
-        device = rewards.device
-        chosen = rewards[torch.tensor([places[pair.chosen] for pair in pairs], device=device)]
-        rejected = rewards[torch.tensor([places[pair.rejected] for pair in pairs], device=device)]
-        labels = torch.tensor([pair.label for pair in pairs], dtype=rewards.dtype, device=device)
-        loss = (
-            compute_loss_sum(
-                chosen,
-                rejected,
-                labels=labels,
-                weights=torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=device),
-                center_rewards_coefficient=self._config.center_rewards_coefficient,
-            )
-            / batch_weight
-        )
+        found = [
+            *([self._pair_loss(pairs, rewards, places)] if pairs else []),
+            *([self._choice_loss(choices, rewards, places)] if choices else []),
+        ]
+        loss = torch.stack([part.sum for part in found]).sum() / batch_weight
         _check_finite(loss, "loss", step=step)
         loss.backward()  # type: ignore[no-untyped-call]
-        margins = (chosen - rejected).detach()
         return _BatchLoss(
             loss=loss.item(),
+            num_right=sum(part.num_right for part in found),
+            margin_sum=math.fsum(part.margin_sum for part in found),
+        )
+
+    def _pair_loss(self, pairs: Sequence[Pair], rewards: Tensor, places: Mapping[int, int]) -> _Part:
+        chosen, rejected = (
+            rewards[torch.tensor([places[place] for place in side], device=rewards.device)]
+            for side in ([pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
+        )
+        labels = torch.tensor([pair.label for pair in pairs], dtype=rewards.dtype, device=rewards.device)
+        loss = compute_loss_sum(
+            chosen,
+            rejected,
+            labels=labels,
+            weights=torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=rewards.device),
+            center_rewards_coefficient=self._config.center_rewards_coefficient,
+        )
+        margins = (chosen - rejected).detach()
+        return _Part(
+            sum=loss,
             num_right=int(((margins * (labels - 0.5)) > 0).sum()),
             margin_sum=float((margins * torch.sign(labels - 0.5)).sum()),
         )
+
+    def _choice_loss(self, choices: Sequence[Choice], rewards: Tensor, places: Mapping[int, int]) -> _Part:
+        most = max(len(choice.places) for choice in choices)
+        device, dtype = rewards.device, rewards.dtype
+        at = torch.zeros(len(choices), most, dtype=torch.long, device=device)
+        shares = torch.zeros(len(choices), most, dtype=dtype, device=device)
+        mask = torch.zeros(len(choices), most, dtype=torch.bool, device=device)
+        for row, choice in enumerate(choices):
+            num = len(choice.places)
+            at[row, :num] = torch.tensor([places[place] for place in choice.places], device=device)
+            shares[row, :num] = torch.tensor(choice.shares, dtype=dtype, device=device)
+            mask[row, :num] = True
+        own = rewards[at]
+        loss = compute_choice_loss_sum(
+            own,
+            shares=shares,
+            mask=mask,
+            weights=torch.tensor([choice.weight for choice in choices], dtype=dtype, device=device),
+            center_rewards_coefficient=self._config.center_rewards_coefficient,
+        )
+        shown = own.detach().masked_fill(~mask, -torch.inf)
+        best = shares.argmax(dim=-1, keepdim=True)
+        rivals = shown.scatter(1, best, -torch.inf).amax(dim=-1)
+        margins = shown.gather(1, best).squeeze(1) - rivals
+        return _Part(sum=loss, num_right=int((margins > 0).sum()), margin_sum=float(margins.sum()))
 
 
 def compute_schedule(step: int, *, num_steps: int, warmup_fraction: float) -> float:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
-from rlaif.records import PreferenceRow, RewardModelCard, Tally, digest_text
+from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
@@ -41,8 +41,8 @@ class TrainedRewardModel(NamedTuple):
 def train_reward_model(
     *,
     base: LoadedModel | str | Path,
-    train_rows: Sequence[PreferenceRow],
-    test_rows: Sequence[PreferenceRow],
+    train_rows: Sequence[PreferenceRow | ChoiceRow],
+    test_rows: Sequence[PreferenceRow | ChoiceRow],
     config: RewardModelConfig,
     out_dir: Path,
     seed: int,

@@ -109,6 +109,14 @@ def test_without_log_probabilities_votes_are_asked_for_and_counted(tmp_path, tem
 
 
 @pytest.mark.parametrize("template", ["score", "rank", "pair_tie"])
+def test_votes_are_not_asked_where_there_are_log_probabilities(tmp_path, template):
+    with running(ChatServer(opinion=OPINIONS[template])) as server:
+        judging = judge(server, tmp_path, template=template, num_votes=3, temperature=0.7)
+    assert {question.draw for question in judging.questions} == {0}
+    assert server.requests.total() == len(judging.questions)
+
+
+@pytest.mark.parametrize("template", ["score", "rank", "pair_tie"])
 def test_no_fault_of_a_server_becomes_a_number_in_any_mode(tmp_path, template):
     fate: dict[str, tuple[str, int]] = {}
     rng = random.Random(1)

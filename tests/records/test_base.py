@@ -79,3 +79,11 @@ def test_any_text_comes_back_from_its_stored_form(reason: str | None, raw_reply:
     again = Judgement.restore(judgement.content_json, texts=texts, observed_json=judgement.observed.model_dump_json())
     assert again == judgement
     assert again.id == judgement.id
+
+
+def test_an_empty_field_that_most_records_lack_is_not_in_the_content() -> None:
+    scored = JUDGEMENT.changed(verdict=None, logprobs=(), score=1.5, choice_logprobs=(-0.5, None))
+    assert '"choice_logprobs":[-0.5,null]' in scored.content_json
+    assert "choice_logprobs" not in scored.changed(choice_logprobs=()).content_json
+    back = type(scored).restore(scored.content_json, texts={digest_text("A"): "A"}, record_id=scored.id)
+    assert (back.choice_logprobs, back.id) == ((-0.5, None), scored.id)
