@@ -120,7 +120,7 @@ def test_the_report_names_every_judge_and_draws_their_agreement() -> None:
     shown = describe_judges(judges, panel)
     assert shown is not None
     assert [row["name"] for row in shown["rows"]] == ["judge a", "judge b"]
-    assert [row["name"] for row in shown["agreement"]["table"]] == ["all judges, alpha", "judge a and judge b, kappa"]
+    assert [row["name"] for row in shown["agreement"]["table"]] == ["judge a and judge b, kappa"]
     assert shown["agreement"]["principles"] == ["kind", "brief"]
     [drawn] = shown["agreement"]["rows"]
     assert "<svg" in drawn["svg"]

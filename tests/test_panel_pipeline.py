@@ -10,8 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from chat_server import ChatServer, running
+from typer.testing import CliRunner
 
 from rlaif import pipeline
+from rlaif.cli import app
 from rlaif.collect import _judging_costs
 from rlaif.config.load import load_config
 from rlaif.constitution_diff import diff_constitutions
@@ -226,3 +228,23 @@ def test_a_dry_run_counts_and_names_every_judge() -> None:
     assert sum(line.startswith(f"judge {SHORT}: at most 24 questions") for line in lines) == 1
     assert "2 judges together: at most 48 questions" in lines
     assert "judge.max_calls of 47 may stop the run before it is done" in lines
+
+
+def test_constitution_check_probes_every_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text("name: c\nprinciples: [{id: brief, text: The better reply is brief.}]\n")
+    first, *others = ({"engine": "scripted", "path": path} for path in (SHORT, LONG))
+    panel = [{"model": model} for model in others]
+    (tmp_path / "rlaif.yaml").write_text(json.dumps({"judge": {"model": first, "template": "pair", "panel": panel}}))
+    rows = [
+        {"prompt": f"Is shop {n} open?", "first": "Yes.", "second": "Yes, it is open, dear visitor, and it has been "
+         "since nine o'clock this very morning.", "expected": {"brief": "first"}}
+        for n in range(10)
+    ]  # fmt: skip
+    (tmp_path / "probes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = CliRunner().invoke(app, ["constitution", "check", "c.yaml", "--probes", "probes.jsonl"])
+    assert shown.exit_code != 0, "the other one prefers the long reply"
+    assert f"ok: c, for the judge {SHORT}" in shown.stdout
+    assert f"judge {LONG}" in shown.stdout
+    assert f"ok: c, for the judge {LONG}" not in shown.stdout
+    assert "brief" in str(shown.exception)

@@ -10,8 +10,10 @@ from typing import Any
 
 from rlaif.evaluation.judge_panel import CheckedJudge, JudgesAgree, PanelAgreement
 from rlaif.evaluation.plots import Scale, dot_axis, share_row
-from rlaif.evaluation.wording import say_count, say_estimate, say_number, say_percent
+from rlaif.evaluation.wording import Said, say_count, say_estimate, say_number, say_percent
 from rlaif.records import Estimate
+
+NOTHING = Said("", "", "")
 
 
 def describe_judges(judges: Sequence[CheckedJudge], panel: PanelAgreement | None) -> dict[str, Any] | None:
@@ -50,15 +52,19 @@ def _describe_agreement(panel: PanelAgreement) -> dict[str, Any]:
         "rows": [_describe_share(name, share, f"judges-{k}") for k, (name, share) in enumerate(shares) if share],
         "principles": list(panel.alpha_by_principle),
         "table": [
-            {
-                "name": "all judges, alpha",
-                "kappa": say_estimate(panel.alpha, decimals=2),
-                "by_principle": [say_estimate(alpha, decimals=2) for alpha in panel.alpha_by_principle.values()],
-                "correlation": say_estimate(None),
-                "n": say_estimate(panel.alpha).n,
-            },
+            *([_describe_all(panel)] if len(panel.judges) > 2 else []),
             *(_describe_pair(pair, principles=list(panel.alpha_by_principle)) for pair in panel.pairs),
         ],
+    }
+
+
+def _describe_all(panel: PanelAgreement) -> dict[str, Any]:
+    return {
+        "name": "all judges, alpha",
+        "kappa": say_estimate(panel.alpha, decimals=2),
+        "by_principle": [say_estimate(alpha, decimals=2) for alpha in panel.alpha_by_principle.values()],
+        "correlation": NOTHING,
+        "n": say_estimate(panel.alpha).n,
     }
 
 

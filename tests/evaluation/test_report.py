@@ -289,12 +289,13 @@ def test_several_judges_are_compared_and_shown_one_by_one(html: str, full_report
     section = Page(html).section("trust")
     assert "Do the judges agree?" in section.text
     assert full_report.panel is not None
-    assert full_report.panel.alpha is not None
     [agree] = [row for row in section.find(css="row") if row.text.startswith("judge 3f3f3f3f and judge-7b 91919191")]
     winners = full_report.panel.pairs[0].winners
     assert winners is not None
     assert agree.find("b")[0].text == f"{100 * winners.mean:.1f} %"
-    assert f"{full_report.panel.alpha.mean:.2f}".replace("-", "−") in section.text
+    kappa = full_report.panel.pairs[0].agreement.kappa
+    assert kappa is not None
+    assert f"{kappa.mean:.2f}".replace("-", "−") in section.text
     assert "The figures below are those of judge 3f3f3f3f." in section.text
     alone = render_report(full_report.model_copy(update={"judges": full_report.judges[:1], "panel": None}))
     assert "Do the judges agree?" not in alone
