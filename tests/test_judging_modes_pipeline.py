@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from rlaif.cli import app
 from rlaif.errors import RlaifError
 from rlaif.ledger.store import Ledger
+from rlaif.preferences.read import read_preferences
+from rlaif.records import ChoiceRow, PreferenceRow
 
 RunCli = Callable[..., "Done"]
 
@@ -161,3 +163,20 @@ def test_what_a_ranking_cannot_serve_is_refused_before_anything_is_sampled(
         assert refused.returncode == 2
         assert sentence in refused.output
     assert not list((tmp_path / "runs").glob("*/config.json"))
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("ranking", "pairs"), ("choice", "choices")])
+def test_a_reward_model_is_trained_on_what_was_ranked(cli: RunCli, tmp_path: Path, kind: str, unit: str) -> None:
+    write(tmp_path, "rank")
+    made = cli("generate-prefs", "--run", "r", "--set", f"preferences.kind={kind}")
+    assert made.returncode == 0, made.output
+    told = re.search(rf"preferences: in (\d+), kept (\d+), .* {unit}\n", made.output)
+    assert told is not None, made.output
+    assert int(told[2]) <= (6 if kind == "choice" else 6 * 3)
+    rows = read_preferences(tmp_path / "runs" / "r" / "round_00" / "4_preferences" / "dataset")
+    assert {type(row) for row in rows} == {ChoiceRow if kind == "choice" else PreferenceRow}
+    trained = cli(
+        "train", "--stage", "reward-model", "--set", "reward_model.num_epochs=1", "--set", f"preferences.kind={kind}"
+    )
+    assert trained.returncode == 0, trained.output
+    assert (tmp_path / "runs" / "r" / "round_00" / "5_reward_model" / "model" / "model.safetensors").is_file()
