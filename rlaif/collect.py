@@ -38,6 +38,7 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_facts import check_judges, find_agreement
+from rlaif.judges import is_recorded
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
@@ -225,7 +226,7 @@ def _judging_costs(work: Work) -> Iterator[StageCost]:
     """What each judge's labels cost."""
     judged = [judgement for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
     folder = work.folder("3_judgements")
-    if len(work.judges) == 1:
+    if len(work.judges) == 1 or is_recorded(work.run):
         yield _judging_cost(work, folder, "judging", num_used=len(judged))
         return
     asked = {question.id: question.judge_id for question in work.used("3_judgements", Question)}
