@@ -17,10 +17,10 @@ class PreferencesConfig(Config):
     """How judgements become preferences, and which of them do."""
 
     kind: Literal["pair", "ranking", "choice"] = "pair"
-    """pair: one preference for each judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
-    judged pairs, and each pair of them gets its label from the ranking, whether it was judged or not. choice: one
-    preference for each prompt, with each response's probability by that ranking to be the best; the reward model's
-    loss is then K-way."""
+    """What a preference is of. pair: one for each judged pair. ranking: a prompt's responses are ranked by
+    Bradley-Terry on its judged pairs, and each pair of them gets its label from the ranking, whether it was judged or
+    not. choice: one for each prompt, with each response's probability by that ranking to be the best; the reward
+    model's loss is then K-way."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False
