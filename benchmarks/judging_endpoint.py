@@ -1,21 +1,18 @@
 """How many judgements a second a served judge gives that are on the disk, what each costs the client, what memory.
 
-    python benchmarks/judging_endpoint.py [--pairs 1000 10000] [--floor 4000]
+    python benchmarks/judging.py --part endpoint [--pairs 1000 10000]
 
 A stub server in a process of its own has 64 slots of 50 ms, so 1,280 replies a second at most. Pairs are judged in
 both orders under one principle: rendered, sent, read, hashed, chained and committed. Each size runs in a process of its
 own, whose memory is read as it goes, and beside it what of that SQLite's page cache holds, which may grow to 64 MiB and
-no further. The floor: the same bodies sent by aiohttp alone, replies parsed and dropped. Writes
-benchmarks/results/judging_endpoint.json.
+no further. The floor: the same bodies sent by aiohttp alone, replies parsed and dropped.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,51 +31,9 @@ from rlaif.models.budget import Budget
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 
-RESULTS = Path(__file__).parent / "results" / "judging_endpoint.json"
-SLOTS, LATENCY_S, CONCURRENCY = 64, 0.050, 64
-TARGETS = {"durable_judgements_per_s": 500, "client_cpu_ms_each": 2.0}
+CONCURRENCY = 64
 CONSTITUTION = Constitution(name="b", principles=(Principle(id="brief", text="Prefer the briefer reply."),), source="")
 TEMPLATE = load_template("pair")
-
-
-def serve(port: Any) -> None:
-    """The stub: a verdict with a reason and log-probabilities after 50 ms, 64 at a time."""
-    from aiohttp import web
-
-    tokens = [
-        *(f"{word} " for word in ("Reply", "A", "says", "the", "same", "in", "fewer", "words", "than", "reply", "B")),
-        "\nVerdict",
-        ":",
-    ]
-    content = [{"token": t, "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": -0.1}]} for t in tokens]
-    best, other = {"token": " A", "logprob": -0.3}, {"token": " B", "logprob": -1.4}
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": "".join(tokens) + " A"},
-        "finish_reason": "stop",
-        "logprobs": {"content": [*content, {**best, "top_logprobs": [best, other]}]},
-    }
-    usage = {"prompt_tokens": 260, "completion_tokens": len(tokens) + 1}
-    body = json.dumps({"id": "chatcmpl-1", "model": "stub", "choices": [choice], "usage": usage}).encode()
-
-    async def main() -> None:
-        slots = asyncio.Semaphore(SLOTS)
-
-        async def reply(request: web.Request) -> web.Response:
-            await request.read()
-            async with slots:
-                await asyncio.sleep(LATENCY_S)
-            return web.Response(body=body, content_type="application/json")
-
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", reply)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port.send(runner.addresses[0][1])
-        await asyncio.Event().wait()
-
-    asyncio.run(main())
 
 
 def make_pair(number: int) -> tuple[Prompt, tuple[Sample, Sample]]:
@@ -227,33 +182,11 @@ def in_child(target: Any, *args: Any) -> Any:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000])
-    parser.add_argument("--floor", type=int, default=4000)
-    options = parser.parse_args()
-    receiving, sending = multiprocessing.Pipe(duplex=False)
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(sending,), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{receiving.recv()}/v1"
-    report: dict[str, Any] = {
-        "command": f"python benchmarks/judging_endpoint.py --pairs {' '.join(map(str, options.pairs))} "
-        f"--floor {options.floor}",
-        "server": {"slots": SLOTS, "latency_s": LATENCY_S, "most_replies_per_s": SLOTS / LATENCY_S},
-        "cores": os.cpu_count(),
-        "load_before": [round(load, 1) for load in os.getloadavg()],
-        "targets": TARGETS,
-    }
-    report["floor_aiohttp_alone"] = in_child(floor, url, options.floor)
+def measure_endpoint(url: str, *, sizes: list[int], floor_requests: int) -> dict[str, Any]:
+    """The floor, then each number of pairs."""
+    report: dict[str, Any] = {"floor_aiohttp_alone": in_child(floor, url, floor_requests), "rlaif": []}
     print(report["floor_aiohttp_alone"], flush=True)
-    report["rlaif"] = []
-    for num_pairs in options.pairs:
+    for num_pairs in sizes:
         report["rlaif"].append(in_child(judge_all, url, num_pairs))
-        print(report["rlaif"][-1], flush=True)
-    report["load_after"] = [round(load, 1) for load in os.getloadavg()]
-    server.terminate()
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        print({name: value for name, value in report["rlaif"][-1].items() if name != "memory"}, flush=True)
+    return report

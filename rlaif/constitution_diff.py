@@ -22,7 +22,7 @@ from rlaif.judge_setup import check_judge
 from rlaif.judges import RunJudge, find_judge_ids, find_panel, merge_judgings
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import GREEDY, make_questions
-from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
     Comparison,
@@ -305,7 +305,10 @@ def _decoding(work: Work, judge: AskedJudge) -> str:
 def _find_scorer(work: Work, judge: AskedJudge) -> TokenScorer:
     """A judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
     local = _RunsJudge(work, judge)
-    return local.load() if _is_served(judge) else local
+    if not _is_served(judge):
+        return local
+    served = local.load()
+    return served.live() if isinstance(served, BatchingScorer) else served  # somebody waits for the answers
 
 
 class _RunsJudge:

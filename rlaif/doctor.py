@@ -7,6 +7,8 @@ runs folder, which it removes.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -29,6 +31,9 @@ FIRST_SAFE_SQLITE = (3, 51, 3)  # 3.7.0 to 3.51.2 can lose rows when a WAL is re
 # The machine on which the tests ran: everything else is said to be untried.
 TESTED_SYSTEM, TESTED_MACHINE, TESTED_PYTHON = "Linux", "x86_64", "3.11"
 
+GPU_CHECK = Path(__file__).parents[1] / "benchmarks" / "results" / "gpu_check.json"
+INSTALL_VLLM = 'pip install "rlaif[vllm]"'
+
 
 class Finding(NamedTuple):
     """One thing looked at."""
@@ -46,20 +51,22 @@ class Machine(NamedTuple):
     machine: str
     python: str
     accelerators: tuple[str, ...]
+    has_ray: bool = False
 
 
 def examine(*, runs_dir: Path, environ: Mapping[str, str]) -> dict[str, list[Finding]]:
     """All findings, by section."""
     accelerators, accelerator_findings = find_accelerators()
     machine = Machine(
-        platform.system(), platform.machine(), f"{sys.version_info[0]}.{sys.version_info[1]}", accelerators
-    )
+        platform.system(), platform.machine(), f"{sys.version_info[0]}.{sys.version_info[1]}", accelerators,
+        importlib.util.find_spec("ray") is not None,
+    )  # fmt: skip
     return {
-        "packages": list(check_packages(*required_and_installed())),
+        "packages": [*check_packages(*required_and_installed()), check_vllm(find_gpu_check())],
         "machine": [check_python(machine), *check_machine(runs_dir), *accelerator_findings],
         "ledger": list(check_ledger(runs_dir)),
         "network and models": [*check_hub(environ), *check_network(environ)],
-        "never tried on this kind of machine": list(find_untried(machine)),
+        "never tried on this kind of machine": list(find_untried(machine, tried=find_gpu_check())),
     }
 
 
@@ -94,6 +101,37 @@ def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Ite
             yield Finding(requirement.name, "problem", f"{version}, needs {wanted}", fix)
         else:
             yield Finding(requirement.name, "ok", f"{version}, in {wanted}")
+
+
+class GpuCheck(NamedTuple):
+    """What `benchmarks/gpu_check.py` found on a machine with a GPU."""
+
+    gpu: str
+    ran: tuple[str, ...]
+    """Engines that ran and agreed."""
+
+
+def find_gpu_check(results: Path = GPU_CHECK) -> GpuCheck | None:
+    """The results in this checkout, if there are any."""
+    if not results.is_file():
+        return None
+    found = json.loads(results.read_text(encoding="utf-8"))
+    return GpuCheck(found["machine"]["gpu"], tuple(name for name, engine in found["engines"].items() if engine["held"]))
+
+
+def check_vllm(tried: GpuCheck | None) -> Finding:
+    """Whether vLLM is there, for those who want it."""
+    ran = tried is not None and "vllm" in tried.ran
+    tested = f"tested on a CPU and {f'on {tried.gpu}' if tried is not None and ran else 'never on a GPU'}"
+    try:
+        from rlaif.models.vllm_process import installed_version
+
+        version = installed_version()
+    except ImportError:
+        version = None
+    if version is None:
+        return Finding("vLLM", "note", f"not installed, only `engine: vllm` needs it; {tested}", INSTALL_VLLM)
+    return Finding("vLLM", "ok", f"{version}; {tested}")
 
 
 def check_python(machine: Machine) -> Finding:
@@ -226,7 +264,7 @@ def without_password(url: str) -> str:
     return f"{parts.scheme}://{address}" if parts.scheme else address
 
 
-def find_untried(machine: Machine) -> Iterator[Finding]:
+def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator[Finding]:
     """What was never run on a machine like this; said here and in the README."""
     if machine.system == "Windows":
         yield Finding("Windows", "note", "nothing was ever run on Windows; the run lock needs POSIX, use WSL")
@@ -234,14 +272,19 @@ def find_untried(machine: Machine) -> Iterator[Finding]:
         yield Finding("system", "note", f"nothing was ever run on {machine.system} {machine.machine}")
     if machine.python != TESTED_PYTHON:
         yield Finding("Python", "note", f"the tests ran on Python {TESTED_PYTHON}, not on {machine.python}")
+    never = "no part was ever run on a GPU: policy.device and judge.model.device at cpu are the tried way"
+    if tried is not None and tried.ran:
+        never = f"training was never run on a GPU; sampling and judging were, on {tried.gpu} by {', '.join(tried.ran)}"
     for name in machine.accelerators:
-        yield Finding(
-            name,
-            "note",
-            "no part was ever run on a GPU: policy.device and judge.model.device at cpu are the tried way",
-        )
+        yield Finding(name, "note", never)
     if len(machine.accelerators) > 1:
         yield Finding("several accelerators", "note", "no part uses more than one of them")
+    if machine.has_ray:
+        yield Finding(
+            "Ray",
+            "note",
+            "`--engine ray` was tried with two workers on one machine, never on several machines or with GPUs",
+        )
 
 
 def nearest_folder(path: Path) -> Path:

@@ -16,13 +16,13 @@ from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judge_setup import check_judge, check_mode, load_judge, load_model, pairs_per_prompt
+from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
 from rlaif.judges import find_run_judges
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.interface import TextGenerator
 from rlaif.records import Prompt, Sample, SamplingParams
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.work import load_prompts
@@ -56,7 +56,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
-    policy = TransformersEngine(load_model(config.policy, part="policy"))
+    policy = load_generator(config.policy)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
@@ -134,10 +134,11 @@ def _served(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> list[tuple[
 def _cost_at_most(judge: JudgeEstimate, endpoint: EndpointConfig) -> float | None:
     if endpoint.prompt_price is None or endpoint.reply_price is None:
         return None
-    return (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+    cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+    return cost * (1 - endpoint.batch_discount) if endpoint.batch_api else cost
 
 
-def _try_sampling(prompts: list[Prompt], policy: TransformersEngine, *, config: RunConfig) -> list[Sample]:
+def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunConfig) -> list[Sample]:
     params = SamplingParams(
         temperature=config.sampling.temperature,
         top_p=config.sampling.top_p,

@@ -25,8 +25,9 @@ from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.models.interface import TextGenerator
 from rlaif.models.loading import save_model
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
@@ -78,6 +79,7 @@ def generate_preferences(work: Work) -> None:
     """Prompts -> samples -> judgements -> preferences."""
     work.check_judge()
     check_labels(work)
+    work.make_room()
     prompts = read_prompts(work)
     samples = sample_policy(work, prompts)
     check_labels(work, samples, pairs=work.draw_pairs(samples).pairs)
@@ -303,20 +305,22 @@ def evaluate(work: Work) -> None:
     if not work.is_done("7_evaluation"):
         work.require("6_policy")
         work.check_judge()
+        work.make_room()
         prompts = work.evaluation_prompts()
         seed = work.config.seed  # the same in every round: the starting policy's responses are drawn once
         start = _sample(work, prompts, work.start_generator, "7_evaluation", seed=seed, name="start_")
-        after = TransformersEngine(work.trained_policy)
-        trained = _sample(work, prompts, after, "7_evaluation", seed=seed, name="trained_")
+        trained = _sample(work, prompts, work.trained_generator, "7_evaluation", seed=seed, name="trained_")
         pairs = pair_samples(start, trained)
         picks = _pick_best(work, prompts, start)
         asked = [sorted_pair(*pair) for pair in find_different([*pairs, *picks.pairs])]
+        work.make_room()
         judging = judge_pairs(
             asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
             template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
             ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
             budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
+        stop_vllm()
         report = collect_report(
             work,
             prompts=prompts,
@@ -351,7 +355,7 @@ def _pick_best(work: Work, prompts: Sequence[Prompt], start: Sequence[Sample]) -
 def _sample(
     work: Work,
     prompts: Sequence[Prompt],
-    generator: TransformersEngine,
+    generator: TextGenerator,
     stage: str,
     *,
     seed: int,
@@ -361,11 +365,13 @@ def _sample(
     config = work.config
     if num_samples is None:
         num_samples = config.evaluation.num_samples if stage == "7_evaluation" else config.sampling.num_samples
-    return sample_responses(
+    samples = sample_responses(
         prompts, generator=generator, config=config.sampling, num_samples=num_samples, seed=seed,
         round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
     )  # fmt: skip
+    stop_vllm()
+    return samples
 
 
 def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:

@@ -174,10 +174,11 @@ def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: 
 
 
 HOW_FAR = (
-    "config.rounds", "config.gates", "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
+    "config.rounds", "config.gates", "config.scale",
+    "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
     *(f"config.judge.endpoint.{name}" for name in (
         "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
-        "tokens_per_minute", "prompt_price", "reply_price",
+        "tokens_per_minute", "prompt_price", "reply_price", "batch_api", "batch_discount",
     )),
 )  # fmt: skip
 """Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""

@@ -6,7 +6,6 @@ a stage: records into the ledger, tables into the folder, the tally said and sto
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 from rlaif import __version__
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig, PolicyModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.asked import prepare_constitution
@@ -29,10 +28,12 @@ from rlaif.judge_setup import (
     check_mode,
     expect_served_models,
     find_spent,
+    load_generator,
     load_judge,
     load_model,
     make_budget,
     pairs_per_prompt,
+    spread_policy,
 )
 from rlaif.judges import RunJudge, find_run_judges, template_digests
 from rlaif.judging.judge import Judging
@@ -43,9 +44,11 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
 from rlaif.models.budget import Budget
-from rlaif.models.interface import TokenScorer
-from rlaif.models.loading import LoadedModel, load_reward_model
+from rlaif.models.interface import TextGenerator, TokenScorer
+from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
+from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.vllm_process import stop_vllm
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
@@ -297,31 +300,57 @@ class Work:
     @cached_property
     def start_policy(self) -> LoadedModel:
         """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
-        if stage_done(self.run.stage_dir(0, "0_sft")):
-            return self._load_policy(self.sft_dir)
-        return load_model(self.config.policy, part="policy")
+        return load_model(self._start_config, part="policy")
+
+    @property
+    def _start_config(self) -> PolicyModelConfig:
+        return self._policy_in(self.sft_dir) if stage_done(self.run.stage_dir(0, "0_sft")) else self.config.policy
 
     @cached_property
-    def start_generator(self) -> TransformersEngine:
-        return TransformersEngine(self.start_policy)
+    def start_generator(self) -> TextGenerator:
+        return self._generator(self._start_config, "start_policy")
+
+    @property
+    def _current_config(self) -> PolicyModelConfig:
+        return self._policy_in(self.run.stage_dir(self.round - 1, "6_policy") / "model")
 
     @cached_property
     def current_policy(self) -> LoadedModel:
         """The policy that this round samples from: what the round before trained, at first the starting one."""
-        if self.round == 0:
-            return self.start_policy
-        return self._load_policy(self.run.stage_dir(self.round - 1, "6_policy") / "model")
+        return self.start_policy if self.round == 0 else load_model(self._current_config, part="policy")
 
     @cached_property
-    def generator(self) -> TransformersEngine:
-        return self.start_generator if self.round == 0 else TransformersEngine(self.current_policy)
+    def generator(self) -> TextGenerator:
+        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
+        config = self._start_config if self.round == 0 else self._current_config
+        if self.config.scale.engine == "ray":
+            return spread_policy(config, scale=self.config.scale)
+        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
 
     @cached_property
     def trained_policy(self) -> LoadedModel:
-        return self._load_policy(self.policy_dir)
+        return load_model(self._policy_in(self.policy_dir), part="policy")
 
-    def _load_policy(self, folder: Path) -> LoadedModel:
-        return load_model(self.config.policy.model_copy(update={"path": str(folder), "revision": None}), part="policy")
+    @cached_property
+    def trained_generator(self) -> TextGenerator:
+        return self._generator(self._policy_in(self.policy_dir), "trained_policy")
+
+    def _policy_in(self, folder: Path) -> PolicyModelConfig:
+        return self.config.policy.model_copy(update={"path": str(folder), "revision": None})
+
+    def _generator(self, config: PolicyModelConfig, name: str) -> TextGenerator:
+        """`name`: where the model is kept that training works with; in transformers it samples as well."""
+        return load_generator(config) if config.engine == "vllm" else TransformersEngine(getattr(self, name))
+
+    def make_room(self) -> None:
+        """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
+        judges = (*self.config.judge.judges(), self.evaluation_judge_config)
+        if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
+            return
+        for name, value in list(self.__dict__.items()):
+            if isinstance(value, LoadedModel | TransformersEngine):
+                del self.__dict__[name]
+        free_memory()
 
     @cached_property
     def reward_model(self) -> LoadedModel:
@@ -334,7 +363,7 @@ class Work:
 
     def load_judge(self, config: JudgeConfig) -> TokenScorer:
         """A judge of this run, which goes on as the model that it was."""
-        judge = load_judge(config, budget=self.judge_budget)
+        judge = load_judge(config, budget=self.judge_budget, scale=self.config.scale)
         expect_served_models(judge, ledger=self.ledger, stage_dirs=self._stage_dirs)
         return judge
 
@@ -343,15 +372,17 @@ class Work:
         """One of the judges; of a panel no other one is in memory meanwhile, nor this one afterwards."""
         if len(self.judges) == 1:
             yield self.judge
+            stop_vllm()
             return
         self._forget_judges()
         yield self.load_judge(judge.config)
         self._forget_judges()
+        stop_vllm()
 
     def _forget_judges(self) -> None:
         for name in ("judge", "evaluation_judge"):
             self.__dict__.pop(name, None)
-        gc.collect()
+        free_memory()
 
     @cached_property
     def judge_budget(self) -> Budget:
@@ -398,7 +429,7 @@ def seed_of_round(seed: int, round: int) -> int:
     return seed if round == 0 else int(digest_text(f"round\n{seed}\n{round}")[:7], 16)
 
 
-def load_prompts(config: RunConfig, policy: TransformersEngine, *, round: int = 0) -> PromptRead:
+def load_prompts(config: RunConfig, policy: TextGenerator, *, round: int = 0) -> PromptRead:
     """The prompts that the configuration names: different ones, each short enough to be answered.
 
     The front desk's are others in each round; those of a file or data set are the same.
@@ -469,6 +500,8 @@ def open_work(
                 shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
             raise
         finally:
+            stop_vllm()
+            leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

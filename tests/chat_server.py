@@ -83,6 +83,9 @@ class ChatServer:
         self.under_way = self.most_under_way = 0
         self.url = ""
 
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_post("/v1/chat/completions", self.handle)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         prompt = "\n".join(message["content"] for message in asked["messages"])
@@ -190,7 +193,7 @@ class ChatServer:
 
 def make_app(server: ChatServer) -> web.Application:
     app = web.Application(client_max_size=1 << 26)
-    app.router.add_post("/v1/chat/completions", server.handle)
+    server.add_routes(app)
     return app
 
 

@@ -115,6 +115,7 @@ def test_nothing_is_untried_on_the_kind_of_machine_that_ran_the_tests():
         (TESTED._replace(machine="aarch64"), "Linux aarch64"),
         (TESTED._replace(python="3.13"), "not on 3.13"),
         (TESTED._replace(accelerators=("cuda:0 H",)), "ever run on a GPU"),
+        (TESTED._replace(has_ray=True), "never on several machines"),
     ],
 )
 def test_every_other_kind_of_machine_is_told_what_was_never_tried_on_it(machine, words):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from batch_server import BatchServer
 from chat_server import ChatServer, running
 
 from rlaif.config.generate import JudgeConfig, JudgeModelConfig
@@ -86,6 +87,41 @@ def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_k
     assert b"sk-secret-1234" not in written
     assert server.url.encode() not in written
     assert b"sk-secret-1234" not in (stopped.stderr + stopped.stdout + done.stderr + done.stdout).encode()
+
+
+def test_batches_are_submitted_by_one_command_and_collected_by_the_same_with_resume(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    statuses = ("in_progress", "completed")
+    with running(BatchServer(status=lambda batch, looks: statuses[looks])) as server:
+        submitted = cli("generate-prefs", "--run", "r", "--batch-api", url=server.url)
+        assert submitted.returncode == 1, submitted.stderr
+        assert "judge: judge-7b at" in submitted.stderr
+        assert "questions are with the judge's server" in submitted.stderr
+        assert "collect the answers with --resume" in submitted.stderr
+        waiting = cli("generate-prefs", "--run", "r", "--resume", url=server.url)
+        assert waiting.returncode == 1, waiting.stderr
+        assert "batch batch-1" in waiting.stderr
+        done = cli("generate-prefs", "--run", "r", "--resume", url=server.url)
+        assert done.returncode == 0, done.stderr
+        assert server.calls["POST /v1/chat/completions"] == 0
+        assert set(server.submitted.values()) == {1}
+        num_questions = server.submitted.total()
+    assert f"{num_questions} answers; " in done.stderr
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        [(count, cost)] = ledger.rows("SELECT count(*), total(observed ->> '$.served.cost') FROM judgements")
+        [(tokens, replies)] = ledger.rows(
+            "SELECT total(observed ->> '$.prompt_tokens'), total(observed ->> '$.reply_tokens') FROM judgements"
+        )
+    assert count == num_questions
+    assert cost == pytest.approx((tokens * 1.0 + replies * 10.0) / 1e6 / 2)
+
+
+def test_batches_need_a_judge_behind_a_server(cli: RunCli, tmp_path: Path) -> None:
+    refused = cli("generate-prefs", "--batch-api")
+    assert refused.returncode == 2
+    assert "endpoint.batch_api needs `model.engine: openai`" in refused.stderr
 
 
 def test_without_an_address_nothing_is_sampled(cli: RunCli, tmp_path: Path) -> None:

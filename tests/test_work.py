@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlaif.config.load import load_config
-from rlaif.errors import RunFolderError
+from rlaif.errors import ModelError, RunFolderError
+from rlaif.pipeline import generate_preferences
 from rlaif.records import digest_bytes, digest_text
 from rlaif.work import MADE_BY, STAGE_NAMES, Work, open_work
 
@@ -37,3 +38,28 @@ def test_preferences_of_the_user_are_known_by_their_bytes_and_those_of_the_hub_b
     assert digests == [digest_bytes(b"one\n"), digest_bytes(b"two\n")]
     work.config = load_config(overrides=["reward_model.preferences=someone/pairs"])
     assert work.dataset_digest == digest_text("someone/pairs")
+
+
+def test_models_leave_the_memory_only_where_vllm_will_want_it(work: Work) -> None:
+    generator = work.start_generator
+    work.make_room()
+    assert work.start_generator is generator
+    work.config = load_config(overrides=["judge.model.engine=vllm"])
+    work.make_room()
+    assert not {"start_generator", "start_policy"} & work.__dict__.keys()
+    assert work.start_generator is not generator
+    assert work.start_generator.fingerprint == generator.fingerprint
+
+
+@pytest.mark.parametrize("part", ["judge.model", "policy"])
+def test_vllm_that_is_not_installed_is_told_before_anything_is_drawn(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = load_config(overrides=[f"{part}.engine=vllm"])
+    with (
+        pytest.raises(ModelError, match=r'pip install "rlaif\[vllm\]"'),
+        open_work(config, run_name="v", runs_dir=tmp_path / "runs", resume=False) as opened,
+    ):
+        generate_preferences(opened)
+    assert not list((tmp_path / "runs").glob("v"))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rlaif.cli.options import (
+    BatchApiOption,
     ConfigOption,
     DryRunOption,
+    EngineOption,
     LabelColumnsOption,
     LabelsOption,
     PresetOption,
@@ -42,6 +44,7 @@ def generate_prefs(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     samples: Annotated[
         Path | None,
         typer.Option("--samples", help="Recorded responses (CSV, JSON, JSONL, Parquet) instead of a policy."),
@@ -55,6 +58,7 @@ def generate_prefs(
     ] = None,
     human_labels: LabelsOption = None,
     label_columns: LabelColumnsOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """Prompts -> samples -> judgements -> preferences.
 
@@ -70,7 +74,10 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, preset=preset)
+    resolved = _load(
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
+        engine=engine, preset=preset,
+    )  # fmt: skip
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -122,11 +129,13 @@ def run(
     resume: ResumeOption = False,
     seed: SeedOption = None,
     dry_run: DryRunOption = False,
+    engine: EngineOption = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="How many rounds, each with the policy that the last one trained.")
     ] = None,
     human_labels: LabelsOption = None,
     label_columns: LabelColumnsOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """The whole loop: prompts to a trained policy and a report.
 
@@ -135,8 +144,9 @@ def run(
     """
     labels = (human_labels, label_columns)
     resolved = _load(
-        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels, preset=preset
-    )
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
+        batch_api=batch_api, engine=engine, preset=preset,
+    )  # fmt: skip
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -158,9 +168,10 @@ def evaluate(
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
     seed: SeedOption = None,
+    batch_api: BatchApiOption = False,
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True)
+    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
     from rlaif import pipeline
 
     with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
@@ -178,16 +189,19 @@ def _load(
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
     preset: str | None = None,
+    batch_api: bool = False,
+    engine: str | None = None,
 ) -> RunConfig:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
     from rlaif.config.load import find_config, load_config, parse_config
     from rlaif.runs import open_run
 
-    given = {"seed": seed, "rounds": rounds}
+    given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     overrides += [] if preset is None else [f"preset={json.dumps(preset)}"]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
+    overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
     config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)

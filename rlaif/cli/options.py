@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,4 +30,14 @@ LabelColumnsOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, count calls and tokens, write nothing.")
+]
+BatchApiOption = Annotated[
+    bool,
+    typer.Option(
+        "--batch-api", help="Submit the questions to the server's batch endpoint; --resume collects the answers."
+    ),
+]
+EngineOption = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option("--engine", help="Where sampling and judging are computed: here, or on a Ray cluster (`scale`)."),
 ]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from rlaif.config.base import Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, VllmConfig
 from rlaif.config.preferences import PreferencesConfig
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     "JudgeConfig",
     "JudgeModelConfig",
     "ModelConfig",
+    "PolicyModelConfig",
     "PreferencesConfig",
     "PromptsConfig",
     "SamplingConfig",
+    "VllmConfig",
 ]
 
 

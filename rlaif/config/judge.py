@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.models import FRONTDESK, ModelConfig
+from rlaif.config.models import FRONTDESK, ModelConfig, VllmConfig
 
 RESERVED_BODY = (
     "messages", "model", "n", "stream", "logprobs", "top_logprobs", "temperature", "max_tokens",
@@ -28,10 +28,18 @@ CAPS = ("max_calls", "max_tokens", "max_cost")
 class JudgeModelConfig(ModelConfig):
     """A judge: a local model, one behind an endpoint, or a function."""
 
-    engine: Literal["transformers", "openai", "scripted"] = "transformers"
-    """What runs it. transformers: a local model. openai: a server with the OpenAI chat API, its address in
+    engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
+    """What runs it. transformers: a local model. vllm: the same model in a process of its own, which needs
+    `pip install "rlaif[vllm]"`. openai: a server with the OpenAI chat API, its address in
     OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
     behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
+    vllm: VllmConfig = VllmConfig()
+    """How vLLM runs it; only for `engine: vllm`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are on this machine, its tokenizer too."""
+        return self.engine in ("transformers", "vllm")
 
 
 class EndpointConfig(Config):
@@ -57,6 +65,11 @@ class EndpointConfig(Config):
     """Price of a million prompt tokens, in any currency."""
     reply_price: float | None = Field(None, ge=0)
     """Price of a million reply tokens, those of its thinking included."""
+    batch_api: bool = False
+    """Submit the questions as files to the server's batch endpoint, which answers them within a day for less money;
+    the run ends there and --resume collects the answers. The same as --batch-api."""
+    batch_discount: float = Field(0.5, ge=0, lt=1)
+    """Share of both prices that the batch endpoint takes off."""
     logprobs: Literal["auto", "yes", "no"] = "auto"
     """Ask for log-probabilities of the verdict. auto: go on without where the server never gives any; yes: a reply
     without them is a failure; no: the verdict alone."""
@@ -90,7 +103,7 @@ class EndpointConfig(Config):
 class OtherModelConfig(Config):
     """Another model as a judge; what is null is as in `judge.model`."""
 
-    engine: Literal["transformers", "openai", "scripted"] | None = None
+    engine: Literal["transformers", "vllm", "openai", "scripted"] | None = None
     """As in `judge.model`; an endpoint is asked as `judge.endpoint` says."""
     path: str | None = None
     """Model folder, hub id or served name; null: the judge's own."""
@@ -216,8 +229,14 @@ class JudgeConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _batches_need_a_server(self) -> Self:
+        if self.endpoint.batch_api and self.model.engine != "openai":
+            raise ValueError("endpoint.batch_api needs `model.engine: openai`: only a server has a batch endpoint")
+        return self
+
+    @model_validator(mode="after")
     def _other_engines_have_a_path(self) -> Self:
-        if self.model.engine != "transformers" and self.model.path == FRONTDESK:
+        if not self.model.is_local and self.model.path == FRONTDESK:
             means = "the name under which the server serves it" if self.model.engine == "openai" else "module:function"
             raise ValueError(f"`engine: {self.model.engine}` needs model.path: {means}")
         return self

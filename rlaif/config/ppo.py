@@ -17,6 +17,9 @@ class PpoConfig(Config):
 
     start_from: Literal["start", "last_round"] = "start"
     """Which policy a later round trains: the starting one anew, or the last round's. The KL is taken to the start."""
+    algorithm: Literal["ppo", "rloo"] = "ppo"
+    """ppo: a value head says what each state is worth. rloo: no value head; a response is compared with the other
+    responses to its prompt."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
@@ -35,8 +38,9 @@ class PpoConfig(Config):
     """Optimizer steps in a pass."""
     kl_coef: float = Field(0.1, ge=0)
     """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
-    kl_estimator: Literal["k1", "k3"] = "k1"
-    """Penalty per token in the reward. k1: log-ratio, the gradient of the KL. k3: never negative, biased."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """Penalty per token in the reward. k1: log-ratio, whose gradient is the KL's. k2: half its square. k3: never
+    negative. With k2 and k3 the optimum is another one."""
     adaptive_kl: bool = False
     """Steer kl_coef so that the KL meets kl_target."""
     kl_target: float = Field(6.0, gt=0)
@@ -49,16 +53,20 @@ class PpoConfig(Config):
     """Discount per token."""
     lam: float = Field(0.95, ge=0, le=1)
     """Lambda of generalised advantage estimation."""
+    value_lam: float | None = Field(None, ge=0, le=1)
+    """Lambda of the returns that the values learn; null: lam. With 1 they learn from whole responses."""
     cliprange: float = Field(0.2, gt=0)
     """How far the probability ratio may move before its gradient is cut."""
+    dual_clip: float | None = Field(None, gt=1)
+    """Ratio above which a token with a negative advantage counts no more; null: no bound. 3 is usual."""
     cliprange_value: float = Field(0.2, gt=0)
     """How far a value may move from the old value before its gradient is cut."""
     vf_coef: float = Field(0.1, ge=0)
     """Weight of the value loss."""
     value_warmup_steps: int = Field(2, ge=0)
     """Steps in which only the value head is trained."""
-    whiten_advantages: bool = True
-    """Bring a step's advantages to mean 0 and standard deviation 1."""
+    whiten_advantages: bool | None = None
+    """Bring a step's advantages to mean 0 and standard deviation 1; null: with ppo yes, with rloo no."""
     whiten_rewards: bool = False
     """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
     standardise_scores: bool = False
@@ -66,15 +74,19 @@ class PpoConfig(Config):
     nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
     num_reference_samples: int = Field(256, ge=2)
     """Responses of the reference policy that standardise_scores measures before training."""
+    truncated: Literal["penalise", "replace", "bootstrap", "mask"] = "penalise"
+    """What a response that ran out of tokens counts. penalise: its score less missing_eos_penalty. replace: minus
+    missing_eos_penalty, whatever its score. bootstrap: its score, and the value of what would follow. mask: nothing, it
+    is not trained on."""
     missing_eos_penalty: float = Field(1.0, ge=0)
-    """Subtracted from the score of a response that ran out of tokens."""
+    """What truncated responses lose."""
     max_failed_rewards: float = Field(0.1, ge=0, le=1)
     """Share of a step's responses whose reward may fail; above it training stops."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are scaled down to this norm."""
     adam_epsilon: float = Field(1e-5, gt=0)
     """Adam's epsilon."""
-    micro_batch_tokens: int = Field(8192, ge=1)
+    micro_batch_tokens: int = Field(2048, ge=1)
     """Tokens in one forward and backward pass; the result does not depend on it."""
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""
@@ -86,4 +98,12 @@ class PpoConfig(Config):
         episodes = self.num_prompts_per_step * self.num_samples_per_prompt
         if episodes < self.num_mini_batches:
             raise ValueError(f"num_mini_batches is {self.num_mini_batches}, but a step has {episodes} responses")
+        if self.algorithm == "rloo" and self.num_samples_per_prompt < 2:
+            raise ValueError("rloo compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
+        if self.algorithm == "rloo" and self.truncated == "bootstrap":
+            raise ValueError("truncated: bootstrap needs values, and rloo has none")
         return self
+
+    @property
+    def whitens_advantages(self) -> bool:
+        return self.algorithm == "ppo" if self.whiten_advantages is None else self.whiten_advantages

@@ -13,9 +13,10 @@ from rlaif.config.base import Config
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
-from rlaif.config.generate import JudgeConfig, ModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
+from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
+from rlaif.config.scale import ScaleConfig
 from rlaif.config.sft import SftConfig
 
 
@@ -41,7 +42,7 @@ class RunConfig(Config):
     """The principles: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
     """Where prompts come from."""
-    policy: ModelConfig = ModelConfig()
+    policy: PolicyModelConfig = PolicyModelConfig()
     """The model that is trained."""
     sampling: SamplingConfig = SamplingConfig()
     """How the policy answers each prompt."""
@@ -63,6 +64,8 @@ class RunConfig(Config):
     """When the loop stops after a round although more were asked for."""
     ledger: LedgerConfig = LedgerConfig()
     """Where every decision is kept."""
+    scale: ScaleConfig = ScaleConfig()
+    """Where sampling and judging are computed."""
 
     @model_validator(mode="after")
     def _rounds_train_on_what_they_judged(self) -> Self:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 ASKED_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
@@ -33,3 +35,25 @@ def read_streamed(folder: Path) -> list[str]:
     """Those that were sent one by one."""
     path = folder / ASKED_NAME
     return list(filter(None, path.read_text(encoding="utf-8").split("\n")[:-1])) if path.is_file() else []
+
+
+class AskedLog:
+    """The ids of questions that were sent, a line each; written before they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
+        self._file = self._path.open("ab", buffering=0)
+        self._file.write(b"\n" if torn else b"")
+        return self
+
+    def write(self, question_id: str) -> None:
+        self._file.write(question_id.encode() + b"\n")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -7,31 +7,28 @@ An answer counts once its group is committed. Combines nothing and decides nothi
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from rlaif.console import Progress, say
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.asked import AskedLog
+from rlaif.judging.batch_api import BatchApiAsker
+from rlaif.judging.batch_journal import BatchJournal
+from rlaif.judging.open_questions import FIRST_DRAW, Rendered, find_open
 from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
-from rlaif.ledger.answered import find_answered
 from rlaif.ledger.store import Ledger, Outcome
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
-from rlaif.models.interface import ScoredReply, StreamingScorer
+from rlaif.models.interface import BatchingScorer, ScoredReply, StreamingScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 from rlaif.runs import utc_now
 
-CHUNK = 64
-"""Questions looked up in the ledger together."""
 MAX_UNACKNOWLEDGED = 64
 """So many answers at most wait for their commit; a kill loses no more, beside those under way."""
-
-Rendered = Iterable[tuple[Question, tuple[SegmentedMessage, ...]]]
 
 
 class _UnderWay(NamedTuple):
@@ -60,9 +57,20 @@ class StreamAsker:
         self._had: Counter[str] = Counter()
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
-        """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them."""
+        """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them.
+
+        A stage that submitted batches goes on with them, however it is configured now.
+        """
+        scorer = self._scorer
+        if isinstance(scorer, BatchingScorer) and (scorer.uses_batches or BatchJournal.exists(self._asked_path.parent)):
+            in_batches = BatchApiAsker(
+                scorer, template=self._template, min_label_mass=self._min_label_mass,
+                max_attempts=self._max_attempts, ledger=self._ledger, asked_path=self._asked_path,
+            )  # fmt: skip
+            in_batches.ask(render, total=total, label=label)
+            return
         before = self._scorer.budget.spent
-        self._pass(render(), total=total, label=label, draws=range(1))
+        self._pass(render(), total=total, label=label, draws=FIRST_DRAW)
         if self._scorer.num_votes > 1:
             draws = range(1, self._scorer.num_votes)
             self._pass(render(), total=total * len(draws), label=f"{label}, votes", draws=draws)
@@ -72,7 +80,7 @@ class StreamAsker:
         """One progress bar: the first draw of each question, or the others of those without log-probabilities."""
         with (
             Progress(label, total, unit="questions") as progress,
-            _AskedLog(self._asked_path) as log,
+            AskedLog(self._asked_path) as log,
             GroupWriter(self._ledger) as writer,
         ):
             counting = _Counting(progress, self._scorer)
@@ -94,35 +102,17 @@ class StreamAsker:
                     self._forget(counting.take())
 
     def _draw(
-        self, rendered: Rendered, *, draws: range, counting: _Counting, log: _AskedLog
+        self, rendered: Rendered, *, draws: range, counting: _Counting, log: AskedLog
     ) -> Iterator[tuple[str, tuple[SegmentedMessage, ...]]]:
         """The questions to be asked, as somebody is free to ask them."""
-        waiting = iter(rendered)
-        while chunk := list(islice(waiting, CHUNK)):
-            wanted = self._wanted(chunk, draws=draws)
-            ids = [question.id for question, _ in wanted]
-            answered = find_answered(self._ledger, ids)
-            for served_model in {known.served_model for known in answered.values()}:
-                self._scorer.expect_model(served_model)
-            attempts = self._ledger.failed_attempts(key for key in ids if key not in answered)
-            counting.count_known(len(chunk) * len(draws) - len(wanted))
-            for question, chat in wanted:
-                attempt = attempts.get(question.id, 0) + 1
-                if question.id in answered or question.id in self._under_way or attempt > self._max_attempts:
-                    counting.count_known(1)
-                    continue
-                self._under_way[question.id] = _UnderWay(question, attempt)
-                log.write(question.id)
-                yield question.id, chat
-
-    def _wanted(
-        self, chunk: list[tuple[Question, tuple[SegmentedMessage, ...]]], *, draws: range
-    ) -> list[tuple[Question, tuple[SegmentedMessage, ...]]]:
-        if draws == range(1):
-            return chunk
-        first = find_answered(self._ledger, [question.id for question, _ in chunk])
-        alone = [(q, chat) for q, chat in chunk if q.id in first and not first[q.id].has_logprobs]
-        return [(question.changed(draw=draw), chat) for question, chat in alone for draw in draws]
+        opened = find_open(
+            rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
+            under_way=self._under_way, on_known=counting.count_known,
+        )  # fmt: skip
+        for question, chat, attempt in opened:
+            self._under_way[question.id] = _UnderWay(question, attempt)
+            log.write(question.id)
+            yield question.id, chat
 
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
         if reply.served is not None:
@@ -185,25 +175,3 @@ class _Counting:
     def count_known(self, count: int) -> None:
         if count:
             self._progress.advance(count)
-
-
-class _AskedLog:
-    """The ids of questions that were sent, a line each; written before they are."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
-        self._file = self._path.open("ab", buffering=0)
-        self._file.write(b"\n" if torn else b"")
-        return self
-
-    def write(self, question_id: str) -> None:
-        self._file.write(question_id.encode() + b"\n")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()

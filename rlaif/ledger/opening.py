@@ -13,6 +13,7 @@ import apsw
 
 from rlaif.errors import InputError, LedgerError
 from rlaif.ledger.disk import in_sentences, refuse_network_disk
+from rlaif.ledger.listing import LISTING_TABLES, list_older_rows
 from rlaif.ledger.schema import ADDED_TABLES, APPLICATION_ID, SCHEMA_VERSION, schema_statements, table_statements
 
 BUSY_TIMEOUT_S = 60
@@ -88,16 +89,19 @@ def _make_ledger(connection: apsw.Connection, *, path: Path, read_only: bool) ->
 
 
 def _add_tables(connection: apsw.Connection, *, read_only: bool) -> None:
-    """Give an older ledger the tables added since; one that is only read gets empty ones for this connection."""
+    """Give an older ledger the tables added since; one that is only read gets them for this connection alone."""
     if not _missing_tables(connection):
         return
     if not read_only:
         connection.execute("BEGIN IMMEDIATE")
     # another process may have made them while this one waited for the lock
-    for name in _missing_tables(connection):
+    missing = _missing_tables(connection)
+    for name in missing:
         table, *indexes = table_statements(name)
         for statement in [table.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)] if read_only else [table, *indexes]:
             connection.execute(statement)
+    if LISTING_TABLES[0] in missing:
+        list_older_rows(connection)
     if not read_only:
         connection.execute("COMMIT")
 

@@ -1,17 +1,19 @@
 """What a person asks of the ledger: lists page by page, and everything behind one decision.
 
-Lists walk the chain in windows, so that no statement reads long whatever the filters are. Does not
-render prompts: it hands over their parts.
+Lists are merged from groups of rows that are alike (listing.py), so that no filter makes a statement read what it
+leaves out. Does not render prompts: it hands over their parts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rlaif.errors import InputError
+from rlaif.ledger.listing import find_groups, find_listed
 from rlaif.ledger.store import Ledger
-from rlaif.ledger.texts import StoredRow
+from rlaif.ledger.texts import StoredRow, id_lists
 from rlaif.records import (
     Comparison,
     Constitution,
@@ -29,14 +31,15 @@ from rlaif.records import (
 
 R = TypeVar("R", bound=Record)
 L = TypeVar("L")
-WINDOW = 5000
-"""Places in the chain that one statement looks at."""
 MAX_PREFIX_MATCHES = 2
-_USED_BY = "EXISTS (SELECT 1 FROM uses AS u WHERE u.record_id = t.id AND u.run = ?)"
-# subtle: the plus keeps SQLite from starting at all questions of a principle, however many they are.
-_ASKED_UNDER = "EXISTS (SELECT 1 FROM questions AS q WHERE q.id = t.question_id AND +q.principle_id = ?)"
-_ASKED_OF = "EXISTS (SELECT 1 FROM questions AS q WHERE q.id = t.question_id AND +q.prompt_id = ?)"
-_DECIDED_FOR = {"first": "t.p_first > 0.5", "second": "t.p_first < 0.5", "tie": "t.p_first = 0.5"}
+_OF_PROMPT = {
+    "comparisons": "SELECT t.seq FROM comparisons AS t WHERE t.prompt_id = ?1",
+    **{
+        table: f"SELECT t.seq FROM questions AS q JOIN {table} AS t ON t.question_id = q.id WHERE q.prompt_id = ?1"
+        for table in ("judgements", "failed_judgements")
+    },
+}
+"""Statement by table: the rows of one prompt, which are few."""
 
 
 class Page(NamedTuple, Generic[L]):
@@ -74,14 +77,10 @@ def list_comparisons(
     limit: int = 50,
 ) -> Page[ComparisonLine]:
     """Comparisons in the order they were made; `verdict` is what both orders together decided."""
-    where = _Where()
-    where.add("t.principle_id = ?", principle)
-    where.add("t.flipped = ?", None if flipped is None else int(flipped))
-    where.add("t.prompt_id = ?", prompt_id)
-    where.add(_USED_BY, run)
-    if verdict is not None:
-        where.conditions.append(_DECIDED_FOR[verdict])
-    page = _page(ledger, Comparison, where, after=after, limit=limit)
+    page = _page(
+        ledger, Comparison, principle=principle, outcome=verdict, flipped=flipped, run=run, prompt_id=prompt_id,
+        after=after, limit=limit,
+    )  # fmt: skip
     return Page([ComparisonLine(*line) for line in page.lines], page.next_key)
 
 
@@ -96,12 +95,9 @@ def list_judgements(
     limit: int = 50,
 ) -> Page[JudgementLine]:
     """Judgements in the order they were acknowledged."""
-    where = _Where()
-    where.add("t.verdict = ?", verdict)
-    where.add(_ASKED_UNDER, principle)
-    where.add(_ASKED_OF, prompt_id)
-    where.add(_USED_BY, run)
-    page = _page(ledger, Judgement, where, after=after, limit=limit)
+    page = _page(
+        ledger, Judgement, principle=principle, outcome=verdict, run=run, prompt_id=prompt_id, after=after, limit=limit
+    )
     questions = ledger.find(Question, [judgement.question_id for _, judgement in page.lines])
     return Page([JudgementLine(key, j, questions.get(j.question_id)) for key, j in page.lines], page.next_key)
 
@@ -117,40 +113,46 @@ def list_failures(
     limit: int = 50,
 ) -> Page[FailureLine]:
     """Failed judgements in the order they happened."""
-    where = _Where()
-    where.add("t.cause = ?", cause)
-    where.add(_ASKED_UNDER, principle)
-    where.add(_ASKED_OF, prompt_id)
-    where.add(_USED_BY, run)
-    page = _page(ledger, FailedJudgement, where, after=after, limit=limit)
+    page = _page(
+        ledger, FailedJudgement, principle=principle, outcome=cause, run=run, prompt_id=prompt_id, after=after,
+        limit=limit,
+    )  # fmt: skip
     questions = ledger.find(Question, [failure.question_id for _, failure in page.lines])
     return Page([FailureLine(key, f, questions.get(f.question_id)) for key, f in page.lines], page.next_key)
 
 
-class _Where:
-    def __init__(self) -> None:
-        self.conditions: list[str] = []
-        self.values: list[Any] = []
-
-    def add(self, condition: str, value: str | int | None) -> None:
-        if value is not None:
-            self.conditions.append(condition)
-            self.values.append(value)
-
-
-def _page(ledger: Ledger, kind: type[R], where: _Where, *, after: int, limit: int) -> Page[tuple[int, R]]:
-    sql = (
-        f"SELECT t.seq, t.id, t.content, t.observed FROM {kind.table} AS t WHERE t.seq > ? AND t.seq <= ?"
-        f"{''.join(f' AND {condition}' for condition in where.conditions)} ORDER BY t.seq LIMIT ?"
-    )
-    last = ledger.head().seq
-    found: list[tuple[Any, ...]] = []
-    start = after
-    while start < last and len(found) < limit:
-        found += ledger.rows(sql, (start, start + WINDOW, *where.values, limit - len(found)))
-        start += WINDOW
-    records = ledger.restore(kind, [StoredRow(*row) for row in found])
-    lines = [(row[0], record) for row, record in zip(found, records, strict=True)]
+def _page(
+    ledger: Ledger,
+    kind: type[R],
+    *,
+    principle: str | None,
+    outcome: str | None,
+    flipped: bool | None = None,
+    run: str | None,
+    prompt_id: str | None,
+    after: int,
+    limit: int,
+) -> Page[tuple[int, R]]:
+    table = kind.table
+    if principle is None and outcome is None and flipped is None and run is None and prompt_id is None:
+        sql = f"SELECT seq FROM {table} WHERE seq > ? ORDER BY seq LIMIT ?"
+        seqs = [seq for (seq,) in ledger.rows(sql, (after, limit))]
+    else:
+        groups = find_groups(ledger.rows, table, run=run, principle=principle, outcome=outcome, flipped=flipped)
+        if prompt_id is None:
+            seqs = find_listed(ledger.rows, groups, after=after, limit=limit)
+        else:
+            sql = (
+                f"{_OF_PROMPT[table]} AND t.seq > ?2 AND EXISTS (SELECT 1 FROM listing AS l WHERE l.seq = t.seq"
+                " AND l.group_id IN (SELECT value FROM json_each(?3))) ORDER BY t.seq LIMIT ?4"
+            )
+            seqs = [seq for (seq,) in ledger.rows(sql, (prompt_id, after, json.dumps(groups), limit))]
+    found: list[StoredRow] = []
+    sql = f"SELECT seq, id, content, observed FROM {table} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    for chunk in id_lists(seqs):
+        found += [StoredRow(*row) for row in ledger.rows(sql, (chunk,))]
+    records = ledger.restore(kind, found)
+    lines = [(row.seq, record) for row, record in zip(found, records, strict=True)]
     return Page(lines, lines[-1][0] if len(lines) == limit else None)
 
 

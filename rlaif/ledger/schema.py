@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from rlaif.ledger.listing import LISTING_DDL, LISTING_TABLES
 from rlaif.ledger.texts import TEXTS_DDL, KeptText, Redaction
 from rlaif.records import RECORD_TYPES, Record
 
@@ -76,17 +77,23 @@ TABLES: dict[str, Table] = {
 }
 
 
-ADDED_TABLES = ("calibrations", "panels")
+ADDED_TABLES = ("calibrations", "panels", *LISTING_TABLES)
 """Tables that a ledger of this schema version may lack, because it was made before they were thought of."""
 
 
 def schema_statements() -> list[str]:
     """Everything that makes an empty file a ledger."""
-    return [*TEXTS_DDL, *(statement for kind in LEDGER_TYPES for statement in table_statements(kind.table))]
+    return [
+        *TEXTS_DDL,
+        *LISTING_DDL,
+        *(statement for kind in LEDGER_TYPES for statement in table_statements(kind.table)),
+    ]
 
 
 def table_statements(name: str) -> list[str]:
-    """The statements that make one table of records, the table's own first."""
+    """The statements that make one of the tables, the table's own first."""
+    if name in LISTING_TABLES:
+        return [LISTING_DDL[LISTING_TABLES.index(name)]]
     table = TABLES[name]
     generated = "".join(
         f",\n  {column.name} {column.kind} GENERATED ALWAYS AS"

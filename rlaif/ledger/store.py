@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError
 from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, link
 from rlaif.ledger.disk import in_sentences
+from rlaif.ledger.listing import LISTED, ListingWriter
 from rlaif.ledger.opening import open_connection
 from rlaif.ledger.schema import FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
 from rlaif.ledger.texts import (
@@ -72,6 +73,7 @@ class Ledger:
         self._failure: LedgerError | None = None
         self._chain_head: tuple[int, bytes] | None = None
         self._data_version = -1
+        self._listing = ListingWriter()
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -254,6 +256,7 @@ class Ledger:
                     self._connection.execute("COMMIT")
                 except BaseException:
                     self._chain_head = None
+                    self._listing.forget()
                     if self._connection.in_transaction:
                         self._connection.execute("ROLLBACK")
                     raise
@@ -267,10 +270,12 @@ class Ledger:
     def _extend(self, rows: Sequence[_Row]) -> Appended:
         """Chain and insert what is new. Inside a transaction."""
         connection = self._connection
-        seq, head = self._read_head()
+        known_to, head = self._read_head()
+        seq = known_to
         stored_ids = self._stored_ids(rows)
         inserts: dict[str, list[tuple[int, str, str, str | None, bytes]]] = defaultdict(list)
         texts: list[tuple[int, str, NewText]] = []
+        listed: list[tuple[int, Record]] = []
         outcomes: list[Outcome] = []
         conflicting: list[Conflict] = []
         for record, table, key, record_id, content, observed, new_texts in rows:
@@ -287,9 +292,13 @@ class Ledger:
                 head = link(head, seq=seq, table=table, record_id=record_id, content=content, observed=observed)
                 inserts[table].append((seq, record_id, content, observed, head))
                 texts += [(seq, table, text) for text in new_texts]
+                if table in LISTED:
+                    listed.append((seq, record))
         for table, new in inserts.items():
             connection.executemany(INSERT_ROW[table], new)
         insert_texts(connection, texts)
+        if listed:
+            self._listing.write(connection, listed, known_to=known_to)
         self._chain_head = (seq, head)
         num_new = sum(map(len, inserts.values()))
         return Appended(num_new, len(rows) - num_new - len(conflicting), conflicting, outcomes)
@@ -327,7 +336,7 @@ class _Row(NamedTuple):
 
 
 def _row(record: Record) -> _Row:
-    observed = getattr(record, "observed", None)
+    observed = record.__dict__.get("observed")  # not getattr, which is slow where there is none
     texts: list[NewText] = []
     if record.text_fields:
         digests = record.text_digests
@@ -342,6 +351,6 @@ def _row(record: Record) -> _Row:
         getattr(record, TABLES[record.table].key),
         record.id,
         record.content_json,
-        None if observed is None else observed.model_dump_json(),
+        None if observed is None else observed.__pydantic_serializer__.to_json(observed).decode(),
         texts,
     )

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, link
+from rlaif.ledger.listing import compare_listing
 from rlaif.ledger.schema import ADDED_TABLES, LEDGER_TYPES, schema_statements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts, place_of
@@ -67,11 +68,12 @@ def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verifica
             for row in _rows_in_order(ledger):
                 walk.step(row)
                 walk.breaks += texts.check(row)
+            unlisted = [Break(*found) for found in compare_listing(ledger.rows, last=walk.head.seq)]
     except LedgerError as error:
         return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)))
     walk.finish()
     texts.finish()
-    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found))
+    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found, *unlisted))
 
 
 def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:

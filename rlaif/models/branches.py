@@ -6,7 +6,7 @@ the forward pass of a step; draws no token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -85,15 +85,16 @@ class Branches:
             columns = (~used).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(used.sum(dim=1).max())]
             visible = visible.gather(2, columns[:, None].expand(-1, new_width, -1))
         room = self._steps * new_width
-        self._cache.layers = [layer.taken(rows, columns, room=room) for layer in self._layers]
+        for number, layer in enumerate(self._layers):  # one by one: two copies of one layer alone
+            self._cache.layers[number] = layer.taken(rows, columns, room=room)
         self._visible, self._filled = visible, visible.shape[2]
         self._places = of_row * new_width + rank
         self._own = self._own[:new_width, :new_width]
         self._make_room()
 
     @property
-    def _layers(self) -> list[GrowingLayer]:
-        return [layer for layer in self._cache.layers if isinstance(layer, GrowingLayer)]
+    def _layers(self) -> Iterator[GrowingLayer]:
+        return (layer for layer in self._cache.layers if isinstance(layer, GrowingLayer))
 
     def _make_room(self) -> None:
         self._visible = torch.nn.functional.pad(self._visible, (0, self._steps * self._visible.shape[1]))

@@ -61,6 +61,11 @@ class Budget:
         self._num_reserved += 1
         return True
 
+    def hold(self, bound: Spending) -> None:
+        """What an earlier attempt has under way may cost so much, whatever the caps are now; `settle` it as any."""
+        self._reserved = self._reserved.plus(bound)
+        self._num_reserved += 1
+
     def settle(self, bound: Spending, *, used: Spending) -> None:
         """What was set aside did cost `used`."""
         self._num_reserved -= 1

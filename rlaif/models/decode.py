@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlaif.errors import ModelError
 from rlaif.models.branches import Branches, branch_prompts, branch_tree
 from rlaif.models.kv_cache import run_prompts
+from rlaif.models.linear_head import extra_column
 from rlaif.models.prefix_tree import build_tree
 from rlaif.models.share_check import can_share
 from rlaif.models.tree_pass import run_tree
@@ -37,6 +39,10 @@ class Decoded(NamedTuple):
     """True where the marker came; with choices and no tokens to write, every row."""
     choice_logprobs: Tensor
     """(batch, num_choices) untempered log-probabilities after the marker; NaN where it never came."""
+    values: list[list[float]]
+    """What the value head made of the state before each new token; empty rows without one."""
+    entropies: list[list[float]]
+    """Of the distribution that each new token was drawn from, in nats; with a value head only."""
 
     def and_then(self, more: Decoded) -> Decoded:
         """Two parts of a batch as one."""
@@ -46,6 +52,8 @@ class Decoded(NamedTuple):
             finished=self.finished + more.finished,
             marked=self.marked + more.marked,
             choice_logprobs=torch.cat([self.choice_logprobs, more.choice_logprobs]),
+            values=self.values + more.values,
+            entropies=self.entropies + more.entropies,
         )
 
 
@@ -76,6 +84,7 @@ def decode(
     marker: str | None = None,
     piece: Callable[[int], str] | None = None,
     choice_ids: Sequence[int] = (),
+    value_head: nn.Module | None = None,
 ) -> Decoded:
     """Continue each prompt until a stop token, the marker, or `max_new_tokens`.
 
@@ -84,6 +93,8 @@ def decode(
     marker: a row is over once the text of its new tokens, the joined `piece`s, ends with it; the
     log-probabilities of `choice_ids` are then read at the next position. With `max_new_tokens` 0 they
     are read right after the prompts, in one forward pass.
+    value_head: reads a number from the hidden state before each new token; the model's logits must be a linear
+    layer's output (`find_linear_head`).
     """
     if not prompts or not all(prompts):
         raise ValueError("decode needs at least one prompt, and no empty one")
@@ -92,23 +103,27 @@ def decode(
     if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
         raise ValueError(f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens")
     rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
-    logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens)
-    live = np.arange(len(prompts))
-    draws = None if uniforms is None else uniforms.to(logits.device)
-    for step in range(max_new_tokens + 1):
-        rows.read_choices(live.tolist(), logits)
-        if branches is None or not rows.needing_a_token().any():
-            break
-        drawn = None if draws is None else draws[torch.from_numpy(live).to(draws.device), step]
-        tokens, logprobs = _draw(logits, drawn, temperature=temperature, top_p=top_p)
-        rows.append(live.tolist(), tokens.tolist(), logprobs.tolist())
-        alive = rows.needing_logits()[live]
-        if not alive.any():
-            break
-        if not alive.all():
-            live, tokens = live[alive], tokens[torch.from_numpy(alive).to(tokens.device)]
-            branches.keep(alive)
-        logits = branches.step(model, tokens)
+    with extra_column(model, value_head) if value_head is not None else nullcontext():
+        logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens)
+        live = np.arange(len(prompts))
+        draws = None if uniforms is None else uniforms.to(logits.device)
+        for step in range(max_new_tokens + 1):
+            values = None
+            if value_head is not None:
+                logits, values = logits[:, :-1], logits[:, -1]
+            rows.read_choices(live.tolist(), logits)
+            if branches is None or not rows.needing_a_token().any():
+                break
+            drawn = None if draws is None else draws[torch.from_numpy(live).to(draws.device), step]
+            tokens, *numbers = _draw(logits, drawn, temperature=temperature, top_p=top_p, values=values)
+            rows.append(live.tolist(), tokens.tolist(), *(number.tolist() for number in numbers))
+            alive = rows.needing_logits()[live]
+            if not alive.any():
+                break
+            if not alive.all():
+                live, tokens = live[alive], tokens[torch.from_numpy(alive).to(tokens.device)]
+                branches.keep(alive)
+            logits = branches.step(model, tokens)
     return rows.decoded()
 
 
@@ -139,6 +154,8 @@ class _Rows:
     ) -> None:
         self.token_ids: list[list[int]] = [[] for _ in range(num_rows)]
         self.logprobs: list[list[float]] = [[] for _ in range(num_rows)]
+        self.values: list[list[float]] = [[] for _ in range(num_rows)]
+        self.entropies: list[list[float]] = [[] for _ in range(num_rows)]
         self.finished = np.zeros(num_rows, dtype=bool)
         self.choice_logprobs = torch.full((num_rows, len(choice_ids)), torch.nan)
         self._max_new_tokens = max_new_tokens
@@ -154,7 +171,9 @@ class _Rows:
 
     def decoded(self) -> Decoded:
         finished, marked = self.finished.tolist(), self.marked.tolist()
-        return Decoded(self.token_ids, self.logprobs, finished, marked, self.choice_logprobs)
+        return Decoded(
+            self.token_ids, self.logprobs, finished, marked, self.choice_logprobs, self.values, self.entropies
+        )
 
     def needing_a_token(self) -> NDArray[np.bool_]:
         needing: NDArray[np.bool_] = ~self._over
@@ -174,13 +193,16 @@ class _Rows:
         self.choice_logprobs[rows] = logprobs
         self._to_read[rows] = False
 
-    def append(self, live: list[int], tokens: list[int], logprobs: list[float]) -> None:
-        for row, token, logprob in zip(live, tokens, logprobs, strict=True):
+    def append(self, live: list[int], tokens: list[int], *numbers: list[float]) -> None:
+        """A token to each row, and its numbers: its log-probability, then value and entropy where there are any."""
+        kept = (self.logprobs, self.values, self.entropies)[: len(numbers)]
+        for place, (row, token) in enumerate(zip(live, tokens, strict=True)):
             if self._over[row]:
                 continue
             ids = self.token_ids[row]
             ids.append(token)
-            self.logprobs[row].append(logprob)
+            for of_rows, number in zip(kept, numbers, strict=True):
+                of_rows[row].append(number[place])
             if token in self._stop_ids:
                 self.finished[row] = True
             elif self._at_marker(row, token):
@@ -196,19 +218,20 @@ class _Rows:
         return text.endswith(self._marker)
 
 
-def _draw(logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+def _draw(
+    logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p: float, values: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """One token per row by inverse CDF (greedily without uniforms) and its tempered log-probability.
 
-    logits: (rows, vocab); uniforms: (rows,).
+    logits: (rows, vocab); uniforms: (rows,). With values, (rows,), those as well and the entropy.
     """
     logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
+    probs = logprobs.exp() if uniforms is not None or values is not None else logprobs
     if uniforms is None:
         tokens = logprobs.argmax(dim=-1)
     else:
-        probs = logprobs.exp()
-        if top_p < 1.0:
-            probs = _cut_to_nucleus(probs, top_p)
-        cdf = probs.cumsum(dim=-1)
+        kept = _cut_to_nucleus(probs, top_p) if top_p < 1.0 else probs
+        cdf = kept.cumsum(dim=-1)
         total = cdf[:, -1:]
         if not torch.isfinite(total).all():
             raise ModelError(
@@ -218,7 +241,10 @@ def _draw(logits: Tensor, uniforms: Tensor | None, *, temperature: float, top_p:
         # subtle: u * total may round up to total, past the last token that has any probability
         target = torch.minimum(uniforms[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
         tokens = torch.searchsorted(cdf, target, right=True).squeeze(1)
-    return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
+    of_tokens = logprobs.gather(1, tokens[:, None]).squeeze(1)
+    if values is None:
+        return tokens, of_tokens
+    return tokens, of_tokens, values, torch.special.entr(probs).sum(dim=-1)
 
 
 def _cut_to_nucleus(probs: Tensor, top_p: float) -> Tensor:

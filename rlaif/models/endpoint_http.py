@@ -118,16 +118,21 @@ async def post(session: aiohttp.ClientSession, address: Address, payload: bytes,
         async with session.post(
             address.url, data=payload, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=timeout_s)
         ) as response:
-            data = await _read(response)
-            request_id = response.headers.get("x-request-id", "")[:200]
-            retry_after = parse_retry_after(response.headers, now=time.time())
-            status = response.status
+            return await read_answer(response, address)
     except TimeoutError:
         return Answer(0, said=f"no whole reply within {timeout_s:.3g} s")
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
         return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"), unreachable=True)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"))
+
+
+async def read_answer(response: aiohttp.ClientResponse, address: Address) -> Answer:
+    """What a server answered, its whole body read."""
+    data = await _read(response)
+    request_id = response.headers.get("x-request-id", "")[:200]
+    retry_after = parse_retry_after(response.headers, now=time.time())
+    status = response.status
     try:
         body = from_json(data)
     except ValueError:

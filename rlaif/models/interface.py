@@ -7,10 +7,13 @@ model or a dataset become a control token. Holds no engine.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from rlaif.models.budget import Budget
 from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
+
+if TYPE_CHECKING:
+    from rlaif.models.openai_batch import BatchServer
 
 Chat = Sequence[SegmentedMessage]
 """A conversation up to the assistant's turn."""
@@ -74,6 +77,20 @@ class TextGenerator(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingGenerator(TextGenerator, Protocol):
+    """A generator that has several batches under way at once."""
+
+    def generate_batches(
+        self, batches: Iterable[tuple[Sequence[Chat], Sequence[tuple[int, ...]]]], *, params: SamplingParams
+    ) -> Generator[tuple[int, list[Generation], float], None, None]:
+        """Each batch's number, counted from 0, its responses and the seconds they took, in the order they finish.
+
+        `batches`, chats with their keys, is drawn on no faster than it is answered.
+        """
+        ...
+
+
 class TokenScorer(Protocol):
     @property
     def fingerprint(self) -> Model: ...
@@ -93,7 +110,7 @@ class TokenScorer(Protocol):
 class StreamingScorer(TokenScorer, Protocol):
     """A scorer that holds many questions at once and answers each when it is ready, such as a server.
 
-    Its token counts are estimates: the tokenizer is the server's.
+    Its token counts may be estimates: the tokenizer is the server's.
     """
 
     @property
@@ -123,4 +140,21 @@ class StreamingScorer(TokenScorer, Protocol):
         `asked` is drawn on no faster than it is answered, so memory does not grow with its length. Raises where
         nothing more can be asked, after the replies that were under way; closing it drops those.
         """
+        ...
+
+
+@runtime_checkable
+class BatchingScorer(StreamingScorer, Protocol):
+    """A scorer whose server also takes whole files of questions and answers them hours later, for less."""
+
+    @property
+    def uses_batches(self) -> bool:
+        """Whether it is configured to ask that way."""
+
+    def batch_server(self, request: ScoreRequest) -> BatchServer:
+        """The server's batch endpoint."""
+        ...
+
+    def live(self) -> StreamingScorer:
+        """This scorer, asking at once whatever is configured."""
         ...

@@ -5,6 +5,7 @@ Safetensors only, never custom code. A model comes with its encoder and its fing
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,8 @@ def _load(
             where=path,
             fix="put the tokenizer that belongs to the model into the folder",
         )
-    encoder = PromptEncoder(tokenizer, stop_token_ids=_stop_token_ids(model))
+    ends = getattr(model, "generation_config", None) or model.config
+    encoder = PromptEncoder(tokenizer, stop_token_ids=stop_token_ids(ends))
     return LoadedModel(
         model=model.to(target).eval(),
         tokenizer=tokenizer,
@@ -162,6 +164,15 @@ def resolve_device(device: str) -> torch.device:
     return wanted
 
 
+def free_memory() -> None:
+    """Give back what models held that nobody refers to any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def save_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -219,9 +230,8 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _stop_token_ids(model: PreTrainedModel) -> list[int]:
-    """End-of-sequence tokens of the generation config, and of the config where there is none."""
-    config = getattr(model, "generation_config", None) or model.config
+def stop_token_ids(config: Any) -> list[int]:
+    """End-of-sequence tokens of a generation config, or of a model's config where there is none."""
     eos = getattr(config, "eos_token_id", None)
     return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
 

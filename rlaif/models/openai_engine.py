@@ -7,6 +7,7 @@ endpoint_client.py. Keeps nothing: the caller stores what it is given.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import random
@@ -17,12 +18,14 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from rlaif.config.judge import JudgeConfig
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget
-from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient, ServerState, Stopped
+from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient
 from rlaif.models.endpoint_http import find_address, open_session
 from rlaif.models.endpoint_prompt import to_plain_chat
+from rlaif.models.endpoint_reading import ServerState, Stopped
 from rlaif.models.endpoint_settings import first_settings
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.one_model import OneModel
+from rlaif.models.openai_batch import BatchServer
 from rlaif.models.rate_limit import RateLimit
 from rlaif.records import Model, ModelObserved
 
@@ -65,6 +68,22 @@ class OpenAIEngine:
     @property
     def budget(self) -> Budget:
         return self._state.budget
+
+    @property
+    def uses_batches(self) -> bool:
+        return self._config.batch_api
+
+    def batch_server(self, request: ScoreRequest) -> BatchServer:
+        """The server's batch endpoint; it learns and spends with this engine."""
+        return BatchServer(
+            address=self._address, model=self._model, config=self._config, state=self._state, request=request
+        )
+
+    def live(self) -> OpenAIEngine:
+        """This engine, asking at once whatever is configured."""
+        other = copy.copy(self)
+        other._config = self._config.model_copy(update={"batch_api": False})
+        return other
 
     def expect_model(self, served_model: str) -> None:
         """Answers of this model are in use already: raises where another one answered before, or answers later."""

@@ -14,8 +14,9 @@ from rlaif.models.decode import Decoded, decode, row_uniforms
 from rlaif.models.halving import in_halves
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
 from rlaif.models.loading import LoadedModel
+from rlaif.models.local_reply import encode_questions, read_reply
 from rlaif.models.prompt_tokens import choice_token_ids
-from rlaif.records import FailureCause, Model, SamplingParams
+from rlaif.records import Model, SamplingParams
 
 
 class TransformersEngine:
@@ -67,15 +68,9 @@ class TransformersEngine:
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
-        prompts = self._encoder.encode_batch(chats)
-        if request.max_reason_tokens == 0:
-            prompts = [prompt + self._encoder.encode_response_start(request.marker) for prompt in prompts]
-        room = self.context_tokens - request.max_reason_tokens - 1
-        fitting = [row for row, prompt in enumerate(prompts) if len(prompt) <= room]
-        replies = [
-            ScoredReply("", None, (), prompt_tokens=len(prompt), reply_tokens=0, failure="over_length")
-            for prompt in prompts
-        ]
+        prompts, fitting, replies = encode_questions(
+            self._encoder, chats, request=request, context_tokens=self.context_tokens
+        )
         if fitting:
 
             def run(rows: Sequence[int]) -> Decoded:
@@ -98,15 +93,11 @@ class TransformersEngine:
         return replies
 
     def _reply(self, decoded: Decoded, row: int, *, request: ScoreRequest, prompt_tokens: int) -> ScoredReply:
-        ids = decoded.token_ids[row]
-        text = self._encoder.decode(ids)
-        logprobs = tuple(decoded.choice_logprobs[row].tolist())
-        if request.max_reason_tokens == 0:
-            return ScoredReply(text, None, logprobs, prompt_tokens, 1)
-        if decoded.marked[row]:
-            reason = text[: text.rfind(request.marker.strip())].strip()
-            return ScoredReply(text, reason, logprobs, prompt_tokens, len(ids) + 1)
-        failure: FailureCause = "unparsable" if decoded.finished[row] else "truncated"
-        if not text.strip():
-            failure = "empty"
-        return ScoredReply(text, None, (), prompt_tokens, len(ids), failure)
+        return read_reply(
+            self._encoder,
+            decoded.token_ids[row],
+            request=request,
+            logprobs=tuple(decoded.choice_logprobs[row].tolist()) if decoded.marked[row] else None,
+            is_finished=decoded.finished[row],
+            prompt_tokens=prompt_tokens,
+        )

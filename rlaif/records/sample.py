@@ -25,7 +25,7 @@ class Model(Record):
     """A model's fingerprint: what must be equal for two runs to have asked the same model."""
 
     table: ClassVar[str] = "models"
-    engine: Literal["transformers", "openai", "scripted", "recorded"]
+    engine: Literal["transformers", "vllm", "openai", "scripted", "recorded"]
     weights: str
     """Digest of the weights, or hub commit; a recorded or served model's given name; a scripted one's source."""
     tokenizer: str = ""

@@ -10,7 +10,7 @@ import itertools
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from rlaif.batch_plan import planned_batches
 from rlaif.config.generate import SamplingConfig
 from rlaif.console import Progress, say
 from rlaif.ledger.store import Ledger
-from rlaif.models.interface import TextGenerator
+from rlaif.models.interface import Chat, Generation, StreamingGenerator, TextGenerator
 from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
 from rlaif.runs import utc_now
 
@@ -66,31 +66,72 @@ def sample_responses(
         say(f"{label}: {len(requests)}, of which {num_held} found in the ledger")
     with Progress(label, len(requests), unit="responses") as progress:
         progress.advance(num_held)
-        for batch in batches:
-            held = ledger.samples_for(batch)
-            if len(held) < len(batch):
-                drawn = _draw([by_key[key] for key in batch], generator, params=params, seed=seed, round=round)
-                ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
-            progress.advance(len(batch))
+        owed = (batch for batch in batches if _is_owed(batch, ledger, progress))
+        for requests_of_batch, generations, seconds in _draw(
+            ([by_key[key] for key in batch] for batch in owed), generator, params=params, seed=seed
+        ):
+            drawn = _to_samples(
+                requests_of_batch, generations, seconds, policy_id=policy.id, params=params, seed=seed, round=round
+            )  # fmt: skip
+            held = ledger.samples_for(sample.request_key for sample in drawn)
+            ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
+            progress.advance(len(drawn))
     found = ledger.samples_for(list(by_key))
     return [found[request.key] for request in requests]
 
 
+def _is_owed(batch: Sequence[str], ledger: Ledger, progress: Progress) -> bool:
+    """Whether a batch has to be drawn, whole; one that the ledger holds is counted as done."""
+    if len(ledger.samples_for(batch)) < len(batch):
+        return True
+    progress.advance(len(batch))
+    return False
+
+
 def _draw(
-    requests: Sequence[_Request], generator: TextGenerator, *, params: SamplingParams, seed: int, round: int
-) -> list[Sample]:
-    started = time.monotonic()
-    generations = generator.generate(
+    batches: Iterable[list[_Request]], generator: TextGenerator, *, params: SamplingParams, seed: int
+) -> Iterator[tuple[list[_Request], list[Generation], float]]:
+    """Each batch with its responses and the seconds they took: in order, or as a streaming generator finishes them."""
+    if isinstance(generator, StreamingGenerator):
+        under_way: dict[int, list[_Request]] = {}
+
+        def ask() -> Iterator[tuple[list[Chat], list[tuple[int, ...]]]]:
+            for number, batch in enumerate(batches):
+                under_way[number] = batch
+                yield _chats_and_keys(batch, seed=seed)
+
+        for number, generations, seconds in generator.generate_batches(ask(), params=params):
+            yield under_way.pop(number), generations, seconds
+        return
+    for batch in batches:
+        started = time.monotonic()
+        chats, keys = _chats_and_keys(batch, seed=seed)
+        generations = generator.generate(chats, params=params, keys=keys)
+        yield batch, generations, time.monotonic() - started
+
+
+def _chats_and_keys(requests: Sequence[_Request], *, seed: int) -> tuple[list[Chat], list[tuple[int, ...]]]:
+    return (
         [request.prompt.as_segments() for request in requests],
-        params=params,
-        keys=[(seed, int(request.prompt.id[:15], 16), request.number) for request in requests],
+        [(seed, int(request.prompt.id[:15], 16), request.number) for request in requests],
     )
-    seconds = (time.monotonic() - started) / len(requests)
+
+
+def _to_samples(
+    requests: Sequence[_Request],
+    generations: Sequence[Generation],
+    seconds: float,
+    *,
+    policy_id: str,
+    params: SamplingParams,
+    seed: int,
+    round: int,
+) -> list[Sample]:
     at = utc_now()
     return [
         Sample(
             prompt_id=request.prompt.id,
-            policy_id=generator.fingerprint.id,
+            policy_id=policy_id,
             params=params,
             seed=seed,
             index=request.number,
@@ -100,7 +141,7 @@ def _draw(
             text=generation.text,
             observed=Observed(
                 at=at,
-                latency_s=seconds,
+                latency_s=seconds / len(requests),
                 prompt_tokens=generation.prompt_tokens,
                 reply_tokens=len(generation.token_ids),
             ),

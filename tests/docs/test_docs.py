@@ -1,5 +1,6 @@
 """The docs are true: every command is documented, what is generated is current, what the README says runs."""
 
+import importlib
 import os
 import re
 import shlex
@@ -207,3 +208,15 @@ def test_the_readmes_steering_table_is_that_of_the_docs() -> None:
     )
     assert rows(shown) == rows(published)
     assert len(rows(shown)) == 10, "head, line, start, three constitutions, their flips, placebo"
+
+
+def test_the_tables_of_judging_are_those_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`benchmarks/judging.py --publish` writes them."""
+    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
+    judging = importlib.import_module("judging")
+    page = (CHECKOUT / "docs" / "judging.md").read_text(encoding="utf-8")
+    shown = page.split(judging.MARKS[0])[1].split(judging.MARKS[1])[0].strip()
+    measured, others = judging.read_results()
+    assert shown == judging.render(measured, others=others)
+    assert {"endpoint", "peers"} <= measured.keys()
+    assert {"local", "kills"} <= others.keys()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer, p_first, running
+from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.constitution.render import load_template
 from rlaif.errors import StageError
 from rlaif.judging.asked import read_streamed
 from rlaif.judging.judge import Judging, judge_pairs
@@ -26,32 +26,12 @@ from rlaif.models.budget import Budget
 from rlaif.models.endpoint_prompt import to_plain_chat
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.models.scripted_engine import ScriptedEngine
-from rlaif.records import Constitution, Message, Principle, Prompt, Sample
-
-TEMPLATE = load_template("pair")
-CONSTITUTION = Constitution(
-    name="c",
-    principles=(Principle(id="brief", text="Be brief."), Principle(id="kind", text="Be kind.")),
-    source="",
-)
+from rlaif.records import Prompt, Sample
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.01)
-
-
-def make_pairs(num: int) -> tuple[dict[str, Prompt], list[tuple[Sample, Sample]]]:
-    prompts, pairs = {}, []
-    for n in range(num):
-        prompt = Prompt(messages=(Message(role="user", content=f"question {n}"),), source="test")
-        first, second = (
-            Sample(prompt_id=prompt.id, policy_id="p", index=i, finish_reason="stop", text=f"reply {i} to {n}")
-            for i in range(2)
-        )
-        prompts[prompt.id] = prompt
-        pairs.append((first, second))
-    return prompts, pairs
 
 
 def judge(

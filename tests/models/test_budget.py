@@ -35,3 +35,12 @@ def test_spending_of_earlier_attempts_counts():
 def test_the_cap_that_is_reached_is_named(caps, sentence):
     budget = Budget(**caps, spent=Spending(2, 40, 0.45))
     assert budget.refusal(Spending(1, 20, 0.1)).what == sentence
+
+
+def test_what_an_earlier_attempt_has_under_way_is_held_whatever_the_caps_are():
+    budget = Budget(max_cost=1.0)
+    budget.hold(Spending(0, 10, 5.0))
+    assert not budget.reserve(Spending(1, 1, 0.1))
+    budget.settle(Spending(0, 10, 5.0), used=Spending(0, 8, 0.5))
+    assert budget.reserve(Spending(1, 1, 0.1))
+    assert budget.spent == Spending(0, 8, 0.5)

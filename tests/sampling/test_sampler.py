@@ -11,6 +11,7 @@ from rlaif.config.generate import SamplingConfig
 from rlaif.frontdesk import POLICY_DIR
 from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
+from rlaif.models.interface import TextGenerator
 from rlaif.models.loading import load_causal_lm
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.records import Prompt, Sample
@@ -31,7 +32,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def sample(
-    policy: TransformersEngine, ledger: Ledger, folder: Path, prompts: list[Prompt], *, seed: int = 0, num: int = 2
+    policy: TextGenerator, ledger: Ledger, folder: Path, prompts: list[Prompt], *, seed: int = 0, num: int = 2
 ) -> list[Sample]:
     return sample_responses(
         prompts, generator=policy, config=SamplingConfig(batch_size=7), num_samples=num, seed=seed, round=0,
@@ -64,3 +65,27 @@ def test_another_seed_or_more_tokens_is_another_request(
     second = sample(policy, ledger, tmp_path / "second", PROMPTS[:4], seed=1)
     assert not {s.id for s in first} & {s.id for s in second}
     assert {s.text for s in first} != {s.text for s in second}
+
+
+class Backwards:
+    """The policy as a generator that has all batches under way at once and ends the last one first."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self._engine = engine
+        self.fingerprint, self.context_tokens = engine.fingerprint, engine.context_tokens
+        self.count_tokens, self.generate = engine.count_tokens, engine.generate
+
+    def generate_batches(self, batches, *, params):
+        for number, (chats, keys) in reversed(list(enumerate(batches))):
+            yield number, self._engine.generate(chats, params=params, keys=keys), 2.0 * len(chats)
+
+
+def test_batches_that_end_in_another_order_are_the_same_samples(
+    policy: TransformersEngine, ledger: Ledger, tmp_path: Path
+) -> None:
+    streamed = sample(Backwards(policy), ledger, tmp_path / "streamed", PROMPTS)
+    assert {s.observed.latency_s for s in streamed} == {2.0}
+    with Ledger.open(tmp_path / "other.sqlite") as other:
+        in_order = sample(policy, other, tmp_path / "in_order", PROMPTS)
+    assert [s.content_json for s in streamed] == [s.content_json for s in in_order]
+    assert count(ledger) == 24

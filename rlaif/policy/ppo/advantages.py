@@ -5,36 +5,79 @@ Knows no model and keeps no state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-class Gae(NamedTuple):
+class Advantages(NamedTuple):
     """Both (batch, response_len), zero where the mask is False."""
 
     advantages: Tensor
     returns: Tensor
 
 
-def compute_gae(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float, lam: float) -> Gae:
+def compute_gae(
+    rewards: Tensor,
+    values: Tensor,
+    response_mask: Tensor,
+    *,
+    gamma: float,
+    lam: float,
+    value_lam: float | None = None,
+    values_after: Tensor | None = None,
+) -> Advantages:
     """Generalised advantage estimation, Schulman et al. 2016 (arXiv:1506.02438), eq. 16.
 
     rewards, values, response_mask: (batch, response_len); the mask is True on response tokens, which
-    are flush left. values[:, t] is V of the state before token t. A response is over after its last
-    token, stop token or not: the value of what follows is 0.
+    are flush left. values[:, t] is V of the state before token t.
+    value_lam: lambda of the returns that values learn, where it is another one (Yuan et al. 2025,
+    arXiv:2503.01491, section 4.2: decoupled). values_after: (batch,) V of what follows the last token; 0 where
+    nothing does.
     """
     mask = response_mask.to(rewards.dtype)
     rewards, values = rewards * mask, values * mask
     next_values = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    if values_after is not None:
+        last = response_mask.sum(dim=1, keepdim=True) - 1
+        next_values = next_values.scatter_add(1, last, values_after[:, None].to(values.dtype))
     deltas = rewards + gamma * next_values - values
-    advantages = torch.zeros_like(rewards)
-    running = torch.zeros_like(rewards[:, 0])
-    for t in reversed(range(rewards.shape[1])):
-        running = deltas[:, t] + gamma * lam * running
-        advantages[:, t] = running
-    return Gae(advantages * mask, (advantages + values) * mask)
+    advantages = _discounted_sums(deltas, gamma * lam) * mask
+    if value_lam is None or value_lam == lam:
+        return Advantages(advantages, (advantages + values) * mask)
+    return Advantages(advantages, (_discounted_sums(deltas, gamma * value_lam) + values) * mask)
+
+
+def _discounted_sums(deltas: Tensor, factor: float) -> Tensor:
+    """sum over later columns l of factor^(l - t) deltas[:, l], for each column t."""
+    sums = torch.zeros_like(deltas)
+    running = torch.zeros_like(deltas[:, 0])
+    for t in reversed(range(deltas.shape[1])):
+        running = deltas[:, t] + factor * running
+        sums[:, t] = running
+    return sums
+
+
+def compute_rloo(rewards: Tensor, response_mask: Tensor, *, prompts: Sequence[str]) -> Advantages:
+    """Reinforce with a leave-one-out baseline, Ahmadian et al. 2024 (arXiv:2402.14740), eq. 4.
+
+    A response's return is the sum of its rewards; its advantage, the same for each of its tokens, is that less the
+    mean return of the other responses to its prompt, and 0 where there is no other.
+    rewards, response_mask: (batch, response_len); prompts: which prompt each row answers.
+    """
+    totals = (rewards * response_mask).sum(dim=1)
+    rows_of: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows_of.setdefault(prompt, []).append(row)
+    advantages = torch.zeros_like(totals)
+    for rows in rows_of.values():
+        if len(rows) > 1:
+            # r_i - mean of the others = (r_i - mean of all) * n / (n - 1)
+            advantages[rows] = (totals[rows] - totals[rows].mean()) * (len(rows) / (len(rows) - 1))
+    mask = response_mask.to(rewards.dtype)
+    return Advantages(advantages[:, None] * mask, totals[:, None] * mask)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -76,12 +76,16 @@ def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> lis
     return groups
 
 
-def groups_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows to pad together: the longest of a group is at most half as long again as its shortest, and four more."""
+def groups_of_like_length(lengths: Sequence[int], *, max_tokens: int | None = None) -> list[list[int]]:
+    """Rows to pad together: the longest of a group is at most half as long again as its shortest, and four more.
+
+    `max_tokens`: about how many a group holds at most, padding included.
+    """
     groups: list[list[int]] = []
     shortest = 0
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
-        if not groups or lengths[row] > 1.5 * shortest + 4:
+        is_full = max_tokens is not None and bool(groups) and (len(groups[-1]) + 1) * lengths[row] > max_tokens
+        if not groups or is_full or lengths[row] > 1.5 * shortest + 4:
             groups.append([])
             shortest = lengths[row]
         groups[-1].append(row)

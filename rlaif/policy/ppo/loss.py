@@ -19,12 +19,23 @@ class TokenLoss(NamedTuple):
     """True where the clipped branch was taken, so that the gradient is cut."""
 
 
-def compute_policy_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cliprange: float) -> TokenLoss:
-    """Clipped surrogate, Schulman et al. 2017 (arXiv:1707.06347), eq. 7, as a loss."""
+def compute_policy_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cliprange: float, dual_clip: float | None = None
+) -> TokenLoss:
+    """Clipped surrogate, Schulman et al. 2017 (arXiv:1707.06347), eq. 7, as a loss.
+
+    dual_clip: with a negative advantage the loss is `dual_clip` times it at most, so that a token which has become
+    far likelier does not dominate the gradient, Ye et al. 2020 (arXiv:1912.09729), eq. 5.
+    """
     ratio = torch.exp(logprobs - old_logprobs)
     plain = -advantages * ratio
     clipped = -advantages * torch.clamp(ratio, 1 - cliprange, 1 + cliprange)
-    return TokenLoss(torch.maximum(plain, clipped), clipped > plain)
+    loss, is_clipped = torch.maximum(plain, clipped), clipped > plain
+    if dual_clip is not None:
+        most = -advantages * dual_clip
+        is_over = (advantages < 0) & (loss > most)
+        loss, is_clipped = torch.where(is_over, most, loss), is_clipped | is_over
+    return TokenLoss(loss, is_clipped)
 
 
 def compute_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, cliprange_value: float) -> TokenLoss:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
+from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.rewards import Scored
 from rlaif.policy.ppo.rollout import Trajectory
-from rlaif.policy.ppo.update import TrainingBatch, UpdateStats
+from rlaif.policy.ppo.update import UpdateStats
 from rlaif.records import Prompt
 
 

@@ -88,14 +88,24 @@ def measure_scale(scores: Sequence[float]) -> ScoreScale:
     return ScoreScale(mean, sd if sd > 1e-8 else 1.0)
 
 
-def estimate_kl(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: Literal["k1", "k3"]) -> Tensor:
+KlEstimator = Literal["k1", "k2", "k3"]
+
+
+def estimate_kl(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: KlEstimator) -> Tensor:
     """Per-token estimates of KL(policy || reference) from the policy's own tokens.
 
-    k1 = log p/q, k3 = q/p - 1 - log q/p; both have the KL as their mean (Schulman 2020, "Approximating
-    KL divergence"). Inside the reward only k1 gives the gradient of the KL-regularised objective.
+    k1 = log p/q, k2 = (log p/q)^2 / 2, k3 = q/p - 1 - log q/p (Schulman 2020, "Approximating KL divergence"). k1
+    and k3 have the KL as their mean, k2 nearly so. Inside the reward only k1 gives the gradient of the
+    KL-regularised objective.
     """
     log_ratio = logprobs - ref_logprobs
-    return log_ratio if estimator == "k1" else torch.expm1(-log_ratio) + log_ratio
+    match estimator:
+        case "k1":
+            return log_ratio
+        case "k2":
+            return log_ratio.square() / 2
+        case "k3":
+            return torch.expm1(-log_ratio) + log_ratio
 
 
 def compute_rewards(scores: Tensor, kl: Tensor, response_mask: Tensor, *, kl_coef: float) -> Tensor:

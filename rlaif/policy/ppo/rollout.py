@@ -6,14 +6,17 @@ sampled in. Does not train.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.errors import DataError
 from rlaif.models.decode import decode, row_uniforms
 from rlaif.models.interface import Chat
+from rlaif.models.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.rewards import Episode, RewardSource, Scored, score_episodes
 from rlaif.records import Prompt
@@ -38,6 +41,14 @@ class EncodedPrompt(NamedTuple):
     token_ids: list[int]
 
 
+class TokenNumbers(NamedTuple):
+    """What the pass that drew a response said of each of its tokens."""
+
+    logprobs: list[float]
+    values: list[float]
+    entropies: list[float]
+
+
 class Trajectory(NamedTuple):
     """One response of the policy."""
 
@@ -46,6 +57,8 @@ class Trajectory(NamedTuple):
     finished: bool
     """True where it ended with a stop token, False where it ran out of tokens."""
     response: str
+    numbers: TokenNumbers | None
+    """None where no value head read along."""
 
 
 def encode_prompts(
@@ -75,8 +88,14 @@ def sample_trajectories(
     response_length: int,
     temperature: float,
     key: tuple[int, ...],
+    value_head: nn.Module | None = None,
 ) -> list[Trajectory]:
-    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn."""
+    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
+
+    `value_head` reads along, where the model lets it.
+    """
+    if find_linear_head(model) is None:
+        value_head = None
     repeated = [prompt for prompt in prompts for _ in range(num_samples)]
     keys = [(*key, place, sample) for place in range(len(prompts)) for sample in range(num_samples)]
     decoded = decode(
@@ -87,15 +106,20 @@ def sample_trajectories(
         uniforms=row_uniforms(keys, response_length),
         stop_ids=encoder.stop_token_ids,
         pad_id=encoder.pad_token_id,
+        value_head=value_head,
     )
+    numbers: Iterable[TokenNumbers | None] = repeat(None, len(repeated))
+    if value_head is not None:
+        numbers = map(TokenNumbers, decoded.logprobs, decoded.values, decoded.entropies)
     return [
         Trajectory(
             prompt.prompt,
             TokenSequence(prompt.token_ids, ids),
             finished,
             encoder.decode(ids[:-1] if finished else ids),
+            said,
         )
-        for prompt, ids, finished in zip(repeated, decoded.token_ids, decoded.finished, strict=True)
+        for prompt, ids, finished, said in zip(repeated, decoded.token_ids, decoded.finished, numbers, strict=True)
     ]
 
 

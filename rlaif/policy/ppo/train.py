@@ -26,10 +26,11 @@ from rlaif.policy.ppo.checkpoint import (
 )
 from rlaif.policy.ppo.guards import describe_kl_alarm
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.start import Training, begin, set_up
-from rlaif.policy.ppo.update import prepare_batch, update
+from rlaif.policy.ppo.update import update
 from rlaif.records import Prompt
 
 
@@ -88,7 +89,7 @@ def train_policy(
         batch = prepare_batch(
             training.learner,
             training.reference,
-            [trajectory.tokens for trajectory in rollout.trajectories],
+            rollout.trajectories,
             scores=_shape_scores(rollout, progress, config),
             kl_coef=progress.kl_coef,
             config=config,
@@ -153,6 +154,7 @@ def roll_out(training: Training, *, step: int) -> Rollout:
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, step),
+        value_head=training.learner.value_head,
     )
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
@@ -161,12 +163,17 @@ def roll_out(training: Training, *, step: int) -> Rollout:
 
 
 def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> list[float]:
-    """Standardised scores, less the penalty where a response ran out of tokens."""
-    scale = ScoreScale(progress.score_mean, progress.score_sd)
-    return [
-        score - (0.0 if trajectory.finished else config.missing_eos_penalty)
-        for score, trajectory in zip(scale.apply(rollout.scored.scores), rollout.trajectories, strict=True)
-    ]
+    """Standardised scores, and what becomes of them where a response ran out of tokens."""
+    scores = ScoreScale(progress.score_mean, progress.score_sd).apply(rollout.scored.scores)
+    penalty = config.missing_eos_penalty
+    for place, trajectory in enumerate(rollout.trajectories):
+        if trajectory.finished:
+            continue
+        if config.truncated == "penalise":
+            scores[place] -= penalty
+        elif config.truncated == "replace":
+            scores[place] = -penalty
+    return scores
 
 
 def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConfig) -> float:

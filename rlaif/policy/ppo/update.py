@@ -1,44 +1,21 @@
-"""One step's scored trajectories -> a training batch -> optimizer steps.
+"""A training batch -> optimizer steps.
 
-Everything is a token mean over a whole mini-batch, whatever the micro-batches. Does not sample, does
-not ask for rewards and writes nothing.
+Everything is a token mean over a whole mini-batch, whatever the micro-batches. Does not sample and writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.advantages import compute_gae, scale_about_mean, standardise
-from rlaif.policy.ppo.batching import TokenSequence, micro_batches, mini_batches, pad_batch
+from rlaif.policy.ppo.batching import micro_batches, mini_batches, pad_batch
 from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
-from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
-from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
-
-
-class TrainingBatch(NamedTuple):
-    """A step's responses with all that its updates need. Tensors are (batch, response_len), zero at pads."""
-
-    sequences: list[TokenSequence]
-    response_mask: Tensor
-    """True on response tokens, the stop token among them."""
-    logprobs: Tensor
-    """Of the policy that sampled, from the same forward pass as the update's."""
-    ref_logprobs: Tensor
-    values: Tensor
-    entropy: Tensor
-    kl: Tensor
-    """Per-token estimates that the rewards were penalised with."""
-    scores: Tensor
-    """(batch,), standardised and penalised."""
-    advantages: Tensor
-    returns: Tensor
+from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.prepare import TrainingBatch
 
 
 class UpdateStats(NamedTuple):
@@ -56,41 +33,6 @@ class UpdateStats(NamedTuple):
     """Before clipping."""
 
 
-def prepare_batch(
-    learner: PolicyWithValue,
-    reference: PreTrainedModel,
-    sequences: list[TokenSequence],
-    *,
-    scores: Sequence[float],
-    kl_coef: float,
-    config: PpoConfig,
-    pad_id: int,
-) -> TrainingBatch:
-    """Old log-probabilities, values and the reference's, then rewards, advantages and returns."""
-    device = device_of(learner)
-    whole = pad_batch(sequences, pad_id=pad_id, device=device)
-    mask = whole.response_mask
-    logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
-    with torch.no_grad():
-        for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
-            batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
-            width = batch.response_mask.shape[1]
-            policy = learner(batch, temperature=config.temperature)
-            logprobs[rows, :width] = policy.logprobs
-            values[rows, :width] = policy.values
-            entropy[rows, :width] = policy.entropy
-            ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
-    kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
-    score = torch.tensor(scores, device=device)
-    rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
-    if config.whiten_rewards:
-        rewards = scale_about_mean(rewards, mask)
-    advantages, returns = compute_gae(rewards, values, mask, gamma=config.gamma, lam=config.lam)
-    if config.whiten_advantages:
-        advantages = standardise(advantages, mask)
-    return TrainingBatch(sequences, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns)
-
-
 def update(
     learner: PolicyWithValue,
     optimizer: torch.optim.Optimizer,
@@ -105,15 +47,15 @@ def update(
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    head_only = step < config.value_warmup_steps
+    head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
     per_step: list[UpdateStats] = []
     for epoch in range(config.num_ppo_epochs):
         parts = mini_batches(
-            len(batch.sequences),
+            len(batch.trained),
             num_mini_batches=config.num_mini_batches,
             key=(seed, "episodes", step, epoch),
         )
-        for rows in parts:
+        for rows in ([batch.trained[place] for place in part] for part in parts):
             optimizer.zero_grad(set_to_none=True)
             sums = backward_mini_batch(learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only)
             norm = float(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm))
@@ -147,7 +89,7 @@ def backward_mini_batch(
             pad_id=pad_id,
             head_only=head_only,
         )
-        loss = config.vf_coef * terms.value_loss.sum()
+        loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
         if not head_only:
             loss = loss + terms.policy_loss.sum()
         torch.autograd.backward(loss / num_tokens)
@@ -183,7 +125,9 @@ def _token_terms(
     )
     now = learner(padded, temperature=config.temperature, head_only=head_only)
     logprobs, values = now.logprobs[mask], now.values[mask]
-    policy = compute_policy_loss(logprobs, old_logprobs, advantages, cliprange=config.cliprange)
+    policy = compute_policy_loss(
+        logprobs, old_logprobs, advantages, cliprange=config.cliprange, dual_clip=config.dual_clip
+    )
     value = compute_value_loss(values, old_values, returns, cliprange_value=config.cliprange_value)
     log_ratio = logprobs - old_logprobs
     return TokenTerms(

@@ -8,7 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.policy.ppo.advantages import compute_gae, explained_variance, scale_about_mean, standardise
+from rlaif.policy.ppo.advantages import (
+    compute_gae,
+    compute_rloo,
+    explained_variance,
+    scale_about_mean,
+    standardise,
+)
 
 
 def test_gae_of_a_two_step_response_matches_the_hand_computation() -> None:
@@ -103,3 +109,33 @@ def test_explained_variance_is_one_for_perfect_values_and_zero_for_constant_ones
     assert explained_variance(returns, returns, mask) == 1.0
     assert explained_variance(torch.zeros(1, 3), returns, mask) == pytest.approx(0.0, abs=1e-6)
     assert explained_variance(returns, torch.ones(1, 3), mask) == 0.0
+
+
+def test_a_value_after_the_last_token_is_bootstrapped_from() -> None:
+    """Three ways to end a response of two tokens, with V = 1, 2 and rewards 0, 3; gamma = 1."""
+    mask = torch.tensor([[True, True, False]])
+    rewards, values = torch.tensor([[0.0, 3.0, 9.0]]), torch.tensor([[1.0, 2.0, 100.0]])
+    for after, lam, advantages in (
+        (0.0, 0.0, [1.0, 1.0]),
+        (5.0, 0.0, [1.0, 6.0]),  # the last delta is 3 + 5 - 2
+        (5.0, 1.0, [7.0, 6.0]),  # 0 + 3 + 5 - 1
+    ):
+        gae = compute_gae(rewards, values, mask, gamma=1.0, lam=lam, values_after=torch.tensor([after]))
+        assert gae.advantages.tolist() == [[*advantages, 0.0]]
+
+
+def test_returns_may_have_a_lambda_of_their_own() -> None:
+    rewards, values = torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[1.0, 2.0, 3.0]])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    gae = compute_gae(rewards, values, mask, gamma=1.0, lam=0.0, value_lam=1.0)
+    assert gae.advantages.tolist() == [[1.0, 1.0, 1.0]]
+    assert gae.returns.tolist() == [[4.0, 4.0, 4.0]]
+
+
+def test_leave_one_out_compares_with_the_other_responses_to_the_prompt() -> None:
+    rewards = torch.tensor([[1.0, 2.0], [0.0, 7.0], [6.0, 0.0], [4.0, 0.0]])
+    mask = torch.tensor([[True, True], [True, False], [True, False], [True, True]])
+    found = compute_rloo(rewards, mask, prompts=["p", "p", "p", "alone"])
+    # returns 3, 0, 6, 4; the others' means are 3, 4.5, 1.5
+    assert found.advantages.tolist() == [[0.0, 0.0], [-4.5, 0.0], [4.5, 0.0], [0.0, 0.0]]
+    assert found.returns.tolist() == [[3.0, 3.0], [0.0, 0.0], [6.0, 0.0], [4.0, 4.0]]

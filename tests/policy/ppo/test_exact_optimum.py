@@ -34,6 +34,11 @@ def test_ppo_reaches_the_exact_optimum(make_world: MakeWorld, tmp_path: Path) ->
     check_optimal(world, world.train(tmp_path, num_steps=200).model)
 
 
+def test_rloo_reaches_the_exact_optimum_without_a_value_head(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(seed=0)
+    check_optimal(world, world.train(tmp_path, algorithm="rloo", num_steps=250).model)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:

@@ -57,3 +57,24 @@ def test_the_first_gradient_is_the_policy_gradient() -> None:
     compute_policy_loss(logprobs, logprobs.detach(), advantages, cliprange=0.2).loss.sum().backward()
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == [-1.0, 3.0, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "clipped"),
+    [
+        (2.0, -2.0, 4.0, False),  # below the bound
+        (5.0, -2.0, 6.0, True),  # three times the advantage at most
+        (0.5, -2.0, 1.6, True),  # the other bound still holds
+        (5.0, 2.0, -2.4, True),  # no second bound for what is to become likelier
+    ],
+)
+def test_a_dual_clip_bounds_the_loss_of_tokens_that_should_become_rarer(
+    ratio: float, advantage: float, loss: float, clipped: bool
+) -> None:
+    logprobs = torch.tensor([math.log(ratio)], requires_grad=True)
+    result = compute_policy_loss(logprobs, torch.zeros(1), torch.tensor([advantage]), cliprange=0.2, dual_clip=3.0)
+    assert float(result.loss.detach()) == pytest.approx(loss, abs=1e-5)
+    assert bool(result.clipped) is clipped
+    result.loss.sum().backward()
+    assert logprobs.grad is not None
+    assert float(logprobs.grad) == pytest.approx(0.0 if clipped else -advantage * ratio, abs=1e-5)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from rlaif.models.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs
 
@@ -86,3 +87,28 @@ def test_entropy_is_that_of_the_next_token_distribution(model: PreTrainedModel) 
     with torch.no_grad():
         probs = torch.softmax(model(input_ids=torch.tensor([[1, 2]])).logits[0, -1] / 0.7, dim=-1)
     assert float(entropy[0, 0]) == pytest.approx(float(-(probs * probs.log()).sum()), abs=1e-5)
+
+
+@pytest.mark.parametrize("worth_sharing", [0.0, 2.0], ids=["prompts apart", "whole sequences"])
+def test_both_ways_of_running_prompts_give_the_same(
+    model: PreTrainedModel, worth_sharing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlaif.policy.ppo.models.WORTH_SHARING", worth_sharing)
+    test_logprobs_values_and_gradients_are_those_of_plain_forward_passes(model)
+
+
+def test_what_the_decode_pass_says_of_its_tokens_is_what_a_training_pass_says(model: PreTrainedModel) -> None:
+    learner = PolicyWithValue(model)
+    torch.nn.init.normal_(learner.value_head.weight)
+    prompts = [[1, 2, 3], [1, 2, 3], [8, 9, 4, 4, 5, 6], [11]]
+    drawn = decode(
+        model, prompts, max_new_tokens=9, temperature=0.7, uniforms=row_uniforms([(0, i) for i in range(4)], 9),
+        stop_ids=(15,), pad_id=14, value_head=learner.value_head,
+    )  # fmt: skip
+    sequences = [TokenSequence(*both) for both in zip(prompts, drawn.token_ids, strict=True)]
+    batch = pad_batch(sequences, pad_id=14, device=torch.device("cpu"))
+    with torch.no_grad():
+        found = learner(batch, temperature=0.7)
+    for name, rows in (("logprobs", drawn.logprobs), ("values", drawn.values), ("entropy", drawn.entropies)):
+        flat = torch.tensor([number for row in rows for number in row])
+        torch.testing.assert_close(getattr(found, name)[batch.response_mask], flat, atol=2e-5, rtol=1e-5)

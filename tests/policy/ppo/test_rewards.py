@@ -38,6 +38,11 @@ def test_the_mean_of_either_estimator_is_the_exact_kl(estimator: Literal["k1", "
     assert float((P * estimates).sum()) == pytest.approx(KL, abs=1e-12)
 
 
+def test_k2_is_half_the_squared_log_ratio() -> None:
+    found = estimate_kl(torch.tensor([-1.0, 0.0]), torch.tensor([-3.0, 0.5]), estimator="k2")
+    assert found.tolist() == [2.0, 0.125]
+
+
 def test_k1_may_be_negative_and_k3_never_is() -> None:
     assert float(estimate_kl(P.log(), Q.log(), estimator="k1").min()) < 0
     assert float(estimate_kl(P.log(), Q.log(), estimator="k3").min()) >= 0

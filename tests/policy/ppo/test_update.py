@@ -12,10 +12,14 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.errors import TrainingError
 from rlaif.models.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.update import TrainingBatch, backward_mini_batch, prepare_batch, update
+from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
+from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.update import backward_mini_batch, update
+from rlaif.records import Message, Prompt
 
 MakeLlama = Callable[..., LlamaForCausalLM]
 SEQUENCES = [
@@ -25,6 +29,7 @@ SEQUENCES = [
     TokenSequence([3, 3, 3], [15]),
     TokenSequence([9, 1], [0, 14, 0, 15]),
 ]
+PROMPTS = [Prompt(messages=(Message(role="user", content=f"question {n}"),)) for n in range(5)]
 SCORES = [1.0, -0.5, 0.3, 2.0, -1.2]
 
 
@@ -35,11 +40,19 @@ def make_learner(make_llama: MakeLlama) -> PolicyWithValue:
     return learner
 
 
+def as_trajectories(sequences: list[TokenSequence]) -> list[Trajectory]:
+    """With nothing said of their tokens."""
+    return [
+        Trajectory(prompt, tokens, tokens.response_ids[-1] == 15, "", None)
+        for prompt, tokens in zip(PROMPTS, sequences, strict=True)
+    ]
+
+
 def prepare(learner: PolicyWithValue, *, reference: Any = None, pad_id: int = 0, **options: Any) -> TrainingBatch:
     return prepare_batch(
         learner,
         learner.model if reference is None else reference,
-        SEQUENCES,
+        as_trajectories(SEQUENCES),
         scores=SCORES,
         kl_coef=0.1,
         config=PpoConfig(**options),
@@ -65,7 +78,7 @@ def test_gradients_do_not_depend_on_the_micro_batch_size(make_llama: MakeLlama) 
 def test_the_content_of_pads_changes_no_bit(make_llama: MakeLlama) -> None:
     learner = make_learner(make_llama)
     zeros, stops = prepare(learner, pad_id=0), prepare(learner, pad_id=15)
-    for one, other in zip(zeros[1:], stops[1:], strict=True):
+    for one, other in zip(zeros[2:], stops[2:], strict=True):
         assert torch.equal(one, other)
     assert torch.equal(gradients(learner, zeros, pad_id=0), gradients(learner, stops, pad_id=15))
 
@@ -106,7 +119,7 @@ def test_old_logprobs_are_those_the_decoder_sampled_with(make_llama: MakeLlama, 
         batch = prepare_batch(
             learner,
             learner.model,
-            sequences,
+            as_trajectories(sequences),
             scores=SCORES,
             kl_coef=0.1,
             config=PpoConfig(temperature=update_temperature),
@@ -178,3 +191,59 @@ def test_the_reference_stays_as_it_was_and_gets_no_gradient(make_llama: MakeLlam
 def test_a_new_value_head_says_zero(make_llama: MakeLlama) -> None:
     batch = prepare(PolicyWithValue(make_llama()).train(False))
     assert not batch.values.any()
+
+
+def test_what_follows_a_truncated_response_is_worth_what_the_value_head_says_of_it(make_llama: MakeLlama) -> None:
+    learner = make_learner(make_llama)
+    cut = SEQUENCES[2]
+    options = {"lam": 0.0, "whiten_advantages": False}
+    with torch.no_grad():
+        hidden = learner.model(
+            input_ids=torch.tensor([cut.prompt_ids + cut.response_ids]), output_hidden_states=True
+        ).hidden_states[-1]
+    after = float(learner.value_head(hidden[0, -1]).detach())
+    difference = prepare(learner, truncated="bootstrap", **options).advantages - prepare(learner, **options).advantages
+    expected = torch.zeros_like(difference)
+    expected[2, 4] = after
+    torch.testing.assert_close(difference, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_masked_responses_are_neither_trained_on_nor_part_of_the_whitening(make_llama: MakeLlama) -> None:
+    learner = make_learner(make_llama)
+    batch = prepare(learner, truncated="mask")
+    assert batch.trained == [0, 1, 3, 4]
+    kept = batch.advantages[batch.trained][batch.response_mask[batch.trained]]
+    assert float(kept.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(kept.std(correction=0)) == pytest.approx(1.0, abs=1e-4)
+    seen: list[list[int]] = []
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.0)
+
+    def watch(_: Any, args: tuple[Any, ...]) -> None:
+        seen.extend(args[0].prompts)
+
+    learner.register_forward_pre_hook(watch)
+    update(learner, optimizer, batch, learning_rate=0.0, config=PpoConfig(truncated="mask"), pad_id=0, seed=0, step=9)
+    assert SEQUENCES[2].prompt_ids not in seen
+    assert SEQUENCES[0].prompt_ids in seen
+
+
+def test_without_a_finished_response_masking_stops_with_a_sentence(make_llama: MakeLlama) -> None:
+    learner = make_learner(make_llama)
+    cut = [t._replace(finished=False) for t in as_trajectories(SEQUENCES)]
+    with pytest.raises(TrainingError, match="all responses of a step ran out of tokens"):
+        prepare_batch(
+            learner, learner.model, cut, scores=SCORES, kl_coef=0.1, config=PpoConfig(truncated="mask"), pad_id=0
+        )
+
+
+def test_rloo_trains_no_value_head(make_llama: MakeLlama) -> None:
+    learner = make_learner(make_llama)
+    config = PpoConfig(algorithm="rloo")
+    twice = [t._replace(prompt=PROMPTS[place // 2]) for place, t in enumerate(as_trajectories(SEQUENCES))]
+    batch = prepare_batch(learner, learner.model, twice, scores=SCORES, kl_coef=0.1, config=config, pad_id=0)
+    torch.testing.assert_close(batch.advantages[:, 0], torch.tensor([1.5, -1.5, -1.7, 1.7, 0.0]))
+    before = copy.deepcopy(learner.value_head.state_dict())
+    optimizer = torch.optim.Adam(learner.parameters())
+    update(learner, optimizer, batch, learning_rate=1e-2, config=config, pad_id=0, seed=0, step=0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.value_head.state_dict().items())
+    assert not torch.equal(batch.logprobs, prepare(learner).logprobs)  # the policy moved, in the first step already

@@ -1,0 +1,189 @@
+"""PPO beside the last one that TRL had: python benchmarks/ppo.py --trl-python .venv-trl/bin/python
+
+Both train the same tiny Llama on the same prompts with the same number of optimizer steps, metrics and guards on in
+ours, one thread each, seconds of process time, rounds interleaved, each training in a process of its own. The best
+step of a training counts, and the median over the rounds.
+The other side needs an environment of its own: pip install torch==2.13.0, then trl==1.12.0.
+Writes benchmarks/results/ppo.json. Exits with 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from ppo_world import EOS, PAD, World, count_reward, make_policy, make_prompts, make_scorer
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.models.interface import Chat
+from rlaif.policy.ppo.rewards import Episode
+from rlaif.policy.ppo.train import train_policy
+from rlaif.records import Message, Prompt
+from rlaif.reward_model.model import compute_rewards
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "ppo.json"
+
+
+class Case(NamedTuple):
+    """One comparison: the work, what ours changes in its options, and the factor wanted."""
+
+    name: str
+    options: dict[str, Any]
+    ours: dict[str, Any]
+    target: float | None
+
+
+RAGGED, FIXED = World(mean_length=20)._asdict(), World()._asdict()
+WORK: dict[str, Any] = {"batch": 32, "micro": 8, "epochs": 4, "steps": 5, "lr": 3e-6, "kl_coef": 0.05}
+CASES = {
+    case.name: case
+    for case in [
+        Case("ragged", {**WORK, "world": RAGGED, "reward": "model"}, {}, 3.0),
+        Case("fixed", {**WORK, "world": FIXED, "reward": "model"}, {}, 1.6),
+        Case("ragged, 128", {**WORK, "world": RAGGED, "reward": "model", "batch": 128, "micro": 16}, {}, None),
+    ]
+}
+
+
+class Words:
+    """Token ids <-> text, a word per token; implements the trainer's `Encoder`."""
+
+    def __init__(self, world: World) -> None:
+        self.stop_token_ids: tuple[int, ...] = (EOS,) if world.mean_length else ()
+        self.pad_token_id = PAD
+
+    def encode(self, chat: Chat) -> list[int]:
+        return self.ids(chat[-1].text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(f"t{i}" for i in ids)
+
+    def ids(self, text: str) -> list[int]:
+        return [int(word[1:]) for word in text.split()]
+
+
+def train(options: dict[str, Any]) -> dict[str, Any]:
+    """Our trainer, as a user calls it."""
+    world = World(**options["world"])
+    torch.set_num_threads(1)
+    words, policy = Words(world), make_policy(world)
+    prompts = [
+        Prompt(messages=(Message(role="user", content=words.decode(ids)),), source="benchmark")
+        for ids in make_prompts(world)
+    ]
+    config = PpoConfig(
+        num_steps=options["steps"], num_prompts_per_step=options["batch"], num_samples_per_prompt=1,
+        response_length=world.response_length, num_ppo_epochs=options["epochs"], num_mini_batches=1,
+        learning_rate=options["lr"], kl_coef=options["kl_coef"], value_warmup_steps=0, missing_eos_penalty=0,
+        checkpoint_every=options["steps"], **options["ours"],
+    )  # fmt: skip
+    scorer = make_scorer(world, seed=7)
+
+    def reward(episodes: Sequence[Episode]) -> list[float]:
+        replies = [words.ids(episode.response) for episode in episodes]
+        if options["reward"] == "count":
+            return [count_reward(ids, world=world) for ids in replies]
+        asked = [words.ids(episode.prompt.messages[0].content) for episode in episodes]
+        with torch.inference_mode():
+            return compute_rewards(scorer, [[*a, *b] for a, b in zip(asked, replies, strict=True)]).tolist()
+
+    marks, scores = [time.process_time()], []
+
+    def mark(metrics: dict[str, float]) -> None:
+        marks.append(time.process_time())
+        scores.append(metrics["objective/scores"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        train_policy(
+            policy=policy, encoder=words, prompts=prompts, reward=reward, config=config, out_dir=Path(folder),
+            seed=world.seed, resume=False, on_metrics=mark, on_samples=lambda step, shown: None,
+        )  # fmt: skip
+    return {
+        "steps": [{"seconds": b - a} for a, b in itertools.pairwise(marks[1:])],
+        "optimizer_updates_per_step": options["epochs"],
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "scores": scores,
+    }
+
+
+def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any]:
+    """One training in a process of its own."""
+    given = json.dumps(options)
+    command = (
+        [sys.executable, __file__, "--worker", given]
+        if side == "ours"
+        else [trl_python, str(HERE / "ppo_trl.py"), "--options", given]
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[:2])} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def best_step(result: dict[str, Any]) -> float:
+    return min(float(step["seconds"]) for step in result["steps"])
+
+
+def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
+    options = {**case.options, "ours": case.ours}
+    results: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
+    for number in range(rounds):
+        for side in ("trl", "ours"):
+            results[side].append(run(side, options, trl_python=trl_python))
+            print(f"{case.name}, round {number}: {side} {best_step(results[side][-1]):.2f} s a step", file=sys.stderr)
+    seconds = {side: statistics.median(map(best_step, rows)) for side, rows in results.items()}
+    memory = {side: statistics.median(row["peak_mib"] for row in rows) for side, rows in results.items()}
+    times = seconds["trl"] / seconds["ours"]
+    batch = case.options["batch"]
+    print(
+        f"{case.name}: {batch / seconds['ours']:.1f} samples/s, {times:.2f} times TRL's {batch / seconds['trl']:.1f}"
+        + (f", target {case.target:g}: {'met' if times >= case.target else 'MISSED'}" if case.target else "")
+        + f"; peak memory {memory['ours'] / memory['trl']:.2f} of its {memory['trl']:.0f} MiB"
+    )
+    return {
+        "times": round(times, 2), "target": case.target,
+        "seconds_per_step": {side: round(value, 3) for side, value in seconds.items()},
+        "by_round": {side: [round(best_step(row), 3) for row in rows] for side, rows in results.items()},
+        "peak_mib": {side: round(value) for side, value in memory.items()},
+        "optimizer_updates_per_step": {side: rows[0]["optimizer_updates_per_step"] for side, rows in results.items()},
+        "trl": results["trl"][0]["versions"],
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trl-python", default=".venv-trl/bin/python", help="python with trl 1.12.0")
+    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(train(json.loads(options.worker))))
+        return 0
+    found = {name: compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python) for name in options.cases}
+    result = {
+        "cases": found, "torch": torch.__version__, "transformers": transformers.__version__,
+        "python": platform.python_version(), "command": " ".join(["python", "benchmarks/ppo.py", *sys.argv[1:]]),
+    }  # fmt: skip
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row["target"] is None or row["times"] >= row["target"] for row in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

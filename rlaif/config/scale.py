@@ -1,0 +1,38 @@
+"""Options of a run that is spread over several workers: where they are and what each is given.
+
+They say how fast a run goes, not what it does: a resumed run may have others. Connects to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from rlaif.config.base import Config
+
+
+class ScaleConfig(Config):
+    """Where sampling and judging are computed."""
+
+    engine: Literal["local", "ray"] = "local"
+    """local: in this process. ray: by the workers of a Ray cluster, each with the policy or the judge of its own; needs
+    `pip install "rlaif[ray]"`. A judge behind an endpoint is asked from this process either way."""
+    address: str = "local"
+    """The Ray cluster. local: one made for this run on this machine. auto: the one that this machine belongs to.
+    host:port: the head of one."""
+    num_workers: int = Field(2, ge=1, le=4096)
+    """Workers, over all nodes."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """CPU cores that each worker is given."""
+    gpus_per_worker: float = Field(0.0, ge=0)
+    """GPUs that each worker is given; a worker with none computes on its cores."""
+    batch_size: int = Field(192, ge=1)
+    """Questions that travel to a worker together. Responses travel in batches of `sampling.batch_size`."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_reached_directly(cls, address: str) -> str:
+        if address.startswith("ray://"):
+            raise ValueError("Ray Data works on a node of the cluster only: run rlaif there, with address: auto")
+        return address

@@ -1,0 +1,264 @@
+"""Questions -> answers in the ledger through a server's batch endpoint: submitted, noted down, collected hours later.
+
+Each call collects what is ready and submits what is open; while batches are with the server it ends with a sentence.
+An answer is read, kept and counted as one that came at once. Combines nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from rlaif.console import say
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.errors import RlaifError, StageError
+from rlaif.judging.asked import AskedLog
+from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
+from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
+from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
+from rlaif.judging.questions import score_request
+from rlaif.judging.verdict import read_answer
+from rlaif.ledger.answered import sum_paid
+from rlaif.ledger.store import Ledger
+from rlaif.models.budget import NOTHING, Spending
+from rlaif.models.endpoint_prompt import PlainChat, to_plain_chat
+from rlaif.models.endpoint_reading import Stopped
+from rlaif.models.interface import BatchingScorer
+from rlaif.models.openai_batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
+from rlaif.models.openai_batch_reply import BatchLine, BatchState
+from rlaif.records import Observed, Question
+from rlaif.runs import utc_now
+
+MIN_ANSWERS = 16
+"""So many answers without any verdict among them, and the judge or its template is taken to be wrong."""
+
+
+class BatchApiAsker:
+    """Asks what the ledger does not hold yet."""
+
+    def __init__(
+        self,
+        scorer: BatchingScorer,
+        *,
+        template: JudgeTemplate,
+        min_label_mass: float,
+        max_attempts: int,
+        ledger: Ledger,
+        asked_path: Path,
+    ) -> None:
+        """`asked_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
+        self._scorer, self._request, self._template = scorer, score_request(template), template
+        self._server = scorer.batch_server(self._request)
+        self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
+        self._ledger, self._asked_path = ledger, asked_path
+        asked_path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal = BatchJournal(asked_path.parent)
+        self._held: dict[str, Spending] = {}
+        self._states: dict[str, BatchState] = {}
+
+    def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
+        """Collect what is ready, submit what is open; raises while the server has not answered everything."""
+        if self._journal.settings is not None:
+            self._server.state.settings = self._journal.settings
+        under_way = self._hold_open()
+        for name in list(self._journal.open):
+            under_way -= self._go_on(self._journal.open[name])
+        passes = [FIRST_DRAW] + [range(1, self._scorer.num_votes)] * (self._scorer.num_votes > 1)
+        for draws in passes:
+            refusal = self._submit_open(render(), draws=draws, under_way=under_way)
+            if self._journal.open:
+                if refusal is not None:
+                    say(f"judge: {refusal.sentence}")
+                raise self._waiting()
+            if refusal is not None:
+                raise refusal
+        say(f"judge: {label}: all {total} questions are answered, or failed as often as they may")
+
+    # -- what was submitted before ---------------------------------------------------------------
+
+    def _hold_open(self) -> set[str]:
+        """What is with the server may cost as much as it can until it is collected; the ids of its questions."""
+        under_way: set[str] = set()
+        for name, submission in self._journal.open.items():
+            ids = self._journal.sent(name).keys()
+            # A question with no trace in the ledger is counted as a call already; one that failed before is not.
+            failed_before = sum_paid(self._ledger, ids).questions
+            self._held[name] = submission.bound._replace(calls=failed_before)
+            self._scorer.budget.hold(self._held[name])
+            under_way |= ids
+        return under_way
+
+    def _go_on(self, submission: Submission) -> set[str]:
+        """One step further with a batch; the ids of the questions that are no longer with the server."""
+        if submission.batch_id is None:
+            try:
+                self._create(submission, may_exist=True)
+            except UnknownBatch:
+                self._journal.drop(submission.name)
+                raise
+        assert submission.batch_id is not None
+        state = self._states[submission.name] = self._server.look(submission.batch_id)
+        if not state.has_ended:
+            say(f"judge: batch {state.id} at {self._server.host}: {state.status}, {state.done} of {state.total} done")
+            return set()
+        return self._collect(submission, state)
+
+    def _collect(self, submission: Submission, state: BatchState) -> set[str]:
+        """Every answer of an ended batch into the ledger; the ids of its questions."""
+        sent = self._journal.sent(submission.name)
+        collecting = Collecting(self._ledger, sent)
+        error: RlaifError | None = None
+        try:
+            for file_id in (state.output_file_id, state.error_file_id):
+                if file_id is not None:
+                    path = self._journal.answers_path(submission.name)
+                    self._server.download(file_id, path)
+                    for line in self._server.lines(path):
+                        self._take(line, submission=submission, collecting=collecting)
+        except Stopped as stop:
+            error = stop.error
+        collecting.write()
+        held = self._held.pop(submission.name)
+        self._scorer.budget.settle(held, used=collecting.used._replace(calls=held.calls))
+        if self._server.state.settings != (self._journal.settings or submission.settings):
+            self._journal.learn(self._server.state.settings)
+        say(f"judge: batch {state.id} {state.status}: {collecting.describe()}")
+        self._journal.collected(submission.name, status=state.status)
+        if error is None and state.status in ("failed", "cancelled"):
+            error = StageError(
+                f"the judge's server ended batch {state.id} as {state.status} ({state.said or 'it does not say why'})",
+                where=self._server.host,
+                fix="what it answered is kept; --resume asks the rest again, once what it complains of is mended",
+            )
+        if error is None and collecting.num_replies >= MIN_ANSWERS and not collecting.num_verdicts:
+            error = StageError(
+                f"none of the judge's {collecting.num_replies} replies holds a verdict after "
+                f'"{self._request.marker.strip()}"; the last one: {collecting.last_reply[-200:]!r}',
+                where=self._server.host,
+                fix="choose a template that this judge follows, see `rlaif constitution show`, or raise "
+                "judge.endpoint.max_reply_tokens for a judge that thinks",
+            )
+        if error is not None:
+            raise error
+        return set(sent)
+
+    def _take(self, line: BatchLine | None, *, submission: Submission, collecting: Collecting) -> None:
+        sent = collecting.expect(line)
+        if sent is None or line is None:
+            return
+        reply = self._server.read(line.answer, plain=sent.plain, settings=submission.settings)
+        if reply is None:
+            collecting.left_open["refused as it was asked, to be asked otherwise"] += 1
+            return
+        answer = read_answer(
+            reply,
+            question_id=sent.question_id,
+            template=self._template,
+            num_shown=sent.num_shown,
+            min_label_mass=self._min_label_mass,
+            attempt=sent.attempt,
+            observed=Observed(
+                at=utc_now(), prompt_tokens=reply.prompt_tokens, reply_tokens=reply.reply_tokens,
+                served_model=reply.served_model, served=reply.served,
+            ),
+        )  # fmt: skip
+        collecting.keep(answer, reply)
+
+    # -- what is open ----------------------------------------------------------------------------
+
+    def _submit_open(self, rendered: Rendered, *, draws: range, under_way: set[str]) -> StageError | None:
+        """Submit every open question, in as many files as it takes; why not all, where a cap was met."""
+        file = _RequestFile(self._journal, self._ledger)
+        opened = find_open(
+            rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
+            under_way=under_way, on_known=lambda _: None,
+        )  # fmt: skip
+        for question in opened:
+            plain = to_plain_chat(question.chat)
+            bound = self._server.bound(plain)
+            if not self._scorer.budget.reserve(bound):
+                self._submit(file)
+                return self._scorer.budget.refusal(bound)
+            line = self._server.line(question.question.id, plain)
+            if not file.has_room(line):
+                self._submit(file)
+                file = _RequestFile(self._journal, self._ledger)
+            file.add(question, line, plain=plain, bound=bound)
+            under_way.add(question.question.id)
+        self._submit(file)
+        return None
+
+    def _submit(self, file: _RequestFile) -> None:
+        """Note down, upload, note down, submit, note down."""
+        if not file.sent:
+            return
+        file.close()
+        submission = Submission(file.name, len(file.sent), file.bound, self._server.state.settings)
+        self._journal.prepare(submission, file.sent)
+        with AskedLog(self._asked_path) as log:
+            for line in file.sent:
+                log.write(line.question_id)
+        self._journal.uploaded(file.name, self._server.upload(file.path))
+        self._create(self._journal.open[file.name], may_exist=False)
+
+    def _create(self, submission: Submission, *, may_exist: bool) -> None:
+        assert submission.file_id is not None
+        label = f"{self._asked_path.parent.parent.parent.name} {submission.name}"[:64]
+        state = self._server.create(submission.file_id, label=label, may_exist=may_exist)
+        self._journal.submitted(submission.name, state.id)
+        self._states[submission.name] = state
+        say(f"judge: {submission.num_questions} questions submitted to {self._server.host} as batch {state.id}")
+
+    def _waiting(self) -> StageError:
+        count = sum(submission.num_questions for submission in self._journal.open.values())
+        states = [state for name, state in self._states.items() if name in self._journal.open]
+        until = max((state.expires_at or 0.0 for state in states), default=0.0)
+        by = time.strftime(" by %Y-%m-%d %H:%M UTC", time.gmtime(until)) if until else ""
+        batches = ", ".join(f"{state.id} {state.status}" for state in states)
+        return StageError(
+            f"{count} questions are with the judge's server, which is to answer them{by}",
+            where=f"{self._server.host}: {batches}",
+            fix="collect the answers with --resume, as often as it takes",
+        )
+
+
+class _RequestFile:
+    """A file of requests while it is written, its questions kept in the ledger as it grows."""
+
+    def __init__(self, journal: BatchJournal, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.name = journal.next_name()
+        self.path = journal.requests_path(self.name)
+        self.sent: list[SentLine] = []
+        self.bound = NOTHING
+        self._num_bytes = 0
+        self._questions: list[Question] = []
+        self._file: BinaryIO | None = None
+
+    def has_room(self, line: bytes) -> bool:
+        return len(self.sent) < MAX_REQUESTS and self._num_bytes + len(line) <= MAX_FILE_BYTES
+
+    def add(self, question: OpenQuestion, line: bytes, *, plain: PlainChat, bound: Spending) -> None:
+        if self._file is None:
+            self._file = self.path.open("wb")
+        self._file.write(line)
+        self._num_bytes += len(line)
+        num_shown = len(question.question.sample_ids)
+        self.sent.append(
+            SentLine(question.question.id, question.attempt, num_shown, plain.neutralised, plain.num_bytes)
+        )
+        self.bound = self.bound.plus(bound)
+        self._questions.append(question.question)
+        if len(self._questions) >= GROUP_ROWS:
+            self._keep_questions()
+
+    def close(self) -> None:
+        self._keep_questions()
+        if self._file is not None:
+            self._file.close()
+
+    def _keep_questions(self) -> None:
+        self._ledger.append(self._questions)
+        self._questions = []

@@ -1,0 +1,115 @@
+"""The process in which vLLM runs: token ids in, token ids and log-probabilities of named tokens out, as lines of JSON.
+
+Runs as a script and imports nothing of rlaif. Ends when its input ends, and takes vLLM's own processes with it.
+Knows no chat and no verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import threading
+import time
+from typing import IO, Any
+
+GRACE_S = 10.0
+"""So long may an idle vLLM take to end by itself."""
+CPU_CACHE_BYTES = 2 * 2**30
+"""Where there is no GPU and the user says nothing: vLLM would take its share of all memory."""
+
+
+class Requests:
+    """Lines from the parent. Their end ends this process: at once where it is at work."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._at_work = True  # loading is work
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> Any:
+        """The next request; None where there will be none."""
+        self._at_work = False
+        line = self._lines.get()
+        self._at_work = True
+        return None if line is None else json.loads(line)
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._lines.put(line)
+        if not self._at_work:
+            self._lines.put(None)
+            time.sleep(GRACE_S)
+        if os.getpgrp() == os.getpid():  # the parent gave this process a group of its own
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+
+def open_model(options: dict[str, Any]) -> Any:
+    """`options`: arguments of vllm.LLM."""
+    from vllm import LLM
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        options.setdefault("enforce_eager", True)  # compiling takes longer than a small model's whole work
+        # subtle: vLLM 0.32 cannot turn back a seed on a CPU, as it does for a prompt that is read in parts
+        options.setdefault("enable_chunked_prefill", False)
+        if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+            options.setdefault("kv_cache_memory_bytes", CPU_CACHE_BYTES)
+    return LLM(**options)
+
+
+def generate(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """New tokens of each prompt, stop tokens included, and `choice_ids`' log-probabilities at each of their places."""
+    from vllm import SamplingParams
+
+    # What a batch answers must not hang on what was asked before it, or a resumed run would not be the unbroken one.
+    llm.reset_prefix_cache()
+    choice_ids = request["choice_ids"]
+    params = [
+        SamplingParams(
+            temperature=request["temperature"],
+            top_p=request["top_p"],
+            seed=seed,
+            max_tokens=request["max_tokens"],
+            stop_token_ids=request["stop_token_ids"],
+            stop=request["stop"],
+            detokenize=bool(request["stop"]),
+            logprob_token_ids=choice_ids or None,
+        )
+        for seed in request["seeds"]
+    ]
+    prompts = [{"prompt_token_ids": ids} for ids in request["prompts"]]
+    outputs = [done.outputs[0] for done in llm.generate(prompts, params, use_tqdm=False)]
+    return [
+        {
+            "ids": list(output.token_ids),
+            "logprobs": [[place[token].logprob for token in choice_ids] for place in output.logprobs or ()],
+        }
+        for output in outputs
+    ]
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    requests = Requests(os.fdopen(os.dup(0), encoding="utf-8"))
+    # vLLM prints, and its own processes inherit what is open: neither may reach the parent's pipes.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    llm = None
+    while (request := requests.next()) is not None:
+        if llm is None:
+            from vllm.platforms import current_platform
+
+            llm = open_model(request)
+            answer: Any = {"device": current_platform.device_type}
+        else:
+            answer = generate(llm, request)
+        replies.write(json.dumps(answer) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()

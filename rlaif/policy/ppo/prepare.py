@@ -1,0 +1,124 @@
+"""One step's scored trajectories -> a training batch: old log-probabilities, rewards, advantages, returns.
+
+What the pass that drew a response said of its tokens is taken over; the rest is computed here, without gradients.
+Does not sample, does not ask for rewards and updates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.errors import TrainingError
+from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
+from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
+from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
+from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
+from rlaif.policy.ppo.rollout import Trajectory
+
+
+class TrainingBatch(NamedTuple):
+    """A step's responses with all that its updates need. Tensors are (batch, response_len), zero at pads."""
+
+    sequences: list[TokenSequence]
+    trained: list[int]
+    """Rows that are trained on: all, but for truncated ones that are to be left out."""
+    response_mask: Tensor
+    """True on response tokens, the stop token among them."""
+    logprobs: Tensor
+    """Of the policy that sampled, under the temperature."""
+    ref_logprobs: Tensor
+    values: Tensor
+    entropy: Tensor
+    kl: Tensor
+    """Per-token estimates that the rewards were penalised with."""
+    scores: Tensor
+    """(batch,), standardised and penalised."""
+    advantages: Tensor
+    returns: Tensor
+
+
+def prepare_batch(
+    learner: PolicyWithValue,
+    reference: PreTrainedModel,
+    trajectories: Sequence[Trajectory],
+    *,
+    scores: Sequence[float],
+    kl_coef: float,
+    config: PpoConfig,
+    pad_id: int,
+) -> TrainingBatch:
+    """All that the updates of a step need; `scores` are standardised and penalised already."""
+    trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
+    if not trained:
+        raise TrainingError(
+            "all responses of a step ran out of tokens, and `truncated: mask` leaves nothing to train on",
+            where=f"ppo.response_length {config.response_length}",
+            fix="raise ppo.response_length, or let truncated responses count otherwise",
+        )
+    device = device_of(learner)
+    sequences = [trajectory.tokens for trajectory in trajectories]
+    whole = pad_batch(sequences, pad_id=pad_id, device=device)
+    mask = whole.response_mask
+    logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
+    known = [trajectory.numbers for trajectory in trajectories if trajectory.numbers is not None]
+    is_known = len(known) == len(trajectories)
+    if is_known:
+        for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
+            tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=device)
+    with torch.no_grad():
+        for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
+            batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
+            width = batch.response_mask.shape[1]
+            if not is_known:
+                policy = learner(batch, temperature=config.temperature)
+                logprobs[rows, :width] = policy.logprobs
+                values[rows, :width] = policy.values
+                entropy[rows, :width] = policy.entropy
+            ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
+    kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
+    score = torch.tensor(scores, device=device)
+    rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
+    if config.whiten_rewards:
+        rewards = scale_about_mean(rewards, mask)
+    if config.algorithm == "rloo":
+        prompts = [trajectory.prompt.id for trajectory in trajectories]
+        advantages, returns = compute_rloo(rewards, mask, prompts=prompts)
+    else:
+        after = torch.zeros(len(sequences), device=device)
+        if config.truncated == "bootstrap":
+            after = _values_after(learner, trajectories, config=config, pad_id=pad_id)
+        advantages, returns = compute_gae(
+            rewards, values, mask, gamma=config.gamma, lam=config.lam, value_lam=config.value_lam, values_after=after
+        )
+    if config.whitens_advantages:
+        is_trained = torch.zeros(len(sequences), 1, dtype=torch.bool, device=device)
+        is_trained[trained] = True
+        advantages = standardise(advantages, mask & is_trained)
+    return TrainingBatch(
+        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns
+    )
+
+
+@torch.no_grad()
+def _values_after(
+    learner: PolicyWithValue, trajectories: Sequence[Trajectory], *, config: PpoConfig, pad_id: int
+) -> Tensor:
+    """(batch,) value of what would follow a response that ran out of tokens; 0 after one that ended."""
+    after = torch.zeros(len(trajectories), device=device_of(learner))
+    cut = [row for row, trajectory in enumerate(trajectories) if not trajectory.finished]
+    # The value head reads the state that predicts a token: here one that stands for whatever comes next.
+    longer = [
+        TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
+    ]
+    for rows in micro_batches(longer, max_tokens=config.micro_batch_tokens) if longer else ():
+        batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=after.device)
+        found = learner(batch, temperature=config.temperature).values
+        last = batch.response_mask.sum(dim=1) - 1
+        after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=after.device), last]
+    return after
