@@ -1,7 +1,8 @@
-"""Judging, measured: python benchmarks/judging.py [--part endpoint peers local ledger kills] [--publish]
+"""Judging, measured: python benchmarks/judging.py [--part endpoint peers memory local ledger kills] [--publish]
 
-endpoint  a served judge against a stub server of 64 slots x 50 ms: durable judgements/s, CPU, memory as pairs grow
+endpoint  a served judge against a stub server of 64 slots x 50 ms: durable judgements/s, CPU
 peers     distilabel, alpaca_eval and inspect_ai against the same server, in the same run
+memory    what the process holds while it asks 1,000 to 100,000 pairs, both orders
 local     the transformers engine against plain `generate` (judging_local.py)
 ledger    a ledger of one million judgements (ledger_million.py)
 kills     killed with SIGKILL at 200 random moments and resumed (kills.py)
@@ -26,12 +27,13 @@ RESULTS = HERE / "results" / "judging.json"
 PAGE = HERE.parent / "docs" / "judging.md"
 MARKS = ("<!-- judging -->", "<!-- /judging -->")
 TARGETS = {"durable_judgements_per_s": 500, "client_cpu_ms_each": 2.0}
+MEMORY_PAIRS = 100_000
 OWN_SCRIPTS = {"local": "judging_local.py", "ledger": "ledger_million.py", "kills": "kills.py"}
 
 
 def measure(parts: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """The parts that need the stub server, in one run."""
-    from judging_endpoint import measure_endpoint
+    from judging_endpoint import in_child, judge_all, measure_endpoint
     from judging_peers import measure_peers
     from stub_server import DESCRIPTION, running_stub
 
@@ -46,6 +48,8 @@ def measure(parts: list[str], options: argparse.Namespace) -> dict[str, Any]:
             }  # fmt: skip
         if "peers" in parts:
             measured["peers"] = {**about, **measure_peers(stub.url, sizes=options.sizes)}
+        if "memory" in parts:
+            measured["memory"] = {**about, **in_child(judge_all, stub.url, MEMORY_PAIRS)}
     return measured
 
 
@@ -80,15 +84,22 @@ def _served_lines(judging: dict[str, Any]) -> list[str]:
                 f"| {name} {peer['version']} | {peer['judgements_per_s']:,.0f} "
                 f"| {peer['judgements_per_s_with_its_start']:,.0f} | {peer['client_cpu_ms_each']:.0f} ms |"
             )
-    memory = best["memory"]
-    sizes = [memory[1], memory[-1]]
     busy = endpoint["load_before"][0] > endpoint["cores"] / 4
     beside = f"Other work ran beside it: load {endpoint['load_before'][0]} on {endpoint['cores']} cores."
     return [
         "\n".join(rows),
         *([beside] if busy else []),
-        f"Memory while asking, beside SQLite's page cache (at most 64 MiB): {sizes[0]['rest_mib']:.0f} MiB after "
-        f"{sizes[0]['judgements']:,} judgements, {sizes[1]['rest_mib']:.0f} MiB after {sizes[1]['judgements']:,}.",
+        *_memory_lines(judging.get("memory")),
+    ]
+
+
+def _memory_lines(measured: dict[str, Any] | None) -> list[str]:
+    if measured is None:
+        return []
+    first, last = measured["memory"][1], measured["memory"][-1]
+    return [
+        f"Memory while asking, beside SQLite's page cache (at most 64 MiB): {first['rest_mib']:.0f} MiB after "
+        f"{first['judgements']:,} judgements, {last['rest_mib']:.0f} MiB after {last['judgements']:,}."
     ]
 
 
@@ -112,6 +123,10 @@ def _ledger_lines(ledger: dict[str, Any] | None) -> list[str]:
     if ledger is None:
         return []
     append, pages = ledger["append"], ledger["pages"]
+    load = ledger["load_before"][0]
+    beside = (
+        [f"Other work ran beside it: load {load} on {ledger['cores']} cores."] if load > ledger["cores"] / 4 else []
+    )
     return [
         "\n".join(
             [
@@ -124,7 +139,8 @@ def _ledger_lines(ledger: dict[str, Any] | None) -> list[str]:
                 f"| a page of `audit list`, the slowest of all filters | {pages['alone']['worst_median_ms']:.0f} ms; "
                 f"{pages['beside_a_writer']['worst_median_ms']:.0f} ms beside a writer |",
             ]
-        )
+        ),
+        *beside,
     ]
 
 
@@ -157,7 +173,9 @@ def publish() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", nargs="*", default=["endpoint", "peers"], choices=["endpoint", "peers", *OWN_SCRIPTS])
+    parser.add_argument(
+        "--part", nargs="*", default=["endpoint", "peers"], choices=["endpoint", "peers", "memory", *OWN_SCRIPTS]
+    )
     parser.add_argument("--publish", action="store_true", help="write the tables of docs/judging.md")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000], help="of the part endpoint")
     parser.add_argument("--floor", type=int, default=4000, help="requests of the bare client")
