@@ -6,7 +6,8 @@ Reads what the stages left in the ledger, the metrics and their folders. Renders
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rlaif import __version__
@@ -36,7 +37,8 @@ from rlaif.evaluation.reward_model import (
     compute_proxy_win,
     compute_reward_model_quality,
 )
-from rlaif.judge_facts import check_health
+from rlaif.judge_facts import check_judges, find_agreement
+from rlaif.judges import is_recorded
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
@@ -93,6 +95,7 @@ def collect_report(
         judge_id=work.evaluation_judge.fingerprint.id,
     )  # fmt: skip
     same_judge = _is_same_judge(work)
+    judges = check_judges(work)
     calibrations = work.used("4_preferences", CalibrationCard)
     seq, head = work.ledger.head()
     return ReportInput(
@@ -122,7 +125,9 @@ def collect_report(
         measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
         funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=calibrations[-1] if calibrations else None,
-        judge_health=check_health(work),
+        judge_health=judges[0].health if judges else None,
+        judges=tuple(judges),
+        panel=find_agreement(work),
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
@@ -145,13 +150,15 @@ def _is_same_judge(work: Work) -> bool | None:
 
 
 def _judges(work: Work, same: bool | None) -> dict[str, Model]:
-    """Who made the labels, and who evaluates where that is somebody else."""
+    """Who made the labels, and who evaluates where that is none of them."""
     evaluates = work.evaluation_judge.fingerprint
-    if same is not False:
+    if same is None or (same and len(work.judges) == 1):
         return {"judge": evaluates}
     ids = dict.fromkeys(question.judge_id for question in work.used("3_judgements", Question))
-    labelled = list(work.ledger.find(Model, ids).values())
-    return {"judge": labelled[0], "evaluation judge": evaluates} if labelled else {"evaluation judge": evaluates}
+    models = work.ledger.find(Model, ids)
+    labelled = [models[judge_id] for judge_id in ids if judge_id in models]
+    roles = {"judge" if n == 1 else f"judge {n}": model for n, model in enumerate(labelled, start=1)}
+    return roles if same else {**roles, "evaluation judge": evaluates}
 
 
 def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
@@ -196,17 +203,16 @@ def _best_of_n(work: Work, picks: Picks, *, judging: Judging, prompts: Mapping[s
 
 def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Judging) -> tuple[StageCost, ...]:
     """Of this round: the plans of its stages tell what it asked for, and what the ledger held already."""
-    judged = [judgement.id for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
     costs = [
         _sampling_cost(work, "2_samples", "sampling", num_used=len(work.used("2_samples", Sample))),
-        _judging_cost(work, "3_judgements", "judging", num_used=len(judged)),
+        *_judging_costs(work),
         *(
             cost_of_training(name, rows)
             for stage, name in (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
             if (rows := work.metrics.read(stage))
         ),
         _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
-        _judging_cost(work, "7_evaluation", "evaluation: judging", num_used=len(judging.judgements)),
+        _judging_cost(work, work.folder("7_evaluation"), "evaluation: judging", num_used=len(judging.judgements)),
     ]
     return tuple(cost for cost in costs if cost.calls or cost.found)
 
@@ -216,8 +222,21 @@ def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> Stage
     return cost_of_sampling(name, list(drawn.values()), num_used=num_used)
 
 
-def _judging_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    asked = read_asked(work.folder(stage))
+def _judging_costs(work: Work) -> Iterator[StageCost]:
+    """What each judge's labels cost."""
+    judged = [judgement for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
+    folder = work.folder("3_judgements")
+    if len(work.judges) == 1 or is_recorded(work.run):
+        yield _judging_cost(work, folder, "judging", num_used=len(judged))
+        return
+    asked = {question.id: question.judge_id for question in work.used("3_judgements", Question)}
+    used = Counter(asked[judgement.question_id] for judgement in judged)
+    for judge, judge_id in zip(work.judges, dict.fromkeys(asked.values()), strict=True):
+        yield _judging_cost(work, judge.folder(folder), f"judging: {judge.name}", num_used=used[judge_id])
+
+
+def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:
+    asked = read_asked(folder)
     answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
     return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
 

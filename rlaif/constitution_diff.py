@@ -7,7 +7,7 @@ run's ledger, so that a second look, and a run after the edit, find them there. 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ModelError, StageError
 from rlaif.judge_setup import check_judge
+from rlaif.judges import RunJudge, find_judge_ids, find_panel, merge_judgings
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import GREEDY, make_questions
 from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
@@ -66,15 +67,23 @@ class Shown(NamedTuple):
     second: Sample
 
 
-class Asking(NamedTuple):
-    """Principles that the run's judge was not asked about, and the pairs to ask it about."""
+class AskedJudge(NamedTuple):
+    """One of the judges that judged the run."""
 
+    model: Model
+    run_judge: RunJudge
+
+
+class Asking(NamedTuple):
+    """Principles that a judge of the run was not asked about, and the pairs to ask it about."""
+
+    judge: AskedJudge
     file: Constitution
     pairs: list[tuple[Sample, Sample]]
 
 
 class ToAsk(NamedTuple):
-    """What a diff would ask the judge."""
+    """What a diff would ask the judges."""
 
     askings: list[Asking]
     principles: list[str]
@@ -112,17 +121,20 @@ def diff_constitutions(
         pairs = limit_prompts(judged.pairs, num_prompts=num_prompts)
         if not pairs:
             raise StageError("the run compared no responses", where=str(work.run.path), fix="name another by --run")
-        judge = _find_judge(work, judged.comparisons)
-        askings = _find_askings(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
-        to_ask = _count(work, askings, judged, judge=judge)
+        judges = _find_judges(work, judged.comparisons)
+        askings = [
+            asking
+            for judge in judges
+            for asking in _find_askings(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
+        ]
+        to_ask = _count(work, askings, judged)
         shown = {
             (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))
             for a, b in pairs
         }
         if count_only:
             return Diff(None, to_ask, shown)
-        judging = _ask(work, judged, judge=judge, to_ask=to_ask)
-        comparisons = [*(c for c in judged.comparisons if c.judge_id == judge.id), *judging.comparisons]
+        judging = _ask(work, judged, judges=judges, to_ask=to_ask)
         result = FileDiff(
             run=work.run.name,
             round=work.round,
@@ -135,24 +147,29 @@ def diff_constitutions(
             asking=judging.tally,
             has_labels=bool(work.used("4_preferences", HumanLabel)),
             preferences=diff_preferences(
-                comparisons,
+                [*judged.comparisons, *judging.comparisons],
                 old=before,
                 new=after,
                 pairs=pairs,
                 config=work.config.preferences,
                 draw_seed=work.draw_seed,
+                seed=work.seed,
+                panel=find_panel(work, judged.comparisons),
             ),
         )
     return Diff(result, to_ask, shown)
 
 
-def _find_judge(work: Work, comparisons: Sequence[Comparison]) -> Model:
-    judge = work.ledger.get(Model, comparisons[0].judge_id) if comparisons else None
-    if judge is None:
+def _find_judges(work: Work, comparisons: Sequence[Comparison]) -> list[AskedJudge]:
+    """Those that judged the run. Recorded verdicts have no judge that could be asked: the run's stands there unused."""
+    ids = find_judge_ids(work) if comparisons else []
+    models = work.ledger.find(Model, ids)
+    if not ids or len(models) < len(ids):
         raise StageError(
             "every question to this run's judge failed", where=str(work.run.path), fix="name another run by --run"
         )
-    return judge
+    configured = work.judges if len(work.judges) == len(ids) else work.judges[:1] * len(ids)
+    return [AskedJudge(models[judge_id], judge) for judge_id, judge in zip(ids, configured, strict=True)]
 
 
 def _prepare(work: Work, file: Constitution) -> Constitution:
@@ -163,29 +180,37 @@ def _find_askings(
     work: Work,
     comparisons: Sequence[Comparison],
     *,
-    judge: Model,
+    judge: AskedJudge,
     files: Sequence[Constitution],
     pairs: Sequence[tuple[Sample, Sample]],
 ) -> list[Asking]:
     """Every pair under each unknown principle; where one is drawn for each pair, the pairs that draw another now."""
     mode = work.config.judge.principles
     if mode == "sampled":
-        return _find_drawn(work, files=files, pairs=pairs)
-    unknown = _find_unknown(comparisons, judge=judge, files=files)
+        return _find_drawn(work, judge=judge, files=files, pairs=pairs)
+    unknown = _find_unknown(comparisons, judge=judge.model, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
-        askings = [Asking(file, [*pairs]) for file in files if any(principle in unknown for principle in weighed(file))]
+        askings = [
+            Asking(judge, file, [*pairs]) for file in files if any(principle in unknown for principle in weighed(file))
+        ]
         return askings[:1] if files[0].principles == files[1].principles else askings
-    return [Asking(file, [*pairs]) for file in _files_to_ask(unknown)]
+    return [Asking(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
 
 
-def _find_drawn(work: Work, *, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]) -> list[Asking]:
+def _find_drawn(
+    work: Work, *, judge: AskedJudge, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]
+) -> list[Asking]:
     """What was asked and failed counts as asked."""
-    asked = {(frozenset(q.sample_ids), q.principles[0].text_digest) for q in work.used("3_judgements", Question)}
+    asked = {
+        (frozenset(question.sample_ids), question.principles[0].text_digest)
+        for question in work.used("3_judgements", Question)
+        if question.judge_id == judge.model.id
+    }
     askings = []
     for file in files:
         wanted = {(a, b): draw_principle(weighed(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs}
         new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
-        askings.append(Asking(file, [pair for pair, key in new.items() if key not in asked]))
+        askings.append(Asking(judge, file, [pair for pair, key in new.items() if key not in asked]))
         asked |= set(new.values())
     return [asking for asking in askings if asking.pairs]
 
@@ -197,13 +222,7 @@ def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Seq
     return [principle for key, principle in wanted.items() if key not in known]
 
 
-def _count(
-    work: Work,
-    askings: Sequence[Asking],
-    judged: JudgedRound,
-    *,
-    judge: Model,
-) -> ToAsk:
+def _count(work: Work, askings: Sequence[Asking], judged: JudgedRound) -> ToAsk:
     """Refuses what cannot be asked, before anything is spent."""
     if not askings:
         return ToAsk([], [], 0, 0)
@@ -214,26 +233,29 @@ def _count(
             where=str(work.run.path),
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
-    template = _template(work)
+    judges = {asking.judge.model.id: asking.judge for asking in askings}
+    decoding = {judge_id: _decoding(work, judge) for judge_id, judge in judges.items()}
     questions = [
-        question
-        for file, pairs in askings
+        (judge, question)
+        for judge, file, pairs in askings
         for question in make_questions(
-            pairs, prompts=judged.prompts, constitution=file, template=template, judge_id=judge.id,
-            both_orders=work.config.judge.both_orders, decoding=_decoding(work), draw_seed=work.draw_seed,
+            pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge),
+            judge_id=judge.model.id, both_orders=judge.run_judge.config.both_orders,
+            decoding=decoding[judge.model.id], draw_seed=work.draw_seed,
         )
     ]  # fmt: skip
-    num_answered = len(work.ledger.judgements_for([question.id for question in questions]))
-    names = list(dict.fromkeys(question.principles[0].id for question in questions))
-    if num_answered < len(questions):
-        for file, _ in askings:
-            check_judge(work.config.judge, constitution=file, template=template)
-    return ToAsk(list(askings), names, len(questions), num_answered)
+    answered = work.ledger.judgements_for([question.id for _, question in questions])
+    owing = {judge.model.id for judge, question in questions if question.id not in answered}
+    names = list(dict.fromkeys(question.principles[0].id for _, question in questions))
+    for judge, file, _ in askings:
+        if judge.model.id in owing:
+            check_judge(judge.run_judge.config, constitution=file, template=_template(work, judge))
+    return ToAsk(list(askings), names, len(questions), len(answered))
 
 
-def _template(work: Work) -> JudgeTemplate:
-    """The one that the run was judged with."""
-    return stored_template(work, work.run.config["inputs"].get("judge.template"))
+def _template(work: Work, judge: AskedJudge) -> JudgeTemplate:
+    """The one that the judge judged the run with."""
+    return stored_template(work, work.run.config["inputs"].get(judge.run_judge.template_key))
 
 
 def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
@@ -247,67 +269,68 @@ def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
     return [Constitution(name="asked by a diff", principles=tuple(file), source="") for file in files]
 
 
-def _ask(work: Work, judged: JudgedRound, *, judge: Model, to_ask: ToAsk) -> Judging:
-    judging = Judging([], [], [], [], Tally(num_in=0))
+def _ask(work: Work, judged: JudgedRound, *, judges: Sequence[AskedJudge], to_ask: ToAsk) -> Judging:
     if not to_ask.askings:
         say("nothing to ask: the run's judge has answered all of it")
-        return judging
+        return merge_judgings([])
     say(f"{to_ask.num_questions - to_ask.num_answered} questions to ask, {to_ask.num_answered} answered already")
+    return merge_judgings([one for judge in judges for one in _ask_judge(work, judged, judge=judge, to_ask=to_ask)])
+
+
+def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: ToAsk) -> Iterator[Judging]:
+    own = [asking for asking in to_ask.askings if asking.judge.model.id == judge.model.id]
+    if not own:
+        return
     scorer = _find_scorer(work, judge)
-    for file, pairs in to_ask.askings:
+    for _, file, pairs in own:
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder:
-            done = judge_pairs(
-                pairs, prompts=judged.prompts, constitution=file, template=_template(work), scorer=scorer,
-                config=work.config.judge, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
+            yield judge_pairs(
+                pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge), scorer=scorer,
+                config=judge.run_judge.config, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
                 budget=work.judge_budget, draw_seed=work.draw_seed,
             )  # fmt: skip
-        judging = Judging(
-            [*judging.questions, *done.questions], [*judging.judgements, *done.judgements],
-            [*judging.failed, *done.failed], [*judging.comparisons, *done.comparisons], judging.tally + done.tally,
-        )  # fmt: skip
-    return judging
 
 
-def _is_served(work: Work) -> bool:
-    return work.config.judge.model.engine == "openai"
+def _is_served(judge: AskedJudge) -> bool:
+    return judge.run_judge.config.model.engine == "openai"
 
 
-def _decoding(work: Work) -> str:
-    """Part of a question: how the run's judge draws its replies."""
-    judge = work.judge if _is_served(work) else None
-    return judge.decoding if isinstance(judge, StreamingScorer) else GREEDY
+def _decoding(work: Work, judge: AskedJudge) -> str:
+    """Part of a question: how the judge draws its replies."""
+    scorer = work.load_judge(judge.run_judge.config) if _is_served(judge) else None
+    return scorer.decoding if isinstance(scorer, StreamingScorer) else GREEDY
 
 
-def _find_scorer(work: Work, judge: Model) -> TokenScorer:
-    """The judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
+def _find_scorer(work: Work, judge: AskedJudge) -> TokenScorer:
+    """A judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
     local = _RunsJudge(work, judge)
-    if not _is_served(work):
+    if not _is_served(judge):
         return local
     served = local.load()
     return served.live() if isinstance(served, BatchingScorer) else served  # somebody waits for the answers
 
 
 class _RunsJudge:
-    """The judge that judged the run, loaded when it is first asked; another one in its place is refused."""
+    """A judge that judged the run, loaded when it is first asked; another one in its place is refused."""
 
-    def __init__(self, work: Work, judge: Model) -> None:
+    def __init__(self, work: Work, judge: AskedJudge) -> None:
         self._work, self._judge = work, judge
 
     @property
     def fingerprint(self) -> Model:
-        return self._judge
+        return self._judge.model
 
     @cached_property
     def _scorer(self) -> TokenScorer:
         return self.load()
 
     def load(self) -> TokenScorer:
-        scorer = self._work.judge
-        if scorer.fingerprint.id != self._judge.id:
+        scorer = self._work.load_judge(self._judge.run_judge.config)
+        if scorer.fingerprint.id != self._judge.model.id:
             raise ModelError(
                 "the judge is no longer the model that judged this run",
-                where=self._work.judge_name,
+                where=self._judge.run_judge.name,
                 fix="put it back, or start a new run with the judge that is there now",
             )
         return scorer

@@ -6,17 +6,18 @@ A few prompts are answered in memory, so that the judge's prompts are measured o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
-from rlaif.config.generate import JudgeConfig
+from rlaif.config.judge import EndpointConfig, JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
-from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
+from rlaif.judges import find_run_judges
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
@@ -40,25 +41,26 @@ class RunEstimate(NamedTuple):
     policy_reply_tokens_at_most: int
     trial_reply_tokens: float
     """Mean length of the trial responses."""
-    judge: JudgeEstimate
+    judges: tuple[JudgeEstimate, ...]
+    """Of each judge, in the configuration's order."""
     judge_config: JudgeConfig
 
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     """Load both models, sample and render a few prompts, and count the rest."""
-    constitution, template = load_constitution(config.constitution), load_template(config.judge.template)
-    constitution = prepare_constitution(constitution, mode=config.judge.principles)
-    check_judge(config.judge, constitution=constitution, template=template)
-    check_mode(config, template=template)
+    constitution = prepare_constitution(load_constitution(config.constitution), mode=config.judge.principles)
+    judges = find_run_judges(config.judge)
+    for judge in judges:
+        check_judge(judge.config, constitution=constitution, template=judge.template)
+        check_mode(config, template=judge.template)
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
     policy = load_generator(config.policy)
-    judge = load_judge(config.judge)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
-    per_prompt = pairs_per_prompt(sampling, template=template)
+    per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
     pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
     draw_seed = config.seed if config.judge.principles == "sampled" else None
     num_samples = len(prompts) * sampling.num_samples
@@ -69,24 +71,27 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
         policy_prompt_tokens=sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts),
         policy_reply_tokens_at_most=num_samples * sampling.max_new_tokens,
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
-        judge=estimate_judging(
-            pairs,
-            num_questions=count_questions(
-                num_prompts=len(prompts),
-                num_samples=sampling.num_samples,
-                num_pairs=per_prompt,
+        judges=tuple(
+            estimate_judging(
+                pairs,
+                num_questions=count_questions(
+                    num_prompts=len(prompts),
+                    num_samples=sampling.num_samples,
+                    num_pairs=per_prompt,
+                    constitution=constitution,
+                    template=judge.template,
+                    both_orders=judge.config.both_orders,
+                    num_shuffles=judge.config.num_shuffles,
+                    draw_seed=draw_seed,
+                ),
+                prompts={prompt.id: prompt for prompt in prompts},
                 constitution=constitution,
-                template=template,
-                both_orders=config.judge.both_orders,
-                num_shuffles=config.judge.num_shuffles,
+                template=judge.template,
+                scorer=load_judge(judge.config),  # one after another: no two are in memory
+                reply_limit=_reply_limit(judge.config, judge.template),
                 draw_seed=draw_seed,
-            ),
-            prompts={prompt.id: prompt for prompt in prompts},
-            constitution=constitution,
-            template=template,
-            scorer=judge,
-            reply_limit=_reply_limit(config.judge, template),
-            draw_seed=draw_seed,
+            )
+            for judge in judges
         ),
         judge_config=config.judge,
     )
@@ -98,23 +103,39 @@ def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
     return reply_limit(config.endpoint, template.reason_max_tokens)
 
 
-def _describe_caps(judge: JudgeEstimate, config: JudgeConfig) -> Iterator[str]:
-    """What the judge may cost, and the caps that are below it."""
-    endpoint = config.endpoint
+def _describe_caps(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> Iterator[str]:
+    """What the judges may cost together, and the caps that are below it."""
+    costs = [_cost_at_most(estimate, one.endpoint) for estimate, one in _served(judges, config)]
     at_most: dict[str, float] = {
-        "max_calls": judge.num_questions,
-        "max_tokens": judge.prompt_tokens + judge.reply_tokens_at_most,
+        "max_calls": sum(estimate.num_questions for estimate in judges),
+        "max_tokens": sum(estimate.prompt_tokens + estimate.reply_tokens_at_most for estimate in judges),
     }
-    if config.model.engine == "openai" and endpoint.prompt_price is not None and endpoint.reply_price is not None:
-        cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
-        if endpoint.batch_api:
-            cost *= 1 - endpoint.batch_discount
-        at_most["max_cost"] = cost
-        yield f"judge: about {cost:.4f} at most, by the configured prices; retries and further votes come on top"
+    known = [cost for cost in costs if cost is not None]
+    if known:
+        at_most["max_cost"] = math.fsum(known)
+        without = (
+            f", {len(costs) - len(known)} of {len(costs)} judges without prices" if len(known) < len(costs) else ""
+        )
+        yield (
+            f"judge: about {math.fsum(known):.4f} at most, by the configured prices{without}; retries and further "
+            "votes come on top"
+        )
     for name, most in at_most.items():
         cap = getattr(config, name)
         if cap is not None and cap < most:
             yield f"judge.{name} of {cap:,} may stop the run before it is done"
+
+
+def _served(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> list[tuple[JudgeEstimate, JudgeConfig]]:
+    both = zip(judges, config.judges(), strict=True)
+    return [(estimate, one) for estimate, one in both if one.model.engine == "openai"]
+
+
+def _cost_at_most(judge: JudgeEstimate, endpoint: EndpointConfig) -> float | None:
+    if endpoint.prompt_price is None or endpoint.reply_price is None:
+        return None
+    cost = (judge.prompt_tokens * endpoint.prompt_price + judge.reply_tokens_at_most * endpoint.reply_price) / 1e6
+    return cost * (1 - endpoint.batch_discount) if endpoint.batch_api else cost
 
 
 def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunConfig) -> list[Sample]:
@@ -146,27 +167,33 @@ def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunCo
 
 def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     """The estimate for people, and one judge prompt in full."""
-    judge = estimate.judge
     yield (
         f"policy: {estimate.num_samples} responses to {estimate.num_prompts} prompts, "
         f"{estimate.policy_prompt_tokens} prompt tokens (measured), at most "
         f"{estimate.policy_reply_tokens_at_most} new ones (trial mean {estimate.trial_reply_tokens:.1f} each)"
     )
-    yield (
-        f"judge: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
-        f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
-        f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
-    )
-    yield from _describe_caps(judge, estimate.judge_config)
+    names = [one.model.path for one in estimate.judge_config.judges()]
+    for name, judge in zip(names, estimate.judges, strict=True):
+        yield (
+            f"judge{f' {name}' if len(names) > 1 else ''}: at most {judge.num_questions} questions, "
+            f"{judge.prompt_tokens} prompt tokens "
+            f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
+            f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
+        )
+    num_questions = sum(judge.num_questions for judge in estimate.judges)
+    if len(names) > 1:
+        yield f"{len(names)} judges together: at most {num_questions} questions"
+    yield from _describe_caps(estimate.judges, estimate.judge_config)
     if estimate.num_rounds > 1:
         yield (
             f"that is one round; {estimate.num_rounds} rounds: "
             f"{estimate.num_rounds * estimate.num_samples} responses, at most "
-            f"{estimate.num_rounds * judge.num_questions} questions"
+            f"{estimate.num_rounds * num_questions} questions"
         )
-    if judge.example is not None:
+    example = estimate.judges[0].example
+    if example is not None:
         yield "one judge prompt:"
-        for message in judge.example:
+        for message in example:
             yield f"[{message.role}]"
             yield message.text
     yield "nothing was written"

@@ -5,28 +5,20 @@ Figures are computed in `rlaif.evaluation`, agreement in `rlaif.calibration`. Lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from rlaif.calibration.agreement import measure_agreement
 from rlaif.errors import StageError
 from rlaif.evaluation.judge_health import JudgeHealth
-from rlaif.judge_facts import check_health
+from rlaif.evaluation.judge_panel import CheckedJudge, JudgesAgree, PanelAgreement
+from rlaif.judge_agreement import by_judge_and_key, compare_two
+from rlaif.judge_facts import check_judges, find_agreement, name_judge
 from rlaif.ledger.queries import find_comparisons
-from rlaif.preferences.diff import decide
-from rlaif.records import Agreement, Comparison, Model, Value
+from rlaif.records import Comparison, Value
 from rlaif.sentinels import SentinelCheck, check_sentinels
 from rlaif.stored_run import JUDGED, look_at_run
 from rlaif.work import Work
-
-
-class JudgesAgree(Value):
-    """Two judges on the same pairs under the same principles."""
-
-    judges: tuple[str, str]
-    """What each is called, this run's first; the beginning of the fingerprint's id tells them apart."""
-    agreement: Agreement
 
 
 class JudgeCheck(Value):
@@ -36,8 +28,13 @@ class JudgeCheck(Value):
     judge_id: str
     constitution: str
     health: JudgeHealth
+    """Of that judge; where a panel judged, of its first one."""
+    further: tuple[CheckedJudge, ...] = ()
+    """The panel's other judges."""
+    panel: PanelAgreement | None = None
+    """How far the panel's judges agree; None: one judge alone was asked."""
     judges: tuple[JudgesAgree, ...]
-    """This run's judge and others that judged the same pairs, in any run of the ledger."""
+    """This run's judges and others that judged the same pairs, in any run of the ledger."""
     sentinels: SentinelCheck | None
     """None: not asked for."""
 
@@ -45,50 +42,45 @@ class JudgeCheck(Value):
 def check_judge_of_run(run: str | None, *, runs_dir: Path, sentinels: bool = False) -> JudgeCheck:
     """The named run or the newest, at its newest judged round. `sentinels`: load the judge and ask it again."""
     with look_at_run(runs_dir, run, read_only=not sentinels) as work:
-        health = check_health(work)
-        if health is None:
+        checked = check_judges(work)
+        if not checked:
             raise StageError(
                 "every question to this run's judge failed: there is nothing to compare",
                 where=str(work.run.path),
                 fix="see `rlaif audit list --failed`",
             )
-        comparisons = work.used(JUDGED, Comparison)
-        judge_id = comparisons[0].judge_id
+        panel = find_agreement(work)
         return JudgeCheck(
             run=work.run.name,
             round=work.round,
-            judge=_name(work, judge_id),
-            judge_id=judge_id,
+            judge=checked[0].name,
+            judge_id=checked[0].judge_id,
             constitution=work.constitution.name,
-            health=health,
-            judges=tuple(_compare_judges(work, comparisons)),
+            health=checked[0].health,
+            further=tuple(checked[1:]),
+            panel=panel,
+            judges=tuple(_compare_judges(work, panel)),
             sentinels=check_sentinels(work) if sentinels else None,
         )
 
 
-def _name(work: Work, judge_id: str) -> str:
-    model = work.ledger.get(Model, judge_id)
-    name = Path(model.observed.name).name if model is not None else ""
-    return f"{name or 'unnamed'} {judge_id[:8]}"
-
-
-def _compare_judges(work: Work, comparisons: Sequence[Comparison]) -> list[JudgesAgree]:
-    """Every two judges that compared some of the run's pairs under the same principle."""
-    wanted = {(c.sample_ids, c.principle.id, c.principle.text_digest): c.prompt_id for c in comparisons}
-    by_judge: dict[str, dict[tuple[tuple[str, str], str, str], Comparison]] = {}
+def _compare_judges(work: Work, panel: PanelAgreement | None) -> Iterator[JudgesAgree]:
+    """Every two judges that compared some of the run's pairs under the same principle; the panel's are compared."""
+    comparisons = work.used(JUDGED, Comparison)
+    own = by_judge_and_key(comparisons)
+    wanted = {key for judged in own.values() for key in judged}
     others = find_comparisons(work.ledger, dict.fromkeys(c.prompt_id for c in comparisons))
-    for comparison in (*comparisons, *others):  # the run's own stand: setdefault keeps the first
-        key = (comparison.sample_ids, comparison.principle.id, comparison.principle.text_digest)
-        if key in wanted:
-            by_judge.setdefault(comparison.judge_id, {}).setdefault(key, comparison)
-    found = []
+    # The run's own comparisons stand: the first one of each question is kept.
+    by_judge = {
+        judge_id: {key: comparison for key, comparison in judged.items() if key in wanted}
+        for judge_id, judged in by_judge_and_key([*comparisons, *others]).items()
+    }
+    yield from panel.pairs if panel is not None else ()
     for one, other in combinations(by_judge, 2):
-        shared = [key for key in by_judge[one] if key in by_judge[other]]
-        if shared:
-            agreement = measure_agreement(
-                [decide(by_judge[one][key].p_first) for key in shared],
-                [decide(by_judge[other][key].p_first) for key in shared],
-                clusters=[wanted[key] for key in shared],
-            )
-            found.append(JudgesAgree(judges=(_name(work, one), _name(work, other)), agreement=agreement))
-    return found
+        if not {one, other} <= own.keys():
+            found = compare_two(
+                by_judge[one], by_judge[other], names=(name_judge(work, one), name_judge(work, other)),
+                constitution=work.constitution, draw_seed=work.draw_seed,
+            )  # fmt: skip
+            if found is not None:
+                yield found

@@ -8,17 +8,21 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from rlaif.constitution.diff import weighed
-from rlaif.evaluation.judge_health import JudgeHealth, compute_judge_health
+from rlaif.evaluation.judge_health import compute_judge_health
+from rlaif.evaluation.judge_panel import CheckedJudge, PanelAgreement
 from rlaif.evaluation.length_effect import Pair, PairFacts
 from rlaif.evaluation.measures import load_measure, measure_samples
+from rlaif.judge_agreement import by_judge_and_key, compare_panel
 from rlaif.preferences.pairing import label_pairs
 from rlaif.records import (
     Comparison,
     FailedJudgement,
     HumanLabel,
     Judgement,
+    Model,
     Prompt,
     Question,
     Sample,
@@ -30,20 +34,45 @@ from rlaif.work import FRONTDESK_MEASURE, Work
 _CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.0, "second": -1.0}
 
 
-def check_health(work: Work) -> JudgeHealth | None:
-    """The health of the judge that made the round's labels; None where nothing was compared."""
+def check_judges(work: Work) -> list[CheckedJudge]:
+    """The health of each judge that was asked about the round's pairs, in the order of the configuration.
+
+    None of them where no pair was compared.
+    """
     comparisons = work.used("3_judgements", Comparison)
-    if not comparisons:
-        return None
-    judge_id = comparisons[0].judge_id
-    own = [comparison for comparison in comparisons if comparison.judge_id == judge_id]
-    return compute_judge_health(
-        own,
-        judgements=work.used("3_judgements", Judgement),
-        failures=work.used("3_judgements", FailedJudgement),
-        questions=work.used("3_judgements", Question),
+    questions = work.used("3_judgements", Question)
+    judgements, failures = work.used("3_judgements", Judgement), work.used("3_judgements", FailedJudgement)
+    asked_of = {question.id: question.judge_id for question in questions}
+    checked = []
+    for judge_id in dict.fromkeys(question.judge_id for question in questions) if comparisons else ():
+        own = [comparison for comparison in comparisons if comparison.judge_id == judge_id]
+        health = compute_judge_health(
+            own,
+            judgements=[judgement for judgement in judgements if asked_of.get(judgement.question_id) == judge_id],
+            failures=[failure for failure in failures if asked_of.get(failure.question_id) == judge_id],
+            questions=[question for question in questions if question.judge_id == judge_id],
+            constitution=work.constitution,
+            facts=gather_facts(work, own),
+            draw_seed=work.draw_seed,
+        )
+        checked.append(CheckedJudge(name=name_judge(work, judge_id), judge_id=judge_id, health=health))
+    return checked
+
+
+def name_judge(work: Work, judge_id: str) -> str:
+    """What a judge is called; the beginning of its fingerprint's id tells it from others of that name."""
+    model = work.ledger.get(Model, judge_id)
+    name = PurePath(model.observed.name).name if model is not None else ""
+    return f"{name or 'unnamed'} {judge_id[:8]}"
+
+
+def find_agreement(work: Work) -> PanelAgreement | None:
+    """How far the judges of a panel agree on the round's pairs; None where one judge alone was asked."""
+    judged = by_judge_and_key(work.used("3_judgements", Comparison))
+    return compare_panel(
+        judged,
+        names={judge_id: name_judge(work, judge_id) for judge_id in judged},
         constitution=work.constitution,
-        facts=gather_facts(work, own),
         draw_seed=work.draw_seed,
     )
 

@@ -27,13 +27,13 @@ from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ConfigError
-from rlaif.judging.asked import read_planned, read_streamed
+from rlaif.judging.asked import judge_folders, read_planned, read_streamed
 from rlaif.ledger.answered import find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Budget, Spending
 from rlaif.models.describe import describe_causal_lm
 from rlaif.models.endpoint_http import find_address
-from rlaif.models.interface import TextGenerator, TokenScorer
+from rlaif.models.interface import StreamingScorer, TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_tokenizer
 from rlaif.models.model_folder import find_model_folder
 from rlaif.models.openai_engine import OpenAIEngine
@@ -183,20 +183,28 @@ def make_budget(config: JudgeConfig, *, spent: Spending = NOTHING) -> Budget:
     return Budget(max_calls=config.max_calls, max_tokens=config.max_tokens, max_cost=config.max_cost, spent=spent)
 
 
-def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> tuple[Spending, set[str]]:
-    """What earlier attempts of a run have paid its judge, and the served models that answered.
+def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> Spending:
+    """What earlier attempts of a run have paid its judges.
 
     A question that was sent and left no trace, because the run was killed, counts as one call.
     """
-    folders = list(stage_dirs)
+    folders = [folder for stage_dir in stage_dirs for folder in judge_folders(stage_dir)]
     streamed = {key for folder in folders for key in read_streamed(folder)}
     planned = {key for folder in folders for key in read_planned(folder)} - streamed
     by_batch, one_by_one = sum_paid(ledger, planned), sum_paid(ledger, streamed)
     lost = len(streamed) - one_by_one.questions
-    spent = Spending(
+    return Spending(
         by_batch.calls + one_by_one.calls + lost, by_batch.tokens + one_by_one.tokens, by_batch.cost + one_by_one.cost
     )
-    return spent, find_served_models(ledger, streamed)
+
+
+def expect_served_models(scorer: TokenScorer, *, ledger: Ledger, stage_dirs: Iterable[Path]) -> None:
+    """A judge behind a server must go on as the model that gave its answers so far."""
+    if isinstance(scorer, StreamingScorer):
+        folders = [folder for stage_dir in stage_dirs for folder in judge_folders(stage_dir)]
+        streamed = {key for folder in folders for key in read_streamed(folder)}
+        for served_model in find_served_models(ledger, streamed, judge_id=scorer.fingerprint.id):
+            scorer.expect_model(served_model)
 
 
 def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:

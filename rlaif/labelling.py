@@ -33,13 +33,16 @@ from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.console import say
 from rlaif.errors import DataError, RunFolderError
 from rlaif.files import write_atomically
+from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.export import digest_preferences
-from rlaif.preferences.pairing import PairLabel, Relabelling, label_pairs
+from rlaif.preferences.pairing import Relabelling, label_pairs
 from rlaif.preferences.read import read_preferences
+from rlaif.preferences.rule import LabelRule
 from rlaif.records import (
     CalibrationCard,
     CalibrationMap,
     Comparison,
+    Panel,
     Preference,
     Prompt,
     Question,
@@ -142,8 +145,12 @@ def mix_labels(
     comparisons: Sequence[Comparison],
     *,
     pairs: Sequence[tuple[Sample, Sample]],
+    panel: Panel,
 ) -> Mix:
-    """Calibrate by the labels of all rounds so far, and make people's preferences of this round's pairs."""
+    """Calibrate by the labels of all rounds so far, and make people's preferences of this round's pairs.
+
+    panel: whose common labels are calibrated.
+    """
     labels = work.labels
     (work.folder(STAGE) / CALIBRATION_FILE).unlink(missing_ok=True)
     if labels is None:
@@ -153,10 +160,11 @@ def mix_labels(
     brought = matched.brought if work.round == 0 else []  # later rounds have the first one's in their pool
     known = [*_earlier(work, "2_samples", Sample), *samples]
     texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
-    judged = _find_judged(work, [*_earlier(work, "3_judgements", Comparison), *comparisons])
+    rule = LabelRule(work.config.preferences, seed=work.seed, fitted_on=comparisons)
+    judged = _find_judged(work, [*_earlier(work, "3_judgements", Comparison), *comparisons], panel=panel, rule=rule)
     config = work.config.human_labels
     card = calibrate_judge(
-        matched.labels, judged, texts=texts, judge_id=comparisons[0].judge_id if comparisons else None,
+        matched.labels, judged, texts=texts, judge_id=panel.judge_id,
         constitution=work.constitution, labels_digest=labels.digest, human_weight=config.weight,
     )  # fmt: skip
     here = {sample.id for sample in samples} | {sample.id for _, _, *two in brought for sample in two}
@@ -216,15 +224,22 @@ def _earlier(work: Work, stage: str, kind: type[R]) -> list[R]:
     return [r for round in range(work.round) for r in work.ledger.used(work.run.name, round, stage, kind)]
 
 
-def _find_judged(work: Work, comparisons: Sequence[Comparison]) -> Judged:
-    """Under each principle as the constitution has it, and over all."""
+def _find_judged(work: Work, comparisons: Sequence[Comparison], *, panel: Panel, rule: LabelRule) -> Judged:
+    """What enough of the judges say together, under each principle as the constitution has it and over all."""
     digests = {principle.id: principle.digest for principle in work.constitution.principles}
-    judged = {
-        (c.sample_ids, c.principle.id): JudgedPair(c.p_first, c.logit)
-        for c in comparisons
-        if digests.get(c.principle.id) == c.principle.text_digest
-    }
-    whole = label_pairs(comparisons, constitution=work.constitution, draw_seed=work.draw_seed)
+    found: dict[tuple[Pair, str], dict[str, PairLabel]] = {}
+    for c in comparisons:
+        if digests.get(c.principle.id) == c.principle.text_digest:
+            counted = rule.score(c)
+            label = PairLabel(counted.p_first, counted.logit)
+            found.setdefault((c.sample_ids, c.principle.id), {})[c.judge_id] = label
+    judged: dict[tuple[Pair, str], JudgedPair] = {}
+    for key, labels in found.items():
+        judges = find_judges(panel, labels, min_judges=rule.config.min_judges)
+        if not isinstance(judges, str):
+            weights = [panel.weights[judge_id] for judge_id in judges]
+            judged[key] = JudgedPair(*combine_labels([labels[judge_id] for judge_id in judges], weights=weights))
+    whole = label_pairs(comparisons, constitution=work.constitution, rule=rule, panel=panel, draw_seed=work.draw_seed)
     return judged | {(pair, OVERALL): JudgedPair(label.p_first, label.logit) for pair, label in whole.items()}
 
 

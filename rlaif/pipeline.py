@@ -21,6 +21,7 @@ from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
 from rlaif.files import write_atomically
+from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
@@ -116,12 +117,12 @@ def sample_policy(work: Work, prompts: Sequence[Prompt]) -> list[Sample]:
 
 
 def judge_samples(work: Work, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Comparison]:
-    """The judge's comparisons of drawn pairs under each principle, both orders combined."""
+    """Every judge's comparisons of drawn pairs under each principle, both orders combined."""
     if work.is_done("3_judgements"):
         return work.used("3_judgements", Comparison)
     drawn = work.draw_pairs(samples)
     say(f"pairs: {drawn.tally}")
-    judging = _judge(work, drawn.pairs, prompts, "3_judgements")
+    judging = ask_all(work, drawn.pairs, prompts={prompt.id: prompt for prompt in prompts})
     work.finish_judging("3_judgements", judging)
     return judging.comparisons
 
@@ -134,7 +135,7 @@ def pair_preferences(
     *,
     pairs: Sequence[tuple[Sample, Sample]] | None = None,
 ) -> None:
-    """One soft label per pair over all principles, people's labels mixed in, exported as a data set.
+    """One soft label per pair over all principles and judges, people's labels mixed in, exported as a data set.
 
     `pairs`: those that were judged.
     """
@@ -142,7 +143,9 @@ def pair_preferences(
         return
     if pairs is None:
         pairs = work.draw_pairs(samples).pairs
-    mix = mix_labels(work, samples, comparisons, pairs=pairs)
+    panel = find_panel(work, comparisons)
+    work.keep([panel] if len(panel.members) > 1 else [])
+    mix = mix_labels(work, samples, comparisons, pairs=pairs, panel=panel)
     pairing = pair_comparisons(
         comparisons,
         constitution=work.constitution,
@@ -151,7 +154,9 @@ def pair_preferences(
         pairs=pairs,
         relabelling=mix.relabelling,
         human=mix.human,
+        panel=panel,
         draw_seed=work.draw_seed,
+        seed=work.seed,
     )
     exported = export_preferences(
         pairing.preferences,
@@ -162,7 +167,7 @@ def pair_preferences(
         out_dir=work.dataset_dir,
         test_fraction=work.config.prompts.test_fraction,
         tally=pairing.tally,
-        notes=mix.notes,
+        notes=[*work.config.preferences.describe_making(), *mix.notes],
     )
     records = [*pairing.preferences, *mix.records]
     unit = "choices" if work.config.preferences.kind == "choice" else "pairs"
@@ -367,16 +372,6 @@ def _sample(
     )  # fmt: skip
     stop_vllm()
     return samples
-
-
-def _judge(work: Work, pairs: Sequence[tuple[Sample, Sample]], prompts: Sequence[Prompt], stage: str) -> Judging:
-    judging = judge_pairs(
-        pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
-        template=work.template, scorer=work.judge, config=work.config.judge, ledger=work.ledger,
-        plan_path=work.folder(stage) / "questions_plan.json", budget=work.judge_budget, draw_seed=work.draw_seed,
-    )  # fmt: skip
-    stop_vllm()
-    return judging
 
 
 def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:

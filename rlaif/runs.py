@@ -132,9 +132,7 @@ def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
         fixed -= {"prompts", "policy", "sampling", "judge"}  # nothing of what was recorded came from these
     changed = sorted(_changed_keys(run.config, config))
     free = {"human_labels"} - fixed
-    held = [
-        key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free) and not key.startswith(HOW_FAR)
-    ]
+    held = [key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free) and not _is_how_far(key)]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values of {', '.join(held)}",
@@ -184,11 +182,13 @@ HOW_FAR = (
     )),
 )  # fmt: skip
 """Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
+_OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")
+"""What a further judge says is held like what the first one does."""
 
 
 def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
     """A run goes on with what it was started with; the changed keys are named."""
-    changed = sorted(key for key in _changed_keys(run.config, config) if not key.startswith(HOW_FAR))
+    changed = sorted(key for key in _changed_keys(run.config, config) if not _is_how_far(key))
     if changed:
         raise RunFolderError(
             f"the run was started with other values of {', '.join(changed)}",
@@ -197,10 +197,17 @@ def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
         )
 
 
+def _is_how_far(key: str) -> bool:
+    return _OF_PANEL.sub("config.judge.", key).startswith(HOW_FAR)
+
+
 def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in {**old, **new}:
             yield from _changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif path == "config.judge.panel" and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _changed_keys(one, other, f"{path}.{number}")
     elif old != new:
         yield path
 

@@ -17,6 +17,7 @@ from rlaif.constitution.render import JudgeTemplate, rendered_digest
 from rlaif.errors import RunFolderError, StageError
 from rlaif.files import write_atomically
 from rlaif.intervals import mean_interval, share_interval
+from rlaif.judges import RunJudge, find_judge_ids
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.questions import render_question
 from rlaif.judging.verdict import LOWEST_LOGPROB
@@ -84,14 +85,20 @@ def check_sentinels(work: Work) -> SentinelCheck:
         raise StageError(
             "the ledger no longer holds the stored questions", where=str(path), fix="remove the file to draw others"
         )
-    template = stored_template(work, questions[0].template_digest)
-    now = _ask(work, questions, _render(work, questions, template=template), template=template)
+    judges = dict(zip(find_judge_ids(work), work.judges, strict=True))
+    answers: dict[str, Judgement | FailedJudgement] = {}
+    changed: list[str] = []
+    for judge_id, judge in judges.items():
+        own = [question for question in questions if question.judge_id == judge_id]
+        if own:
+            fields = _ask(work, judge, own, answers=answers)
+            changed += [f"{field} of {judge.name}" for field in fields] if len(judges) > 1 else fields
     check = compare_answers(
-        [(question.prompt_id, then[question.id], answer) for question, answer in zip(questions, now, strict=True)],
-        fingerprint_changed=_changed_fields(work, questions[0].judge_id),
+        [(question.prompt_id, then[question.id], answers[question.id]) for question in questions],
+        fingerprint_changed=changed,
         stored_now=stored_now,
     )
-    data["checks"].append({"at": utc_now(), "judge_id": work.judge.fingerprint.id, **check.model_dump(mode="json")})
+    data["checks"].append({"at": utc_now(), **check.model_dump(mode="json")})
     write_atomically(path, json.dumps(data, indent=1))
     return check
 
@@ -166,11 +173,19 @@ def logit_of(judgement: Judgement, *, named: str | int) -> float | None:
 
 
 def _store(work: Work, path: Path) -> None:
-    """Drawn by the questions' ids from those that were asked and answered."""
+    """Of each judge as many, drawn by the questions' ids from those that it was asked and answered."""
     answered = {j.question_id for j in work.used("3_judgements", Judgement) if j.origin == "asked"}
     if not answered:
         raise RunFolderError("this run's judge answered nothing", where=str(work.run.path), fix="name another by --run")
-    drawn = sorted(answered, key=lambda key: digest_text(f"sentinel\n{key}"))[:NUM_SENTINELS]
+    by_judge: dict[str, list[str]] = {}
+    for question in work.used("3_judgements", Question):
+        if question.id in answered:
+            by_judge.setdefault(question.judge_id, []).append(question.id)
+    drawn = [
+        key
+        for keys in by_judge.values()
+        for key in sorted(keys, key=lambda key: digest_text(f"sentinel\n{key}"))[:NUM_SENTINELS]
+    ]
     stored = {"format": 1, "stored_at": utc_now(), "question_ids": drawn, "checks": []}
     write_atomically(path, json.dumps(stored, indent=1))
 
@@ -199,22 +214,23 @@ def _render(
 
 
 def _ask(
-    work: Work,
-    questions: Sequence[Question],
-    chats: Sequence[tuple[SegmentedMessage, ...]],
-    *,
-    template: JudgeTemplate,
-) -> list[Judgement | FailedJudgement]:
-    with Progress("sentinels", len(chats), unit="questions") as progress:
-        return ask_now(
-            work.judge, chats, ids=[question.id for question in questions], template=template,
-            num_shown=[len(question.sample_ids) for question in questions],
-            config=work.config.judge, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
+    work: Work, judge: RunJudge, questions: Sequence[Question], *, answers: dict[str, Judgement | FailedJudgement]
+) -> list[str]:
+    """One judge's stored questions, asked again; what of its fingerprint is another by now."""
+    template = stored_template(work, questions[0].template_digest)
+    chats = _render(work, questions, template=template)
+    ids = [question.id for question in questions]
+    with work.lend_judge(judge) as scorer, Progress("sentinels", len(chats), unit="questions") as progress:
+        found = ask_now(
+            scorer, chats, ids=ids, template=template, num_shown=[len(question.sample_ids) for question in questions],
+            config=judge.config, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
         )  # fmt: skip
+        answers.update(zip(ids, found, strict=True))
+        return _changed_fields(work, questions[0].judge_id, now=scorer.fingerprint)
 
 
-def _changed_fields(work: Work, judge_id: str) -> list[str]:
-    stored, now = work.ledger.get(Model, judge_id), work.judge.fingerprint
+def _changed_fields(work: Work, judge_id: str, *, now: Model) -> list[str]:
+    stored = work.ledger.get(Model, judge_id)
     if stored is None:
         return ["its record is missing"]
     return [name for name in _FINGERPRINT if getattr(stored, name) != getattr(now, name)]

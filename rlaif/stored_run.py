@@ -37,7 +37,7 @@ def look_at_run(runs_dir: Path, name: str | None, *, read_only: bool = False) ->
     """The named run or the newest one, at its newest round whose judgements are there."""
     run = open_run(runs_dir, name)
     stored = json.dumps(run.config["config"])
-    config = parse_config(stored, where=str(run.path / "config.json"))
+    config = parse_config(stored, where=str(run.path / "config.json"), is_complete=True)
     round = newest_round(run, stage="4_preferences")
     if not (run.stage_dir(round, JUDGED) / "stage.json").is_file():
         raise RunFolderError(

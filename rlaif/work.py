@@ -26,6 +26,7 @@ from rlaif.frontdesk.world import make_prompts
 from rlaif.judge_setup import (
     check_judge,
     check_mode,
+    expect_served_models,
     find_spent,
     load_generator,
     load_judge,
@@ -34,6 +35,7 @@ from rlaif.judge_setup import (
     pairs_per_prompt,
     spread_policy,
 )
+from rlaif.judges import RunJudge, find_run_judges, template_digests
 from rlaif.judging.judge import Judging
 from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
 from rlaif.ledger.export import write_records
@@ -41,8 +43,8 @@ from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
-from rlaif.models.budget import Budget, Spending
-from rlaif.models.interface import StreamingScorer, TextGenerator, TokenScorer
+from rlaif.models.budget import Budget
+from rlaif.models.interface import TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
 from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.transformers_engine import TransformersEngine
@@ -74,7 +76,7 @@ STAGE_NAMES = {
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
 KEPT_OVER_ROUNDS = (
-    "start_policy", "judge", "judge_budget", "template", "evaluation_judge", "evaluation_template", "labels",
+    "start_policy", "judge", "judges", "judge_budget", "evaluation_judge", "evaluation_template", "labels",
 )  # fmt: skip
 MADE_BY = {
     "4_preferences": ("preferences", "rlaif generate-prefs"),
@@ -197,8 +199,14 @@ class Work:
         return self.config.seed if self.config.judge.principles == "sampled" else None
 
     @cached_property
+    def judges(self) -> tuple[RunJudge, ...]:
+        """Who labels the pairs, `judge.model` first."""
+        return find_run_judges(self.config.judge)
+
+    @property
     def template(self) -> JudgeTemplate:
-        return load_template(self.config.judge.template)
+        """The first judge's."""
+        return self.judges[0].template
 
     def draw_pairs(self, samples: Iterable[Sample]) -> Pairs:
         """The pairs of this round's responses that are compared."""
@@ -217,7 +225,7 @@ class Work:
 
     @cached_property
     def judge_name(self) -> str:
-        return self.config.judge.model.path
+        return " + ".join(judge.name for judge in self.judges)
 
     @property
     def dataset_dir(self) -> Path:
@@ -336,7 +344,7 @@ class Work:
 
     def make_room(self) -> None:
         """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
-        judges = (self.config.judge, self.evaluation_judge_config)
+        judges = (*self.config.judge.judges(), self.evaluation_judge_config)
         if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
             return
         for name, value in list(self.__dict__.items()):
@@ -350,28 +358,49 @@ class Work:
 
     @cached_property
     def judge(self) -> TokenScorer:
-        judge = load_judge(self.config.judge, budget=self.judge_budget, scale=self.config.scale)
-        if isinstance(judge, StreamingScorer):
-            for served_model in self._judge_spent[1]:
-                judge.expect_model(served_model)
+        """The first judge."""
+        return self.load_judge(self.judges[0].config)
+
+    def load_judge(self, config: JudgeConfig) -> TokenScorer:
+        """A judge of this run, which goes on as the model that it was."""
+        judge = load_judge(config, budget=self.judge_budget, scale=self.config.scale)
+        expect_served_models(judge, ledger=self.ledger, stage_dirs=self._stage_dirs)
         return judge
+
+    @contextmanager
+    def lend_judge(self, judge: RunJudge) -> Iterator[TokenScorer]:
+        """One of the judges; of a panel no other one is in memory meanwhile, nor this one afterwards."""
+        if len(self.judges) == 1:
+            yield self.judge
+            stop_vllm()
+            return
+        self._forget_judges()
+        yield self.load_judge(judge.config)
+        self._forget_judges()
+        stop_vllm()
+
+    def _forget_judges(self) -> None:
+        for name in ("judge", "evaluation_judge"):
+            self.__dict__.pop(name, None)
+        free_memory()
 
     @cached_property
     def judge_budget(self) -> Budget:
-        """What the run's judge has cost in all stages and rounds, and may still cost."""
-        return make_budget(self.config.judge, spent=self._judge_spent[0])
+        """What the run's judges have cost in all stages and rounds, and may still cost."""
+        return make_budget(self.config.judge, spent=find_spent(self.ledger, self._stage_dirs))
 
-    @cached_property
-    def _judge_spent(self) -> tuple[Spending, set[str]]:
-        return find_spent(self.ledger, sorted(self.run.path.glob("round_*/*")))
+    @property
+    def _stage_dirs(self) -> list[Path]:
+        return sorted(self.run.path.glob("round_*/*"))
 
     def check_judge(self) -> None:
-        check_judge(self.config.judge, constitution=self.constitution, template=self.template)
-        check_mode(self.config, template=self.template)
-        other = self.evaluation_judge_config
-        if other != self.config.judge:
-            check_judge(other, constitution=self.constitution, template=self.evaluation_template)
-            check_mode(self.config, template=self.evaluation_template)
+        checked = []
+        evaluates = (self.evaluation_judge_config, self.evaluation_template)
+        for config, template in (*((judge.config, judge.template) for judge in self.judges), evaluates):
+            if config not in checked:
+                check_judge(config, constitution=self.constitution, template=template)
+                check_mode(self.config, template=template)
+                checked.append(config)
 
     @property
     def evaluation_judge_config(self) -> JudgeConfig:
@@ -385,9 +414,7 @@ class Work:
     @cached_property
     def evaluation_judge(self) -> TokenScorer:
         other = self.evaluation_judge_config
-        if other.model == self.config.judge.model:
-            return self.judge
-        return load_judge(other, budget=self.judge_budget, scale=self.config.scale)
+        return self.judge if other.model == self.config.judge.model else self.load_judge(other)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -440,7 +467,7 @@ def open_work(
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already.
     """
-    inputs: dict[str, Any] = {"judge.template": load_template(config.judge.template).digest}
+    inputs: dict[str, Any] = {**template_digests(config.judge)}
     if stages:
         run = open_run(runs_dir, run_name)
         # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.

@@ -262,7 +262,7 @@ def _with_known_numbers(rounds: Rounds, work: Work) -> Rounds:
 
 def test_a_dry_run_counts_all_rounds() -> None:
     judge = JudgeEstimate(240, 8, 100.0, 24_000, 4_800, None)
-    one = RunEstimate(1, 20, 80, 4_000, 5_120, 12.5, judge, JudgeConfig())
+    one = RunEstimate(1, 20, 80, 4_000, 5_120, 12.5, (judge,), JudgeConfig())
     assert not any("rounds" in line for line in describe_estimate(one))
     lines = list(describe_estimate(one._replace(num_rounds=3)))
     assert "that is one round; 3 rounds: 240 responses, at most 720 questions" in lines

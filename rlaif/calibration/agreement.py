@@ -124,6 +124,29 @@ def krippendorff_alpha(
     return Alpha(_estimate(value, draws, n=len(row)), len(shared), int(sums[:, :-1].sum()))
 
 
+def measure_correlation(
+    a: Sequence[float], b: Sequence[float], *, clusters: Sequence[Hashable], seed: int = 0
+) -> Estimate | None:
+    """Pearson's correlation about zero of two series of log-odds about the same items.
+
+    About zero, as which of two responses is called the first is arbitrary: turning an item round changes nothing.
+    None where a series is all zero, and with fewer than two clusters.
+    """
+    place = {key: i for i, key in enumerate(dict.fromkeys(clusters))}
+    sums = np.zeros((len(place), 3))
+    for x, y, key in zip(a, b, clusters, strict=True):
+        sums[place[key]] += (x * y, x * x, y * y)
+    value = float(_correlation(sums.sum(axis=0)))
+    if len(place) < 2 or math.isnan(value):
+        return None
+    return _estimate(value, _bootstrap(sums, {"r": _correlation}, seed=seed)["r"], n=len(place))
+
+
+def _correlation(sums: Array) -> Array:
+    """(..., 3): sums of xy, xx and yy."""
+    return np.clip(_ratio(sums[..., 0], np.sqrt(sums[..., 1]) * np.sqrt(sums[..., 2])), -1.0, 1.0)
+
+
 def _choices(a: Sequence[str], b: Sequence[str]) -> list[str]:
     if len(a) != len(b):
         raise ValueError(f"{len(a)} choices beside {len(b)}: both series must be about the same items")

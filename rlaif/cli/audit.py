@@ -88,18 +88,28 @@ def list_(
 
 @audit_app.command("show")
 def show(
-    id: Annotated[str, typer.Argument(help="Id of a comparison, judgement or question, or how it begins.")],
+    id: Annotated[str, typer.Argument(help="Id of a preference, comparison, judgement or question, or how it begins.")],
     run: UsedByOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:
-    """One decision in full: the exact prompt, both orders, reasons, log-probabilities, digests."""
+    """One decision in full: the exact prompt, both orders, reasons, log-probabilities, digests.
+
+    Of a preference, such as the id of a row of the data set: each comparison behind its label, and what it counted as.
+    """
     from rlaif.cli.decision import decision_parts
+    from rlaif.cli.label import label_line, label_parts
+    from rlaif.ledger.labels import find_label, find_labels_of
     from rlaif.ledger.queries import find_decision
 
     with _open(runs_dir, run, ledger) as opened:
-        decision = find_decision(opened, id)
-    for part in decision_parts(decision):
+        if (label := find_label(opened, id)) is not None:
+            parts = list(label_parts(label))
+        else:
+            decision = find_decision(opened, id)
+            went_into = [] if decision.comparison is None else find_labels_of(opened, decision.comparison)
+            parts = [*decision_parts(decision), *map(label_line, went_into)]
+    for part in parts:
         console.print(part, soft_wrap=True)
 
 

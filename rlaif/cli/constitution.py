@@ -71,16 +71,27 @@ def check(
 ) -> None:
     """Validate a principle file and probe the judge: does it understand each principle, and the right way round?
 
-    Every probe pair is asked under every principle in both orders. A principle is refused when the order turns
-    the verdict too often, or when the reply that should win, where that is known, does not.
+    Every probe pair is asked under every principle in both orders; of a panel each judge is asked. A principle is
+    refused when the order turns the verdict too often, or when the reply that should win, where that is known, does
+    not.
     """
     from rlaif.constitution.principles import load_constitution
+
+    constitution = load_constitution(name)
+    judges = _configured_judges(config, model=judge, template=template)
+    for one in judges:
+        if len(judges) > 1:
+            console.print(show_text(f"judge {one.model.path}"))
+        _check_for(one, constitution, probes=probes, ask=not no_probe, max_flips=max_flips)
+
+
+def _check_for(
+    judge: JudgeConfig, constitution: Constitution, *, probes: Path | None, ask: bool, max_flips: float
+) -> None:
     from rlaif.constitution.probe import refuse_misread
     from rlaif.probing import probe_judge
 
-    constitution = load_constitution(name)
-    asked = _configured_judge(config, model=judge, template=template)
-    done = probe_judge(constitution, config=asked, probes=probes, ask=not no_probe, max_flips=max_flips)
+    done = probe_judge(constitution, config=judge, probes=probes, ask=ask, max_flips=max_flips)
     console.print(_table(constitution, done.readings))
     for warning in _contradictions(done.readings):
         console.print(show_text(warning), style="yellow")
@@ -95,20 +106,22 @@ def check(
     if done.why_not:
         console.print(show_text(f"not probed, only the words were checked: {done.why_not}"))
     console.print(
-        show_text(f"ok: {constitution.name}, for the judge {asked.model.path} and the template {done.template.name}")
+        show_text(f"ok: {constitution.name}, for the judge {judge.model.path} and the template {done.template.name}")
     )
 
 
-def _configured_judge(config: Path | None, *, model: str | None, template: str | None) -> JudgeConfig:
-    """The config's judge (its file, else ./rlaif.yaml, else the defaults), or the one that the options name."""
+def _configured_judges(config: Path | None, *, model: str | None, template: str | None) -> tuple[JudgeConfig, ...]:
+    """The config's judges (its file, else ./rlaif.yaml, else the defaults), or the one that the options name."""
     from rlaif.config.generate import FRONTDESK, JudgeModelConfig
     from rlaif.config.load import find_config, load_config
 
     asked = load_config(find_config(config)).judge
     if model is not None:
         general = "frontdesk_pair" if model == FRONTDESK else "pair"
-        asked = asked.model_copy(update={"model": JudgeModelConfig(path=model), "template": general})
-    return asked if template is None else asked.model_copy(update={"template": template})
+        other = {"model": JudgeModelConfig(path=model), "template": general, "panel": ()}
+        asked = asked.model_copy(update=other)
+    judges = asked.judges()
+    return judges if template is None else tuple(one.model_copy(update={"template": template}) for one in judges)
 
 
 def _contradictions(readings: Sequence[Reading]) -> Iterator[str]:
@@ -137,7 +150,7 @@ def show(
     from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.render import load_template
 
-    judge = _configured_judge(config, model=None, template=template)
+    judge = _configured_judges(config, model=None, template=template)[0]
     constitution = load_constitution(name)
     if principle is None:
         constitution = prepare_constitution(constitution, mode=judge.principles)

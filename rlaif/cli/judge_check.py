@@ -18,6 +18,7 @@ from rlaif.errors import StageError
 
 if TYPE_CHECKING:
     from rlaif.evaluation.judge_health import JudgeHealth
+    from rlaif.evaluation.judge_panel import JudgesAgree, PanelAgreement
     from rlaif.evaluation.length_effect import LengthEffect
     from rlaif.judge_check import JudgeCheck
     from rlaif.records import Estimate
@@ -59,14 +60,30 @@ def judge_check(
 
 
 def _print(check: JudgeCheck) -> None:
-    health = check.health
-    for line in (
-        f"run {check.run}, round {check.round}: judge {check.judge}, constitution {check.constitution}",
-        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
-        f"{health.num_comparisons} comparisons{_orders(health)}",
-    ):
+    who = f"{len(check.further) + 1} judges" if check.further else f"judge {check.judge}"
+    console.print(show_text(f"run {check.run}, round {check.round}: {who}, constitution {check.constitution}"))
+    _print_health(check, name=check.judge if check.further else None, health=check.health)
+    for judge in check.further:
+        _print_health(check, name=judge.name, health=judge.health)
+    agreement = [*_panel_figures(check.panel), *_agreement_figures(check.judges)]
+    if agreement:
+        console.print(show_text("\nagreement between judges; a comparison is a pair under one principle"))
+        _show(("figure", "value", "95 % interval", "n"), iter(agreement))
+    for line in _notes(check):
         console.print(show_text(line))
-    _show(("figure", "value", "95 % interval", "n"), _figures(check))
+
+
+def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -> None:
+    """One judge's figures; it is named where there are several."""
+    if name is not None:
+        console.print(show_text(f"\njudge {name}"))
+    line = (
+        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
+        f"{health.num_comparisons} comparisons{_orders(health)}"
+    )
+    console.print(show_text(line))
+    is_first = health is check.health
+    _show(("figure", "value", "95 % interval", "n"), _figures(health, check.sentinels if is_first else None))
     console.print()
     _show(
         ("principle", "weight", "place, logits", "order flips", "turns the label", "agrees with it"),
@@ -74,8 +91,6 @@ def _print(check: JudgeCheck) -> None:
     )
     if health.label_mass_bins:
         console.print(show_text(f"\nlabel mass of the judgements: {_mass_line(health)}"))
-    for line in _notes(check):
-        console.print(show_text(line))
 
 
 def _orders(health: JudgeHealth) -> str:
@@ -97,8 +112,7 @@ def _causes(health: JudgeHealth) -> str:
     return f" ({causes})" if causes else ""
 
 
-def _figures(check: JudgeCheck) -> Iterator[Row]:
-    health = check.health
+def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[Row]:
     if health.mode != "score":
         yield _row("position effect, logits for the first place", health.position_effect, signed=True)
         yield _row("order flips", health.flipped, percent=True)
@@ -115,11 +129,30 @@ def _figures(check: JudgeCheck) -> Iterator[Row]:
         found_twice = health.duplicates
         what = f"{found_twice.num_repeated_questions} repeated questions, same verdict"
         yield _row(what, found_twice.repeated_agree, percent=True)
-    for pair in check.judges:
+    if sentinels is not None:
+        yield from _sentinel_figures(sentinels)
+
+
+def _panel_figures(panel: PanelAgreement | None) -> Iterator[Row]:
+    if panel is None or len(panel.judges) < 3:  # of two judges the rows below say the same
+        return
+    yield _row(f"all {len(panel.judges)} judges, same winner of a pair", panel.unanimous, percent=True)
+    yield _row(f"  Krippendorff's alpha, {panel.num_comparisons} comparisons", panel.alpha)
+    for name, alpha in panel.alpha_by_principle.items():
+        yield _row(f"    under {name}", alpha)
+
+
+def _agreement_figures(pairs: Sequence[JudgesAgree]) -> Iterator[Row]:
+    for pair in pairs:
         yield _row(f"{pair.judges[0]} and {pair.judges[1]} agree", pair.agreement.share, percent=True)
         yield _row(f"  kappa, {pair.agreement.n} comparisons", pair.agreement.kappa)
-    if check.sentinels is not None:
-        yield from _sentinel_figures(check.sentinels)
+        if pair.correlation is not None:
+            yield _row("  correlation of logits", pair.correlation)
+        if pair.winners is not None and len(pair.by_principle) > 1:
+            yield _row("  same winner of a pair over all principles", pair.winners, percent=True)
+        if len(pair.by_principle) > 1:
+            for name, agreement in pair.by_principle.items():
+                yield _row(f"    kappa under {name}", agreement.kappa)
 
 
 def _length_figures(length: LengthEffect) -> Iterator[Row]:
@@ -191,9 +224,10 @@ def _notes(check: JudgeCheck) -> Iterator[str]:
             f"{duplicates.num_identical_pairs} pairs are one text twice, {duplicates.num_repeated_pairs} have the two "
             "texts of another pair"
         )
-    if len(check.health.served_models) > 1:
-        named = ", ".join(f"{name} {count}" for name, count in check.health.served_models.items())
-        yield f"the server answered as more than one model: {named}"
+    for health in (check.health, *(judge.health for judge in check.further)):
+        if len(health.served_models) > 1:
+            named = ", ".join(f"{name} {count}" for name, count in health.served_models.items())
+            yield f"the server answered as more than one model: {named}"
     if check.sentinels is not None:
         when = "stored now" if check.sentinels.stored_now else "stored before"
         yield f"sentinels: {when}; {'drift' if check.sentinels.drift else 'the judge answers as it did'}"

@@ -20,6 +20,7 @@ from rlaif.cli.options import (
     EngineOption,
     LabelColumnsOption,
     LabelsOption,
+    PresetOption,
     ResumeOption,
     RunOption,
     RunsDirOption,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 def generate_prefs(
     config: ConfigOption = None,
     set_: SetOption = None,
+    preset: PresetOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
@@ -73,8 +75,9 @@ def generate_prefs(
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
     resolved = _load(
-        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api, engine=engine
-    )
+        config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
+        engine=engine, preset=preset,
+    )  # fmt: skip
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -120,6 +123,7 @@ def train(
 def run(
     config: ConfigOption = None,
     set_: SetOption = None,
+    preset: PresetOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     resume: ResumeOption = False,
@@ -141,7 +145,7 @@ def run(
     labels = (human_labels, label_columns)
     resolved = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
-        batch_api=batch_api, engine=engine,
+        batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
@@ -184,6 +188,7 @@ def _load(
     stored: bool,
     rounds: int | None = None,
     labels: tuple[str | None, Path | None] = (None, None),
+    preset: str | None = None,
     batch_api: bool = False,
     engine: str | None = None,
 ) -> RunConfig:
@@ -193,6 +198,7 @@ def _load(
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
+    overrides += [] if preset is None else [f"preset={json.dumps(preset)}"]
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
@@ -200,7 +206,7 @@ def _load(
     if config is None and stored:
         folder = open_run(runs_dir, run)
         text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides)
+        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
     else:
         resolved = load_config(config, overrides=overrides)
     say("loading torch and transformers")  # seconds in which nothing else would be seen

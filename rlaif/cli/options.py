@@ -10,6 +10,10 @@ import typer
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file; ./rlaif.yaml where there is one.")
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="A published recipe: cai, cai_cot, lee2023, salmon, mtbench."),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")
 ]

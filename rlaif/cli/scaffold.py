@@ -14,6 +14,8 @@ from typing import Any
 
 from rlaif.config.load import CONFIG_NAME
 from rlaif.config.options import describe_config
+from rlaif.config.presets import FOLDER as PRESETS
+from rlaif.config.presets import load_preset, shipped_presets
 from rlaif.config.run import RunConfig
 from rlaif.config.strict_yaml import read_plain_scalar
 from rlaif.constitution.shipped import Kind, shipped_folder
@@ -28,9 +30,11 @@ HEADER = """\
 """
 
 
-def write_scaffold(folder: Path) -> list[Path]:
-    """Write the files and say which; refuses a folder that holds any of them."""
-    taken = [name for name in (CONFIG_NAME, *FOLDERS) if (folder / name).exists()]
+def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
+    """Write the files and say which; refuses a folder that holds any of them. `preset`: what rlaif.yaml begins with."""
+    shipped = {name: shipped_folder(name) for name in FOLDERS} | {PRESETS: shipped_presets()}
+    taken = [name for name in (CONFIG_NAME, *shipped) if (folder / name).exists()]
+    config = render_config(preset=preset)
     if taken:
         raise InputError(
             f"{', '.join(taken)} already stands there",
@@ -41,20 +45,21 @@ def write_scaffold(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".rlaif-init-", dir=folder) as temporary:
             written = Path(temporary)
-            for name in FOLDERS:
-                shutil.copytree(shipped_folder(name), written / name)
-            (written / CONFIG_NAME).write_text(render_config(), encoding="utf-8")
+            for name, source in shipped.items():
+                shutil.copytree(source, written / name)
+            (written / CONFIG_NAME).write_text(config, encoding="utf-8")
             for path in written.iterdir():
                 path.rename(folder / path.name)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise InputError(
             f"the folder cannot be written: {error.strerror}", where=str(folder), fix="give a new folder"
         ) from error
-    return [folder / CONFIG_NAME, *(folder / name for name in FOLDERS)]
+    return [folder / CONFIG_NAME, *(folder / name for name in shipped)]
 
 
-def render_config() -> str:
-    """rlaif.yaml with every option, its help, what may stand there and its default."""
+def render_config(*, preset: str | None = None) -> str:
+    """rlaif.yaml with every option, its help, what may stand there and its default, which a preset may give."""
+    given = {} if preset is None else load_preset(preset, where="--preset").options
     lines = [HEADER]
     for option in describe_config(RunConfig):
         indent = "  " * (len(option.path) - 1)
@@ -63,8 +68,20 @@ def render_config() -> str:
             lines.append(f"{indent}# {option.help}\n{indent}{name}:\n")
             continue
         lines.append(f"{indent}# {option.help} ({option.expected})\n")
-        lines.append(f"{indent}# {name}: {as_yaml(option.default)}\n")
+        if option.path == ("preset",) and preset is not None:
+            lines.append(f"{name}: {as_yaml(preset)}\n")
+            continue
+        lines.append(f"{indent}# {name}: {as_yaml(_find(given, option.path, otherwise=option.default))}\n")
     return "".join(lines)
+
+
+def _find(given: Any, path: tuple[str, ...], *, otherwise: Any) -> Any:
+    """What a preset says of an option."""
+    for key in path:
+        if not isinstance(given, dict) or key not in given:
+            return otherwise
+        given = given[key]
+    return given
 
 
 def as_yaml(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from rlaif.cli.options import PresetOption
 from rlaif.console import console
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -46,10 +47,11 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder to write them into, made if it does not exist.")
     ],
+    preset: PresetOption = None,
 ) -> None:
-    """Write rlaif.yaml, constitutions/ and prompts/ to edit: every option with its help and default."""
+    """Write rlaif.yaml, constitutions/, prompts/ and presets/ to edit: every option with its help and default."""
     from rlaif.cli.scaffold import write_scaffold
 
-    for path in write_scaffold(folder):
+    for path in write_scaffold(folder, preset=preset):
         console.print(Text(f"wrote {path}"))
     console.print(Text(f"now: cd {folder} && rlaif run --dry-run"))

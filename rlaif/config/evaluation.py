@@ -5,45 +5,29 @@ Does not load the measures that it names; `rlaif.evaluation.measures` does.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from rlaif.config.base import Config
-from rlaif.config.generate import JudgeConfig
+from rlaif.config.judge import JudgeConfig, OtherModelConfig
 
 MeasureSpec = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-
-
-class EvaluationModelConfig(Config):
-    """Another model as the judge of the evaluation; what is null is as in `judge.model`."""
-
-    engine: Literal["transformers", "vllm", "openai", "scripted"] | None = None
-    """As in `judge.model`; an endpoint is asked as `judge.endpoint` says."""
-    path: str | None = None
-    """Model folder, hub id or served name; null: the judge's own."""
-    revision: str | None = None
-    """Commit or tag of a hub model."""
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Number format of the computation."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps, or auto."""
 
 
 class EvaluationJudgeConfig(Config):
     """Another judge for the win rate than the one whose labels the policy was trained on."""
 
-    model: EvaluationModelConfig = EvaluationModelConfig()
-    """Who judges; what is null is as in `judge.model`."""
+    model: OtherModelConfig = OtherModelConfig()
+    """Who judges; what is null is as in `judge.model`, the first judge of a panel."""
     template: str | None = None
     """Judge template: a path, or a name from prompts/; null: the one of `judge`."""
 
     def instead_of(self, judge: JudgeConfig) -> JudgeConfig:
         """The judge of the evaluation: `judge` in all that is not said here."""
-        said = self.model.model_dump(exclude_none=True)
-        kept = judge.model.model_dump(exclude={"revision"} if "path" in said else set())
-        changed = {"model": {**kept, **said}, "template": self.template or judge.template}
-        return JudgeConfig.model_validate(judge.model_dump() | changed)
+        if self == EvaluationJudgeConfig():
+            return judge.judges()[0]
+        return judge.with_other(self.model, template=self.template)
 
 
 class EvaluationConfig(Config):

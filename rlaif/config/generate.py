@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from rlaif.config.base import Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, VllmConfig
+from rlaif.config.preferences import PreferencesConfig
 
 __all__ = [
     "FRONTDESK",
@@ -54,16 +53,3 @@ class SamplingConfig(Config):
     """Longest response in tokens."""
     batch_size: int = Field(256, ge=1)
     """Responses sampled together."""
-
-
-class PreferencesConfig(Config):
-    """Which judgements become preferences."""
-
-    kind: Literal["pair", "ranking", "choice"] = "pair"
-    """What a preference is of. pair: a judged pair. ranking: a prompt's responses are ranked by Bradley-Terry on its
-    judged pairs, and each pair of them gets its label from the ranking, judged or not. choice: a prompt, with each
-    response's probability by that ranking to be the best; the reward model's loss is then K-way."""
-    min_margin: float = Field(0.0, ge=0, lt=0.5)
-    """Drop pairs whose label is nearer to one half than this."""
-    drop_flipped: bool = False
-    """Drop pairs on which every principle's verdict flipped with the order."""

@@ -6,9 +6,10 @@ Does not read the environment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rlaif.config.base import Config
 from rlaif.config.models import FRONTDESK, ModelConfig, VllmConfig
@@ -18,6 +19,10 @@ RESERVED_BODY = (
     "max_completion_tokens",
 )  # fmt: skip
 """Fields of a request that rlaif sets itself."""
+
+
+CAPS = ("max_calls", "max_tokens", "max_cost")
+"""Of all judges of a run together."""
 
 
 class JudgeModelConfig(ModelConfig):
@@ -95,11 +100,44 @@ class EndpointConfig(Config):
         return self.prompt_price is not None and self.reply_price is not None
 
 
+class OtherModelConfig(Config):
+    """Another model as a judge; what is null is as in `judge.model`."""
+
+    engine: Literal["transformers", "vllm", "openai", "scripted"] | None = None
+    """As in `judge.model`; an endpoint is asked as `judge.endpoint` says."""
+    path: str | None = None
+    """Model folder, hub id or served name; null: the judge's own."""
+    revision: str | None = None
+    """Commit or tag of a hub model."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Number format of the computation."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps, or auto."""
+
+
+class PanelJudgeConfig(Config):
+    """A further judge; what it does not say is as in `judge`."""
+
+    model: OtherModelConfig = OtherModelConfig()
+    """Who judges; it must be another model than every other judge's."""
+    endpoint: dict[str, Any] = {}
+    """Those options of `judge.endpoint` that are others for this judge, such as {base_url_env: OTHER_URL}."""
+    template: str | None = None
+    """Judge template: a path, or a name from prompts/; null: the one of `judge`."""
+    weight: float = Field(1.0, gt=0)
+    """How much its label of a pair counts beside the other judges'."""
+
+
 class JudgeConfig(Config):
     """Who judges and how."""
 
     model: JudgeModelConfig = JudgeModelConfig()
-    """The judge."""
+    """The judge; the first one, where `panel` names more."""
+    weight: float = Field(1.0, gt=0)
+    """How much its label of a pair counts beside those of the panel's other judges."""
+    panel: tuple[PanelJudgeConfig, ...] = ()
+    """Further judges: each is asked all questions too, one judge after another, and a pair's label is the weighted
+    mean of theirs. What one does not say is as in `judge`; the caps below hold for all of them together."""
     endpoint: EndpointConfig = EndpointConfig()
     """How a server is asked; only for `engine: openai`."""
     template: str = "frontdesk_pair"
@@ -119,18 +157,75 @@ class JudgeConfig(Config):
     max_attempts: int = Field(3, ge=1)
     """How often a failed question is asked, over all resumptions."""
     max_calls: int | None = Field(None, ge=1)
-    """The run stops before it sends the judge more requests than this, retries included. Raise it and --resume."""
+    """The run stops before it sends its judges more requests than this, retries included. Raise it and --resume."""
     max_tokens: int | None = Field(None, ge=1)
-    """The run stops before the judge's prompts and replies together may hold more tokens than this."""
+    """The run stops before its judges' prompts and replies together may hold more tokens than this."""
     max_cost: float | None = Field(None, gt=0)
-    """The run stops before the judge may cost more than this; needs endpoint.prompt_price and endpoint.reply_price."""
+    """The run stops before its judges may cost more than this; needs endpoint.prompt_price and endpoint.reply_price."""
+
+    def with_other(
+        self,
+        model: OtherModelConfig,
+        *,
+        template: str | None,
+        endpoint: Mapping[str, Any] | None = None,
+        weight: float | None = None,
+    ) -> JudgeConfig:
+        """Another judge, alone: as this one in all that is not said. Caps are the run's and not a judge's."""
+        said = model.model_dump(exclude_none=True)
+        kept = self.model.model_dump(exclude={"revision"} if "path" in said else set())
+        changed = {
+            "model": {**kept, **said},
+            "endpoint": {**self.endpoint.model_dump(), **(endpoint or {})},
+            "template": template or self.template,
+            "weight": weight or self.weight,
+        }
+        return JudgeConfig.model_validate(self.model_dump(exclude={"panel", *CAPS}) | changed)
+
+    def judges(self) -> tuple[JudgeConfig, ...]:
+        """Every judge by itself, this one first."""
+        return (
+            self.model_copy(update={"panel": ()}) if self.panel else self,
+            *(
+                self.with_other(one.model, template=one.template, endpoint=one.endpoint, weight=one.weight)
+                for one in self.panel
+            ),
+        )
+
+    @model_validator(mode="after")
+    def _panel_can_be(self) -> Self:
+        known: list[dict[str, Any]] = [self._identity()]
+        for number, one in enumerate(self.panel, start=2):
+            try:
+                other = self.with_other(one.model, template=one.template, endpoint=one.endpoint)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                option = ".".join(str(part) for part in first["loc"])
+                said = str(first.get("ctx", {}).get("error", first["msg"]))
+                if first["type"] == "extra_forbidden":
+                    said = "is not an option"
+                raise ValueError(f"judge {number} of the panel: {f'{option}: ' if option else ''}{said}") from None
+            if other._identity() in known:
+                raise ValueError(
+                    f"judge {number} of the panel is a model that judges already; its answers would be counted twice. "
+                    "Name another model, or tell two models behind one name apart by `revision`"
+                )
+            known.append(other._identity())
+        return self
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes it another model; where a model is computed or asked does not."""
+        return self.model.model_dump(exclude={"device"})
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> Self:
-        if self.max_cost is not None and not (self.model.engine == "openai" and self.endpoint.has_prices):
-            raise ValueError(
-                "max_cost needs `model.engine: openai` and both prices, endpoint.prompt_price and endpoint.reply_price"
-            )
+        if self.max_cost is not None:
+            served = [judge.endpoint for judge in self.judges() if judge.model.engine == "openai"]
+            if not served or not all(endpoint.has_prices for endpoint in served):
+                raise ValueError(
+                    "max_cost needs `model.engine: openai` and both prices, endpoint.prompt_price and "
+                    "endpoint.reply_price, for every judge that a server answers for"
+                )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rlaif.config.options import Option, describe_config
+from rlaif.config.options import Option, describe_config, describe_items
+from rlaif.config.presets import Preset, fill_in, load_preset
 from rlaif.config.run import RunConfig
 from rlaif.config.strict_yaml import Path as KeyPath
 from rlaif.config.strict_yaml import StrictYaml, load_strict
@@ -51,8 +52,11 @@ def read_config_text(path: Path) -> str:
         ) from error
 
 
-def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration that a YAML text and overrides give; `where` names the text in messages."""
+def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_complete: bool = False) -> RunConfig:
+    """The configuration that a YAML text and overrides give; `where` names the text in messages.
+
+    is_complete: the text is what a run was started with, so that its preset has nothing to add.
+    """
     document = load_strict(text, where=where, error=ConfigError)
     value: dict[str, Any] = document.value if document.value is not None else {}
     if not isinstance(value, dict):
@@ -62,7 +66,9 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Run
     source = _Source(document, where)
     for override in overrides:
         source.apply(value, override)
-    options = {option.path: option for option in describe_config(RunConfig)}
+    if isinstance(name := value.get("preset"), str) and not is_complete:
+        source.fill_in(value, load_preset(name, where=source.where(("preset",))))
+    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
     _drop_empty_groups(value, options)
     try:
         return RunConfig.model_validate_json(json.dumps(value), strict=True)
@@ -71,12 +77,17 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = ()) -> Run
 
 
 class _Source:
-    """Where each value came from: a line of the file, or an override."""
+    """Where each value came from: a line of the file, an override, or a line of the preset."""
 
     def __init__(self, document: StrictYaml, where: str) -> None:
         self._document = document
         self._where = where
         self._overrides: dict[KeyPath, str] = {}
+        self._preset: Preset | None = None
+
+    def fill_in(self, value: dict[str, Any], preset: Preset) -> None:
+        self._preset = preset
+        fill_in(value, preset.options)
 
     def apply(self, value: dict[str, Any], override: str) -> None:
         dotted, equals, text = override.partition("=")
@@ -102,6 +113,8 @@ class _Source:
         for keys, override in reversed(self._overrides.items()):
             if path[: len(keys)] == keys or (keys[: len(path)] == path and path not in self._document.lines):
                 return override
+        if self._preset is not None and path in self._preset.document.lines and path not in self._document.lines:
+            return f"{self._preset.where}:{self._preset.document.line_of(path)}"
         return f"{self._where}:{self._document.line_of(path)}"
 
 
@@ -124,7 +137,7 @@ def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[
     where = source.where(path)
     if error["type"] == "extra_forbidden":
         raise ConfigError(f'"{".".join(named)}" is not an option', where=where, fix=_suggest(named, options))
-    while named and named not in options:
+    while named and _starred(named) not in options:
         named = named[:-1]
     if error["type"] == "value_error" or not named:
         subject = f'"{".".join(named)}": ' if named else ""
@@ -137,19 +150,26 @@ def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[
     raise ConfigError(
         f'"{".".join(named + inside)}" is {_show(error["input"])}',
         where=where,
-        fix=f"write {options[named].expected}{_hint(error, options[named])}",
+        fix=f"write {options[_starred(named)].expected}{_hint(error, options[_starred(named)])}",
     )
 
 
+def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of an option in an item of a list, whichever item it is."""
+    return tuple("*" if part.isdigit() else part for part in path)
+
+
 def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -> str:
+    unknown = _starred(unknown)
     siblings = [path for path in options if path[:-1] == unknown[:-1]]
     near = difflib.get_close_matches(unknown[-1], [path[-1] for path in siblings], n=1, cutoff=0.6)
     if near:
-        return f'did you mean "{".".join((*unknown[:-1], near[0]))}"?'
-    elsewhere = [path for path in options if path[-1] == unknown[-1]]
+        return f'did you mean "{near[0] if "*" in unknown else ".".join((*unknown[:-1], near[0]))}"?'
+    elsewhere = [path for path in options if path[-1] == unknown[-1] and "*" not in path]
     if elsewhere:
         return "did you mean " + " or ".join(f'"{".".join(path)}"' for path in elsewhere) + "?"
     group = f'the options of "{".".join(unknown[:-1])}"' if unknown[:-1] else "the options"
+    group = "the options there" if "*" in unknown else group
     return f"{group} are " + ", ".join(sorted(path[-1] for path in siblings))
 
 

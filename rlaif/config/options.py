@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -48,12 +48,34 @@ def _describe(config: type[Config], path: tuple[str, ...], *, default: Config | 
             yield Option(here, False, expected_of(field), value, text)
 
 
+def describe_items(config: type[Config]) -> Iterator[Option]:
+    """The options of each item of every list of groups, such as judge.panel; "*" stands for the item's number."""
+    for option in describe_config(config):
+        for item in item_groups(config, option.path):
+            yield Option((*option.path, "*"), True, "its options, on lines of their own under it", None, option.help)
+            yield from describe_config(item, path=(*option.path, "*"))
+
+
+def item_groups(config: type[Config], path: tuple[str, ...]) -> Iterator[type[Config]]:
+    """The class of the items of the list that stands at `path`; none where no list of groups stands there."""
+    field = config.model_fields[path[0]]
+    group = group_of(field)
+    if len(path) > 1 and group is not None:
+        yield from item_groups(group, path[1:])
+    elif len(path) == 1:
+        yield from (item for item in get_args(field.annotation) if _is_group(item))
+
+
 def group_of(field: FieldInfo) -> type[Config] | None:
     """The class of a field that is a group of options, else None."""
     for part in _alternatives(field.annotation):
-        if isinstance(part, type) and issubclass(part, Config):
+        if _is_group(part):
             return part
     return None
+
+
+def _is_group(part: Any) -> TypeGuard[type[Config]]:
+    return isinstance(part, type) and issubclass(part, Config)
 
 
 def expected_of(field: FieldInfo) -> str:
@@ -99,6 +121,8 @@ def _in_words(annotation: Any) -> str:
         return f"names with {_in_words(arguments[1])} for each"
     if get_origin(annotation) in (tuple, list):
         return f"a list, each {_in_words(arguments[0])}"
+    if _is_group(annotation):
+        return f"with {', '.join(option.dotted for option in describe_config(annotation) if not option.is_group)}"
     return getattr(annotation, "__name__", str(annotation))
 
 

@@ -30,6 +30,9 @@ class LedgerConfig(Config):
 class RunConfig(Config):
     """Everything a run can be told."""
 
+    preset: str | None = None
+    """A published recipe, whose options hold where you say nothing: cai, cai_cot, lee2023, salmon or mtbench, see
+    docs/presets.md; a path, or a name from presets/."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
     rounds: int = Field(1, ge=1, le=99)
@@ -70,6 +73,16 @@ class RunConfig(Config):
             raise ValueError(
                 f"{self.rounds} rounds train the reward model on what they judged themselves, "
                 "so reward_model.preferences must be null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _enough_judges_are_there(self) -> Self:
+        num_judges = 1 + len(self.judge.panel)
+        if (self.preferences.min_judges or 1) > num_judges:
+            raise ValueError(
+                f"preferences.min_judges is {self.preferences.min_judges}, and there "
+                f"{'is one judge' if num_judges == 1 else f'are {num_judges} judges'}"
             )
         return self
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rlaif.evaluation.judge_health import JudgeHealth
 from rlaif.evaluation.moved import Moved, MovedRow, list_moved
 from rlaif.evaluation.plots import find_scale
 from rlaif.evaluation.report_input import ReportInput
@@ -79,12 +80,27 @@ def _about_people(report: ReportInput) -> Iterator[str]:
 
 
 def _about_judge(report: ReportInput) -> Iterator[str]:
-    health = report.judge_health
-    if health is None:
-        return
+    if len(report.judges) > 1:
+        for judge in report.judges:
+            yield from _about_health(judge.health, whom=f"judge {show_plain(judge.name)}")
+    elif report.judge_health is not None:
+        yield from _about_health(report.judge_health, whom="judge")
+    alpha = report.panel.alpha if report.panel is not None else None
+    if alpha is not None and alpha.low <= 0:
+        yield (
+            f"The judges agree hardly more than by chance (Krippendorff's alpha {say_number(alpha.mean, decimals=2)}): "
+            "the mean of their labels says little."
+        )
+    win = report.win_rate
+    if win is not None and win.num_failed:
+        verb = "is" if win.num_failed == 1 else "are"
+        yield f"{win.num_failed} of {say_count(win.num_pairs, 'pair')} {verb} not in the win rate: a judgement failed."
+
+
+def _about_health(health: JudgeHealth, *, whom: str) -> Iterator[str]:
     if health.flipped is not None and health.flipped.mean > MAX_FLIPS:
         yield (
-            f"The judge changed its verdict with the order in {say_percent(health.flipped.mean)} of the comparisons. "
+            f"The {whom} changed its verdict with the order in {say_percent(health.flipped.mean)} of the comparisons. "
             "All orders together make the label, so the place weighs nothing, but such pairs teach little."
         )
     if health.num_one_order:
@@ -94,17 +110,16 @@ def _about_judge(report: ReportInput) -> Iterator[str]:
     failed = sum(health.failed_by_cause.values())
     asked = failed + health.num_judgements
     if failed > MAX_FAILED * asked:
-        yield f"{say_number(failed)} of {say_number(asked)} judgements failed; the pairs that they belong to are out."
+        of = "" if whom == "judge" else f" of the {whom}"
+        many = f"{say_number(failed)} of {say_number(asked)} judgements{of}"
+        yield f"{many} failed; the pairs that they belong to are out."
     if health.saturated is not None and health.saturated.mean > MAX_SATURATED:
         sure = say_percent(health.saturated.mean, decimals=0)
-        yield f"{sure} of the labels are surer than .99: training learns from them as if there were no doubt."
+        of = "" if whom == "judge" else f" of the {whom}"
+        yield f"{sure} of the labels{of} are surer than .99: training learns from them as if there were no doubt."
     if len(health.served_models) > 1:
         names = say_list([f'"{show_plain(name)}"' for name in health.served_models])
-        yield f"The judge's server answered as more than one model, {names}: the labels are not one judge's."
-    win = report.win_rate
-    if win is not None and win.num_failed:
-        verb = "is" if win.num_failed == 1 else "are"
-        yield f"{win.num_failed} of {say_count(win.num_pairs, 'pair')} {verb} not in the win rate: a judgement failed."
+        yield f"The {whom}'s server answered as more than one model, {names}: the labels are not one judge's."
 
 
 def _about_reward_model(report: ReportInput) -> Iterator[str]:

@@ -23,6 +23,7 @@ from rlaif.evaluation.moved import Moved, MovedRow, list_moved
 from rlaif.evaluation.report_changed import describe_asked, describe_changed
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
 from rlaif.evaluation.report_judge import describe_judge
+from rlaif.evaluation.report_judges import describe_judges
 from rlaif.evaluation.report_tables import describe_cost, describe_funnel, list_facts
 from rlaif.evaluation.report_trust import (
     describe_calibration,
@@ -126,7 +127,8 @@ def render_report(report: ReportInput) -> str:
         constitution=report.constitution,
         cautions=cautions,
         calibration=describe_calibration(report.calibration),
-        judge=describe_judge(report.judge_health),
+        judge=describe_judge(report.judge_health, preferences=report.provenance.config.get("preferences")),
+        judges=describe_judges(report.judges, report.panel),
         reward_model=describe_reward_model(report.reward_model, report.reward_calibration),
         hacking=describe_hacking(report),
         funnel=describe_funnel(report),

@@ -35,7 +35,7 @@ def describe_asked(report: ReportInput) -> dict[str, Any]:
     total = sum(principle.weight for principle in report.constitution.principles)
     provenance = report.provenance
     facts = [
-        ("Judge", _name_of(report, ("judge", "model", "path"), role="judge")),
+        _name_judges(report),
         *(
             [
                 (
@@ -65,6 +65,19 @@ def describe_asked(report: ReportInput) -> dict[str, Any]:
             for principle in report.constitution.principles
         ],
     }
+
+
+def _name_judges(report: ReportInput) -> tuple[str, str]:
+    """Everybody who made the labels; where they count differently, each with its weight."""
+    first = _name_of(report, ("judge", "model", "path"), role="judge")
+    judge = report.provenance.config.get("judge")
+    panel = judge.get("panel") if isinstance(judge, Mapping) else None
+    if not isinstance(judge, Mapping) or not panel:
+        return "Judge", first
+    said = [(first, judge.get("weight", 1.0)), *((one["model"]["path"] or first, one["weight"]) for one in panel)]
+    if len({weight for _, weight in said}) == 1:
+        return "Judges", ", ".join(name for name, _ in said)
+    return "Judges", ", ".join(f"{name} (weight {say_number(weight)})" for name, weight in said)
 
 
 def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
@@ -192,9 +205,10 @@ def _say_who_judged(report: ReportInput) -> str:
     if report.same_judge is None:
         return "Whether this judge also made the labels that training learnt from is not known."
     if report.same_judge:
+        who = "One of the judges that made" if _name_judges(report)[0] == "Judges" else "The same judge made"
         return (
-            "The same judge made the labels that training learnt from: the policy may have learnt to use what it sees "
-            "wrongly. Another one can be named by evaluation.judge."
+            f"{who} the labels that training learnt from: the policy may have learnt to use what it sees wrongly. "
+            "Another one can be named by evaluation.judge."
         )
     return "Another judge than the one whose labels training learnt from."
 

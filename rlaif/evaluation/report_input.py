@@ -11,6 +11,7 @@ from pydantic import Field
 
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.judge_health import JudgeHealth
+from rlaif.evaluation.judge_panel import CheckedJudge, PanelAgreement
 from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
@@ -107,6 +108,11 @@ class ReportInput(Value):
     calibration: CalibrationCard | None = None
     """What people's labels said of the judge; None: nobody checked it."""
     judge_health: JudgeHealth | None = None
+    """Of the judge that made the labels; where a panel did, of its first one."""
+    judges: tuple[CheckedJudge, ...] = ()
+    """Every judge that made the labels."""
+    panel: PanelAgreement | None = None
+    """How far they agree; None: one judge alone was asked."""
     reward_model: RewardModelQuality | None = None
     reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()

@@ -6,10 +6,12 @@ Decides wording and order, not layout. Computes no statistics.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.evaluation.charts import Spot, histogram, spot_chart
 from rlaif.evaluation.judge_health import MASS_EDGES, JudgeHealth
 from rlaif.evaluation.length_effect import LengthEffect
@@ -23,12 +25,16 @@ _ORDERS = {
 }
 
 
-def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
+def describe_judge(
+    health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """`preferences`: the run's options of how labels are made."""
     if health is None:
         return None
     failed = sum(health.failed_by_cause.values())
     lowest = health.lowest_label_mass
     return {
+        "making": _say_making(preferences),
         "comparisons": say_count(health.num_comparisons, "comparison"),
         "flipped": say_estimate(health.flipped, percent=True),
         "position": say_estimate(health.position_effect, signed=True, decimals=2),
@@ -66,6 +72,12 @@ def describe_judge(health: JudgeHealth | None) -> dict[str, Any] | None:
             desc="Ten bins from .5 to 1: " + ", ".join(str(count) for count in health.confidence_bins),
         ),
     }
+
+
+def _say_making(preferences: Mapping[str, Any] | None) -> str:
+    """What of the labels is otherwise than by default, in sentences; empty where nothing is."""
+    known = {key: value for key, value in (preferences or {}).items() if key in PreferencesConfig.model_fields}
+    return " ".join(PreferencesConfig.model_validate(known).describe_making())
 
 
 def _say_even_pair(effect: Estimate | None) -> str:

@@ -11,6 +11,13 @@ from types import TracebackType
 from typing import Self
 
 ASKED_NAME = "questions_asked.txt"
+JUDGE_FOLDER = "judge_"
+"""A panel's second judge keeps its plan and list in the folder judge_2 of the stage, and so on."""
+
+
+def judge_folders(stage_dir: Path) -> list[Path]:
+    """Where the judges of a stage keep what they asked, the first judge's first."""
+    return [stage_dir, *sorted(stage_dir.glob(f"{JUDGE_FOLDER}*"), key=lambda path: (len(path.name), path.name))]
 
 
 def read_asked(folder: Path) -> list[str]:

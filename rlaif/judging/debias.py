@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.records import AskedPrinciple, Comparison, Judgement, Verdict
+from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 _P_FIRST: Mapping[Verdict | None, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -23,6 +23,8 @@ class Debiased(NamedTuple):
     logit: float | None
     position_effect: float | None
     flipped: bool | None
+    orders: tuple[OrderVerdict, ...] = ()
+    """Each order by itself, `listed` first."""
 
 
 def compare(
@@ -48,7 +50,12 @@ def compare(
     if sample_ids[0] > sample_ids[1]:
         sample_ids = (sample_ids[1], sample_ids[0])
         result = result._replace(
-            p_first=1.0 - result.p_first, logit=None if result.logit is None else 0.0 - result.logit
+            p_first=1.0 - result.p_first,
+            logit=_turned(result.logit),
+            orders=tuple(
+                OrderVerdict(verdict=_SWAPPED[order.verdict], logit=_turned(order.logit))
+                for order in reversed(result.orders)
+            ),
         )
         judgements.reverse()
         further = further[1], further[0]
@@ -63,6 +70,7 @@ def compare(
         logit=result.logit,
         position_effect=result.position_effect,
         flipped=result.flipped,
+        orders=result.orders,
         debiased=swapped is not None,
     )
 
@@ -82,29 +90,48 @@ def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
         flipped = listed.verdict == swapped.verdict != "tie"
     tables = [{entry.verdict: entry.logprob for entry in judgement.logprobs} for judgement in orders]
     if any(not {"first", "second"} <= table.keys() or table.keys() != tables[0].keys() for table in tables):
-        hard = (
-            [_P_FIRST[listed.verdict]] if swapped is None else [_P_FIRST[listed.verdict], 1 - _P_FIRST[swapped.verdict]]
-        )
-        return Debiased(math.fsum(hard) / len(hard), None, None, flipped)
+        by_order = _list_orders([listed.verdict, None if swapped is None else swapped.verdict], logits=(None, None))
+        hard = [_P_FIRST[order.verdict] for order in by_order]
+        return Debiased(math.fsum(hard) / len(hard), None, None, flipped, by_order)
     if swapped is None:
         logit = _logit_first(tables[0])
-        return Debiased(sigmoid(logit), logit, None, None)
+        return Debiased(sigmoid(logit), logit, None, None, _list_orders([listed.verdict], logits=[logit]))
     unswapped = {_SWAPPED[verdict]: logprob for verdict, logprob in tables[1].items()}
     # Halved before they are added: exact, and the sum cannot overflow.
     logit = _logit_first({verdict: tables[0][verdict] / 2 + unswapped[verdict] / 2 for verdict in unswapped})
-    position = _logit_first(tables[0]) / 2 + _logit_first(tables[1]) / 2
-    return Debiased(sigmoid(logit), logit, position, flipped)
+    alone = _logit_first(tables[0]), _logit_first(tables[1])
+    position = alone[0] / 2 + alone[1] / 2
+    by_order = _list_orders([listed.verdict, swapped.verdict], logits=alone)
+    return Debiased(sigmoid(logit), logit, position, flipped, by_order)
 
 
 def combine_votes(listed: Sequence[Judgement], swapped: Sequence[Judgement] | None) -> Debiased:
     """p_first = share of the votes, a tie half a one, averaged over the orders; flipped by the majorities."""
     share = _share_first(listed)
     if swapped is None:
-        return Debiased(share, None, None, None)
+        return Debiased(share, None, None, None, _list_orders([_majority(share)], logits=[None]))
     swapped_share = _share_first(swapped)
+    by_order = _list_orders([_majority(share), _majority(swapped_share)], logits=[None, None])
     # Halved before they are added: exact, so that swapping the responses gives exactly 1 - p.
     p_first = share / 2 + (1 - swapped_share) / 2
-    return Debiased(p_first, None, None, (share - 0.5) * (swapped_share - 0.5) > 0)
+    return Debiased(p_first, None, None, (share - 0.5) * (swapped_share - 0.5) > 0, by_order)
+
+
+def _list_orders(verdicts: Sequence[Verdict | None], *, logits: Sequence[float | None]) -> tuple[OrderVerdict, ...]:
+    """Verdicts and logits as shown, the swapped order second -> as the pair is listed."""
+    return tuple(
+        OrderVerdict(verdict=_SWAPPED[verdict] if number else verdict, logit=_turned(logit) if number else logit)
+        for number, (verdict, logit) in enumerate(zip(verdicts, logits, strict=False))
+        if verdict is not None
+    )
+
+
+def _majority(share: float) -> Verdict:
+    return "tie" if share == 0.5 else "first" if share > 0.5 else "second"
+
+
+def _turned(logit: float | None) -> float | None:
+    return None if logit is None else 0.0 - logit
 
 
 def _share_first(votes: Sequence[Judgement]) -> float:

@@ -61,10 +61,12 @@ def sum_paid(ledger: Ledger, question_ids: Iterable[str]) -> Paid:
     return Paid(int(calls), int(tokens), float(cost), int(questions))
 
 
-def find_served_models(ledger: Ledger, question_ids: Iterable[str]) -> set[str]:
-    """What the servers that answered said they were."""
+def find_served_models(ledger: Ledger, question_ids: Iterable[str], *, judge_id: str) -> set[str]:
+    """What the servers said they were that answered these questions to one judge."""
     sql = (
-        "SELECT DISTINCT json_extract(observed, '$.served_model') FROM judgements"
-        " WHERE question_id IN (SELECT value FROM json_each(?))"
+        "SELECT DISTINCT json_extract(a.observed, '$.served_model') FROM judgements AS a JOIN questions AS q"
+        " ON q.id = a.question_id WHERE a.question_id IN (SELECT value FROM json_each(?1))"
+        " AND json_extract(q.content, '$.judge_id') = ?2"
     )
-    return {model for chunk in id_lists(question_ids) for (model,) in ledger.rows(sql, (chunk,)) if model}
+    pages = (ledger.rows(sql, (chunk, judge_id)) for chunk in id_lists(question_ids))
+    return {model for page in pages for (model,) in page if model}

@@ -42,6 +42,7 @@ TABLES: dict[str, Table] = {
     "models": Table(),
     "samples": Table((Column("prompt_id"), Column("policy_id", indexed=False), Column("request_key")), "request_key"),
     "constitutions": Table((Column("name", indexed=False),)),
+    "panels": Table(),
     "questions": Table((Column("prompt_id"), Column("principle_id", "$.principles[0].id"))),
     "judgements": Table((Column("question_id"), Column("verdict", indexed=False)), "question_id"),
     "failed_judgements": Table((Column("question_id"), Column("cause"))),
@@ -76,7 +77,7 @@ TABLES: dict[str, Table] = {
 }
 
 
-ADDED_TABLES = ("calibrations", *LISTING_TABLES)
+ADDED_TABLES = ("calibrations", "panels", *LISTING_TABLES)
 """Tables that a ledger of this schema version may lack, because it was made before they were thought of."""
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.preferences.filters import find_reason_to_drop
 from rlaif.preferences.ranked import Pair, fit_utilities
 from rlaif.records import Comparison

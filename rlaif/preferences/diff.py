@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
 from rlaif.intervals import share_interval
-from rlaif.preferences.pairing import compute_label, pair_comparisons
-from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample, Tally, Value, Verdict
+from rlaif.preferences.pairing import judge_pair, pair_comparisons
+from rlaif.preferences.rule import LabelRule
+from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 
 Key = tuple[str, str]
 """Sample ids of a pair in canonical order."""
@@ -73,12 +74,17 @@ def diff_preferences(
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
     draw_seed: int | None = None,
+    seed: int = 0,
+    panel: Panel | None = None,
 ) -> PreferenceDiff:
-    """`comparisons`: of these pairs by one judge, under the principles of both files.
+    """`comparisons`: of these pairs, under the principles of both files, by the judges of the panel; without it all
+    who compared anything count alike.
 
-    `draw_seed`: each pair is asked under one principle, drawn with this seed.
+    `draw_seed`: each pair is asked under one principle, drawn with this seed. `seed`: of what `config` draws.
     """
-    found = _Found(comparisons, pairs, draw_seed=draw_seed)
+    rule = LabelRule(config, seed=seed, fitted_on=comparisons)
+    panel = panel or Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
+    found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
     before, after = found.labels(weighed(old)), found.labels(weighed(new))
@@ -99,7 +105,8 @@ def diff_preferences(
         if decide(before[key]) != decide(after[key])
     ]
     kept = [
-        _kept(comparisons, constitution=file, pairs=pairs, config=config, draw_seed=draw_seed) for file in (old, new)
+        _kept(comparisons, constitution=file, pairs=pairs, config=config, draw_seed=draw_seed, seed=seed, panel=panel)
+        for file in (old, new)
     ]
     shared = kept[0].labels.keys() & kept[1].labels.keys()
     return PreferenceDiff(
@@ -127,16 +134,23 @@ class _Found:
     """The comparisons of each pair, by principle and text."""
 
     def __init__(
-        self, comparisons: Sequence[Comparison], pairs: Sequence[tuple[Sample, Sample]], *, draw_seed: int | None
+        self,
+        comparisons: Sequence[Comparison],
+        pairs: Sequence[tuple[Sample, Sample]],
+        *,
+        draw_seed: int | None,
+        rule: LabelRule,
+        panel: Panel,
     ) -> None:
-        self._draw_seed = draw_seed
+        self._draw_seed, self._rule, self._panel = draw_seed, rule, panel
         self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
-        self._by_pair: dict[Key, dict[tuple[str, str], Comparison]] = {key: {} for key in self.keys}
+        self._by_pair: dict[Key, dict[str, dict[tuple[str, str], Comparison]]] = {key: {} for key in self.keys}
         for comparison in comparisons:
             if comparison.sample_ids in self._by_pair:
                 asked = comparison.principle
-                self._by_pair[comparison.sample_ids][asked.id, asked.text_digest] = comparison
+                by_principle = self._by_pair[comparison.sample_ids].setdefault(comparison.judge_id, {})
+                by_principle[asked.id, asked.text_digest] = comparison
 
     def labels(self, principles: Sequence[Principle]) -> dict[Key, float]:
         """The label of every pair that was compared under all of these, or under the one of them that is drawn for it.
@@ -144,14 +158,13 @@ class _Found:
         None where there is no principle.
         """
         labels: dict[Key, float] = {}
-        for key, by_principle in self._by_pair.items():
+        for key, by_judge in self._by_pair.items():
             needed = principles
             if principles and self._draw_seed is not None:
                 needed = [draw_principle(principles, key, seed=self._draw_seed)]
-            complete = [by_principle.get((principle.id, principle.digest)) for principle in needed]
-            present = [comparison for comparison in complete if comparison is not None]
-            if present and len(present) == len(complete):
-                labels[key] = compute_label(present, needed, first_id=key[0])
+            judged = judge_pair(by_judge, needed, panel=self._panel, rule=self._rule) if needed else ""
+            if not isinstance(judged, str):
+                labels[key] = judged.label.p_first
         return labels
 
 
@@ -191,11 +204,20 @@ def _kept(
     pairs: Sequence[tuple[Sample, Sample]],
     config: PreferencesConfig,
     draw_seed: int | None,
+    seed: int,
+    panel: Panel,
 ) -> _Kept:
     if config.kind == "choice":  # looked at pair by pair, as the choice ranks them
         config = config.model_copy(update={"kind": "ranking"})
     pairing = pair_comparisons(
-        comparisons, constitution=constitution, config=config, round=0, pairs=pairs, draw_seed=draw_seed
+        comparisons,
+        constitution=constitution,
+        config=config,
+        round=0,
+        pairs=pairs,
+        draw_seed=draw_seed,
+        seed=seed,
+        panel=panel,
     )
     labels = {
         _sorted(*preference.sample_ids): preference.label

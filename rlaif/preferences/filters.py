@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import PreferencesConfig
 from rlaif.records import Comparison
 
 

@@ -1,26 +1,26 @@
-"""Comparisons -> preferences: one soft label per pair and judge, over the constitution's principles.
+"""Comparisons -> preferences: one soft label per pair, over the constitution's principles and then over the judges.
 
-A pair that lacks a comparison under a principle that counts is dropped and counted, never averaged
-over the rest; where people labelled a pair, their preference stands instead. Does not call the judge,
-fits no calibration and writes no files.
+A pair that lacks a comparison under a principle that counts, by any judge of the panel, is dropped and counted, never
+averaged over the rest, unless fewer judges are said to be enough; where people labelled a pair, their preference
+stands instead. Does not call the judge, fits no calibration and writes no files.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import combinations
 from typing import NamedTuple
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.choices import Labelled, choose
+from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.ranked import fit_utilities, label_by_utility
-from rlaif.records import Comparison, Constitution, Preference, Principle, Sample, Tally
+from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
+from rlaif.preferences.rule import LabelRule
+from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -29,17 +29,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs or choices in, counted once per judge; dropped as `failed_judgement`, `tie` or `flipped`, of ranked ones
-    also as `not_connected` or `identical`. Pairs that people labelled are kept."""
-
-
-class PairLabel(NamedTuple):
-    """What the judge says of a pair over all principles."""
-
-    p_first: float
-    """Probability that the first of the pair, in canonical order, is preferred."""
-    logit: float | None
-    """None where a comparison has no log-probabilities; `p_first` is then a mean of verdicts."""
+    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
+    `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class Relabelling(NamedTuple):
@@ -50,12 +41,17 @@ class Relabelling(NamedTuple):
     """Sample ids in canonical order, and the judge's label -> the calibrated one."""
 
 
-class _Key(NamedTuple):
-    """A pair in canonical order (sorted by sample id), and who judged it."""
+ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
+"""What each judge said of a pair under each principle."""
 
-    prompt_id: str
-    sample_ids: tuple[str, str]
-    judge_id: str | None
+
+class Judged(NamedTuple):
+    """A pair's label and the comparisons that it comes from, judge by judge."""
+
+    label: PairLabel
+    comparisons: Sequence[Comparison]
+    counted: Sequence[CountedAs]
+    """What each of them counted as."""
 
 
 def pair_comparisons(
@@ -67,195 +63,166 @@ def pair_comparisons(
     pairs: Iterable[tuple[Sample, Sample]] = (),
     relabelling: Relabelling | None = None,
     human: Mapping[tuple[str, str], Preference] | None = None,
+    panel: Panel | None = None,
     draw_seed: int | None = None,
+    seed: int = 0,
 ) -> Pairing:
-    """A preference per pair and judge, in the order in which the pairs come; of ranked ones prompt by prompt.
+    """A preference per pair, in the order in which the pairs come; of ranked ones prompt by prompt.
 
-    `pairs` are those that the judge was asked about: one whose every question failed has no comparison,
+    `pairs` are those that the judges were asked about: one whose every question failed has no comparison,
     and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
-    `human`: people's preferences by sample ids in canonical order, each instead of the judge's; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's. `draw_seed`: each pair was
-    asked under one principle, drawn with this seed. With `kind: choice` there is a preference for each group of a
+    `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
+    pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
+    all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
+    `seed`: of what the options draw for each pair. With `kind: choice` there is a preference for each group of a
     prompt's responses that judged pairs join, and people's pairs stand beside them.
     """
     _refuse_weightless(constitution)
+    panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
     asked = list(pairs)
-    groups = _group(comparisons, pairs=asked)
-    judged: dict[_Key, _Judged] = {}
-    for key, by_principle in groups.items():
-        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        complete = _find_complete(by_principle, principles)
-        if complete is not None:
-            by_judge = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
-            label = by_judge.p_first if relabelling is None else relabelling.relabel(key.sample_ids, by_judge)
-            judged[key] = _Judged(label, complete, complete)
-    keys = list(groups)
-    if config.kind == "choice":
-        made = partial(
-            Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
-            constitution_id=constitution.id, round=round,
-        )  # fmt: skip
-        return _choose(keys, judged, asked=asked, config=config, human=human or {}, make=made)
-    if config.kind == "ranking":
-        keys, judged = _rank(keys, judged)
-    by_people = dict(human or {})
-    num_other = len(by_people.keys() - {key.sample_ids for key in keys})
     texts = {sample.id: sample.text for pair in asked for sample in pair}
+    found: dict[PairKey, LabelledPair | str] = {}
+    for key, by_judge in _group(comparisons, pairs=asked).items():
+        principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
+        judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
+        found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
+    make = partial(
+        Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
+        judge_id=panel.judge_id, constitution_id=constitution.id, round=round,
+    )  # fmt: skip
+    if config.kind == "choice":
+        return _choose(found, texts=texts, config=config, human=human or {}, make=make)
+    if config.kind == "ranking":
+        found = rank_pairs(found, texts=texts)
+    by_people = dict(human or {})
+    num_other = len(by_people.keys() - {key.sample_ids for key in found})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
-    for key in keys:
-        if human and key.sample_ids in human:
-            if (labelled := by_people.pop(key.sample_ids, None)) is not None:
-                preferences.append(labelled)
-            else:
-                dropped["labelled_by_people"] += 1  # another judge's label of it; people's stands once
+    for key, labelled in found.items():
+        if key.sample_ids in by_people:
+            preferences.append(by_people.pop(key.sample_ids))
             continue
-        reason = _find_reason(key, judged.get(key), config=config, was_asked=key in groups, texts=texts)
-        if reason is not None:
+        if isinstance(labelled, str):
+            dropped[labelled] += 1
+            continue
+        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=config)) is not None:
             dropped[reason] += 1
             continue
+        finished = rule.finish(labelled.label, pair=key.sample_ids)
+        making = _explain(
+            labelled.counted, config=config, combined=labelled.combined, calibrated=labelled.calibrated,
+            turned=finished.turned,
+        )  # fmt: skip
         preferences.append(
-            Preference(
+            make(
                 prompt_id=key.prompt_id,
                 sample_ids=key.sample_ids,
-                label=judged[key].label,
-                weight=1.0,
-                evidence_ids=tuple(comparison.id for comparison in judged[key].evidence),
-                calibration_id=None if relabelling is None else relabelling.calibration_id,
-                judge_id=key.judge_id,
-                constitution_id=constitution.id,
-                round=round,
+                label=finished.label,
+                evidence_ids=tuple(comparison.id for comparison in labelled.evidence),
+                making=making,
             )
         )
-    tally = Tally(num_in=len(keys) + num_other, dropped=dict(dropped))
+    tally = Tally(num_in=len(found) + num_other, dropped=dict(dropped))
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-class _Judged(NamedTuple):
-    label: float
-    own: Sequence[Comparison]
-    """Of the pair itself; none where its label follows from other pairs."""
-    evidence: Sequence[Comparison]
-    """All that the label came from."""
-
-
-def _find_reason(
-    key: _Key, judged: _Judged | None, *, config: PreferencesConfig, was_asked: bool, texts: Mapping[str, str]
-) -> str | None:
-    """Why the pair is dropped; None: it is kept."""
-    first, second = key.sample_ids
-    if not was_asked and first in texts and texts[first] == texts.get(second):
-        return "identical"
-    if judged is None:
-        return "failed_judgement" if was_asked else "not_connected"
-    return find_reason_to_drop(judged.label, judged.own, config=config)
+def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
+    combined = judged.label.p_first
+    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+    label = combined if calibrated is None else calibrated
+    return LabelledPair(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
 
 
 def _choose(
-    keys: Sequence[_Key],
-    judged: Mapping[_Key, _Judged],
+    found: Found,
     *,
-    asked: Iterable[tuple[Sample, Sample]],
+    texts: Mapping[str, str],
     config: PreferencesConfig,
     human: Mapping[tuple[str, str], Preference],
     make: Callable[..., Preference],
 ) -> Pairing:
     """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
-    texts = {sample.id: sample.text for pair in asked for sample in pair}
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     num_in = len(human)
-    for (prompt_id, judge_id), own in _by_prompt(keys).items():
+    for prompt_id, own in by_prompt(found).items():
         names = sorted({name for key in own for name in key.sample_ids})
-        labelled = {key.sample_ids: Labelled(judged[key].label, judged[key].evidence) for key in own if key in judged}
+        known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
+        counted = {c.id: said for one in known.values() for c, said in zip(one.evidence, one.counted, strict=True)}
+        labelled = {pair: Labelled(one.label, one.evidence) for pair, one in known.items()}
         for choice in choose(names, labelled, texts=texts, config=config):
             num_in += 1
             if choice.dropped is not None:
                 dropped[choice.dropped] += 1
                 continue
+            said = [counted[comparison.id] for comparison in choice.evidence]
             preferences.append(
                 make(
                     kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
-                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence), judge_id=judge_id,
+                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence),
+                    making=_explain(said, config=config, combined=max(choice.shares)),
                 )
             )  # fmt: skip
     return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
 
 
-def _by_prompt(keys: Iterable[_Key]) -> dict[tuple[str, str | None], list[_Key]]:
-    found: dict[tuple[str, str | None], list[_Key]] = defaultdict(list)
-    for key in keys:
-        found[key.prompt_id, key.judge_id].append(key)
-    return found
-
-
-def _rank(keys: Sequence[_Key], judged: Mapping[_Key, _Judged]) -> tuple[list[_Key], dict[_Key, _Judged]]:
-    """All pairs of the responses to a prompt that the judge was asked about, labelled by their utilities."""
-    every: list[_Key] = []
-    ranked: dict[_Key, _Judged] = {}
-    for (prompt_id, judge_id), own in _by_prompt(keys).items():
-        names = sorted({name for key in own for name in key.sample_ids})
-        every += [_Key(prompt_id, pair, judge_id) for pair in combinations(names, 2)]
-        known = {key.sample_ids: judged[key] for key in own if key in judged}
-        for utilities in fit_utilities({pair: found.label for pair, found in known.items()}):
-            evidence = [c for pair, found in known.items() if pair[0] in utilities for c in found.evidence]
-            for pair in combinations(sorted(utilities), 2):
-                of_pair = known[pair].own if pair in known else ()
-                ranked[_Key(prompt_id, pair, judge_id)] = _Judged(label_by_utility(utilities, pair), of_pair, evidence)
-    return every, ranked
-
-
 def label_pairs(
-    comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None = None
+    comparisons: Sequence[Comparison],
+    *,
+    constitution: Constitution,
+    rule: LabelRule | None = None,
+    panel: Panel | None = None,
+    draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """The judge's label of every pair that was compared under all its principles, by sample ids in canonical order."""
+    """The judges' label of every pair that enough of them compared under all its principles, by sample ids in
+    canonical order; no filter, no calibration, and nothing of what comes after them. `rule`: None is the default."""
     _refuse_weightless(constitution)
+    panel, rule = panel or _find_panel(comparisons), rule or LabelRule(PreferencesConfig())
     labels: dict[tuple[str, str], PairLabel] = {}
-    for key, by_principle in _group(comparisons, pairs=()).items():
+    for key, by_judge in _group(comparisons, pairs=()).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
-        complete = _find_complete(by_principle, principles)
-        if complete is not None:
-            labels[key.sample_ids] = compute_pair_label(complete, principles, first_id=key.sample_ids[0])
+        judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
+        if not isinstance(judged, str):
+            labels[key.sample_ids] = judged.label
     return labels
 
 
-def compute_label(comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str) -> float:
-    """Probability that sample `first_id` is preferred."""
-    return compute_pair_label(comparisons, principles, first_id=first_id).p_first
+def _find_panel(comparisons: Sequence[Comparison]) -> Panel:
+    return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
 
 
-def compute_pair_label(
-    comparisons: Sequence[Comparison], principles: Sequence[Principle], *, first_id: str
-) -> PairLabel:
-    """The label for sample `first_id`: sigmoid(sum w s / sum w), s a comparison's logit.
-
-    Averaging logits is the weighted geometric mean of the odds: one principle's certainty cannot be outvoted
-    by lukewarm others, and swapping the samples swaps the label. Verdicts without log-probabilities have
-    no logit; with any of those the label is the weighted mean of the probabilities.
-    """
-    weights = [principle.weight for principle in principles]
-    total = math.fsum(weights)
-    # +1 where the comparison lists the sample first, -1 where it lists it second.
-    signs = [1.0 if comparison.sample_ids[0] == first_id else -1.0 for comparison in comparisons]
-    logits = [comparison.logit for comparison in comparisons]
-    if any(logit is None for logit in logits):
-        mean = (
-            math.fsum(
-                weight * (comparison.p_first if sign > 0 else 1 - comparison.p_first)
-                for weight, sign, comparison in zip(weights, signs, comparisons, strict=True)
-            )
-            / total
-        )
-        return PairLabel(mean, None)
-    combined = (
-        math.fsum(
-            weight * sign * logit
-            for weight, sign, logit in zip(weights, signs, logits, strict=True)
-            if logit is not None
-        )
-        / total
+def judge_pair(by_judge: ByJudge, principles: Sequence[Principle], *, panel: Panel, rule: LabelRule) -> Judged | str:
+    """The label of the pair's first sample in canonical order, or why it has none."""
+    complete = {
+        judge_id: found
+        for judge_id, by_principle in by_judge.items()
+        if (found := _find_complete(by_principle, principles)) is not None
+    }
+    judges = find_judges(panel, complete, min_judges=rule.config.min_judges)
+    if isinstance(judges, str):
+        return judges
+    said = [rule.combine(complete[judge_id], principles) for judge_id in judges]
+    labels, weights = [one.label for one in said], [panel.weights[judge_id] for judge_id in judges]
+    return Judged(
+        labels[0] if len(labels) == 1 else combine_labels(labels, weights=weights),
+        [comparison for judge_id in judges for comparison in complete[judge_id]],
+        tuple(counted for one in said for counted in one.counted),
     )
-    return PairLabel(_sigmoid(combined), combined)
+
+
+def _explain(
+    counted: Sequence[CountedAs],
+    *,
+    config: PreferencesConfig,
+    combined: float,
+    calibrated: float | None = None,
+    turned: bool = False,
+) -> LabelMaking | None:
+    options = config.making()
+    if not options:
+        return None
+    said = () if options.keys() <= COUNT_AS_SAID else tuple(counted)
+    return LabelMaking(options=options, counted=said, combined=combined, calibrated=calibrated, turned=turned)
 
 
 def _refuse_weightless(constitution: Constitution) -> None:
@@ -275,23 +242,14 @@ def _find_complete(
     return complete if len(complete) == len(found) else None
 
 
-def _sigmoid(x: float) -> float:
-    odds = math.exp(-abs(x))
-    return 1 / (1 + odds) if x >= 0 else odds / (1 + odds)
-
-
-def _group(
-    comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]
-) -> dict[_Key, dict[_PrincipleKey, Comparison]]:
-    """Pair and judge -> principle -> its comparison, with an empty entry for a pair that has none."""
-    judges: list[str | None] = list(dict.fromkeys(comparison.judge_id for comparison in comparisons))
-    groups: dict[_Key, dict[_PrincipleKey, Comparison]] = {}
-    for first, second in pairs:
-        for judge_id in judges or [None]:
-            groups[_Key(first.prompt_id, _sorted_ids(first.id, second.id), judge_id)] = {}
+def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[PairKey, ByJudge]:
+    """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
+    groups: dict[PairKey, ByJudge] = {
+        PairKey(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+    }
     for comparison in comparisons:
-        key = _Key(comparison.prompt_id, _sorted_ids(*comparison.sample_ids), comparison.judge_id)
-        by_principle = groups.setdefault(key, {})
+        key = PairKey(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)
         if known.id != comparison.id:

@@ -11,11 +11,13 @@ from rlaif.records.judgement import (
     FailedJudgement,
     FailureCause,
     Judgement,
+    OrderVerdict,
     Question,
     Verdict,
     VerdictLogprob,
 )
-from rlaif.records.preference import Preference
+from rlaif.records.panel import Panel, PanelMember
+from rlaif.records.preference import CountedAs, LabelMaking, Preference
 from rlaif.records.preference_row import ChoiceRow, PreferenceRow
 from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
 from rlaif.records.sample import (
@@ -29,7 +31,7 @@ from rlaif.records.sample import (
 from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
-    Prompt, Demonstration, Model, Sample, Constitution, Question, Judgement, FailedJudgement, Comparison,
+    Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
     HumanLabel, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
 )  # fmt: skip
 
@@ -42,6 +44,7 @@ __all__ = [
     "ChoiceRow",
     "Comparison",
     "Constitution",
+    "CountedAs",
     "Demonstration",
     "Estimate",
     "EvaluationReport",
@@ -50,11 +53,15 @@ __all__ = [
     "FinishReason",
     "HumanLabel",
     "Judgement",
+    "LabelMaking",
     "MapKind",
     "Message",
     "Model",
     "ModelObserved",
     "Observed",
+    "OrderVerdict",
+    "Panel",
+    "PanelMember",
     "PolicyCard",
     "Preference",
     "PreferenceRow",

@@ -52,6 +52,7 @@ class CalibrationCard(Record):
 
     table: ClassVar[str] = "calibrations"
     judge_id: str | None
+    """Whose labels it maps: a judge's, or a panel's. Another judge in the panel, or another weight, is another id."""
     constitution_id: str
     labels_digest: str
     """sha256 of the label file."""

@@ -99,10 +99,20 @@ class FailedJudgement(Record):
     observed: Observed = Observed()
 
 
+class OrderVerdict(Value):
+    """What one order said by itself, as the pair is listed and not as it was shown."""
+
+    verdict: Verdict
+    """`first`: the first of the comparison's samples. Of several votes what most of them said."""
+    logit: float | None
+    """Of the first of the comparison's samples, a tie shared evenly; None without log-probabilities."""
+
+
 class Comparison(Record):
     """A pair under one principle by one judge: both orders combined, two scores, or the shuffles of a ranking."""
 
     table: ClassVar[str] = "comparisons"
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("orders",)
     prompt_id: str
     sample_ids: tuple[str, str]
     """Canonical order: sorted by id."""
@@ -119,5 +129,7 @@ class Comparison(Record):
     """Logits by which being shown first helped; None where one order or no log-probabilities exist, and of scores."""
     flipped: bool | None = None
     """Whether two orders named different winners; None where one order exists, and of scores."""
+    orders: tuple[OrderVerdict, ...] = ()
+    """In the order of `judgement_ids`; empty of scores and rankings, and in records from before it was kept."""
     debiased: bool
     """Both orders were asked, or each reply was scored by itself, so that there is none."""

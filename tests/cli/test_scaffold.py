@@ -68,3 +68,18 @@ def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_scaffold(tmp_path / "file")
+
+
+def test_a_preset_stands_in_the_config_and_gives_the_values_that_are_shown(tmp_path, monkeypatch):
+    write_scaffold(tmp_path, preset="cai_cot")
+    text = (tmp_path / "rlaif.yaml").read_text()
+    assert "\npreset: cai_cot\n" in text
+    assert "\n  # clamp: 0.4\n" in text
+    monkeypatch.chdir(tmp_path)
+    assert load_config(tmp_path / "rlaif.yaml") == parse_config("preset: cai_cot", where="x")
+    uncommented = re.sub(r"^( *)# (\w+: )", r"\1\2", text, flags=re.MULTILINE)
+    assert parse_config(uncommented, where="x") == parse_config("preset: cai_cot", where="x")
+    assert sorted(path.name for path in (tmp_path / "presets").iterdir())[0] == "cai.yaml"
+    with pytest.raises(InputError, match='no preset "cia"'):
+        write_scaffold(tmp_path / "other", preset="cia")
+    assert not (tmp_path / "other").exists()

@@ -16,10 +16,12 @@ def test_init_says_what_it_wrote_and_what_to_do_next(tmp_path):
         "wrote mine/rlaif.yaml",
         "wrote mine/constitutions",
         "wrote mine/prompts",
+        "wrote mine/presets",
         "now: cd mine && rlaif run --dry-run",
     ]
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         "constitutions",
+        "presets",
         "prompts",
         "rlaif.yaml",
     ]

@@ -10,6 +10,7 @@ import pytest
 
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.judge_health import compute_judge_health
+from rlaif.evaluation.judge_panel import CheckedJudge
 from rlaif.evaluation.length_effect import PairFacts
 from rlaif.evaluation.measures import compute_measures
 from rlaif.evaluation.policy import PolicyPair, compute_behaviour, compute_win_rate, pair_samples
@@ -25,6 +26,7 @@ from rlaif.evaluation.report_input import (
 )
 from rlaif.evaluation.reward_calibration import compute_reward_calibration
 from rlaif.evaluation.reward_model import ScoredPair, compute_proxy_win, compute_reward_model_quality
+from rlaif.judge_agreement import by_judge_and_key, compare_panel
 from rlaif.records import (
     Agreement,
     AskedPrinciple,
@@ -217,6 +219,11 @@ def full_report() -> ReportInput:
         c.changed(position_effect=rng.gauss(0.7, 0.5), flipped=rng.random() < 0.16, p_first=rng.random())
         for c in comparisons
     ]
+    others_word = [c.changed(judge_id="other", logit=rng.gauss(0.8, 1.0), p_first=rng.random()) for c in noisy[:-20]]
+    judges = tuple(
+        CheckedJudge(name=name, judge_id=own[0].judge_id, health=compute_judge_health(own, judgements=judgements))
+        for name, own in (("judge 3f3f3f3f", noisy), ("judge-7b 91919191", others_word))
+    )
     texts = {sample.id: sample.text for sample in (*start, *trained)}
     by_id = {sample.id: sample for sample in (*start, *trained)}
     worth = {
@@ -293,6 +300,12 @@ def full_report() -> ReportInput:
             failures=failures,
             constitution=CONSTITUTION,
             facts=PairFacts(texts=texts, measured=worth, is_simulated=True),
+        ),
+        judges=judges,
+        panel=compare_panel(
+            by_judge_and_key([*noisy, *others_word]),
+            names={judge.judge_id: judge.name for judge in judges},
+            constitution=CONSTITUTION,
         ),
         reward_model=compute_reward_model_quality(scored),
         reward_calibration=compute_reward_calibration(scored),

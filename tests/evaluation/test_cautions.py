@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rlaif.evaluation.cautions import find_cautions
+from rlaif.evaluation.judge_panel import CheckedJudge
 from rlaif.evaluation.policy import Change
 from rlaif.evaluation.report_input import ReportInput
 from rlaif.records import CalibrationCard, Estimate
@@ -38,6 +39,8 @@ def sound(full_report: ReportInput, calibration_of: Callable[..., CalibrationCar
             "calibration": calibration_of(simulated=False),
             "measures": {"courteous": change(20, 60), "brief": change(50, 70), "calm": change(80, 81, half=3)},
             "win_rate": parts.win_rate.model_copy(update={"num_failed": 0}),
+            "judges": (),
+            "panel": None,
             "judge_health": parts.judge_health.model_copy(
                 update={"flipped": estimate(0.1), "failed_by_cause": {}, "saturated": estimate(0.1)}
             ),
@@ -132,3 +135,20 @@ def test_drift_of_what_nobody_asked_for(sound: ReportInput) -> None:
     assert only(sound.model_copy(update={"measures": measures})) == (
         "What no principle names moved as well: calm \u221220."
     ), "5 points are shown in the plot and raise no caution"
+
+
+def test_of_several_judges_the_unsteady_one_is_named_and_agreement_by_chance_is_told(
+    sound: ReportInput, full_report: ReportInput
+) -> None:
+    assert sound.judge_health is not None
+    steady = CheckedJudge(name="a 1", judge_id="1", health=sound.judge_health)
+    failed = sound.judge_health.model_copy(update={"failed_by_cause": {"empty": 5}})
+    judges = (steady, CheckedJudge(name="b 2", judge_id="2", health=failed))
+    assert only(sound.model_copy(update={"judges": judges})).startswith("5 of 205 judgements of the judge b 2 failed")
+    assert full_report.panel is not None
+    for low, count in ((-0.1, 1), (0.1, 0)):
+        alpha = Estimate(mean=0.2, low=low, high=0.4, n=50)
+        panel = full_report.panel.model_copy(update={"alpha": alpha})
+        told = list(find_cautions(sound.model_copy(update={"judges": (steady, steady), "panel": panel})))
+        assert len(told) == count
+        assert all("hardly more than by chance (Krippendorff's alpha 0.20)" in said for said in told)

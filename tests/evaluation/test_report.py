@@ -275,7 +275,7 @@ def test_the_report_says_who_judged_the_win_rate_and_what_it_is_at_equal_length(
 
 def test_the_reward_models_word_stands_beside_the_judges(html: str, full_report: ReportInput) -> None:
     trust = Page(html).section("trust")
-    rows = trust.find(css="shares")[0]
+    rows = trust.find(css="shares")[-1]
     proxy, win = full_report.proxy_win, full_report.win_rate
     assert proxy is not None
     assert win is not None
@@ -283,6 +283,31 @@ def test_the_reward_models_word_stands_beside_the_judges(html: str, full_report:
     assert win.hard is not None
     shown = [node.find("b")[0].text for node in rows.find(css="change")]
     assert shown == [f"{100 * proxy.higher.mean:.1f} %", f"{100 * win.hard.mean:.1f} %"]
+
+
+def test_several_judges_are_compared_and_shown_one_by_one(html: str, full_report: ReportInput) -> None:
+    section = Page(html).section("trust")
+    assert "Do the judges agree?" in section.text
+    assert full_report.panel is not None
+    [agree] = [row for row in section.find(css="row") if row.text.startswith("judge 3f3f3f3f and judge-7b 91919191")]
+    winners = full_report.panel.pairs[0].winners
+    assert winners is not None
+    assert agree.find("b")[0].text == f"{100 * winners.mean:.1f} %"
+    kappa = full_report.panel.pairs[0].agreement.kappa
+    assert kappa is not None
+    assert f"{kappa.mean:.2f}".replace("-", "−") in section.text
+    assert "The figures below are those of judge 3f3f3f3f." in section.text
+    alone = render_report(full_report.model_copy(update={"judges": full_report.judges[:1], "panel": None}))
+    assert "Do the judges agree?" not in alone
+
+
+def test_the_judges_of_a_panel_are_named_with_their_weights(full_report: ReportInput) -> None:
+    judge = {"model": {"path": "org/a"}, "weight": 1.0, "panel": [{"model": {"path": "org/b"}, "weight": 2.0}]}
+    config = {**full_report.provenance.config, "judge": judge}
+    provenance = full_report.provenance.model_copy(update={"config": config})
+    page = Page(render_report(full_report.model_copy(update={"provenance": provenance})))
+    assert "org/a (weight 1), org/b (weight 2)" in page.section("asked").text
+    assert "One of the judges that made the labels that training learnt from" in page.section("changed").text
 
 
 def test_dropped_items_are_shown_with_their_reason(html: str) -> None:

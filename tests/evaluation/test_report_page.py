@@ -25,6 +25,13 @@ def html(full_report: ReportInput) -> str:
 HOSTILE = '</div><script>alert(1)</script><img src=x onerror="x">{{ 7*7 }}\u202egnp.exe\x1b[31m\ud800'
 
 
+JUDGES = {
+    "model": {"path": HOSTILE},
+    "weight": 1.0,
+    "panel": [{"model": {"path": HOSTILE}, "weight": 2.0}],
+}
+
+
 def hostile(report: ReportInput) -> ReportInput:
     """Every text that a model, a data set or a user may have written, at its worst."""
     sample = ShownSample(
@@ -39,7 +46,7 @@ def hostile(report: ReportInput) -> ReportInput:
     constitution = report.constitution.model_copy(
         update={"name": HOSTILE, "description": HOSTILE, "source": HOSTILE, "principles": (principle,)}
     )
-    config = {"note": HOSTILE, "judge": {"model": {"path": HOSTILE}}, "policy": {"path": HOSTILE}}
+    config = {"note": HOSTILE, "judge": JUDGES, "policy": {"path": HOSTILE}}
     costs = (report.costs[0].model_copy(update={"name": HOSTILE}),)
     funnel = tuple(
         stage.model_copy(update={"name": HOSTILE, "tally": Tally(num_in=9, dropped={HOSTILE: 1})})
@@ -65,9 +72,20 @@ def hostile(report: ReportInput) -> ReportInput:
             "served_models": {HOSTILE: 2, "other": 1},
         }
     )
+    panel = report.panel
+    assert panel is not None
+    panel = panel.model_copy(
+        update={
+            "judges": (HOSTILE, HOSTILE),
+            "alpha_by_principle": {HOSTILE: panel.alpha},
+            "pairs": tuple(pair.model_copy(update={"judges": (HOSTILE, HOSTILE)}) for pair in panel.pairs),
+        }
+    )
     return report.model_copy(
         update={
             "judge_health": health,
+            "judges": tuple(judge.model_copy(update={"name": HOSTILE}) for judge in report.judges),
+            "panel": panel,
             "samples": (sample,),
             "constitution": constitution,
             "measures_note": HOSTILE,

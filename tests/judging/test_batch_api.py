@@ -49,7 +49,7 @@ def judge(
     )
     prompts, pairs = make_pairs(num_pairs)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
-        spent, _ = find_spent(ledger, [folder])
+        spent = find_spent(ledger, [folder])
         budget = budget or Budget()
         budget.spent = spent
         engine = OpenAIEngine(config, budget=budget, environ={"OPENAI_BASE_URL": server.url})

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.pairing import PairLabel, Relabelling, compute_label, label_pairs, pair_comparisons
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Preference, Principle, Sample
+from rlaif.preferences.combine import PairLabel, sigmoid
+from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
+from rlaif.records import AskedPrinciple, Comparison, Constitution, Panel, PanelMember, Preference, Principle, Sample
 
 Compare = Callable[..., Comparison]
 KEEP_ALL = PreferencesConfig()
@@ -100,14 +101,75 @@ def test_one_order_alone_cannot_be_flipped(constitution: Constitution, compare: 
     assert pair_comparisons(comparisons, constitution=constitution, config=config, round=0).tally.kept == 1
 
 
-def test_each_judge_has_a_preference_of_its_own(constitution: Constitution, compare: Compare) -> None:
-    comparisons = [
-        compare(name, p, logit=logit, judge_id=judge)
-        for judge, p, logit in (("kind", 0.8, 1.4), ("strict", 0.2, -1.4))
-        for name in ("courteous", "brief")
-    ]
-    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0)
-    assert [(p.judge_id, p.label > 0.5) for p in pairing.preferences] == [("kind", True), ("strict", False)]
+def two_judges(compare: Compare, *, brief_of_strict: float | None = -1.4) -> list[Comparison]:
+    """One is for the first by 1.4 logits, the other against it by as much; both under both principles."""
+    said = [("kind", "courteous", 1.4), ("kind", "brief", 1.4), ("strict", "courteous", -1.4)]
+    comparisons = [compare(name, sigmoid(s), logit=s, judge_id=judge) for judge, name, s in said]
+    return [*comparisons, compare("brief", 0.0, logit=brief_of_strict, judge_id="strict")]
+
+
+def test_judges_without_a_panel_count_alike_and_make_one_preference(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = two_judges(compare)
+    (preference,) = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0).preferences
+    assert preference.label == 0.5
+    assert preference.judge_id == Panel.of("kind", "strict").id
+    assert preference.evidence_ids == tuple(comparison.id for comparison in comparisons)
+
+
+def test_a_judge_that_weighs_three_times_as_much_moves_the_label_three_times_as_far(
+    constitution: Constitution, compare: Compare
+) -> None:
+    panel = Panel(members=(PanelMember(judge_id="strict", weight=1.0), PanelMember(judge_id="kind", weight=3.0)))
+    comparisons = two_judges(compare)
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0, panel=panel)
+    # (3 * 1.4 - 1 * 1.4) / 4 = 0.7
+    assert pairing.preferences[0].label == pytest.approx(1 / (1 + math.exp(-0.7)))
+    assert pairing.preferences[0].evidence_ids == tuple(c.id for c in (*comparisons[2:], *comparisons[:2]))
+
+
+def test_with_a_judge_without_log_probabilities_the_probabilities_of_all_are_averaged(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = two_judges(compare, brief_of_strict=None)
+    label = label_pairs(comparisons, constitution=constitution)[("a", "b")]
+    # strict: (3 * sigmoid(-1.4) + 1 * 0) / 4; kind: sigmoid(1.4); the mean of both
+    assert label.p_first == pytest.approx((0.75 * sigmoid(-1.4) + sigmoid(1.4)) / 2)
+    assert label.logit is None
+
+
+def test_a_pair_without_the_whole_label_of_a_judge_is_dropped_unless_fewer_are_enough(
+    constitution: Constitution, compare: Compare
+) -> None:
+    comparisons = two_judges(compare)[:-1]
+    panel = Panel.of("kind", "strict")
+    strict = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0, panel=panel)
+    assert str(strict.tally) == "in 1, kept 0, dropped 1 (too_few_judges 1)"
+    assert label_pairs(comparisons, constitution=constitution, panel=panel) == {}
+    one = PreferencesConfig(min_judges=1)
+    lenient = pair_comparisons(comparisons, constitution=constitution, config=one, round=0, panel=panel)
+    (preference,) = lenient.preferences
+    assert preference.label == pytest.approx(sigmoid(1.4))
+    assert preference.judge_id == panel.id, "the panel that was asked"
+    assert preference.evidence_ids == (comparisons[0].id, comparisons[1].id), "and those that answered"
+
+
+def test_a_judge_that_answered_nothing_at_all_is_missed(constitution: Constitution, compare: Compare) -> None:
+    panel = Panel.of("kind", "silent")
+    comparisons = two_judges(compare)[:2]
+    pairing = pair_comparisons(comparisons, constitution=constitution, config=KEEP_ALL, round=0, panel=panel)
+    assert str(pairing.tally) == "in 1, kept 0, dropped 1 (too_few_judges 1)"
+
+
+def test_another_judge_or_weight_is_another_panel_and_one_judge_is_none() -> None:
+    panel = Panel.of("kind", "strict")
+    assert panel.judge_id == panel.id == Panel.of("kind", "strict").judge_id
+    heavier = Panel(members=(panel.members[0], PanelMember(judge_id="strict", weight=2.0)))
+    elsewhere = Panel(members=(panel.members[0], PanelMember(judge_id="strict", template_digest="t")))
+    assert len({panel.id, heavier.id, elsewhere.id, Panel.of("kind", "other").id}) == 4
+    assert Panel.of("kind").judge_id == "kind"
+    assert Panel.of().judge_id is None
 
 
 def test_two_answers_to_one_question_are_an_error_and_the_same_one_twice_is_not(
@@ -121,27 +183,6 @@ def test_two_answers_to_one_question_are_an_error_and_the_same_one_twice_is_not(
 
 _PROBABILITIES = st.floats(0.0, 1.0)
 _JUDGED = st.tuples(_PROBABILITIES, st.floats(-30, 30), st.floats(0.01, 100))
-
-
-@given(st.lists(_JUDGED, min_size=1, max_size=5), st.booleans())
-def test_swapping_the_samples_swaps_the_label(judged: list[tuple[float, float, float]], with_logits: bool) -> None:
-    principles = [Principle(id=f"p{n}", text=f"Text {n}.", weight=w) for n, (_, _, w) in enumerate(judged)]
-    comparisons = [
-        Comparison(
-            prompt_id="prompt",
-            sample_ids=("a", "b"),
-            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
-            judge_id="judge",
-            judgement_ids=("first", "second"),
-            p_first=p,
-            logit=logit if with_logits else None,
-            debiased=True,
-        )
-        for principle, (p, logit, _) in zip(principles, judged, strict=True)
-    ]
-    forwards = compute_label(comparisons, principles, first_id="a")
-    backwards = compute_label(comparisons, principles, first_id="b")
-    assert forwards + backwards == pytest.approx(1.0, abs=1e-12)
 
 
 @given(_JUDGED)
@@ -161,7 +202,10 @@ def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
         debiased=True,
     )
     swapped = listed.changed(sample_ids=("b", "a"), p_first=1 - p, logit=-logit)
-    assert compute_label([listed], [principle], first_id="a") == compute_label([swapped], [principle], first_id="a")
+    constitution = Constitution(name="c", principles=(principle,), source="")
+    one, other = (label_pairs([comparison], constitution=constitution) for comparison in (listed, swapped))
+    assert one == other
+    assert list(one) == [("a", "b")]
 
 
 def human(label: float, *, ids: tuple[str, str] = ("a", "b")) -> Preference:
@@ -222,7 +266,7 @@ def test_where_two_judges_compared_a_pair_peoples_preference_stands_once(
         comparisons, constitution=constitution, config=KEEP_ALL, round=0, human={("a", "b"): human(1.0)}
     )
     assert len(pairing.preferences) == 1
-    assert str(pairing.tally) == "in 2, kept 1, dropped 1 (labelled_by_people 1)"
+    assert str(pairing.tally) == "in 1, kept 1, dropped 0"
 
 
 def test_only_pairs_compared_under_every_principle_have_a_label(constitution: Constitution, compare: Compare) -> None:
