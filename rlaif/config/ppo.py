@@ -18,8 +18,8 @@ class PpoConfig(Config):
     start_from: Literal["start", "last_round"] = "start"
     """Which policy a later round trains: the starting one anew, or the last round's. The KL is taken to the start."""
     algorithm: Literal["ppo", "rloo"] = "ppo"
-    """ppo: a value head says what each state is worth. rloo: no value head; a response is compared with the other
-    responses to its prompt."""
+    """What a response is compared with. ppo: what a value head says its states are worth. rloo: the other responses to
+    its prompt."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
