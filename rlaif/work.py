@@ -1,70 +1,48 @@
-"""What the pipeline works with: one run's configuration, folder, ledger and models.
+"""What the pipeline works with: one round of a run, its configuration, data and models.
 
-Resolves names (the front desk, shipped files), loads models when they are first needed, and closes
-a stage: records into the ledger, tables into the folder, the tally said and stored. Runs no stage.
+Resolves names (the front desk, shipped files), and closes a stage: records into the ledger, tables into the folder,
+the tally said and stored. Runs no stage; the models stand in run_models.py, how a run is opened in opening.py.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from rlaif import __version__
 from rlaif.calibration.labels import Labels
-from rlaif.config.generate import FRONTDESK, JudgeConfig, PolicyModelConfig
+from rlaif.config.generate import FRONTDESK
 from rlaif.config.run import RunConfig
-from rlaif.console import keep_log, say
+from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
-from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import InputError, RunFolderError, StageError
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.errors import RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judge_setup import (
     check_judge,
     check_mode,
-    expect_served_models,
-    find_spent,
-    load_generator,
-    load_judge,
-    load_model,
-    make_budget,
     pairs_per_prompt,
-    spread_policy,
 )
-from rlaif.judges import RunJudge, find_run_judges, template_digests
 from rlaif.judging.judge import Judging
-from rlaif.labelling import check_made, label_inputs, load_labels, refuse_left_out
+from rlaif.labelling import load_labels
 from rlaif.ledger.export import write_records
 from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.metrics import MetricsLog
-from rlaif.models.budget import Budget
-from rlaif.models.interface import TextGenerator, TokenScorer
-from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
-from rlaif.models.ray_cluster import leave_cluster
-from rlaif.models.transformers_engine import TransformersEngine
-from rlaif.models.vllm_process import stop_vllm
+from rlaif.models.interface import TextGenerator
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
+from rlaif.run_models import RunModels
 from rlaif.runs import (
     RunFolder,
-    create_run,
     digest_file,
     finish_stage,
-    lock_run,
-    newest_round,
-    next_attempt,
-    open_run,
-    refuse_begun,
     stage_done,
-    update_config,
-    write_manifest,
 )
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
 from rlaif.sampling.sampler import Pairs, draw_pairs
@@ -89,11 +67,11 @@ EXPORTED = frozenset({"prompts", "samples", "judgements", "failed_judgements", "
 FRONTDESK_MEASURE = "rlaif.frontdesk.truth:measure"
 
 
-class Work:
+class Work(RunModels):
     """One round of one run."""
 
     def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
-        self.config, self.run, self.ledger, self.round = config, run, ledger, round
+        super().__init__(config, run=run, ledger=ledger, round=round)
         self.metrics = MetricsLog(run.path / "metrics.jsonl", round=round)
 
     def at_round(self, round: int) -> Work:
@@ -198,11 +176,6 @@ class Work:
         """Where each pair is asked under one principle, the seed that it is drawn with."""
         return self.config.seed if self.config.judge.principles == "sampled" else None
 
-    @cached_property
-    def judges(self) -> tuple[RunJudge, ...]:
-        """Who labels the pairs, `judge.model` first."""
-        return find_run_judges(self.config.judge)
-
     @property
     def template(self) -> JudgeTemplate:
         """The first judge's."""
@@ -284,115 +257,6 @@ class Work:
             )
         return held_out[:limit]
 
-    @property
-    def reward_model_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "5_reward_model") / "model"
-
-    @property
-    def sft_dir(self) -> Path:
-        """Of the run's first round: the policy that all rounds start from is made once."""
-        return self.run.stage_dir(0, "0_sft") / "model"
-
-    @property
-    def policy_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "6_policy") / "model"
-
-    @cached_property
-    def start_policy(self) -> LoadedModel:
-        """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
-        return load_model(self._start_config, part="policy")
-
-    @property
-    def _start_config(self) -> PolicyModelConfig:
-        return self._policy_in(self.sft_dir) if stage_done(self.run.stage_dir(0, "0_sft")) else self.config.policy
-
-    @cached_property
-    def start_generator(self) -> TextGenerator:
-        return self._generator(self._start_config, "start_policy")
-
-    @property
-    def _current_config(self) -> PolicyModelConfig:
-        return self._policy_in(self.run.stage_dir(self.round - 1, "6_policy") / "model")
-
-    @cached_property
-    def current_policy(self) -> LoadedModel:
-        """The policy that this round samples from: what the round before trained, at first the starting one."""
-        return self.start_policy if self.round == 0 else load_model(self._current_config, part="policy")
-
-    @cached_property
-    def generator(self) -> TextGenerator:
-        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
-        config = self._start_config if self.round == 0 else self._current_config
-        if self.config.scale.engine == "ray":
-            return spread_policy(config, scale=self.config.scale)
-        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
-
-    @cached_property
-    def trained_policy(self) -> LoadedModel:
-        return load_model(self._policy_in(self.policy_dir), part="policy")
-
-    @cached_property
-    def trained_generator(self) -> TextGenerator:
-        return self._generator(self._policy_in(self.policy_dir), "trained_policy")
-
-    def _policy_in(self, folder: Path) -> PolicyModelConfig:
-        return self.config.policy.model_copy(update={"path": str(folder), "revision": None})
-
-    def _generator(self, config: PolicyModelConfig, name: str) -> TextGenerator:
-        """`name`: where the model is kept that training works with; in transformers it samples as well."""
-        return load_generator(config) if config.engine == "vllm" else TransformersEngine(getattr(self, name))
-
-    def make_room(self) -> None:
-        """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
-        judges = (*self.config.judge.judges(), self.evaluation_judge_config)
-        if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
-            return
-        for name, value in list(self.__dict__.items()):
-            if isinstance(value, LoadedModel | TransformersEngine):
-                del self.__dict__[name]
-        free_memory()
-
-    @cached_property
-    def reward_model(self) -> LoadedModel:
-        return load_reward_model(str(self.reward_model_dir), dtype="float32", device=self.config.policy.device)
-
-    @cached_property
-    def judge(self) -> TokenScorer:
-        """The first judge."""
-        return self.load_judge(self.judges[0].config)
-
-    def load_judge(self, config: JudgeConfig) -> TokenScorer:
-        """A judge of this run, which goes on as the model that it was."""
-        judge = load_judge(config, budget=self.judge_budget, scale=self.config.scale)
-        expect_served_models(judge, ledger=self.ledger, stage_dirs=self._stage_dirs)
-        return judge
-
-    @contextmanager
-    def lend_judge(self, judge: RunJudge) -> Iterator[TokenScorer]:
-        """One of the judges; of a panel no other one is in memory meanwhile, nor this one afterwards."""
-        if len(self.judges) == 1:
-            yield self.judge
-            stop_vllm()
-            return
-        self._forget_judges()
-        yield self.load_judge(judge.config)
-        self._forget_judges()
-        stop_vllm()
-
-    def _forget_judges(self) -> None:
-        for name in ("judge", "evaluation_judge"):
-            self.__dict__.pop(name, None)
-        free_memory()
-
-    @cached_property
-    def judge_budget(self) -> Budget:
-        """What the run's judges have cost in all stages and rounds, and may still cost."""
-        return make_budget(self.config.judge, spent=find_spent(self.ledger, self._stage_dirs))
-
-    @property
-    def _stage_dirs(self) -> list[Path]:
-        return sorted(self.run.path.glob("round_*/*"))
-
     def check_judge(self) -> None:
         checked = []
         evaluates = (self.evaluation_judge_config, self.evaluation_template)
@@ -401,20 +265,6 @@ class Work:
                 check_judge(config, constitution=self.constitution, template=template)
                 check_mode(self.config, template=template)
                 checked.append(config)
-
-    @property
-    def evaluation_judge_config(self) -> JudgeConfig:
-        """Who finds the win rate, and how: the run's judge unless the configuration names another."""
-        return self.config.evaluation.judge.instead_of(self.config.judge)
-
-    @cached_property
-    def evaluation_template(self) -> JudgeTemplate:
-        return load_template(self.evaluation_judge_config.template)
-
-    @cached_property
-    def evaluation_judge(self) -> TokenScorer:
-        other = self.evaluation_judge_config
-        return self.judge if other.model == self.config.judge.model else self.load_judge(other)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -450,58 +300,3 @@ def load_prompts(config: RunConfig, policy: TextGenerator, *, round: int = 0) ->
         fitting.prompts,
         Tally(num_in=read.tally.num_in, dropped={**read.tally.dropped, **fitting.tally.dropped}),
     )
-
-
-@contextmanager
-def open_work(
-    config: RunConfig,
-    *,
-    run_name: str | None,
-    runs_dir: Path,
-    resume: bool,
-    stages: Sequence[str] = (),
-    recorded: Sequence[Path] = (),
-) -> Iterator[Work]:
-    """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
-
-    Further stages are done in the newest round that is ready for them.
-    recorded: files of a run whose samples and verdicts exist already.
-    """
-    inputs: dict[str, Any] = {**template_digests(config.judge)}
-    if stages:
-        run = open_run(runs_dir, run_name)
-        # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
-        inputs = run.config["inputs"] | ({} if "recorded" in run.config["inputs"] else inputs)
-        refuse_left_out(run, config.human_labels)
-        # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
-        is_trained = any(run.path.glob("round_*/5_reward_model"))
-        inputs |= {} if is_trained else label_inputs(config.human_labels)
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
-    else:
-        inputs["constitution"] = load_constitution(config.constitution).file_digest
-        inputs |= label_inputs(config.human_labels)
-        if recorded:
-            inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
-        run = create_run(runs_dir, run_name, resume=resume, config=stored)
-    round = newest_round(run, stage=stages[0]) if stages else 0
-    ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
-    with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
-        if stages:
-            refuse_begun(run, stages, resume=resume, round=round)
-            if not is_trained:
-                check_made(Work(config, run=run, ledger=ledger, round=round))
-            update_config(run, stored)
-        say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
-        try:
-            yield Work(config, run=run, ledger=ledger, round=round)
-        except InputError:
-            if not stages and not any(run.path.glob("round_*")):
-                shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
-            raise
-        finally:
-            stop_vllm()
-            leave_cluster()
-            if run.path.is_dir():
-                seq, head = ledger.head()
-                write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)

@@ -13,9 +13,9 @@ from rlaif.config.load import load_config
 from rlaif.frontdesk.truth import measure
 from rlaif.ledger.store import Ledger
 from rlaif.models.loading import load_reward_model
+from rlaif.opening import open_work
 from rlaif.records import EvaluationReport, Judgement, Prompt, Question, Sample
 from rlaif.reward_model.score import RewardModelScorer
-from rlaif.work import open_work
 
 SMALL = [
     "prompts.num_prompts=12", "sampling.num_samples=3", "reward_model.num_epochs=1", "ppo.num_steps=2",

@@ -16,8 +16,8 @@ from rlaif.config.load import load_config
 from rlaif.constitution_diff import FileDiff, diff_constitutions
 from rlaif.errors import ConstitutionError, InputError, RunFolderError
 from rlaif.ledger.store import Ledger
+from rlaif.opening import open_work
 from rlaif.records import Question
-from rlaif.work import open_work
 
 SOURCE = """name: mine
 principles:

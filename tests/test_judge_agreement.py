@@ -18,8 +18,8 @@ from rlaif.evaluation.judge_panel import CheckedJudge
 from rlaif.evaluation.report_judges import describe_judges
 from rlaif.judge_agreement import by_judge_and_key, compare_panel
 from rlaif.judge_check import check_judge_of_run
+from rlaif.opening import open_work
 from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle
-from rlaif.work import open_work
 
 KIND, BRIEF = Principle(id="kind", text="Be kind."), Principle(id="brief", text="Be brief.", weight=3.0)
 CONSTITUTION = Constitution(name="c", principles=(KIND, BRIEF), source="")

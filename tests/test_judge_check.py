@@ -16,8 +16,8 @@ from rlaif.errors import RunFolderError, StageError
 from rlaif.frontdesk.truth import LENGTH_BIAS, LENGTH_SD, POSITION_BIAS
 from rlaif.judge_check import check_judge_of_run
 from rlaif.ledger.store import Ledger
+from rlaif.opening import open_work
 from rlaif.sentinels import NUM_SENTINELS, SENTINELS_FILE
-from rlaif.work import open_work
 
 SMALL = ["prompts.num_prompts=40", "sampling.num_samples=3", "sampling.num_pairs=3"]
 OTHER = ["judge.model.dtype=bfloat16", "prompts.num_prompts=4"]

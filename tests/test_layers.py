@@ -20,9 +20,9 @@ BASE = {
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {
-    "pipeline", "work", "collect", "rounds", "gates", "labelling", "probing", "judge_setup", "judges", "dry_run",
-    "training_log", "stored_run", "constitution_diff", "judge_check", "judge_facts", "judge_agreement", "sentinels",
-    "cli", "audit", "doctor", "__main__",
+    "pipeline", "work", "run_models", "opening", "collect", "rounds", "gates", "labelling", "probing", "judge_setup",
+    "judges", "dry_run", "training_log", "stored_run", "constitution_diff", "judge_check", "judge_facts",
+    "judge_agreement", "sentinels", "cli", "audit", "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}
 

@@ -21,9 +21,9 @@ from rlaif.dry_run import describe_estimate, estimate_run
 from rlaif.errors import RunFolderError, StageError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
+from rlaif.opening import open_work
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
 from rlaif.runs import read_stage
-from rlaif.work import open_work
 
 SMALL = [
     "constitution=courteous_and_brief", "prompts.num_prompts=6", "sampling.num_samples=2", "sampling.num_pairs=1",

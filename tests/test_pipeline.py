@@ -15,9 +15,9 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
+from rlaif.opening import open_work
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
 from rlaif.runs import STAGES, read_stage
-from rlaif.work import open_work
 
 SMALL = [
     "prompts.num_prompts=24", "sampling.num_samples=3", "reward_model.num_epochs=1", "ppo.num_steps=2",

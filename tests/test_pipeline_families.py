@@ -10,8 +10,8 @@ from families import FAMILIES, SIMPLE_TEMPLATE, build_family
 
 from rlaif import pipeline
 from rlaif.config.load import load_config
+from rlaif.opening import open_work
 from rlaif.records import Judgement, Sample
-from rlaif.work import open_work
 
 CONSTITUTION = """\
 name: polite

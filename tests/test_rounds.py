@@ -21,6 +21,7 @@ from rlaif.errors import ConfigError, StageError
 from rlaif.judging.estimate import JudgeEstimate
 from rlaif.ledger.store import Ledger
 from rlaif.metrics import MetricsLog
+from rlaif.opening import open_work
 from rlaif.records import (
     Estimate,
     EvaluationReport,
@@ -32,7 +33,7 @@ from rlaif.records import (
     Sample,
 )
 from rlaif.rounds import Rounds, describe_rounds, require_good_round
-from rlaif.work import Work, load_prompts, open_work
+from rlaif.work import Work, load_prompts
 
 SMALL = {
     "prompts.num_prompts": 16,

@@ -7,9 +7,10 @@ import pytest
 
 from rlaif.config.load import load_config
 from rlaif.errors import ModelError, RunFolderError
+from rlaif.opening import open_work
 from rlaif.pipeline import generate_preferences
 from rlaif.records import digest_bytes, digest_text
-from rlaif.work import MADE_BY, STAGE_NAMES, Work, open_work
+from rlaif.work import MADE_BY, STAGE_NAMES, Work
 
 
 @pytest.fixture

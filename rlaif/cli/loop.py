@@ -223,7 +223,7 @@ def _work(
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
 ) -> Iterator[Work]:
-    from rlaif.work import open_work
+    from rlaif.opening import open_work
 
     with open_work(config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded) as work:
         yield work

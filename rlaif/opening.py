@@ -1,0 +1,90 @@
+"""A new run, or one that is there, opened for work: its folder locked, its ledger open, its log kept.
+
+What the run was begun with is compared with what is asked of it now, before anything is done. Runs no stage.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlaif import __version__
+from rlaif.config.run import RunConfig
+from rlaif.console import keep_log, say
+from rlaif.constitution.principles import load_constitution
+from rlaif.errors import InputError
+from rlaif.judges import template_digests
+from rlaif.labelling import check_made, label_inputs, refuse_left_out
+from rlaif.ledger.store import Ledger
+from rlaif.models.ray_cluster import leave_cluster
+from rlaif.models.vllm_process import stop_vllm
+from rlaif.runs import (
+    create_run,
+    digest_file,
+    lock_run,
+    newest_round,
+    next_attempt,
+    open_run,
+    refuse_begun,
+    update_config,
+    write_manifest,
+)
+from rlaif.work import Work
+
+
+@contextmanager
+def open_work(
+    config: RunConfig,
+    *,
+    run_name: str | None,
+    runs_dir: Path,
+    resume: bool,
+    stages: Sequence[str] = (),
+    recorded: Sequence[Path] = (),
+) -> Iterator[Work]:
+    """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
+
+    Further stages are done in the newest round that is ready for them.
+    recorded: files of a run whose samples and verdicts exist already.
+    """
+    inputs: dict[str, Any] = {**template_digests(config.judge)}
+    if stages:
+        run = open_run(runs_dir, run_name)
+        # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
+        inputs = run.config["inputs"] | ({} if "recorded" in run.config["inputs"] else inputs)
+        refuse_left_out(run, config.human_labels)
+        # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
+        is_trained = any(run.path.glob("round_*/5_reward_model"))
+        inputs |= {} if is_trained else label_inputs(config.human_labels)
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+    else:
+        inputs["constitution"] = load_constitution(config.constitution).file_digest
+        inputs |= label_inputs(config.human_labels)
+        if recorded:
+            inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+        run = create_run(runs_dir, run_name, resume=resume, config=stored)
+    round = newest_round(run, stage=stages[0]) if stages else 0
+    ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
+    with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
+        if stages:
+            refuse_begun(run, stages, resume=resume, round=round)
+            if not is_trained:
+                check_made(Work(config, run=run, ledger=ledger, round=round))
+            update_config(run, stored)
+        say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
+        try:
+            yield Work(config, run=run, ledger=ledger, round=round)
+        except InputError:
+            if not stages and not any(run.path.glob("round_*")):
+                shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
+            raise
+        finally:
+            stop_vllm()
+            leave_cluster()
+            if run.path.is_dir():
+                seq, head = ledger.head()
+                write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
