@@ -6,16 +6,18 @@ A few prompts are answered in memory, so that the judge's prompts are measured o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
 from rlaif.config.judge import EndpointConfig, JudgeConfig
+from rlaif.config.models import FRONTDESK
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
-from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
 from rlaif.judges import find_run_judges
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
@@ -23,7 +25,7 @@ from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.interface import TextGenerator
-from rlaif.records import Prompt, Sample, SamplingParams
+from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.work import load_prompts
 
@@ -44,13 +46,17 @@ class RunEstimate(NamedTuple):
     judges: tuple[JudgeEstimate, ...]
     """Of each judge, in the configuration's order."""
     judge_config: JudgeConfig
+    evaluation: JudgeEstimate | None = None
+    """Of the judge that finds the win rate; None where nothing is evaluated."""
+    evaluation_config: JudgeConfig | None = None
 
 
-def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
-    """Load both models, sample and render a few prompts, and count the rest."""
+def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> RunEstimate:
+    """Load both models, sample and render a few prompts, and count the rest; `evaluates`: the win rate's as well."""
     constitution = prepare_constitution(load_constitution(config.constitution), mode=config.judge.principles)
-    judges = find_run_judges(config.judge)
-    for judge in judges:
+    judges = [_Asked(judge.config, judge.template) for judge in find_run_judges(config.judge)]
+    evaluator = _find_evaluator(config) if evaluates else None
+    for judge in judges if evaluator is None else (*judges, evaluator):
         check_judge(judge.config, constitution=constitution, template=judge.template)
         check_mode(config, template=judge.template)
     if (labels := load_labels(config.human_labels)) is not None:
@@ -62,8 +68,14 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
     per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
     pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
-    draw_seed = config.seed if config.judge.principles == "sampled" else None
     num_samples = len(prompts) * sampling.num_samples
+    estimate = partial(
+        _estimate_judge, pairs=pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=constitution,
+        draw_seed=config.seed if config.judge.principles == "sampled" else None,
+    )  # fmt: skip
+    # One judge after another: no two are in memory.
+    shown = _Shown(len(prompts), sampling.num_samples, per_prompt)
+    estimates = tuple(estimate(judge, shown=shown) for judge in judges)
     return RunEstimate(
         num_rounds=num_rounds,
         num_prompts=len(prompts),
@@ -71,30 +83,60 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1) -> RunEstimate:
         policy_prompt_tokens=sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts),
         policy_reply_tokens_at_most=num_samples * sampling.max_new_tokens,
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
-        judges=tuple(
-            estimate_judging(
-                pairs,
-                num_questions=count_questions(
-                    num_prompts=len(prompts),
-                    num_samples=sampling.num_samples,
-                    num_pairs=per_prompt,
-                    constitution=constitution,
-                    template=judge.template,
-                    both_orders=judge.config.both_orders,
-                    num_shuffles=judge.config.num_shuffles,
-                    draw_seed=draw_seed,
-                ),
-                prompts={prompt.id: prompt for prompt in prompts},
-                constitution=constitution,
-                template=judge.template,
-                scorer=load_judge(judge.config),  # one after another: no two are in memory
-                reply_limit=_reply_limit(judge.config, judge.template),
-                draw_seed=draw_seed,
-            )
-            for judge in judges
-        ),
+        judges=estimates,
         judge_config=config.judge,
+        evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
+        evaluation_config=None if evaluator is None else evaluator.config,
     )
+
+
+class _Asked(NamedTuple):
+    config: JudgeConfig
+    template: JudgeTemplate
+
+
+class _Shown(NamedTuple):
+    """What a judge is shown at most; samples and pairs are of one prompt."""
+
+    num_prompts: int
+    num_samples: int
+    num_pairs: int
+
+
+def _find_evaluator(config: RunConfig) -> _Asked:
+    judge = config.evaluation.judge.instead_of(config.judge)
+    return _Asked(judge, load_template(judge.template))
+
+
+def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
+    """Held-out prompts; each policy's responses against each other, and the best of several against the first."""
+    evaluation, fraction = config.evaluation, config.prompts.test_fraction
+    num_prompts = evaluation.num_prompts
+    if config.prompts.path != FRONTDESK:
+        num_held_out = sum(split_of(prompt.id, test_fraction=fraction) == "test" for prompt in prompts)
+        num_prompts = min(num_prompts, num_held_out)
+    num_picked = int(evaluation.best_of >= 2)
+    return _Shown(num_prompts, 2 * evaluation.num_samples + num_picked, evaluation.num_samples + num_picked)
+
+
+def _estimate_judge(
+    judge: _Asked,
+    *,
+    shown: _Shown,
+    pairs: Sequence[tuple[Sample, Sample]],
+    prompts: Mapping[str, Prompt],
+    constitution: Constitution,
+    draw_seed: int | None,
+) -> JudgeEstimate:
+    num_questions = count_questions(
+        num_prompts=shown.num_prompts, num_samples=shown.num_samples, num_pairs=shown.num_pairs,
+        constitution=constitution, template=judge.template, both_orders=judge.config.both_orders,
+        num_shuffles=judge.config.num_shuffles, draw_seed=draw_seed,
+    )  # fmt: skip
+    return estimate_judging(
+        pairs, num_questions=num_questions, prompts=prompts, constitution=constitution, template=judge.template,
+        scorer=load_judge(judge.config), reply_limit=_reply_limit(judge.config, judge.template), draw_seed=draw_seed,
+    )  # fmt: skip
 
 
 def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
@@ -103,12 +145,14 @@ def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
     return reply_limit(config.endpoint, template.reason_max_tokens)
 
 
-def _describe_caps(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> Iterator[str]:
+def _describe_caps(estimate: RunEstimate) -> Iterator[str]:
     """What the judges may cost together, and the caps that are below it."""
-    costs = [_cost_at_most(estimate, one.endpoint) for estimate, one in _served(judges, config)]
+    asked = list(_estimated_judges(estimate))
+    served = [(judge, one) for judge, one in asked if one.model.engine == "openai"]
+    costs = [_cost_at_most(judge, one.endpoint) for judge, one in served]
     at_most: dict[str, float] = {
-        "max_calls": sum(estimate.num_questions for estimate in judges),
-        "max_tokens": sum(estimate.prompt_tokens + estimate.reply_tokens_at_most for estimate in judges),
+        "max_calls": sum(judge.num_questions for judge, _ in asked),
+        "max_tokens": sum(judge.prompt_tokens + judge.reply_tokens_at_most for judge, _ in asked),
     }
     known = [cost for cost in costs if cost is not None]
     if known:
@@ -121,14 +165,15 @@ def _describe_caps(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> Iter
             "votes come on top"
         )
     for name, most in at_most.items():
-        cap = getattr(config, name)
+        cap = getattr(estimate.judge_config, name)
         if cap is not None and cap < most:
             yield f"judge.{name} of {cap:,} may stop the run before it is done"
 
 
-def _served(judges: Sequence[JudgeEstimate], config: JudgeConfig) -> list[tuple[JudgeEstimate, JudgeConfig]]:
-    both = zip(judges, config.judges(), strict=True)
-    return [(estimate, one) for estimate, one in both if one.model.engine == "openai"]
+def _estimated_judges(estimate: RunEstimate) -> Iterator[tuple[JudgeEstimate, JudgeConfig]]:
+    yield from zip(estimate.judges, estimate.judge_config.judges(), strict=True)
+    if estimate.evaluation is not None and estimate.evaluation_config is not None:
+        yield estimate.evaluation, estimate.evaluation_config
 
 
 def _cost_at_most(judge: JudgeEstimate, endpoint: EndpointConfig) -> float | None:
@@ -174,16 +219,14 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     )
     names = [one.model.path for one in estimate.judge_config.judges()]
     for name, judge in zip(names, estimate.judges, strict=True):
-        yield (
-            f"judge{f' {name}' if len(names) > 1 else ''}: at most {judge.num_questions} questions, "
-            f"{judge.prompt_tokens} prompt tokens "
-            f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
-            f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
-        )
+        yield _describe_judge(f"judge{f' {name}' if len(names) > 1 else ''}", judge)
     num_questions = sum(judge.num_questions for judge in estimate.judges)
     if len(names) > 1:
         yield f"{len(names)} judges together: at most {num_questions} questions"
-    yield from _describe_caps(estimate.judges, estimate.judge_config)
+    if estimate.evaluation is not None and estimate.evaluation_config is not None:
+        yield _describe_judge(f"evaluation, by {estimate.evaluation_config.model.path}", estimate.evaluation)
+        num_questions += estimate.evaluation.num_questions
+    yield from _describe_caps(estimate)
     if estimate.num_rounds > 1:
         yield (
             f"that is one round; {estimate.num_rounds} rounds: "
@@ -197,3 +240,11 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
             yield f"[{message.role}]"
             yield message.text
     yield "nothing was written"
+
+
+def _describe_judge(name: str, judge: JudgeEstimate) -> str:
+    return (
+        f"{name}: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
+        f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
+        f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
+    )

@@ -151,7 +151,7 @@ def run(
     from rlaif.rounds import describe_rounds, require_good_round
 
     if dry_run:
-        _show_estimate(resolved, num_rounds=resolved.rounds)
+        _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
         return
     with _work(resolved, run, runs_dir, resume=resume) as work:
         done = pipeline.run_rounds(work)
@@ -229,10 +229,10 @@ def _work(
         yield work
 
 
-def _show_estimate(config: RunConfig, *, num_rounds: int = 1) -> None:
+def _show_estimate(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> None:
     """What the run would ask of its models; nothing is written."""
     from rlaif.dry_run import describe_estimate, estimate_run
 
-    estimate = estimate_run(config, num_rounds=num_rounds)
+    estimate = estimate_run(config, num_rounds=num_rounds, evaluates=evaluates)
     for line in describe_estimate(estimate):
         console.print(show_text(line))

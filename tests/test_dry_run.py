@@ -1,0 +1,42 @@
+"""What `--dry-run` counts before anything is spent."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlaif.config.load import parse_config
+from rlaif.dry_run import describe_estimate, estimate_run
+from rlaif.errors import RlaifError
+
+RUN = """
+prompts: {num_prompts: 10}
+sampling: {num_samples: 3, num_pairs: 2}
+evaluation: {num_prompts: 7, num_samples: 2, best_of: 4}
+judge: {max_calls: 190, model: {engine: scripted, path: "rlaif.models.scripted_engine:prefer_longer"}, template: pair}
+"""
+
+
+def test_a_run_counts_the_evaluations_questions_and_generate_prefs_does_not():
+    config = parse_config(RUN, where="x")
+    estimate = estimate_run(config, evaluates=True)
+    # two principles, both orders; the evaluation compares two pairs of the policies and one best-of-4
+    assert estimate.judges[0].num_questions == 10 * 2 * 2 * 2
+    assert estimate.evaluation is not None
+    assert estimate.evaluation.num_questions == 7 * 3 * 2 * 2
+    lines = list(describe_estimate(estimate._replace(num_rounds=2)))
+    assert any(line.startswith("evaluation, by rlaif.models.scripted_engine") for line in lines)
+    assert any("at most 328 questions" in line for line in lines)
+    assert not any("max_calls" in line for line in lines)
+    low = estimate._replace(judge_config=config.judge.model_copy(update={"max_calls": 100}))
+    assert any("judge.max_calls of 100 may stop the run" in line for line in describe_estimate(low))
+    assert estimate_run(config).evaluation is None
+
+
+def test_a_judge_of_the_evaluation_that_cannot_judge_is_refused_before_anything_is_spent():
+    config = parse_config(RUN, where="x")
+    other = config.evaluation.judge.model_copy(update={"template": "frontdesk_scores"})
+    with pytest.raises(RlaifError, match="frontdesk_scores"):
+        estimate_run(
+            config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"judge": other})}),
+            evaluates=True,
+        )
