@@ -1,12 +1,14 @@
-"""What samples, judgements and training steps cost: calls, tokens and seconds, from what was observed.
+"""What samples, judgements and training steps cost: calls, tokens, seconds and money, from what was observed.
 
-An answer that the ledger already held cost this run nothing and is counted apart. Knows no prices.
+An answer that the ledger already held cost this run nothing and is counted apart. Knows no prices: what a server's
+answer cost was written down with it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -30,6 +32,8 @@ class StageCost(Value):
     reply_tokens: int | None = None
     """Written by the model."""
     seconds: float | None = None
+    money: float | None = None
+    """By the prices that were configured then; None where no answer had any."""
 
 
 def cost_of_sampling(name: str, samples: Sequence[Sample], *, num_used: int) -> StageCost:
@@ -60,12 +64,28 @@ def cost_of_training(name: str, rows: Sequence[MetricsRow]) -> StageCost:
     )
 
 
-def total_cost(costs: Collection[StageCost]) -> tuple[int | None, int | None, float | None]:
-    """Tokens read, tokens written and seconds of what recorded them; None where nothing did."""
+class TotalCost(NamedTuple):
+    """Of what recorded it; None where nothing did."""
+
+    read: int | None
+    written: int | None
+    seconds: float | None
+    money: float | None
+
+
+def total_cost(costs: Collection[StageCost]) -> TotalCost:
+    """All parts together."""
     read = [cost.prompt_tokens for cost in costs if cost.prompt_tokens is not None]
     written = [cost.reply_tokens for cost in costs if cost.reply_tokens is not None]
     seconds = [cost.seconds for cost in costs if cost.seconds is not None]
-    return (sum(read) if read else None, sum(written) if written else None, math.fsum(seconds) if seconds else None)
+    return TotalCost(
+        sum(read) if read else None, sum(written) if written else None, _sum(seconds),
+        _sum([cost.money for cost in costs if cost.money is not None]),
+    )  # fmt: skip
+
+
+def _sum(known: Sequence[float]) -> float | None:
+    return math.fsum(known) if known else None
 
 
 def _cost(name: str, unit: str, observed: Sequence[Observed], *, found: int) -> StageCost:
@@ -78,6 +98,7 @@ def _cost(name: str, unit: str, observed: Sequence[Observed], *, found: int) -> 
         prompt_tokens=sum(one.prompt_tokens for one in observed) if known else None,
         reply_tokens=sum(one.reply_tokens for one in observed) if known else None,
         seconds=math.fsum(one.latency_s for one in observed) if known else None,
+        money=_sum([one.served.cost for one in observed if one.served is not None and one.served.cost is not None]),
     )
 
 

@@ -22,7 +22,7 @@ def describe_cost(report: ReportInput) -> dict[str, Any] | None:
     asked = sum(cost.calls for cost in costs if cost.unit == "questions")
     drawn = sum(cost.calls for cost in costs if cost.unit == "responses")
     found = sum(cost.found for cost in costs)
-    read, written, seconds = total_cost(costs)
+    read, written, seconds, money = total_cost(costs)
     return {
         "calls": say_number(asked + drawn),
         "asked": say_count(asked, "question") + " to the judge",
@@ -32,6 +32,7 @@ def describe_cost(report: ReportInput) -> dict[str, Any] | None:
         "read": _say(read),
         "written": _say(written),
         "seconds": say_seconds(seconds),
+        "money": "" if money is None else _say_money(money),
         "rows": [_describe_stage(cost) for cost in costs],
         "total": {
             "read": _say(read),
@@ -50,11 +51,17 @@ def _describe_stage(cost: StageCost) -> dict[str, Any]:
         "read": _say(cost.prompt_tokens),
         "written": _say(cost.reply_tokens),
         "seconds": NOT_RECORDED if cost.seconds is None else say_seconds(cost.seconds),
+        "money": NOT_RECORDED if cost.money is None else _say_money(cost.money),
     }
 
 
 def _say(tokens: int | None) -> str:
     return NOT_RECORDED if tokens is None else say_number(tokens)
+
+
+def _say_money(money: float) -> str:
+    """Four digits after the point, as a judgement costs parts of a cent."""
+    return f"{money:,.4f}" if money < 100 else f"{money:,.2f}"
 
 
 def describe_funnel(report: ReportInput) -> dict[str, Any]:

@@ -350,6 +350,7 @@ def full_report() -> ReportInput:
                 prompt_tokens=601_422,
                 reply_tokens=101_034,
                 seconds=37.9,
+                money=0.1014,
             ),
             StageCost(name="reward model", unit="steps", calls=90, seconds=9.8),
             StageCost(name="policy (PPO)", unit="steps", calls=40, reply_tokens=88_211, seconds=41.0),

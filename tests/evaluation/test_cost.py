@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training, total_cost
 from rlaif.metrics import MetricsRow
-from rlaif.records import FailedJudgement, Judgement, Observed, Sample
+from rlaif.records import FailedJudgement, Judgement, Observed, Sample, Served
 
 PAID = Observed(latency_s=0.5, prompt_tokens=100, reply_tokens=20)
 
@@ -61,5 +61,17 @@ def test_a_training_that_did_not_take_the_time_of_every_step_has_no_time() -> No
 def test_the_total_adds_what_is_known_and_is_unknown_where_nothing_is() -> None:
     known = StageCost(name="a", unit="questions", calls=1, prompt_tokens=5, reply_tokens=2, seconds=1.0)
     unknown = StageCost(name="b", unit="steps", calls=1)
-    assert total_cost([known, unknown]) == (5, 2, 1.0)
-    assert total_cost([unknown]) == (None, None, None)
+    assert total_cost([known, unknown]) == (5, 2, 1.0, None)
+    assert total_cost([unknown]) == (None, None, None, None)
+
+
+def test_money_is_what_each_answer_was_written_down_with() -> None:
+    def paid(cost: float | None) -> Observed:
+        return PAID.model_copy(update={"served": Served(host="server", cost=cost)})
+
+    failure = FailedJudgement(question_id="q9", cause="unparsable", observed=paid(0.5))
+    answers = [judgement(1, paid(0.25)), judgement(2, paid(None)), judgement(3)]
+    cost = cost_of_judging("judging", answers, failures=[failure], num_used=3)
+    assert cost.money == 0.75
+    assert cost_of_judging("judging", [judgement(1)], failures=[], num_used=1).money is None
+    assert total_cost([cost, cost, StageCost(name="b", unit="steps", calls=1)]).money == 1.5

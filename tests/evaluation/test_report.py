@@ -319,9 +319,16 @@ def test_dropped_items_are_shown_with_their_reason(html: str) -> None:
 def test_the_cost_is_told_part_by_part_and_together(html: str) -> None:
     cost = Page(html).section("cost")
     rows = [[cell.text for cell in row.children] for row in cost.find("tbody")[0].find("tr")]
-    assert rows[1] == ["judging1 000 more found in the ledger", "4 208 questions", "601 422", "101 034", "37.9 s"]
-    assert rows[2] == ["reward model", "90 steps", "\u2013", "\u2013", "9.8 s"]
-    assert rows[-1] == ["Together", "6 208 calls", "699 422", "241 555", "103 s"]
+    assert rows[1] == [
+        "judging1 000 more found in the ledger",
+        "4 208 questions",
+        "601 422",
+        "101 034",
+        "37.9 s",
+        "0.1014",
+    ]
+    assert rows[2] == ["reward model", "90 steps", "\u2013", "\u2013", "9.8 s", "\u2013"]
+    assert rows[-1] == ["Together", "6 208 calls", "699 422", "241 555", "103 s", "0.1014"]
     assert "1 000 answers more from the ledger, free" in cost.text
 
 
