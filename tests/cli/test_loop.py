@@ -110,8 +110,11 @@ def test_a_dry_run_counts_calls_and_tokens_and_writes_nothing(cli: RunCli, tmp_p
 
 
 def test_a_dry_run_of_several_rounds_counts_them_all(cli: RunCli) -> None:
-    done = cli("run", "--dry-run", "--rounds", "3", "--set", "prompts.num_prompts=20")
-    assert "3 rounds: 240 responses, at most 720 questions" in done.stdout, done.stderr
+    done = cli(
+        "run", "--dry-run", "--rounds", "3", "--set", "prompts.num_prompts=20", "--set", "evaluation.num_prompts=9"
+    )
+    # a round: 20 prompts x 3 pairs, and in the evaluation 9 prompts x 2 pairs, each under 2 principles in 2 orders
+    assert "3 rounds: 240 responses, at most 936 questions" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
