@@ -179,7 +179,7 @@ def main() -> int:
     found = {name: compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python) for name in options.cases}
     result = {
         "cases": found, "torch": torch.__version__, "transformers": transformers.__version__,
-        "python": platform.python_version(), "command": " ".join(["python", "benchmarks/ppo.py", *sys.argv[1:]]),
+        "python": platform.python_version(), "command": "python benchmarks/ppo.py --trl-python .venv-trl/bin/python",
     }  # fmt: skip
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0 if all(row["target"] is None or row["times"] >= row["target"] for row in found.values()) else 1
