@@ -119,6 +119,10 @@ class OpenAIEngine:
                     stream.changed.clear()
                     while stream.replies:
                         yield stream.replies.popleft()
+            except KeyboardInterrupt:
+                # It may come while a task of the transport runs, which then complains that it was cut short.
+                loop.set_exception_handler(lambda loop, context: None)
+                raise
             finally:
                 _let_stop(loop, everything)
             everything.result()

@@ -194,6 +194,7 @@ from pathlib import Path
 import signal
 from rlaif.cli import _terminate
 signal.signal(signal.SIGTERM, _terminate)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background ignores it
 sys.path.insert(0, {tests!r}); sys.path.insert(0, {judging!r})
 from chat_server import ChatServer
 from test_streaming import judge
