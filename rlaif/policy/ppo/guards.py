@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.errors import TrainingError
+from rlaif.records import Alarm
 
 NUM_LOOKS = 3
 """Steps whose mean is held against the first step's: one step alone is noisy."""
@@ -42,21 +43,6 @@ class Evaluation(BaseModel):
 
     step: int
     numbers: dict[str, float]
-
-
-class Alarm(BaseModel):
-    """A guard's number beyond its limit, and what was done about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    """The option of ppo.guards that gave it."""
-    step: int
-    """Steps done until then."""
-    value: float
-    limit: float
-    sentence: str
-    answer: str = ""
 
 
 class Finding(NamedTuple):

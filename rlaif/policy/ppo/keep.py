@@ -15,9 +15,10 @@ from rlaif.policy.ppo.checkpoint import (
     step_of,
     write_checkpoint,
 )
-from rlaif.policy.ppo.guards import NUM_LOOKS, Alarm, Look
+from rlaif.policy.ppo.guards import NUM_LOOKS, Look
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.start import Training
+from rlaif.records import Alarm
 
 
 def add_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.policy.ppo.checks import Answer
-from rlaif.policy.ppo.guards import Alarm, Evaluation, Look
+from rlaif.policy.ppo.guards import Evaluation, Look
 from rlaif.policy.ppo.rewards import ScoreScale
+from rlaif.records import Alarm
 
 
 class Progress(BaseModel):

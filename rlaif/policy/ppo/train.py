@@ -19,7 +19,7 @@ from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
-from rlaif.policy.ppo.guards import Alarm, Look, compute_repetition, find_evaluation_alarm, find_step_alarm
+from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
@@ -29,7 +29,7 @@ from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, s
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
-from rlaif.records import Prompt
+from rlaif.records import Alarm, Prompt
 
 StopReason = Literal["done", "stop_requested", "alarm"]
 
@@ -55,8 +55,8 @@ class Listener(NamedTuple):
     on_metrics: Callable[[dict[str, float]], None]
     on_samples: Callable[[int, Sequence[ShownResponse]], None]
     on_evaluation: Callable[[Evaluated], None]
-    on_alarm: Callable[[Alarm, int], None]
-    """The alarm, and the steps that are done after it was answered: fewer where training went back."""
+    on_alarm: Callable[[Alarm, int | None], None]
+    """The alarm, and the step that comes next: an earlier one where training went back, None where it was the end."""
 
 
 class Rollout(NamedTuple):
@@ -79,7 +79,7 @@ def train_policy(
     on_metrics: Callable[[dict[str, float]], None],
     on_samples: Callable[[int, Sequence[ShownResponse]], None],
     on_evaluation: Callable[[Evaluated], None] | None = None,
-    on_alarm: Callable[[Alarm, int], None] | None = None,
+    on_alarm: Callable[[Alarm, int | None], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
     reference: PreTrainedModel | None = None,
     checks: Checks | None = None,
@@ -226,7 +226,7 @@ def _evaluate_when_due(training: Training, progress: Progress, told: Listener) -
 
 def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener) -> Progress:
     progress = answer_alarm(training, progress, alarm)
-    told.on_alarm(progress.alarms[-1], progress.step)
+    told.on_alarm(progress.alarms[-1], None if progress.ended else progress.step)
     return progress
 
 
