@@ -47,6 +47,7 @@ from rlaif.records import (
     EvaluationReport,
     Judgement,
     Model,
+    PolicyCard,
     PreferenceRow,
     Prompt,
     Question,
@@ -84,7 +85,8 @@ def collect_report(
     )
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
-    kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
+    card = next(iter(work.used("6_policy", PolicyCard)), None)
+    kl = card.metrics.get("objective/kl") if card is not None else None
     behaviour = compute_behaviour(pairs, kl=kl)
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = _score_held_out(scorer, held_out)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
@@ -30,7 +30,6 @@ from rlaif.models.loading import save_model
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
@@ -40,6 +39,7 @@ from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
+from rlaif.training_checks import hold_out, make_checks, score_by_model, stop_on_sigterm
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
@@ -274,29 +274,38 @@ def train_policy(work: Work) -> None:
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
         max_tokens=work.generator.context_tokens - config.response_length,
     )
+    held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")
     scorer = RewardModelScorer(work.reward_model)
-    with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
+    log = TrainingLog(
+        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl",
+        evaluations_path=folder / "evaluations.jsonl",
+    )  # fmt: skip
+    with stop_on_sigterm() as asked_to_stop, log:
         trained = ppo.train_policy(
-            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
-            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
+            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=held_out.trained,
+            reward=partial(score_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples,
+            on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
+            stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
         )  # fmt: skip
-    if trained.stop_reason != "done":
+    if trained.stop_reason == "stop_requested":
+        raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
+    if trained.note:
         say(f"policy: {trained.note}")
     save_model(trained.model, start.tokenizer, work.policy_dir)
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
         reward_model_id=work.reward_model.fingerprint.id, trained_from_id=initial.fingerprint.id,
-        config=config.model_dump(mode="json"), metrics=trained.metrics,
+        config=config.model_dump(mode="json"), metrics=trained.metrics, num_steps=trained.steps, alarms=trained.alarms,
+        stopped=trained.note if trained.stop_reason == "alarm" else "",
     )  # fmt: skip
     readme = render_policy_card(
         card, note=trained.note, constitution=work.constitution.name, ledger_head=work.ledger.head().hex
     )
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, work.reward_model.fingerprint])
-    work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
+    work.finish("6_policy", tally=held_out.tally, unit="prompts", records=[card])
     work.drop_checkpoints("6_policy")
 
 
@@ -372,8 +381,3 @@ def _sample(
     )  # fmt: skip
     stop_vllm()
     return samples
-
-
-def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
-    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]

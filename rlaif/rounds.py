@@ -78,9 +78,7 @@ def collect_round(work: Work) -> RoundRow:
     assert judged is not None
     both_orders = [c for c in work.used("3_judgements", Comparison) if c.flipped is not None]
     figures = RoundFigures(
-        # a policy that was taken back to where it began has no metrics
-        steps_done=int(policy.metrics.get("step", -1)) + 1,
-        steps_planned=policy.config["num_steps"],
+        stopped=policy.stopped,
         win_rate=evaluation.win_rate,
         accuracy=reward_model.accuracy,
         num_questions=judged.tally.num_in,
