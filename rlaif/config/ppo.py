@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.ppo_rewards import RewardConfig, check_labels
 
 
 class PpoConfig(Config):
@@ -20,6 +21,9 @@ class PpoConfig(Config):
     algorithm: Literal["ppo", "rloo"] = "ppo"
     """What a response is compared with. ppo: what a value head says its states are worth. rloo: the other responses to
     its prompt."""
+    rewards: tuple[RewardConfig, ...] = ()
+    """Where a response's score comes from: a list of sources, each a reward model, the judge, a function or a server;
+    none: the run's reward model. Of several the weighted sum, see docs/rewards.md."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
@@ -70,10 +74,11 @@ class PpoConfig(Config):
     whiten_rewards: bool = False
     """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
     standardise_scores: bool = False
-    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses. A reward model that learnt
+    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses; several sources are by
+    default, so that their weights mean something. A reward model that learnt
     nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
     num_reference_samples: int = Field(256, ge=2)
-    """Responses of the reference policy that standardise_scores measures before training."""
+    """Responses of the reference policy on which scores are measured before training, to standardise them."""
     truncated: Literal["penalise", "replace", "bootstrap", "mask"] = "penalise"
     """What a response that ran out of tokens counts. penalise: its score less missing_eos_penalty. replace: minus
     missing_eos_penalty, whatever its score. bootstrap: its score, and the value of what would follow. mask: nothing, it
@@ -92,6 +97,11 @@ class PpoConfig(Config):
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
     """Write a checkpoint every so many steps; the last two are kept."""
+
+    @model_validator(mode="after")
+    def _sources_have_names(self) -> Self:
+        check_labels(self.rewards)
+        return self
 
     @model_validator(mode="after")
     def _has_enough_episodes(self) -> Self:

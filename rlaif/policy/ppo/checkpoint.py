@@ -19,6 +19,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.rewards import ScoreScale
 
 
 class Progress(BaseModel):
@@ -30,8 +31,10 @@ class Progress(BaseModel):
     """Steps that are done."""
     episodes: int = 0
     kl_coef: float
-    score_mean: float = 0.0
-    score_sd: float = 1.0
+    rewards: tuple[tuple[str, float, bool], ...]
+    """Name and weight of each source of rewards, and whether its scores are standardised."""
+    score_scales: dict[str, ScoreScale] = {}
+    """Of those that are, by name."""
     seed: int
     prompts_digest: str
     config: PpoConfig
@@ -102,7 +105,13 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
     """A training resumes only as what it was: name every option that changed."""
     before, now = saved.config.model_dump(), current.config.model_dump()
-    changed = [f"ppo.{key}: {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
+    # How a source of rewards is asked may change; who they are and what they count may not.
+    options = before.keys() - {"rewards"}
+    changed = [
+        f"ppo.{key}: {before[key]} -> {now[key]}" for key in before if key in options and before[key] != now[key]
+    ]
+    if saved.rewards != current.rewards:
+        changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
     if saved.prompts_digest != current.prompts_digest:
@@ -113,6 +122,12 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
             where=str(where),
             fix="resume with the same settings or start in a new folder",
         )
+
+
+def _say_rewards(progress: Progress) -> str:
+    return " + ".join(
+        f"{weight:g} {name}{' standardised' if standardise else ''}" for name, weight, standardise in progress.rewards
+    )
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:

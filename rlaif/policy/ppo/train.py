@@ -7,7 +7,7 @@ weights. Loads no model and saves no final one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.errors import RlaifError
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     Progress,
@@ -27,7 +28,7 @@ from rlaif.policy.ppo.checkpoint import (
 from rlaif.policy.ppo.guards import describe_kl_alarm
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
+from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
@@ -49,7 +50,7 @@ class TrainedPolicy(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """A step's responses that have a score, and the scores as the reward source gave them."""
+    """A step's responses that have a score, and their scores."""
 
     trajectories: list[Trajectory]
     scored: Scored
@@ -60,7 +61,7 @@ def train_policy(
     policy: PreTrainedModel,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     out_dir: Path,
     seed: int,
@@ -73,7 +74,8 @@ def train_policy(
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
     The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
-    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps.
+    `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
+    before an error of a reward source ends the training. `stop_requested` is asked between steps.
     """
     training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir)
     progress = begin(training, resume=resume)
@@ -85,12 +87,17 @@ def train_policy(
             return _finish(training, progress, first_step=first_step, stop_reason="stop_requested", note=note)
 
         step = progress.step
-        rollout = roll_out(training, step=step)
+        try:
+            rollout = roll_out(training, step=step, scales=progress.score_scales)
+        except RlaifError:
+            if progress.step > first_step:
+                _write(training, progress)  # a source that failed may be back later
+            raise
         batch = prepare_batch(
             training.learner,
             training.reference,
             rollout.trajectories,
-            scores=_shape_scores(rollout, progress, config),
+            scores=_shape_scores(rollout, config),
             kl_coef=progress.kl_coef,
             config=config,
             pad_id=encoder.pad_token_id,
@@ -140,7 +147,7 @@ def train_policy(
     return _finish(training, progress, first_step=first_step, stop_reason="done", note="")
 
 
-def roll_out(training: Training, *, step: int) -> Rollout:
+def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
     """A step's prompts, the learner's responses to them, and those responses' scores."""
     config = training.config
     chosen = prompts_of_step(
@@ -157,14 +164,14 @@ def roll_out(training: Training, *, step: int) -> Rollout:
         value_head=training.learner.value_head,
     )
     scored = score_trajectories(
-        training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
+        training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
     return Rollout([trajectories[index] for index in scored.kept], scored)
 
 
-def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> list[float]:
-    """Standardised scores, and what becomes of them where a response ran out of tokens."""
-    scores = ScoreScale(progress.score_mean, progress.score_sd).apply(rollout.scored.scores)
+def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
+    """The weighed scores, and what becomes of them where a response ran out of tokens."""
+    scores = list(rollout.scored.weighed)
     penalty = config.missing_eos_penalty
     for place, trajectory in enumerate(rollout.trajectories):
         if trajectory.finished:
