@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.ppo_rewards import RewardConfig, check_labels
+from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
 
 
 class PpoConfig(Config):
@@ -117,3 +117,10 @@ class PpoConfig(Config):
     @property
     def whitens_advantages(self) -> bool:
         return self.algorithm == "ppo" if self.whiten_advantages is None else self.whiten_advantages
+
+    @property
+    def standardises(self) -> tuple[bool, ...]:
+        """Of each source of rewards, whether its scores are standardised."""
+        sources = find_sources(self.rewards)
+        otherwise = len(sources) > 1 or self.standardise_scores
+        return tuple(otherwise if source.standardise is None else source.standardise for source in sources)
