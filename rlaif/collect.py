@@ -38,6 +38,8 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_facts import check_judges, find_agreement
+from rlaif.judge_reward import FOLDER as JUDGE_FOLDER
+from rlaif.judge_reward import STAGE as JUDGE_STAGE
 from rlaif.judges import is_recorded
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
@@ -55,6 +57,7 @@ from rlaif.records import (
     digest_text,
 )
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_sources import collect_courses
 from rlaif.runs import read_stage
 from rlaif.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
 
@@ -75,8 +78,8 @@ def collect_report(
     picks: beside the starting policy's responses, those that the reward model chose among further ones.
     """
     by_id = {prompt.id: prompt for prompt in prompts}
-    scorer = RewardModelScorer(work.reward_model)
-    rewards = _rewards(scorer, pairs, by_id)
+    scorer = RewardModelScorer(work.reward_model) if work.has_reward_model else None
+    rewards = {} if scorer is None else _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(
         judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
     )
@@ -89,7 +92,7 @@ def collect_report(
     kl = card.metrics.get("objective/kl") if card is not None else None
     behaviour = compute_behaviour(pairs, kl=kl)
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
-    scored = _score_held_out(scorer, held_out)
+    scored = [] if scorer is None else _score_held_out(scorer, held_out)
     start, trained = work.start_policy.fingerprint, work.trained_policy.fingerprint
     evaluation = make_evaluation_report(
         start_model_id=start.id, policy_model_id=trained.id, constitution_id=work.constitution.id,
@@ -110,7 +113,7 @@ def collect_report(
                 "start policy": start,
                 "trained policy": trained,
                 **_judges(work, same_judge),
-                "reward model": work.reward_model.fingerprint,
+                **({} if scorer is None else {"reward model": work.reward_model.fingerprint}),
             },
             template_digest=work.template.digest,
             evaluation_template_digest=None if same_judge else work.evaluation_template.digest,
@@ -135,6 +138,7 @@ def collect_report(
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
         proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),
+        reward_sources=collect_courses(work.config.ppo.rewards, policy_rows),
         behaviour=behaviour,
         costs=_costs(work, pairs=pairs, picks=picks, judging=judging),
         samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=work.config.seed),
@@ -213,6 +217,7 @@ def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Ju
             for stage, name in (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
             if (rows := work.metrics.read(stage))
         ),
+        *_reward_costs(work),
         _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
         _judging_cost(work, work.folder("7_evaluation"), "evaluation: judging", num_used=len(judging.judgements)),
     ]
@@ -235,6 +240,13 @@ def _judging_costs(work: Work) -> Iterator[StageCost]:
     used = Counter(asked[judgement.question_id] for judgement in judged)
     for judge, judge_id in zip(work.judges, dict.fromkeys(asked.values()), strict=True):
         yield _judging_cost(work, judge.folder(folder), f"judging: {judge.name}", num_used=used[judge_id])
+
+
+def _reward_costs(work: Work) -> Iterator[StageCost]:
+    """What the judge cost as a source of rewards."""
+    folder = work.run.stage_dir(work.round, JUDGE_STAGE) / JUDGE_FOLDER
+    if folder.is_dir():
+        yield _judging_cost(work, folder, "policy: judge", num_used=len(work.used(JUDGE_STAGE, Judgement)))
 
 
 def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:

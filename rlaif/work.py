@@ -98,6 +98,11 @@ class Work(RunModels):
     def is_done(self, stage: str) -> bool:
         return stage_done(self.run.stage_dir(self.round, stage))
 
+    @property
+    def has_reward_model(self) -> bool:
+        """Of its own: a run whose policy is rewarded otherwise trains none."""
+        return self.is_done("5_reward_model")
+
     def require(self, stage: str) -> None:
         """Refuses to go on without what an earlier stage makes."""
         if not self.is_done(stage):

@@ -24,7 +24,7 @@ from rlaif.evaluation.report_changed import describe_asked, describe_changed
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
 from rlaif.evaluation.report_judge import describe_judge
 from rlaif.evaluation.report_judges import describe_judges
-from rlaif.evaluation.report_tables import describe_cost, describe_funnel, list_facts
+from rlaif.evaluation.report_tables import describe_cost, describe_funnel, describe_rewards, list_facts
 from rlaif.evaluation.report_trust import (
     describe_calibration,
     describe_hacking,
@@ -137,6 +137,7 @@ def render_report(report: ReportInput) -> str:
         more=samples[OPEN_SAMPLES:],
         drawn_from=None if report.samples_drawn_from is None else say_number(report.samples_drawn_from),
         reward_model_panels=_draw_panels(report.reward_model_curve, REWARD_MODEL_PANELS, name="rm"),
+        reward_sources=describe_rewards(report.reward_sources),
         policy_panels=_draw_panels(report.policy_curve, POLICY_PANELS, name="ppo"),
         provenance=report.provenance,
         facts=list_facts(report),

@@ -49,6 +49,18 @@ class ShownSample(Value):
     """The judge's probability that the trained policy's response is better."""
 
 
+class RewardCourse(Value):
+    """A source of PPO's rewards in the course of training, by its own scores."""
+
+    name: str
+    weight: float
+    first: float
+    last: float
+    """Mean score of the first step's responses and of the last one's."""
+    failed: dict[str, int] = {}
+    """Responses that it had no score for, by cause, over all steps."""
+
+
 class BestOfN(Value):
     """What the same principles do without training: of n responses of the starting policy, the most rewarded one."""
 
@@ -118,6 +130,8 @@ class ReportInput(Value):
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
+    reward_sources: tuple[RewardCourse, ...] = ()
+    """What PPO was rewarded by."""
     behaviour: Behaviour | None = None
     costs: tuple[StageCost, ...] = ()
     samples: tuple[ShownSample, ...] = ()
