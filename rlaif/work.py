@@ -37,8 +37,8 @@ from rlaif.models.interface import TextGenerator
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
-from rlaif.run_models import RunModels
 from rlaif.rows import read_rows
+from rlaif.run_models import RunModels
 from rlaif.runs import (
     RunFolder,
     digest_file,
