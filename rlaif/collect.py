@@ -264,14 +264,16 @@ def _checks_costs(work: Work) -> Iterator[StageCost]:
 
 
 def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    drawn = work.ledger.samples_for(_planned(work.folder(stage), "*samples_plan.json"))
+    drawn = work.ledger.samples_for(_planned(work.run.stage_dir(work.round, stage), "*samples_plan.json"))
     return cost_of_sampling(name, list(drawn.values()), num_used=num_used)
 
 
 def _judging_costs(work: Work) -> Iterator[StageCost]:
     """What each judge's labels cost."""
     judged = [judgement for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
-    folder = work.folder("3_judgements")
+    folder = work.run.stage_dir(work.round, "3_judgements")
+    if not folder.is_dir():
+        return
     if len(work.judges) == 1 or is_recorded(work.run):
         yield _judging_cost(work, folder, "judging", num_used=len(judged))
         return

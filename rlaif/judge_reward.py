@@ -1,7 +1,7 @@
 """The run's judge as a source of rewards (d-RLAIF, Lee et al. 2023, arXiv:2309.00267, section 2.2).
 
-Each response is scored by itself: the expectation over the judge's scores, the weighted mean over the principles. The
-ledger keeps every answer, so that what was asked once costs nothing again. Trains nothing.
+Each response is scored by itself: the expectation over the judge's scores, brought to -1..1, the weighted mean over
+the principles. The ledger keeps every answer, so that what was asked once costs nothing again. Trains nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class JudgeReward:
         work.keep([self._policy])
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-        """From 1 to the number of the template's scores; where the judge fails under one principle, its failure."""
+        """From -1, the lowest score of all principles, to 1; where the judge fails under one of them, its failure."""
         samples = [self._as_sample(episode) for episode in episodes]
         different = list({sample.id: sample for sample in samples}.values())
         work, judge = self._work, self._work.judges[0]
@@ -105,7 +105,7 @@ class JudgeReward:
     def _weigh(
         self, sample: Sample, answers: dict[tuple[str, str], list[Judgement]], failed: FailedJudgement | None
     ) -> float | RewardFailure:
-        """sum w E[S] / sum w over the principles."""
+        """sum w E[S] / sum w over the principles, S from 1 to k brought to -1..1."""
         asked = principles_of(self._work.constitution, [sample.id, sample.id], draw_seed=self._work.draw_seed)
         expected, weights = [], []
         for principle in asked:
@@ -118,7 +118,8 @@ class JudgeReward:
                 )
             expected.append(math.fsum(score * p for score, p in distribution_of(given).items()))
             weights.append(principle.weight)
-        return math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
+        mean = math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
+        return 2 * (mean - 1) / (len(self._template.choices) - 1) - 1
 
     def _put_away(self, plan_path: Path) -> None:
         """What was planned was asked: its ids go to the list, for the account, and the plan goes.
