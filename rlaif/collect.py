@@ -92,6 +92,7 @@ def collect_report(
         judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
     )
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
+    policy_rows = work.metrics.read("policy")
     card = next(iter(work.used("6_policy", PolicyCard)), None)
     kl = card.metrics.get("objective/kl") if card is not None else None
     behaviour = compute_behaviour(pairs, kl=kl)
