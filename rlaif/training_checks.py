@@ -22,9 +22,8 @@ from rlaif.judging.judge import judge_pairs
 from rlaif.models.interface import BatchingScorer, TokenScorer
 from rlaif.models.loading import load_reward_model
 from rlaif.policy.ppo.checks import Answer, Checks
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.records import Model, Prompt, Sample, SamplingParams, Tally, digest_text
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_sources import reward_by_model
 from rlaif.sampling.sampler import sorted_pair
 from rlaif.work import Work
 
@@ -76,18 +75,13 @@ def make_checks(work: Work, prompts: Sequence[Prompt]) -> Checks:
     if guards.held_out_model is not None:
         say(f"loading the held-out reward model: {guards.held_out_model}")
         loaded = load_reward_model(guards.held_out_model, dtype="float32", device=work.config.policy.device)
-        held_out = partial(score_by_model, RewardModelScorer(loaded))
+        held_out = reward_by_model(loaded)
         work.keep([loaded.fingerprint])
     if guards.judge_every is not None:
         work.check_judge()
         judge = partial(_ask_judge, work, {prompt.id: prompt for prompt in prompts})
     measures = {spec: load_measure(spec) for spec in work.measures}
     return Checks(prompts, held_out, judge, partial(compute_means, measures=measures))
-
-
-def score_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
-    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
 
 
 def _ask_judge(

@@ -22,7 +22,7 @@ from rlaif.evaluation.report_changed import describe_asked, describe_changed
 from rlaif.evaluation.report_input import ReportInput, ShownSample
 from rlaif.evaluation.report_judge import describe_judge
 from rlaif.evaluation.report_judges import describe_judges
-from rlaif.evaluation.report_tables import describe_cost, describe_funnel, list_facts
+from rlaif.evaluation.report_tables import describe_cost, describe_funnel, describe_rewards, list_facts
 from rlaif.evaluation.report_training import describe_prompt, describe_training, say_left_off
 from rlaif.evaluation.report_trust import (
     describe_calibration,
@@ -108,6 +108,7 @@ def render_report(report: ReportInput) -> str:
         shown=samples[:OPEN_SAMPLES],
         more=samples[OPEN_SAMPLES:],
         drawn_from=None if report.samples_drawn_from is None else say_number(report.samples_drawn_from),
+        reward_sources=describe_rewards(report.reward_sources),
         training=describe_training(report),
         provenance=report.provenance,
         facts=list_facts(report),

@@ -49,6 +49,18 @@ class ShownSample(Value):
     """The judge's probability that the trained policy's response is better."""
 
 
+class RewardCourse(Value):
+    """A source of PPO's rewards in the course of training, by its own scores."""
+
+    name: str
+    weight: float
+    first: float
+    last: float
+    """Mean score of the first step's responses and of the last one's."""
+    failed: dict[str, int] = {}
+    """Responses that it had no score for, by cause, over all steps."""
+
+
 class ResponseAt(Value):
     """A response of the policy in training. Its text is untrusted."""
 
@@ -137,6 +149,8 @@ class ReportInput(Value):
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
+    reward_sources: tuple[RewardCourse, ...] = ()
+    """What PPO was rewarded by."""
     policy_evaluations: tuple[CurvePoint, ...] = ()
     """During training, on the same held-out prompts each time; the step is the number of steps done."""
     alarms: tuple[Alarm, ...] = ()

@@ -6,12 +6,16 @@ Returns Markdown. Measures nothing and writes no file.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from rlaif.records import PolicyCard
 
 
-def render_policy_card(card: PolicyCard, *, note: str, constitution: str, ledger_head: str) -> str:
-    """`note`: why it is not the last step's policy, empty if it is; `ledger_head`: the chain's head at that time."""
+def render_policy_card(
+    card: PolicyCard, *, rewards: Sequence[str], note: str, constitution: str, ledger_head: str
+) -> str:
+    """`rewards`: the names of their sources; `note`: why it is not the last step's policy, empty if it is;
+    `ledger_head`: the chain's head at that time."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
@@ -25,6 +29,9 @@ def render_policy_card(card: PolicyCard, *, note: str, constitution: str, ledger
         course += f"\nTraining stopped early: {note}.\n"
     elif note:
         course += f"\nNot the last step's policy: {note}.\n"
+    against = f"the reward model `{card.reward_model_id}`" if card.reward_model_id else f"rewards by {rewards[0]}"
+    if len(rewards) > 1:
+        against = f"the weighted sum of {', '.join(rewards)} (`rewards` below)"
     return f"""---
 library_name: transformers
 tags: [rlaif, ppo]
@@ -32,7 +39,7 @@ tags: [rlaif, ppo]
 
 # Policy trained by PPO
 
-Trained from {trained_from} against the reward model `{card.reward_model_id}`,
+Trained from {trained_from} against {against},
 by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
 {course}
 The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of the decisions before it.

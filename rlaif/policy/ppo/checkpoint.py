@@ -104,7 +104,12 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
     """A training resumes only as what it was: name every option that changed."""
-    changed = list(_changes(saved.config.model_dump(), current.config.model_dump(), "ppo"))
+    before, now = saved.config.model_dump(), current.config.model_dump()
+    # How a source of rewards is asked may change; who they are and what they count may not.
+    before.pop("rewards"), now.pop("rewards")
+    changed = list(_changes(before, now, "ppo"))
+    if saved.rewards != current.rewards:
+        changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
     if saved.prompts_digest != current.prompts_digest:
@@ -123,6 +128,12 @@ def _changes(before: dict[str, Any], now: dict[str, Any], group: str) -> Iterato
             yield from _changes(value, now[key], f"{group}.{key}")
         elif value != now[key]:
             yield f"{group}.{key}: {value} -> {now[key]}"
+
+
+def _say_rewards(progress: Progress) -> str:
+    return " + ".join(
+        f"{weight:g} {name}{' standardised' if standardise else ''}" for name, weight, standardise in progress.rewards
+    )
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:

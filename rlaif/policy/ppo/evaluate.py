@@ -7,14 +7,14 @@ and decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.policy.ppo.checks import Answer
 from rlaif.policy.ppo.guards import Evaluation, compute_repetition
 from rlaif.policy.ppo.metrics import ShownResponse, kl_per_response
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, RewardSource, Scored, ScoreScale
+from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward
 from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training
@@ -39,7 +39,7 @@ def _is_time(training: Training, step: int, *, every: int | None) -> bool:
     return every is not None and (step % every == 0 or step == training.config.num_steps)
 
 
-def evaluate(training: Training, *, step: int, scale: ScoreScale, start: Sequence[Answer]) -> Evaluated:
+def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale], start: Sequence[Answer]) -> Evaluated:
     """Numbers under `eval/`, as transformers and TRL name them.
 
     step: steps done; start: the answers of the evaluation before the first step, empty in that one.
@@ -60,9 +60,9 @@ def evaluate(training: Training, *, step: int, scale: ScoreScale, start: Sequenc
         Answer(prompt_id=t.prompt.id, text=t.response, finished=t.finished, num_tokens=len(t.tokens.response_ids))
         for t in trajectories
     )
-    scored = _score(training, training.reward, trajectories, step=step)
+    scored = _score(training, training.rewards, trajectories, scales=scales, step=step)
     kept = [trajectories[place] for place in scored.kept]
-    shaped = shape_scores(scored.scores, finished=[t.finished for t in kept], scale=scale, config=config)
+    shaped = shape_scores(scored.weighed, finished=[t.finished for t in kept], config=config)
     batch = prepare_batch(
         training.learner,
         training.reference,
@@ -84,7 +84,8 @@ def evaluate(training: Training, *, step: int, scale: ScoreScale, start: Sequenc
         "num_failed_rewards": float(scored.failures.total()),
     }
     if checks.held_out is not None:
-        seen = _score(training, checks.held_out, trajectories, step=step).scores
+        held_out = WeightedReward("held_out", checks.held_out)
+        seen = _score(training, [held_out], trajectories, scales={}, step=step).scores
         numbers |= {"held_out": _mean(seen), "held_out_se": _standard_error(seen)}
     if checks.measure is not None:
         found = checks.measure([Episode(t.prompt, t.response) for t in trajectories])
@@ -99,10 +100,18 @@ def evaluate(training: Training, *, step: int, scale: ScoreScale, start: Sequenc
     return Evaluated(Evaluation(step=step, numbers=named), shown, answers)
 
 
-def _score(training: Training, reward: RewardSource, trajectories: Sequence[Trajectory], *, step: int) -> Scored:
+def _score(
+    training: Training,
+    rewards: Sequence[WeightedReward],
+    trajectories: Sequence[Trajectory],
+    *,
+    scales: Mapping[str, ScoreScale],
+    step: int,
+) -> Scored:
     return score_trajectories(
-        reward,
+        rewards,
         trajectories,
+        scales=scales,
         max_failed=training.config.max_failed_rewards,
         where=f"the evaluation after {step} PPO steps",
     )

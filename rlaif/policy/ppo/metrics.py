@@ -25,7 +25,7 @@ class ShownResponse(NamedTuple):
     prompt: Prompt
     response: str
     score: float
-    """As the reward source gave it."""
+    """As the reward source gave it; of several sources the weighted sum."""
     kl: float
     """Nats against the reference."""
     finished: bool
@@ -49,8 +49,9 @@ def describe_step(
 ) -> dict[str, float]:
     """All metrics of a step; every one a finite number.
 
-    `objective/scores` are the reward source's own; `objective/rlhf_reward` is what was maximised: scores
-    standardised, less the missing-EOS penalty and the KL penalty. Those two differ in more than the KL.
+    `objective/scores/NAME` are a reward source's own; `objective/scores` are they where there is one, and the weighted
+    sum of several. `objective/rlhf_reward` is what was maximised: scores standardised, less the missing-EOS penalty and
+    the KL penalty.
     """
     mask = batch.response_mask
     num_episodes = len(scored.scores)
@@ -63,6 +64,7 @@ def describe_step(
         "objective/non_score_reward": -penalty,
         "objective/rlhf_reward": float(batch.scores.mean()) - penalty,
         "objective/scores": sum(scored.scores) / num_episodes,
+        **{f"objective/scores/{name}": sum(scores) / num_episodes for name, scores in scored.by_source.items()},
         "policy/approxkl_avg": stats.approx_kl,
         "policy/clipfrac_avg": stats.policy_clipped,
         "policy/entropy_avg": float(masked_mean(batch.entropy, mask)),
@@ -78,6 +80,7 @@ def describe_step(
         "val/response_length": look.length,
         "val/repetition": look.repetition,
         "val/num_failed_rewards": float(scored.failures.total()),
+        **{f"val/failed_rewards/{cause}": float(count) for cause, count in sorted(scored.failures.items())},
         "kl_coef": kl_coef,
         "lr": learning_rate,
     }

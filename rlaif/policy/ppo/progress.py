@@ -23,8 +23,10 @@ class Progress(BaseModel):
     kl_coef: float
     rate_factor: float = 1.0
     """What alarms have made of the learning rate."""
-    score_mean: float = 0.0
-    score_sd: float = 1.0
+    rewards: tuple[tuple[str, float, bool], ...]
+    """Name and weight of each source of rewards, and whether its scores are standardised."""
+    score_scales: dict[str, ScoreScale] = {}
+    """Of those that are, by name."""
     seed: int
     prompts_digest: str
     config: PpoConfig
@@ -40,7 +42,3 @@ class Progress(BaseModel):
     alarms: tuple[Alarm, ...] = ()
     ended: str = ""
     """Why an alarm was the end, in a sentence; empty where none was."""
-
-    @property
-    def scale(self) -> ScoreScale:
-        return ScoreScale(self.score_mean, self.score_sd)

@@ -1,4 +1,4 @@
-"""Scores as the reward source gave them -> what training pushes up, before the KL penalty.
+"""Scores, weighed over their sources -> what training pushes up, before the KL penalty.
 
 Asks for no reward and knows no tensor.
 """
@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.rewards import ScoreScale
 
 
-def shape_scores(
-    scores: Sequence[float], *, finished: Sequence[bool], scale: ScoreScale, config: PpoConfig
-) -> list[float]:
-    """Standardised scores, and what becomes of them where a response ran out of tokens."""
-    shaped = scale.apply(scores)
+def shape_scores(scores: Sequence[float], *, finished: Sequence[bool], config: PpoConfig) -> list[float]:
+    """The weighed scores, and what becomes of them where a response ran out of tokens."""
+    shaped = list(scores)
     for place, is_finished in enumerate(finished):
         if is_finished:
             continue

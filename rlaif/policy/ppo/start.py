@@ -21,7 +21,7 @@ from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, l
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
 from rlaif.policy.ppo.progress import Progress
-from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -41,7 +41,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     encoder: Encoder
     prompts: list[EncodedPrompt]
-    reward: RewardSource
+    rewards: tuple[WeightedReward, ...]
     config: PpoConfig
     seed: int
     out_dir: Path
@@ -55,7 +55,7 @@ def set_up(
     reference: PreTrainedModel | None,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     seed: int,
     out_dir: Path,
@@ -77,15 +77,25 @@ def set_up(
     for model in (learner, reference):
         model.train(False)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir, checks, held_out)
+    rewards = (
+        tuple(reward)
+        if isinstance(reward, Sequence)
+        else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
+    )
+    return Training(learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, checks, held_out)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
     """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
     config, seed = training.config, training.seed
     asked = (*training.prompts, *training.held_out_prompts)
-    prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in asked))
-    start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
+    start = Progress(
+        kl_coef=config.kl_coef,
+        rewards=tuple((reward.name, reward.weight, reward.standardise) for reward in training.rewards),
+        seed=seed,
+        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
+        config=config,
+    )
     checkpoints = find_checkpoints(training.out_dir)
     if checkpoints and not resume:
         raise RunFolderError(
@@ -98,13 +108,12 @@ def begin(training: Training, *, resume: bool) -> Progress:
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return saved
-    if not config.standardise_scores:
+    if not any(reward.standardise for reward in training.rewards):
         return start
-    scale = _measure_reference_scores(training)
-    return start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+    return start.model_copy(update={"score_scales": _measure_reference_scores(training)})
 
 
-def _measure_reference_scores(training: Training) -> ScoreScale:
+def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
     config = training.config
     chosen = prompts_of_step(
         len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
@@ -119,9 +128,10 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         key=(training.seed, -1),
     )
     scored = score_trajectories(
-        training.reward,
+        training.rewards,
         trajectories,
+        scales={},
         max_failed=config.max_failed_rewards,
         where="the reference policy's responses",
     )
-    return measure_scale(scored.scores)
+    return measure_scales(training.rewards, scored)

@@ -7,7 +7,7 @@ weights. Loads no model and saves no final one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.errors import RlaifError
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
@@ -24,7 +25,7 @@ from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_be
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
-from rlaif.policy.ppo.rewards import RewardSource, Scored, next_kl_coef
+from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
@@ -60,7 +61,7 @@ class Listener(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """A step's responses that have a score, and the scores as the reward source gave them."""
+    """A step's responses that have a score, and their scores."""
 
     trajectories: list[Trajectory]
     scored: Scored
@@ -71,7 +72,7 @@ def train_policy(
     policy: PreTrainedModel,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     out_dir: Path,
     seed: int,
@@ -87,8 +88,9 @@ def train_policy(
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
     The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
-    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked before a step and before its update: the
-    training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
+    `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
+    before an error of a reward source ends the training. `stop_requested` is asked before a step and before its
+    update: the training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
     """
     told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, checks=checks or Checks())
@@ -102,12 +104,17 @@ def train_policy(
         step = progress.step
         if stop_requested is not None and stop_requested():
             return _stop(training, progress, first_step=first_step)
-        rollout = roll_out(training, step=step)
+        try:
+            rollout = roll_out(training, step=step, scales=progress.score_scales)
+        except RlaifError:
+            if progress.step > first_step:
+                _write(training, progress)  # a source that failed may be back later
+            raise
         batch = prepare_batch(
             training.learner,
             training.reference,
             rollout.trajectories,
-            scores=_shape_scores(rollout, progress, config),
+            scores=_shape_scores(rollout, config),
             kl_coef=progress.kl_coef,
             config=config,
             pad_id=encoder.pad_token_id,
@@ -174,7 +181,7 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
     )
 
 
-def roll_out(training: Training, *, step: int) -> Rollout:
+def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
     """A step's prompts, the learner's responses to them, and those responses' scores."""
     config = training.config
     chosen = prompts_of_step(
@@ -191,14 +198,14 @@ def roll_out(training: Training, *, step: int) -> Rollout:
         value_head=training.learner.value_head,
     )
     scored = score_trajectories(
-        training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
+        training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
     return Rollout([trajectories[index] for index in scored.kept], scored)
 
 
-def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> list[float]:
+def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
     finished = [trajectory.finished for trajectory in rollout.trajectories]
-    return shape_scores(rollout.scored.scores, finished=finished, scale=progress.scale, config=config)
+    return shape_scores(rollout.scored.weighed, finished=finished, config=config)
 
 
 def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConfig) -> float:
@@ -211,7 +218,7 @@ def _evaluate_when_due(training: Training, progress: Progress, told: Listener) -
     """Where training stands after the evaluation of this step, if there is one, and after an alarm that it gave."""
     if not is_due(training, step=progress.step):
         return progress
-    evaluated = evaluate(training, step=progress.step, scale=progress.scale, start=progress.start_answers)
+    evaluated = evaluate(training, step=progress.step, scales=progress.score_scales, start=progress.start_answers)
     evaluations = (*progress.evaluations, evaluated.evaluation)
     progress = progress.model_copy(
         update={"evaluations": evaluations, "start_answers": progress.start_answers or evaluated.answers}
