@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.ppo_rollout import RolloutConfig
 
 
 class PpoConfig(Config):
@@ -92,6 +93,8 @@ class PpoConfig(Config):
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
     """Write a checkpoint every so many steps; the last two are kept."""
+    rollout: RolloutConfig = RolloutConfig()
+    """What samples the responses."""
 
     @model_validator(mode="after")
     def _has_enough_episodes(self) -> Self:

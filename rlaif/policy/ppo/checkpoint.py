@@ -7,6 +7,7 @@ step, so there is no generator state to keep. Decides nothing about when to writ
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,17 @@ def write_checkpoint(
     learner: PolicyWithValue,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
+    write_more: Callable[[Path], None] | None = None,
     keep: int = 2,
 ) -> Path:
-    """Write one and remove all but the newest `keep`."""
+    """Write one and remove all but the newest `keep`. write_more: puts further files into its folder."""
     path = out_dir / "checkpoints" / f"step_{progress.step:06d}"
     with replace_directory(path) as folder:
         save_file(_contiguous(_tensors_of(learner.model)), folder / "model.safetensors")
         save_file(_contiguous(_tensors_of(learner.value_head)), folder / "value_head.safetensors")
         save_file(_contiguous(_moments_of(learner, optimizer)), folder / "optimizer.safetensors")
+        if write_more is not None:
+            write_more(folder)
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
     for old in find_checkpoints(out_dir)[:-keep]:
         remove_checkpoint(old)

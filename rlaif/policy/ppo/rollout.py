@@ -58,7 +58,11 @@ class Trajectory(NamedTuple):
     """True where it ended with a stop token, False where it ran out of tokens."""
     response: str
     numbers: TokenNumbers | None
-    """None where no value head read along."""
+    """Where the policy drew it itself with the weights that are updated next; None: they are still to be computed."""
+    version: int = 0
+    """How many updates were in the weights that drew it."""
+    engine_logprobs: list[float] | None = None
+    """Of each token, as whatever drew it says; None where it does not."""
 
 
 def encode_prompts(
@@ -89,15 +93,16 @@ def sample_trajectories(
     temperature: float,
     key: tuple[int, ...],
     value_head: nn.Module | None = None,
+    version: int = 0,
 ) -> list[Trajectory]:
     """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
 
-    `value_head` reads along, where the model lets it.
+    `value_head` reads along, where the model lets it. version: of the weights.
     """
     if find_linear_head(model) is None:
         value_head = None
     repeated = [prompt for prompt in prompts for _ in range(num_samples)]
-    keys = [(*key, place, sample) for place in range(len(prompts)) for sample in range(num_samples)]
+    keys = keys_of(key, num_prompts=len(prompts), num_samples=num_samples)
     decoded = decode(
         model,
         [prompt.token_ids for prompt in repeated],
@@ -118,9 +123,18 @@ def sample_trajectories(
             finished,
             encoder.decode(ids[:-1] if finished else ids),
             said,
+            version,
+            logprobs,
         )
-        for prompt, ids, finished, said in zip(repeated, decoded.token_ids, decoded.finished, numbers, strict=True)
+        for prompt, ids, finished, said, logprobs in zip(
+            repeated, decoded.token_ids, decoded.finished, numbers, decoded.logprobs, strict=True
+        )
     ]
+
+
+def keys_of(key: tuple[int, ...], *, num_prompts: int, num_samples: int) -> list[tuple[int, ...]]:
+    """What fixes each response's randomness, prompt by prompt."""
+    return [(*key, place, sample) for place in range(num_prompts) for sample in range(num_samples)]
 
 
 def score_trajectories(

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RunFolderError
+from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     Progress,
@@ -23,6 +24,7 @@ from rlaif.policy.ppo.checkpoint import (
     load_checkpoint,
     read_progress,
 )
+from rlaif.policy.ppo.engines import open_engine
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
 from rlaif.policy.ppo.rollout import (
@@ -48,6 +50,7 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    rollouts: Rollouts
 
 
 def set_up(
@@ -70,7 +73,9 @@ def set_up(
     for model in (learner, reference):
         model.train(False)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir)
+    engine = open_engine(config, encoder=encoder, learner=learner, prompts=encoded)
+    rollouts = Rollouts(engine, learner, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id)
+    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir, rollouts)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -89,6 +94,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
         saved = read_progress(checkpoints[-1])
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.read(checkpoints[-1])
         return saved
     if not config.standardise_scores:
         return start

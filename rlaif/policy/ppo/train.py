@@ -8,6 +8,7 @@ weights. Loads no model and saves no final one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     Progress,
     find_checkpoints,
@@ -26,9 +26,10 @@ from rlaif.policy.ppo.checkpoint import (
 )
 from rlaif.policy.ppo.guards import describe_kl_alarm
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
-from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
+from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
 from rlaif.records import Prompt
@@ -53,6 +54,8 @@ class Rollout(NamedTuple):
 
     trajectories: list[Trajectory]
     scored: Scored
+    gap: float | None
+    """Between the log-probabilities of the engine and of the policy with the same weights; None: the batch tells it."""
 
 
 def train_policy(
@@ -76,6 +79,28 @@ def train_policy(
     Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps.
     """
     training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir)
+    with closing(training.rollouts):
+        return _train(
+            training,
+            policy=policy,
+            resume=resume,
+            on_metrics=on_metrics,
+            on_samples=on_samples,
+            stop_requested=stop_requested,
+        )
+
+
+def _train(
+    training: Training,
+    *,
+    policy: PreTrainedModel,
+    resume: bool,
+    on_metrics: Callable[[dict[str, float]], None],
+    on_samples: Callable[[int, Sequence[ShownResponse]], None],
+    stop_requested: Callable[[], bool] | None,
+) -> TrainedPolicy:
+    """All steps, from the newest checkpoint or from the start."""
+    config, encoder, seed = training.config, training.encoder, training.seed
     progress = begin(training, resume=resume)
     first_step = progress.step
     while progress.step < config.num_steps:
@@ -95,6 +120,8 @@ def train_policy(
             config=config,
             pad_id=encoder.pad_token_id,
         )
+        gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
+        check_gap(gap, config=config, version=step)
         kl = kl_per_response(batch)
         mean_kl = float(kl.mean())
         if mean_kl > config.kl_ceiling:
@@ -123,7 +150,7 @@ def train_policy(
             finished=[trajectory.finished for trajectory in rollout.trajectories],
             kl_coef=progress.kl_coef,
             learning_rate=learning_rate,
-        )
+        ) | describe_rollout(batch, rollout.trajectories, gap=gap, step=step, config=config)
         progress = progress.model_copy(
             update={
                 "step": step + 1,
@@ -141,25 +168,13 @@ def train_policy(
 
 
 def roll_out(training: Training, *, step: int) -> Rollout:
-    """A step's prompts, the learner's responses to them, and those responses' scores."""
+    """A step's responses, and their scores."""
     config = training.config
-    chosen = prompts_of_step(
-        len(training.prompts), seed=training.seed, step=step, num_prompts_per_step=config.num_prompts_per_step
-    )
-    trajectories = sample_trajectories(
-        training.learner.model,
-        training.encoder,
-        [training.prompts[index] for index in chosen],
-        num_samples=config.num_samples_per_prompt,
-        response_length=config.response_length,
-        temperature=config.temperature,
-        key=(training.seed, step),
-        value_head=training.learner.value_head,
-    )
+    trajectories, gap = training.rollouts.of_step(step)
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
-    return Rollout([trajectories[index] for index in scored.kept], scored)
+    return Rollout([trajectories[index] for index in scored.kept], scored, gap)
 
 
 def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> list[float]:
@@ -183,7 +198,13 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
 
 
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
+    write_checkpoint(
+        training.out_dir,
+        learner=training.learner,
+        optimizer=training.optimizer,
+        progress=progress,
+        write_more=training.rollouts.write,
+    )
 
 
 def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -> Progress:
