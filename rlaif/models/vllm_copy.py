@@ -25,12 +25,18 @@ class DrawnTokens(NamedTuple):
     """Of each token under the distribution that it was drawn from."""
 
 
+def check_rollouts(config: RolloutConfig) -> None:
+    """Refuses an engine that is not installed, before hours are spent on what comes before it."""
+    if config.engine == "vllm":
+        find_vllm()
+
+
 class VllmCopy:
     """Asleep or awake, started or not: whoever asks need not know. `close` ends the process."""
 
     def __init__(self, config: RolloutConfig, *, device: str, max_tokens: int) -> None:
         """device: what it computes on where the options name nothing. max_tokens: longest prompt and response."""
-        find_vllm()
+        check_rollouts(config)
         self._config = config
         self._device = read_device(config.device or device, os.environ)
         self._max_tokens = max_tokens

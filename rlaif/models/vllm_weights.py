@@ -34,7 +34,7 @@ def write_for_vllm(model: PreTrainedModel, folder: Path, *, dtype: str) -> None:
     output = _tied_output(model, state)
     with quiet_transformers():
         try:
-            model.save_pretrained(folder, state_dict=state, max_shard_size="1PB")
+            model.save_pretrained(folder, state_dict=state, max_shard_size="1000TB")
         except OSError as cause:
             raise ModelError(
                 f"the policy's weights cannot be handed to vLLM: {cause.strerror or cause}",
