@@ -1,13 +1,12 @@
 """Which responses a step learns from: drawn when it begins, or while the step before it was updating.
 
-Keeps what is under way, writes it into a checkpoint and takes it up again, so that a resumed training learns from the
-same responses. Scores nothing and updates nothing.
+Keeps what is under way, hands it out for a checkpoint and takes it up from there, so that a resumed training learns
+from the same responses. Scores nothing, updates nothing, writes no file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
@@ -18,12 +17,11 @@ from rlaif.policy.ppo.batching import TokenSequence, prompts_of_step
 from rlaif.policy.ppo.engines import RolloutEngine
 from rlaif.policy.ppo.mismatch import check_gap, measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory
+from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, ask_for
 
 NUM_PROBED = 4
 PROBE_LENGTH = 16
 """Responses, and tokens of each, that are compared after weights were handed over, where the step's own come later."""
-_FILE = "ahead.json"
 
 
 class Drawn(NamedTuple):
@@ -35,67 +33,67 @@ class Drawn(NamedTuple):
 
 
 class Rollouts:
-    """The engine, and the rollout that is under way. `close` when training is over, however it ends."""
+    """The engine, and the rollouts that are under way. `close` when training is over, however it ends."""
 
     def __init__(
-        self,
-        engine: RolloutEngine,
-        learner: PolicyWithValue,
-        prompts: Sequence[EncodedPrompt],
-        *,
-        config: PpoConfig,
-        seed: int,
-        pad_id: int,
+        self, engine: RolloutEngine, prompts: Sequence[EncodedPrompt], *, config: PpoConfig, seed: int, pad_id: int
     ) -> None:
-        self._engine, self._learner, self._prompts = engine, learner, prompts
+        self._engine, self._prompts = engine, prompts
         self._config, self._seed, self._pad_id = config, seed, pad_id
         self._ahead: _Ahead | None = None
+        self._taken: _Ahead | None = None
+        """What was ahead for the step that is under way: until its update it could be asked for again."""
 
-    def of_step(self, step: int) -> Drawn:
+    def of_step(self, step: int, learner: PolicyWithValue) -> Drawn:
         """The step's responses. One-step off-policy, those of the next step are then begun with today's weights.
 
         (Noukhovitch et al. 2024, arXiv:2410.18252.)
         """
-        ahead, self._ahead = self._ahead, None
-        drawn = None if ahead is None else ahead.result()
-        if ahead is None or drawn is None or ahead.step != step:
-            self._engine.sync(self._learner, version=step)
+        self._taken, self._ahead = self._settled(step), None
+        if self._taken is None:
+            self._engine.sync(learner, version=step)
             drawn = Drawn(self._draw(step), None)
+        else:
+            drawn = self._taken.result()
         if self._config.rollout.one_step_off and step + 1 < self._config.num_steps:
-            self._ahead = self._begin(step + 1, version=step)
+            self._ahead = self._begin(step + 1, learner, version=step)
         return drawn
 
-    def write(self, folder: Path) -> None:
-        """Put what is under way into a checkpoint's folder, once it is there; nothing where nothing is."""
-        if self._ahead is not None:
-            stored = _Stored.of(self._ahead.step, self._ahead.result())
-            (folder / _FILE).write_text(stored.model_dump_json() + "\n", encoding="utf-8")
+    def stored(self, *, step: int) -> str | None:
+        """Of the responses to the step that comes next what a checkpoint must hold: those drawn by earlier weights."""
+        for ahead in (self._taken, self._ahead):
+            if ahead is not None and ahead.step == step:
+                return _Stored.of(step, ahead.result()).model_dump_json()
+        return None
 
-    def read(self, folder: Path) -> None:
-        """Take up what was under way when a checkpoint was written, in the place of what is now."""
-        if self._ahead is not None:
-            self._ahead.result()  # one engine draws one rollout at a time
-        self._ahead = None
-        if (path := folder / _FILE).is_file():
-            stored = _Stored.model_validate_json(path.read_bytes())
-            self._ahead = _Ahead(stored.step, drawn=stored.drawn(self._prompts))
+    def take_up(self, stored: str | None) -> None:
+        """Go on from what a checkpoint holds, in the place of what is under way."""
+        self._settled(-1)
+        self._taken = self._ahead = None
+        if stored is not None:
+            read = _Stored.model_validate_json(stored)
+            self._ahead = _Ahead(read.step, drawn=read.drawn(self._prompts))
 
     def close(self) -> None:
-        self._ahead = None
+        self._taken = self._ahead = None
         self._engine.close()
 
-    def _begin(self, step: int, *, version: int) -> _Ahead:
-        self._engine.sync(self._learner, version=version)
+    def _settled(self, step: int) -> _Ahead | None:
+        """What is under way, if it is for this step. One engine draws one rollout at a time, so it is waited for."""
+        if self._ahead is not None:
+            self._ahead.result()
+        return self._ahead if self._ahead is not None and self._ahead.step == step else None
+
+    def _begin(self, step: int, learner: PolicyWithValue, *, version: int) -> _Ahead:
+        self._engine.sync(learner, version=version)
         if not self._engine.is_elsewhere:  # the policy itself draws them, before its update begins
             return _Ahead(step, drawn=Drawn([_by_old_weights(each) for each in self._draw(step)], 0.0))
         # By the time these come the weights are others: a few responses more are compared before.
         probe = self._engine.sample(
-            self._prompts[:NUM_PROBED],
-            num_samples=1,
+            ask_for(self._prompts[:NUM_PROBED], num_samples=1, key=(self._seed, step, -1)),
             response_length=min(PROBE_LENGTH, self._config.response_length),
-            key=(self._seed, step, -1),
         )
-        gap = measure_gap(self._learner, probe, config=self._config, pad_id=self._pad_id)
+        gap = measure_gap(learner, probe, config=self._config, pad_id=self._pad_id)
         check_gap(gap, config=self._config, version=version)
         return _Ahead(step, draw=lambda: Drawn(self._draw(step), gap))
 
@@ -104,12 +102,12 @@ class Rollouts:
         chosen = prompts_of_step(
             len(self._prompts), seed=self._seed, step=step, num_prompts_per_step=config.num_prompts_per_step
         )
-        return self._engine.sample(
+        asked = ask_for(
             [self._prompts[index] for index in chosen],
             num_samples=config.num_samples_per_prompt,
-            response_length=config.response_length,
             key=(self._seed, step),
         )
+        return self._engine.sample(asked, response_length=config.response_length)
 
 
 class _Ahead:

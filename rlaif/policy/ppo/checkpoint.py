@@ -7,7 +7,6 @@ step, so there is no generator state to keep. Decides nothing about when to writ
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
+
+AHEAD_FILE = "ahead.json"
 
 
 class Progress(BaseModel):
@@ -57,17 +58,17 @@ def write_checkpoint(
     learner: PolicyWithValue,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
-    write_more: Callable[[Path], None] | None = None,
+    ahead: str | None = None,
     keep: int = 2,
 ) -> Path:
-    """Write one and remove all but the newest `keep`. write_more: puts further files into its folder."""
+    """Write one and remove all but the newest `keep`. ahead: responses that were drawn for the next step already."""
     path = out_dir / "checkpoints" / f"step_{progress.step:06d}"
     with replace_directory(path) as folder:
         save_file(_contiguous(_tensors_of(learner.model)), folder / "model.safetensors")
         save_file(_contiguous(_tensors_of(learner.value_head)), folder / "value_head.safetensors")
         save_file(_contiguous(_moments_of(learner, optimizer)), folder / "optimizer.safetensors")
-        if write_more is not None:
-            write_more(folder)
+        if ahead is not None:
+            (folder / AHEAD_FILE).write_text(ahead + "\n", encoding="utf-8")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
     for old in find_checkpoints(out_dir)[:-keep]:
         remove_checkpoint(old)
@@ -85,6 +86,11 @@ def remove_checkpoint(path: Path) -> None:
 
 def read_progress(path: Path) -> Progress:
     return Progress.model_validate_json((path / "progress.json").read_bytes())
+
+
+def read_ahead(path: Path) -> str | None:
+    """What was drawn for the next step when this was written; None where nothing was."""
+    return (path / AHEAD_FILE).read_text(encoding="utf-8") if (path / AHEAD_FILE).is_file() else None
 
 
 def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.optim.Optimizer) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.models.vllm_copy import DrawnTokens, VllmCopy
@@ -19,8 +21,8 @@ from rlaif.models.vllm_engine import seed_of
 from rlaif.models.vllm_server import VllmServer
 from rlaif.models.vllm_weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.models import PolicyWithValue, device_of
-from rlaif.policy.ppo.rollout import EncodedPrompt, Encoder, Trajectory, keys_of, sample_trajectories
+from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
 
 
 class RolloutEngine(Protocol):
@@ -34,10 +36,8 @@ class RolloutEngine(Protocol):
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
         """Take over the policy's weights, in which there are `version` updates."""
 
-    def sample(
-        self, prompts: Sequence[EncodedPrompt], *, num_samples: int, response_length: int, key: tuple[int, ...]
-    ) -> list[Trajectory]:
-        """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn."""
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        """The responses, in order, each of at most so many tokens."""
         ...
 
     def close(self) -> None:
@@ -45,12 +45,12 @@ class RolloutEngine(Protocol):
 
 
 def open_engine(
-    config: PpoConfig, *, encoder: Encoder, learner: PolicyWithValue, prompts: Sequence[EncodedPrompt]
+    config: PpoConfig, *, encoder: Encoder, prompts: Sequence[EncodedPrompt], device: torch.device
 ) -> RolloutEngine:
-    """The engine that the options name; what it lacks is told now, not after hours."""
+    """The engine that the options name; what it lacks is told now, not after hours. device: of the policy."""
     rollout = config.rollout
     if rollout.engine == "transformers":
-        return LearnerRollouts(learner, encoder=encoder, temperature=config.temperature)
+        return LearnerRollouts(encoder=encoder, temperature=config.temperature)
     max_tokens = max(len(prompt.token_ids) for prompt in prompts) + config.response_length
     if rollout.engine == "vllm":
         most = rollout.vllm.max_model_len or max_tokens
@@ -60,7 +60,7 @@ def open_engine(
                 where="ppo.rollout.vllm.max_model_len",
                 fix="leave it out, or make it larger",
             )
-        copy = VllmCopy(rollout, device=str(device_of(learner)), max_tokens=max_tokens)
+        copy = VllmCopy(rollout, device=str(device), max_tokens=max_tokens)
         return VllmRollouts(copy, encoder=encoder, config=config, weights_dir=None)
     server = VllmServer(rollout.server)
     server.check(max_tokens=max_tokens)
@@ -75,30 +75,29 @@ class LearnerRollouts:
 
     is_elsewhere = False
 
-    def __init__(self, learner: PolicyWithValue, *, encoder: Encoder, temperature: float) -> None:
-        self._learner, self._encoder, self._temperature = learner, encoder, temperature
+    def __init__(self, *, encoder: Encoder, temperature: float) -> None:
+        self._encoder, self._temperature = encoder, temperature
+        self._learner: PolicyWithValue | None = None
         self._version = 0
 
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
         self._learner, self._version = learner, version
 
-    def sample(
-        self, prompts: Sequence[EncodedPrompt], *, num_samples: int, response_length: int, key: tuple[int, ...]
-    ) -> list[Trajectory]:
-        return sample_trajectories(
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        if self._learner is None:
+            raise RuntimeError("there are no weights yet")
+        return sample_asked(
             self._learner.model,
             self._encoder,
-            prompts,
-            num_samples=num_samples,
+            asked,
             response_length=response_length,
             temperature=self._temperature,
-            key=key,
             value_head=self._learner.value_head,
             version=self._version,
         )
 
     def close(self) -> None:
-        """It holds nothing of its own."""
+        self._learner = None
 
 
 class VllmRollouts:
@@ -124,21 +123,18 @@ class VllmRollouts:
             self._vllm.load_weights(folder, version=f"{self._own}-{version}")
         self._version = version
 
-    def sample(
-        self, prompts: Sequence[EncodedPrompt], *, num_samples: int, response_length: int, key: tuple[int, ...]
-    ) -> list[Trajectory]:
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
         version = self._version
-        repeated = [prompt for prompt in prompts for _ in range(num_samples)]
         drawn = self._vllm.sample(
-            [prompt.token_ids for prompt in repeated],
-            seeds=[seed_of(each) for each in keys_of(key, num_prompts=len(prompts), num_samples=num_samples)],
+            [prompt.token_ids for prompt, _ in asked],
+            seeds=[seed_of(key) for _, key in asked],
             max_tokens=response_length,
             temperature=self._config.temperature,
             stop_token_ids=self._encoder.stop_token_ids,
         )
         return [
             self._as_trajectory(prompt, tokens, version=version, response_length=response_length)
-            for prompt, tokens in zip(repeated, drawn, strict=True)
+            for (prompt, _), tokens in zip(asked, drawn, strict=True)
         ]
 
     def close(self) -> None:

@@ -22,10 +22,11 @@ from rlaif.policy.ppo.checkpoint import (
     check_same_training,
     find_checkpoints,
     load_checkpoint,
+    read_ahead,
     read_progress,
 )
 from rlaif.policy.ppo.engines import open_engine
-from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of, device_of
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
@@ -73,8 +74,8 @@ def set_up(
     for model in (learner, reference):
         model.train(False)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    engine = open_engine(config, encoder=encoder, learner=learner, prompts=encoded)
-    rollouts = Rollouts(engine, learner, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id)
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
+    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id)
     return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir, rollouts)
 
 
@@ -94,7 +95,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
         saved = read_progress(checkpoints[-1])
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
-        training.rollouts.read(checkpoints[-1])
+        training.rollouts.take_up(read_ahead(checkpoints[-1]))
         return saved
     if not config.standardise_scores:
         return start

@@ -170,7 +170,7 @@ def _train(
 def roll_out(training: Training, *, step: int) -> Rollout:
     """A step's responses, and their scores."""
     config = training.config
-    trajectories, gap = training.rollouts.of_step(step)
+    trajectories, gap = training.rollouts.of_step(step, training.learner)
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
@@ -203,7 +203,7 @@ def _write(training: Training, progress: Progress) -> None:
         learner=training.learner,
         optimizer=training.optimizer,
         progress=progress,
-        write_more=training.rollouts.write,
+        ahead=training.rollouts.stored(step=progress.step),
     )
 
 

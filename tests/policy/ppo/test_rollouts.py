@@ -17,6 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import StageError, TrainingError
 from rlaif.policy.ppo import start
+from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.engines import LearnerRollouts
 from rlaif.policy.ppo.loss import compute_importance_weights, compute_policy_loss
@@ -72,9 +73,9 @@ class Elsewhere:
 
     is_elsewhere = True
 
-    def __init__(self, learner: PolicyWithValue, encoder: Any, *, fault: str = "") -> None:
-        self.copy = copy.deepcopy(learner)
-        self.engine = LearnerRollouts(self.copy, encoder=encoder, temperature=1.0)
+    def __init__(self, encoder: Any, *, fault: str = "") -> None:
+        self.copy: PolicyWithValue | None = None
+        self.engine = LearnerRollouts(encoder=encoder, temperature=1.0)
         self.fault = fault
         self.synced: list[int] = []
         self.threads: list[bool] = []
@@ -82,15 +83,15 @@ class Elsewhere:
 
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
         self.synced.append(version)
-        if self.fault != "lost weights":
-            self.copy.load_state_dict(learner.state_dict())
+        if self.copy is None or self.fault != "lost weights":
+            self.copy = copy.deepcopy(learner)
         self.engine.sync(self.copy, version=version)
 
-    def sample(self, prompts: Any, **options: Any) -> list[Trajectory]:
+    def sample(self, asked: Any, *, response_length: int) -> list[Trajectory]:
         self.threads.append(threading.current_thread() is threading.main_thread())
         if self.fault == "dies" and not self.threads[-1]:
             raise StageError("vLLM was killed")
-        return [each._replace(numbers=None) for each in self.engine.sample(prompts, **options)]
+        return [each._replace(numbers=None) for each in self.engine.sample(asked, response_length=response_length)]
 
     def close(self) -> None:
         self.is_closed = True
@@ -101,8 +102,8 @@ def use_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Elsewhe
     def use(fault: str = "") -> list[Elsewhere]:
         opened: list[Elsewhere] = []
 
-        def open_engine(config: PpoConfig, *, encoder: Any, learner: PolicyWithValue, prompts: Any) -> Elsewhere:
-            opened.append(Elsewhere(learner, encoder, fault=fault))
+        def open_engine(config: PpoConfig, *, encoder: Any, **others: Any) -> Elsewhere:
+            opened.append(Elsewhere(encoder, fault=fault))
             return opened[-1]
 
         monkeypatch.setattr(start, "open_engine", open_engine)
@@ -171,6 +172,33 @@ def test_one_step_off_killed_and_resumed_gives_the_same_weights(run: Run, tmp_pa
     assert resumed.first_step == 2 * (die_after // 2)
     assert run.metrics == all_metrics[resumed.first_step :]
     assert are_equal(resumed, unbroken)
+
+
+def test_a_step_that_is_broken_off_before_its_update_learns_from_the_same_responses_again(run: Run) -> None:
+    config = PpoConfig(**SMALL, rollout=ONE_STEP_OFF)
+    encoded = [EncodedPrompt(prompt, run.encoder.encode(prompt.as_segments())) for prompt in run.prompts]
+    learner = PolicyWithValue(run.policy).train(False)
+
+    def make() -> Rollouts:
+        return Rollouts(
+            LearnerRollouts(encoder=run.encoder, temperature=1.0), encoded, config=config, seed=3, pad_id=14
+        )
+
+    unbroken, resumed = make(), make()
+    unbroken.of_step(0, learner)
+    assert unbroken.stored(step=0) is None, "drawn by the weights that the checkpoint holds"
+    with torch.no_grad():
+        run.policy.lm_head.weight.mul_(0.1)
+    second = unbroken.of_step(1, learner)
+    resumed.take_up(unbroken.stored(step=1))
+    third_stored = unbroken.stored(step=2)
+    assert resumed.of_step(1, learner) == second
+    assert resumed.stored(step=2) == third_stored is not None
+    fresh = sample_trajectories(
+        run.policy, run.encoder, [encoded[i] for i in prompts_of_step(12, seed=3, step=1, num_prompts_per_step=4)],
+        num_samples=2, response_length=6, temperature=1.0, key=(3, 1),
+    )  # fmt: skip
+    assert [each.tokens for each in second.trajectories] != [each.tokens for each in fresh]
 
 
 def test_one_step_off_trains_another_policy_than_on_policy(run: Run, tmp_path: Path) -> None:
