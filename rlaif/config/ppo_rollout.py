@@ -65,6 +65,12 @@ class RolloutConfig(Config):
     """Training stops where the engine's own log-probabilities are further than this from those of the policy whose
     weights it was given, in nats per token, for then it did not get them. In float32 0.001 will do."""
 
+    @property
+    def drawn_as(self) -> RolloutConfig:
+        """Without where and how fast it is computed, which a resumed training may have otherwise."""
+        kept = self.model_dump(exclude={"device", "vllm", "sleep", "server"})
+        return RolloutConfig.model_construct(**kept)
+
     @model_validator(mode="after")
     def _engine_has_what_it_needs(self) -> Self:
         if self.engine == "vllm_server" and self.server.url is None:

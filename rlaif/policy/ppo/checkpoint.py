@@ -111,7 +111,7 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
     """A training resumes only as what it was: name every option that changed."""
-    before, now = saved.config.model_dump(), current.config.model_dump()
+    before, now = (_options_that_count(progress.config) for progress in (saved, current))
     changed = [f"ppo.{key}: {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
@@ -123,6 +123,10 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
             where=str(where),
             fix="resume with the same settings or start in a new folder",
         )
+
+
+def _options_that_count(config: PpoConfig) -> dict[str, Any]:
+    return config.model_copy(update={"rollout": config.rollout.drawn_as}).model_dump()
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rollout import RolloutConfig
-from rlaif.errors import StageError, TrainingError
+from rlaif.errors import ConfigError, StageError, TrainingError
 from rlaif.policy.ppo import start
 from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
@@ -339,6 +339,16 @@ def test_one_step_off_reaches_the_exact_optimum(make_world: Callable[..., Any], 
     trained = world.train(tmp_path, num_steps=150, num_samples_per_prompt=128, rollout=ONE_STEP_OFF)
     assert trained.metrics["rollout/version_lag"] == 1.0
     assert world.distance(trained.model) < 2e-3
+
+
+def test_a_resumed_training_may_sample_elsewhere_but_not_otherwise(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, die_after=3)
+    with pytest.raises(ConfigError, match="ppo.rollout"):
+        run(tmp_path, resume=True, rollout=ONE_STEP_OFF)
+    server = {"url": "http://elsewhere:8000", "timeout_s": 5}
+    moved = RolloutConfig.model_validate({"device": "cpu", "server": server})
+    assert run(tmp_path, resume=True, rollout=moved).first_step == 2
 
 
 @pytest.mark.parametrize(
