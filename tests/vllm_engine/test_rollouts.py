@@ -16,6 +16,7 @@ from servers import serving
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import TrainingError
 from rlaif.models.vllm_copy import VllmCopy
@@ -35,7 +36,8 @@ TEMPERATURE = 0.6
 LIMIT = 1e-3
 SMALL: dict[str, Any] = {
     "num_steps": 4, "num_prompts_per_step": 8, "num_samples_per_prompt": 4, "response_length": 12,
-    "temperature": TEMPERATURE, "learning_rate": 5e-3, "value_warmup_steps": 0, "kl_ceiling": 1e9,
+    "temperature": TEMPERATURE, "learning_rate": 5e-3, "value_warmup_steps": 0,
+    "guards": GuardsConfig(kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None),
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import ConfigError, StageError, TrainingError
 from rlaif.policy.ppo import start
@@ -28,9 +29,11 @@ from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajector
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.policy.ppo.update import backward_mini_batch
 
+NO_GUARDS = GuardsConfig(kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None)
 SMALL: dict[str, Any] = {
     "num_steps": 5, "num_prompts_per_step": 4, "num_samples_per_prompt": 2, "response_length": 6,
     "learning_rate": 1e-2, "checkpoint_every": 2, "value_warmup_steps": 0, "micro_batch_tokens": 60,
+    "guards": NO_GUARDS,
 }  # fmt: skip
 ONE_STEP_OFF = RolloutConfig(one_step_off=True)
 
@@ -45,6 +48,7 @@ class Run:
     def __init__(self, policy: LlamaForCausalLM, encoder: Any, prompts: Any) -> None:
         self.policy, self.encoder, self.prompts = policy, encoder, prompts
         self.metrics: list[dict[str, float]] = []
+        self.on_metrics: Callable[[dict[str, float]], None] | None = None
 
     def __call__(
         self, out_dir: Path, *, die_after: int | None = None, resume: bool = False, **options: Any
@@ -58,7 +62,8 @@ class Run:
 
         return train_policy(
             policy=self.policy, encoder=self.encoder, prompts=self.prompts, reward=count_a,
-            config=PpoConfig(**(SMALL | options)), out_dir=out_dir, seed=3, resume=resume, on_metrics=note,
+            config=PpoConfig(**(SMALL | options)), out_dir=out_dir, seed=3, resume=resume,
+            on_metrics=self.on_metrics or note,
             on_samples=lambda step, rows: None,
         )  # fmt: skip
 
@@ -199,6 +204,29 @@ def test_a_step_that_is_broken_off_before_its_update_learns_from_the_same_respon
         num_samples=2, response_length=6, temperature=1.0, key=(3, 1),
     )  # fmt: skip
     assert [each.tokens for each in second.trajectories] != [each.tokens for each in fresh]
+
+
+def test_one_step_off_an_alarm_goes_back_to_the_responses_that_were_under_way_there(run: Run, tmp_path: Path) -> None:
+    guards = NO_GUARDS.model_copy(update={"kl_ceiling": 0.3, "on_alarm": "roll_back", "max_roll_backs": 9})
+    options = {"rollout": ONE_STEP_OFF, "guards": guards, "num_steps": 6, "checkpoint_every": 1, "kl_coef": 0.01}
+    unbroken = run(tmp_path / "unbroken", **options)
+    steps = column(run, "step")
+    back = next(place for place in range(1, len(steps)) if steps[place] <= steps[place - 1])
+    assert unbroken.alarms
+    first = copy.deepcopy(run.metrics)
+
+    def die(metrics: dict[str, float]) -> None:
+        run.metrics.append(metrics)
+        if len(run.metrics) == back + 1:
+            raise KeyboardInterrupt
+
+    run.on_metrics = die
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", **options)
+    run.on_metrics = None
+    resumed = run(tmp_path / "broken", resume=True, **options)
+    assert run.metrics == first[back:]
+    assert are_equal(resumed, unbroken)
 
 
 def test_one_step_off_trains_another_policy_than_on_policy(run: Run, tmp_path: Path) -> None:
