@@ -25,6 +25,8 @@ from rlaif.evaluation.report_input import (
     FunnelStage,
     Provenance,
     ReportInput,
+    ResponseAt,
+    ResponseCourse,
     RoundSummary,
     ShownSample,
     as_curve,
@@ -49,6 +51,7 @@ from rlaif.records import (
     EvaluationReport,
     Judgement,
     Model,
+    PolicyCard,
     PreferenceRow,
     Prompt,
     Question,
@@ -58,9 +61,12 @@ from rlaif.records import (
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_sources import collect_courses
 from rlaif.runs import read_stage
+from rlaif.training_log import EVALUATION
 from rlaif.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
 
 SHOWN_SAMPLES = 12
+SHOWN_COURSES = 6
+SHOWN_STEPS = 5
 
 
 def collect_report(
@@ -87,7 +93,8 @@ def collect_report(
     )
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
-    kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
+    card = next(iter(work.used("6_policy", PolicyCard)), None)
+    kl = card.metrics.get("objective/kl") if card is not None else None
     behaviour = compute_behaviour(pairs, kl=kl)
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = [] if scorer is None else _score_held_out(scorer, held_out)
@@ -137,6 +144,10 @@ def collect_report(
         proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),
         reward_sources=collect_courses(work.config.ppo.rewards, policy_rows),
+        policy_evaluations=as_curve(work.metrics.read(EVALUATION)),
+        alarms=() if card is None else card.alarms,
+        kept_steps=None if card is None else card.num_steps,
+        response_courses=tuple(_read_courses(work)),
         behaviour=behaviour,
         costs=_costs(work, pairs=pairs, picks=picks, judging=judging),
         samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=work.config.seed),
@@ -144,6 +155,25 @@ def collect_report(
         best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(work, evaluation),
     )
+
+
+def _read_courses(work: Work) -> Iterator[ResponseCourse]:
+    """The first prompts of the evaluations during training, with their responses at some of them."""
+    path = work.run.stage_dir(work.round, "6_policy") / "evaluations.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    steps = sorted({row["step"] for row in rows})
+    # The first and the last, and others between them at like distances.
+    last, places = len(steps) - 1, min(SHOWN_STEPS, len(steps)) - 1
+    shown = {steps[round(place * last / max(1, places))] for place in range(places + 1)}
+    by_prompt: dict[str, list[ResponseAt]] = {}
+    for row in rows:
+        if row["step"] in shown:
+            at = ResponseAt(step=row["step"], text=row["response"], score=row["score"], kl=row["kl"])
+            by_prompt.setdefault(row["prompt_id"], []).append(at)
+    prompts = work.ledger.find(Prompt, by_prompt)
+    for prompt_id, responses in list(by_prompt.items())[:SHOWN_COURSES]:
+        yield ResponseCourse(prompt=prompts[prompt_id].messages, responses=tuple(responses))
 
 
 def _is_same_judge(work: Work) -> bool | None:
@@ -216,10 +246,22 @@ def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Ju
             if (rows := work.metrics.read(stage))
         ),
         *_reward_costs(work),
+        *_checks_costs(work),
         _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
         _judging_cost(work, work.folder("7_evaluation"), "evaluation: judging", num_used=len(judging.judgements)),
     ]
     return tuple(cost for cost in costs if cost.calls or cost.found)
+
+
+def _checks_costs(work: Work) -> Iterator[StageCost]:
+    """What the evaluations during training cost: their own time, and the judge's checks within it."""
+    if rows := work.metrics.read(EVALUATION):
+        yield cost_of_training("policy (PPO): evaluations", rows, unit="evaluations")
+    folder = work.folder("6_policy")
+    if read_asked(folder):
+        yield _judging_cost(
+            work, folder, "policy (PPO): judge's checks", num_used=len(work.used("6_policy", Judgement))
+        )
 
 
 def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:

@@ -29,6 +29,7 @@ from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.interface import TextGenerator
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
 from rlaif.sampling.sampler import draw_pairs
+from rlaif.training_checks import MAX_SHARE
 from rlaif.work import load_prompts
 
 TRIAL_PROMPTS = 8
@@ -53,6 +54,8 @@ class RunEstimate(NamedTuple):
     evaluation: JudgeEstimate | None = None
     """Of the judge that finds the win rate; None where nothing is evaluated."""
     evaluation_config: JudgeConfig | None = None
+    checks: JudgeEstimate | None = None
+    """Of the same judge while the policy trains; None where it is not asked then."""
 
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> RunEstimate:
@@ -100,6 +103,9 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
         reward=None if rewarder is None else estimate(rewarder, shown=_shown_in_training(config)),
         evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
         evaluation_config=None if evaluator is None else evaluator.config,
+        checks=estimate(evaluator, shown=_shown_in_checks(config, prompts))
+        if evaluator is not None and config.ppo.guards.judge_every is not None
+        else None,
     )
 
 
@@ -145,6 +151,18 @@ def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown
         num_prompts = min(num_prompts, num_held_out)
     num_picked = int(evaluation.best_of >= 2)
     return _Shown(num_prompts, 2 * evaluation.num_samples + num_picked, evaluation.num_samples + num_picked)
+
+
+def _shown_in_checks(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
+    """Held-out prompts each time, the policy's response to each against the start's."""
+    guards, fraction = config.ppo.guards, config.prompts.test_fraction
+    num_prompts = guards.num_prompts
+    if config.prompts.path != FRONTDESK:
+        num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
+        num_prompts = min(num_prompts, int(MAX_SHARE * num_trained))
+    assert guards.judge_every is not None
+    num_checks = math.ceil(config.ppo.num_steps / guards.judge_every)  # at the start there is nothing to compare
+    return _Shown(num_prompts * num_checks, 2, 1)
 
 
 def _estimate_judge(
@@ -205,6 +223,8 @@ def _estimated_judges(estimate: RunEstimate) -> Iterator[tuple[JudgeEstimate, Ju
         yield estimate.reward, configs[0]
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield estimate.evaluation, estimate.evaluation_config
+    if estimate.checks is not None and estimate.evaluation_config is not None:
+        yield estimate.checks, estimate.evaluation_config
 
 
 def _cost_at_most(judge: JudgeEstimate, endpoint: EndpointConfig) -> float | None:
@@ -263,6 +283,10 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield _describe_judge(f"evaluation, by {estimate.evaluation_config.model.path}", estimate.evaluation)
         num_questions += estimate.evaluation.num_questions
+    if estimate.checks is not None and estimate.evaluation_config is not None:
+        name = f"checks during training, by {estimate.evaluation_config.model.path}"
+        yield _describe_judge(name, estimate.checks)
+        num_questions += estimate.checks.num_questions
     yield from _describe_caps(estimate)
     if estimate.num_rounds > 1:
         yield (

@@ -15,7 +15,7 @@ from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
@@ -39,6 +39,7 @@ from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_r
 from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
+from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
@@ -281,15 +282,23 @@ def train_policy(work: Work) -> None:
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
         max_tokens=work.generator.context_tokens - config.response_length,
     )
+    held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")
-    with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
+    log = TrainingLog(
+        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl",
+        evaluations_path=folder / "evaluations.jsonl",
+    )  # fmt: skip
+    with stop_on_sigterm() as asked_to_stop, log:
         trained = ppo.train_policy(
-            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
+            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=held_out.trained,
             reward=rewards.weighted, config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples,
+            on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
+            stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
         )  # fmt: skip
-    if trained.stop_reason != "done":
+    if trained.stop_reason == "stop_requested":
+        raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
+    if trained.note:
         say(f"policy: {trained.note}")
     scored = tally_rewards(work.metrics.read("policy"))
     if scored.num_dropped:
@@ -298,7 +307,8 @@ def train_policy(work: Work) -> None:
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
         reward_model_id=rewards.models[0].id if rewards.models else None, trained_from_id=initial.fingerprint.id,
-        config=config.model_dump(mode="json"), metrics=trained.metrics,
+        config=config.model_dump(mode="json"), metrics=trained.metrics, num_steps=trained.steps, alarms=trained.alarms,
+        stopped=trained.note if trained.stop_reason == "alarm" else "",
     )  # fmt: skip
     readme = render_policy_card(
         card,
@@ -309,7 +319,7 @@ def train_policy(work: Work) -> None:
     )
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])
-    work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
+    work.finish("6_policy", tally=held_out.tally, unit="prompts", records=[card])
     work.drop_checkpoints("6_policy")
 
 

@@ -82,11 +82,16 @@ class Rewards:
                 source.model or "", revision=source.revision, dtype=source.dtype, device=work.config.policy.device
             )
             self.models.append(loaded.fingerprint)
-        return partial(_reward_by_model, RewardModelScorer(loaded, reads_whole=not _is_ours(loaded)))
+        return reward_by_model(loaded)
 
 
 def _load_function(source: RewardConfig) -> Callable[..., Any]:
     return load_function(source.function or "", what="reward", where="ppo.rewards")
+
+
+def reward_by_model(loaded: LoadedModel) -> RewardSource:
+    """A reward model as a source, whatever its tokenizer."""
+    return partial(_ask_model, RewardModelScorer(loaded, reads_whole=not _is_ours(loaded)))
 
 
 def _is_ours(loaded: LoadedModel) -> bool:
@@ -94,7 +99,7 @@ def _is_ours(loaded: LoadedModel) -> bool:
     return getattr(loaded.model.config, "reward_mean", None) is not None
 
 
-def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+def _ask_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
     outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
     return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
 

@@ -78,9 +78,7 @@ def collect_round(work: Work) -> RoundRow:
     asked = Tally(num_in=0) if judged is None else judged.tally
     both_orders = [c for c in work.used("3_judgements", Comparison) if c.flipped is not None]
     figures = RoundFigures(
-        # a policy that was taken back to where it began has no metrics
-        steps_done=int(policy.metrics.get("step", -1)) + 1,
-        steps_planned=policy.config["num_steps"],
+        stopped=policy.stopped,
         win_rate=evaluation.win_rate,
         accuracy=None if reward_model is None else reward_model.accuracy,
         num_questions=asked.num_in,

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
 
 
@@ -51,8 +52,6 @@ class PpoConfig(Config):
     """KL in nats per response that adaptive_kl steers to."""
     kl_horizon: float = Field(10_000.0, gt=0)
     """Episodes over which adaptive_kl corrects a fifth of kl_coef at most."""
-    kl_ceiling: float = Field(20.0, gt=0)
-    """KL in nats per response above which training stops and the last checkpoint below it is kept."""
     gamma: float = Field(1.0, ge=0, le=1)
     """Discount per token."""
     lam: float = Field(0.95, ge=0, le=1)
@@ -96,7 +95,9 @@ class PpoConfig(Config):
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
-    """Write a checkpoint every so many steps; the last two are kept."""
+    """Write a checkpoint every so many steps; the last two are kept, and the best."""
+    guards: GuardsConfig = GuardsConfig()
+    """What is watched while the policy trains, and what an alarm does."""
 
     @model_validator(mode="after")
     def _sources_have_names(self) -> Self:

@@ -16,7 +16,7 @@ from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.metrics import MetricsRow
-from rlaif.records import CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
+from rlaif.records import Alarm, CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
 from rlaif.records.base import Value
 
 
@@ -59,6 +59,25 @@ class RewardCourse(Value):
     """Mean score of the first step's responses and of the last one's."""
     failed: dict[str, int] = {}
     """Responses that it had no score for, by cause, over all steps."""
+
+
+class ResponseAt(Value):
+    """A response of the policy in training. Its text is untrusted."""
+
+    step: int
+    """Steps that were done."""
+    text: str
+    score: float
+    """By what it is trained on."""
+    kl: float
+    """Nats against the reference."""
+
+
+class ResponseCourse(Value):
+    """One held-out prompt, and what the policy said to it as training went on."""
+
+    prompt: tuple[Message, ...]
+    responses: tuple[ResponseAt, ...]
 
 
 class BestOfN(Value):
@@ -132,6 +151,12 @@ class ReportInput(Value):
     policy_curve: tuple[CurvePoint, ...] = ()
     reward_sources: tuple[RewardCourse, ...] = ()
     """What PPO was rewarded by."""
+    policy_evaluations: tuple[CurvePoint, ...] = ()
+    """During training, on the same held-out prompts each time; the step is the number of steps done."""
+    alarms: tuple[Alarm, ...] = ()
+    kept_steps: int | None = None
+    """Steps that are in the trained policy's weights; None: not known."""
+    response_courses: tuple[ResponseCourse, ...] = ()
     behaviour: Behaviour | None = None
     costs: tuple[StageCost, ...] = ()
     samples: tuple[ShownSample, ...] = ()

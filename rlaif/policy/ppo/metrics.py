@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
+from rlaif.policy.ppo.guards import Look
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.rewards import Scored
 from rlaif.policy.ppo.rollout import Trajectory
@@ -42,7 +43,7 @@ def describe_step(
     step: int,
     episodes: int,
     scored: Scored,
-    finished: Sequence[bool],
+    look: Look,
     kl_coef: float,
     learning_rate: float,
 ) -> dict[str, float]:
@@ -53,12 +54,12 @@ def describe_step(
     the KL penalty.
     """
     mask = batch.response_mask
-    num_episodes = len(finished)
+    num_episodes = len(scored.scores)
     penalty = kl_coef * float(batch.kl.sum(dim=1).mean())
     return {
         "step": float(step),
         "episode": float(episodes),
-        "objective/kl": float(kl_per_response(batch).mean()),
+        "objective/kl": look.kl,
         "objective/entropy": float(batch.entropy.sum(dim=1).mean()),
         "objective/non_score_reward": -penalty,
         "objective/rlhf_reward": float(batch.scores.mean()) - penalty,
@@ -74,9 +75,10 @@ def describe_step(
         "val/ratio": stats.ratio,
         "val/first_ratio_deviation": stats.ratio_deviation,
         "val/explained_variance": explained_variance(batch.values, batch.returns, mask),
-        "val/num_eos_tokens": float(sum(finished)),
-        "val/eos_rate": sum(finished) / num_episodes,
-        "val/response_length": float(mask.sum()) / num_episodes,
+        "val/num_eos_tokens": float(round(look.eos_rate * num_episodes)),
+        "val/eos_rate": look.eos_rate,
+        "val/response_length": look.length,
+        "val/repetition": look.repetition,
         "val/num_failed_rewards": float(scored.failures.total()),
         **{f"val/failed_rewards/{cause}": float(count) for cause, count in sorted(scored.failures.items())},
         "kl_coef": kl_coef,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,14 +17,10 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RunFolderError
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import (
-    Progress,
-    check_same_training,
-    find_checkpoints,
-    load_checkpoint,
-    read_progress,
-)
+from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
@@ -48,6 +45,9 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    checks: Checks
+    held_out_prompts: list[EncodedPrompt]
+    """Those of the checks."""
 
 
 def set_up(
@@ -59,12 +59,19 @@ def set_up(
     config: PpoConfig,
     seed: int,
     out_dir: Path,
+    *,
+    checks: Checks,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
-    encoded = encode_prompts(
-        prompts, encoder, response_length=config.response_length, context_tokens=context_tokens_of(policy)
+    encode = partial(
+        encode_prompts,
+        encoder=encoder,
+        response_length=config.response_length,
+        context_tokens=context_tokens_of(policy),
     )
+    encoded = encode(prompts)
+    held_out = encode(checks.prompts) if checks.prompts else []
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
     learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
     for model in (learner, reference):
@@ -75,18 +82,18 @@ def set_up(
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
-    return Training(learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir)
+    return Training(learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, checks, held_out)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
     """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
     config, seed = training.config, training.seed
-    prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
+    asked = (*training.prompts, *training.held_out_prompts)
     start = Progress(
         kl_coef=config.kl_coef,
         rewards=tuple((reward.name, reward.weight, reward.standardise) for reward in training.rewards),
         seed=seed,
-        prompts_digest=prompts_digest,
+        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
         config=config,
     )
     checkpoints = find_checkpoints(training.out_dir)

@@ -120,8 +120,8 @@ def test_training_may_start_elsewhere_than_at_the_reference_of_its_kl(
     trained = run(tmp_path / "still", start=elsewhere, learning_rate=0.0)
     assert run.metrics[0]["objective/kl"] > 0.05, "the first step's policy is not the reference"
     assert all(torch.equal(t, trained.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
-    stopped = run(tmp_path / "stopped", start=elsewhere, kl_ceiling=0.01)
-    assert (stopped.stop_reason, stopped.steps) == ("kl_ceiling", 0)
+    stopped = run(tmp_path / "stopped", start=elsewhere, guards={"kl_ceiling": 0.01})
+    assert (stopped.stop_reason, stopped.steps) == ("alarm", 0)
     assert all(torch.equal(t, stopped.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
     assert all(torch.equal(t, run.policy.state_dict()[name]) for name, t in kept.items())
 
@@ -265,9 +265,11 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: 
 
 
 def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(run: Run, tmp_path: Path) -> None:
-    trained = run(tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.5)
-    assert trained.stop_reason == "kl_ceiling"
-    assert "above ppo.kl_ceiling 0.5" in trained.note
+    trained = run(
+        tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, guards={"kl_ceiling": 0.5}
+    )
+    assert trained.stop_reason == "alarm"
+    assert "above ppo.guards.kl_ceiling 0.5" in trained.note
     assert trained.steps == find_resume_step(tmp_path) < 40
     assert trained.steps % 2 == 0
     assert all(metrics["objective/kl"] <= 0.5 for metrics in run.metrics)
@@ -278,15 +280,17 @@ def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(
         learning_rate=2e-2,
         kl_coef=0.0,
         adaptive_kl=False,
-        kl_ceiling=0.5,
+        guards={"kl_ceiling": 0.5},
     )
     assert again.note == trained.note
     assert_same_weights(again, trained)
 
 
 def test_above_the_kl_ceiling_before_any_checkpoint_the_start_is_kept(run: Run, tmp_path: Path) -> None:
-    trained = run(tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.01, checkpoint_every=50)
-    assert (trained.stop_reason, trained.steps) == ("kl_ceiling", 0)
+    trained = run(
+        tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, guards={"kl_ceiling": 0.01}, checkpoint_every=50
+    )
+    assert (trained.stop_reason, trained.steps) == ("alarm", 0)
     start = run.policy.state_dict()
     assert all(torch.equal(tensor, start[name]) for name, tensor in trained.model.state_dict().items())
 
