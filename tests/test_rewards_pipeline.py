@@ -92,8 +92,8 @@ def test_judge_and_function_train_a_policy_without_reward_model_and_preferences(
     write(tmp_path, '[{judge: true, weight: 0.5}, {function: "desk:exact"}]')
     planned = cli("run", "--dry-run")
     assert planned.returncode == 0, planned.output
-    # 2 steps of 8 responses and 8 reference samples, two principles
-    assert "rewards in PPO, by the judge: at most 48 questions" in planned.output
+    # 2 steps of 8 responses, 8 reference samples and 2 evaluations of 2 held-out prompts, two principles
+    assert "rewards in PPO, by the judge: at most 56 questions" in planned.output
     assert "no preferences are made" in planned.output
     done = cli("run", "--run", "r")
     assert done.returncode == 0, done.output
@@ -131,7 +131,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_sentence_and_resume_makes_t
     is_down = False
 
     def behave(items: list[dict[str, Any]], number: int) -> Any:
-        return 503 if is_down and number >= 1 else [len(item["response"]) / 50 for item in items]
+        return 503 if is_down and number >= 2 else [len(item["response"]) / 50 for item in items]
 
     with running(behave) as server:
         write(tmp_path, f'[{{url: "{server.url}", max_retries: 0, batch_size: 8}}]')
