@@ -108,10 +108,7 @@ def _train(
     config, encoder = training.config, training.encoder
     progress = begin(training, resume=resume)
     first_step = progress.step
-    if not find_checkpoints(training.out_dir):
-        progress = _evaluate_when_due(training, progress, told)
-        _write(training, progress)
-
+    progress = _settle(training, progress, told, is_new=not find_checkpoints(training.out_dir))
     while progress.step < config.num_steps and not progress.ended:
         step = progress.step
         if stop_requested is not None and stop_requested():
@@ -177,10 +174,7 @@ def _train(
         told.on_metrics(metrics)
         if step % config.sample_every == 0 or progress.step == config.num_steps:
             told.on_samples(step, show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch)))
-        progress = _evaluate_when_due(training, progress, told)
-        # subtle: an alarm of the evaluation may have gone back to an earlier step, and is written already.
-        if progress.step == step + 1 and _is_written_at(progress, config):
-            _write(training, progress)
+        progress = _settle(training, progress, told, is_new=True)
     return _finish(training, progress, first_step=first_step)
 
 
@@ -216,31 +210,44 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
     return next_kl_coef(kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes)
 
 
-def _evaluate_when_due(training: Training, progress: Progress, told: Listener) -> Progress:
-    """Where training stands after the evaluation of this step, if there is one, and after an alarm that it gave."""
-    if not is_due(training, step=progress.step):
-        return progress
-    evaluated = evaluate(training, step=progress.step, scales=progress.score_scales, start=progress.start_answers)
-    evaluations = (*progress.evaluations, evaluated.evaluation)
+def _settle(training: Training, progress: Progress, told: Listener, *, is_new: bool) -> Progress:
+    """Where training stands once a step, or its beginning, is evaluated if that is due, and written if that is.
+
+    is_new: it was not written yet.
+    """
+    step, config = progress.step, training.config
+    if is_due(training, step=step) and step not in [evaluation.step for evaluation in progress.evaluations]:
+        try:
+            evaluated = evaluate(training, step=step, scales=progress.score_scales, start=progress.start_answers)
+        except RlaifError:
+            _write(training, progress)  # a source that failed may be back later
+            raise
+        progress, is_new = _after_evaluation(progress, evaluated), True
+        told.on_evaluation(evaluated)
+        alarm = find_evaluation_alarm(progress.evaluations, config=config.guards)
+        if alarm is not None and not is_quiet(progress, alarm):
+            progress = _answer(training, progress, alarm, told)
+            if progress.ended or progress.step < step:
+                return progress
+    if is_new and (step % config.checkpoint_every == 0 or step in (config.num_steps, progress.best_step)):
+        _write(training, progress)
+    return progress
+
+
+def _after_evaluation(progress: Progress, evaluated: Evaluated) -> Progress:
     progress = progress.model_copy(
-        update={"evaluations": evaluations, "start_answers": progress.start_answers or evaluated.answers}
+        update={
+            "evaluations": (*progress.evaluations, evaluated.evaluation),
+            "start_answers": progress.start_answers or evaluated.answers,
+        }
     )
-    progress = progress.model_copy(update={"best_step": find_best_step(progress)})
-    told.on_evaluation(evaluated)
-    alarm = find_evaluation_alarm(evaluations, config=training.config.guards)
-    if alarm is None or is_quiet(progress, alarm):
-        return progress
-    return _answer(training, progress, alarm, told)
+    return progress.model_copy(update={"best_step": find_best_step(progress)})
 
 
 def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener) -> Progress:
     progress = answer_alarm(training, progress, alarm)
     told.on_alarm(progress.alarms[-1], None if progress.ended else progress.step)
     return progress
-
-
-def _is_written_at(progress: Progress, config: PpoConfig) -> bool:
-    return progress.step % config.checkpoint_every == 0 or progress.step in (config.num_steps, progress.best_step)
 
 
 def _write(training: Training, progress: Progress) -> None:
