@@ -136,27 +136,21 @@ def _find_rewarder(config: RunConfig) -> _Asked | None:
 
 
 def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
-    """All responses that PPO draws, as if no two were the same, and those that its scores are standardised on."""
-    ppo, every = config.ppo, config.ppo.guards.evaluate_every
+    """Every response that PPO draws, as if no two were the same, those of its evaluations, and those that scores are
+    standardised on."""
+    ppo = config.ppo
     num_drawn = ppo.num_steps * ppo.num_prompts_per_step * ppo.num_samples_per_prompt
-    if every is not None:
-        num_drawn += (1 + math.ceil(ppo.num_steps / every)) * _count_checked(config, prompts)
-    num_drawn *= _times_trained(config)
-    return _Shown(1, num_drawn + (ppo.num_reference_samples if any(ppo.standardises) else 0), 0)
+    every = ppo.guards.evaluate_every
+    num_evaluations = 0 if every is None else 1 + math.ceil(ppo.num_steps / every)
+    num_drawn += num_evaluations * _count_held_out(config, prompts)
+    num_before = ppo.num_reference_samples if any(ppo.standardises) else 0
+    return _Shown(1, num_before + num_drawn * _times_trained(config), 0)
 
 
 def _times_trained(config: RunConfig) -> int:
     """How often a step comes at most: each alarm may go back to the start."""
     guards = config.ppo.guards
     return 1 + guards.max_roll_backs if guards.on_alarm == "roll_back" else 1
-
-
-def _count_checked(config: RunConfig, prompts: Sequence[Prompt]) -> int:
-    """Prompts of the evaluations during training."""
-    num_prompts, fraction = config.ppo.guards.num_prompts, config.prompts.test_fraction
-    if config.prompts.path == FRONTDESK:
-        return num_prompts
-    return min(num_prompts, int(MAX_SHARE * sum(split_of(p.id, test_fraction=fraction) == "train" for p in prompts)))
 
 
 def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
@@ -172,9 +166,20 @@ def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown
 
 def _shown_in_checks(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     """Held-out prompts each time, the policy's response to each against the start's."""
-    assert config.ppo.guards.judge_every is not None
-    num_checks = math.ceil(config.ppo.num_steps / config.ppo.guards.judge_every)  # at the start nothing differs
-    return _Shown(_count_checked(config, prompts) * num_checks * _times_trained(config), 2, 1)
+    guards = config.ppo.guards
+    assert guards.judge_every is not None
+    num_checks = math.ceil(config.ppo.num_steps / guards.judge_every)  # at the start there is nothing to compare
+    return _Shown(_count_held_out(config, prompts) * num_checks * _times_trained(config), 2, 1)
+
+
+def _count_held_out(config: RunConfig, prompts: Sequence[Prompt]) -> int:
+    """Prompts of an evaluation during training, at most."""
+    num_prompts = config.ppo.guards.num_prompts
+    if config.prompts.path == FRONTDESK:
+        return num_prompts
+    fraction = config.prompts.test_fraction
+    num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
+    return min(num_prompts, int(MAX_SHARE * num_trained))
 
 
 def _estimate_judge(

@@ -8,6 +8,7 @@ weights. Loads no model and saves no final one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,17 +17,17 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RlaifError
-from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
 from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
-from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
+from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
@@ -65,6 +66,8 @@ class Rollout(NamedTuple):
 
     trajectories: list[Trajectory]
     scored: Scored
+    gap: float | None
+    """Between the log-probabilities of the engine and of the policy with the same weights; None: the batch tells it."""
 
 
 def train_policy(
@@ -94,9 +97,18 @@ def train_policy(
     """
     told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, checks=checks or Checks())
+    with closing(training.rollouts):
+        return _train(training, told, resume=resume, stop_requested=stop_requested)
+
+
+def _train(
+    training: Training, told: Listener, *, resume: bool, stop_requested: Callable[[], bool] | None
+) -> TrainedPolicy:
+    """All steps, from the newest checkpoint or from the start."""
+    config, encoder = training.config, training.encoder
     progress = begin(training, resume=resume)
     first_step = progress.step
-    progress = _settle(training, progress, told, is_new=not find_checkpoints(out_dir))
+    progress = _settle(training, progress, told, is_new=not find_checkpoints(training.out_dir))
     while progress.step < config.num_steps and not progress.ended:
         step = progress.step
         if stop_requested is not None and stop_requested():
@@ -116,6 +128,8 @@ def train_policy(
             config=config,
             pad_id=encoder.pad_token_id,
         )
+        gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
+        check_gap(gap, config=config, version=step)
         look = look_at(rollout, batch)
         looks = add_look(progress.looks, look)
         alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
@@ -134,7 +148,7 @@ def train_policy(
             learning_rate=learning_rate,
             config=config,
             pad_id=encoder.pad_token_id,
-            seed=seed,
+            seed=training.seed,
             step=step,
         )
         episodes = progress.episodes + len(rollout.trajectories)
@@ -147,7 +161,7 @@ def train_policy(
             look=look,
             kl_coef=progress.kl_coef,
             learning_rate=learning_rate,
-        )
+        ) | describe_rollout(batch, rollout.trajectories, gap=gap, step=step, config=config)
         progress = progress.model_copy(
             update={
                 "step": step + 1,
@@ -176,25 +190,13 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
 
 
 def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
-    """A step's prompts, the learner's responses to them, and those responses' scores."""
+    """A step's responses, and their scores."""
     config = training.config
-    chosen = prompts_of_step(
-        len(training.prompts), seed=training.seed, step=step, num_prompts_per_step=config.num_prompts_per_step
-    )
-    trajectories = sample_trajectories(
-        training.learner.model,
-        training.encoder,
-        [training.prompts[index] for index in chosen],
-        num_samples=config.num_samples_per_prompt,
-        response_length=config.response_length,
-        temperature=config.temperature,
-        key=(training.seed, step),
-        value_head=training.learner.value_head,
-    )
+    trajectories, gap = training.rollouts.of_step(step, training.learner)
     scored = score_trajectories(
         training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
-    return Rollout([trajectories[index] for index in scored.kept], scored)
+    return Rollout([trajectories[index] for index in scored.kept], scored, gap)
 
 
 def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
@@ -249,7 +251,13 @@ def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener
 
 
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
+    write_checkpoint(
+        training.out_dir,
+        learner=training.learner,
+        optimizer=training.optimizer,
+        progress=progress,
+        ahead=training.rollouts.stored(step=progress.step),
+    )
 
 
 def _stop(training: Training, progress: Progress, *, first_step: int) -> TrainedPolicy:
