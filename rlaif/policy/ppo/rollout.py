@@ -19,6 +19,7 @@ from rlaif.models.interface import Chat
 from rlaif.models.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.rewards import Episode, RewardSource, Scored, score_episodes
+from rlaif.processes import ALONE, Team
 from rlaif.records import Prompt
 
 
@@ -89,15 +90,18 @@ def sample_trajectories(
     temperature: float,
     key: tuple[int, ...],
     value_head: nn.Module | None = None,
+    team: Team = ALONE,
 ) -> list[Trajectory]:
     """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
 
-    `value_head` reads along, where the model lets it.
+    `value_head` reads along, where the model lets it. Each of the team draws some, and all get all of them.
     """
     if find_linear_head(model) is None:
         value_head = None
-    repeated = [prompt for prompt in prompts for _ in range(num_samples)]
-    keys = [(*key, place, sample) for place in range(len(prompts)) for sample in range(num_samples)]
+    repeated = team.share([prompt for prompt in prompts for _ in range(num_samples)])
+    keys = team.share([(*key, place, sample) for place in range(len(prompts)) for sample in range(num_samples)])
+    if not repeated:
+        return team.gather([])
     decoded = decode(
         model,
         [prompt.token_ids for prompt in repeated],
@@ -111,7 +115,7 @@ def sample_trajectories(
     numbers: Iterable[TokenNumbers | None] = repeat(None, len(repeated))
     if value_head is not None:
         numbers = map(TokenNumbers, decoded.logprobs, decoded.values, decoded.entropies)
-    return [
+    own = [
         Trajectory(
             prompt.prompt,
             TokenSequence(prompt.token_ids, ids),
@@ -121,6 +125,7 @@ def sample_trajectories(
         )
         for prompt, ids, finished, said in zip(repeated, decoded.token_ids, decoded.finished, numbers, strict=True)
     ]
+    return team.gather(own)
 
 
 def score_trajectories(

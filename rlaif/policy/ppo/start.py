@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from rlaif.policy.ppo.checkpoint import (
     read_progress,
 )
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
-from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, ScoreScale, measure_scale
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -32,6 +33,8 @@ from rlaif.policy.ppo.rollout import (
     sample_trajectories,
     score_trajectories,
 )
+from rlaif.policy.ppo.sharing import Shared, share_learner
+from rlaif.processes import Team
 from rlaif.records import Prompt, digest_text
 
 
@@ -39,7 +42,7 @@ from rlaif.records import Prompt, digest_text
 class Training:
     """What stays the same over all steps. Only the learner's weights and the optimizer's moments change."""
 
-    learner: PolicyWithValue
+    shared: Shared
     reference: PreTrainedModel
     optimizer: torch.optim.Optimizer
     encoder: Encoder
@@ -48,6 +51,12 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    team: Team
+
+    @property
+    def learner(self) -> PolicyWithValue:
+        """Under FSDP2 this process has a part of its weights; `shared.whole` has all of them."""
+        return self.shared.learner
 
 
 def set_up(
@@ -59,6 +68,7 @@ def set_up(
     config: PpoConfig,
     seed: int,
     out_dir: Path,
+    team: Team,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -69,8 +79,15 @@ def set_up(
     learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
     for model in (learner, reference):
         model.train(False)
+    shared = share_learner(learner, team)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir)
+    asked = partial(_ask_once, reward, team)
+    return Training(shared, reference, optimizer, encoder, encoded, asked, config, seed, out_dir, team)
+
+
+def _ask_once(reward: RewardSource, team: Team, episodes: Sequence[Episode]) -> Sequence[float | RewardFailure]:
+    """The first process asks for all."""
+    return team.ask_first(lambda: reward(episodes))
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -78,7 +95,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
     config, seed = training.config, training.seed
     prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
     start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
-    checkpoints = find_checkpoints(training.out_dir)
+    checkpoints = training.team.ask_first(lambda: find_checkpoints(training.out_dir))
     if checkpoints and not resume:
         raise RunFolderError(
             "this folder already holds a training",
@@ -109,6 +126,7 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, -1),
+        team=training.team,
     )
     scored = score_trajectories(
         training.reward,

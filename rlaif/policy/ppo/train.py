@@ -22,15 +22,18 @@ from rlaif.policy.ppo.checkpoint import (
     load_checkpoint,
     read_progress,
     remove_checkpoint,
+    restore,
     write_checkpoint,
 )
 from rlaif.policy.ppo.guards import describe_kl_alarm
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
+from rlaif.processes import ALONE, Team
 from rlaif.records import Prompt
 
 
@@ -69,32 +72,36 @@ def train_policy(
     on_samples: Callable[[int, Sequence[ShownResponse]], None],
     stop_requested: Callable[[], bool] | None = None,
     reference: PreTrainedModel | None = None,
+    team: Team = ALONE,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
     The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
-    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps.
+    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps. All of a team call this with
+    the same arguments; the first one's `reward` and `stop_requested` are asked, and it writes the checkpoints.
     """
-    training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir)
+    training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, team)
     progress = begin(training, resume=resume)
     first_step = progress.step
     while progress.step < config.num_steps:
-        if stop_requested is not None and stop_requested():
+        if team.ask_first(lambda: stop_requested is not None and stop_requested()):
             _write(training, progress)
             note = f"stopped on request after {progress.step} of {config.num_steps} steps"
             return _finish(training, progress, first_step=first_step, stop_reason="stop_requested", note=note)
 
         step = progress.step
-        rollout = roll_out(training, step=step)
-        batch = prepare_batch(
-            training.learner,
-            training.reference,
-            rollout.trajectories,
-            scores=_shape_scores(rollout, progress, config),
-            kl_coef=progress.kl_coef,
-            config=config,
-            pad_id=encoder.pad_token_id,
-        )
+        with training.shared.whole() as learner:
+            rollout = roll_out(training, learner, step=step)
+            batch = prepare_batch(
+                learner,
+                training.reference,
+                rollout.trajectories,
+                scores=_shape_scores(rollout, progress, config),
+                kl_coef=progress.kl_coef,
+                config=config,
+                pad_id=encoder.pad_token_id,
+                team=team,
+            )
         kl = kl_per_response(batch)
         mean_kl = float(kl.mean())
         if mean_kl > config.kl_ceiling:
@@ -104,7 +111,7 @@ def train_policy(
 
         learning_rate = config.learning_rate * (1 - step / config.num_steps)
         stats = update(
-            training.learner,
+            training.shared.called,
             training.optimizer,
             batch,
             learning_rate=learning_rate,
@@ -112,6 +119,7 @@ def train_policy(
             pad_id=encoder.pad_token_id,
             seed=seed,
             step=step,
+            team=team,
         )
         episodes = progress.episodes + len(rollout.trajectories)
         metrics = describe_step(
@@ -140,21 +148,22 @@ def train_policy(
     return _finish(training, progress, first_step=first_step, stop_reason="done", note="")
 
 
-def roll_out(training: Training, *, step: int) -> Rollout:
+def roll_out(training: Training, learner: PolicyWithValue, *, step: int) -> Rollout:
     """A step's prompts, the learner's responses to them, and those responses' scores."""
     config = training.config
     chosen = prompts_of_step(
         len(training.prompts), seed=training.seed, step=step, num_prompts_per_step=config.num_prompts_per_step
     )
     trajectories = sample_trajectories(
-        training.learner.model,
+        learner.model,
         training.encoder,
         [training.prompts[index] for index in chosen],
         num_samples=config.num_samples_per_prompt,
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, step),
-        value_head=training.learner.value_head,
+        value_head=learner.value_head,
+        team=training.team,
     )
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
@@ -183,21 +192,29 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
 
 
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
+    write_checkpoint(
+        training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress, team=training.team
+    )
 
 
 def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -> Progress:
     """To the newest checkpoint before this step; without one to the policy that training began with."""
-    checkpoints = find_checkpoints(training.out_dir)
-    if checkpoints and read_progress(checkpoints[-1]).step == progress.step:
-        remove_checkpoint(checkpoints.pop())
+    checkpoints = training.team.ask_first(lambda: _drop_checkpoint(training.out_dir, step=progress.step))
     if checkpoints:
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return read_progress(checkpoints[-1])
-    training.learner.model.load_state_dict(start.state_dict())
+    restore(training.learner.model, start)
     nn.init.zeros_(training.learner.value_head.weight)
     nn.init.zeros_(training.learner.value_head.bias)
     return progress.model_copy(update={"step": 0, "episodes": 0, "kl_coef": training.config.kl_coef, "metrics": {}})
+
+
+def _drop_checkpoint(out_dir: Path, *, step: int) -> list[Path]:
+    """Remove the newest checkpoint if it is of this step; those that are left, oldest first."""
+    checkpoints = find_checkpoints(out_dir)
+    if checkpoints and read_progress(checkpoints[-1]).step == step:
+        remove_checkpoint(checkpoints.pop())
+    return checkpoints
 
 
 def _finish(
@@ -208,9 +225,10 @@ def _finish(
     stop_reason: Literal["done", "stop_requested", "kl_ceiling"],
     note: str,
 ) -> TrainedPolicy:
+    learner = training.shared.make_whole()
     return TrainedPolicy(
-        training.learner.model,
-        training.learner.value_head,
+        learner.model,
+        learner.value_head,
         progress.step,
         first_step,
         stop_reason,

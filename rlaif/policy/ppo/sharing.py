@@ -1,0 +1,176 @@
+"""One learner in several processes: whole in each (DDP), or a part of every weight in each (FSDP2).
+
+A launcher's environment says which; of accelerate's configuration the part that says so is read. Plans which process
+trains on which rows. Takes no optimizer step and samples nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from rlaif.errors import ConfigError
+from rlaif.models.linear_head import find_linear_head
+from rlaif.policy.ppo.batching import TokenSequence, groups_of_like_length, micro_batches
+from rlaif.policy.ppo.models import PolicyWithValue, device_of
+from rlaif.processes import Team
+
+
+class Shared(NamedTuple):
+    """A learner as its process sees it."""
+
+    learner: PolicyWithValue
+    """Its parameters are the optimizer's; under FSDP2 each is this process's part."""
+    called: nn.Module
+    """What an update calls: the learner, or DDP's wrapping of it."""
+    vessel: PolicyWithValue | None = None
+    """Under FSDP2 a learner without weights, for `whole` to fill."""
+
+    @contextmanager
+    def whole(self) -> Iterator[PolicyWithValue]:
+        """The learner with all its weights, to sample from and to look at; what is done to it does not last."""
+        try:
+            yield self.make_whole()
+        finally:
+            if self.vessel is not None:
+                _empty(self.vessel)
+
+    def make_whole(self) -> PolicyWithValue:
+        """The same, for good."""
+        if self.vessel is None:
+            return self.learner
+        parameters = list(self.vessel.parameters())
+        for parameter, part in zip(parameters, self.learner.parameters(), strict=True):
+            parameter.data = whole_tensor(part.detach())
+        return self.vessel
+
+
+def share_learner(learner: PolicyWithValue, team: Team) -> Shared:
+    """Make the learner one of the whole team's. All begin with the first one's weights."""
+    if team.size == 1:
+        return Shared(learner, learner)
+    if wants_sharding():
+        return _shard(learner, team)
+    # Not every update trains every weight: the value head's warm-up leaves out all others.
+    wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
+    return Shared(learner, wrapped)
+
+
+def wants_sharding(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the launcher's configuration asks for FSDP2; what it asks for and cannot have is refused."""
+
+    def says(name: str, value: str = "true") -> bool:
+        return environment.get(name, "").lower() == value
+
+    if says("ACCELERATE_USE_DEEPSPEED"):
+        raise ConfigError(
+            "PPO shares its weights by DDP or FSDP2, not by DeepSpeed",
+            where="ACCELERATE_USE_DEEPSPEED",
+            fix="let accelerate's configuration say distributed_type: FSDP with fsdp_version: 2, which shares the same",
+        )
+    if not says("ACCELERATE_USE_FSDP"):
+        return False
+    if not says("FSDP_VERSION", "2"):
+        raise ConfigError(
+            "of FSDP only the second version is known here",
+            where="FSDP_VERSION",
+            fix="put fsdp_version: 2 into accelerate's configuration",
+        )
+    if says("FSDP_OFFLOAD_PARAMS"):
+        raise ConfigError(
+            "weights are not moved to the CPU between passes",
+            where="FSDP_OFFLOAD_PARAMS",
+            fix="put fsdp_offload_params: false into accelerate's configuration",
+        )
+    return True
+
+
+def _shard(learner: PolicyWithValue, team: Team) -> Shared:
+    """Layer by layer, and all that is outside of the layers together with the value head."""
+    find_linear_head(learner.model)  # tries the model, which must be whole for that
+    vessel = copy.deepcopy(learner)
+    _empty(vessel)
+    mesh = init_device_mesh(device_of(learner).type, (team.size,))
+    names = set(getattr(learner.model, "_no_split_modules", None) or ())
+    for layer in [module for module in learner.modules() if type(module).__name__ in names]:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(learner, mesh=mesh)
+    return Shared(learner, learner, vessel)
+
+
+def _empty(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.data = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
+
+
+def whole_tensor(tensor: Tensor) -> Tensor:
+    """A tensor of which each process has a part, put together in all of them; another one as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(whole: Tensor, pattern: Tensor) -> Tensor:
+    """A whole tensor as this process keeps `pattern`: on its device, and only the part of it that is its own."""
+    whole = whole.to(pattern.device)
+    return distribute_tensor(whole, pattern.device_mesh, pattern.placements) if isinstance(pattern, DTensor) else whole
+
+
+def in_one_pass(called: nn.Module) -> bool:
+    """Whether a micro-batch must be one pass through the model: FSDP2's processes must all make as many."""
+    return isinstance(called, FSDPModule)
+
+
+class Plan(NamedTuple):
+    """Which rows one process trains on in one mini-batch."""
+
+    groups: list[list[int]]
+    """Micro-batches; together with those of the others each row once."""
+    num_idle: int
+    """Passes with no weight after them, so that all processes take part equally often."""
+
+
+def plan_rows(
+    called: nn.Module, sequences: Sequence[TokenSequence], *, max_tokens: int, num_processes: int
+) -> list[Plan]:
+    """For each process its micro-batches: like many tokens each, and responses to one prompt together."""
+    make = _groups_of_one_pass if in_one_pass(called) else _groups
+    shares = [make(sequences, rows, max_tokens=max_tokens) for rows in _split(sequences, num_processes)]
+    # DDP adds up gradients in the last pass alone, FSDP2 in each one.
+    least = max(map(len, shares)) if in_one_pass(called) else 1
+    return [Plan(groups, max(0, least - len(groups))) for groups in shares]
+
+
+def _split(sequences: Sequence[TokenSequence], num_processes: int) -> list[list[int]]:
+    order = [row for group in micro_batches(sequences, max_tokens=1) for row in group]
+    if num_processes == 1:
+        return [order]
+    sizes = torch.tensor([sum(map(len, sequences[row])) for row in order])
+    middles = sizes.cumsum(0) - sizes / 2
+    owners = (middles * num_processes / sizes.sum()).long().tolist()
+    return [[row for row, owner in zip(order, owners, strict=True) if owner == one] for one in range(num_processes)]
+
+
+def _groups(sequences: Sequence[TokenSequence], rows: list[int], *, max_tokens: int) -> list[list[int]]:
+    groups = micro_batches([sequences[row] for row in rows], max_tokens=max_tokens)
+    return [[rows[place] for place in group] for group in groups]
+
+
+def _groups_of_one_pass(sequences: Sequence[TokenSequence], rows: list[int], *, max_tokens: int) -> list[list[int]]:
+    groups = groups_of_like_length([sum(map(len, sequences[row])) for row in rows], max_tokens=max_tokens)
+    return [[rows[place] for place in group] for group in groups]
+
+
+def adding_up(called: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """For a pass and its gradients: DDP adds them up over the processes in the last one."""
+    if isinstance(called, DistributedDataParallel) and not is_last:
+        return called.no_sync()
+    return nullcontext()
