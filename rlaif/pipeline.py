@@ -16,6 +16,7 @@ from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
+from rlaif.crew import call_in
 from rlaif.errors import ConfigError
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
@@ -222,6 +223,12 @@ def train_sft(work: Work) -> None:
         raise ConfigError("there are no demonstrations", where="sft.demonstrations", fix="name a file of them")
     if work.is_done("0_sft"):
         return
+    if work.team.size > 1:
+        raise ConfigError(
+            "demonstrations are learnt in one process",
+            where="sft.demonstrations",
+            fix="run `rlaif train --stage sft` without the launcher first",
+        )
     read = read_demonstrations(config.demonstrations)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
@@ -246,11 +253,12 @@ def train_reward_model(work: Work) -> None:
     steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
     work.folder("5_reward_model")
     with TrainingLog(work.metrics, "reward_model", total=steps, first_step=1) as log:
+        call_in(work, "5_reward_model", rows.train)
         trained = train_on_preferences(
             base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
             out_dir=work.reward_model_dir, seed=work.seed, resume=True,
             dataset_digest=work.dataset_digest, ledger_head=work.ledger.head().hex,
-            on_metrics=log.write_step, on_resume=log.begin,
+            on_metrics=log.write_step, on_resume=log.begin, team=work.team,
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
@@ -277,11 +285,12 @@ def train_policy(work: Work) -> None:
     folder = work.folder("6_policy")
     scorer = RewardModelScorer(work.reward_model)
     with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
+        call_in(work, "6_policy", fitting.prompts)
         trained = ppo.train_policy(
             policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
             reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples,
+            on_samples=log.write_samples, team=work.team,
         )  # fmt: skip
     if trained.stop_reason != "done":
         say(f"policy: {trained.note}")

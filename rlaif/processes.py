@@ -1,21 +1,22 @@
 """Several processes that train together, as `torchrun` or `accelerate launch` started them.
 
 Each gets its share of the work and all get the whole result. One process is a team of one and costs nothing. Only
-the first one writes. Wraps no model and knows no stage.
+the first one writes. Knows no stage.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rlaif.errors import OtherProcessFailed, RlaifError
+from rlaif.errors import ConfigError, OtherProcessFailed, RlaifError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
@@ -80,10 +81,25 @@ class Team(NamedTuple):
         for tensor in tensors:
             distributed.all_reduce(tensor)
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.size > 1:
-            self.gather([None])
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """What to call instead of a module so that its gradients become the mean over all processes (DDP).
+
+        All begin with the first one's weights. Not every pass need train every weight.
+        """
+        if self.size == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 is renaming the option that older ones know
+            return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
+
+
+def adding_up(called: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """Round each pass and its gradients: DDP takes their mean over the processes in the last one."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    return called.no_sync() if isinstance(called, DistributedDataParallel) and not is_last else nullcontext()
 
 
 ALONE = Team()
@@ -99,8 +115,17 @@ def launched_rank() -> int:
     return int(os.environ["RANK"]) if num_launched() > 1 else 0
 
 
+def refuse_several(command: str) -> None:
+    """Only training is shared; anything else would be done once by each process."""
+    if num_launched() > 1:
+        raise ConfigError(
+            f"`rlaif {command}` works in one process, and {num_launched()} were started",
+            fix="run it without the launcher, and only `rlaif train` with it",
+        )
+
+
 @contextmanager
-def join_team() -> Iterator[Team]:
+def join_team(*, on_cpu: bool = False) -> Iterator[Team]:
     """The processes that a launcher started, connected, each on its own device; without a launcher this one alone.
 
     A process that fails simply ends: the others lose the connection to it and end as well.
@@ -110,10 +135,17 @@ def join_team() -> Iterator[Team]:
         return
     # subtle: with accelerate's default for FSDP, transformers would give all but the first process empty weights.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
+    import torch
     from accelerate import PartialState
     from torch import distributed
 
-    state = PartialState(timeout=PATIENCE)
+    # subtle: where there is no GPU and it is not told so, PartialState takes each process for one that is alone.
+    state = PartialState(cpu=on_cpu or not torch.cuda.is_available(), timeout=PATIENCE)
+    if state.num_processes != num_launched():
+        raise ConfigError(
+            f"{num_launched()} processes were started and accelerate knows of {state.num_processes}",
+            fix="start them with `torchrun` or `accelerate launch`",
+        )
     objects = distributed.new_group(backend="gloo", timeout=PATIENCE)
     yield Team(state.process_index, state.num_processes, objects)
     state.destroy_process_group()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from rlaif.errors import ConfigError
 from rlaif.models.linear_head import find_linear_head
@@ -61,9 +60,7 @@ def share_learner(learner: PolicyWithValue, team: Team) -> Shared:
         return Shared(learner, learner)
     if wants_sharding():
         return _shard(learner, team)
-    # Not every update trains every weight: the value head's warm-up leaves out all others.
-    wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
-    return Shared(learner, wrapped)
+    return Shared(learner, team.wrap(learner))
 
 
 def wants_sharding(environment: Mapping[str, str] = os.environ) -> bool:
@@ -167,10 +164,3 @@ def _groups(sequences: Sequence[TokenSequence], rows: list[int], *, max_tokens: 
 def _groups_of_one_pass(sequences: Sequence[TokenSequence], rows: list[int], *, max_tokens: int) -> list[list[int]]:
     groups = groups_of_like_length([sum(map(len, sequences[row])) for row in rows], max_tokens=max_tokens)
     return [[rows[place] for place in group] for group in groups]
-
-
-def adding_up(called: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """For a pass and its gradients: DDP adds them up over the processes in the last one."""
-    if isinstance(called, DistributedDataParallel) and not is_last:
-        return called.no_sync()
-    return nullcontext()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from rlaif.policy.ppo.checkpoint import (
     read_progress,
 )
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
-from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -81,13 +80,7 @@ def set_up(
         model.train(False)
     shared = share_learner(learner, team)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    asked = partial(_ask_once, reward, team)
-    return Training(shared, reference, optimizer, encoder, encoded, asked, config, seed, out_dir, team)
-
-
-def _ask_once(reward: RewardSource, team: Team, episodes: Sequence[Episode]) -> Sequence[float | RewardFailure]:
-    """The first process asks for all."""
-    return team.ask_first(lambda: reward(episodes))
+    return Training(shared, reference, optimizer, encoder, encoded, reward, config, seed, out_dir, team)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -95,22 +88,29 @@ def begin(training: Training, *, resume: bool) -> Progress:
     config, seed = training.config, training.seed
     prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
     start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
-    checkpoints = training.team.ask_first(lambda: find_checkpoints(training.out_dir))
-    if checkpoints and not resume:
-        raise RunFolderError(
-            "this folder already holds a training",
-            where=str(training.out_dir),
-            fix="resume it or use a new folder",
-        )
-    if checkpoints:
-        saved = read_progress(checkpoints[-1])
-        check_same_training(saved, start, where=checkpoints[-1])
-        load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
-        return saved
+    newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
+    if newest is not None:
+        load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
+        return read_progress(newest)
     if not config.standardise_scores:
         return start
     scale = _measure_reference_scores(training)
     return start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+
+
+def _find_newest(out_dir: Path, start: Progress, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None where there is none."""
+    checkpoints = find_checkpoints(out_dir)
+    if not checkpoints:
+        return None
+    if not resume:
+        raise RunFolderError(
+            "this folder already holds a training",
+            where=str(out_dir),
+            fix="resume it or use a new folder",
+        )
+    check_same_training(read_progress(checkpoints[-1]), start, where=checkpoints[-1])
+    return checkpoints[-1]
 
 
 def _measure_reference_scores(training: Training) -> ScoreScale:
@@ -128,10 +128,12 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         key=(training.seed, -1),
         team=training.team,
     )
-    scored = score_trajectories(
-        training.reward,
-        trajectories,
-        max_failed=config.max_failed_rewards,
-        where="the reference policy's responses",
+    scored = training.team.ask_first(
+        lambda: score_trajectories(
+            training.reward,
+            trajectories,
+            max_failed=config.max_failed_rewards,
+            where="the reference policy's responses",
+        )
     )
     return measure_scale(scored.scores)

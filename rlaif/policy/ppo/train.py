@@ -165,8 +165,10 @@ def roll_out(training: Training, learner: PolicyWithValue, *, step: int) -> Roll
         value_head=learner.value_head,
         team=training.team,
     )
-    scored = score_trajectories(
-        training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
+    scored = training.team.ask_first(
+        lambda: score_trajectories(
+            training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
+        )
     )
     return Rollout([trajectories[index] for index in scored.kept], scored)
 

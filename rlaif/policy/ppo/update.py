@@ -17,8 +17,8 @@ from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
 from rlaif.policy.ppo.models import PolicyForward
 from rlaif.policy.ppo.prepare import TrainingBatch
-from rlaif.policy.ppo.sharing import adding_up, in_one_pass, plan_rows, whole_tensor
-from rlaif.processes import ALONE, Team
+from rlaif.policy.ppo.sharing import in_one_pass, plan_rows, whole_tensor
+from rlaif.processes import ALONE, Team, adding_up
 
 
 class UpdateStats(NamedTuple):
