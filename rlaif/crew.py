@@ -16,6 +16,7 @@ from rlaif.errors import ConfigError, InputError
 from rlaif.ledger.store import Ledger
 from rlaif.models.loading import resolve_device
 from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.sharing import find_sharding
 from rlaif.processes import Team
 from rlaif.records import Prompt
 from rlaif.reward_model.train import train_reward_model
@@ -84,6 +85,7 @@ def check_sharing(config: RunConfig, *, num_processes: int) -> None:
     """What several processes cannot do together is refused before anything begins."""
     if num_processes == 1:
         return
+    find_sharding()
     if ":" in config.policy.device:
         raise ConfigError(
             f"{num_processes} processes cannot all train on {config.policy.device}",

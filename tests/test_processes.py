@@ -14,7 +14,7 @@ from trained_together import train_on_it, train_policy_on_words, train_reward_mo
 
 from rlaif.errors import ConfigError
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.sharing import plan_rows, wants_sharding
+from rlaif.policy.ppo.sharing import Sharding, find_sharding, plan_rows
 from rlaif.processes import ALONE, Team, has_lost_another, join_team
 
 SCRIPT = Path(__file__).parent / "trained_together.py"
@@ -128,19 +128,31 @@ def test_one_process_is_a_team_that_needs_no_launcher(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("environ", "answer"),
     [
-        ({}, False),
-        ({"ACCELERATE_USE_FSDP": "false"}, False),
-        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, True),
+        ({}, None),
+        ({"ACCELERATE_USE_FSDP": "false"}, None),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, Sharding(frozenset(), True)),
+        (
+            {
+                "ACCELERATE_USE_FSDP": "True",
+                "FSDP_VERSION": "2",
+                "FSDP_RESHARD_AFTER_FORWARD": "false",
+                "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer,Other",
+            },
+            Sharding(frozenset({"LlamaDecoderLayer", "Other"}), False),
+        ),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "put fsdp_version: 2"),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "FSDP with fsdp_version: 2"),
     ],
 )
-def test_the_launchers_environment_says_how_weights_are_shared(environ: dict[str, str], answer: bool | str) -> None:
-    if isinstance(answer, bool):
-        assert wants_sharding(environ) == answer
+def test_the_launchers_environment_says_how_weights_are_shared(
+    environ: dict[str, str], answer: Sharding | str | None
+) -> None:
+    if not isinstance(answer, str):
+        assert find_sharding(environ) == answer
         return
     with pytest.raises(ConfigError, match=answer):
-        wants_sharding(environ)
+        find_sharding(environ)
 
 
 @pytest.mark.parametrize("command", ["run", "generate-prefs", "evaluate"])

@@ -29,7 +29,7 @@ from rlaif.cli.options import (
 )
 from rlaif.console import console, say, show_text
 from rlaif.errors import InputError
-from rlaif.processes import ALONE, Team, join_team, refuse_several
+from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
@@ -120,8 +120,8 @@ def train(
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
+    check_sharing(resolved, num_processes=num_launched())
     with join_team(on_cpu=resolved.policy.device == "cpu") as team:
-        check_sharing(resolved, num_processes=team.size)
         if not team.is_first:
             follow(team)
             return

@@ -58,13 +58,26 @@ def share_learner(learner: PolicyWithValue, team: Team) -> Shared:
     """Make the learner one of the whole team's. All begin with the first one's weights."""
     if team.size == 1:
         return Shared(learner, learner)
-    if wants_sharding():
-        return _shard(learner, team)
+    sharding = find_sharding()
+    if sharding is not None:
+        return _shard(learner, team, sharding)
     return Shared(learner, team.wrap(learner))
 
 
-def wants_sharding(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the launcher's configuration asks for FSDP2; what it asks for and cannot have is refused."""
+class Sharding(NamedTuple):
+    """What a launcher's configuration says of FSDP2."""
+
+    layers: frozenset[str]
+    """Classes of the modules that are put together one at a time; none: those that the model itself names."""
+    reshard_after_forward: bool
+    """Whether a layer is taken apart again between its forward and its backward pass."""
+
+
+def find_sharding(environment: Mapping[str, str] = os.environ) -> Sharding | None:
+    """What accelerate's launcher says of FSDP2, in its own words; None where it does not ask for it.
+
+    What it asks for and cannot have is refused.
+    """
 
     def says(name: str, value: str = "true") -> bool:
         return environment.get(name, "").lower() == value
@@ -76,7 +89,7 @@ def wants_sharding(environment: Mapping[str, str] = os.environ) -> bool:
             fix="let accelerate's configuration say distributed_type: FSDP with fsdp_version: 2, which shares the same",
         )
     if not says("ACCELERATE_USE_FSDP"):
-        return False
+        return None
     if not says("FSDP_VERSION", "2"):
         raise ConfigError(
             "of FSDP only the second version is known here",
@@ -89,18 +102,22 @@ def wants_sharding(environment: Mapping[str, str] = os.environ) -> bool:
             where="FSDP_OFFLOAD_PARAMS",
             fix="put fsdp_offload_params: false into accelerate's configuration",
         )
-    return True
+    layers = environment.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "").split(",")
+    return Sharding(
+        layers=frozenset(name.strip() for name in layers if name.strip()),
+        reshard_after_forward=not says("FSDP_RESHARD_AFTER_FORWARD", "false"),
+    )
 
 
-def _shard(learner: PolicyWithValue, team: Team) -> Shared:
+def _shard(learner: PolicyWithValue, team: Team, sharding: Sharding) -> Shared:
     """Layer by layer, and all that is outside of the layers together with the value head."""
     find_linear_head(learner.model)  # tries the model, which must be whole for that
     vessel = copy.deepcopy(learner)
     _empty(vessel)
     mesh = init_device_mesh(device_of(learner).type, (team.size,))
-    names = set(getattr(learner.model, "_no_split_modules", None) or ())
+    names = sharding.layers or set(getattr(learner.model, "_no_split_modules", None) or ())
     for layer in [module for module in learner.modules() if type(module).__name__ in names]:
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, reshard_after_forward=sharding.reshard_after_forward)
     fully_shard(learner, mesh=mesh)
     return Shared(learner, learner, vessel)
 
