@@ -7,6 +7,8 @@ write nothing.
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -16,9 +18,11 @@ from rlaif.errors import ConfigError, InputError
 from rlaif.ledger.store import Ledger
 from rlaif.models.loading import resolve_device
 from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.sharing import find_sharding
 from rlaif.processes import Team
 from rlaif.records import Prompt
+from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model
 from rlaif.run_models import RunModels
 from rlaif.runs import RunFolder
@@ -76,9 +80,15 @@ def _train(job: Job, team: Team) -> None:
     initial = models.current_policy if config.start_from == "last_round" else start
     ppo.train_policy(
         policy=initial.model, reference=start.model, encoder=start.encoder, prompts=prompts,
-        reward=lambda episodes: [], config=config, out_dir=models.policy_dir.parent, seed=seed, resume=True,
+        reward=team.in_shares(partial(reward_by_model, RewardModelScorer(models.reward_model))),
+        config=config, out_dir=models.policy_dir.parent, seed=seed, resume=True,
         on_metrics=lambda numbers: None, on_samples=lambda step, responses: None, team=team,
     )  # fmt: skip
+
+
+def reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
+    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
 
 
 def check_sharing(config: RunConfig, *, num_processes: int) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
-from rlaif.crew import call_in
+from rlaif.crew import call_in, reward_by_model
 from rlaif.errors import ConfigError
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
@@ -31,7 +31,6 @@ from rlaif.models.loading import save_model
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
@@ -288,7 +287,7 @@ def train_policy(work: Work) -> None:
         call_in(work, "6_policy", fitting.prompts)
         trained = ppo.train_policy(
             policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
-            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
+            reward=work.team.in_shares(partial(reward_by_model, scorer)), config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
             on_samples=log.write_samples, team=work.team,
         )  # fmt: skip
@@ -381,8 +380,3 @@ def _sample(
     )  # fmt: skip
     stop_vllm()
     return samples
-
-
-def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
-    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]

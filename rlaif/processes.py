@@ -18,6 +18,7 @@ from rlaif.errors import ConfigError, OtherProcessFailed, RlaifError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+S = TypeVar("S")
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
 """How long a process waits for another that is at work: loading, judging, saving. One that died is noticed at once."""
@@ -80,6 +81,14 @@ class Team(NamedTuple):
 
         for tensor in tensors:
             distributed.all_reduce(tensor)
+
+    def in_shares(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
+        """The same function, for all to call with the same items: each answers its share, and all get all answers."""
+        return answer if self.size == 1 else lambda items: self.gather(list(answer(self.share(items))))
+
+    def by_first(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
+        """The same function, for all to call with the same items: the first process alone answers."""
+        return answer if self.size == 1 else lambda items: self.ask_first(lambda: answer(items))
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """What to call instead of a module so that its gradients become the mean over all processes (DDP).

@@ -24,7 +24,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def launch(
-    script: Path, *arguments: str, size: int = 2, environ: Mapping[str, str] | None = None, timeout: float = 120
+    script: Path, *arguments: str, size: int = 2, environ: Mapping[str, str] | None = None, timeout: float = 300
 ) -> list[subprocess.CompletedProcess[str]]:
     """What became of each process; none is left behind."""
     port = str(find_free_port())

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
-from rlaif.errors import RlaifError
+from rlaif.errors import RlaifError, TrainingError
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
@@ -164,7 +164,9 @@ def fail_in_the_second_step() -> RewardSource:
 
     def reward(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         calls.append(1)
-        return count_a(episodes) if len(calls) < 3 else [RewardFailure("gone")] * len(episodes)
+        if len(calls) == 3:
+            raise TrainingError("the judge is gone")
+        return count_a(episodes)
 
     return reward
 
@@ -176,7 +178,7 @@ def do_all(team: Team, folder: Path) -> None:
         own = folder / name
         found = {
             "rollout": train_on_it(team),
-            "whole": train_policy_on_words(own / "whole", team),
+            "whole": train_policy_on_words(own / "whole", team, reward=team.in_shares(count_a)),
             "broken off": train_policy_on_words(own / "resumed", team, stop_after=2),
             "resumed": train_policy_on_words(own / "resumed", team, resume=True),
         }
@@ -184,7 +186,7 @@ def do_all(team: Team, folder: Path) -> None:
             found["reward model"] = train_reward_model_on_pairs(team, folder=own / "reward_model")
         torch.save(found, folder / f"{name}_{team.rank}.pt")
     try:
-        train_policy_on_words(folder / "failed", team, reward=fail_in_the_second_step())
+        train_policy_on_words(folder / "failed", team, reward=team.by_first(fail_in_the_second_step()))
     except RlaifError as error:
         (folder / f"failed_{team.rank}.txt").write_text(f"{type(error).__name__}: {error}")
 

@@ -128,12 +128,10 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         key=(training.seed, -1),
         team=training.team,
     )
-    scored = training.team.ask_first(
-        lambda: score_trajectories(
-            training.reward,
-            trajectories,
-            max_failed=config.max_failed_rewards,
-            where="the reference policy's responses",
-        )
+    scored = score_trajectories(
+        training.reward,
+        trajectories,
+        max_failed=config.max_failed_rewards,
+        where="the reference policy's responses",
     )
     return measure_scale(scored.scores)

@@ -77,8 +77,8 @@ def train_policy(
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
     The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
-    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps. All of a team call this with
-    the same arguments; the first one's `reward` and `stop_requested` are asked, and it writes the checkpoints.
+    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps. All of a team call this, each
+    with a `reward` that gives all of them the same; the first one is asked to stop, and it writes the checkpoints.
     """
     training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, team)
     progress = begin(training, resume=resume)
@@ -165,10 +165,8 @@ def roll_out(training: Training, learner: PolicyWithValue, *, step: int) -> Roll
         value_head=learner.value_head,
         team=training.team,
     )
-    scored = training.team.ask_first(
-        lambda: score_trajectories(
-            training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
-        )
+    scored = score_trajectories(
+        training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
     return Rollout([trajectories[index] for index in scored.kept], scored)
 
