@@ -140,9 +140,15 @@ def test_one_process_is_a_team_that_needs_no_launcher(monkeypatch: pytest.Monkey
             },
             Sharding(frozenset({"LlamaDecoderLayer", "Other"}), False),
         ),
-        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "put fsdp_version: 2"),
-        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "FSDP with fsdp_version: 2"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "second version"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "CPU between passes"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "not by DeepSpeed"),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "ppo.model.compute_dtype"),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, None),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_ACTIVATION_CHECKPOINTING": "true"},
+            "ppo.model.gradient_checkpointing",
+        ),
     ],
 )
 def test_the_launchers_environment_says_how_weights_are_shared(

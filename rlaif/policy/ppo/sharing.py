@@ -79,29 +79,36 @@ def find_sharding(environment: Mapping[str, str] = os.environ) -> Sharding | Non
     What it asks for and cannot have is refused.
     """
 
-    def says(name: str, value: str = "true") -> bool:
-        return environment.get(name, "").lower() == value
+    def says(name: str, *values: str) -> bool:
+        return environment.get(name, "").lower() in values
 
-    if says("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            "PPO shares its weights by DDP or FSDP2, not by DeepSpeed",
-            where="ACCELERATE_USE_DEEPSPEED",
-            fix="let accelerate's configuration say distributed_type: FSDP with fsdp_version: 2, which shares the same",
-        )
-    if not says("ACCELERATE_USE_FSDP"):
+    wants_fsdp = says("ACCELERATE_USE_FSDP", "true")
+    for is_asked, name, what, fix in (
+        (
+            says("ACCELERATE_USE_DEEPSPEED", "true"), "distributed_type",
+            "weights are shared by DDP or FSDP2, not by DeepSpeed", "FSDP with fsdp_version: 2 shares the same parts",
+        ),
+        (
+            says("ACCELERATE_MIXED_PRECISION", "bf16", "fp16", "fp8"), "mixed_precision",
+            "the number format is an option of this program", 'say "no" there, and set ppo.model.compute_dtype',
+        ),
+        (
+            wants_fsdp and not says("FSDP_VERSION", "2"), "fsdp_version",
+            "of FSDP only the second version is known here", "say 2",
+        ),
+        (
+            wants_fsdp and says("FSDP_OFFLOAD_PARAMS", "true"), "fsdp_offload_params",
+            "weights are not moved to the CPU between passes", "say false",
+        ),
+        (
+            wants_fsdp and says("FSDP_ACTIVATION_CHECKPOINTING", "true"), "fsdp_activation_checkpointing",
+            "gradient checkpointing is an option of this program", "say false and set ppo.model.gradient_checkpointing",
+        ),
+    ):  # fmt: skip
+        if is_asked:
+            raise ConfigError(what, where=f"{name} in accelerate's configuration", fix=fix)
+    if not wants_fsdp:
         return None
-    if not says("FSDP_VERSION", "2"):
-        raise ConfigError(
-            "of FSDP only the second version is known here",
-            where="FSDP_VERSION",
-            fix="put fsdp_version: 2 into accelerate's configuration",
-        )
-    if says("FSDP_OFFLOAD_PARAMS"):
-        raise ConfigError(
-            "weights are not moved to the CPU between passes",
-            where="FSDP_OFFLOAD_PARAMS",
-            fix="put fsdp_offload_params: false into accelerate's configuration",
-        )
     layers = environment.get("FSDP_TRANSFORMER_CLS_TO_WRAP", "").split(",")
     return Sharding(
         layers=frozenset(name.strip() for name in layers if name.strip()),
