@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from rlaif.config.run import RunConfig
 from rlaif.console import notes, say
@@ -18,32 +17,43 @@ from rlaif.errors import ConfigError, InputError
 from rlaif.ledger.store import Ledger
 from rlaif.models.loading import resolve_device
 from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.sharing import find_sharding
 from rlaif.processes import Team
-from rlaif.records import Prompt
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.records import ChoiceRow, PreferenceRow, Prompt
 from rlaif.reward_model.train import train_reward_model
+from rlaif.reward_sources import follow_rewards
 from rlaif.run_models import RunModels
 from rlaif.runs import RunFolder
 from rlaif.work import Work, seed_of_round
 
 
-class Job(NamedTuple):
+class RewardModelJob(NamedTuple):
+    """What the reward model is trained on."""
+
+    rows: Sequence[PreferenceRow | ChoiceRow]
+
+
+class PolicyJob(NamedTuple):
+    """What the policy is trained and evaluated on."""
+
+    prompts: Sequence[Prompt]
+    checked: Sequence[Prompt]
+
+
+class _Call(NamedTuple):
     """A training that all processes do together."""
 
-    stage: Literal["5_reward_model", "6_policy"]
     config: RunConfig
     run_path: Path
     round: int
-    data: Any
-    """Rows of preferences, or prompts."""
+    job: RewardModelJob | PolicyJob
 
 
-def call_in(work: Work, stage: Literal["5_reward_model", "6_policy"], data: Any) -> None:
-    """All other processes begin this stage's training; the first one must begin it next."""
-    job = Job(stage, work.config, work.run.path.resolve(), work.round, data)
-    work.team.ask_first(lambda: job)
+def call_in(work: Work, job: RewardModelJob | PolicyJob) -> None:
+    """All other processes begin this training; the first one must begin it next."""
+    call = _Call(work.config, work.run.path.resolve(), work.round, job)
+    work.team.ask_first(lambda: call)
 
 
 def dismiss(team: Team) -> None:
@@ -56,39 +66,44 @@ def follow(team: Team) -> None:
     # The first process alone decides when to end; one that loses it ends as well.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    while (job := team.ask_first(lambda: None)) is not None:
+    while (call := _wait_for_call(team)) is not None:
+        # No judge is asked here, so nobody looks into the ledger.
+        models = RunModels(call.config, run=RunFolder(call.run_path), ledger=cast("Ledger", None), round=call.round)
+        models.team = team
         try:
-            _train(job, team)
+            if isinstance(call.job, RewardModelJob):
+                _train_reward_model(call.job, models)
+            else:
+                _train_policy(call.job, models)
         except InputError as error:  # what goes wrong in training goes wrong in all, and the first one tells
             notes.quiet = False
             say(f"process {team.rank}: {error.sentence}")
             raise
 
 
-def _train(job: Job, team: Team) -> None:
-    # No judge is asked here, so nobody looks into the ledger.
-    models = RunModels(job.config, run=RunFolder(job.run_path), ledger=cast("Ledger", None), round=job.round)
-    seed = seed_of_round(job.config.seed, job.round)
-    if job.stage == "5_reward_model":
-        train_reward_model(
-            base=models.start_policy, train_rows=job.data, test_rows=[], config=job.config.reward_model,
-            out_dir=models.reward_model_dir, seed=seed, resume=True, team=team,
-        )  # fmt: skip
-        return
-    prompts: list[Prompt] = job.data
-    config, start = job.config.ppo, models.start_policy
-    initial = models.current_policy if config.start_from == "last_round" else start
-    ppo.train_policy(
-        policy=initial.model, reference=start.model, encoder=start.encoder, prompts=prompts,
-        reward=team.in_shares(partial(reward_by_model, RewardModelScorer(models.reward_model))),
-        config=config, out_dir=models.policy_dir.parent, seed=seed, resume=True,
-        on_metrics=lambda numbers: None, on_samples=lambda step, responses: None, team=team,
+def _wait_for_call(team: Team) -> _Call | None:
+    return team.ask_first(lambda: None)
+
+
+def _train_reward_model(job: RewardModelJob, models: RunModels) -> None:
+    """As the pipeline's function of this name does it; the first one measures and writes."""
+    train_reward_model(
+        base=models.start_policy, train_rows=job.rows, test_rows=[], config=models.config.reward_model,
+        out_dir=models.reward_model_dir, seed=seed_of_round(models.config.seed, models.round), resume=True,
+        team=models.team,
     )  # fmt: skip
 
 
-def reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
-    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
+def _train_policy(job: PolicyJob, models: RunModels) -> None:
+    """As the pipeline's function of this name does it; the first one is told, asked and writes."""
+    config, start = models.config.ppo, models.start_policy
+    initial = models.current_policy if config.start_from == "last_round" else start
+    ppo.train_policy(
+        policy=initial.model, reference=start.model, encoder=start.encoder, prompts=job.prompts,
+        reward=follow_rewards(models), config=config, out_dir=models.policy_dir.parent,
+        seed=seed_of_round(models.config.seed, models.round), resume=True, on_metrics=lambda numbers: None,
+        on_samples=lambda step, responses: None, checks=Checks(job.checked), team=models.team,
+    )  # fmt: skip
 
 
 def check_sharing(config: RunConfig, *, num_processes: int) -> None:

@@ -82,6 +82,10 @@ class Team(NamedTuple):
         for tensor in tensors:
             distributed.all_reduce(tensor)
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.gather([None])
+
     def in_shares(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
         """The same function, for all to call with the same items: each answers its share, and all get all answers."""
         return answer if self.size == 1 else lambda items: self.gather(list(answer(self.share(items))))
