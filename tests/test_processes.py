@@ -10,7 +10,7 @@ import pytest
 import torch
 from launch import environment, launch
 from torch import Tensor
-from trained_together import train_on_it, train_policy_on_words, train_reward_model_on_pairs
+from trained_together import GUARDED, train_on_it, train_policy_on_words, train_reward_model_on_pairs, two_sources
 
 from rlaif.errors import ConfigError
 from rlaif.policy.ppo.batching import TokenSequence
@@ -53,6 +53,12 @@ def test_losses_and_gradients_of_a_stored_rollout_are_those_of_one_process(both:
 def test_the_whole_trainer_makes_the_policy_of_one_process(both: list[Found], tmp_path: Path) -> None:
     alone = train_policy_on_words(tmp_path)
     assert_close(both[0]["whole"], alone, tolerance=1e-4)
+
+
+def test_evaluations_and_alarms_are_those_of_one_process(both: list[Found], tmp_path: Path) -> None:
+    alone = train_policy_on_words(tmp_path, reward=two_sources(), guards=GUARDED)
+    assert len(alone["metrics"]) > 4, "an alarm went back, so steps were done again"
+    assert_close(both[0]["guarded"], alone, tolerance=1e-4)
 
 
 def test_all_processes_end_with_the_same_bits(both: list[Found]) -> None:

@@ -18,12 +18,14 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.policy.ppo.batching import TokenSequence
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource
+from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.sharing import Shared, share_learner, whole_tensor
 from rlaif.policy.ppo.train import train_policy
@@ -139,24 +141,52 @@ def count_a(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
 
 
 def train_policy_on_words(
-    folder: Path, team: Team = ALONE, *, reward: RewardSource = count_a, stop_after: int = 99, resume: bool = False
+    folder: Path,
+    team: Team = ALONE,
+    *,
+    reward: RewardSource | list[WeightedReward] = count_a,
+    stop_after: int = 99,
+    resume: bool = False,
+    guards: dict[str, Any] | None = None,
 ) -> dict[str, Tensor]:
-    """The whole trainer for four steps: its metrics and its weights."""
+    """The whole trainer for four steps: its metrics and its weights, and the numbers of its evaluations."""
     words = ["ab", "bad", "cab", "deaf", "face"]
     metrics: list[list[float]] = []
+    evaluations: list[list[float]] = []
+    prompts = [Prompt(messages=(Message(role="user", content=word),)) for word in words]
+    checks = Checks(prompts[:2], measure=_measure_length if team.is_first else None)
     trained = train_policy(
         policy=make_learner().model, encoder=Letters(), reward=reward, out_dir=folder, seed=3, resume=resume, team=team,
-        prompts=[Prompt(messages=(Message(role="user", content=word),)) for word in words],
+        prompts=prompts, checks=checks if guards else None, on_evaluation=lambda evaluated: evaluations.append(
+            list(evaluated.evaluation.numbers.values())
+        ),
         config=PpoConfig(
             num_steps=4, num_prompts_per_step=3, num_samples_per_prompt=3, response_length=6, num_mini_batches=2,
             learning_rate=3e-3, num_reference_samples=4, checkpoint_every=1, value_warmup_steps=1, adaptive_kl=True,
-            standardise_scores=True, micro_batch_tokens=24,
+            standardise_scores=True, micro_batch_tokens=24, guards=GuardsConfig(**(guards or {})),
         ),
         on_metrics=lambda numbers: metrics.append(list(numbers.values())),
         on_samples=lambda step, responses: None,
         stop_requested=lambda: len(metrics) >= stop_after,
     )  # fmt: skip
-    return {"metrics": torch.tensor(metrics), **trained.model.state_dict(), **trained.value_head.state_dict()}
+    numbers = {"metrics": torch.tensor(metrics)} | ({"evaluations": torch.tensor(evaluations)} if guards else {})
+    return {**numbers, **trained.model.state_dict(), **trained.value_head.state_dict()}
+
+
+def _measure_length(episodes: Sequence[Episode]) -> dict[str, float]:
+    return {"length": sum(len(episode.response) for episode in episodes) / len(episodes)}
+
+
+def two_sources(team: Team = ALONE) -> list[WeightedReward]:
+    """One that each process asks for its share, and one that the first process asks."""
+    return [
+        WeightedReward("a", team.in_shares(count_a), 2.0, standardise=True),
+        WeightedReward("short", team.by_first(lambda episodes: [-float(len(e.response)) for e in episodes])),
+    ]
+
+
+GUARDED = {"kl_ceiling": 0.02, "on_alarm": "roll_back", "evaluate_every": 2, "keep": "best"}
+"""The first updates go past this ceiling: training goes back and on, more slowly."""
 
 
 def fail_in_the_second_step() -> RewardSource:
@@ -179,6 +209,7 @@ def do_all(team: Team, folder: Path) -> None:
         found = {
             "rollout": train_on_it(team),
             "whole": train_policy_on_words(own / "whole", team, reward=team.in_shares(count_a)),
+            "guarded": train_policy_on_words(own / "guarded", team, reward=two_sources(team), guards=GUARDED),
             "broken off": train_policy_on_words(own / "resumed", team, stop_after=2),
             "resumed": train_policy_on_words(own / "resumed", team, resume=True),
         }
