@@ -117,6 +117,12 @@ def check_sharing(config: RunConfig, *, num_processes: int) -> None:
             where="policy.device",
             fix="say auto or cuda: each process then takes a GPU of its own",
         )
+    if config.ppo.rollout.engine != "transformers":
+        raise ConfigError(
+            f"vLLM draws the responses of one process, and {num_processes} were started",
+            where="ppo.rollout.engine",
+            fix="say transformers: each process then draws its share",
+        )
     kind = resolve_device(config.policy.device).type
     if kind not in ("cuda", "cpu"):
         raise ConfigError(

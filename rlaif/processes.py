@@ -88,7 +88,14 @@ class Team(NamedTuple):
 
     def in_shares(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
         """The same function, for all to call with the same items: each answers its share, and all get all answers."""
-        return answer if self.size == 1 else lambda items: self.gather(list(answer(self.share(items))))
+        if self.size == 1:
+            return answer
+
+        def answer_own(items: Sequence[S]) -> list[T]:
+            own = self.share(items)
+            return self.gather(list(answer(own)) if own else [])
+
+        return answer_own
 
     def by_first(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
         """The same function, for all to call with the same items: the first process alone answers."""

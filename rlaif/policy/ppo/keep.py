@@ -10,6 +10,7 @@ from pathlib import Path
 from rlaif.policy.ppo.checkpoint import (
     find_checkpoints,
     load_checkpoint,
+    read_ahead,
     read_progress,
     remove_checkpoint,
     step_of,
@@ -58,7 +59,12 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
     answered = alarm.model_copy(update={"answer": answer})
     kept = kept.model_copy(update={**change, "alarms": (*progress.alarms, answered)})
     write_checkpoint(
-        training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=kept, team=training.team
+        training.out_dir,
+        learner=training.learner,
+        optimizer=training.optimizer,
+        progress=kept,
+        ahead=training.rollouts.stored(step=kept.step),
+        team=training.team,
     )
     return kept
 
@@ -105,6 +111,7 @@ def _find_target(out_dir: Path, progress: Progress) -> Path:
 def _go_back(training: Training, target: Path) -> Progress:
     training.team.ask_first(lambda: _remove_later(training.out_dir, than=target))
     load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
+    training.rollouts.take_up(read_ahead(target))
     return read_progress(target)
 
 

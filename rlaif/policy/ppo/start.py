@@ -16,10 +16,17 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RunFolderError
+from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checkpoint import (
+    check_same_training,
+    find_checkpoints,
+    load_checkpoint,
+    read_progress,
+)
 from rlaif.policy.ppo.checks import Checks
-from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.engines import open_engine
+from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of, device_of
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
@@ -47,6 +54,7 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    rollouts: Rollouts
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
@@ -92,8 +100,10 @@ def set_up(
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
+    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team)
     return Training(
-        shared, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, checks, held_out, team
+        shared, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out, team
     )
 
 
