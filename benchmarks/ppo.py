@@ -53,8 +53,10 @@ RAGGED, FIXED = World(mean_length=20)._asdict(), World()._asdict()
 WORK: dict[str, Any] = {"batch": 32, "micro": 8, "epochs": 4, "steps": 5, "lr": 3e-6, "kl_coef": 0.05}
 LEARNING: dict[str, Any] = {
     "world": World(prompt_length=16, response_length=16)._asdict(), "reward": "count", "batch": 32, "micro": 8,
-    "epochs": 4, "steps": 40, "kl_coef": 0.0, "ours": {},
+    "epochs": 4, "steps": 40, "kl_coef": 0.0,
+    "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}},
 }  # fmt: skip
+"""The policy is to go far and to say few words: the guards against that are off."""
 LEARNING_RATE = 3e-3
 LAST = 5
 """Steps at the end whose mean score counts as reached."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,15 +17,11 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RunFolderError
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import (
-    Progress,
-    check_same_training,
-    find_checkpoints,
-    load_checkpoint,
-    read_progress,
-)
+from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
-from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.progress import Progress
+from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -44,10 +41,13 @@ class Training:
     optimizer: torch.optim.Optimizer
     encoder: Encoder
     prompts: list[EncodedPrompt]
-    reward: RewardSource
+    rewards: tuple[WeightedReward, ...]
     config: PpoConfig
     seed: int
     out_dir: Path
+    checks: Checks
+    held_out_prompts: list[EncodedPrompt]
+    """Those of the checks."""
 
 
 def set_up(
@@ -55,29 +55,47 @@ def set_up(
     reference: PreTrainedModel | None,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     seed: int,
     out_dir: Path,
+    *,
+    checks: Checks,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
-    encoded = encode_prompts(
-        prompts, encoder, response_length=config.response_length, context_tokens=context_tokens_of(policy)
+    encode = partial(
+        encode_prompts,
+        encoder=encoder,
+        response_length=config.response_length,
+        context_tokens=context_tokens_of(policy),
     )
+    encoded = encode(prompts)
+    held_out = encode(checks.prompts) if checks.prompts else []
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
     learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
     for model in (learner, reference):
         model.train(False)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir)
+    rewards = (
+        tuple(reward)
+        if isinstance(reward, Sequence)
+        else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
+    )
+    return Training(learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, checks, held_out)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
     """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
     config, seed = training.config, training.seed
-    prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
-    start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
+    asked = (*training.prompts, *training.held_out_prompts)
+    start = Progress(
+        kl_coef=config.kl_coef,
+        rewards=tuple((reward.name, reward.weight, reward.standardise) for reward in training.rewards),
+        seed=seed,
+        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
+        config=config,
+    )
     checkpoints = find_checkpoints(training.out_dir)
     if checkpoints and not resume:
         raise RunFolderError(
@@ -90,13 +108,12 @@ def begin(training: Training, *, resume: bool) -> Progress:
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return saved
-    if not config.standardise_scores:
+    if not any(reward.standardise for reward in training.rewards):
         return start
-    scale = _measure_reference_scores(training)
-    return start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+    return start.model_copy(update={"score_scales": _measure_reference_scores(training)})
 
 
-def _measure_reference_scores(training: Training) -> ScoreScale:
+def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
     config = training.config
     chosen = prompts_of_step(
         len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
@@ -111,9 +128,10 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         key=(training.seed, -1),
     )
     scored = score_trajectories(
-        training.reward,
+        training.rewards,
         trajectories,
+        scales={},
         max_failed=config.max_failed_rewards,
         where="the reference policy's responses",
     )
-    return measure_scale(scored.scores)
+    return measure_scales(training.rewards, scored)

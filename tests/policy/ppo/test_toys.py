@@ -18,6 +18,8 @@ from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.train import train_policy
 
 LONGEST, WANTED = 6, 3
+GUARDS_OFF = {"kl_ceiling": None, "max_eos_drop": None, "max_repetition_rise": None}
+"""Saying one letter to the end is what is wanted here."""
 
 
 def share_of_a(episode: Episode) -> float:
@@ -53,7 +55,7 @@ def test_a_reward_that_anyone_can_solve_is_solved(
         reward=score,
         config=PpoConfig(
             num_steps=36, num_prompts_per_step=8, num_samples_per_prompt=4, response_length=LONGEST,
-            learning_rate=1e-2, kl_coef=0.0, kl_ceiling=1e9, value_warmup_steps=0, missing_eos_penalty=0.0,
+            learning_rate=1e-2, kl_coef=0.0, guards={"kl_ceiling": None}, value_warmup_steps=0, missing_eos_penalty=0.0,
             checkpoint_every=1000, sample_every=1000,
         ),
         out_dir=tmp_path,
