@@ -55,7 +55,7 @@ def test_a_reward_that_anyone_can_solve_is_solved(
         reward=score,
         config=PpoConfig(
             num_steps=36, num_prompts_per_step=8, num_samples_per_prompt=4, response_length=LONGEST,
-            learning_rate=1e-2, kl_coef=0.0, guards={"kl_ceiling": None}, value_warmup_steps=0, missing_eos_penalty=0.0,
+            learning_rate=1e-2, kl_coef=0.0, guards=GUARDS_OFF, value_warmup_steps=0, missing_eos_penalty=0.0,
             checkpoint_every=1000, sample_every=1000,
         ),
         out_dir=tmp_path,
