@@ -143,6 +143,8 @@ def sample_asked(
     version: int = 0,
 ) -> list[Trajectory]:
     """`value_head` reads along, where the model lets it. version: of the weights."""
+    if not asked:
+        return []
     if find_linear_head(model) is None:
         value_head = None
     decoded = decode(

@@ -22,6 +22,7 @@ from rlaif.policy.ppo.checkpoint import (
     check_same_training,
     find_checkpoints,
     load_checkpoint,
+    read_ahead,
     read_progress,
 )
 from rlaif.policy.ppo.checks import Checks
@@ -100,7 +101,7 @@ def set_up(
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
-    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner), team=team)
     rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team)
     return Training(
         shared, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out, team
@@ -121,6 +122,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
     newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
     if newest is not None:
         load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.take_up(read_ahead(newest))
         return read_progress(newest)
     if not any(reward.standardise for reward in training.rewards):
         return start
