@@ -17,6 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
+from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
@@ -31,7 +32,7 @@ class TrainingBatch(NamedTuple):
     response_mask: Tensor
     """True on response tokens, the stop token among them."""
     logprobs: Tensor
-    """Of the policy that sampled, under the temperature."""
+    """Of the policy before this step's updates, under the temperature."""
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
@@ -41,6 +42,10 @@ class TrainingBatch(NamedTuple):
     """(batch,), standardised and penalised."""
     advantages: Tensor
     returns: Tensor
+    engine_logprobs: Tensor
+    """Of what sampled, as it says itself; `logprobs` where it does not."""
+    weights: Tensor
+    """What a token's policy loss is multiplied with, for not having been sampled from that policy; 1 where it was."""
 
 
 def prepare_batch(
@@ -81,6 +86,11 @@ def prepare_batch(
                 values[rows, :width] = policy.values
                 entropy[rows, :width] = policy.entropy
             ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
+    engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
+    weights = mask.float()
+    most = config.rollout.max_importance_weight
+    if not is_known and most is not None:
+        weights = weights * compute_importance_weights(logprobs, engine_logprobs, most=most)
     kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
     score = torch.tensor(scores, device=device)
     rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
@@ -101,8 +111,18 @@ def prepare_batch(
         is_trained[trained] = True
         advantages = standardise(advantages, mask & is_trained)
     return TrainingBatch(
-        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns
-    )
+        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns,
+        engine_logprobs, weights,
+    )  # fmt: skip
+
+
+def _engine_logprobs(trajectories: Sequence[Trajectory], logprobs: Tensor, mask: Tensor) -> Tensor:
+    """(batch, response_len), zero at pads."""
+    said = [trajectory.engine_logprobs for trajectory in trajectories]
+    if any(of_tokens is None for of_tokens in said):
+        return logprobs
+    flat = [number for of_tokens in said if of_tokens is not None for number in of_tokens]
+    return torch.zeros_like(logprobs).masked_scatter(mask, torch.tensor(flat, device=logprobs.device))
 
 
 @torch.no_grad()

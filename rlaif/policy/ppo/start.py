@@ -16,10 +16,18 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RunFolderError
+from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checkpoint import (
+    check_same_training,
+    find_checkpoints,
+    load_checkpoint,
+    read_ahead,
+    read_progress,
+)
 from rlaif.policy.ppo.checks import Checks
-from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.engines import open_engine
+from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of, device_of
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
@@ -45,6 +53,7 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    rollouts: Rollouts
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
@@ -82,7 +91,11 @@ def set_up(
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
-    return Training(learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, checks, held_out)
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
+    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id)
+    return Training(
+        learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out
+    )
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -107,6 +120,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
         saved = read_progress(checkpoints[-1])
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.take_up(read_ahead(checkpoints[-1]))
         return saved
     if not any(reward.standardise for reward in training.rewards):
         return start
