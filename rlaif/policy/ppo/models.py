@@ -52,10 +52,15 @@ class PolicyWithValue(nn.Module):
         nn.init.zeros_(head.bias)
         self.value_head = head
 
-    def forward(self, batch: PaddedBatch, *, temperature: float, head_only: bool = False) -> PolicyForward:
-        """One pass; `head_only` keeps gradients out of the trunk, for the value head's warm-up."""
+    def forward(
+        self, batch: PaddedBatch, *, temperature: float, head_only: bool = False, in_one_pass: bool = False
+    ) -> PolicyForward:
+        """All of the batch; `head_only` keeps gradients out of the trunk, for the value head's warm-up.
+
+        `in_one_pass`: the trunk is called once, whatever padding that costs.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
-            tokens = _forward_tokens(self.model, batch, temperature=temperature)
+            tokens = _forward_tokens(self.model, batch, temperature=temperature, in_one_pass=in_one_pass)
         values = self.value_head(tokens.hidden).squeeze(-1).float()
         return PolicyForward(*(_at_mask(x, batch.response_mask) for x in (tokens.logprobs, values, tokens.entropy)))
 
@@ -65,7 +70,9 @@ def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature:
     return _at_mask(_forward_tokens(model, batch, temperature=temperature).logprobs, batch.response_mask)
 
 
-def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> TokenForward:
+def _forward_tokens(
+    model: PreTrainedModel, batch: PaddedBatch, *, temperature: float, in_one_pass: bool = False
+) -> TokenForward:
     """Log-probability, predicting hidden state and entropy of each response token, row by row, (num_tokens, ...).
 
     Where that saves enough, a prompt is computed once for all its responses; gradients of all of them flow
@@ -75,19 +82,21 @@ def _forward_tokens(model: PreTrainedModel, batch: PaddedBatch, *, temperature: 
     head = find_linear_head(model)
     if head is not None:
         with replaced_head(model, nn.Identity()):
-            (hidden,) = _forward_trunk(model, batch, with_hidden=False)
+            (hidden,) = _forward_trunk(model, batch, with_hidden=False, in_one_pass=in_one_pass)
         logprobs, entropy = compute_token_logprobs(hidden, tokens, head=head, temperature=temperature)
         return TokenForward(logprobs, hidden, entropy)
-    logits, hidden = _forward_trunk(model, batch, with_hidden=True)
+    logits, hidden = _forward_trunk(model, batch, with_hidden=True, in_one_pass=in_one_pass)
     all_logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
     logprobs = all_logprobs.gather(1, tokens[:, None]).squeeze(1)
     return TokenForward(logprobs, hidden, torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1))
 
 
-def _forward_trunk(model: PreTrainedModel, batch: PaddedBatch, *, with_hidden: bool) -> list[Tensor]:
+def _forward_trunk(model: PreTrainedModel, batch: PaddedBatch, *, with_hidden: bool, in_one_pass: bool) -> list[Tensor]:
     """What the model gives as logits for each response token, row by row, and with it its last hidden state."""
     lengths = batch.response_mask.sum(dim=1).tolist()
-    if _share_of_repeats(batch.prompts, lengths) >= WORTH_SHARING:
+    if in_one_pass:
+        pieces = [_forward_whole(model, batch, list(range(len(lengths))), with_hidden=with_hidden)]
+    elif _share_of_repeats(batch.prompts, lengths) >= WORTH_SHARING:
         states = run_prompts(model, batch.prompts, pad_id=batch.pad_id, with_hidden=with_hidden)
         pieces = [_forward_responses(model, states, batch, rows) for rows in groups_of_like_length(lengths)]
     else:

@@ -21,6 +21,7 @@ from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.processes import ALONE, Team
 
 
 class TrainingBatch(NamedTuple):
@@ -57,8 +58,12 @@ def prepare_batch(
     kl_coef: float,
     config: PpoConfig,
     pad_id: int,
+    team: Team = ALONE,
 ) -> TrainingBatch:
-    """All that the updates of a step need; `scores` are standardised and penalised already."""
+    """All that the updates of a step need; `scores` are standardised and penalised already.
+
+    Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
+    """
     trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
     if not trained:
         raise TrainingError(
@@ -77,7 +82,7 @@ def prepare_batch(
         for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
             tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=device)
     with torch.no_grad():
-        for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
+        for rows in team.share(micro_batches(sequences, max_tokens=config.micro_batch_tokens)):
             batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
             width = batch.response_mask.shape[1]
             if not is_known:
@@ -86,6 +91,7 @@ def prepare_batch(
                 values[rows, :width] = policy.values
                 entropy[rows, :width] = policy.entropy
             ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
+    team.add_up(ref_logprobs, *(() if is_known else (logprobs, values, entropy)))
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
     weights = mask.float()
     most = config.rollout.max_importance_weight

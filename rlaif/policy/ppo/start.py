@@ -37,6 +37,8 @@ from rlaif.policy.ppo.rollout import (
     sample_trajectories,
     score_trajectories,
 )
+from rlaif.policy.ppo.sharing import Shared, share_learner
+from rlaif.processes import Team
 from rlaif.records import Prompt, digest_text
 
 
@@ -44,7 +46,7 @@ from rlaif.records import Prompt, digest_text
 class Training:
     """What stays the same over all steps. Only the learner's weights and the optimizer's moments change."""
 
-    learner: PolicyWithValue
+    shared: Shared
     reference: PreTrainedModel
     optimizer: torch.optim.Optimizer
     encoder: Encoder
@@ -57,6 +59,12 @@ class Training:
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
+    team: Team
+
+    @property
+    def learner(self) -> PolicyWithValue:
+        """Under FSDP2 this process has a part of its weights; `shared.whole` has all of them."""
+        return self.shared.learner
 
 
 def set_up(
@@ -70,6 +78,7 @@ def set_up(
     out_dir: Path,
     *,
     checks: Checks,
+    team: Team,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -85,16 +94,17 @@ def set_up(
     learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
     for model in (learner, reference):
         model.train(False)
+    shared = share_learner(learner, team)
     optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
     rewards = (
         tuple(reward)
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
-    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
-    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id)
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner), team=team)
+    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team)
     return Training(
-        learner, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out
+        shared, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out, team
     )
 
 
@@ -109,22 +119,29 @@ def begin(training: Training, *, resume: bool) -> Progress:
         prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
         config=config,
     )
-    checkpoints = find_checkpoints(training.out_dir)
-    if checkpoints and not resume:
-        raise RunFolderError(
-            "this folder already holds a training",
-            where=str(training.out_dir),
-            fix="resume it or use a new folder",
-        )
-    if checkpoints:
-        saved = read_progress(checkpoints[-1])
-        check_same_training(saved, start, where=checkpoints[-1])
-        load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
-        training.rollouts.take_up(read_ahead(checkpoints[-1]))
-        return saved
+    newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
+    if newest is not None:
+        load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.take_up(read_ahead(newest))
+        return read_progress(newest)
     if not any(reward.standardise for reward in training.rewards):
         return start
     return start.model_copy(update={"score_scales": _measure_reference_scores(training)})
+
+
+def _find_newest(out_dir: Path, start: Progress, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None where there is none."""
+    checkpoints = find_checkpoints(out_dir)
+    if not checkpoints:
+        return None
+    if not resume:
+        raise RunFolderError(
+            "this folder already holds a training",
+            where=str(out_dir),
+            fix="resume it or use a new folder",
+        )
+    check_same_training(read_progress(checkpoints[-1]), start, where=checkpoints[-1])
+    return checkpoints[-1]
 
 
 def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
@@ -140,6 +157,7 @@ def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, -1),
+        team=training.team,
     )
     scored = score_trajectories(
         training.rewards,

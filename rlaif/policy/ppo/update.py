@@ -1,6 +1,7 @@
 """A training batch -> optimizer steps.
 
-Everything is a token mean over a whole mini-batch, whatever the micro-batches. Does not sample and writes nothing.
+Everything is a token mean over a whole mini-batch, whatever the micro-batches and however many processes share it.
+Does not sample and writes nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.batching import micro_batches, mini_batches, pad_batch
+from rlaif.policy.ppo.batching import mini_batches, pad_batch
 from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
-from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.models import PolicyForward
 from rlaif.policy.ppo.prepare import TrainingBatch
+from rlaif.policy.ppo.sharing import in_one_pass, plan_rows, whole_tensor
+from rlaif.processes import ALONE, Team, adding_up
 
 
 class UpdateStats(NamedTuple):
@@ -34,7 +37,7 @@ class UpdateStats(NamedTuple):
 
 
 def update(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: TrainingBatch,
     *,
@@ -43,8 +46,12 @@ def update(
     pad_id: int,
     seed: int,
     step: int,
+    team: Team = ALONE,
 ) -> UpdateStats:
-    """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each."""
+    """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each.
+
+    learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
+    """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
@@ -57,8 +64,10 @@ def update(
         )
         for rows in ([batch.trained[place] for place in part] for part in parts):
             optimizer.zero_grad(set_to_none=True)
-            sums = backward_mini_batch(learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only)
-            norm = float(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm))
+            sums = backward_mini_batch(
+                learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team
+            )
+            norm = float(whole_tensor(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm)))
             check_finite(loss=sums.policy_loss + sums.value_loss, grad_norm=norm, step=step)
             optimizer.step()
             per_step.append(sums._replace(grad_norm=norm))
@@ -67,35 +76,39 @@ def update(
 
 
 def backward_mini_batch(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     batch: TrainingBatch,
     rows: list[int],
     *,
     config: PpoConfig,
     pad_id: int,
     head_only: bool = False,
+    team: Team = ALONE,
 ) -> UpdateStats:
-    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch."""
+    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch.
+
+    Each of the team computes some of the rows; gradients and means are those of all.
+    """
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
     sequences = [batch.sequences[row] for row in rows]
-    for group in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
-        terms = _token_terms(
-            learner,
-            batch,
-            [rows[place] for place in group],
-            config=config,
-            pad_id=pad_id,
-            head_only=head_only,
-        )
-        loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
-        if not head_only:
-            loss = loss + terms.policy_loss.sum()
-        torch.autograd.backward(loss / num_tokens)
-        sums += torch.stack([term.detach().sum() for term in terms]).double().cpu()
-        deviation = max(deviation, float((terms.ratio.detach() - 1).abs().max()))
-    return UpdateStats._make([*(sums / num_tokens).tolist(), deviation, 0.0])
+    plan = plan_rows(
+        learner, sequences, max_tokens=config.micro_batch_tokens, num_processes=team.size
+    )[team.rank]  # fmt: skip
+    # What adds up gradients takes their mean over the processes: the first factor makes a sum of it.
+    shares = [([rows[place] for place in group], team.size) for group in plan.groups]
+    shares += [(rows[:1], 0)] * plan.num_idle
+    for place, (group, weight) in enumerate(shares):
+        with adding_up(learner, is_last=place == len(shares) - 1):
+            terms = _token_terms(learner, batch, group, config=config, pad_id=pad_id, head_only=head_only)
+            torch.autograd.backward(_loss_sum(terms, config=config, head_only=head_only) * weight / num_tokens)
+        if weight:
+            sums += torch.stack([term.detach().sum() for term in terms]).double().cpu()
+            deviation = max(deviation, float((terms.ratio.detach() - 1).abs().max()))
+    found = team.gather([(sums, deviation)])
+    means = torch.stack([sums for sums, _ in found]).sum(dim=0) / num_tokens
+    return UpdateStats._make([*means.tolist(), max(deviation for _, deviation in found), 0.0])
 
 
 class TokenTerms(NamedTuple):
@@ -109,8 +122,13 @@ class TokenTerms(NamedTuple):
     ratio: Tensor
 
 
+def _loss_sum(terms: TokenTerms, *, config: PpoConfig, head_only: bool) -> Tensor:
+    loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
+    return loss if head_only else loss + terms.policy_loss.sum()
+
+
 def _token_terms(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     batch: TrainingBatch,
     rows: list[int],
     *,
@@ -124,7 +142,9 @@ def _token_terms(
         x[rows, : mask.shape[1]][mask]
         for x in (batch.logprobs, batch.advantages, batch.values, batch.returns, batch.weights)
     )
-    now = learner(padded, temperature=config.temperature, head_only=head_only)
+    now: PolicyForward = learner(
+        padded, temperature=config.temperature, head_only=head_only, in_one_pass=in_one_pass(learner)
+    )
     logprobs, values = now.logprobs[mask], now.values[mask]
     policy = compute_policy_loss(
         logprobs, old_logprobs, advantages, cliprange=config.cliprange, dual_clip=config.dual_clip
