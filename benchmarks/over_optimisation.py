@@ -3,10 +3,10 @@
     python benchmarks/over_optimisation.py [--seeds 0 1 2] [--folder runs/over]
 
 A reward model from 200 pairs with a quarter of the labels turned round, and next to no KL penalty: PPO against it runs
-once with every guard off, once with the guards as they are, and once with a second reward model from other pairs
-looking on in the place of the KL ceiling. Truth on held-out prompts, the mean over the principles by their weights, is
-only looked at. Beside it the same without any training: items with known utilities, a reward fitted to noisy pairs, and
-the best policy in closed form at every strength of the penalty.
+once with every guard off, once with guards that go back and on more slowly (`on_alarm: roll_back`), and once with those
+that stop, as they do by default. Truth on held-out prompts, the mean over the principles by their weights, is only
+looked at. Beside it the same without any training: items with known utilities, a reward fitted to noisy pairs, and the
+best policy in closed form at every strength of the penalty.
 Writes benchmarks/results/over_optimisation.json and docs/over-optimisation.svg; exits with 1 when truth does not fall
 by more than a fifth of its gain, or when less than 95 % of the gain at its peak is kept.
 """
@@ -53,20 +53,16 @@ SIDES = {
             "max_win_rate_drop",
         )
     ],
-    "guarded": [],
-    "looked_on": ["ppo.guards.kl_ceiling=null"],
+    "rolled_back": ["ppo.guards.on_alarm=roll_back"],
+    "stopped": [],
 }  # fmt: skip
 """Without guards the judge's win rate is measured too, and nothing follows from it."""
-OTHER_SEED = 1000
-"""Added to the seed of the reward model that looks on."""
 
 
 def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
     """The whole way of a user's run, to the trained policy; what its evaluations found, and the step it kept."""
-    name, settings = f"{side}-{seed}", SIDES[side]
-    if side == "looked_on":
-        settings = [*settings, f"ppo.guards.held_out_model={make_other(folder, seed=seed)}"]
-    config = load_config(overrides=[f"seed={seed}", *SETTINGS, *settings])
+    name = f"{side}-{seed}"
+    config = load_config(overrides=[f"seed={seed}", *SETTINGS, *SIDES[side]])
     weights = {tag: p.weight for p in load_constitution(config.constitution).principles for tag in p.tags}
     started = time.process_time()
     with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
@@ -91,24 +87,14 @@ def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_other(folder: Path, *, seed: int) -> Path:
-    """A reward model from pairs of its own, as noisy as those of the one that is trained against."""
-    name = f"other-{seed}"
-    config = load_config(overrides=[f"seed={seed + OTHER_SEED}", *SETTINGS])
-    with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
-        pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
-        return work.reward_model_dir
-
-
-def compare(unguarded: dict[str, Any], guarded: dict[str, Any], looked_on: dict[str, Any]) -> dict[str, float]:
+def compare(unguarded: dict[str, Any], rolled_back: dict[str, Any], stopped: dict[str, Any]) -> dict[str, float]:
     """The fall as a share of the gain, and what was kept of the gain at the peak; both by held-out prompts' truth."""
     truth = [row["truth"] for row in unguarded["curve"]]
     gain = max(truth) - truth[0]
     found = {
         "start": truth[0], "peak": max(truth), "end": truth[-1], "fall": (max(truth) - truth[-1]) / gain,
     }  # fmt: skip
-    for name, side in (("guarded", guarded), ("looked_on", looked_on)):
+    for name, side in (("rolled_back", rolled_back), ("stopped", stopped)):
         [reached] = [row["truth"] for row in side["curve"] if row["step"] == side["kept_step"]]
         found |= {name: reached, f"kept_{name}": (reached - truth[0]) / gain}
     return found
@@ -181,17 +167,17 @@ def main() -> int:
             f"closed form, {row['num_pairs']} pairs: gold {row['gold_at_peak']:.2f} at a KL of {row['kl_at_peak']:.1f} "
             f"nats, {row['gold_at_end']:.2f} at the end; the proxy {proxy}"
         )
-    fall, kept, looked_on = (
-        statistics.fmean(run[name] for run in runs) for name in ("fall", "kept_guarded", "kept_looked_on")
+    fall, kept, stopped = (
+        statistics.fmean(run[name] for run in runs) for name in ("fall", "kept_rolled_back", "kept_stopped")
     )
     met = fall > MIN_FALL and kept >= MIN_KEPT
     print(
-        f"truth falls by {fall:.0%} of its gain; with guards {kept:.0%} of it is kept, with another reward model "
-        f"looking on {looked_on:.0%}: {'met' if met else 'MISSED'}"
+        f"truth falls by {fall:.0%} of its gain; {kept:.0%} of the gain at its peak is kept by rolling back and "
+        f"{stopped:.0%} by stopping: {'met' if met else 'MISSED'}"
     )
     result = {
         "command": " ".join(["python benchmarks/over_optimisation.py", *sys.argv[1:]]), "settings": SETTINGS[1:],
-        "fall": fall, "kept": kept, "kept_by_looking_on": looked_on, "targets": {"fall": MIN_FALL, "kept": MIN_KEPT},
+        "fall": fall, "kept": kept, "kept_by_stopping": stopped, "targets": {"fall": MIN_FALL, "kept": MIN_KEPT},
         "runs": runs, "closed_form": exact,
     }  # fmt: skip
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ PANELS = ((64, 470), (560, 796))
 """Left and right edge of each."""
 STYLE = """
 .paper{fill:#fdfdfb;stroke:#e1e2dc}.ink{fill:#1b1f23}.tick,.muted{fill:#5a626b}.grid{stroke:#e1e2dc}
-.truth{stroke:#0b6b66}.reward{stroke:#8a4b08;stroke-dasharray:5 4}.curve{fill:none;stroke-width:2.2}
+.truth{stroke:#0b6b66}.reward{stroke:#8a4b08;stroke-dasharray:5 4}.curve{fill:none;stroke-width:2.6}.thin{stroke-width:1.2}
 .kept{fill:#0b6b66}.peak{fill:#fdfdfb;stroke:#0b6b66;stroke-width:2}.ft{fill:#0b6b66}.fr{fill:#8a4b08}
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums}
 .title{font-size:17px;font-weight:650}.tick{font-size:12px}
@@ -36,30 +36,30 @@ def draw(result: dict[str, Any]) -> str:
     rows = run["sides"]["unguarded"]["curve"]
     truth = [(row["step"], row["truth"]) for row in rows]
     reward = [(row["step"], row["reward"]) for row in rows]
-    kept = run["sides"]["guarded"]["kept_step"]
+    guarded = [(row["step"], row["truth"]) for row in run["sides"]["rolled_back"]["curve"]]
+    curves = list(zip(exact["kl"], exact["gold"], strict=True)), list(zip(exact["kl"], exact["proxy"], strict=True))
     body = [
-        *_panel(0, truth, reward, x_label="steps of PPO", y_label="truth, 0 to 100"),
-        *_panel(
-            1, list(zip(exact["kl"], exact["gold"], strict=True)), list(zip(exact["kl"], exact["proxy"], strict=True)),
-            x_label="KL to the start, nats", y_label="utility, deviations",
-        ),
-    ]  # fmt: skip
-    place = _scales(0, truth)
-    at = {row["step"]: row["truth"] for row in run["sides"]["guarded"]["curve"]}
-    for css, step, value in (("peak", *max(truth, key=lambda point: point[1])), ("kept", kept, at[kept])):
-        x, y = place(step, value)
-        body.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(css, x, y))
-    left = f"reward model of 200 pairs, a quarter turned round; filled: what the guards kept, step {kept}"
+        *_panel(0, truth, reward, guarded, x_label="steps of PPO", y_label="truth, 0 to 100"),
+        *_panel(1, *curves, [], x_label="KL to the start, nats", y_label="utility, deviations"),
+    ]
+    kept = run["sides"]["rolled_back"]["kept_step"]
+    place = _scales(0, [*truth, *guarded])
+    peak = max(truth, key=lambda point: point[1])
+    for css, (step, value) in (("peak", peak), ("kept", next(point for point in guarded if point[0] == kept))):
+        body.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(css, *place(step, value)))
+    left = (
+        "reward model of 200 pairs, a quarter turned round; hollow: the peak without guards, filled: kept with guards"
+    )
     head = [
         svg_text("title ink", 24, 34, "start", "Over-optimisation: the reward rises, the truth does not"),
         svg_text("muted", 24, 56, "start", left),
-        svg_text("ft", PANELS[0][0], 78, "start", "truth"),
-        svg_text("fr", PANELS[0][0] + 44, 78, "start", "reward, on a scale of its own"),
+        svg_text("ft", PANELS[0][0], 78, "start", "truth (thin: with guards)"),
+        svg_text("fr", PANELS[0][0] + 170, 78, "start", "reward, on a scale of its own"),
         svg_text("muted", PANELS[1][0] - 30, 78, "start", "best policies in closed form"),
     ]
     desc = (
         f"Truth goes from {say_number(run['start'], decimals=1)} to {say_number(run['peak'], decimals=1)} and down to "
-        f"{say_number(run['end'], decimals=1)}; with guards {say_number(run['guarded'], decimals=1)} is kept."
+        f"{say_number(run['end'], decimals=1)}; with guards {say_number(run['rolled_back'], decimals=1)} is kept."
     )
     frame = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
@@ -88,11 +88,11 @@ def _scales(panel: int, points: Points) -> Any:
     return place
 
 
-def _panel(panel: int, truth: Points, reward: Points, *, x_label: str, y_label: str) -> list[Markup]:
+def _panel(panel: int, truth: Points, reward: Points, guarded: Points, *, x_label: str, y_label: str) -> list[Markup]:
     left, right = PANELS[panel]
     floor = HEIGHT - BOTTOM
     body = [svg_line("grid", left, y, right, y) for y in (TOP, floor)]
-    values = [value for _, value in truth]
+    values = [value for _, value in (*truth, *guarded)]
     for y, value in ((TOP, max(values)), (floor, min(values))):
         body.append(svg_text("tick", left - 6, y + 4, "end", say_number(value, decimals=1)))
     last = max(x for x, _ in truth)
@@ -102,8 +102,14 @@ def _panel(panel: int, truth: Points, reward: Points, *, x_label: str, y_label: 
         svg_text("tick", (left + right) / 2, floor + 18, "middle", x_label),
         svg_text("tick", left, floor + 36, "start", f"left axis: {y_label}"),
     ]
-    for css, points in (("truth", truth), ("reward", reward)):
-        place = _scales(panel, points)
+    for css, points, scaled in (
+        ("truth", truth, [*truth, *guarded]),
+        ("truth thin", guarded, [*truth, *guarded]),
+        ("reward", reward, reward),
+    ):
+        if not points:
+            continue
+        place = _scales(panel, scaled)
         path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in points)
         body.append(Markup('<polyline class="curve {}" points="{}"/>').format(css, path))
     return body
