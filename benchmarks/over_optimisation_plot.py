@@ -18,7 +18,8 @@ PANELS = ((64, 470), (560, 796))
 """Left and right edge of each."""
 STYLE = """
 .paper{fill:#fdfdfb;stroke:#e1e2dc}.ink{fill:#1b1f23}.tick,.muted{fill:#5a626b}.grid{stroke:#e1e2dc}
-.truth{stroke:#0b6b66}.reward{stroke:#8a4b08;stroke-dasharray:5 4}.curve{fill:none;stroke-width:2.6}.thin{stroke-width:1.2}
+.truth{stroke:#0b6b66}.reward{stroke:#8a4b08;stroke-dasharray:5 4}.curve{fill:none;stroke-width:2.6}
+.thin{stroke-width:1.2}
 .kept{fill:#0b6b66}.peak{fill:#fdfdfb;stroke:#0b6b66;stroke-width:2}.ft{fill:#0b6b66}.fr{fill:#8a4b08}
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;font-variant-numeric:tabular-nums}
 .title{font-size:17px;font-weight:650}.tick{font-size:12px}
