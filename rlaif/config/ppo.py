@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.ppo_model import PpoModelConfig
 
 
 class PpoConfig(Config):
@@ -20,6 +21,8 @@ class PpoConfig(Config):
     algorithm: Literal["ppo", "rloo"] = "ppo"
     """What a response is compared with. ppo: what a value head says its states are worth. rloo: the other responses to
     its prompt."""
+    model: PpoModelConfig = PpoModelConfig()
+    """Value model, reference, what is trained, and how it is computed."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
@@ -102,6 +105,8 @@ class PpoConfig(Config):
             raise ValueError("rloo compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
         if self.algorithm == "rloo" and self.truncated == "bootstrap":
             raise ValueError("truncated: bootstrap needs values, and rloo has none")
+        if self.algorithm == "rloo" and self.model.value_model == "separate":
+            raise ValueError("rloo has no use for a value model: model.value_model must be shared")
         return self
 
     @property

@@ -30,6 +30,9 @@ class PaddedBatch(NamedTuple):
     response_mask: Tensor
     """(batch, longest response): True on real response tokens, the stop token among them."""
     pad_id: int
+    frozen: list[Tensor] | None = None
+    """(len(prompt) + len(response), hidden_size) of each row: what layers that are not trained make of its tokens;
+    None: they are run anew."""
 
 
 def permutation(size: int, *, key: tuple[int | str, ...]) -> list[int]:
@@ -92,11 +95,13 @@ def groups_of_like_length(lengths: Sequence[int], *, max_tokens: int | None = No
     return groups
 
 
-def pad_batch(sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device) -> PaddedBatch:
+def pad_batch(
+    sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device, frozen: list[Tensor] | None = None
+) -> PaddedBatch:
     """Right-pad. The mask comes from lengths, never from comparing ids with the pad id."""
     responses = [sequence.response_ids for sequence in sequences]
     longest = max(map(len, responses))
     ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids in responses], device=device)
     lengths = torch.tensor([len(ids) for ids in responses], device=device)
     mask = torch.arange(longest, device=device) < lengths[:, None]
-    return PaddedBatch([sequence.prompt_ids for sequence in sequences], ids, mask, pad_id)
+    return PaddedBatch([sequence.prompt_ids for sequence in sequences], ids, mask, pad_id, frozen)

@@ -5,7 +5,6 @@ Reads checkpoints, writes none. Takes no training step.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ import torch
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.errors import RunFolderError
+from rlaif.config.ppo_model import PpoModelConfig
+from rlaif.errors import ConfigError, RunFolderError
+from rlaif.models.layers import enters_exactly, find_layers
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     Progress,
@@ -23,7 +24,16 @@ from rlaif.policy.ppo.checkpoint import (
     load_checkpoint,
     read_progress,
 )
-from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of
+from rlaif.policy.ppo.models import (
+    PolicyWithValue,
+    ValueModel,
+    ValueStart,
+    check_trainable,
+    context_tokens_of,
+    make_value_model,
+)
+from rlaif.policy.ppo.passes import Computing
+from rlaif.policy.ppo.reference import Reference, choose_reference
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
@@ -32,15 +42,17 @@ from rlaif.policy.ppo.rollout import (
     sample_trajectories,
     score_trajectories,
 )
+from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.policy.ppo.trained import make_trained, trunk_depth
 from rlaif.records import Prompt, digest_text
 
 
 @dataclass(frozen=True)
 class Training:
-    """What stays the same over all steps. Only the learner's weights and the optimizer's moments change."""
+    """What stays the same over all steps. Only the learner's weights, the optimizer's moments and the budget change."""
 
     learner: PolicyWithValue
-    reference: PreTrainedModel
+    reference: Reference
     optimizer: torch.optim.Optimizer
     encoder: Encoder
     prompts: list[EncodedPrompt]
@@ -48,6 +60,10 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    budget: TokenBudget
+    policy: PreTrainedModel
+    """As it came in."""
+    value_start: ValueStart | None
 
 
 def set_up(
@@ -59,6 +75,8 @@ def set_up(
     config: PpoConfig,
     seed: int,
     out_dir: Path,
+    *,
+    value_start: ValueStart | None = None,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -66,11 +84,64 @@ def set_up(
         prompts, encoder, response_length=config.response_length, context_tokens=context_tokens_of(policy)
     )
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
-    learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
-    for model in (learner, reference):
+    for model in (policy, reference):
         model.train(False)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
-    return Training(learner, reference, optimizer, encoder, encoded, reward, config, seed, out_dir)
+    learner = make_learner(policy, config.model, seed=seed, value_start=value_start)
+    return Training(
+        learner, choose_reference(learner.model, policy, reference, config.model), make_optimizer(learner, config),
+        encoder, encoded, reward, config, seed, out_dir, TokenBudget(config.micro_batch_tokens), policy, value_start,
+    )  # fmt: skip
+
+
+def make_learner(
+    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, value_start: ValueStart | None
+) -> PolicyWithValue:
+    """The model that is trained, with what says its values; the policy itself stays as it is."""
+    model = make_trained(policy, config, seed=seed)
+    value_model = make_value_model(policy, value_start) if config.value_model == "separate" else None
+    for trunk in (model, *(() if value_model is None else (value_model.trunk.model,))):
+        if config.gradient_checkpointing and find_layers(trunk) is None:
+            raise ConfigError(
+                f"{type(trunk).__name__} has no list of layers to run again",
+                where="ppo.model.gradient_checkpointing",
+                fix="say false",
+            )
+    depth = trunk_depth(model) if config.cache_trunk else 0
+    computing = Computing(
+        dtype=config.compute_dtype,
+        checkpointing=config.gradient_checkpointing,
+        depth=depth if depth and enters_exactly(model, depth=depth) else 0,
+    )
+    return PolicyWithValue(model, value_model=value_model, computing=computing).train(False)
+
+
+def make_optimizer(learner: PolicyWithValue, config: PpoConfig) -> torch.optim.Optimizer:
+    """Adam over what is trained; a value model of its own may have a rate of its own, `rate` times the policy's."""
+    own_rate = config.model.value_learning_rate
+    of_values = set(learner.value_head.parameters()) if own_rate is not None else set()
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    groups = [{"params": [parameter for parameter in trained if parameter not in of_values], "rate": 1.0}]
+    if own_rate is not None:
+        factor = own_rate / config.learning_rate if config.learning_rate else 0.0
+        groups.append({"params": [parameter for parameter in trained if parameter in of_values], "rate": factor})
+    return torch.optim.Adam(groups, lr=config.learning_rate, eps=config.adam_epsilon)
+
+
+@torch.no_grad()
+def restart(training: Training, progress: Progress) -> None:
+    """Give the learner the weights that it began with."""
+    fresh = make_learner(training.policy, training.config.model, seed=training.seed, value_start=training.value_start)
+    scale_values(fresh, training.value_start, progress)
+    begun = dict(fresh.named_parameters())
+    for name, parameter in training.learner.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(begun[name])
+
+
+def scale_values(learner: PolicyWithValue, value_start: ValueStart | None, progress: Progress) -> None:
+    """Bring a value model that began as a reward model to the scale of the scores that are trained on."""
+    if value_start is not None and isinstance(learner.value_head, ValueModel):
+        learner.value_head.rescale(mean=progress.score_mean, sd=progress.score_sd)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -90,10 +161,11 @@ def begin(training: Training, *, resume: bool) -> Progress:
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return saved
-    if not config.standardise_scores:
-        return start
-    scale = _measure_reference_scores(training)
-    return start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+    if config.standardise_scores:
+        scale = _measure_reference_scores(training)
+        start = start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
+    scale_values(training.learner, training.value_start, start)
+    return start
 
 
 def _measure_reference_scores(training: Training) -> ScoreScale:
@@ -102,7 +174,7 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
     )
     trajectories = sample_trajectories(
-        training.reference,
+        training.reference.model,
         training.encoder,
         [training.prompts[index] for index in chosen],
         num_samples=1,

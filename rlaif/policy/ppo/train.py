@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.models.adapters import has_adapter
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     Progress,
@@ -26,16 +27,18 @@ from rlaif.policy.ppo.checkpoint import (
 )
 from rlaif.policy.ppo.guards import describe_kl_alarm
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
-from rlaif.policy.ppo.start import Training, begin, set_up
+from rlaif.policy.ppo.start import Training, begin, restart, set_up
 from rlaif.policy.ppo.update import update
 from rlaif.records import Prompt
 
 
 class TrainedPolicy(NamedTuple):
     model: PreTrainedModel
+    """A plain model, any adapter merged into it."""
     value_head: nn.Module
     steps: int
     """Steps that are in the weights."""
@@ -46,6 +49,8 @@ class TrainedPolicy(NamedTuple):
     """Why it stopped early, in a sentence; empty when it did not."""
     metrics: dict[str, float]
     """Of the last step that is in the weights."""
+    adapted: PreTrainedModel | None
+    """With the adapter that was trained still in its layers; None where there is none."""
 
 
 class Rollout(NamedTuple):
@@ -69,13 +74,15 @@ def train_policy(
     on_samples: Callable[[int, Sequence[ShownResponse]], None],
     stop_requested: Callable[[], bool] | None = None,
     reference: PreTrainedModel | None = None,
+    value_start: ValueStart | None = None,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
-    The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
+    The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed. What is not trained
+    shares its memory with `policy`. `value_start`: what a separate value model begins as.
     Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps.
     """
-    training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir)
+    training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, value_start=value_start)
     progress = begin(training, resume=resume)
     first_step = progress.step
     while progress.step < config.num_steps:
@@ -88,17 +95,19 @@ def train_policy(
         rollout = roll_out(training, step=step)
         batch = prepare_batch(
             training.learner,
-            training.reference,
+            training.reference.model,
             rollout.trajectories,
             scores=_shape_scores(rollout, progress, config),
             kl_coef=progress.kl_coef,
             config=config,
             pad_id=encoder.pad_token_id,
+            hydra=training.reference.mode == "hydra",
+            budget=training.budget,
         )
         kl = kl_per_response(batch)
         mean_kl = float(kl.mean())
         if mean_kl > config.kl_ceiling:
-            kept = _roll_back(training, progress, policy)
+            kept = _roll_back(training, progress)
             note = describe_kl_alarm(kl=mean_kl, ceiling=config.kl_ceiling, step=step, kept_step=kept.step)
             return _finish(training, kept, first_step=first_step, stop_reason="kl_ceiling", note=note)
 
@@ -112,6 +121,7 @@ def train_policy(
             pad_id=encoder.pad_token_id,
             seed=seed,
             step=step,
+            budget=training.budget,
         )
         episodes = progress.episodes + len(rollout.trajectories)
         metrics = describe_step(
@@ -146,16 +156,18 @@ def roll_out(training: Training, *, step: int) -> Rollout:
     chosen = prompts_of_step(
         len(training.prompts), seed=training.seed, step=step, num_prompts_per_step=config.num_prompts_per_step
     )
-    trajectories = sample_trajectories(
-        training.learner.model,
-        training.encoder,
-        [training.prompts[index] for index in chosen],
-        num_samples=config.num_samples_per_prompt,
-        response_length=config.response_length,
-        temperature=config.temperature,
-        key=(training.seed, step),
-        value_head=training.learner.value_head,
-    )
+    learner = training.learner
+    with learner.computing.applied(learner.model):
+        trajectories = sample_trajectories(
+            learner.model,
+            training.encoder,
+            [training.prompts[index] for index in chosen],
+            num_samples=config.num_samples_per_prompt,
+            response_length=config.response_length,
+            temperature=config.temperature,
+            key=(training.seed, step),
+            value_head=learner.reads_along,
+        )
     scored = score_trajectories(
         training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
@@ -186,7 +198,7 @@ def _write(training: Training, progress: Progress) -> None:
     write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
 
 
-def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -> Progress:
+def _roll_back(training: Training, progress: Progress) -> Progress:
     """To the newest checkpoint before this step; without one to the policy that training began with."""
     checkpoints = find_checkpoints(training.out_dir)
     if checkpoints and read_progress(checkpoints[-1]).step == progress.step:
@@ -194,9 +206,7 @@ def _roll_back(training: Training, progress: Progress, start: PreTrainedModel) -
     if checkpoints:
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return read_progress(checkpoints[-1])
-    training.learner.model.load_state_dict(start.state_dict())
-    nn.init.zeros_(training.learner.value_head.weight)
-    nn.init.zeros_(training.learner.value_head.bias)
+    restart(training, progress)
     return progress.model_copy(update={"step": 0, "episodes": 0, "kl_coef": training.config.kl_coef, "metrics": {}})
 
 
@@ -208,12 +218,14 @@ def _finish(
     stop_reason: Literal["done", "stop_requested", "kl_ceiling"],
     note: str,
 ) -> TrainedPolicy:
+    learner = training.learner
     return TrainedPolicy(
-        training.learner.model,
-        training.learner.value_head,
+        learner.plain_policy(),
+        learner.value_head,
         progress.step,
         first_step,
         stop_reason,
         note,
         progress.metrics,
+        learner.model if has_adapter(learner.model) else None,
     )

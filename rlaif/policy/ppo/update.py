@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.batching import micro_batches, mini_batches, pad_batch
+from rlaif.policy.ppo.batching import micro_batches, mini_batches
 from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch
+from rlaif.policy.ppo.token_budget import TokenBudget
 
 
 class UpdateStats(NamedTuple):
@@ -43,10 +44,12 @@ def update(
     pad_id: int,
     seed: int,
     step: int,
+    budget: TokenBudget | None = None,
 ) -> UpdateStats:
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each."""
+    budget = budget or TokenBudget(config.micro_batch_tokens)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
     per_step: list[UpdateStats] = []
     for epoch in range(config.num_ppo_epochs):
@@ -56,14 +59,37 @@ def update(
             key=(seed, "episodes", step, epoch),
         )
         for rows in ([batch.trained[place] for place in part] for part in parts):
-            optimizer.zero_grad(set_to_none=True)
-            sums = backward_mini_batch(learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only)
+            sums = _backward_within(
+                budget, learner, optimizer, batch, rows, config=config, pad_id=pad_id, head_only=head_only
+            )
             norm = float(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm))
             check_finite(loss=sums.policy_loss + sums.value_loss, grad_norm=norm, step=step)
             optimizer.step()
             per_step.append(sums._replace(grad_norm=norm))
     means = UpdateStats(*(sum(column) / len(per_step) for column in zip(*per_step, strict=True)))
     return means._replace(ratio_deviation=per_step[0].ratio_deviation)
+
+
+def _backward_within(
+    budget: TokenBudget,
+    learner: PolicyWithValue,
+    optimizer: torch.optim.Optimizer,
+    batch: TrainingBatch,
+    rows: list[int],
+    *,
+    config: PpoConfig,
+    pad_id: int,
+    head_only: bool,
+) -> UpdateStats:
+    """The mini-batch's gradients; where memory runs out they are made anew in smaller micro-batches."""
+
+    def run(groups: list[list[int]]) -> UpdateStats:
+        optimizer.zero_grad(set_to_none=True)
+        return backward_mini_batch(
+            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, groups=groups
+        )
+
+    return budget.fit(run, [batch.sequences[row] for row in rows])
 
 
 def backward_mini_batch(
@@ -74,13 +100,15 @@ def backward_mini_batch(
     config: PpoConfig,
     pad_id: int,
     head_only: bool = False,
+    groups: list[list[int]] | None = None,
 ) -> UpdateStats:
-    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch."""
+    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch: places in `rows`."""
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
-    sequences = [batch.sequences[row] for row in rows]
-    for group in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
+    if groups is None:
+        groups = micro_batches([batch.sequences[row] for row in rows], max_tokens=config.micro_batch_tokens)
+    for group in groups:
         terms = _token_terms(
             learner,
             batch,
@@ -118,7 +146,7 @@ def _token_terms(
     pad_id: int,
     head_only: bool,
 ) -> TokenTerms:
-    padded = pad_batch([batch.sequences[row] for row in rows], pad_id=pad_id, device=batch.logprobs.device)
+    padded = batch.padded(rows, pad_id=pad_id)
     mask = padded.response_mask
     old_logprobs, advantages, old_values, returns = (
         x[rows, : mask.shape[1]][mask] for x in (batch.logprobs, batch.advantages, batch.values, batch.returns)

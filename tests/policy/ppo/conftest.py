@@ -166,7 +166,7 @@ class World:
             encoder=self,
             prompts=[self.prompt],
             reward=reward or self,
-            config=PpoConfig.model_construct(**(PpoConfig().model_dump() | settings | options)),
+            config=PpoConfig.model_construct(**(dict(PpoConfig()) | settings | options)),
             out_dir=out_dir,
             seed=1,
             resume=False,
