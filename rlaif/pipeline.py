@@ -26,12 +26,12 @@ from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
 from rlaif.models.interface import TextGenerator
-from rlaif.models.loading import save_model
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
+from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
@@ -268,7 +268,8 @@ def train_policy(work: Work) -> None:
         return
     work.require("5_reward_model")
     config, start = work.config.ppo, work.start_policy
-    initial = work.current_policy if config.start_from == "last_round" else start
+    initial = find_initial_policy(work)
+    reference = initial if initial.fingerprint.id == start.fingerprint.id else start
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
@@ -278,14 +279,14 @@ def train_policy(work: Work) -> None:
     scorer = RewardModelScorer(work.reward_model)
     with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
         trained = ppo.train_policy(
-            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=fitting.prompts,
+            policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=fitting.prompts,
             reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples,
+            on_samples=log.write_samples, value_start=find_value_start(work),
         )  # fmt: skip
     if trained.stop_reason != "done":
         say(f"policy: {trained.note}")
-    save_model(trained.model, start.tokenizer, work.policy_dir)
+    save_policy(trained, work, initial=initial)
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
         reward_model_id=work.reward_model.fingerprint.id, trained_from_id=initial.fingerprint.id,
