@@ -6,7 +6,7 @@ Loads what the options name. Trains nothing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rlaif.errors import ConfigError
 from rlaif.judge_setup import load_model
@@ -18,6 +18,8 @@ from rlaif.policy.ppo.train import TrainedPolicy
 from rlaif.reward_model.model import find_head
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from rlaif.work import Work
 
 
@@ -46,7 +48,7 @@ def make_value_start(reward_model: LoadedModel, *, policy: LoadedModel) -> Value
             fix="set ppo.model.value_model: shared, or use a reward model with the policy's tokenizer",
         )
     head = find_head(reward_model.model, where=reward_model.path)
-    return ValueStart(reward_model.model.base_model, head)
+    return ValueStart(cast("PreTrainedModel", reward_model.model.base_model), head)
 
 
 def save_policy(trained: TrainedPolicy, work: Work, *, initial: LoadedModel) -> None:
