@@ -63,8 +63,15 @@ def mini_batches(num_episodes: int, *, num_mini_batches: int, key: tuple[int | s
 
 
 def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> list[list[int]]:
-    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together."""
-    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i].prompt_ids), sequences[i].prompt_ids, i))
+    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together.
+
+    Where no prompt has two responses, sequences of like length do.
+    """
+    prompts = {tuple(sequence.prompt_ids) for sequence in sequences}
+    if len(prompts) == len(sequences):
+        order = sorted(range(len(sequences)), key=lambda i: (sum(map(len, sequences[i])), i))
+    else:
+        order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i].prompt_ids), sequences[i].prompt_ids, i))
     groups: list[list[int]] = []
     prompt: list[int] | None = None
     room = 0
