@@ -15,6 +15,8 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_TESTS := tests/vllm_engine
 RAY := $(VENV)/.ray
+# A test on each core, and a thread in each test: two that share a core would each wait for the other.
+PARALLEL := OMP_NUM_THREADS=1
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -44,10 +46,10 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
-	$(BIN)/python -m pytest
+	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
-	$(BIN)/python -m pytest -m heavy --ignore=tests/docs --ignore=$(VLLM_TESTS) --durations=10
+	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist worksteal --ignore=tests/docs --ignore=$(VLLM_TESTS) --durations=10
 
 test-vllm: $(VLLM_READY) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
 	$(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10

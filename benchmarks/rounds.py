@@ -30,7 +30,7 @@ from rlaif.intervals import mean_interval
 from rlaif.records import Estimate
 
 RESULTS = Path(__file__).parent / "results" / "rounds.json"
-OPEN_GATES = [f"gates.{name}={'false' if name == 'kl_ceiling' else 'null'}" for name in GatesConfig.model_fields]
+OPEN_GATES = [f"gates.{name}={'false' if name == 'alarm' else 'null'}" for name in GatesConfig.model_fields]
 SIZES = ["prompts.num_prompts=300", "evaluation.best_of=0"]
 """Less than the defaults, so that nine rounds take two cores at most 15 minutes; --set puts them back."""
 Row = Mapping[str, Any]

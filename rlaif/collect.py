@@ -25,6 +25,8 @@ from rlaif.evaluation.report_input import (
     FunnelStage,
     Provenance,
     ReportInput,
+    ResponseAt,
+    ResponseCourse,
     RoundSummary,
     ShownSample,
     as_curve,
@@ -38,6 +40,8 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_facts import check_judges, find_agreement
+from rlaif.judge_reward import FOLDER as JUDGE_FOLDER
+from rlaif.judge_reward import STAGE as JUDGE_STAGE
 from rlaif.judges import is_recorded
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
@@ -47,6 +51,7 @@ from rlaif.records import (
     EvaluationReport,
     Judgement,
     Model,
+    PolicyCard,
     PreferenceRow,
     Prompt,
     Question,
@@ -54,10 +59,14 @@ from rlaif.records import (
     digest_text,
 )
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_sources import collect_courses
 from rlaif.runs import read_stage
+from rlaif.training_log import EVALUATION
 from rlaif.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
 
 SHOWN_SAMPLES = 12
+SHOWN_COURSES = 6
+SHOWN_STEPS = 5
 
 
 def collect_report(
@@ -74,8 +83,8 @@ def collect_report(
     picks: beside the starting policy's responses, those that the reward model chose among further ones.
     """
     by_id = {prompt.id: prompt for prompt in prompts}
-    scorer = RewardModelScorer(work.reward_model)
-    rewards = _rewards(scorer, pairs, by_id)
+    scorer = RewardModelScorer(work.reward_model) if work.has_reward_model else None
+    rewards = {} if scorer is None else _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(
         judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
     )
@@ -84,10 +93,11 @@ def collect_report(
     )
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
-    kl = policy_rows[-1].numbers.get("objective/kl") if policy_rows else None
+    card = next(iter(work.used("6_policy", PolicyCard)), None)
+    kl = card.metrics.get("objective/kl") if card is not None else None
     behaviour = compute_behaviour(pairs, kl=kl)
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
-    scored = _score_held_out(scorer, held_out)
+    scored = [] if scorer is None else _score_held_out(scorer, held_out)
     start, trained = work.start_policy.fingerprint, work.trained_policy.fingerprint
     evaluation = make_evaluation_report(
         start_model_id=start.id, policy_model_id=trained.id, constitution_id=work.constitution.id,
@@ -108,7 +118,7 @@ def collect_report(
                 "start policy": start,
                 "trained policy": trained,
                 **_judges(work, same_judge),
-                "reward model": work.reward_model.fingerprint,
+                **({} if scorer is None else {"reward model": work.reward_model.fingerprint}),
             },
             template_digest=work.template.digest,
             evaluation_template_digest=None if same_judge else work.evaluation_template.digest,
@@ -133,6 +143,11 @@ def collect_report(
         reward_model_curve=as_curve(work.metrics.read("reward_model")),
         proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),
+        reward_sources=collect_courses(work.config.ppo.rewards, policy_rows),
+        policy_evaluations=as_curve(work.metrics.read(EVALUATION)),
+        alarms=() if card is None else card.alarms,
+        kept_steps=None if card is None else card.num_steps,
+        response_courses=tuple(_read_courses(work)),
         behaviour=behaviour,
         costs=_costs(work, pairs=pairs, picks=picks, judging=judging),
         samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=work.config.seed),
@@ -140,6 +155,25 @@ def collect_report(
         best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(work, evaluation),
     )
+
+
+def _read_courses(work: Work) -> Iterator[ResponseCourse]:
+    """The first prompts of the evaluations during training, with their responses at some of them."""
+    path = work.run.stage_dir(work.round, "6_policy") / "evaluations.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    steps = sorted({row["step"] for row in rows})
+    # The first and the last, and others between them at like distances.
+    last, places = len(steps) - 1, min(SHOWN_STEPS, len(steps)) - 1
+    shown = {steps[round(place * last / max(1, places))] for place in range(places + 1)}
+    by_prompt: dict[str, list[ResponseAt]] = {}
+    for row in rows:
+        if row["step"] in shown:
+            at = ResponseAt(step=row["step"], text=row["response"], score=row["score"], kl=row["kl"])
+            by_prompt.setdefault(row["prompt_id"], []).append(at)
+    prompts = work.ledger.find(Prompt, by_prompt)
+    for prompt_id, responses in list(by_prompt.items())[:SHOWN_COURSES]:
+        yield ResponseCourse(prompt=prompts[prompt_id].messages, responses=tuple(responses))
 
 
 def _is_same_judge(work: Work) -> bool | None:
@@ -211,21 +245,36 @@ def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Ju
             for stage, name in (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
             if (rows := work.metrics.read(stage))
         ),
+        *_reward_costs(work),
+        *_checks_costs(work),
         _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
         _judging_cost(work, work.folder("7_evaluation"), "evaluation: judging", num_used=len(judging.judgements)),
     ]
     return tuple(cost for cost in costs if cost.calls or cost.found)
 
 
+def _checks_costs(work: Work) -> Iterator[StageCost]:
+    """What the evaluations during training cost: their own time, and the judge's checks within it."""
+    if rows := work.metrics.read(EVALUATION):
+        yield cost_of_training("policy (PPO): evaluations", rows, unit="evaluations")
+    folder = work.folder("6_policy")
+    if read_asked(folder):
+        yield _judging_cost(
+            work, folder, "policy (PPO): judge's checks", num_used=len(work.used("6_policy", Judgement))
+        )
+
+
 def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    drawn = work.ledger.samples_for(_planned(work.folder(stage), "*samples_plan.json"))
+    drawn = work.ledger.samples_for(_planned(work.run.stage_dir(work.round, stage), "*samples_plan.json"))
     return cost_of_sampling(name, list(drawn.values()), num_used=num_used)
 
 
 def _judging_costs(work: Work) -> Iterator[StageCost]:
     """What each judge's labels cost."""
     judged = [judgement for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
-    folder = work.folder("3_judgements")
+    folder = work.run.stage_dir(work.round, "3_judgements")
+    if not folder.is_dir():
+        return
     if len(work.judges) == 1 or is_recorded(work.run):
         yield _judging_cost(work, folder, "judging", num_used=len(judged))
         return
@@ -233,6 +282,13 @@ def _judging_costs(work: Work) -> Iterator[StageCost]:
     used = Counter(asked[judgement.question_id] for judgement in judged)
     for judge, judge_id in zip(work.judges, dict.fromkeys(asked.values()), strict=True):
         yield _judging_cost(work, judge.folder(folder), f"judging: {judge.name}", num_used=used[judge_id])
+
+
+def _reward_costs(work: Work) -> Iterator[StageCost]:
+    """What the judge cost as a source of rewards."""
+    folder = work.run.stage_dir(work.round, JUDGE_STAGE) / JUDGE_FOLDER
+    if folder.is_dir():
+        yield _judging_cost(work, folder, "policy: judge", num_used=len(work.used(JUDGE_STAGE, Judgement)))
 
 
 def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:

@@ -57,7 +57,7 @@ def say(line: str) -> None:
 
 
 class Progress:
-    """Done, failed, tokens and time left of one stage."""
+    """Done, failed, tokens and time left of one stage; one without a label is kept to itself."""
 
     def __init__(self, label: str, total: int, *, unit: str = "") -> None:
         self._label, self._total, self._unit = label, total, unit
@@ -68,7 +68,7 @@ class Progress:
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
-        if notes.is_terminal:
+        if notes.is_terminal and self._label:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
@@ -102,6 +102,8 @@ class Progress:
             self._bar.update(self._task, completed=self._done, extra=extra)
             return
         now = time.monotonic()
+        if not self._label:
+            return
         if (self._total and self._done * 10 >= self._next_tenth * self._total) or now - self._last_said > 30:
             self._next_tenth = self._done * 10 // max(self._total, 1) + 1
             self._last_said = now

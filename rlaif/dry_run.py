@@ -13,11 +13,13 @@ from typing import NamedTuple
 from rlaif.calibration.labels import check_principles
 from rlaif.config.judge import EndpointConfig, JudgeConfig
 from rlaif.config.models import FRONTDESK
+from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.judge_reward import load_score_template
 from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
 from rlaif.judges import find_run_judges
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
@@ -27,6 +29,7 @@ from rlaif.models.endpoint_settings import reply_limit
 from rlaif.models.interface import TextGenerator
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
 from rlaif.sampling.sampler import draw_pairs
+from rlaif.training_checks import MAX_SHARE
 from rlaif.work import load_prompts
 
 TRIAL_PROMPTS = 8
@@ -44,19 +47,29 @@ class RunEstimate(NamedTuple):
     trial_reply_tokens: float
     """Mean length of the trial responses."""
     judges: tuple[JudgeEstimate, ...]
-    """Of each judge, in the configuration's order."""
+    """Of each judge, in the configuration's order; none where no preferences are made."""
     judge_config: JudgeConfig
+    reward: JudgeEstimate | None = None
+    """Of the judge as a source of PPO's rewards; None where it is none."""
     evaluation: JudgeEstimate | None = None
     """Of the judge that finds the win rate; None where nothing is evaluated."""
     evaluation_config: JudgeConfig | None = None
+    checks: JudgeEstimate | None = None
+    """Of the same judge while the policy trains; None where it is not asked then."""
 
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> RunEstimate:
-    """Load both models, sample and render a few prompts, and count the rest; `evaluates`: the win rate's as well."""
+    """Load both models, sample and render a few prompts, and count the rest.
+
+    `evaluates`: what comes after the preferences as well, the judge's rewards and the win rate; no preferences are then
+    made for a reward model that nothing needs.
+    """
+    prefers = not evaluates or uses_run_model(config.ppo.rewards)
     constitution = prepare_constitution(load_constitution(config.constitution), mode=config.judge.principles)
     judges = [_Asked(judge.config, judge.template) for judge in find_run_judges(config.judge)]
     evaluator = _find_evaluator(config) if evaluates else None
-    for judge in judges if evaluator is None else (*judges, evaluator):
+    rewarder = _find_rewarder(config) if evaluates else None
+    for judge in (*judges, *(one for one in (rewarder, evaluator) if one is not None)):
         check_judge(judge.config, constitution=constitution, template=judge.template)
         check_mode(config, template=judge.template)
     if (labels := load_labels(config.human_labels)) is not None:
@@ -68,25 +81,31 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
     per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
     pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
-    num_samples = len(prompts) * sampling.num_samples
+    num_samples = len(prompts) * sampling.num_samples if prefers else 0
     estimate = partial(
         _estimate_judge, pairs=pairs, prompts={prompt.id: prompt for prompt in prompts}, constitution=constitution,
         draw_seed=config.seed if config.judge.principles == "sampled" else None,
     )  # fmt: skip
     # One judge after another: no two are in memory.
     shown = _Shown(len(prompts), sampling.num_samples, per_prompt)
-    estimates = tuple(estimate(judge, shown=shown) for judge in judges)
+    estimates = tuple(estimate(judge, shown=shown) for judge in (judges if prefers else ()))
     return RunEstimate(
         num_rounds=num_rounds,
         num_prompts=len(prompts),
         num_samples=num_samples,
-        policy_prompt_tokens=sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts),
+        policy_prompt_tokens=(
+            sampling.num_samples * sum(policy.count_tokens(p.as_segments()) for p in prompts) if prefers else 0
+        ),
         policy_reply_tokens_at_most=num_samples * sampling.max_new_tokens,
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
         judges=estimates,
         judge_config=config.judge,
+        reward=None if rewarder is None else estimate(rewarder, shown=_shown_in_training(config)),
         evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
         evaluation_config=None if evaluator is None else evaluator.config,
+        checks=estimate(evaluator, shown=_shown_in_checks(config, prompts))
+        if evaluator is not None and config.ppo.guards.judge_every is not None
+        else None,
     )
 
 
@@ -108,6 +127,21 @@ def _find_evaluator(config: RunConfig) -> _Asked:
     return _Asked(judge, load_template(judge.template))
 
 
+def _find_rewarder(config: RunConfig) -> _Asked | None:
+    judge = find_run_judges(config.judge)[0].config
+    for source in config.ppo.rewards:
+        if source.judge:
+            return _Asked(judge, load_score_template(source, judge))
+    return None
+
+
+def _shown_in_training(config: RunConfig) -> _Shown:
+    """All responses that PPO draws, as if no two were the same, and those that its scores are standardised on."""
+    ppo = config.ppo
+    num_drawn = ppo.num_steps * ppo.num_prompts_per_step * ppo.num_samples_per_prompt
+    return _Shown(1, num_drawn + (ppo.num_reference_samples if any(ppo.standardises) else 0), 0)
+
+
 def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     """Held-out prompts; each policy's responses against each other, and the best of several against the first."""
     evaluation, fraction = config.evaluation, config.prompts.test_fraction
@@ -117,6 +151,18 @@ def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown
         num_prompts = min(num_prompts, num_held_out)
     num_picked = int(evaluation.best_of >= 2)
     return _Shown(num_prompts, 2 * evaluation.num_samples + num_picked, evaluation.num_samples + num_picked)
+
+
+def _shown_in_checks(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
+    """Held-out prompts each time, the policy's response to each against the start's."""
+    guards, fraction = config.ppo.guards, config.prompts.test_fraction
+    num_prompts = guards.num_prompts
+    if config.prompts.path != FRONTDESK:
+        num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
+        num_prompts = min(num_prompts, int(MAX_SHARE * num_trained))
+    assert guards.judge_every is not None
+    num_checks = math.ceil(config.ppo.num_steps / guards.judge_every)  # at the start there is nothing to compare
+    return _Shown(num_prompts * num_checks, 2, 1)
 
 
 def _estimate_judge(
@@ -171,9 +217,14 @@ def _describe_caps(estimate: RunEstimate) -> Iterator[str]:
 
 
 def _estimated_judges(estimate: RunEstimate) -> Iterator[tuple[JudgeEstimate, JudgeConfig]]:
-    yield from zip(estimate.judges, estimate.judge_config.judges(), strict=True)
+    configs = estimate.judge_config.judges()
+    yield from zip(estimate.judges, configs if estimate.judges else (), strict=True)
+    if estimate.reward is not None:
+        yield estimate.reward, configs[0]
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield estimate.evaluation, estimate.evaluation_config
+    if estimate.checks is not None and estimate.evaluation_config is not None:
+        yield estimate.checks, estimate.evaluation_config
 
 
 def _cost_at_most(judge: JudgeEstimate, endpoint: EndpointConfig) -> float | None:
@@ -212,20 +263,30 @@ def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunCo
 
 def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     """The estimate for people, and one judge prompt in full."""
-    yield (
-        f"policy: {estimate.num_samples} responses to {estimate.num_prompts} prompts, "
-        f"{estimate.policy_prompt_tokens} prompt tokens (measured), at most "
-        f"{estimate.policy_reply_tokens_at_most} new ones (trial mean {estimate.trial_reply_tokens:.1f} each)"
-    )
-    names = [one.model.path for one in estimate.judge_config.judges()]
+    if estimate.num_samples:
+        yield (
+            f"policy: {estimate.num_samples} responses to {estimate.num_prompts} prompts, "
+            f"{estimate.policy_prompt_tokens} prompt tokens (measured), at most "
+            f"{estimate.policy_reply_tokens_at_most} new ones (trial mean {estimate.trial_reply_tokens:.1f} each)"
+        )
+    else:
+        yield f"policy: {estimate.num_prompts} prompts; no preferences are made, as ppo.rewards needs no reward model"
+    names = [one.model.path for one in estimate.judge_config.judges()] if estimate.judges else []
     for name, judge in zip(names, estimate.judges, strict=True):
         yield _describe_judge(f"judge{f' {name}' if len(names) > 1 else ''}", judge)
     num_questions = sum(judge.num_questions for judge in estimate.judges)
     if len(names) > 1:
         yield f"{len(names)} judges together: at most {num_questions} questions"
+    if estimate.reward is not None:
+        yield _describe_judge("rewards in PPO, by the judge", estimate.reward)
+        num_questions += estimate.reward.num_questions
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield _describe_judge(f"evaluation, by {estimate.evaluation_config.model.path}", estimate.evaluation)
         num_questions += estimate.evaluation.num_questions
+    if estimate.checks is not None and estimate.evaluation_config is not None:
+        name = f"checks during training, by {estimate.evaluation_config.model.path}"
+        yield _describe_judge(name, estimate.checks)
+        num_questions += estimate.checks.num_questions
     yield from _describe_caps(estimate)
     if estimate.num_rounds > 1:
         yield (
@@ -233,7 +294,8 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
             f"{estimate.num_rounds * estimate.num_samples} responses, at most "
             f"{estimate.num_rounds * num_questions} questions"
         )
-    example = estimate.judges[0].example
+    asked = [judge for judge, _ in _estimated_judges(estimate)]
+    example = asked[0].example if asked else None
     if example is not None:
         yield "one judge prompt:"
         for message in example:

@@ -1,6 +1,6 @@
 """The errors a user can meet: each says what happened, where, and what to do.
 
-Every one carries its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use).
+Every one carries its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 130 interrupted).
 Does not print and does not exit: the command line does both, in one place.
 """
 
@@ -67,6 +67,12 @@ class LedgerError(RlaifError):
 
 class TrainingError(RlaifError):
     """Training cannot go on: a loss that is not finite, or no data left."""
+
+
+class Interrupted(RlaifError):
+    """The run was asked to end and what it had done is kept."""
+
+    exit_code = 130
 
 
 class StageError(RlaifError):

@@ -16,9 +16,8 @@ from rlaif.records.base import Value
 class RoundFigures(Value):
     """What the gates look at."""
 
-    steps_done: int
-    """PPO steps that are in the weights."""
-    steps_planned: int
+    stopped: str = ""
+    """Why an alarm ended the policy's training; empty where none did."""
     win_rate: Estimate | None
     """Of the trained policy over the starting one; None where every comparison failed."""
     accuracy: Estimate | None
@@ -51,12 +50,8 @@ def find_closed_gates(figures: RoundFigures, *, config: GatesConfig) -> list[Clo
 
 
 def _findings(figures: RoundFigures, config: GatesConfig) -> Iterator[tuple[str, str]]:
-    if config.kl_ceiling and figures.steps_done < figures.steps_planned:
-        yield (
-            "kl_ceiling",
-            f"policy training broke off at its KL ceiling: {figures.steps_done} of {figures.steps_planned} steps "
-            "are in the weights",
-        )
+    if config.alarm and figures.stopped:
+        yield "alarm", f"policy training broke off at an alarm: {figures.stopped}"
     if config.min_win_rate is not None:
         if figures.win_rate is None:
             yield "min_win_rate", "there is no win rate: every comparison with the starting policy failed"

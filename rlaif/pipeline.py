@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
-from rlaif.errors import ConfigError
+from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
@@ -29,7 +28,6 @@ from rlaif.models.interface import TextGenerator
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
@@ -37,9 +35,11 @@ from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
+from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_reward_model
 from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
+from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
 from rlaif.training_log import TrainingLog
 from rlaif.work import Work, load_prompts
 
@@ -69,8 +69,14 @@ def run_round(work: Work) -> None:
     """Prompts to a trained policy and a report."""
     if work.round == 0 and work.config.sft.demonstrations is not None:
         train_sft(work)
-    generate_preferences(work)
-    train_reward_model(work)
+    check_rewards(work)
+    if trains_reward_model(work):
+        generate_preferences(work)
+        train_reward_model(work)
+    else:
+        work.check_judge()
+        read_prompts(work)
+        say("reward model: none is trained, and no preferences for it, as ppo.rewards does not name it")
     train_policy(work)
     evaluate(work)
 
@@ -91,7 +97,9 @@ def train(work: Work, *, stage: TrainStage) -> None:
     """Preferences -> reward model -> policy."""
     if stage == "sft" or (stage == "all" and work.round == 0 and work.config.sft.demonstrations is not None):
         train_sft(work)
-    if stage in ("all", "reward-model"):
+    if stage in ("all", "policy"):
+        check_rewards(work)
+    if stage == "reward-model" or (stage == "all" and trains_reward_model(work)):
         mix_labels_late(work)
         train_reward_model(work)
     if stage in ("all", "policy"):
@@ -263,10 +271,10 @@ def train_reward_model(work: Work) -> None:
 
 
 def train_policy(work: Work) -> None:
-    """Reward model -> policy, by PPO on the training prompts."""
+    """Rewards, by default the reward model's -> policy, by PPO on the training prompts."""
     if work.is_done("6_policy"):
         return
-    work.require("5_reward_model")
+    rewards = Rewards(work)
     config, start = work.config.ppo, work.start_policy
     initial = find_initial_policy(work)
     reference = initial if initial.fingerprint.id == start.fingerprint.id else start
@@ -275,29 +283,45 @@ def train_policy(work: Work) -> None:
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
         max_tokens=work.generator.context_tokens - config.response_length,
     )
+    held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")
-    scorer = RewardModelScorer(work.reward_model)
-    with TrainingLog(work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl") as log:
+    log = TrainingLog(
+        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl",
+        evaluations_path=folder / "evaluations.jsonl",
+    )  # fmt: skip
+    with stop_on_sigterm() as asked_to_stop, log:
         trained = ppo.train_policy(
-            policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=fitting.prompts,
-            reward=partial(_reward_by_model, scorer), config=config, out_dir=folder, seed=work.seed,
+            policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=held_out.trained,
+            reward=rewards.weighted, config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples, value_start=find_value_start(work),
+            on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
+            stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
+            value_start=find_value_start(work, rewards),
         )  # fmt: skip
-    if trained.stop_reason != "done":
+    if trained.stop_reason == "stop_requested":
+        raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
+    if trained.note:
         say(f"policy: {trained.note}")
+    scored = tally_rewards(work.metrics.read("policy"))
+    if scored.num_dropped:
+        say(f"rewards: {scored} responses")
     save_policy(trained, work, initial=initial)
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
-        reward_model_id=work.reward_model.fingerprint.id, trained_from_id=initial.fingerprint.id,
-        config=config.model_dump(mode="json"), metrics=trained.metrics,
+        reward_model_id=rewards.models[0].id if rewards.models else None, trained_from_id=initial.fingerprint.id,
+        config=config.model_dump(mode="json"), metrics=trained.metrics, num_steps=trained.steps, alarms=trained.alarms,
+        stopped=trained.note if trained.stop_reason == "alarm" else "",
     )  # fmt: skip
     readme = render_policy_card(
-        card, note=trained.note, constitution=work.constitution.name, ledger_head=work.ledger.head().hex
+        card,
+        rewards=[reward.name for reward in rewards.weighted],
+        note=trained.note,
+        constitution=work.constitution.name,
+        ledger_head=work.ledger.head().hex,
     )
     write_atomically(work.policy_dir / "README.md", readme)
-    work.keep([start.fingerprint, work.trained_policy.fingerprint, work.reward_model.fingerprint])
-    work.finish("6_policy", tally=fitting.tally, unit="prompts", records=[card])
+    work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])
+    work.finish("6_policy", tally=held_out.tally, unit="prompts", records=[card])
     work.drop_checkpoints("6_policy")
 
 
@@ -328,7 +352,9 @@ def evaluate(work: Work) -> None:
             pairs=pairs,
             picks=picks,
             judging=judging,
-            held_out=[pair for row in work.preference_rows().test for pair in row.as_pairs()],
+            held_out=[pair for row in work.preference_rows().test for pair in row.as_pairs()]
+            if work.has_reward_model
+            else [],
         )
         write_report(report, work.folder("7_evaluation"))
         work.use("7_evaluation", [*prompts, *start, *trained, *picks.candidates])
@@ -339,7 +365,7 @@ def evaluate(work: Work) -> None:
 def _pick_best(work: Work, prompts: Sequence[Prompt], start: Sequence[Sample]) -> Picks:
     """Of further responses of the starting policy the ones that the reward model chooses; none where that is off."""
     config = work.config.evaluation
-    if config.best_of < 2:
+    if config.best_of < 2 or not work.has_reward_model:
         return NO_PICKS
     drawn = _sample(
         work, prompts, work.start_generator, "7_evaluation", seed=work.config.seed, name="best_of_",
@@ -373,8 +399,3 @@ def _sample(
     )  # fmt: skip
     stop_vllm()
     return samples
-
-
-def _reward_by_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
-    outcomes = scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
-    return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]

@@ -20,6 +20,7 @@ from rlaif.reward_model.model import find_head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from rlaif.reward_sources import Rewards
     from rlaif.work import Work
 
 
@@ -32,14 +33,19 @@ def find_initial_policy(work: Work) -> LoadedModel:
     return initial
 
 
-def find_value_start(work: Work) -> ValueStart | None:
-    """The reward model, for a value model of its own to begin as; None where values are read on the policy's trunk."""
-    if work.config.ppo.model.value_model == "shared":
+def find_value_start(work: Work, rewards: Rewards) -> ValueStart | None:
+    """The reward model, for a value model of its own to begin as; the run's own where it is among several.
+
+    None where no reward is a model's, or where values are read on the policy's trunk.
+    """
+    if work.config.ppo.model.value_model == "shared" or not rewards.loaded:
         return None
-    return make_value_start(work.reward_model, policy=work.start_policy)
+    # the first of the fingerprints is the run's own, where that is one of the sources
+    name = next(name for name, loaded in rewards.loaded.items() if loaded.fingerprint == rewards.models[0])
+    return make_value_start(rewards.loaded[name], name=name, policy=work.start_policy)
 
 
-def make_value_start(reward_model: LoadedModel, *, policy: LoadedModel) -> ValueStart:
+def make_value_start(reward_model: LoadedModel, *, name: str, policy: LoadedModel) -> ValueStart:
     """A reward model's trunk and head; it must read the policy's own tokens."""
     if reward_model.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise ConfigError(
@@ -48,7 +54,7 @@ def make_value_start(reward_model: LoadedModel, *, policy: LoadedModel) -> Value
             fix="set ppo.model.value_model: shared, or use a reward model with the policy's tokenizer",
         )
     head = find_head(reward_model.model, where=reward_model.path)
-    return ValueStart(cast("PreTrainedModel", reward_model.model.base_model), head)
+    return ValueStart(cast("PreTrainedModel", reward_model.model.base_model), head, name)
 
 
 def save_policy(trained: TrainedPolicy, work: Work, *, initial: LoadedModel) -> None:

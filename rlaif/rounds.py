@@ -14,7 +14,7 @@ from rlaif.evaluation.moved import list_moved
 from rlaif.evaluation.policy import Change
 from rlaif.files import write_atomically
 from rlaif.gates import ClosedGate, RoundFigures, find_closed_gates
-from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, PolicyCard, RewardModelCard
+from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Tally
 from rlaif.records.base import Value
 from rlaif.runs import newest_round, read_stage
 from rlaif.work import Work
@@ -73,18 +73,16 @@ def collect_round(work: Work) -> RoundRow:
     """The row of a finished round."""
     (evaluation,) = work.used("7_evaluation", EvaluationReport)
     (policy,) = work.used("6_policy", PolicyCard)
-    (reward_model,) = work.used("5_reward_model", RewardModelCard)
+    reward_model = next(iter(work.used("5_reward_model", RewardModelCard)), None)
     judged = read_stage(work.run.stage_dir(work.round, "3_judgements"))
-    assert judged is not None
+    asked = Tally(num_in=0) if judged is None else judged.tally
     both_orders = [c for c in work.used("3_judgements", Comparison) if c.flipped is not None]
     figures = RoundFigures(
-        # a policy that was taken back to where it began has no metrics
-        steps_done=int(policy.metrics.get("step", -1)) + 1,
-        steps_planned=policy.config["num_steps"],
+        stopped=policy.stopped,
         win_rate=evaluation.win_rate,
-        accuracy=reward_model.accuracy,
-        num_questions=judged.tally.num_in,
-        num_failed=judged.tally.num_dropped,
+        accuracy=None if reward_model is None else reward_model.accuracy,
+        num_questions=asked.num_in,
+        num_failed=asked.num_dropped,
         num_compared=len(both_orders),
         num_flipped=sum(bool(comparison.flipped) for comparison in both_orders),
         ended_before=evaluation.figures.get("ended_before"),
@@ -94,7 +92,7 @@ def collect_round(work: Work) -> RoundRow:
         round=work.round,
         evaluation=evaluation,
         figures=figures,
-        num_pairs=int(reward_model.metrics["num_pairs"]),
+        num_pairs=0 if reward_model is None else int(reward_model.metrics["num_pairs"]),
         closed_gates=tuple(find_closed_gates(figures, config=work.config.gates)),
         policy_path=work.policy_dir.relative_to(work.run.path).as_posix(),
     )

@@ -184,6 +184,10 @@ HOW_FAR = (
 """Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
 _OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")
 """What a further judge says is held like what the first one does."""
+_HOW_A_REWARD_IS_ASKED = re.compile(
+    r"config\.ppo\.rewards\.\d+\.(api_key_env|batch_size|concurrency|max_retries|timeout_s)"
+)
+_LISTS = ("config.judge.panel", "config.ppo.rewards")
 
 
 def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
@@ -198,14 +202,14 @@ def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
 
 
 def _is_how_far(key: str) -> bool:
-    return _OF_PANEL.sub("config.judge.", key).startswith(HOW_FAR)
+    return bool(_HOW_A_REWARD_IS_ASKED.fullmatch(key)) or _OF_PANEL.sub("config.judge.", key).startswith(HOW_FAR)
 
 
 def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in {**old, **new}:
             yield from _changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif path == "config.judge.panel" and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    elif path in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _changed_keys(one, other, f"{path}.{number}")
     elif old != new:

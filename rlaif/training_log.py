@@ -1,4 +1,4 @@
-"""What training says while it runs: metrics.jsonl, samples.jsonl, and a line for people now and then.
+"""What training says while it runs: metrics.jsonl, its responses, and a line for people now and then.
 
 A resumed training first cuts what came after its checkpoint, so each step stands once, with the
 seconds since the one before it.
@@ -13,14 +13,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rlaif.console import Progress, notes, show_text
+from rlaif.console import Progress, notes, say, show_text
 from rlaif.files import write_atomically
 from rlaif.metrics import MetricsLog
+from rlaif.policy.ppo.evaluate import Evaluated
 from rlaif.policy.ppo.metrics import ShownResponse
+from rlaif.records import Alarm
 
 SHOWN_TO_PEOPLE = 2
+EVALUATION, ALARM = "policy_evaluation", "policy_alarm"
+"""Stages of their own in metrics.jsonl: their steps are counted as done, a training step's from 0."""
 SHOWN_NUMBERS = (
     ("objective/scores", "score"), ("objective/kl", "KL"), ("loss", "loss"), ("accuracy", "accuracy"),
+)  # fmt: skip
+SHOWN_OF_EVALUATION = (
+    ("eval/scores", "score"), ("eval/kl", "KL"), ("eval/held_out", "held-out reward"),
+    ("eval/win_rate", "win rate by the judge"), ("eval/response_length", "tokens"),
 )  # fmt: skip
 
 
@@ -28,10 +36,18 @@ class TrainingLog:
     """The log of one stage's training of `total` steps."""
 
     def __init__(
-        self, metrics: MetricsLog, stage: str, *, total: int, first_step: int = 0, samples_path: Path | None = None
+        self,
+        metrics: MetricsLog,
+        stage: str,
+        *,
+        total: int,
+        first_step: int = 0,
+        samples_path: Path | None = None,
+        evaluations_path: Path | None = None,
     ) -> None:
-        """`first_step`: the number of the training's very first step."""
+        """`first_step`: the number of the training's very first step. The paths: where PPO's responses go."""
         self._metrics, self._stage, self._samples_path = metrics, stage, samples_path
+        self._evaluations_path = evaluations_path
         self._first_step = first_step
         self._progress = Progress(stage, total, unit="steps")
         self._begun = False
@@ -51,13 +67,15 @@ class TrainingLog:
         if self._begun:
             return
         self._begun = True
-        self._metrics.cut(self._stage, after_step=step - 1)
         self._progress.advance(step - self._first_step)
-        if self._samples_path is not None and self._samples_path.is_file():
-            # A line torn by a kill has no newline and never was a row.
-            lines = self._samples_path.read_text(encoding="utf-8").split("\n")[:-1]
-            kept = [line + "\n" for line in lines if json.loads(line)["step"] < step]
-            write_atomically(self._samples_path, "".join(kept))
+        self._cut(step)
+
+    def _cut(self, step: int) -> None:
+        """What was logged of `step` and later steps, and of evaluations after more steps than that, comes again."""
+        self._metrics.cut(self._stage, after_step=step - 1)
+        self._metrics.cut(EVALUATION, after_step=step)
+        _cut_rows(self._samples_path, before=step)
+        _cut_rows(self._evaluations_path, before=step + 1)
 
     def write_step(self, step: int, numbers: Mapping[str, float]) -> None:
         self.begin(step)
@@ -67,17 +85,57 @@ class TrainingLog:
         shown = [f"{name} {numbers[key]:.3g}" for key, name in SHOWN_NUMBERS if key in numbers]
         self._progress.advance(1, note=", ".join(shown))
 
+    def write_evaluation(self, evaluated: Evaluated) -> None:
+        """Store what the held-out prompts' responses came to, and the responses."""
+        step, numbers = evaluated.evaluation.step, evaluated.evaluation.numbers
+        self.begin(step)
+        now = time.monotonic()
+        self._metrics.cut(EVALUATION, after_step=step - 1)
+        _cut_rows(self._evaluations_path, before=step)
+        self._metrics.write(EVALUATION, step=step, numbers={**numbers, "seconds": round(now - self._since, 4)})
+        self._since = now
+        _append_rows(self._evaluations_path, step, evaluated.shown)
+        shown = [f"{name} {numbers[key]:.3g}" for key, name in SHOWN_OF_EVALUATION if key in numbers]
+        say(f"{self._stage}: after {step} steps, on {len(evaluated.answers)} held-out prompts: {', '.join(shown)}")
+
+    def write_alarm(self, alarm: Alarm, goes_on_at: int | None) -> None:
+        """Say it and store it once; what comes again where training went back is cut.
+
+        goes_on_at: the step that comes next; None where the alarm was the end.
+        """
+        self.begin(alarm.step)
+        say(f"{self._stage}: alarm after {alarm.step} steps: {alarm.sentence}; {alarm.answer}")
+        numbers = {f"alarm/{alarm.name}": alarm.value, "alarm/limit": alarm.limit}
+        if not any(row.step == alarm.step and row.numbers == numbers for row in self._metrics.read(ALARM)):
+            self._metrics.write(ALARM, step=alarm.step, numbers=numbers)
+        if goes_on_at is not None and goes_on_at < alarm.step:
+            self._cut(goes_on_at)
+            self._progress.advance(goes_on_at - alarm.step)
+
     def write_samples(self, step: int, responses: Sequence[ShownResponse]) -> None:
         """Store a step's responses; show a few."""
-        if self._samples_path is not None:
-            with self._samples_path.open("a", encoding="utf-8") as file:
-                for shown in responses:
-                    row = {
-                        "step": step, "prompt_id": shown.prompt.id, "response": shown.response,
-                        "score": shown.score, "kl": shown.kl, "finished": shown.finished,
-                    }  # fmt: skip
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        _append_rows(self._samples_path, step, responses)
         for shown in responses[:SHOWN_TO_PEOPLE]:
             line = show_text(f"  step {step}, score {shown.score:+.2f}: {shown.response}")
             line.stylize("dim")
             notes.print(line)
+
+
+def _append_rows(path: Path | None, step: int, responses: Sequence[ShownResponse]) -> None:
+    if path is None:
+        return
+    with path.open("a", encoding="utf-8") as file:
+        for shown in responses:
+            row = {
+                "step": step, "prompt_id": shown.prompt.id, "response": shown.response,
+                "score": shown.score, "kl": shown.kl, "finished": shown.finished,
+            }  # fmt: skip
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _cut_rows(path: Path | None, *, before: int) -> None:
+    if path is not None and path.is_file():
+        # A line torn by a kill has no newline and never was a row.
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        kept = [line + "\n" for line in lines if json.loads(line)["step"] < before]
+        write_atomically(path, "".join(kept))

@@ -37,6 +37,7 @@ from rlaif.models.interface import TextGenerator
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import SplitRows, read_preferences, split_rows
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
+from rlaif.rows import read_rows
 from rlaif.run_models import RunModels
 from rlaif.runs import (
     RunFolder,
@@ -97,6 +98,11 @@ class Work(RunModels):
 
     def is_done(self, stage: str) -> bool:
         return stage_done(self.run.stage_dir(self.round, stage))
+
+    @property
+    def has_reward_model(self) -> bool:
+        """Of its own: a run whose policy is rewarded otherwise trains none."""
+        return self.is_done("5_reward_model")
 
     def require(self, stage: str) -> None:
         """Refuses to go on without what an earlier stage makes."""
@@ -237,9 +243,18 @@ class Work(RunModels):
         return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
 
     def training_prompts(self) -> list[Prompt]:
-        """The round's prompts that are not held out."""
+        """The round's prompts that are not held out, with the known answers that this run read.
+
+        subtle: a prompt's id is its messages', so the ledger may hold it with another run's answer, or with none.
+        """
         fraction = self.config.prompts.test_fraction
-        return [p for p in self.used("1_prompts", Prompt) if split_of(p.id, test_fraction=fraction) == "train"]
+        rows = read_rows(self.folder("1_prompts") / "prompts.parquet", wanted={"id", "reference"})
+        answers = {row.cells["id"]: row.cells["reference"] for row in rows}
+        return [
+            prompt if prompt.reference == answers[prompt.id] else prompt.changed(reference=answers[prompt.id])
+            for prompt in self.used("1_prompts", Prompt)
+            if split_of(prompt.id, test_fraction=fraction) == "train"
+        ]
 
     def evaluation_prompts(self) -> list[Prompt]:
         """Prompts that nothing was trained on: the front desk's held-out pool, else the round's test split."""

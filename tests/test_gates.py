@@ -11,8 +11,6 @@ from rlaif.gates import RoundFigures, find_closed_gates
 from rlaif.records import Estimate
 
 GOOD = RoundFigures(
-    steps_done=30,
-    steps_planned=30,
     win_rate=Estimate(mean=0.66, low=0.61, high=0.71, n=200),
     accuracy=Estimate(mean=0.9, low=0.85, high=0.94, n=50),
     num_questions=1000,
@@ -31,7 +29,7 @@ def test_a_round_at_every_bound_goes_on() -> None:
 @pytest.mark.parametrize(
     ("change", "option", "off", "words"),
     [
-        ({"steps_done": 12}, "kl_ceiling", False, "12 of 30 steps"),
+        ({"stopped": "the KL is 21.0"}, "alarm", False, "broke off at an alarm: the KL is 21.0"),
         (
             {"win_rate": Estimate(mean=0.55, low=0.49, high=0.61, n=200)}, "min_win_rate", None,
             "0.550 (95 % interval 0.490 to 0.610, n 200)",
@@ -70,6 +68,6 @@ def test_what_was_not_measured_closes_no_gate() -> None:
 
 
 def test_all_that_is_wrong_is_said_in_the_order_of_the_options() -> None:
-    bad = GOOD.model_copy(update={"steps_done": 0, "win_rate": None, "num_failed": 1000, "ended_after": 0.0})
+    bad = GOOD.model_copy(update={"stopped": "after 3 steps", "win_rate": None, "num_failed": 1000, "ended_after": 0.0})
     names = [gate.name.removeprefix("gates.") for gate in find_closed_gates(bad, config=GatesConfig())]
-    assert names == ["kl_ceiling", "min_win_rate", "max_failed", "max_eos_drop"]
+    assert names == ["alarm", "min_win_rate", "max_failed", "max_eos_drop"]

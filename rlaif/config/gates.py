@@ -13,8 +13,8 @@ from rlaif.config.base import Config
 class GatesConfig(Config):
     """When the loop stops after a round although more were asked for."""
 
-    kl_ceiling: bool = True
-    """Stop when PPO broke off at ppo.kl_ceiling."""
+    alarm: bool = True
+    """Stop when an alarm of ppo.guards ended the policy's training."""
     min_win_rate: float | None = Field(0.5, ge=0, lt=1)
     """Stop unless the whole interval of the judge's win rate over the start lies above this; null: no gate."""
     min_accuracy: float | None = Field(0.5, ge=0, lt=1)

@@ -32,6 +32,8 @@ class PromptsConfig(Config):
     """Split of a `datasets` data set."""
     column: str = "prompt"
     """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF, its last reply left off."""
+    reference_column: str = "reference"
+    """Column that holds a known answer as text; functions that give rewards are handed it. Rows may lack it."""
     num_prompts: int = Field(500, ge=1)
     """At most this many prompts."""
     test_fraction: float = Field(0.1, ge=0, lt=1)

@@ -162,6 +162,9 @@ def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
 def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -> str:
     unknown = _starred(unknown)
     siblings = [path for path in options if path[:-1] == unknown[:-1]]
+    within = [path for path in options if path[: len(unknown) - 1] == unknown[:-1] and path[-1] == unknown[-1]]
+    if len(within) == 1 and "*" not in within[0]:
+        return f'did you mean "{".".join(within[0])}"?'
     near = difflib.get_close_matches(unknown[-1], [path[-1] for path in siblings], n=1, cutoff=0.6)
     if near:
         return f'did you mean "{near[0] if "*" in unknown else ".".join((*unknown[:-1], near[0]))}"?'

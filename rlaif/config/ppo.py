@@ -10,7 +10,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_model import PpoModelConfig
+from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
 
 
 class PpoConfig(Config):
@@ -21,6 +23,9 @@ class PpoConfig(Config):
     algorithm: Literal["ppo", "rloo"] = "ppo"
     """What a response is compared with. ppo: what a value head says its states are worth. rloo: the other responses to
     its prompt."""
+    rewards: tuple[RewardConfig, ...] = ()
+    """Where a response's score comes from: a list of sources, each a reward model, the judge, a function or a server;
+    none: the run's reward model. Of several the weighted sum, see docs/rewards.md."""
     model: PpoModelConfig = PpoModelConfig()
     """Value model, reference, what is trained, and how it is computed."""
     num_steps: int = Field(30, ge=1)
@@ -50,8 +55,6 @@ class PpoConfig(Config):
     """KL in nats per response that adaptive_kl steers to."""
     kl_horizon: float = Field(10_000.0, gt=0)
     """Episodes over which adaptive_kl corrects a fifth of kl_coef at most."""
-    kl_ceiling: float = Field(20.0, gt=0)
-    """KL in nats per response above which training stops and the last checkpoint below it is kept."""
     gamma: float = Field(1.0, ge=0, le=1)
     """Discount per token."""
     lam: float = Field(0.95, ge=0, le=1)
@@ -73,10 +76,11 @@ class PpoConfig(Config):
     whiten_rewards: bool = False
     """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
     standardise_scores: bool = False
-    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses. A reward model that learnt
+    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses; several sources are by
+    default, so that their weights mean something. A reward model that learnt
     nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
     num_reference_samples: int = Field(256, ge=2)
-    """Responses of the reference policy that standardise_scores measures before training."""
+    """Responses of the reference policy on which scores are measured before training, to standardise them."""
     truncated: Literal["penalise", "replace", "bootstrap", "mask"] = "penalise"
     """What a response that ran out of tokens counts. penalise: its score less missing_eos_penalty. replace: minus
     missing_eos_penalty, whatever its score. bootstrap: its score, and the value of what would follow. mask: nothing, it
@@ -94,7 +98,14 @@ class PpoConfig(Config):
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
-    """Write a checkpoint every so many steps; the last two are kept."""
+    """Write a checkpoint every so many steps; the last two are kept, and the best."""
+    guards: GuardsConfig = GuardsConfig()
+    """What is watched while the policy trains, and what an alarm does."""
+
+    @model_validator(mode="after")
+    def _sources_have_names(self) -> Self:
+        check_labels(self.rewards)
+        return self
 
     @model_validator(mode="after")
     def _has_enough_episodes(self) -> Self:
@@ -112,3 +123,10 @@ class PpoConfig(Config):
     @property
     def whitens_advantages(self) -> bool:
         return self.algorithm == "ppo" if self.whiten_advantages is None else self.whiten_advantages
+
+    @property
+    def standardises(self) -> tuple[bool, ...]:
+        """Of each source of rewards, whether its scores are standardised."""
+        sources = find_sources(self.rewards)
+        otherwise = len(sources) > 1 or self.standardise_scores
+        return tuple(otherwise if source.standardise is None else source.standardise for source in sources)

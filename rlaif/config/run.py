@@ -77,6 +77,16 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _judge_and_training_fit_together(self) -> Self:
+        judge = self.evaluation.judge.instead_of(self.judge)
+        if self.ppo.guards.judge_every is not None and judge.model.engine == "vllm":
+            raise ValueError(
+                "ppo.guards.judge_every asks the judge while the policy trains, and vLLM would want the memory that "
+                "training has: give the judge engine: transformers, or serve it and give engine: openai"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _enough_judges_are_there(self) -> Self:
         num_judges = 1 + len(self.judge.panel)
         if (self.preferences.min_judges or 1) > num_judges:

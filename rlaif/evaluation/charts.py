@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -19,15 +19,34 @@ WIDTH, HEIGHT = 250, 118
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 22
 
 
-def line_chart(points: Sequence[tuple[int, float | None]], *, name: str, title: str) -> Markup:
-    """A number over steps; the axis is marked at its least and greatest value, gaps stay gaps."""
+class Mark(NamedTuple):
+    """A step to be seen."""
+
+    step: int
+    kind: Literal["alarm", "kept"]
+
+
+def line_chart(
+    points: Sequence[tuple[int, float | None]],
+    *,
+    name: str,
+    title: str,
+    spots: Sequence[tuple[int, float | None]] = (),
+    marks: Sequence[Mark] = (),
+) -> Markup:
+    """A number over steps; the axis is marked at its least and greatest value, gaps stay gaps.
+
+    spots: the same number on held-out prompts, drawn as dots of their own.
+    """
     known = [(step, value) for step, value in points if value is not None]
     if not known:
         return Markup('<p class="missing">No values.</p>')
+    apart = [(step, value) for step, value in spots if value is not None]
     values = [value for _, value in known]
-    low, high = min(values), max(values)
+    low, high = min(value for _, value in (*known, *apart)), max(value for _, value in (*known, *apart))
     pad = 0.0 if high > low else max(abs(high) * 0.1, 1e-9)
-    first_step, last_step = known[0][0], known[-1][0]
+    first_step = min(step for step, _ in (*known, *apart))
+    last_step = max(step for step, _ in (*known, *apart))
 
     def x(step: int) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (step - first_step) / max(1, last_step - first_step)
@@ -42,19 +61,30 @@ def line_chart(points: Sequence[tuple[int, float | None]], *, name: str, title: 
 
     body = [svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)) for value in dict.fromkeys((low, high))]
     body += [svg_text("tick", LEFT - 6, y(value) + 3.5, "end", say(value)) for value in dict.fromkeys((low, high))]
+    shown = [mark for mark in marks if first_step <= mark.step <= last_step]
+    body += [
+        svg_line(f"mark {mark.kind}", f"{x(mark.step):.1f}", TOP - 6, f"{x(mark.step):.1f}", HEIGHT - BOTTOM + 4)
+        for mark in shown
+    ]
     for run in _runs(points):
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in run)
         body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
+    for step, value in apart:
+        body.append(Markup('<circle class="dot before" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(x(step), y(value)))
     body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
-        x(last_step), y(values[-1])
+        x(known[-1][0]), y(values[-1])
     ))  # fmt: skip
     body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", f"step {say_number(first_step)}"))
     if last_step > first_step:
         body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", say_number(last_step)))
     desc = (
-        f"From {say(values[0])} at step {first_step} to {say(values[-1])} at step {last_step}; "
+        f"From {say(values[0])} at step {known[0][0]} to {say(values[-1])} at step {known[-1][0]}; "
         f"least {say(low)}, greatest {say(high)}."
     )
+    if apart:
+        desc += f" On held-out prompts from {say(apart[0][1])} to {say(apart[-1][1])}."
+    for mark in shown:
+        desc += f" An alarm after {mark.step} steps." if mark.kind == "alarm" else f" Kept after {mark.step} steps."
     return svg_figure(
         Markup("").join(body),
         name=name,

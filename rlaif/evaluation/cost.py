@@ -22,7 +22,7 @@ class StageCost(Value):
 
     name: str
     unit: str
-    """What `calls` counts: responses, questions or steps."""
+    """What `calls` counts: responses, questions, steps or evaluations."""
     calls: int = Field(ge=0)
     """Made by this run, failed ones too."""
     found: int = Field(0, ge=0)
@@ -51,13 +51,13 @@ def cost_of_judging(
     return _cost(name, "questions", observed, found=num_used - len(asked))
 
 
-def cost_of_training(name: str, rows: Sequence[MetricsRow]) -> StageCost:
+def cost_of_training(name: str, rows: Sequence[MetricsRow], *, unit: str = "steps") -> StageCost:
     """Steps of a training by its metrics; PPO's rows tell how much the policy wrote."""
     seconds = [row.numbers.get("seconds") for row in rows]
     known = [value for value in seconds if value is not None]
     return StageCost(
         name=name,
-        unit="steps",
+        unit=unit,
         calls=len(rows),
         reply_tokens=_written(rows),
         seconds=math.fsum(known) if known and len(known) == len(rows) else None,

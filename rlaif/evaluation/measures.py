@@ -76,6 +76,16 @@ def _common_names(rows: Sequence[Mapping[str, float]], *, spec: str) -> set[str]
     return names
 
 
+def compute_means(responses: Sequence[tuple[Prompt, str]], *, measures: Mapping[str, Measure]) -> dict[str, float]:
+    """The mean over all responses of every number that the measures return."""
+    means: dict[str, float] = {}
+    for spec, measure in measures.items():
+        rows = [_measure(measure, response, prompt, spec) for prompt, response in responses]
+        for name in sorted(_common_names(rows, spec=spec)):
+            means[name] = math.fsum(row[name] for row in rows) / len(rows)
+    return means
+
+
 def measure_samples(
     samples: Sequence[Sample], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
 ) -> dict[str, dict[str, float]]:

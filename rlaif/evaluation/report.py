@@ -7,24 +7,23 @@ missing are said to be missing. Measures nothing.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlaif.evaluation.cautions import find_cautions
-from rlaif.evaluation.charts import average_stretches, line_chart
 from rlaif.evaluation.headline import say_outcome
 from rlaif.evaluation.loop_plot import loop_plot_svg
 from rlaif.evaluation.moved import Moved, MovedRow, list_moved
 from rlaif.evaluation.report_changed import describe_asked, describe_changed
-from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
+from rlaif.evaluation.report_input import ReportInput, ShownSample
 from rlaif.evaluation.report_judge import describe_judge
 from rlaif.evaluation.report_judges import describe_judges
-from rlaif.evaluation.report_tables import describe_cost, describe_funnel, list_facts
+from rlaif.evaluation.report_tables import describe_cost, describe_funnel, describe_rewards, list_facts
+from rlaif.evaluation.report_training import describe_prompt, describe_training, say_left_off
 from rlaif.evaluation.report_trust import (
     describe_calibration,
     describe_hacking,
@@ -32,7 +31,6 @@ from rlaif.evaluation.report_trust import (
 )
 from rlaif.evaluation.wording import (
     cut_text,
-    find_decimals,
     say_count,
     say_estimate,
     say_list,
@@ -45,34 +43,8 @@ from rlaif.runs import write_atomically
 
 HERE = Path(__file__).parent
 FORMAT = 2
-MAX_POINTS = 200
 OPEN_SAMPLES = 4
 """Shown at once; the others one click away."""
-
-
-class Panel(NamedTuple):
-    title: str
-    unit: str
-    number: str
-    """Its name in metrics.jsonl."""
-    note: str
-
-
-REWARD_MODEL_PANELS = (
-    Panel("Loss", "of a batch, nats", "loss", "how badly it predicts the labels it learns from; should fall"),
-    Panel("Accuracy", "in the batch", "accuracy", "share of pairs that it orders as the label says"),
-    Panel("Margin", "of rewards", "reward_margin", "how far apart it puts the two responses of a pair"),
-)
-POLICY_PANELS = (
-    Panel("Reward", "by the reward model", "objective/scores", "what training pushes up"),
-    Panel("KL", "nats per response", "objective/kl", "how far the policy has moved from its start; 0 is no move"),
-    Panel("Response length", "tokens", "val/response_length", "a reward model that likes length shows here"),
-    Panel("Ended by the policy", "share", "val/eos_rate", "responses that end by themselves and are not cut off (EOS)"),
-    Panel(
-        "Entropy", "nats per token", "policy/entropy_avg", "how open its next word is; near 0 it always says the same"
-    ),
-    Panel("KL coefficient", "", "kl_coef", "how much a move away from the start costs it"),
-)
 
 
 def write_report(report: ReportInput, out_dir: str | Path) -> Path:
@@ -136,8 +108,8 @@ def render_report(report: ReportInput) -> str:
         shown=samples[:OPEN_SAMPLES],
         more=samples[OPEN_SAMPLES:],
         drawn_from=None if report.samples_drawn_from is None else say_number(report.samples_drawn_from),
-        reward_model_panels=_draw_panels(report.reward_model_curve, REWARD_MODEL_PANELS, name="rm"),
-        policy_panels=_draw_panels(report.policy_curve, POLICY_PANELS, name="ppo"),
+        reward_sources=describe_rewards(report.reward_sources),
+        training=describe_training(report),
         provenance=report.provenance,
         facts=list_facts(report),
         config=json.dumps(report.provenance.config, indent=2, ensure_ascii=False),
@@ -180,49 +152,7 @@ def _say_moves(rows: Sequence[MovedRow]) -> str:
     return say_list([*said, f"{len(rows) - 3} more"] if len(rows) > 3 else said)
 
 
-def _draw_panels(
-    curve: Sequence[CurvePoint], panels: Sequence[Panel], *, name: str
-) -> dict[str, list[dict[str, Any]]] | None:
-    """A chart per panel whose number the curve has; what never changed is told apart, in words.
-
-    A long curve is drawn by the means of equal stretches.
-    """
-    drawn: list[dict[str, Any]] = []
-    constant: list[dict[str, Any]] = []
-    for title, unit, number, note in panels:
-        points = [(point.step, point.numbers[number]) for point in curve if number in point.numbers]
-        if points:
-            steps = say_count(len(points), "step")
-            stretch = math.ceil(len(points) / MAX_POINTS)
-            changes = len({value for _, value in points}) > 1
-            points = average_stretches(points, stretch=stretch)
-            (drawn if changes else constant).append(
-                {
-                    "title": title,
-                    "unit": unit if stretch == 1 else f"{unit}, means of {stretch} steps".removeprefix(", "),
-                    "note": note,
-                    "course": f"{_say_course([value for _, value in points])}, {steps}",
-                    "svg": line_chart(points, name=f"{name}-{len(drawn)}", title=title),
-                }
-            )
-    return {"drawn": drawn, "constant": constant} if drawn or constant else None
-
-
-def _say_course(values: Sequence[float | None]) -> str:
-    """The first value and the last one."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "no values"
-    decimals = find_decimals((max(known) - min(known)) / 3 or abs(known[-1]) * 2)
-    first, last = (say_number(value, decimals=decimals) for value in (known[0], known[-1]))
-    return last if first == last else f"{first} \u2192 {last}"
-
-
 def _describe_sample(sample: ShownSample) -> dict[str, Any]:
-    turns = []
-    for message in sample.prompt:
-        text, left_off = cut_text(message.content)
-        turns.append({"role": message.role, "text": text, "left_off": _say_left_off(left_off)})
     sides = []
     for title, css, whole, reward, p in (
         ("Before", "old", sample.before, sample.reward_before, None if sample.p_after is None else 1 - sample.p_after),
@@ -230,13 +160,8 @@ def _describe_sample(sample: ShownSample) -> dict[str, Any]:
     ):
         text, left_off = cut_text(whole)
         sides.append({
-            "title": title, "css": css, "text": text, "left_off": _say_left_off(left_off),
+            "title": title, "css": css, "text": text, "left_off": say_left_off(left_off),
             "reward": None if reward is None else say_number(reward, decimals=2, signed=True),
             "p": None if p is None else say_percent(p, decimals=0),
         })  # fmt: skip
-    return {"prompt": turns, "sides": sides}
-
-
-def _say_left_off(count: int) -> Markup:
-    words = Markup("<p><small>and {} more characters, which stand in report.json</small></p>")
-    return words.format(say_number(count)) if count else Markup("")
+    return {"prompt": describe_prompt(sample.prompt), "sides": sides}

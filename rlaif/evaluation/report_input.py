@@ -16,7 +16,7 @@ from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.metrics import MetricsRow
-from rlaif.records import CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
+from rlaif.records import Alarm, CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
 from rlaif.records.base import Value
 
 
@@ -47,6 +47,37 @@ class ShownSample(Value):
     reward_after: float | None = None
     p_after: float | None = Field(None, ge=0, le=1)
     """The judge's probability that the trained policy's response is better."""
+
+
+class RewardCourse(Value):
+    """A source of PPO's rewards in the course of training, by its own scores."""
+
+    name: str
+    weight: float
+    first: float
+    last: float
+    """Mean score of the first step's responses and of the last one's."""
+    failed: dict[str, int] = {}
+    """Responses that it had no score for, by cause, over all steps."""
+
+
+class ResponseAt(Value):
+    """A response of the policy in training. Its text is untrusted."""
+
+    step: int
+    """Steps that were done."""
+    text: str
+    score: float
+    """By what it is trained on."""
+    kl: float
+    """Nats against the reference."""
+
+
+class ResponseCourse(Value):
+    """One held-out prompt, and what the policy said to it as training went on."""
+
+    prompt: tuple[Message, ...]
+    responses: tuple[ResponseAt, ...]
 
 
 class BestOfN(Value):
@@ -118,6 +149,14 @@ class ReportInput(Value):
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
+    reward_sources: tuple[RewardCourse, ...] = ()
+    """What PPO was rewarded by."""
+    policy_evaluations: tuple[CurvePoint, ...] = ()
+    """During training, on the same held-out prompts each time; the step is the number of steps done."""
+    alarms: tuple[Alarm, ...] = ()
+    kept_steps: int | None = None
+    """Steps that are in the trained policy's weights; None: not known."""
+    response_courses: tuple[ResponseCourse, ...] = ()
     behaviour: Behaviour | None = None
     costs: tuple[StageCost, ...] = ()
     samples: tuple[ShownSample, ...] = ()

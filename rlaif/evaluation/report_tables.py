@@ -5,10 +5,11 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rlaif.evaluation.cost import StageCost, total_cost
-from rlaif.evaluation.report_input import ReportInput
+from rlaif.evaluation.report_input import ReportInput, RewardCourse
 from rlaif.evaluation.wording import say_count, say_number, say_seconds
 
 NOT_RECORDED = "\u2013"
@@ -112,3 +113,19 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
         ),
     ]
     return facts
+
+
+def describe_rewards(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
+    """A row for each source of PPO's rewards; none where there is one alone that never failed: its curve says it."""
+    if len(sources) == 1 and not sources[0].failed:
+        return []
+    return [
+        {
+            "name": source.name,
+            "weight": say_number(source.weight),
+            "first": say_number(source.first),
+            "last": say_number(source.last),
+            "failed": ", ".join(f"{cause.replace('_', ' ')} {count}" for cause, count in source.failed.items()) or "0",
+        }
+        for source in sources
+    ]

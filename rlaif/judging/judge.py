@@ -42,8 +42,9 @@ def judge_pairs(
     """Judgements of each pair under each principle, as the template asks: in both orders unless the config says one,
     or of each response by itself, or of all that pairs join together.
 
-    A judge that holds many questions at once is asked in a stream, another one in planned batches. `budget`: what
-    the batches may cost; a stream knows its own. `draw_seed`: each pair is asked under one principle, drawn with it.
+    A judge that holds many questions at once is asked in a stream, another one in planned batches. `label`: empty to
+    say nothing. `budget`: what the batches may cost; a stream knows its own. `draw_seed`: each pair is asked under one
+    principle, drawn with it.
     """
     judge = scorer.fingerprint
     ledger.append([judge, constitution])

@@ -59,6 +59,8 @@ class StreamAsker:
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
         """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them.
 
+        Without a `label` nothing is said.
+
         A stage that submitted batches goes on with them, however it is configured now.
         """
         scorer = self._scorer
@@ -73,8 +75,9 @@ class StreamAsker:
         self._pass(render(), total=total, label=label, draws=FIRST_DRAW)
         if self._scorer.num_votes > 1:
             draws = range(1, self._scorer.num_votes)
-            self._pass(render(), total=total * len(draws), label=f"{label}, votes", draws=draws)
-        self._say_what_was_had(self._scorer.budget.spent.minus(before))
+            self._pass(render(), total=total * len(draws), label=label and f"{label}, votes", draws=draws)
+        if label:
+            self._say_what_was_had(self._scorer.budget.spent.minus(before))
 
     def _pass(self, rendered: Rendered, *, total: int, label: str, draws: range) -> None:
         """One progress bar: the first draw of each question, or the others of those without log-probabilities."""

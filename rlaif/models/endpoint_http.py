@@ -75,6 +75,7 @@ class Answer(NamedTuple):
     retry_after_s: float | None = None
     unreachable: bool = False
     """There is no such server, or it cannot be trusted."""
+    timed_out: bool = False
 
 
 def open_session(address: Address, *, concurrency: int, timeout_s: float) -> aiohttp.ClientSession:
@@ -120,7 +121,7 @@ async def post(session: aiohttp.ClientSession, address: Address, payload: bytes,
         ) as response:
             return await read_answer(response, address)
     except TimeoutError:
-        return Answer(0, said=f"no whole reply within {timeout_s:.3g} s")
+        return Answer(0, said=f"no whole reply within {timeout_s:.3g} s", timed_out=True)
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
         return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"), unreachable=True)
     except (aiohttp.ClientError, OSError, ValueError) as error:

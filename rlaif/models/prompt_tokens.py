@@ -63,7 +63,7 @@ class PromptEncoder:
         self._backend = backend
         self._bare = make_bare(backend)
         self._template = ChatTemplate(tokenizer)
-        self._layouts: dict[Structure, _Layout] = {}
+        self._layouts: dict[tuple[Structure, bool], _Layout] = {}
         self._scanned: dict[str, tuple[str | int, ...]] = {}
         self._known: dict[_Text, list[int]] = {}
         self._pieces: dict[int, str] = {}
@@ -94,6 +94,10 @@ class PromptEncoder:
     def encode_batch(self, chats: Sequence[Chat]) -> list[list[int]]:
         """Ids of each conversation; faster than one by one."""
         return self._encode([self._lay_out(chat) for chat in chats])
+
+    def encode_conversation(self, chat: Chat) -> list[int]:
+        """Ids of a conversation that is over, as the template ends it: no generation prompt after it."""
+        return self._encode([self._lay_out(chat, generation_prompt=False)])[0]
 
     def encode_response(self, text: str) -> list[int]:
         """Ids of an untrusted response as it follows a generation prompt, with the token that ends it."""
@@ -157,11 +161,11 @@ class PromptEncoder:
             rows.append(row)
         return rows
 
-    def _lay_out(self, chat: Chat) -> list[int | _Text]:
-        structure = _structure(chat)
-        layout = self._layouts.get(structure)
+    def _lay_out(self, chat: Chat, *, generation_prompt: bool = True) -> list[int | _Text]:
+        key = (_structure(chat), generation_prompt)
+        layout = self._layouts.get(key)
         if layout is None:
-            layout = self._layouts[structure] = self._find_layout(chat)
+            layout = self._layouts[key] = self._find_layout(chat, generation_prompt=generation_prompt)
         messages = _fold_system(chat) if layout.folded else chat
         line = _Line(self._bare.prefixes_after_control)
         for literal, gap in zip(layout.parts.literals, layout.parts.gaps, strict=False):
@@ -174,16 +178,17 @@ class PromptEncoder:
         line.add_scanned(self._scan(layout.parts.literals[-1]))
         return line.finish()
 
-    def _find_layout(self, chat: Chat) -> _Layout:
+    def _find_layout(self, chat: Chat, *, generation_prompt: bool) -> _Layout:
         structure = _structure(chat)
         if not chat:
             raise ModelError("a conversation has no messages", where=self.where, fix="give at least one message")
         try:
-            return _Layout(False, self._template.split(structure))
+            return _Layout(False, self._template.split(structure, generation_prompt=generation_prompt))
         except ModelError as cause:
             if chat[0].role != "system" or (isinstance(cause, LeftOut) and cause.message != 0):
                 raise
-            return _Layout(True, self._template.split(_structure(_fold_system(chat))))
+            folded = _structure(_fold_system(chat))
+            return _Layout(True, self._template.split(folded, generation_prompt=generation_prompt))
 
     def _scan(self, text: str) -> tuple[str | int, ...]:
         """Trusted text cut into plain text and the ids of control tokens, found by the tokenizer itself."""

@@ -6,19 +6,32 @@ Returns Markdown. Measures nothing and writes no file.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from rlaif.records import PolicyCard
 
 
-def render_policy_card(card: PolicyCard, *, note: str, constitution: str, ledger_head: str) -> str:
-    """`note`: why training stopped early, empty if it did not; `ledger_head`: the chain's head at that time."""
+def render_policy_card(
+    card: PolicyCard, *, rewards: Sequence[str], note: str, constitution: str, ledger_head: str
+) -> str:
+    """`rewards`: the names of their sources; `note`: why it is not the last step's policy, empty if it is;
+    `ledger_head`: the chain's head at that time."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
     trained_from = f"`{initial}` (start and reference)"
     if initial != reference:
         trained_from = f"`{initial}`, the round before, with the KL to the reference `{reference}`,"
-    stopped = f"\nTraining stopped early: {note}.\n" if note else ""
+    course = "".join(f"- after {alarm.step} steps {alarm.sentence}; {alarm.answer}\n" for alarm in card.alarms)
+    if course:
+        course = f"\nAlarms while it trained:\n\n{course}"
+    if card.stopped:
+        course += f"\nTraining stopped early: {note}.\n"
+    elif note:
+        course += f"\nNot the last step's policy: {note}.\n"
+    against = f"the reward model `{card.reward_model_id}`" if card.reward_model_id else f"rewards by {rewards[0]}"
+    if len(rewards) > 1:
+        against = f"the weighted sum of {', '.join(rewards)} (`rewards` below)"
     return f"""---
 library_name: transformers
 tags: [rlaif, ppo]
@@ -26,9 +39,9 @@ tags: [rlaif, ppo]
 
 # Policy trained by PPO
 
-Trained from {trained_from} against the reward model `{card.reward_model_id}`,
+Trained from {trained_from} against {against},
 by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
-{stopped}
+{course}
 The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of the decisions before it.
 
 | last step | |

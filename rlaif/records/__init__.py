@@ -2,7 +2,7 @@
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
 from rlaif.records.calibration import Agreement, CalibrationCard, CalibrationMap, MapKind
-from rlaif.records.cards import Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
+from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
@@ -38,6 +38,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
 __all__ = [
     "RECORD_TYPES",
     "Agreement",
+    "Alarm",
     "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",

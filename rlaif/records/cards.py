@@ -32,6 +32,19 @@ class RewardModelCard(Record):
     """Share of held-out preferences ordered as the label says."""
 
 
+class Alarm(Value):
+    """While a policy was trained: a guard's number beyond its limit, and what was done about it."""
+
+    name: str
+    """The option of ppo.guards that gave it."""
+    step: int
+    """Steps done until then."""
+    value: float
+    limit: float
+    sentence: str
+    answer: str = ""
+
+
 class PolicyCard(Record):
     table: ClassVar[str] = "policies"
     model_id: str
@@ -41,6 +54,12 @@ class PolicyCard(Record):
     """Whose weights training began with; None: the reference policy's."""
     config: dict[str, Any]
     metrics: dict[str, float]
+    """Of the last step that is in the weights; none where that is the policy that training began with."""
+    num_steps: int | None = None
+    """Steps that are in the weights; None in records from before it was kept."""
+    alarms: tuple[Alarm, ...] = ()
+    stopped: str = ""
+    """Why an alarm ended the training, in a sentence; empty where none did."""
 
 
 class EvaluationReport(Record):

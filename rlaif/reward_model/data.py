@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from rlaif.models.prompt_tokens import PromptEncoder
-from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Tally, digest_text
+from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Segment, SegmentedMessage, Tally, digest_text
 
 
 class Pair(NamedTuple):
@@ -79,6 +79,12 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
 def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
     """One prompt and response as the reward model reads them."""
     return (*encoder.encode(prompt.as_segments()), *encoder.encode_response(response))
+
+
+def encode_whole(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
+    """One prompt and response as somebody else's reward model reads them: the conversation as its template ends it."""
+    answer = SegmentedMessage("assistant", (Segment(response, False),))
+    return tuple(encoder.encode_conversation((*prompt.as_segments(), answer)))
 
 
 def plan_epoch(pairs: Sequence[Pair | Choice], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ import torch
 from rlaif.errors import DataError
 from rlaif.models.loading import LoadedModel
 from rlaif.records import Prompt
-from rlaif.reward_model.data import encode_example
+from rlaif.reward_model.data import encode_example, encode_whole
 from rlaif.reward_model.model import compute_rewards
 
 ScoreFailure = Literal["over_length", "non_finite"]
@@ -24,9 +24,11 @@ ScoreFailure = Literal["over_length", "non_finite"]
 class RewardModelScorer:
     """Scores with a loaded model; `mean` and `std` are of its rewards on the starting policy's samples."""
 
-    def __init__(self, loaded: LoadedModel, *, max_tokens: int | None = None) -> None:
-        """max_tokens: padded tokens that go through the model at once; None: what suits the device."""
+    def __init__(self, loaded: LoadedModel, *, max_tokens: int | None = None, reads_whole: bool = False) -> None:
+        """max_tokens: padded tokens that go through the model at once; None: what suits the device. reads_whole: the
+        model reads its score where its chat template ends a conversation, and not where the response ends."""
         self._loaded, self._max_tokens = loaded, max_tokens
+        self._encode = encode_whole if reads_whole else encode_example
         config = loaded.model.config
         self._limit = int(getattr(config.get_text_config(), "max_position_embeddings", 2**31))
         self.mean: float | None = getattr(config, "reward_mean", None)
@@ -50,7 +52,7 @@ class RewardModelScorer:
 
         Neither the order nor what else is in the batch changes a reward by more than rounding.
         """
-        sequences = [encode_example(prompt, response, encoder=self._loaded.encoder) for prompt, response in examples]
+        sequences = [self._encode(prompt, response, encoder=self._loaded.encoder) for prompt, response in examples]
         fitting = [place for place, sequence in enumerate(sequences) if len(sequence) <= self._limit]
         with torch.inference_mode():
             rewards = compute_rewards(

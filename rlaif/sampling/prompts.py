@@ -45,18 +45,21 @@ class DemonstrationRead(NamedTuple):
 def read_prompts(config: PromptsConfig) -> PromptRead:
     """The first `num_prompts` different prompts of a file or data set, in its order.
 
-    Beside the prompt's column two others are read where they exist: `reference` (a known answer) and
-    `metadata` (an object that is kept as it is).
+    Beside the prompt's column two others are read where they exist: that of a known answer, and `metadata` (an object
+    that is kept as it is).
     """
     prompts: dict[str, Prompt] = {}
     dropped: Counter[str] = Counter()
     num_in = 0
-    for row in _rows(config.path, split=config.split, wanted={config.column, "reference", "metadata"}):
+    reference = config.reference_column
+    for row in _rows(config.path, split=config.split, wanted={config.column, reference, "metadata"}):
         num_in += 1
+        if reference not in row.columns and reference != PromptsConfig().reference_column:
+            raise missing_column(reference, columns=row.columns, where=row.where)
         messages = read_prompt_messages(row.value(config.column), where=row.where, column=config.column)
         prompt = Prompt(
             messages=messages,
-            reference=read_text(row.cells.get("reference"), where=row.where, column="reference") or None,
+            reference=read_text(row.cells.get(reference), where=row.where, column=reference) or None,
             source=_source(row),
             metadata=_metadata(row),
         )

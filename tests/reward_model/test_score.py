@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlaif.errors import DataError
 from rlaif.models.loading import LoadedModel, load_reward_model, write_model
@@ -75,3 +76,41 @@ def test_a_reward_that_is_not_finite_is_a_named_failure(load_family: LoadFamily)
 
 def test_no_responses_have_no_rewards(load_scorer: Callable[[str], RewardModelScorer]) -> None:
     assert load_scorer("llama3").score([]) == []
+
+
+@pytest.mark.parametrize("family", ["byte_bpe_no_template", "chatml", "llama2", "llama3", "gemma", "mistral"])
+def test_somebody_elses_reward_model_scores_the_text_as_it_does_by_itself(
+    family: str, load_family: LoadFamily, tmp_path: Path
+) -> None:
+    """Whatever the policy's tokenizer: what is scored is text, by the model's own template and tokenizer."""
+    base = load_family(family)
+    model = make_reward_model(base, seed=0)
+    write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), tmp_path)
+    scorer = RewardModelScorer(load_reward_model(str(tmp_path), device="cpu"), reads_whole=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    examples = [
+        (Prompt(messages=(Message(role="user", content=question),)), response)
+        for question in ("When?", "When does the museum open?")
+        for response in ("Nine.", "It opens at nine and closes at five.")
+    ]
+    expected = []
+    for prompt, response in examples:
+        chat = [*prompt.as_chat(), {"role": "assistant", "content": response}]
+        ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)["input_ids"]
+        with torch.no_grad():
+            expected.append(float(alone(ids, attention_mask=torch.ones_like(ids)).logits[0, 0]))
+    assert scorer.score(examples) == pytest.approx(expected, abs=1e-5)
+    assert len({round(score, 4) for score in expected}) > 1, "the model tells the responses apart"
+
+
+@pytest.mark.parametrize("family", ["byte_bpe_no_template", "chatml", "llama2", "llama3", "gemma", "mistral"])
+def test_a_response_of_the_policy_survives_the_way_into_the_reward_models_tokens(
+    family: str, load_family: LoadFamily
+) -> None:
+    reader = load_family("llama3" if family != "llama3" else "gemma").encoder
+    writer = load_family(family).encoder
+    for text in ("The museum opens at nine.", "Reply A is polite", "two words"):
+        response = writer.decode(writer.encode_response(text)[:-1])  # as PPO hands it over
+        assert response == text
+        assert reader.decode(reader.encode_response(response)[:-1]) == text

@@ -7,36 +7,18 @@ step, so there is no generator state to keep. Decides nothing about when to writ
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
-
-
-class Progress(BaseModel):
-    """Where a training stands, beside its tensors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    step: int = 0
-    """Steps that are done."""
-    episodes: int = 0
-    kl_coef: float
-    score_mean: float = 0.0
-    score_sd: float = 1.0
-    seed: int
-    prompts_digest: str
-    config: PpoConfig
-    metrics: dict[str, float] = {}
-    """Of the last step."""
+from rlaif.policy.ppo.progress import Progress
 
 
 def find_checkpoints(out_dir: Path) -> list[Path]:
@@ -44,10 +26,15 @@ def find_checkpoints(out_dir: Path) -> list[Path]:
     return sorted(path for path in (out_dir / "checkpoints").glob("step_*") if (path / "progress.json").is_file())
 
 
+def step_of(checkpoint: Path) -> int:
+    """Steps that are in a checkpoint's weights."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
 def find_resume_step(out_dir: Path) -> int:
     """The first step that a resumed training runs: metrics of this step and later ones come again."""
     checkpoints = find_checkpoints(out_dir)
-    return int(checkpoints[-1].name.removeprefix("step_")) if checkpoints else 0
+    return step_of(checkpoints[-1]) if checkpoints else 0
 
 
 def write_checkpoint(
@@ -58,16 +45,32 @@ def write_checkpoint(
     progress: Progress,
     keep: int = 2,
 ) -> Path:
-    """Write one and remove all but the newest `keep`."""
+    """Write one, and remove all but the newest `keep` and what was the best to each of these."""
     path = out_dir / "checkpoints" / f"step_{progress.step:06d}"
     with replace_directory(path) as folder:
         save_file(_contiguous(_tensors_of(learner.model)), folder / "model.safetensors")
         save_file(_contiguous(_tensors_of(learner.value_head)), folder / "value_head.safetensors")
         save_file(_contiguous(_moments_of(learner, optimizer)), folder / "optimizer.safetensors")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
-    for old in find_checkpoints(out_dir)[:-keep]:
-        remove_checkpoint(old)
+    checkpoints = find_checkpoints(out_dir)
+    best = {read_progress(newer).best_step for newer in checkpoints[-keep:]}
+    for old in checkpoints[:-keep]:
+        if step_of(old) not in best:
+            remove_checkpoint(old)
+    _point_at_best(out_dir, progress.best_step)
     return path
+
+
+def _point_at_best(out_dir: Path, step: int | None) -> None:
+    """checkpoints/best, for people: the trainer itself goes by what Progress says."""
+    link = out_dir / "checkpoints" / "best"
+    if step is None:
+        link.unlink(missing_ok=True)
+        return
+    part = link.with_name(".best.part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(f"step_{step:06d}")
+    part.replace(link)
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -102,7 +105,11 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
     """A training resumes only as what it was: name every option that changed."""
     before, now = saved.config.model_dump(), current.config.model_dump()
-    changed = [f"ppo.{key}: {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
+    # How a source of rewards is asked may change; who they are and what they count may not.
+    before.pop("rewards"), now.pop("rewards")
+    changed = list(_changes(before, now, "ppo"))
+    if saved.rewards != current.rewards:
+        changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
     if saved.prompts_digest != current.prompts_digest:
@@ -113,6 +120,20 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
             where=str(where),
             fix="resume with the same settings or start in a new folder",
         )
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], group: str) -> Iterator[str]:
+    for key, value in before.items():
+        if isinstance(value, dict) and isinstance(now[key], dict) and value.keys() == now[key].keys():
+            yield from _changes(value, now[key], f"{group}.{key}")
+        elif value != now[key]:
+            yield f"{group}.{key}: {value} -> {now[key]}"
+
+
+def _say_rewards(progress: Progress) -> str:
+    return " + ".join(
+        f"{weight:g} {name}{' standardised' if standardise else ''}" for name, weight, standardise in progress.rewards
+    )
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:

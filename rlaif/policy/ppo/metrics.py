@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
+from rlaif.policy.ppo.guards import Look
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.rewards import Scored
 from rlaif.policy.ppo.rollout import Trajectory
@@ -24,7 +25,7 @@ class ShownResponse(NamedTuple):
     prompt: Prompt
     response: str
     score: float
-    """As the reward source gave it."""
+    """As the reward source gave it; of several sources the weighted sum."""
     kl: float
     """Nats against the reference."""
     finished: bool
@@ -42,26 +43,28 @@ def describe_step(
     step: int,
     episodes: int,
     scored: Scored,
-    finished: Sequence[bool],
+    look: Look,
     kl_coef: float,
     learning_rate: float,
 ) -> dict[str, float]:
     """All metrics of a step; every one a finite number.
 
-    `objective/scores` are the reward source's own; `objective/rlhf_reward` is what was maximised: scores
-    standardised, less the missing-EOS penalty and the KL penalty. Those two differ in more than the KL.
+    `objective/scores/NAME` are a reward source's own; `objective/scores` are they where there is one, and the weighted
+    sum of several. `objective/rlhf_reward` is what was maximised: scores standardised, less the missing-EOS penalty and
+    the KL penalty.
     """
     mask = batch.response_mask
-    num_episodes = len(finished)
+    num_episodes = len(scored.scores)
     penalty = kl_coef * float(batch.kl.sum(dim=1).mean())
     return {
         "step": float(step),
         "episode": float(episodes),
-        "objective/kl": float(kl_per_response(batch).mean()),
+        "objective/kl": look.kl,
         "objective/entropy": float(batch.entropy.sum(dim=1).mean()),
         "objective/non_score_reward": -penalty,
         "objective/rlhf_reward": float(batch.scores.mean()) - penalty,
         "objective/scores": sum(scored.scores) / num_episodes,
+        **{f"objective/scores/{name}": sum(scores) / num_episodes for name, scores in scored.by_source.items()},
         "policy/approxkl_avg": stats.approx_kl,
         "policy/clipfrac_avg": stats.policy_clipped,
         "policy/entropy_avg": float(masked_mean(batch.entropy, mask)),
@@ -72,10 +75,12 @@ def describe_step(
         "val/ratio": stats.ratio,
         "val/first_ratio_deviation": stats.ratio_deviation,
         "val/explained_variance": explained_variance(batch.values, batch.returns, mask),
-        "val/num_eos_tokens": float(sum(finished)),
-        "val/eos_rate": sum(finished) / num_episodes,
-        "val/response_length": float(mask.sum()) / num_episodes,
+        "val/num_eos_tokens": float(round(look.eos_rate * num_episodes)),
+        "val/eos_rate": look.eos_rate,
+        "val/response_length": look.length,
+        "val/repetition": look.repetition,
         "val/num_failed_rewards": float(scored.failures.total()),
+        **{f"val/failed_rewards/{cause}": float(count) for cause, count in sorted(scored.failures.items())},
         "kl_coef": kl_coef,
         "lr": learning_rate,
     }

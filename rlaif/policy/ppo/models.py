@@ -99,6 +99,8 @@ class ValueStart(NamedTuple):
     trunk: PreTrainedModel
     head: nn.Linear
     """Of one number out."""
+    reward: str = "reward"
+    """Name of the source of rewards whose scores it says."""
 
 
 def make_value_model(policy: PreTrainedModel, start: ValueStart | None) -> ValueModel:

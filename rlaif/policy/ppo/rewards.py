@@ -1,14 +1,14 @@
 """Episodes -> scores -> per-token rewards: the score at the last token minus the KL penalty at each.
 
-Scores come from a function of texts that the caller hands in; a failed one is a type of its own and
-never a number. Does not sample and does not train.
+Scores come from functions of texts that the caller hands in, weighed and added; a failed one is a type of its own
+and never a number. Does not sample and does not train.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -29,22 +29,28 @@ class RewardFailure(NamedTuple):
     """Why an episode has no score."""
 
     cause: str
+    """Its name, such as "timeout"; failures are counted by it."""
+    detail: str = ""
+    """What happened, for people."""
 
 
 RewardSource = Callable[[Sequence[Episode]], Sequence[float | RewardFailure]]
-"""A score, or why there is none, for each episode, in order."""
+"""A score, or why there is none, for each episode, in order. Whatever gives scores is one: a model, an ensemble, the
+judge, a function, a server."""
 
 
-class Scored(NamedTuple):
-    kept: list[int]
-    """Indices of the episodes that have a score."""
-    scores: list[float]
-    """Theirs, as the source gave them."""
-    failures: Counter[str]
+class WeightedReward(NamedTuple):
+    """A source and its part in the reward."""
+
+    name: str
+    source: RewardSource
+    weight: float = 1.0
+    standardise: bool = False
+    """Whether its scores are brought to mean 0 and standard deviation 1 on the reference policy's responses."""
 
 
 class ScoreScale(NamedTuple):
-    """Mean and standard deviation of the scores of the reference policy's responses."""
+    """Mean and standard deviation of a source's scores of the reference policy's responses."""
 
     mean: float = 0.0
     sd: float = 1.0
@@ -53,32 +59,101 @@ class ScoreScale(NamedTuple):
         return [(score - self.mean) / self.sd for score in scores]
 
 
-def score_episodes(reward: RewardSource, episodes: Sequence[Episode], *, max_failed: float, where: str) -> Scored:
-    """Ask the source; drop and count failed episodes, and stop when more than `max_failed` of them failed."""
-    answers = reward(episodes)
+class Scored(NamedTuple):
+    kept: list[int]
+    """Indices of the episodes that every source scored."""
+    by_source: dict[str, list[float]]
+    """Their scores as each source gave them, by its name."""
+    weighed: list[float]
+    """What is maximised of them: sum_i w_i s_i, each s_i standardised where that is asked for."""
+    failures: Counter[str]
+    """Dropped episodes by source and cause, such as "judge/refused"."""
+
+    @property
+    def scores(self) -> list[float]:
+        """What people are shown: of one source its own scores, of several the weighted sum."""
+        return next(iter(self.by_source.values())) if len(self.by_source) == 1 else self.weighed
+
+
+def score_episodes(
+    rewards: Sequence[WeightedReward],
+    episodes: Sequence[Episode],
+    *,
+    scales: Mapping[str, ScoreScale],
+    max_failed: float,
+    where: str,
+) -> Scored:
+    """Ask every source; drop and count failed episodes, and stop when more than `max_failed` of them failed.
+
+    An episode that one source failed on is dropped, and the sources after it are not asked about it. `scales`: of
+    those sources whose scores are standardised.
+    """
+    left = list(range(len(episodes)))
+    found: dict[str, dict[int, float]] = {}
+    failures, examples = Counter[str](), dict[str, str]()
+    for reward in rewards:
+        found[reward.name] = {}
+        for index, answer in zip(left, _ask(reward, [episodes[i] for i in left], where=where), strict=True):
+            if isinstance(answer, RewardFailure):
+                cause = f"{reward.name}/{answer.cause}"
+                failures[cause] += 1
+                examples.setdefault(cause, answer.detail)
+            else:
+                found[reward.name][index] = answer
+        left = list(found[reward.name])
+    if failures.total() > max_failed * len(episodes) or not left:
+        raise _too_many(failures, examples, num_episodes=len(episodes), where=where)
+    by_source = {name: [scores[index] for index in left] for name, scores in found.items()}
+    return Scored(left, by_source, _weigh(rewards, by_source, scales=scales), failures)
+
+
+def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> list[float | RewardFailure]:
+    answers = reward.source(episodes) if episodes else []
     if len(answers) != len(episodes):
         raise TrainingError(
-            f"the reward source gave {len(answers)} rewards for {len(episodes)} episodes",
+            f"the reward source {reward.name} gave {len(answers)} rewards for {len(episodes)} episodes",
             where=where,
             fix="return one number or RewardFailure per episode, in order",
         )
-    kept, scores, failures = [], [], Counter[str]()
-    for index, answer in enumerate(answers):
-        if isinstance(answer, RewardFailure):
-            failures[answer.cause] += 1
-        elif not math.isfinite(answer):
-            failures["non_finite"] += 1
-        else:
-            kept.append(index)
-            scores.append(float(answer))
-    if failures.total() > max_failed * len(episodes) or not kept:
-        causes = ", ".join(f"{cause} {count}" for cause, count in failures.most_common())
-        raise TrainingError(
-            f"{failures.total()} of {len(episodes)} rewards failed ({causes})",
-            where=where,
-            fix="mend the reward source and resume, or raise ppo.max_failed_rewards",
-        )
-    return Scored(kept, scores, failures)
+    return [answer if isinstance(answer, RewardFailure) else read_reward(answer) for answer in answers]
+
+
+def read_reward(value: object) -> float | RewardFailure:
+    """What somebody else's code gave as a reward: a finite number, or why it is none. True is 1 and False is 0."""
+    if value is None:
+        return RewardFailure("none", "there is no number")
+    try:
+        number = None if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = None
+    if number is None:
+        return RewardFailure("not_a_number", f"{value!r:.80} is no number")
+    return number if math.isfinite(number) else RewardFailure("non_finite", f"{number} is not finite")
+
+
+def _weigh(
+    rewards: Sequence[WeightedReward], by_source: Mapping[str, Sequence[float]], *, scales: Mapping[str, ScoreScale]
+) -> list[float]:
+    weighed = [
+        [reward.weight * score for score in scales.get(reward.name, ScoreScale()).apply(by_source[reward.name])]
+        for reward in rewards
+    ]
+    return [math.fsum(scores) for scores in zip(*weighed, strict=True)]
+
+
+def _too_many(failures: Counter[str], examples: Mapping[str, str], *, num_episodes: int, where: str) -> TrainingError:
+    causes = ", ".join(f"{cause} {count}" for cause, count in failures.most_common())
+    example = next((f"; {cause}: {examples[cause]}" for cause, _ in failures.most_common() if examples[cause]), "")
+    return TrainingError(
+        f"{failures.total()} of {num_episodes} rewards failed ({causes}{example})",
+        where=where,
+        fix="mend the reward source and resume, or raise ppo.max_failed_rewards",
+    )
+
+
+def measure_scales(rewards: Sequence[WeightedReward], scored: Scored) -> dict[str, ScoreScale]:
+    """The scale of each source that is standardised, from its scores of the reference policy's responses."""
+    return {reward.name: measure_scale(scored.by_source[reward.name]) for reward in rewards if reward.standardise}
 
 
 def measure_scale(scores: Sequence[float]) -> ScoreScale:

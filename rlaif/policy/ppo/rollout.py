@@ -6,7 +6,7 @@ sampled in. Does not train.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from rlaif.models.decode import decode, row_uniforms
 from rlaif.models.interface import Chat
 from rlaif.models.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.rewards import Episode, RewardSource, Scored, score_episodes
+from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward, score_episodes
 from rlaif.records import Prompt
 
 
@@ -124,8 +124,13 @@ def sample_trajectories(
 
 
 def score_trajectories(
-    reward: RewardSource, trajectories: Sequence[Trajectory], *, max_failed: float, where: str
+    rewards: Sequence[WeightedReward],
+    trajectories: Sequence[Trajectory],
+    *,
+    scales: Mapping[str, ScoreScale],
+    max_failed: float,
+    where: str,
 ) -> Scored:
-    """Their scores by the reward source, which sees texts only."""
+    """Their scores by the reward sources, which see texts only."""
     episodes = [Episode(trajectory.prompt, trajectory.response) for trajectory in trajectories]
-    return score_episodes(reward, episodes, max_failed=max_failed, where=where)
+    return score_episodes(rewards, episodes, scales=scales, max_failed=max_failed, where=where)

@@ -5,8 +5,9 @@ Reads checkpoints, writes none. Takes no training step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,13 +18,8 @@ from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError
 from rlaif.models.layers import enters_exactly, find_layers
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import (
-    Progress,
-    check_same_training,
-    find_checkpoints,
-    load_checkpoint,
-    read_progress,
-)
+from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import (
     PolicyWithValue,
     ValueModel,
@@ -33,8 +29,9 @@ from rlaif.policy.ppo.models import (
     make_value_model,
 )
 from rlaif.policy.ppo.passes import Computing
+from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.reference import Reference, choose_reference
-from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, measure_scale
+from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -56,13 +53,14 @@ class Training:
     optimizer: torch.optim.Optimizer
     encoder: Encoder
     prompts: list[EncodedPrompt]
-    reward: RewardSource
+    rewards: tuple[WeightedReward, ...]
     config: PpoConfig
     seed: int
     out_dir: Path
+    checks: Checks
+    held_out_prompts: list[EncodedPrompt]
+    """Those of the checks."""
     budget: TokenBudget
-    policy: PreTrainedModel
-    """As it came in."""
     value_start: ValueStart | None
 
 
@@ -71,26 +69,48 @@ def set_up(
     reference: PreTrainedModel | None,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     seed: int,
     out_dir: Path,
     *,
+    checks: Checks,
     value_start: ValueStart | None = None,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
-    encoded = encode_prompts(
-        prompts, encoder, response_length=config.response_length, context_tokens=context_tokens_of(policy)
+    encode = partial(
+        encode_prompts,
+        encoder=encoder,
+        response_length=config.response_length,
+        context_tokens=context_tokens_of(policy),
     )
+    encoded = encode(prompts)
+    held_out = encode(checks.prompts) if checks.prompts else []
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
     for model in (policy, reference):
         model.train(False)
     learner = make_learner(policy, config.model, seed=seed, value_start=value_start)
+    rewards = (
+        tuple(reward)
+        if isinstance(reward, Sequence)
+        else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
+    )
     return Training(
-        learner, choose_reference(learner.model, policy, reference, config.model), make_optimizer(learner, config),
-        encoder, encoded, reward, config, seed, out_dir, TokenBudget(config.micro_batch_tokens), policy, value_start,
-    )  # fmt: skip
+        learner=learner,
+        reference=choose_reference(learner.model, policy, reference, config.model),
+        optimizer=make_optimizer(learner, config),
+        encoder=encoder,
+        prompts=encoded,
+        rewards=rewards,
+        config=config,
+        seed=seed,
+        out_dir=out_dir,
+        checks=checks,
+        held_out_prompts=held_out,
+        budget=TokenBudget(config.micro_batch_tokens),
+        value_start=value_start,
+    )
 
 
 def make_learner(
@@ -127,28 +147,27 @@ def make_optimizer(learner: PolicyWithValue, config: PpoConfig) -> torch.optim.O
     return torch.optim.Adam(groups, lr=config.learning_rate, eps=config.adam_epsilon)
 
 
-@torch.no_grad()
-def restart(training: Training, progress: Progress) -> None:
-    """Give the learner the weights that it began with."""
-    fresh = make_learner(training.policy, training.config.model, seed=training.seed, value_start=training.value_start)
-    scale_values(fresh, training.value_start, progress)
-    begun = dict(fresh.named_parameters())
-    for name, parameter in training.learner.named_parameters():
-        if parameter.requires_grad:
-            parameter.copy_(begun[name])
-
-
-def scale_values(learner: PolicyWithValue, value_start: ValueStart | None, progress: Progress) -> None:
-    """Bring a value model that began as a reward model to the scale of the scores that are trained on."""
-    if value_start is not None and isinstance(learner.value_head, ValueModel):
-        learner.value_head.rescale(mean=progress.score_mean, sd=progress.score_sd)
+def scale_values(training: Training, scales: Mapping[str, ScoreScale]) -> None:
+    """Bring a value model that began as a reward model to the scale on which its scores are maximised."""
+    start, value_model = training.value_start, training.learner.value_head
+    if start is None or not isinstance(value_model, ValueModel):
+        return
+    weight = next((reward.weight for reward in training.rewards if reward.name == start.reward), 1.0)
+    scale = scales.get(start.reward, ScoreScale())
+    value_model.rescale(mean=scale.mean, sd=scale.sd / weight)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
     """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
     config, seed = training.config, training.seed
-    prompts_digest = digest_text("\n".join(prompt.prompt.id for prompt in training.prompts))
-    start = Progress(kl_coef=config.kl_coef, seed=seed, prompts_digest=prompts_digest, config=config)
+    asked = (*training.prompts, *training.held_out_prompts)
+    start = Progress(
+        kl_coef=config.kl_coef,
+        rewards=tuple((reward.name, reward.weight, reward.standardise) for reward in training.rewards),
+        seed=seed,
+        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
+        config=config,
+    )
     checkpoints = find_checkpoints(training.out_dir)
     if checkpoints and not resume:
         raise RunFolderError(
@@ -161,14 +180,13 @@ def begin(training: Training, *, resume: bool) -> Progress:
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
         return saved
-    if config.standardise_scores:
-        scale = _measure_reference_scores(training)
-        start = start.model_copy(update={"score_mean": scale.mean, "score_sd": scale.sd})
-    scale_values(training.learner, training.value_start, start)
+    if any(reward.standardise for reward in training.rewards):
+        start = start.model_copy(update={"score_scales": _measure_reference_scores(training)})
+    scale_values(training, start.score_scales)
     return start
 
 
-def _measure_reference_scores(training: Training) -> ScoreScale:
+def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
     config = training.config
     chosen = prompts_of_step(
         len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
@@ -183,9 +201,10 @@ def _measure_reference_scores(training: Training) -> ScoreScale:
         key=(training.seed, -1),
     )
     scored = score_trajectories(
-        training.reward,
+        training.rewards,
         trajectories,
+        scales={},
         max_failed=config.max_failed_rewards,
         where="the reference policy's responses",
     )
-    return measure_scale(scored.scores)
+    return measure_scales(training.rewards, scored)

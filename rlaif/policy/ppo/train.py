@@ -7,7 +7,7 @@ weights. Loads no model and saves no final one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,25 +15,26 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.errors import RlaifError
 from rlaif.models.adapters import has_adapter
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import (
-    Progress,
-    find_checkpoints,
-    load_checkpoint,
-    read_progress,
-    remove_checkpoint,
-    write_checkpoint,
-)
-from rlaif.policy.ppo.guards import describe_kl_alarm
+from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
+from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
+from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
+from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.models import ValueStart
-from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, next_kl_coef
+from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
+from rlaif.policy.ppo.progress import Progress
+from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
-from rlaif.policy.ppo.start import Training, begin, restart, set_up
+from rlaif.policy.ppo.shaping import shape_scores
+from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
-from rlaif.records import Prompt
+from rlaif.records import Alarm, Prompt
+
+StopReason = Literal["done", "stop_requested", "alarm"]
 
 
 class TrainedPolicy(NamedTuple):
@@ -44,17 +45,28 @@ class TrainedPolicy(NamedTuple):
     """Steps that are in the weights."""
     first_step: int
     """Where this call began: 0, or where it resumed. `on_metrics` came for this step and later ones."""
-    stop_reason: Literal["done", "stop_requested", "kl_ceiling"]
+    stop_reason: StopReason
     note: str
-    """Why it stopped early, in a sentence; empty when it did not."""
+    """Why it stopped early, or why not the last policy is kept, in a sentence; empty where neither is so."""
     metrics: dict[str, float]
     """Of the last step that is in the weights."""
+    alarms: tuple[Alarm, ...]
     adapted: PreTrainedModel | None
     """With the adapter that was trained still in its layers; None where there is none."""
 
 
+class Listener(NamedTuple):
+    """Who is told what while a training runs."""
+
+    on_metrics: Callable[[dict[str, float]], None]
+    on_samples: Callable[[int, Sequence[ShownResponse]], None]
+    on_evaluation: Callable[[Evaluated], None]
+    on_alarm: Callable[[Alarm, int | None], None]
+    """The alarm, and the step that comes next: an earlier one where training went back, None where it was the end."""
+
+
 class Rollout(NamedTuple):
-    """A step's responses that have a score, and the scores as the reward source gave them."""
+    """A step's responses that have a score, and their scores."""
 
     trajectories: list[Trajectory]
     scored: Scored
@@ -65,53 +77,71 @@ def train_policy(
     policy: PreTrainedModel,
     encoder: Encoder,
     prompts: Sequence[Prompt],
-    reward: RewardSource,
+    reward: RewardSource | Sequence[WeightedReward],
     config: PpoConfig,
     out_dir: Path,
     seed: int,
     resume: bool,
     on_metrics: Callable[[dict[str, float]], None],
     on_samples: Callable[[int, Sequence[ShownResponse]], None],
+    on_evaluation: Callable[[Evaluated], None] | None = None,
+    on_alarm: Callable[[Alarm, int | None], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
     reference: PreTrainedModel | None = None,
+    checks: Checks | None = None,
     value_start: ValueStart | None = None,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
     The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed. What is not trained
     shares its memory with `policy`. `value_start`: what a separate value model begins as.
-    Checkpoints go to `out_dir`/checkpoints. `stop_requested` is asked between steps.
+    `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
+    before an error of a reward source ends the training. `stop_requested` is asked before a step and before its
+    update: the training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
     """
-    training = set_up(policy, reference, encoder, prompts, reward, config, seed, out_dir, value_start=value_start)
+    told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
+    training = set_up(
+        policy, reference, encoder, prompts, reward, config, seed, out_dir,
+        checks=checks or Checks(), value_start=value_start,
+    )  # fmt: skip
     progress = begin(training, resume=resume)
     first_step = progress.step
-    while progress.step < config.num_steps:
-        if stop_requested is not None and stop_requested():
-            _write(training, progress)
-            note = f"stopped on request after {progress.step} of {config.num_steps} steps"
-            return _finish(training, progress, first_step=first_step, stop_reason="stop_requested", note=note)
+    if not find_checkpoints(out_dir):
+        progress = _evaluate_when_due(training, progress, told)
+        _write(training, progress)
 
+    while progress.step < config.num_steps and not progress.ended:
         step = progress.step
-        rollout = roll_out(training, step=step)
+        if stop_requested is not None and stop_requested():
+            return _stop(training, progress, first_step=first_step)
+        try:
+            rollout = roll_out(training, step=step, scales=progress.score_scales)
+        except RlaifError:
+            if progress.step > first_step:
+                _write(training, progress)  # a source that failed may be back later
+            raise
         batch = prepare_batch(
             training.learner,
             training.reference.model,
             rollout.trajectories,
-            scores=_shape_scores(rollout, progress, config),
+            scores=_shape_scores(rollout, config),
             kl_coef=progress.kl_coef,
             config=config,
             pad_id=encoder.pad_token_id,
             hydra=training.reference.mode == "hydra",
             budget=training.budget,
         )
-        kl = kl_per_response(batch)
-        mean_kl = float(kl.mean())
-        if mean_kl > config.kl_ceiling:
-            kept = _roll_back(training, progress)
-            note = describe_kl_alarm(kl=mean_kl, ceiling=config.kl_ceiling, step=step, kept_step=kept.step)
-            return _finish(training, kept, first_step=first_step, stop_reason="kl_ceiling", note=note)
+        look = look_at(rollout, batch)
+        looks = add_look(progress.looks, look)
+        alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
+        if alarm is not None and not is_quiet(progress, alarm):
+            progress = _answer(training, progress, alarm, told)
+            if progress.ended or progress.step < step:
+                continue
+        if stop_requested is not None and stop_requested():
+            return _stop(training, progress, first_step=first_step)
 
-        learning_rate = config.learning_rate * (1 - step / config.num_steps)
+        learning_rate = config.learning_rate * progress.rate_factor * (1 - step / config.num_steps)
         stats = update(
             training.learner,
             training.optimizer,
@@ -130,7 +160,7 @@ def train_policy(
             step=step,
             episodes=episodes,
             scored=rollout.scored,
-            finished=[trajectory.finished for trajectory in rollout.trajectories],
+            look=look,
             kl_coef=progress.kl_coef,
             learning_rate=learning_rate,
         )
@@ -138,19 +168,33 @@ def train_policy(
             update={
                 "step": step + 1,
                 "episodes": episodes,
-                "kl_coef": _steer_kl_coef(progress.kl_coef, mean_kl, len(rollout.trajectories), config),
+                "kl_coef": _steer_kl_coef(progress.kl_coef, look.kl, len(rollout.trajectories), config),
                 "metrics": metrics,
+                "looks": looks,
             }
         )
-        on_metrics(metrics)
+        told.on_metrics(metrics)
         if step % config.sample_every == 0 or progress.step == config.num_steps:
-            on_samples(step, show_responses(rollout.trajectories, rollout.scored.scores, kl))
-        if progress.step % config.checkpoint_every == 0 or progress.step == config.num_steps:
+            told.on_samples(step, show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch)))
+        progress = _evaluate_when_due(training, progress, told)
+        # subtle: an alarm of the evaluation may have gone back to an earlier step, and is written already.
+        if progress.step == step + 1 and _is_written_at(progress, config):
             _write(training, progress)
-    return _finish(training, progress, first_step=first_step, stop_reason="done", note="")
+    return _finish(training, progress, first_step=first_step)
 
 
-def roll_out(training: Training, *, step: int) -> Rollout:
+def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
+    """What the guards look at."""
+    num_episodes = len(rollout.trajectories)
+    return Look(
+        kl=float(kl_per_response(batch).mean()),
+        length=float(batch.response_mask.sum()) / num_episodes,
+        eos_rate=sum(trajectory.finished for trajectory in rollout.trajectories) / num_episodes,
+        repetition=compute_repetition([trajectory.tokens.response_ids for trajectory in rollout.trajectories]),
+    )
+
+
+def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
     """A step's prompts, the learner's responses to them, and those responses' scores."""
     config = training.config
     chosen = prompts_of_step(
@@ -169,23 +213,14 @@ def roll_out(training: Training, *, step: int) -> Rollout:
             value_head=learner.reads_along,
         )
     scored = score_trajectories(
-        training.reward, trajectories, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
+        training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
     return Rollout([trajectories[index] for index in scored.kept], scored)
 
 
-def _shape_scores(rollout: Rollout, progress: Progress, config: PpoConfig) -> list[float]:
-    """Standardised scores, and what becomes of them where a response ran out of tokens."""
-    scores = ScoreScale(progress.score_mean, progress.score_sd).apply(rollout.scored.scores)
-    penalty = config.missing_eos_penalty
-    for place, trajectory in enumerate(rollout.trajectories):
-        if trajectory.finished:
-            continue
-        if config.truncated == "penalise":
-            scores[place] -= penalty
-        elif config.truncated == "replace":
-            scores[place] = -penalty
-    return scores
+def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
+    finished = [trajectory.finished for trajectory in rollout.trajectories]
+    return shape_scores(rollout.scored.weighed, finished=finished, config=config)
 
 
 def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConfig) -> float:
@@ -194,29 +229,55 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
     return next_kl_coef(kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes)
 
 
+def _evaluate_when_due(training: Training, progress: Progress, told: Listener) -> Progress:
+    """Where training stands after the evaluation of this step, if there is one, and after an alarm that it gave."""
+    if not is_due(training, step=progress.step):
+        return progress
+    evaluated = evaluate(training, step=progress.step, scales=progress.score_scales, start=progress.start_answers)
+    evaluations = (*progress.evaluations, evaluated.evaluation)
+    progress = progress.model_copy(
+        update={"evaluations": evaluations, "start_answers": progress.start_answers or evaluated.answers}
+    )
+    progress = progress.model_copy(update={"best_step": find_best_step(progress)})
+    told.on_evaluation(evaluated)
+    alarm = find_evaluation_alarm(evaluations, config=training.config.guards)
+    if alarm is None or is_quiet(progress, alarm):
+        return progress
+    return _answer(training, progress, alarm, told)
+
+
+def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener) -> Progress:
+    progress = answer_alarm(training, progress, alarm)
+    told.on_alarm(progress.alarms[-1], None if progress.ended else progress.step)
+    return progress
+
+
+def _is_written_at(progress: Progress, config: PpoConfig) -> bool:
+    return progress.step % config.checkpoint_every == 0 or progress.step in (config.num_steps, progress.best_step)
+
+
 def _write(training: Training, progress: Progress) -> None:
     write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
 
 
-def _roll_back(training: Training, progress: Progress) -> Progress:
-    """To the newest checkpoint before this step; without one to the policy that training began with."""
-    checkpoints = find_checkpoints(training.out_dir)
-    if checkpoints and read_progress(checkpoints[-1]).step == progress.step:
-        remove_checkpoint(checkpoints.pop())
-    if checkpoints:
-        load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
-        return read_progress(checkpoints[-1])
-    restart(training, progress)
-    return progress.model_copy(update={"step": 0, "episodes": 0, "kl_coef": training.config.kl_coef, "metrics": {}})
+def _stop(training: Training, progress: Progress, *, first_step: int) -> TrainedPolicy:
+    _write(training, progress)
+    note = f"stopped on request after {progress.step} of {training.config.num_steps} steps, all of which are kept"
+    return _as_trained(training, progress, first_step=first_step, stop_reason="stop_requested", note=note)
 
 
-def _finish(
-    training: Training,
-    progress: Progress,
-    *,
-    first_step: int,
-    stop_reason: Literal["done", "stop_requested", "kl_ceiling"],
-    note: str,
+def _finish(training: Training, progress: Progress, *, first_step: int) -> TrainedPolicy:
+    """The policy where an alarm left it, or the best or the last one of a whole training."""
+    if progress.ended:
+        return _as_trained(training, progress, first_step=first_step, stop_reason="alarm", note=progress.ended)
+    kept = load_best(training, progress)
+    note = describe_best(progress, kept) if kept.step < progress.step else ""
+    kept = kept.model_copy(update={"alarms": progress.alarms})
+    return _as_trained(training, kept, first_step=first_step, stop_reason="done", note=note)
+
+
+def _as_trained(
+    training: Training, progress: Progress, *, first_step: int, stop_reason: StopReason, note: str
 ) -> TrainedPolicy:
     learner = training.learner
     return TrainedPolicy(
@@ -227,5 +288,6 @@ def _finish(
         stop_reason,
         note,
         progress.metrics,
+        progress.alarms,
         learner.model if has_adapter(learner.model) else None,
     )

@@ -14,9 +14,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTra
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.records import Message, Prompt
+
+NO_GUARDS = GuardsConfig(
+    kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None, evaluate_every=None
+)
 
 
 class TabularConfig(PreTrainedConfig):
@@ -156,7 +161,7 @@ class World:
         settings: dict[str, Any] = {
             "num_steps": 400, "num_prompts_per_step": 1, "num_samples_per_prompt": 256,
             "response_length": self.depth, "temperature": self.temperature, "learning_rate": 0.05,
-            "num_ppo_epochs": 2, "num_mini_batches": 4, "kl_coef": self.beta, "kl_ceiling": 1e9,
+            "num_ppo_epochs": 2, "num_mini_batches": 4, "kl_coef": self.beta, "guards": NO_GUARDS,
             "vf_coef": 1.0, "value_warmup_steps": 0, "cliprange_value": 10.0, "standardise_scores": False,
             "missing_eos_penalty": 0.0, "checkpoint_every": 1000, "sample_every": 1000,
         }  # fmt: skip

@@ -17,6 +17,7 @@ from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ModelError
 from rlaif.models.layers import find_layers
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.rollout import Trajectory
@@ -262,7 +263,7 @@ def test_dropout_is_off_in_all_models(letter_encoder: Any, letter_prompts: Any, 
     )  # fmt: skip
     policy = GPT2LMHeadModel(config).train()
     options = PpoConfig(response_length=8, model=PpoModelConfig(value_model="separate", gradient_checkpointing=True))
-    training = set_up(policy, None, letter_encoder, letter_prompts, lambda _: [], options, 1, tmp_path)
+    training = set_up(policy, None, letter_encoder, letter_prompts, lambda _: [], options, 1, tmp_path, checks=Checks())
     batch = pad_batch(SEQUENCES, pad_id=14, device=torch.device("cpu"))
     one, other = (training.learner(batch, temperature=1.0) for _ in range(2))
     assert torch.equal(one.logprobs, other.logprobs)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlaif.policy.ppo.loss import compute_policy_loss
-from rlaif.policy.ppo.rewards import estimate_kl
+from rlaif.policy.ppo.rewards import KlEstimator, estimate_kl
 
 MakeWorld = Callable[..., Any]
 TEMPERATURE = 0.7
@@ -56,15 +56,19 @@ def make_world_with_a_stop_token(make_world: MakeWorld, *, seed: int) -> Any:
     return make_world(seed=seed, stop_id=STOP, temperature=TEMPERATURE)
 
 
-def sign_flipped_kl(world: Any, tabular_class: Any) -> dict[str, Any]:
-    return {"kl_coef": -world.beta}
+def sign_flipped_kl(world: Any, tabular_class: Any, patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    def flipped(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: KlEstimator) -> Tensor:
+        return -estimate_kl(logprobs, ref_logprobs, estimator=estimator)
+
+    patch.setattr("rlaif.policy.ppo.prepare.estimate_kl", flipped)
+    return {}
 
 
-def kl_applied_twice(world: Any, tabular_class: Any) -> dict[str, Any]:
+def kl_applied_twice(world: Any, tabular_class: Any, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"kl_coef": 2 * world.beta}
 
 
-def reference_without_temperature(world: Any, tabular_class: Any) -> dict[str, Any]:
+def reference_without_temperature(world: Any, tabular_class: Any, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     class Untempered(tabular_class):  # type: ignore[misc]
         def logits_at(self, nodes: Tensor) -> Tensor:
             logits: Tensor = super().logits_at(nodes) * TEMPERATURE
@@ -75,7 +79,7 @@ def reference_without_temperature(world: Any, tabular_class: Any) -> dict[str, A
     return {"reference": reference}
 
 
-def stopping_is_not_rewarded(world: Any, tabular_class: Any) -> dict[str, Any]:
+def stopping_is_not_rewarded(world: Any, tabular_class: Any, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     """As if the score stood on a token behind the stop token, where nothing is trained."""
 
     def reward(episodes: Any) -> list[float]:
@@ -96,6 +100,7 @@ def check_fault(
     fault: Any,
     make_world: MakeWorld,
     tabular_class: Any,
+    patch: pytest.MonkeyPatch,
     out_dir: Path,
     distances: dict[int, float],
     *,
@@ -108,15 +113,20 @@ def check_fault(
         check_optimal(world, model)
         distances[seed] = world.distance(model)
     world = make_world_with_a_stop_token(make_world, seed=seed)
-    model = world.train(out_dir / "faulty", num_steps=num_steps, **fault(world, tabular_class)).model
+    model = world.train(out_dir / "faulty", num_steps=num_steps, **fault(world, tabular_class, patch)).model
     assert world.distance(model) > max(10 * distances[seed], 2e-2)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_misses_the_optimum_ten_times_over(
-    make_world: MakeWorld, tabular_class: Any, tmp_path: Path, distances: dict[int, float], fault: Any
+    make_world: MakeWorld,
+    tabular_class: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    distances: dict[int, float],
+    fault: Any,
 ) -> None:
-    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=0, num_steps=60)
+    check_fault(fault, make_world, tabular_class, monkeypatch, tmp_path, distances, seed=0, num_steps=60)
 
 
 @pytest.mark.heavy
@@ -125,12 +135,13 @@ def test_a_planted_fault_misses_the_optimum_ten_times_over(
 def test_a_planted_fault_misses_the_optimum_of_other_worlds(
     make_world: MakeWorld,
     tabular_class: Any,
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     distances: dict[int, float],
     fault: Any,
     seed: int,
 ) -> None:
-    check_fault(fault, make_world, tabular_class, tmp_path, distances, seed=seed, num_steps=300)
+    check_fault(fault, make_world, tabular_class, monkeypatch, tmp_path, distances, seed=seed, num_steps=300)
 
 
 def ascend(world: Any, *, kl_as_loss: bool) -> Tensor:

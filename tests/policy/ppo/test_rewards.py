@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pytest
@@ -13,10 +13,15 @@ from rlaif.errors import TrainingError
 from rlaif.policy.ppo.rewards import (
     Episode,
     RewardFailure,
+    Scored,
+    ScoreScale,
+    WeightedReward,
     compute_rewards,
     estimate_kl,
     measure_scale,
+    measure_scales,
     next_kl_coef,
+    read_reward,
     score_episodes,
 )
 from rlaif.records import Message, Prompt
@@ -27,9 +32,18 @@ Q = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
 KL = 0.5 * math.log(2.5) + 0.3 * math.log(1.5) + 0.2 * math.log(1 / 3)
 
 
-def score(answers: Sequence[float | RewardFailure], *, max_failed: float = 0.5) -> object:
+def ask(
+    *rewards: WeightedReward,
+    episodes: Sequence[Episode],
+    scales: Mapping[str, ScoreScale] | None = None,
+    max_failed: float = 0.5,
+) -> Scored:
+    return score_episodes(rewards, episodes, scales=scales or {}, max_failed=max_failed, where="step 3")
+
+
+def score(answers: Sequence[float | RewardFailure], *, max_failed: float = 0.5) -> Scored:
     episodes = [Episode(PROMPT, f"reply {i}") for i in range(len(answers))]
-    return score_episodes(lambda _: answers, episodes, max_failed=max_failed, where="step 3")
+    return ask(WeightedReward("source", lambda _: answers), episodes=episodes, max_failed=max_failed)
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k3"])
@@ -57,22 +71,24 @@ def test_the_score_stands_at_the_last_real_token_and_the_penalty_at_each() -> No
 
 def test_failed_rewards_are_dropped_and_counted_by_cause() -> None:
     answers = [1.0, RewardFailure("endpoint"), 3.0, RewardFailure("refused"), RewardFailure("endpoint"), 2.0]
-    scored = score_episodes(lambda _: answers, [Episode(PROMPT, "a")] * 6, max_failed=0.5, where="step 3")
+    scored = score(answers)
     assert scored.kept == [0, 2, 5]
     assert scored.scores == [1.0, 3.0, 2.0]
-    assert scored.failures == {"endpoint": 2, "refused": 1}
+    assert scored.failures == {"source/endpoint": 2, "source/refused": 1}
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_is_a_failure_not_a_number(number: float) -> None:
-    scored = score_episodes(lambda _: [1.0, number], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3")
+    scored = score([1.0, number])
     assert scored.kept == [0]
-    assert scored.failures == {"non_finite": 1}
+    assert scored.failures == {"source/non_finite": 1}
 
 
 def test_too_many_failures_stop_with_a_sentence_that_counts_them() -> None:
-    with pytest.raises(TrainingError, match=r"2 of 4 rewards failed \(endpoint 2\) \(step 3\): mend"):
-        score([1.0, RewardFailure("endpoint"), RewardFailure("endpoint"), 2.0], max_failed=0.25)
+    with pytest.raises(
+        TrainingError, match=r"2 of 4 rewards failed \(source/endpoint 2; source/endpoint: HTTP 500\) \(step 3\): mend"
+    ):
+        score([1.0, RewardFailure("endpoint", "HTTP 500"), RewardFailure("endpoint"), 2.0], max_failed=0.25)
 
 
 def test_no_score_at_all_stops_even_where_any_share_may_fail() -> None:
@@ -82,7 +98,59 @@ def test_no_score_at_all_stops_even_where_any_share_may_fail() -> None:
 
 def test_a_source_that_answers_for_fewer_episodes_is_refused() -> None:
     with pytest.raises(TrainingError, match="gave 1 rewards for 2 episodes"):
-        score_episodes(lambda _: [1.0], [Episode(PROMPT, "a")] * 2, max_failed=0.5, where="step 3")
+        ask(WeightedReward("short", lambda _: [1.0]), episodes=[Episode(PROMPT, "a")] * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (True, 1.0), (False, 0.0), (2, 2.0), (torch.tensor(0.5), 0.5), (None, "none"), ("1.5", "not_a_number"),
+        ([1.0], "not_a_number"), (torch.zeros(2), "not_a_number"), (10**400, "not_a_number"), (math.nan, "non_finite"),
+        (-math.inf, "non_finite"),
+    ],
+)  # fmt: skip
+def test_what_other_code_gave_is_a_finite_number_or_a_named_failure(value: object, read: float | str) -> None:
+    found = read_reward(value)
+    assert (found.cause if isinstance(found, RewardFailure) else found) == read
+
+
+def test_several_sources_are_standardised_and_added_by_their_weights() -> None:
+    one = WeightedReward("one", lambda _: [1.0, 5.0], 1.0, True)
+    other = WeightedReward("other", lambda _: [300.0, 100.0], -0.5, True)
+    reference = ask(one, other, episodes=[Episode(PROMPT, "a")] * 2)
+    scales = measure_scales([one, other], reference)
+    assert scales == {"one": (3.0, 2.0), "other": (200.0, 100.0)}
+    raw = WeightedReward("raw", lambda _: [0.25, 0.75], 2.0)
+    scored = ask(one, other, raw, episodes=[Episode(PROMPT, "a")] * 2, scales=scales)
+    assert scored.weighed == [-1.0 - 0.5 + 0.5, 1.0 + 0.5 + 1.5]
+    assert scored.scores == scored.weighed
+    assert scored.by_source == {"one": [1.0, 5.0], "other": [300.0, 100.0], "raw": [0.25, 0.75]}
+
+
+def test_people_are_shown_the_own_scores_of_a_single_source() -> None:
+    scored = ask(
+        WeightedReward("one", lambda _: [4.0], 3.0, True),
+        episodes=[Episode(PROMPT, "a")],
+        scales={"one": ScoreScale(2.0, 1.0)},
+    )
+    assert scored.scores == [4.0]
+    assert scored.weighed == [6.0]
+
+
+def test_an_episode_that_one_source_failed_on_is_dropped_and_the_next_is_not_asked_about_it() -> None:
+    asked = []
+
+    def other(episodes: Sequence[Episode]) -> list[float]:
+        asked.extend(episode.response for episode in episodes)
+        return [float(len(episode.response)) for episode in episodes]
+
+    first = WeightedReward("first", lambda _: [1.0, RewardFailure("refused"), 3.0])
+    episodes = [Episode(PROMPT, text) for text in ("a", "bb", "ccc")]
+    scored = ask(first, WeightedReward("other", other), episodes=episodes)
+    assert asked == ["a", "ccc"]
+    assert scored.kept == [0, 2]
+    assert scored.weighed == [2.0, 6.0]
+    assert scored.failures == {"first/refused": 1}
 
 
 def test_the_scale_brings_scores_to_mean_zero_and_deviation_one() -> None:

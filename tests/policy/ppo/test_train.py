@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError, DataError, ModelError, RunFolderError, TrainingError
 from rlaif.policy.ppo.checkpoint import find_checkpoints, find_resume_step
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
+from rlaif.policy.ppo.rewards import Episode, RewardFailure, WeightedReward
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 
 SMALL: dict[str, Any] = {
@@ -120,8 +120,8 @@ def test_training_may_start_elsewhere_than_at_the_reference_of_its_kl(
     trained = run(tmp_path / "still", start=elsewhere, learning_rate=0.0)
     assert run.metrics[0]["objective/kl"] > 0.05, "the first step's policy is not the reference"
     assert all(torch.equal(t, trained.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
-    stopped = run(tmp_path / "stopped", start=elsewhere, kl_ceiling=0.01)
-    assert (stopped.stop_reason, stopped.steps) == ("kl_ceiling", 0)
+    stopped = run(tmp_path / "stopped", start=elsewhere, guards={"kl_ceiling": 0.01})
+    assert (stopped.stop_reason, stopped.steps) == ("alarm", 0)
     assert all(torch.equal(t, stopped.model.state_dict()[name]) for name, t in elsewhere.state_dict().items())
     assert all(torch.equal(t, run.policy.state_dict()[name]) for name, t in kept.items())
 
@@ -205,9 +205,44 @@ def test_too_many_failed_rewards_stop_and_name_the_step(run: Run, tmp_path: Path
         calls += 1
         return count_a(episodes) if calls <= 2 else [RewardFailure("endpoint")] * len(episodes)
 
-    with pytest.raises(TrainingError, match=r"8 of 8 rewards failed \(endpoint 8\) \(PPO step 2\)"):
+    with pytest.raises(TrainingError, match=r"8 of 8 rewards failed \(reward/endpoint 8\) \(PPO step 2\)"):
         run(tmp_path, reward=breaking)
     assert find_resume_step(tmp_path) == 2
+
+
+def test_an_outage_leaves_a_checkpoint_and_the_resumed_training_is_the_unbroken_one(run: Run, tmp_path: Path) -> None:
+    steps = 0
+
+    def out_for_a_while(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        nonlocal steps
+        steps += 1
+        return [RewardFailure("timeout")] * len(episodes) if steps == 4 else count_a(episodes)
+
+    unbroken = run(tmp_path / "unbroken")
+    with pytest.raises(TrainingError, match=r"reward/timeout 8"):
+        run(tmp_path / "broken", reward=out_for_a_while, checkpoint_every=5)
+    assert find_resume_step(tmp_path / "broken") == 3
+    again = run(tmp_path / "broken", reward=out_for_a_while, resume=True, checkpoint_every=5)
+    assert again.first_step == 3
+    assert_same_weights(unbroken, again)
+
+
+def test_several_sources_are_told_apart_and_a_resumed_training_keeps_their_scales(run: Run, tmp_path: Path) -> None:
+    def shorter(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        return [100.0 * len(episode.response) for episode in episodes]
+
+    rewards = [WeightedReward("a", count_a, 1.0, True), WeightedReward("length", shorter, -0.5, True)]
+    unbroken = run(tmp_path / "unbroken", reward=rewards)
+    assert {"objective/scores/a", "objective/scores/length"} < run.metrics[0].keys()
+    last = run.metrics[-1]
+    assert last["objective/scores/length"] >= 100 > last["objective/scores/a"]
+    assert abs(last["objective/scores"]) < 10
+    run(tmp_path / "broken", reward=rewards, stop_after=3)
+    assert_same_weights(unbroken, run(tmp_path / "broken", reward=rewards, resume=True))
+    (tmp_path / "other").mkdir()
+    run(tmp_path / "other", reward=rewards, stop_after=3)
+    with pytest.raises(ConfigError, match="1 a standardised \\+ -0.5 length standardised -> 2 a standardised"):
+        run(tmp_path / "other", reward=[WeightedReward("a", count_a, 2.0, True)], resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: Path) -> None:
@@ -230,9 +265,11 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: 
 
 
 def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(run: Run, tmp_path: Path) -> None:
-    trained = run(tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.5)
-    assert trained.stop_reason == "kl_ceiling"
-    assert "above ppo.kl_ceiling 0.5" in trained.note
+    trained = run(
+        tmp_path, num_steps=40, learning_rate=2e-2, kl_coef=0.0, adaptive_kl=False, guards={"kl_ceiling": 0.5}
+    )
+    assert trained.stop_reason == "alarm"
+    assert "above ppo.guards.kl_ceiling 0.5" in trained.note
     assert trained.steps == find_resume_step(tmp_path) < 40
     assert trained.steps % 2 == 0
     assert all(metrics["objective/kl"] <= 0.5 for metrics in run.metrics)
@@ -243,15 +280,17 @@ def test_above_the_kl_ceiling_training_stops_and_keeps_the_last_policy_below_it(
         learning_rate=2e-2,
         kl_coef=0.0,
         adaptive_kl=False,
-        kl_ceiling=0.5,
+        guards={"kl_ceiling": 0.5},
     )
     assert again.note == trained.note
     assert_same_weights(again, trained)
 
 
 def test_above_the_kl_ceiling_before_any_checkpoint_the_start_is_kept(run: Run, tmp_path: Path) -> None:
-    trained = run(tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, kl_ceiling=0.01, checkpoint_every=50)
-    assert (trained.stop_reason, trained.steps) == ("kl_ceiling", 0)
+    trained = run(
+        tmp_path, learning_rate=5e-2, kl_coef=0.0, adaptive_kl=False, guards={"kl_ceiling": 0.01}, checkpoint_every=50
+    )
+    assert (trained.stop_reason, trained.steps) == ("alarm", 0)
     start = run.policy.state_dict()
     assert all(torch.equal(tensor, start[name]) for name, tensor in trained.model.state_dict().items())
 

@@ -14,10 +14,11 @@ from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
+from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, ValueStart
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode
-from rlaif.policy.ppo.start import begin, make_learner, make_optimizer, restart, set_up
+from rlaif.policy.ppo.rewards import Episode, WeightedReward
+from rlaif.policy.ppo.start import begin, make_learner, make_optimizer, set_up
 from rlaif.policy.ppo.train import TrainedPolicy, roll_out, train_policy
 from rlaif.policy.ppo.update import update
 from rlaif.reward_model.model import compute_rewards
@@ -158,14 +159,24 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
     assert {id(p) for p in of_policy["params"]} == {id(p) for p in learner.model.parameters()}
     assert (of_policy["rate"], of_values["rate"]) == (1.0, pytest.approx(2.0))
     training = set_up(
-        policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path, value_start=start_of(reward_model)
+        policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path,
+        checks=Checks(), value_start=start_of(reward_model),
+        None,
+        letter_encoder,
+        letter_prompts,
+        count_a,
+        config,
+        3,
+        tmp_path,
+        checks=Checks(),
+        value_start=start_of(reward_model),
     )
     seen: list[list[float]] = []
     training.optimizer.register_step_pre_hook(
         lambda optimizer, *_: seen.append([group["lr"] for group in optimizer.param_groups])
     )
 
-    rollout = roll_out(training, step=0)
+    rollout = roll_out(training, step=0, scales={})
     batch = prepare_batch(
         training.learner, training.reference.model, rollout.trajectories,
         scores=[0.0] * len(rollout.trajectories), kl_coef=0.1, config=config, pad_id=14,
@@ -174,22 +185,22 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
     assert seen[0] == [1e-3, pytest.approx(2e-3)]
 
 
-def test_begun_anew_the_learner_has_its_first_weights_and_scale(
+def test_the_values_begin_on_the_scale_on_which_the_reward_models_scores_are_maximised(
     policy: LlamaForCausalLM, reward_model: LlamaForSequenceClassification, letter_encoder: Any, letter_prompts: Any,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    config = PpoConfig(**SMALL, model=PpoModelConfig(value_model="separate", train="lora"), standardise_scores=True)
+    config = PpoConfig(**SMALL, model=SEPARATE)
+    rewards = [WeightedReward("counted", count_a), WeightedReward("model", count_a, weight=-0.5, standardise=True)]
+    start = start_of(reward_model)._replace(reward="model")
     training = set_up(
-        policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path, value_start=start_of(reward_model)
+        policy, None, letter_encoder, letter_prompts, rewards, config, 3, tmp_path, checks=Checks(), value_start=start
     )
-    progress = begin(training, resume=False)
-    assert progress.score_sd != 1.0
-    first = {name: tensor.clone() for name, tensor in training.learner.named_parameters()}
-    for parameter in training.learner.parameters():
-        if parameter.requires_grad:
-            parameter.data += 1.0
-    restart(training, progress)
-    assert all(torch.equal(tensor, first[name]) for name, tensor in training.learner.named_parameters())
+    raw = training.learner(BATCH, temperature=1.0).values
+    scale = begin(training, resume=False).score_scales["model"]
+    assert scale.sd != 1.0
+    mask = BATCH.response_mask
+    expected = -0.5 * (raw[mask] - scale.mean) / scale.sd
+    torch.testing.assert_close(training.learner(BATCH, temperature=1.0).values[mask], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.heavy

@@ -1,0 +1,138 @@
+"""Options of PPO's rewards: where a response's score comes from, and how several sources are weighed.
+
+One class for all kinds of sources: which it is, is said by the one of `model`, `judge`, `function` and `url` that
+it names, and options of the others are refused by name. Asks nothing and loads nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+
+RUN = "run"
+"""Stands for the reward model that the run trains."""
+
+RewardKind = Literal["model", "judge", "function", "url"]
+KINDS: tuple[RewardKind, ...] = ("model", "judge", "function", "url")
+OPTIONS_OF: dict[RewardKind, tuple[str, ...]] = {
+    "model": ("revision", "dtype"),
+    "judge": ("template",),
+    "function": ("batched",),
+    "url": ("api_key_env", "batch_size", "concurrency", "max_retries", "timeout_s"),
+}
+
+
+class RewardConfig(Config):
+    """A source of rewards. Exactly one of model, judge, function and url says which."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """Reward model. run: the one that the run trains. Else a folder or hub id with one label, whatever its tokenizer:
+    it reads the text, by its own chat template."""
+    judge: bool = False
+    """The run's judge scores each response itself; the ledger keeps its answers."""
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    """Python function module:function of (prompt, response, reference) that returns a number."""
+    url: str | None = None
+    """Server that is sent episodes by POST and answers with their rewards, see docs/rewards.md."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)] | None = None
+    """What metrics and report call it; null: a name made of what it is."""
+    weight: float = 1.0
+    """Factor of its scores in the sum; below 0 they are a penalty."""
+    standardise: bool | None = None
+    """Bring its scores to mean 0 and standard deviation 1 on the reference policy's responses; null: with several
+    sources yes, with one as standardise_scores says."""
+    revision: str | None = None
+    """Commit or tag of a hub model; only for `model`."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the model's computation; only for `model`."""
+    template: str | None = None
+    """Judge template of `kind: score`; null: the judge's own where it scores, else one that comes with rlaif. Only for
+    `judge`."""
+    batched: bool = False
+    """Call the function once with lists of prompts, responses and references; it returns a list. Only for
+    `function`."""
+    api_key_env: str | None = None
+    """Environment variable that holds a key, sent as a bearer token; null: none is sent. Only for `url`."""
+    batch_size: int = Field(32, ge=1)
+    """Episodes in one request; only for `url`."""
+    concurrency: int = Field(8, ge=1, le=4096)
+    """Requests under way at once; only for `url`."""
+    max_retries: int = Field(6, ge=0)
+    """How often a request is sent again after 429, 5xx, a lost connection, no reply in time or a broken body; only for
+    `url`."""
+    timeout_s: float = Field(60.0, gt=0)
+    """Longest wait for one reply; only for `url`."""
+
+    @property
+    def kind(self) -> RewardKind:
+        return next(kind for kind in KINDS if self._says(kind))
+
+    @property
+    def label(self) -> str:
+        """What metrics and report call it."""
+        if self.name is not None:
+            return self.name
+        match self.kind:
+            case "model":
+                return "reward_model" if self.model == RUN else PurePath(self.model or "").name
+            case "judge":
+                return "judge"
+            case "function":
+                return (self.function or "").partition(":")[2]
+            case "url":
+                return urlsplit(self.url or "").hostname or "url"
+
+    def _says(self, kind: str) -> bool:
+        value: Any = getattr(self, kind)
+        return value is not None and value is not False
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Self:
+        said = [kind for kind in KINDS if self._says(kind)]
+        if len(said) != 1:
+            names = "none" if not said else " and ".join(said)
+            raise ValueError(f"a source of rewards names one of model, judge, function and url, and this {names}")
+        for kind, names_of in OPTIONS_OF.items():
+            for name in names_of:
+                if kind != said[0] and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is an option of a source with `{kind}`, and this is one with `{said[0]}`")
+        return self
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.weight == 0:
+            raise ValueError("a source with weight 0 would be asked for nothing: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _url_is_an_address(self) -> Self:
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("url is no address of a server: write it as http://localhost:8000/score")
+            if parts.username or parts.password:
+                raise ValueError("url holds a user or a password: put the key into the variable that api_key_env names")
+        return self
+
+
+def find_sources(rewards: tuple[RewardConfig, ...]) -> tuple[RewardConfig, ...]:
+    """Every source; where none is named the run's reward model."""
+    return rewards or (RewardConfig(model=RUN),)
+
+
+def uses_run_model(rewards: tuple[RewardConfig, ...]) -> bool:
+    """Whether the reward model that the run trains is one of them."""
+    return any(source.model == RUN for source in find_sources(rewards))
+
+
+def check_labels(rewards: tuple[RewardConfig, ...]) -> None:
+    """Raises ValueError where two sources go by the same name."""
+    labels = [source.label for source in rewards]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f'two sources of rewards are called "{label}": give each a name of its own by `name`')

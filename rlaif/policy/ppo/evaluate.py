@@ -1,0 +1,131 @@
+"""The learner -> numbers and responses of an evaluation during training, on held-out prompts.
+
+The draws are the same each time, so that two evaluations differ by the policy alone. Trains nothing, keeps nothing
+and decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rlaif.policy.ppo.checks import Answer
+from rlaif.policy.ppo.guards import Evaluation, compute_repetition
+from rlaif.policy.ppo.metrics import ShownResponse, kl_per_response
+from rlaif.policy.ppo.prepare import prepare_batch
+from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward
+from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
+from rlaif.policy.ppo.shaping import shape_scores
+from rlaif.policy.ppo.start import Training
+
+DRAWS = -2
+"""Stands for the step in the key of what is drawn."""
+
+
+class Evaluated(NamedTuple):
+    evaluation: Evaluation
+    shown: list[ShownResponse]
+    """Those with a score, in the order of the prompts."""
+    answers: tuple[Answer, ...]
+
+
+def is_due(training: Training, *, step: int) -> bool:
+    """Before the first step, after the last one, and every so many between them."""
+    return bool(training.held_out_prompts) and _is_time(training, step, every=training.config.guards.evaluate_every)
+
+
+def _is_time(training: Training, step: int, *, every: int | None) -> bool:
+    return every is not None and (step % every == 0 or step == training.config.num_steps)
+
+
+def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale], start: Sequence[Answer]) -> Evaluated:
+    """Numbers under `eval/`, as transformers and TRL name them.
+
+    step: steps done; start: the answers of the evaluation before the first step, empty in that one.
+    `eval/rlhf_reward` takes the KL times ppo.kl_coef as configured, so that evaluations can be compared.
+    """
+    config, checks = training.config, training.checks
+    learner = training.learner
+    with learner.computing.applied(learner.model):
+        trajectories = sample_trajectories(
+            learner.model,
+            training.encoder,
+            training.held_out_prompts,
+            num_samples=1,
+            response_length=config.response_length,
+            temperature=config.temperature,
+            key=(training.seed, DRAWS),
+            value_head=learner.reads_along,
+        )
+    answers = tuple(
+        Answer(prompt_id=t.prompt.id, text=t.response, finished=t.finished, num_tokens=len(t.tokens.response_ids))
+        for t in trajectories
+    )
+    scored = _score(training, training.rewards, trajectories, scales=scales, step=step)
+    kept = [trajectories[place] for place in scored.kept]
+    shaped = shape_scores(scored.weighed, finished=[t.finished for t in kept], config=config)
+    batch = prepare_batch(
+        learner,
+        training.reference.model,
+        kept,
+        scores=shaped,
+        kl_coef=config.kl_coef,
+        config=config.model_copy(update={"truncated": "penalise"}),
+        pad_id=training.encoder.pad_token_id,
+        hydra=training.reference.mode == "hydra",
+        budget=training.budget,
+    )
+    kl = kl_per_response(batch)
+    numbers = {
+        "scores": _mean(scored.scores),
+        "rlhf_reward": _mean(shaped) - config.kl_coef * float(kl.mean()),
+        "kl": float(kl.mean()),
+        "entropy": float(batch.entropy[batch.response_mask].mean()),
+        "response_length": _mean([answer.num_tokens for answer in answers]),
+        "eos_rate": _mean([answer.finished for answer in answers]),
+        "repetition": compute_repetition([t.tokens.response_ids for t in trajectories]),
+        "num_failed_rewards": float(scored.failures.total()),
+    }
+    if checks.held_out is not None:
+        held_out = WeightedReward("held_out", checks.held_out)
+        seen = _score(training, [held_out], trajectories, scales={}, step=step).scores
+        numbers |= {"held_out": _mean(seen), "held_out_se": _standard_error(seen)}
+    if checks.measure is not None:
+        found = checks.measure([Episode(t.prompt, t.response) for t in trajectories])
+        numbers |= {f"measures/{name}": value for name, value in found.items()}
+    if checks.judge is not None and _is_time(training, step, every=config.guards.judge_every):
+        numbers |= checks.judge(step, start or answers, answers)
+    shown = [
+        ShownResponse(t.prompt, t.response, score, nats, t.finished)
+        for t, score, nats in zip(kept, scored.scores, kl.tolist(), strict=True)
+    ]
+    named = {f"eval/{name}": value for name, value in numbers.items()}
+    return Evaluated(Evaluation(step=step, numbers=named), shown, answers)
+
+
+def _score(
+    training: Training,
+    rewards: Sequence[WeightedReward],
+    trajectories: Sequence[Trajectory],
+    *,
+    scales: Mapping[str, ScoreScale],
+    step: int,
+) -> Scored:
+    return score_trajectories(
+        rewards,
+        trajectories,
+        scales=scales,
+        max_failed=training.config.max_failed_rewards,
+        where=f"the evaluation after {step} PPO steps",
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    """Of the mean; 0 where one value tells no spread."""
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1) / len(values))

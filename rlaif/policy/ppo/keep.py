@@ -1,0 +1,107 @@
+"""Which policy is kept: the best evaluation, what an alarm does, and where a training goes back to.
+
+Changes weights only to those of a checkpoint. Gives no alarm and evaluates nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlaif.policy.ppo.checkpoint import (
+    find_checkpoints,
+    load_checkpoint,
+    read_progress,
+    remove_checkpoint,
+    step_of,
+    write_checkpoint,
+)
+from rlaif.policy.ppo.guards import NUM_LOOKS, Look
+from rlaif.policy.ppo.progress import Progress
+from rlaif.policy.ppo.start import Training
+from rlaif.records import Alarm
+
+
+def add_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:
+    """The first step's, and the newest ones."""
+    return (*looks[:1], *(*looks[1:], look)[-NUM_LOOKS:]) if looks else (look, look)
+
+
+def find_best_step(progress: Progress) -> int | None:
+    """Steps done when the best metric was highest; the earliest of equals."""
+    name = f"eval/{progress.config.guards.metric}"
+    known = [evaluation for evaluation in progress.evaluations if name in evaluation.numbers]
+    return max(known, key=lambda e: (e.numbers[name], -e.step)).step if known else None
+
+
+def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progress:
+    """Where training stands after an alarm; `ended` says so where it was the end."""
+    guards = training.config.guards
+    if guards.on_alarm == "lower_rate":
+        rate_factor = progress.rate_factor * guards.alarm_factor
+        answered = alarm.model_copy(update={"answer": f"the learning rate is {rate_factor:g} of what it was"})
+        return progress.model_copy(update={"rate_factor": rate_factor, "alarms": (*progress.alarms, answered)})
+    target = _find_target(training.out_dir, progress)
+    kept = read_progress(target)
+    is_end = guards.on_alarm == "stop" or len(progress.alarms) >= guards.max_roll_backs or kept.step == progress.step
+    kept = _go_back(training, target)
+    if is_end:
+        answer = f"training stops and the policy of step {kept.step} is kept"
+        change: dict[str, object] = {"ended": f"after {alarm.step} steps {alarm.sentence}; {answer}"}
+    else:
+        # The KL coefficient of the checkpoint may hold earlier alarms' shares already.
+        rate_factor = progress.rate_factor * guards.alarm_factor
+        kl_coef = kept.kl_coef * kept.rate_factor / rate_factor
+        answer = (
+            f"training goes on from step {kept.step} with {rate_factor:g} of the learning rate and kl_coef {kl_coef:g}"
+        )
+        change = {"rate_factor": rate_factor, "kl_coef": kl_coef}
+    answered = alarm.model_copy(update={"answer": answer})
+    kept = kept.model_copy(update={**change, "alarms": (*progress.alarms, answered)})
+    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=kept)
+    return kept
+
+
+def is_quiet(progress: Progress, alarm: Alarm) -> bool:
+    """Whether the same alarm went a few steps ago and only lowered the rate, which takes a while to show."""
+    guards = progress.config.guards
+    return guards.on_alarm == "lower_rate" and any(
+        earlier.name == alarm.name and alarm.step - earlier.step < guards.quiet_steps for earlier in progress.alarms
+    )
+
+
+def load_best(training: Training, progress: Progress) -> Progress:
+    """The best policy's weights instead of the last one's, where the configuration says so and it is another."""
+    if not training.config.guards.keeps_best or progress.best_step in (None, progress.step):
+        return progress
+    target = next(path for path in find_checkpoints(training.out_dir) if step_of(path) == progress.best_step)
+    load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
+    return read_progress(target)
+
+
+def describe_best(progress: Progress, kept: Progress) -> str:
+    """Why another policy than the last one is kept."""
+    name = f"eval/{progress.config.guards.metric}"
+    numbers = {evaluation.step: evaluation.numbers.get(name) for evaluation in progress.evaluations}
+    last = numbers.get(progress.step)
+    at_end = "" if last is None else f" and {last:.4g} at the end"
+    return f"the policy of step {kept.step} is kept: {name} was highest there, {numbers[kept.step]:.4g}{at_end}"
+
+
+def _find_target(out_dir: Path, progress: Progress) -> Path:
+    """The best checkpoint before this step, else the newest; this one where there is none.
+
+    subtle: not a checkpoint of this very step, whose policy gave the alarm, be it the best.
+    """
+    checkpoints = find_checkpoints(out_dir)
+    before = [path for path in checkpoints if step_of(path) < progress.step]
+    best = [path for path in before if step_of(path) == progress.best_step]
+    return (best or before or checkpoints)[-1]
+
+
+def _go_back(training: Training, target: Path) -> Progress:
+    """The newest goes first, so that a kill between two leaves a training that comes to the same alarm again."""
+    for path in reversed(find_checkpoints(training.out_dir)):
+        if step_of(path) > step_of(target):
+            remove_checkpoint(path)
+    load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
+    return read_progress(target)
