@@ -161,16 +161,7 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
     training = set_up(
         policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path,
         checks=Checks(), value_start=start_of(reward_model),
-        None,
-        letter_encoder,
-        letter_prompts,
-        count_a,
-        config,
-        3,
-        tmp_path,
-        checks=Checks(),
-        value_start=start_of(reward_model),
-    )
+    )  # fmt: skip
     seen: list[list[float]] = []
     training.optimizer.register_step_pre_hook(
         lambda optimizer, *_: seen.append([group["lr"] for group in optimizer.param_groups])
