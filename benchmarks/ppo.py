@@ -54,6 +54,12 @@ CASES = {
     for case in [
         Case("ragged", {**WORK, "world": RAGGED, "reward": "model"}, {}, 3.0),
         Case("fixed", {**WORK, "world": FIXED, "reward": "model"}, {}, 1.6),
+        Case(
+            "ragged, lower half frozen",
+            {**WORK, "world": RAGGED, "reward": "model"},
+            {"model": {"train": "last_layers", "num_layers": 2}},
+            4.0,
+        ),
         Case("ragged, 128", {**WORK, "world": RAGGED, "reward": "model", "batch": 128, "micro": 16}, {}, None),
     ]
 }
