@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif import __version__
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
@@ -259,9 +260,7 @@ def _checks_costs(work: Work) -> Iterator[StageCost]:
         yield cost_of_training("policy (PPO): evaluations", rows, unit="evaluations")
     folder = work.folder("6_policy")
     if read_asked(folder):
-        yield _judging_cost(
-            work, folder, "policy (PPO): judge's checks", num_used=len(work.used("6_policy", Judgement))
-        )
+        yield _judging_cost(work, folder, "policy (PPO): judge's checks", num_used=_count_judged(work).checked)
 
 
 def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
@@ -288,7 +287,21 @@ def _reward_costs(work: Work) -> Iterator[StageCost]:
     """What the judge cost as a source of rewards."""
     folder = work.run.stage_dir(work.round, JUDGE_STAGE) / JUDGE_FOLDER
     if folder.is_dir():
-        yield _judging_cost(work, folder, "policy: judge", num_used=len(work.used(JUDGE_STAGE, Judgement)))
+        yield _judging_cost(work, folder, "policy (PPO): judge's rewards", num_used=_count_judged(work).rewarded)
+
+
+class _Judged(NamedTuple):
+    rewarded: int
+    checked: int
+
+
+def _count_judged(work: Work) -> _Judged:
+    """The judgements of the policy's stage: rewards, and checks of responses that are kept as the stage's samples."""
+    kept = {sample.id for sample in work.used(JUDGE_STAGE, Sample)}
+    shown = {question.id: question.sample_ids[0] for question in work.used(JUDGE_STAGE, Question)}
+    judgements = work.used(JUDGE_STAGE, Judgement)
+    num_checked = sum(shown[judgement.question_id] in kept for judgement in judgements)
+    return _Judged(len(judgements) - num_checked, num_checked)
 
 
 def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:

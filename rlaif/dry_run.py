@@ -100,7 +100,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
         trial_reply_tokens=math.fsum(s.token_count for s in trial) / len(trial),
         judges=estimates,
         judge_config=config.judge,
-        reward=None if rewarder is None else estimate(rewarder, shown=_shown_in_training(config)),
+        reward=None if rewarder is None else estimate(rewarder, shown=_shown_in_training(config, prompts)),
         evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
         evaluation_config=None if evaluator is None else evaluator.config,
         checks=estimate(evaluator, shown=_shown_in_checks(config, prompts))
@@ -135,11 +135,15 @@ def _find_rewarder(config: RunConfig) -> _Asked | None:
     return None
 
 
-def _shown_in_training(config: RunConfig) -> _Shown:
-    """All responses that PPO draws, as if no two were the same, and those that its scores are standardised on."""
+def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
+    """Every response that PPO draws, as if no two were the same, those of its evaluations, and those that scores are
+    standardised on."""
     ppo = config.ppo
     num_drawn = ppo.num_steps * ppo.num_prompts_per_step * ppo.num_samples_per_prompt
-    return _Shown(1, num_drawn + (ppo.num_reference_samples if any(ppo.standardises) else 0), 0)
+    num_drawn += ppo.num_reference_samples if any(ppo.standardises) else 0
+    every = ppo.guards.evaluate_every
+    num_evaluations = 0 if every is None else 1 + math.ceil(ppo.num_steps / every)
+    return _Shown(1, num_drawn + num_evaluations * _count_held_out(config, prompts), 0)
 
 
 def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
@@ -155,14 +159,20 @@ def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown
 
 def _shown_in_checks(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     """Held-out prompts each time, the policy's response to each against the start's."""
-    guards, fraction = config.ppo.guards, config.prompts.test_fraction
-    num_prompts = guards.num_prompts
-    if config.prompts.path != FRONTDESK:
-        num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
-        num_prompts = min(num_prompts, int(MAX_SHARE * num_trained))
+    guards = config.ppo.guards
     assert guards.judge_every is not None
     num_checks = math.ceil(config.ppo.num_steps / guards.judge_every)  # at the start there is nothing to compare
-    return _Shown(num_prompts * num_checks, 2, 1)
+    return _Shown(_count_held_out(config, prompts) * num_checks, 2, 1)
+
+
+def _count_held_out(config: RunConfig, prompts: Sequence[Prompt]) -> int:
+    """Prompts of an evaluation during training, at most."""
+    num_prompts = config.ppo.guards.num_prompts
+    if config.prompts.path == FRONTDESK:
+        return num_prompts
+    fraction = config.prompts.test_fraction
+    num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
+    return min(num_prompts, int(MAX_SHARE * num_trained))
 
 
 def _estimate_judge(

@@ -25,6 +25,7 @@ from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
 from rlaif.models.interface import TextGenerator
+from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
@@ -67,6 +68,7 @@ def run_rounds(work: Work) -> Rounds:
 
 def run_round(work: Work) -> None:
     """Prompts to a trained policy and a report."""
+    check_rollouts(work.config.ppo.rollout)
     if work.round == 0 and work.config.sft.demonstrations is not None:
         train_sft(work)
     check_rewards(work)
@@ -95,6 +97,7 @@ def generate_preferences(work: Work) -> None:
 
 def train(work: Work, *, stage: TrainStage) -> None:
     """Preferences -> reward model -> policy."""
+    check_rollouts(work.config.ppo.rollout)
     if stage == "sft" or (stage == "all" and work.round == 0 and work.config.sft.demonstrations is not None):
         train_sft(work)
     if stage in ("all", "policy"):

@@ -180,6 +180,7 @@ HOW_FAR = (
         "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
         "tokens_per_minute", "prompt_price", "reply_price", "batch_api", "batch_discount",
     )),
+    *(f"config.ppo.rollout.{name}" for name in ("device", "vllm", "sleep", "server")),
 )  # fmt: skip
 """Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
 _OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")

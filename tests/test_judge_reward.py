@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chat_server import ChatServer, running
@@ -118,6 +119,36 @@ def test_a_served_judge_is_asked_in_a_stream_and_once(folder: Path, monkeypatch:
             assert ask(work, "At nine.") == found[:1]
     assert found == pytest.approx([2 * ((2 * 5 + 9) / 3 - 1) / 8 - 1] * 3)
     assert sum(server.requests.values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("500", "endpoint"), ("garbage", "endpoint"), ("cut", "endpoint"), ("nan", "non_finite"), ("empty", "empty"),
+        ("low mass", "low_mass"), ("refusal", "refused"), ("filter", "filtered"), ("truncated", "truncated"),
+        ("no verdict", "unparsable"),
+    ],
+)  # fmt: skip
+def test_every_fault_of_a_served_judge_drops_the_episode_and_never_becomes_a_number(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str, cause: str
+) -> None:
+    def opinion(prompt: str) -> tuple[str, dict[str, float]]:
+        return "Score", {" 5": 0.6, " 6": 0.4}
+
+    def behave(asked: dict[str, Any], prompt: str, tries: int) -> str:
+        return fault if "At ten." in prompt and "courteous" in prompt else "good"
+
+    with running(ChatServer(behave, opinion=opinion)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        served = config(
+            **{"judge.model": "{engine: openai, path: judge-7b}", "judge.endpoint": "{max_retries: 1, deadline_s: 5}"}
+        )
+        with open_work(served, run_name="r", runs_dir=folder / "runs", resume=False) as work:
+            good, failed, other = ask(work, "At nine.", "At ten.", "At eleven.")
+            assert len(work.used("6_policy", FailedJudgement)) == 1
+    assert good == other == pytest.approx(2 * (5.4 - 1) / 8 - 1)
+    assert isinstance(failed, RewardFailure)
+    assert failed.cause == cause
 
 
 def test_the_template_is_the_judges_own_where_it_scores_and_one_that_does_not_is_refused() -> None:

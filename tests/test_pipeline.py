@@ -12,9 +12,10 @@ import pytest
 from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.config.run import RunConfig
-from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.errors import ModelError, RunFolderError, RunFolderInUse
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
+from rlaif.models import vllm_process
 from rlaif.opening import open_work
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
 from rlaif.runs import STAGES, read_stage
@@ -171,3 +172,26 @@ def test_training_goes_on_though_the_principle_file_has_moved_on(tmp_path: Path)
     with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False, stages=("5_reward_model",)) as work:
         pipeline.train(work, stage="reward-model")
         assert work.constitution.id == judged_by
+
+
+def test_a_rollout_engine_that_is_not_installed_is_told_before_anything_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_process, "installed_version", lambda: None)
+    with pytest.raises(ModelError, match="needs vLLM, which is not installed"):
+        run_loop(load_config(overrides=[*SMALL, "ppo.rollout.engine=vllm"]), tmp_path, "small")
+    assert not list(tmp_path.glob("small/round_*"))
+
+
+def test_the_policys_evaluations_during_training_are_logged_and_shown(runs_dir: Path) -> None:
+    run = runs_dir / "small"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    evaluated = [row for row in rows if row["stage"] == "policy_evaluation"]
+    assert [row["step"] for row in evaluated] == [0, 2]
+    assert {"eval/scores", "eval/rlhf_reward", "eval/kl", "eval/measures/courteous"} <= evaluated[0].keys()
+    report = json.loads((run / "round_00" / "7_evaluation" / "report.json").read_text())
+    assert [point["step"] for point in report["policy_evaluations"]] == [0, 2]
+    assert report["kept_steps"] == 2
+    assert [[at["step"] for at in course["responses"]] for course in report["response_courses"]] == [[0, 2]] * 6
+    page = (run / "round_00" / "7_evaluation" / "report.html").read_text()
+    assert "What it said as training went on" in page

@@ -22,7 +22,7 @@ from rlaif.runs import read_stage
 EXAMPLE = Path(__file__).parents[1] / "examples" / "verifiable-answers"
 CONFIG = """
 prompts: {{path: prompts.jsonl, num_prompts: 16, test_fraction: 0.3}}
-judge: {{model: {{engine: scripted, path: "desk:judge"}}}}
+judge: {{model: {{engine: scripted, path: "desk:judge"}}, batch_tokens: 300}}
 ppo:
   num_steps: 2
   num_prompts_per_step: 4
@@ -34,7 +34,10 @@ ppo:
 evaluation: {{num_prompts: 2}}
 """
 DESK = """
+asked = []
+
 def judge(question):
+    asked.append(question.prompt)
     if len(question.choices) == 2:
         return (0.5, 0.5)
     level = min(8, len(question.texts[-1].split()) // 4)
@@ -89,8 +92,8 @@ def test_judge_and_function_train_a_policy_without_reward_model_and_preferences(
     write(tmp_path, '[{judge: true, weight: 0.5}, {function: "desk:exact"}]')
     planned = cli("run", "--dry-run")
     assert planned.returncode == 0, planned.output
-    # 2 steps of 8 responses and 8 reference samples, two principles
-    assert "rewards in PPO, by the judge: at most 48 questions" in planned.output
+    # 2 steps of 8 responses, 8 reference samples and 2 evaluations of 2 held-out prompts, two principles
+    assert "rewards in PPO, by the judge: at most 56 questions" in planned.output
     assert "no preferences are made" in planned.output
     done = cli("run", "--run", "r")
     assert done.returncode == 0, done.output
@@ -128,7 +131,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_sentence_and_resume_makes_t
     is_down = False
 
     def behave(items: list[dict[str, Any]], number: int) -> Any:
-        return 503 if is_down and number >= 1 else [len(item["response"]) / 50 for item in items]
+        return 503 if is_down and number >= 2 else [len(item["response"]) / 50 for item in items]
 
     with running(behave) as server:
         write(tmp_path, f'[{{url: "{server.url}", max_retries: 0, batch_size: 8}}]')
@@ -148,6 +151,33 @@ def test_a_server_that_goes_away_ends_the_run_with_a_sentence_and_resume_makes_t
             (tmp_path / "runs" / name / "round_00/6_policy/model/model.safetensors").read_bytes()
         ).hexdigest()
         for name in ("unbroken", "r")
+    )
+    assert first == second
+
+
+def test_a_training_that_its_judge_interrupted_pays_nothing_twice_and_makes_the_unbroken_weights(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    write(tmp_path, "[{judge: true}]")
+
+    def count_calls(folder: str, *options: str) -> tuple[Done, int]:
+        asked = sys.modules["desk"].asked if "desk" in sys.modules else []
+        before = len(asked)
+        done = cli("run", "--run", "r", "--runs-dir", folder, *options)
+        return done, len(sys.modules["desk"].asked) - before
+
+    whole, num_whole = count_calls("unbroken")
+    assert whole.returncode == 0, whole.output
+    broken, num_broken = count_calls("broken", "--set", "judge.max_calls=21")
+    assert broken.returncode == 1
+    assert "judge.max_calls of 21 leaves no room" in broken.output
+    assert 0 < num_broken <= 21
+    resumed, num_resumed = count_calls("broken", "--resume", "--set", "judge.max_calls=null")
+    assert resumed.returncode == 0, resumed.output
+    assert num_broken + num_resumed == num_whole
+    first, second = (
+        (tmp_path / name / "r" / "round_00/6_policy/model/model.safetensors").read_bytes()
+        for name in ("unbroken", "broken")
     )
     assert first == second
 

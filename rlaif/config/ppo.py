@@ -13,6 +13,7 @@ from rlaif.config.base import Config
 from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
+from rlaif.config.ppo_rollout import RolloutConfig
 
 
 class PpoConfig(Config):
@@ -99,6 +100,8 @@ class PpoConfig(Config):
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
     """Write a checkpoint every so many steps; the last two are kept, and the best."""
+    rollout: RolloutConfig = RolloutConfig()
+    """What samples the responses."""
     guards: GuardsConfig = GuardsConfig()
     """What is watched while the policy trains, and what an alarm does."""
 

@@ -54,7 +54,7 @@ class VllmEngine:
         self.fingerprint: Model = fingerprint(found, tokenizer=tokenizer, dtype=config.dtype + further).changed(
             engine="vllm"
         )
-        device = _read_device(config.device, os.environ)
+        device = read_device(config.device, os.environ)
         self.process = VllmProcess(
             _arguments(found, config, options), environ=device.environ, device=device.kind, where=config.path
         )
@@ -199,20 +199,20 @@ def _arguments(found: ModelFolder, config: ModelConfig, options: VllmConfig) -> 
     }
 
 
-class _Device(NamedTuple):
+class Device(NamedTuple):
     kind: str
     """What vLLM must compute on; empty: anything."""
     environ: dict[str, str]
 
 
-def _read_device(device: str, environ: Mapping[str, str]) -> _Device:
+def read_device(device: str, environ: Mapping[str, str]) -> Device:
     """`cuda:1` as vLLM understands it: the only GPU that it sees."""
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cuda", "cpu"):
         raise ModelError(f'vLLM has no device "{device}"', fix="use auto, cuda, cuda:1 or cpu")
     wanted = "" if kind == "auto" else kind
     if not index:
-        return _Device(wanted, {})
+        return Device(wanted, {})
     seen = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     named = seen[int(index)] if index.isdigit() and int(index) < len(seen) and seen[int(index)] else index
-    return _Device(wanted, {"CUDA_VISIBLE_DEVICES": named})
+    return Device(wanted, {"CUDA_VISIBLE_DEVICES": named})

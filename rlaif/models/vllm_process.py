@@ -1,7 +1,7 @@
 """vLLM in a process of its own: started when it is first asked, ended when its memory is wanted, and never left behind.
 
-Requests go in as lines of JSON and answers come back so; its log goes into a file. One lives at a time: two would want
-the same memory. Knows no chat and no verdict.
+Requests go in as lines of JSON and answers come back so; its log goes into a file. One lives at a time, for two would
+want the same memory; but for one that a part was set aside for. Knows no chat and no verdict.
 """
 
 from __future__ import annotations
@@ -73,10 +73,21 @@ class VllmProcess:
 
     running: ClassVar[VllmProcess | None] = None
 
-    def __init__(self, options: Mapping[str, Any], *, environ: Mapping[str, str], device: str, where: str) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        environ: Mapping[str, str],
+        device: str,
+        where: str,
+        shares_memory: bool = False,
+        after_death: str = "every answer is kept, go on with --resume",
+    ) -> None:
         """options: arguments of vllm.LLM. environ: of the process, beside ours. device: what it must compute on, such
-        as cpu; empty: anything. where: the model, for people."""
+        as cpu; empty: anything. where: the model, for people. shares_memory: it takes a part of the memory that was
+        set aside for it, so that it neither ends another one nor is ended by one. after_death: how to go on."""
         self._options, self._environ, self._where = dict(options), dict(environ), where
+        self._shares_memory, self._after_death = shares_memory, after_death
         self._wanted_device = device
         self._child: _Child | None = None
         self.device = ""
@@ -89,8 +100,7 @@ class VllmProcess:
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         """The answer to one request; starts the process where it does not run."""
-        if self._child is None:
-            self._start()
+        self.start()
         return self._exchange(request, starting=False)
 
     def close(self) -> None:
@@ -99,12 +109,20 @@ class VllmProcess:
             self._child.let_end()
             self._end(keep_log=False)
 
-    def _start(self) -> None:
-        stop_vllm()
-        atexit.unregister(stop_vllm)
-        atexit.register(stop_vllm)
+    def start(self) -> None:
+        """Start the process where it does not run."""
+        if self._child is not None:
+            return
+        if self._shares_memory:
+            atexit.unregister(self.close)
+            atexit.register(self.close)
+        else:
+            stop_vllm()
+            atexit.unregister(stop_vllm)
+            atexit.register(stop_vllm)
         self._child = _Child(self._environ)
-        VllmProcess.running = self
+        if not self._shares_memory:
+            VllmProcess.running = self
         self.device = self._exchange(self._options, starting=True)["device"]
         if self._wanted_device not in ("", self.device):
             self.close()
@@ -138,7 +156,7 @@ class VllmProcess:
             what = f"says: {said}" if said else f"ended with exit status {code}"
         if starting:
             return ModelError(f"vLLM did not start and {what}", where=self._where, fix=fix)
-        return StageError(f"vLLM {what}", where=self._where, fix=f"{fix}; every answer is kept, go on with --resume")
+        return StageError(f"vLLM {what}", where=self._where, fix=f"{fix}; {self._after_death}")
 
     def _end(self, *, keep_log: bool) -> None:
         if VllmProcess.running is self:

@@ -1,4 +1,4 @@
-"""The process in which vLLM runs: token ids in, token ids and log-probabilities of named tokens out, as lines of JSON.
+"""The process in which vLLM runs: token ids in, token ids and log-probabilities out, as lines of JSON.
 
 Runs as a script and imports nothing of rlaif. Ends when its input ends, and takes vLLM's own processes with it.
 Knows no chat and no verdict.
@@ -92,6 +92,54 @@ def generate(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def roll_out(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """New tokens of each prompt, drawn from the tempered model as it is, and the log-probability of each."""
+    from vllm import SamplingParams
+
+    llm.reset_prefix_cache()
+    params = [
+        SamplingParams(
+            temperature=request["temperature"],
+            seed=seed,
+            max_tokens=request["max_tokens"],
+            stop_token_ids=request["stop_token_ids"],
+            ignore_eos=True,  # nothing ends a response but the tokens that are named
+            logprobs=0,  # of the token that was drawn
+            detokenize=False,
+        )
+        for seed in request["seeds"]
+    ]
+    prompts = [{"prompt_token_ids": ids} for ids in request["prompts"]]
+    outputs = [done.outputs[0] for done in llm.generate(prompts, params, use_tqdm=False)]
+    return [
+        {
+            "ids": list(output.token_ids),
+            "logprobs": [place[token].logprob for place, token in zip(output.logprobs, output.token_ids, strict=True)],
+        }
+        for output in outputs
+    ]
+
+
+def load_weights(llm: Any, request: dict[str, Any]) -> None:
+    """Put the weights of a model folder into the place of those that are there."""
+    llm.collective_rpc("reload_weights", kwargs={"weights_path": request["folder"]})
+    llm.reset_prefix_cache()
+
+
+def sleep(llm: Any, request: dict[str, Any]) -> None:
+    """Give back the memory; the weights wait in the machine's own."""
+    llm.sleep(level=1)
+
+
+def wake_up(llm: Any, request: dict[str, Any]) -> None:
+    llm.wake_up()
+
+
+ANSWERS = {
+    "generate": generate, "roll_out": roll_out, "load_weights": load_weights, "sleep": sleep, "wake_up": wake_up,
+}  # fmt: skip
+
+
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     requests = Requests(os.fdopen(os.dup(0), encoding="utf-8"))
@@ -106,7 +154,7 @@ def main() -> None:
             llm = open_model(request)
             answer: Any = {"device": current_platform.device_type}
         else:
-            answer = generate(llm, request)
+            answer = ANSWERS[request.get("do", "generate")](llm, request)
         replies.write(json.dumps(answer) + "\n")
         replies.flush()
 

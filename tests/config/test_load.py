@@ -53,6 +53,10 @@ def test_a_group_whose_lines_are_all_commented_out_means_its_defaults():
         ),
         ("gamma: 1\n", '"gamma" is not an option (rlaif.yaml:1): did you mean "ppo.gamma"?'),
         (
+            "ppo:\n  kl_ceiling: 10\n",
+            '"ppo.kl_ceiling" is not an option (rlaif.yaml:2): did you mean "ppo.guards.kl_ceiling"?',
+        ),
+        (
             "ledger:\n  zzz: 1\n",
             '"ledger.zzz" is not an option (rlaif.yaml:2): the options of "ledger" are path',
         ),
@@ -144,3 +148,34 @@ def test_loading_a_config_imports_neither_torch_nor_transformers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("guards", "words"),
+    [
+        ("judge_every: 7", "judge_every is 7, which is no multiple of evaluate_every (5)"),
+        ("{evaluate_every: null, held_out_model: x}", "held_out_model looks at evaluations"),
+        ("best_metric: win_rate", "best_metric win_rate needs judge_every"),
+        ("best_metric: held_out", "best_metric held_out needs held_out_model"),
+        ("{evaluate_every: null, keep: best}", "the best policy is known by evaluations"),
+    ],
+)
+def test_guards_that_nothing_would_tell_are_refused(guards, words):
+    inner = guards if guards.startswith("{") else f"{{{guards}}}"
+    assert words in refusal(f"ppo: {{guards: {inner}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("guards", "metric", "keeps_best"),
+    [
+        ("{}", "rlhf_reward", False),
+        ("{judge_every: 10}", "win_rate", True),
+        ("{held_out_model: x}", "held_out", True),
+        ("{held_out_model: x, judge_every: 5}", "win_rate", True),
+        ("{held_out_model: x, keep: last}", "held_out", False),
+        ("{keep: best}", "rlhf_reward", True),
+    ],
+)
+def test_the_best_policy_is_kept_by_default_where_something_else_than_training_tells_it(guards, metric, keeps_best):
+    found = parse_config(f"ppo: {{guards: {guards}}}", where="x").ppo.guards
+    assert (found.metric, found.keeps_best) == (metric, keeps_best)

@@ -117,13 +117,13 @@ def test_a_seed_is_a_function_of_the_key_alone_and_fits_into_a_signed_word() -> 
 
 
 def test_the_device_named_is_the_only_gpu_that_vllm_sees(make: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlaif.models.vllm_engine import _read_device
+    from rlaif.models.vllm_engine import read_device
 
-    assert _read_device("auto", {}) == ("", {})
-    assert _read_device("cuda:1", {}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
-    assert _read_device("cuda:1", {"CUDA_VISIBLE_DEVICES": "4,6"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
+    assert read_device("auto", {}) == ("", {})
+    assert read_device("cuda:1", {}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
+    assert read_device("cuda:1", {"CUDA_VISIBLE_DEVICES": "4,6"}) == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
     with pytest.raises(ModelError, match='vLLM has no device "mps"'):
-        _read_device("mps", {})
+        read_device("mps", {})
 
 
 def test_options_that_rlaif_sets_or_that_run_code_of_a_model_are_refused() -> None:

@@ -24,7 +24,12 @@ policy: {engine: vllm}
 judge:
   model: {engine: vllm}
 reward_model: {num_epochs: 1}
-ppo: {num_steps: 2, num_prompts_per_step: 4, num_samples_per_prompt: 2, num_reference_samples: 8}
+ppo:
+  num_steps: 2
+  num_prompts_per_step: 4
+  num_samples_per_prompt: 2
+  num_reference_samples: 8
+  rollout: {engine: vllm, max_logprob_gap: 1e-3}
 evaluation: {num_prompts: 6, best_of: 0}
 """
 

@@ -15,10 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.progress import Progress
+
+AHEAD_FILE = "ahead.json"
 
 
 def find_checkpoints(out_dir: Path) -> list[Path]:
@@ -43,14 +46,20 @@ def write_checkpoint(
     learner: PolicyWithValue,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
+    ahead: str | None = None,
     keep: int = 2,
 ) -> Path:
-    """Write one, and remove all but the newest `keep` and what was the best to each of these."""
+    """Write one, and remove all but the newest `keep` and what was the best to each of these.
+
+    ahead: responses that were drawn for the next step already.
+    """
     path = out_dir / "checkpoints" / f"step_{progress.step:06d}"
     with replace_directory(path) as folder:
         save_file(_contiguous(_tensors_of(learner.model)), folder / "model.safetensors")
         save_file(_contiguous(_tensors_of(learner.value_head)), folder / "value_head.safetensors")
         save_file(_contiguous(_moments_of(learner, optimizer)), folder / "optimizer.safetensors")
+        if ahead is not None:
+            (folder / AHEAD_FILE).write_text(ahead + "\n", encoding="utf-8")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
     checkpoints = find_checkpoints(out_dir)
     best = {read_progress(newer).best_step for newer in checkpoints[-keep:]}
@@ -86,6 +95,11 @@ def read_progress(path: Path) -> Progress:
     return Progress.model_validate_json((path / "progress.json").read_bytes())
 
 
+def read_ahead(path: Path) -> str | None:
+    """What was drawn for the next step when this was written; None where nothing was."""
+    return (path / AHEAD_FILE).read_text(encoding="utf-8") if (path / AHEAD_FILE).is_file() else None
+
+
 def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's weights and moments into the learner and its optimizer."""
     _restore(_tensors_of(learner.model), load_file(path / "model.safetensors"))
@@ -104,9 +118,7 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
     """A training resumes only as what it was: name every option that changed."""
-    before, now = saved.config.model_dump(), current.config.model_dump()
-    # How a source of rewards is asked may change; who they are and what they count may not.
-    before.pop("rewards"), now.pop("rewards")
+    before, now = (_options_that_count(progress.config) for progress in (saved, current))
     changed = list(_changes(before, now, "ppo"))
     if saved.rewards != current.rewards:
         changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
@@ -120,6 +132,12 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
             where=str(where),
             fix="resume with the same settings or start in a new folder",
         )
+
+
+def _options_that_count(config: PpoConfig) -> dict[str, Any]:
+    """Without how a source of rewards is asked and where responses are drawn, which may change."""
+    drawn_as = config.rollout.drawn_as
+    return config.model_copy(update={"rollout": drawn_as}).model_dump(exclude={"rewards"})
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], group: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rlaif.policy.ppo.checkpoint import (
     find_checkpoints,
     load_checkpoint,
+    read_ahead,
     read_progress,
     remove_checkpoint,
     step_of,
@@ -57,7 +58,13 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
         change = {"rate_factor": rate_factor, "kl_coef": kl_coef}
     answered = alarm.model_copy(update={"answer": answer})
     kept = kept.model_copy(update={**change, "alarms": (*progress.alarms, answered)})
-    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=kept)
+    write_checkpoint(
+        training.out_dir,
+        learner=training.learner,
+        optimizer=training.optimizer,
+        progress=kept,
+        ahead=training.rollouts.stored(step=kept.step),
+    )
     return kept
 
 
@@ -104,4 +111,5 @@ def _go_back(training: Training, target: Path) -> Progress:
         if step_of(path) > step_of(target):
             remove_checkpoint(path)
     load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
+    training.rollouts.take_up(read_ahead(target))
     return read_progress(target)

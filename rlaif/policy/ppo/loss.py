@@ -38,6 +38,16 @@ def compute_policy_loss(
     return TokenLoss(loss, is_clipped)
 
 
+def compute_importance_weights(logprobs: Tensor, engine_logprobs: Tensor, *, most: float) -> Tensor:
+    """What a token's policy loss is multiplied with where something else drew the token than the policy in training.
+
+    Its probability under that policy, as it stands before the update, over that under what drew it: the factor by which
+    decoupled PPO differs, Hilton et al. 2021 (arXiv:2110.00641), section 3; cut at `most` as in V-trace, Espeholt et
+    al. 2018 (arXiv:1802.01561), section 4.1, so that no token outweighs all others. Carries no gradient.
+    """
+    return torch.exp(logprobs - engine_logprobs).clamp(max=most).detach()
+
+
 def compute_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, cliprange_value: float) -> TokenLoss:
     """Half the squared error; a value is clipped around its old value (lm-human-preferences)."""
     near = torch.clamp(values, old_values - cliprange_value, old_values + cliprange_value)

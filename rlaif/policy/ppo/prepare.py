@@ -17,6 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
+from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
 from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
@@ -33,7 +34,7 @@ class TrainingBatch(NamedTuple):
     response_mask: Tensor
     """True on response tokens, the stop token among them."""
     logprobs: Tensor
-    """Of the policy that sampled, under the temperature."""
+    """Of the policy before this step's updates, under the temperature."""
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
@@ -43,6 +44,10 @@ class TrainingBatch(NamedTuple):
     """(batch,), standardised and penalised."""
     advantages: Tensor
     returns: Tensor
+    engine_logprobs: Tensor
+    """Of what sampled, as it says itself; `logprobs` where it does not."""
+    weights: Tensor
+    """What a token's policy loss is multiplied with, for not having been sampled from that policy; 1 where it was."""
     frozen: list[Tensor] | None = None
     """What the layers that are not trained make of each row, see `PaddedBatch.frozen`."""
 
@@ -61,6 +66,8 @@ class ModelNumbers(NamedTuple):
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
+    is_known: bool
+    """Whether the first, third and fourth were said by the pass that drew the responses."""
     frozen: list[Tensor] | None
 
 
@@ -91,9 +98,14 @@ def prepare_batch(
     sequences = [trajectory.tokens for trajectory in trajectories]
     budget = budget or TokenBudget(config.micro_batch_tokens)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
-    logprobs, ref_logprobs, values, entropy, frozen = _ask_models(
+    logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
         learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget
     )
+    engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
+    weights = mask.float()
+    most = config.rollout.max_importance_weight
+    if not is_known and most is not None:
+        weights = weights * compute_importance_weights(logprobs, engine_logprobs, most=most)
     kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
     score = torch.tensor(scores, device=device)
     rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
@@ -114,8 +126,18 @@ def prepare_batch(
         is_trained[trained] = True
         advantages = standardise(advantages, mask & is_trained)
     return TrainingBatch(
-        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns, frozen
-    )
+        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns,
+        engine_logprobs, weights, frozen,
+    )  # fmt: skip
+
+
+def _engine_logprobs(trajectories: Sequence[Trajectory], logprobs: Tensor, mask: Tensor) -> Tensor:
+    """(batch, response_len), zero at pads."""
+    said = [trajectory.engine_logprobs for trajectory in trajectories]
+    if any(of_tokens is None for of_tokens in said):
+        return logprobs
+    flat = [number for of_tokens in said if of_tokens is not None for number in of_tokens]
+    return torch.zeros_like(logprobs).masked_scatter(mask, torch.tensor(flat, device=logprobs.device))
 
 
 @torch.no_grad()
@@ -163,7 +185,7 @@ def _ask_models(
                 reference, batch, temperature=config.temperature, computing=of_reference
             )
         kept = [frozen[row] for row in range(len(sequences))] if frozen else None
-        return ModelNumbers(logprobs, ref_logprobs, values, entropy, kept)
+        return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
 
     return budget.fit(ask, sequences)
 

@@ -41,6 +41,13 @@ class EncodedPrompt(NamedTuple):
     token_ids: list[int]
 
 
+class AskedResponse(NamedTuple):
+    """A response that is to be drawn; its key fixes all that is drawn for it, whatever else is drawn beside it."""
+
+    prompt: EncodedPrompt
+    key: tuple[int, ...]
+
+
 class TokenNumbers(NamedTuple):
     """What the pass that drew a response said of each of its tokens."""
 
@@ -58,7 +65,11 @@ class Trajectory(NamedTuple):
     """True where it ended with a stop token, False where it ran out of tokens."""
     response: str
     numbers: TokenNumbers | None
-    """None where no value head read along."""
+    """Where the policy drew it itself with the weights that are updated next; None: they are still to be computed."""
+    version: int = 0
+    """How many updates were in the weights that drew it."""
+    engine_logprobs: list[float] | None = None
+    """Of each token, as whatever drew it says; None where it does not."""
 
 
 def encode_prompts(
@@ -89,26 +100,53 @@ def sample_trajectories(
     temperature: float,
     key: tuple[int, ...],
     value_head: nn.Module | None = None,
+    version: int = 0,
 ) -> list[Trajectory]:
-    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
+    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn."""
+    return sample_asked(
+        model,
+        encoder,
+        ask_for(prompts, num_samples=num_samples, key=key),
+        response_length=response_length,
+        temperature=temperature,
+        value_head=value_head,
+        version=version,
+    )
 
-    `value_head` reads along, where the model lets it.
-    """
+
+def ask_for(prompts: Sequence[EncodedPrompt], *, num_samples: int, key: tuple[int, ...]) -> list[AskedResponse]:
+    """`num_samples` responses to each prompt, prompt by prompt."""
+    return [
+        AskedResponse(prompt, (*key, place, sample))
+        for place, prompt in enumerate(prompts)
+        for sample in range(num_samples)
+    ]
+
+
+def sample_asked(
+    model: PreTrainedModel,
+    encoder: Encoder,
+    asked: Sequence[AskedResponse],
+    *,
+    response_length: int,
+    temperature: float,
+    value_head: nn.Module | None = None,
+    version: int = 0,
+) -> list[Trajectory]:
+    """`value_head` reads along, where the model lets it. version: of the weights."""
     if find_linear_head(model) is None:
         value_head = None
-    repeated = [prompt for prompt in prompts for _ in range(num_samples)]
-    keys = [(*key, place, sample) for place in range(len(prompts)) for sample in range(num_samples)]
     decoded = decode(
         model,
-        [prompt.token_ids for prompt in repeated],
+        [prompt.token_ids for prompt, _ in asked],
         max_new_tokens=response_length,
         temperature=temperature,
-        uniforms=row_uniforms(keys, response_length),
+        uniforms=row_uniforms([key for _, key in asked], response_length),
         stop_ids=encoder.stop_token_ids,
         pad_id=encoder.pad_token_id,
         value_head=value_head,
     )
-    numbers: Iterable[TokenNumbers | None] = repeat(None, len(repeated))
+    numbers: Iterable[TokenNumbers | None] = repeat(None, len(asked))
     if value_head is not None:
         numbers = map(TokenNumbers, decoded.logprobs, decoded.values, decoded.entropies)
     return [
@@ -118,8 +156,12 @@ def sample_trajectories(
             finished,
             encoder.decode(ids[:-1] if finished else ids),
             said,
+            version,
+            logprobs,
         )
-        for prompt, ids, finished, said in zip(repeated, decoded.token_ids, decoded.finished, numbers, strict=True)
+        for (prompt, _), ids, finished, said, logprobs in zip(
+            asked, decoded.token_ids, decoded.finished, numbers, decoded.logprobs, strict=True
+        )
     ]
 
 

@@ -17,15 +17,24 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError
 from rlaif.models.layers import enters_exactly, find_layers
+from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
-from rlaif.policy.ppo.checkpoint import check_same_training, find_checkpoints, load_checkpoint, read_progress
+from rlaif.policy.ppo.checkpoint import (
+    check_same_training,
+    find_checkpoints,
+    load_checkpoint,
+    read_ahead,
+    read_progress,
+)
 from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.engines import open_engine
 from rlaif.policy.ppo.models import (
     PolicyWithValue,
     ValueModel,
     ValueStart,
     check_trainable,
     context_tokens_of,
+    device_of,
     make_value_model,
 )
 from rlaif.policy.ppo.passes import Computing
@@ -57,6 +66,7 @@ class Training:
     config: PpoConfig
     seed: int
     out_dir: Path
+    rollouts: Rollouts
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
@@ -96,6 +106,7 @@ def set_up(
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
     return Training(
         learner=learner,
         reference=choose_reference(learner.model, policy, reference, config.model),
@@ -106,6 +117,7 @@ def set_up(
         config=config,
         seed=seed,
         out_dir=out_dir,
+        rollouts=Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id),
         checks=checks,
         held_out_prompts=held_out,
         budget=TokenBudget(config.micro_batch_tokens),
@@ -179,6 +191,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
         saved = read_progress(checkpoints[-1])
         check_same_training(saved, start, where=checkpoints[-1])
         load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.take_up(read_ahead(checkpoints[-1]))
         return saved
     if any(reward.standardise for reward in training.rewards):
         start = start.model_copy(update={"score_scales": _measure_reference_scores(training)})

@@ -8,6 +8,7 @@ weights. Loads no model and saves no final one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,18 +18,18 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RlaifError
 from rlaif.models.adapters import has_adapter
-from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
 from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
-from rlaif.policy.ppo.rollout import Encoder, Trajectory, sample_trajectories, score_trajectories
+from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
@@ -70,6 +71,8 @@ class Rollout(NamedTuple):
 
     trajectories: list[Trajectory]
     scored: Scored
+    gap: float | None
+    """Between the log-probabilities of the engine and of the policy with the same weights; None: the batch tells it."""
 
 
 def train_policy(
@@ -104,12 +107,18 @@ def train_policy(
         policy, reference, encoder, prompts, reward, config, seed, out_dir,
         checks=checks or Checks(), value_start=value_start,
     )  # fmt: skip
+    with closing(training.rollouts):
+        return _train(training, told, resume=resume, stop_requested=stop_requested)
+
+
+def _train(
+    training: Training, told: Listener, *, resume: bool, stop_requested: Callable[[], bool] | None
+) -> TrainedPolicy:
+    """All steps, from the newest checkpoint or from the start."""
+    config, encoder = training.config, training.encoder
     progress = begin(training, resume=resume)
     first_step = progress.step
-    if not find_checkpoints(out_dir):
-        progress = _evaluate_when_due(training, progress, told)
-        _write(training, progress)
-
+    progress = _settle(training, progress, told, is_new=not find_checkpoints(training.out_dir))
     while progress.step < config.num_steps and not progress.ended:
         step = progress.step
         if stop_requested is not None and stop_requested():
@@ -131,6 +140,8 @@ def train_policy(
             hydra=training.reference.mode == "hydra",
             budget=training.budget,
         )
+        gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
+        check_gap(gap, config=config, version=step)
         look = look_at(rollout, batch)
         looks = add_look(progress.looks, look)
         alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
@@ -149,7 +160,7 @@ def train_policy(
             learning_rate=learning_rate,
             config=config,
             pad_id=encoder.pad_token_id,
-            seed=seed,
+            seed=training.seed,
             step=step,
             budget=training.budget,
         )
@@ -163,7 +174,7 @@ def train_policy(
             look=look,
             kl_coef=progress.kl_coef,
             learning_rate=learning_rate,
-        )
+        ) | describe_rollout(batch, rollout.trajectories, gap=gap, step=step, config=config)
         progress = progress.model_copy(
             update={
                 "step": step + 1,
@@ -176,10 +187,7 @@ def train_policy(
         told.on_metrics(metrics)
         if step % config.sample_every == 0 or progress.step == config.num_steps:
             told.on_samples(step, show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch)))
-        progress = _evaluate_when_due(training, progress, told)
-        # subtle: an alarm of the evaluation may have gone back to an earlier step, and is written already.
-        if progress.step == step + 1 and _is_written_at(progress, config):
-            _write(training, progress)
+        progress = _settle(training, progress, told, is_new=True)
     return _finish(training, progress, first_step=first_step)
 
 
@@ -195,27 +203,13 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
 
 
 def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
-    """A step's prompts, the learner's responses to them, and those responses' scores."""
+    """A step's responses, and their scores."""
     config = training.config
-    chosen = prompts_of_step(
-        len(training.prompts), seed=training.seed, step=step, num_prompts_per_step=config.num_prompts_per_step
-    )
-    learner = training.learner
-    with learner.computing.applied(learner.model):
-        trajectories = sample_trajectories(
-            learner.model,
-            training.encoder,
-            [training.prompts[index] for index in chosen],
-            num_samples=config.num_samples_per_prompt,
-            response_length=config.response_length,
-            temperature=config.temperature,
-            key=(training.seed, step),
-            value_head=learner.reads_along,
-        )
+    trajectories, gap = training.rollouts.of_step(step, training.learner)
     scored = score_trajectories(
         training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
-    return Rollout([trajectories[index] for index in scored.kept], scored)
+    return Rollout([trajectories[index] for index in scored.kept], scored, gap)
 
 
 def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
@@ -229,21 +223,38 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
     return next_kl_coef(kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes)
 
 
-def _evaluate_when_due(training: Training, progress: Progress, told: Listener) -> Progress:
-    """Where training stands after the evaluation of this step, if there is one, and after an alarm that it gave."""
-    if not is_due(training, step=progress.step):
-        return progress
-    evaluated = evaluate(training, step=progress.step, scales=progress.score_scales, start=progress.start_answers)
-    evaluations = (*progress.evaluations, evaluated.evaluation)
+def _settle(training: Training, progress: Progress, told: Listener, *, is_new: bool) -> Progress:
+    """Where training stands once a step, or its beginning, is evaluated if that is due, and written if that is.
+
+    is_new: it was not written yet.
+    """
+    step, config = progress.step, training.config
+    if is_due(training, step=step) and step not in [evaluation.step for evaluation in progress.evaluations]:
+        try:
+            evaluated = evaluate(training, step=step, scales=progress.score_scales, start=progress.start_answers)
+        except RlaifError:
+            _write(training, progress)  # a source that failed may be back later
+            raise
+        progress, is_new = _after_evaluation(progress, evaluated), True
+        told.on_evaluation(evaluated)
+        alarm = find_evaluation_alarm(progress.evaluations, config=config.guards)
+        if alarm is not None and not is_quiet(progress, alarm):
+            progress = _answer(training, progress, alarm, told)
+            if progress.ended or progress.step < step:
+                return progress
+    if is_new and (step % config.checkpoint_every == 0 or step in (config.num_steps, progress.best_step)):
+        _write(training, progress)
+    return progress
+
+
+def _after_evaluation(progress: Progress, evaluated: Evaluated) -> Progress:
     progress = progress.model_copy(
-        update={"evaluations": evaluations, "start_answers": progress.start_answers or evaluated.answers}
+        update={
+            "evaluations": (*progress.evaluations, evaluated.evaluation),
+            "start_answers": progress.start_answers or evaluated.answers,
+        }
     )
-    progress = progress.model_copy(update={"best_step": find_best_step(progress)})
-    told.on_evaluation(evaluated)
-    alarm = find_evaluation_alarm(evaluations, config=training.config.guards)
-    if alarm is None or is_quiet(progress, alarm):
-        return progress
-    return _answer(training, progress, alarm, told)
+    return progress.model_copy(update={"best_step": find_best_step(progress)})
 
 
 def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener) -> Progress:
@@ -252,12 +263,14 @@ def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener
     return progress
 
 
-def _is_written_at(progress: Progress, config: PpoConfig) -> bool:
-    return progress.step % config.checkpoint_every == 0 or progress.step in (config.num_steps, progress.best_step)
-
-
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(training.out_dir, learner=training.learner, optimizer=training.optimizer, progress=progress)
+    write_checkpoint(
+        training.out_dir,
+        learner=training.learner,
+        optimizer=training.optimizer,
+        progress=progress,
+        ahead=training.rollouts.stored(step=progress.step),
+    )
 
 
 def _stop(training: Training, progress: Progress, *, first_step: int) -> TrainedPolicy:

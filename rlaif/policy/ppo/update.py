@@ -148,8 +148,9 @@ def _token_terms(
 ) -> TokenTerms:
     padded = batch.padded(rows, pad_id=pad_id)
     mask = padded.response_mask
-    old_logprobs, advantages, old_values, returns = (
-        x[rows, : mask.shape[1]][mask] for x in (batch.logprobs, batch.advantages, batch.values, batch.returns)
+    old_logprobs, advantages, old_values, returns, weights = (
+        x[rows, : mask.shape[1]][mask]
+        for x in (batch.logprobs, batch.advantages, batch.values, batch.returns, batch.weights)
     )
     now = learner(padded, temperature=config.temperature, head_only=head_only)
     logprobs, values = now.logprobs[mask], now.values[mask]
@@ -159,7 +160,7 @@ def _token_terms(
     value = compute_value_loss(values, old_values, returns, cliprange_value=config.cliprange_value)
     log_ratio = logprobs - old_logprobs
     return TokenTerms(
-        policy_loss=policy.loss,
+        policy_loss=weights * policy.loss,
         value_loss=value.loss,
         approx_kl=0.5 * log_ratio.square(),
         policy_clipped=policy.clipped.float(),

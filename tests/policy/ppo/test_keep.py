@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.errors import TrainingError
 from rlaif.policy.ppo.checkpoint import find_checkpoints, read_progress, step_of
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.ppo.evaluate import Evaluated
@@ -221,6 +222,24 @@ def test_with_everything_on_a_killed_and_resumed_training_is_the_unbroken_one_bi
     assert progress[0] == progress[1]
     assert "eval/win_rate" in progress[0].evaluations[0].numbers
     assert progress[0].evaluations[0].numbers["eval/measures/num"] == 4
+
+
+def test_an_evaluation_that_failed_is_made_up_for_by_the_resumed_training(run: Run, tmp_path: Path) -> None:
+    seen = []
+
+    def failing(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        seen.append(len(episodes))
+        return [RewardFailure("endpoint")] * 4 if len(seen) == 2 else few_a(episodes)
+
+    guards = {"held_out_model": "given by the test", "max_held_out_drop": None, "kl_ceiling": None}
+    unbroken = weights(run(tmp_path / "unbroken", guards=guards, checks=Checks(run.prompts[:4], held_out=few_a)))
+    checks = Checks(run.prompts[:4], held_out=failing)
+    with pytest.raises(TrainingError, match=r"4 of 4 rewards failed .*the evaluation after 2 PPO steps"):
+        run(tmp_path / "broken", guards=guards, checks=checks)
+    assert run.steps == [0, 1]
+    assert_equal(weights(run(tmp_path / "broken", guards=guards, checks=checks, resume=True)), unbroken)
+    assert run.steps == [*range(2, 8)], "no step is done again"
+    assert [evaluated.evaluation.step for evaluated in run.evaluations] == [2, 4, 6, 8]
 
 
 def test_twice_n_steps_are_n_steps_and_n_more(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Options of PPO's rollouts: what samples the policy's responses, and with whose weights.
+
+There is no top_p, no top_k and no penalty: the responses come from the tempered policy as it is, or the ratio would not
+be that of the policy which is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+from rlaif.config.models import VllmConfig
+
+BENDING_ENGINE_ARGS = (
+    "enable_sleep_mode", "hf_overrides", "load_format", "logits_processors", "override_generation_config",
+    "quantization", "speculative_config", "worker_cls", "worker_extension_cls",
+)  # fmt: skip
+"""Arguments of vLLM that would change what is sampled, or that new weights could not be read into."""
+
+
+class RolloutServerConfig(Config):
+    """A vLLM server that samples; only for `engine: vllm_server`."""
+
+    url: str | None = None
+    """Where it is, such as http://localhost:8000. It must run with VLLM_SERVER_DEV_MODE=1, see docs/rollouts.md."""
+    weights_dir: str | None = None
+    """Folder through which it gets the policy's weights, under the same path there as here; null: one on this machine's
+    own disk."""
+    api_key_env: str = "VLLM_API_KEY"
+    """Environment variable that holds its key, if it wants one."""
+    concurrency: int = Field(64, ge=1)
+    """Responses asked for at once."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds that one response, or taking new weights, may take."""
+    max_retries: int = Field(5, ge=0)
+    """How often a request that failed is sent again; then training stops."""
+
+
+class RolloutConfig(Config):
+    """What samples the policy's responses during PPO."""
+
+    engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
+    """Who samples. transformers: the model in training itself. vllm: a copy in a process of its own on the same
+    machine, which gets the new weights before each rollout; needs `pip install "rlaif[vllm]"`. vllm_server: the same in
+    a server that runs."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of vLLM's copy, and of the weights that are handed to it."""
+    device: str | None = None
+    """What `engine: vllm` computes on, such as cuda:1; null: where the policy is trained."""
+    vllm: VllmConfig = VllmConfig(gpu_memory_utilization=0.3)
+    """How vLLM runs it; only for `engine: vllm`. max_model_len null: as long as the longest prompt and response."""
+    sleep: bool = False
+    """Let vLLM give back its GPU memory between rollouts (its sleep level 1); only for `engine: vllm` on a GPU."""
+    server: RolloutServerConfig = RolloutServerConfig()
+    """The server of `engine: vllm_server`."""
+    one_step_off: bool = False
+    """Sample the next step's responses while this step's update runs, with the weights from before it. With vLLM both
+    happen at once; the responses are one update old, which the importance weights make up for."""
+    max_importance_weight: float | None = Field(2.0, ge=1)
+    """A token's loss is weighed by its probability under the policy in training over that under what sampled it, at
+    most this; null: not weighed."""
+    max_logprob_gap: float = Field(0.05, gt=0)
+    """Training stops where the engine's own log-probabilities are further than this from those of the policy whose
+    weights it was given, in nats per token, for then it did not get them. In float32 0.001 will do."""
+
+    @property
+    def drawn_as(self) -> RolloutConfig:
+        """Without where and how fast it is computed, which a resumed training may have otherwise."""
+        kept = self.model_dump(exclude={"device", "vllm", "sleep", "server"})
+        return RolloutConfig.model_construct(**kept)
+
+    @model_validator(mode="after")
+    def _engine_has_what_it_needs(self) -> Self:
+        if self.engine == "vllm_server" and self.server.url is None:
+            raise ValueError("engine: vllm_server needs server.url, such as http://localhost:8000")
+        if self.sleep and self.engine != "vllm":
+            raise ValueError("sleep is for engine: vllm")
+        if self.sleep and self.one_step_off:
+            raise ValueError("with one_step_off vLLM samples while the policy is updated and cannot sleep meanwhile")
+        if bending := sorted(set(self.vllm.engine_args) & set(BENDING_ENGINE_ARGS)):
+            raise ValueError(
+                f"vllm.engine_args may not hold {', '.join(bending)}: the responses must come from the policy itself"
+            )
+        return self

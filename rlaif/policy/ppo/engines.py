@@ -1,0 +1,164 @@
+"""What samples a step's responses: the model in training itself, or vLLM with a copy of its weights.
+
+An engine is given weights, then asked for responses, and says of each with how many updates it was drawn. Decides
+nothing about when; trains nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.errors import TrainingError
+from rlaif.models.vllm_copy import DrawnTokens, VllmCopy
+from rlaif.models.vllm_engine import seed_of
+from rlaif.models.vllm_server import VllmServer
+from rlaif.models.vllm_weights import write_for_vllm
+from rlaif.policy.ppo.batching import TokenSequence
+from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
+
+
+class RolloutEngine(Protocol):
+    """Samples with the weights that it was given last."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it computes outside this process: it can then sample while the policy here is updated, and its
+        log-probabilities are its own."""
+
+    def sync(self, learner: PolicyWithValue, *, version: int) -> None:
+        """Take over the policy's weights, in which there are `version` updates."""
+
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        """The responses, in order, each of at most so many tokens."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+def open_engine(
+    config: PpoConfig, *, encoder: Encoder, prompts: Sequence[EncodedPrompt], device: torch.device
+) -> RolloutEngine:
+    """The engine that the options name; what it lacks is told now, not after hours. device: of the policy."""
+    rollout = config.rollout
+    if rollout.engine == "transformers":
+        return LearnerRollouts(encoder=encoder, temperature=config.temperature)
+    max_tokens = max(len(prompt.token_ids) for prompt in prompts) + config.response_length
+    if rollout.engine == "vllm":
+        most = rollout.vllm.max_model_len or max_tokens
+        if most < max_tokens:
+            raise TrainingError(
+                f"the longest prompt and response are {max_tokens} tokens, and vLLM is to hold {most}",
+                where="ppo.rollout.vllm.max_model_len",
+                fix="leave it out, or make it larger",
+            )
+        copy = VllmCopy(rollout, device=str(device), max_tokens=max_tokens)
+        return VllmRollouts(copy, encoder=encoder, config=config, weights_dir=None)
+    server = VllmServer(rollout.server)
+    server.check(max_tokens=max_tokens)
+    weights_dir = rollout.server.weights_dir
+    return VllmRollouts(
+        server, encoder=encoder, config=config, weights_dir=None if weights_dir is None else Path(weights_dir)
+    )
+
+
+class LearnerRollouts:
+    """The model in training samples for itself, and its value head reads along."""
+
+    is_elsewhere = False
+
+    def __init__(self, *, encoder: Encoder, temperature: float) -> None:
+        self._encoder, self._temperature = encoder, temperature
+        self._learner: PolicyWithValue | None = None
+        self._version = 0
+
+    def sync(self, learner: PolicyWithValue, *, version: int) -> None:
+        self._learner, self._version = learner, version
+
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        learner = self._learner
+        if learner is None:
+            raise RuntimeError("there are no weights yet")
+        with learner.computing.applied(learner.model):
+            return sample_asked(
+                learner.model,
+                self._encoder,
+                asked,
+                response_length=response_length,
+                temperature=self._temperature,
+                value_head=learner.reads_along,
+                version=self._version,
+            )
+
+    def close(self) -> None:
+        self._learner = None
+
+
+class VllmRollouts:
+    """vLLM samples, in a process or a server of its own."""
+
+    is_elsewhere = True
+
+    def __init__(
+        self, vllm: VllmCopy | VllmServer, *, encoder: Encoder, config: PpoConfig, weights_dir: Path | None
+    ) -> None:
+        """weights_dir: where weights are handed over; None: among the temporary files of this machine."""
+        self._vllm, self._encoder, self._config, self._weights_dir = vllm, encoder, config, weights_dir
+        self._version = 0
+        self._own = uuid.uuid4().hex[:8]  # another training's weights must not pass for ours
+
+    def sync(self, learner: PolicyWithValue, *, version: int) -> None:
+        if self._weights_dir is not None:
+            self._weights_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="rlaif-weights-", dir=self._weights_dir) as name:
+            folder = Path(name).resolve()
+            folder.chmod(0o755)  # a server may be another user's
+            write_for_vllm(learner.plain_policy(), folder, dtype=self._config.rollout.dtype)
+            self._vllm.load_weights(folder, version=f"{self._own}-{version}")
+        self._version = version
+
+    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        version = self._version
+        drawn = self._vllm.sample(
+            [prompt.token_ids for prompt, _ in asked],
+            seeds=[seed_of(key) for _, key in asked],
+            max_tokens=response_length,
+            temperature=self._config.temperature,
+            stop_token_ids=self._encoder.stop_token_ids,
+        )
+        return [
+            self._as_trajectory(prompt, tokens, version=version, response_length=response_length)
+            for (prompt, _), tokens in zip(asked, drawn, strict=True)
+        ]
+
+    def close(self) -> None:
+        if isinstance(self._vllm, VllmCopy):
+            self._vllm.close()
+
+    def _as_trajectory(
+        self, prompt: EncodedPrompt, drawn: DrawnTokens, *, version: int, response_length: int
+    ) -> Trajectory:
+        finished = drawn.ids[-1] in self._encoder.stop_token_ids
+        if not finished and len(drawn.ids) != response_length:
+            raise TrainingError(
+                f"vLLM ended a response after {len(drawn.ids)} tokens that neither stops nor is {response_length} long",
+                where=f"prompt {prompt.prompt.id}",
+                fix="look at the options that vLLM was started with",
+            )
+        return Trajectory(
+            prompt.prompt,
+            TokenSequence(prompt.token_ids, drawn.ids),
+            finished,
+            self._encoder.decode(drawn.ids[:-1] if finished else drawn.ids),
+            None,
+            version,
+            drawn.logprobs,
+        )

@@ -1,0 +1,73 @@
+"""How far what sampled a step's responses is from the policy that learns from them.
+
+Log-probabilities in, numbers and, where weights did not arrive, an error out. Corrects nothing: loss.py weighs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.errors import TrainingError
+from rlaif.policy.ppo.batching import micro_batches, pad_batch
+from rlaif.policy.ppo.models import PolicyWithValue, device_of
+from rlaif.policy.ppo.prepare import TrainingBatch
+from rlaif.policy.ppo.rollout import Trajectory
+
+
+@torch.no_grad()
+def measure_gap(
+    learner: PolicyWithValue, trajectories: Sequence[Trajectory], *, config: PpoConfig, pad_id: int
+) -> float:
+    """Mean |engine's log-probability - the policy's own| over the tokens of a few responses, in nats."""
+    sequences = [trajectory.tokens for trajectory in trajectories]
+    total, num_tokens = 0.0, 0
+    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
+        batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device_of(learner))
+        own = learner(batch, temperature=config.temperature).logprobs[batch.response_mask]
+        said = [number for row in rows for number in trajectories[row].engine_logprobs or ()]
+        total += float((own - torch.tensor(said, device=own.device)).abs().sum())
+        num_tokens += len(said)
+    return total / num_tokens
+
+
+def gap_of_batch(batch: TrainingBatch) -> float:
+    """The same over a step's batch, whose log-probabilities were computed for its updates anyway."""
+    return float((batch.logprobs - batch.engine_logprobs)[batch.response_mask].abs().mean())
+
+
+def check_gap(gap: float, *, config: PpoConfig, version: int) -> None:
+    """Refuse to go on where the engine says other log-probabilities than weights it was given would."""
+    limit = config.rollout.max_logprob_gap
+    if not gap <= limit:
+        raise TrainingError(
+            f"the weights after {version} updates did not reach the rollout engine: its log-probabilities are "
+            f"{gap:.3g} nats per token from those of the policy, above ppo.rollout.max_logprob_gap {limit:g}",
+            where=f"ppo.rollout.engine {config.rollout.engine}",
+            fix="see docs/rollouts.md for how weights get lost; where number formats differ that much, raise the limit",
+        )
+
+
+def describe_rollout(
+    batch: TrainingBatch, trajectories: Sequence[Trajectory], *, gap: float, step: int, config: PpoConfig
+) -> dict[str, float]:
+    """A step's metrics; gap: between engine and policy with the same weights."""
+    mask = batch.response_mask
+    weights = batch.weights[mask]
+    most = config.rollout.max_importance_weight
+    return {
+        "rollout/logprob_gap": gap,
+        "rollout/mismatch_kl": float(_kl_per_token(batch.engine_logprobs[mask], batch.logprobs[mask])),
+        "rollout/version_lag": sum(step - trajectory.version for trajectory in trajectories) / len(trajectories),
+        "rollout/importance_weight": float(weights.mean()),
+        "rollout/importance_weights_cut": 0.0 if most is None else float((weights >= most).float().mean()),
+    }
+
+
+def _kl_per_token(engine_logprobs: Tensor, logprobs: Tensor) -> Tensor:
+    """KL(what sampled || the policy) in nats per token: k3 of Schulman 2020, unbiased and never negative."""
+    log_ratio = logprobs - engine_logprobs
+    return (torch.expm1(log_ratio) - log_ratio).mean()
