@@ -97,9 +97,9 @@ class LearnerRollouts:
         self._learner, self._version = learner, version
 
     def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
-        if self._learner is None:
-            raise RuntimeError("there are no weights yet")
         learner = self._learner
+        if learner is None:
+            raise RuntimeError("there are no weights yet")
         with learner.computing.applied(learner.model):
             return sample_asked(
                 learner.model,

@@ -67,6 +67,8 @@ class ModelNumbers(NamedTuple):
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
+    is_known: bool
+    """Whether the first, third and fourth were said by the pass that drew the responses."""
     frozen: list[Tensor] | None
 
 
@@ -99,13 +101,13 @@ def prepare_batch(
     sequences = [trajectory.tokens for trajectory in trajectories]
     budget = budget or TokenBudget(config.micro_batch_tokens)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
-    logprobs, ref_logprobs, values, entropy, frozen = _ask_models(
+    logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
         learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team
     )
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
     weights = mask.float()
     most = config.rollout.max_importance_weight
-    if most is not None and any(trajectory.numbers is None for trajectory in trajectories):
+    if not is_known and most is not None:
         weights = weights * compute_importance_weights(logprobs, engine_logprobs, most=most)
     kl = estimate_kl(logprobs, ref_logprobs, estimator=config.kl_estimator)
     score = torch.tensor(scores, device=device)
@@ -187,7 +189,7 @@ def _ask_models(
                 reference, batch, temperature=config.temperature, computing=of_reference
             )
         kept = [frozen[row] for row in range(len(sequences))] if frozen else None
-        return ModelNumbers(logprobs, ref_logprobs, values, entropy, kept)
+        return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
 
     found = budget.fit(ask, sequences)
     team.add_up(found.ref_logprobs)
