@@ -120,7 +120,7 @@ def set_up(
         rollouts=Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id),
         checks=checks,
         held_out_prompts=held_out,
-        budget=TokenBudget(config.micro_batch_tokens),
+        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner)),
         value_start=value_start,
     )
 

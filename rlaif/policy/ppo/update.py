@@ -47,7 +47,7 @@ def update(
     budget: TokenBudget | None = None,
 ) -> UpdateStats:
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each."""
-    budget = budget or TokenBudget(config.micro_batch_tokens)
+    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
@@ -107,7 +107,8 @@ def backward_mini_batch(
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
     if groups is None:
-        groups = micro_batches([batch.sequences[row] for row in rows], max_tokens=config.micro_batch_tokens)
+        budget = TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
+        groups = micro_batches([batch.sequences[row] for row in rows], max_tokens=budget.tokens)
     for group in groups:
         terms = _token_terms(
             learner,
