@@ -175,9 +175,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         beyond `filled` is room."""
         layer = cls.__new__(cls)
         DynamicLayer.__init__(layer)  # type: ignore[no-untyped-call]
-        buffers = [
-            states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]) for states in (keys, values)
-        ]
+        buffers = []
+        for states in (keys, values):
+            # the room is not written, so that memory is used for those tokens alone that come
+            buffer = states.new_empty((*index.shape, *states.shape[1:]))
+            buffer[:, :filled] = take_tokens(states, index[:, :filled]).transpose(1, 2)
+            buffers.append(buffer)
         layer.lazy_initialization(*buffers)
         layer._buffers, layer._filled = buffers, filled
         layer._show()

@@ -93,7 +93,7 @@ def set_up(
     out_dir: Path,
     *,
     checks: Checks,
-    team: Team,
+    team: Team = ALONE,
     value_start: ValueStart | None = None,
 ) -> Training:
     reference = policy if reference is None else reference
@@ -133,7 +133,7 @@ def set_up(
         checks=checks,
         held_out_prompts=held_out,
         team=team,
-        budget=TokenBudget(config.micro_batch_tokens, halves=team.size == 1),
+        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner), halves=team.size == 1),
         value_start=value_start,
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import torch
+
 from rlaif.console import say
 from rlaif.errors import ModelError
 from rlaif.models.halving import is_out_of_memory
@@ -15,14 +17,17 @@ from rlaif.models.loading import free_memory
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches
 
 Result = TypeVar("Result")
+CPU_TOKENS, DEVICE_TOKENS = 512, 16_384
+"""[M] On a CPU more at once take more memory and no less time; an accelerator wants to be kept busy."""
 
 
 class TokenBudget:
     """Tokens in a micro-batch, remembered from step to step."""
 
-    def __init__(self, tokens: int, *, halves: bool = True) -> None:
-        """halves: goes on with fewer tokens where memory has run out."""
-        self.tokens, self._halves = tokens, halves
+    def __init__(self, tokens: int | None, *, device: torch.device, halves: bool = True) -> None:
+        """tokens: None for what suits the device. halves: goes on with fewer where memory has run out."""
+        self.tokens = tokens or (CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
+        self._halves = halves
         self._is_told = False
 
     def fit(self, run: Callable[[int], Result], sequences: Sequence[TokenSequence]) -> Result:

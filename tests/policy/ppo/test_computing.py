@@ -217,7 +217,7 @@ def test_where_memory_runs_out_micro_batches_are_halved_and_the_gradients_are_th
     batch = prepare(learner)
     expected = step(learner, batch)
     memory = SmallMemory(learner.model, rows=1, error=error, in_backward=in_backward)
-    budget = TokenBudget(2048)
+    budget = TokenBudget(2048, device=torch.device("cpu"))
     assert_close(step(learner, batch, budget=budget), expected, tolerance=1e-6)
     tried = memory.failures
     assert tried >= 1
@@ -231,7 +231,7 @@ def test_where_memory_runs_out_what_is_prepared_is_the_same(make_llama: MakeLlam
     learner = make(make_llama, train="last_layers", num_layers=1)
     expected = prepare(learner)
     memory = SmallMemory(learner.model, rows=1, error=OUT_OF_MEMORY[0])
-    budget = TokenBudget(2048)
+    budget = TokenBudget(2048, device=torch.device("cpu"))
     found = prepare(learner, hydra=True, budget=budget)
     assert memory.failures > 0
     for one, other in zip(found[2:-1], expected[2:-1], strict=True):

@@ -167,7 +167,7 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
         lambda optimizer, *_: seen.append([group["lr"] for group in optimizer.param_groups])
     )
 
-    rollout = roll_out(training, step=0, scales={})
+    rollout = roll_out(training, training.learner, step=0, scales={})
     batch = prepare_batch(
         training.learner, training.reference.model, rollout.trajectories,
         scores=[0.0] * len(rollout.trajectories), kl_coef=0.1, config=config, pad_id=14,
