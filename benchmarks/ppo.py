@@ -25,11 +25,14 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from ppo_floor import Clock, compare_with_floor
+from ppo_memory import compare as compare_memory
 from ppo_world import EOS, PAD, World, count_reward, make_policy, make_prompts, make_scorer
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.interface import Chat
 from rlaif.policy.ppo.rewards import Episode
+from rlaif.policy.ppo.token_budget import CPU_TOKENS
 from rlaif.policy.ppo.train import train_policy
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import compute_rewards
@@ -49,6 +52,16 @@ class Case(NamedTuple):
 
 RAGGED, FIXED = World(mean_length=20)._asdict(), World()._asdict()
 WORK: dict[str, Any] = {"batch": 32, "micro": 8, "epochs": 4, "steps": 5, "lr": 3e-6, "kl_coef": 0.05}
+LEARNING: dict[str, Any] = {
+    "world": World(prompt_length=16, response_length=16)._asdict(), "reward": "count", "batch": 32, "micro": 8,
+    "epochs": 4, "steps": 40, "kl_coef": 0.0,
+    "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}},
+}  # fmt: skip
+"""The policy is to go far and to say few words: the guards against that are off."""
+LEARNING_RATE = 3e-3
+LAST = 5
+"""Steps at the end whose mean score counts as reached."""
+MIN_TIMES_LESS_MEMORY = 10.0
 CASES = {
     case.name: case
     for case in [
@@ -107,23 +120,33 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
         with torch.inference_mode():
             return compute_rewards(scorer, [[*a, *b] for a, b in zip(asked, replies, strict=True)]).tolist()
 
-    marks, scores = [time.process_time()], []
+    clock = Clock()
+    marks, scores, taken = [time.process_time()], [], []
 
     def mark(metrics: dict[str, float]) -> None:
         marks.append(time.process_time())
         scores.append(metrics["objective/scores"])
+        taken.append(clock.take())
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, clock.running():
         train_policy(
-            policy=policy, encoder=words, prompts=prompts, reward=reward, config=config, out_dir=Path(folder),
-            seed=world.seed, resume=False, on_metrics=mark, on_samples=lambda step, shown: None,
+            policy=policy, encoder=words, prompts=prompts, reward=clock.timed("reward", reward), config=config,
+            out_dir=Path(folder), seed=world.seed, resume=False, on_metrics=mark, on_samples=lambda step, shown: None,
         )  # fmt: skip
-    return {
-        "steps": [{"seconds": b - a} for a, b in itertools.pairwise(marks[1:])],
-        "optimizer_updates_per_step": options["epochs"],
+    steps = [{"seconds": b - a, **of} for (a, b), of in zip(itertools.pairwise(marks), taken, strict=True)][1:]
+    result = {
+        "steps": steps,
+        "optimizer_updates_per_step": clock.optimizer_steps / options["steps"],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "scores": scores,
     }
+    if options.get("floor"):
+        best = min(steps, key=lambda step: float(step["seconds"]))
+        result["floor"] = compare_with_floor(
+            best, world, epochs=options["epochs"], parameters=sum(p.numel() for p in policy.parameters()),
+            micro_batch_tokens=config.micro_batch_tokens or CPU_TOKENS,
+        )  # fmt: skip
+    return result
 
 
 def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any]:
@@ -139,6 +162,10 @@ def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any
         raise SystemExit(f"{' '.join(command[:2])} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def say(met: bool) -> str:
+    return "met" if met else "MISSED"
 
 
 def best_step(result: dict[str, Any]) -> float:
@@ -158,7 +185,7 @@ def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
     batch = case.options["batch"]
     print(
         f"{case.name}: {batch / seconds['ours']:.1f} samples/s, {times:.2f} times TRL's {batch / seconds['trl']:.1f}"
-        + (f", target {case.target:g}: {'met' if times >= case.target else 'MISSED'}" if case.target else "")
+        + (f", target {case.target:g}: {say(times >= case.target)}" if case.target else "")
         + f"; peak memory {memory['ours'] / memory['trl']:.2f} of its {memory['trl']:.0f} MiB"
     )
     return {
@@ -171,10 +198,57 @@ def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def check_learning(*, trl_python: str, seeds: int = 2) -> dict[str, Any]:
+    """The token-count reward at a rate where TRL gains half of what can be gained, and at rate 0."""
+    reached: dict[str, dict[str, list[float]]] = {side: {"at_rate": [], "at_zero": []} for side in ("trl", "ours")}
+    for seed in range(seeds):
+        world = {**LEARNING["world"], "seed": seed}
+        for name, rate in (("at_rate", LEARNING_RATE), ("at_zero", 0.0)):
+            for side, found in reached.items():
+                scores = run(side, {**LEARNING, "world": world, "lr": rate}, trl_python=trl_python)["scores"]
+                found[name].append(statistics.fmean(scores[-LAST:]) - statistics.fmean(scores[:1]))
+                print(f"learning, seed {seed}, rate {rate:g}: {side} gains {found[name][-1]:.3f}", file=sys.stderr)
+    # Words of the upper half are half of all tokens at first and could be all of them.
+    gains = {
+        side: {name: round(statistics.fmean(values) / 0.5, 4) for name, values in found.items()}
+        for side, found in reached.items()
+    }
+    met = gains["trl"]["at_rate"] >= 0.5 and gains["ours"]["at_rate"] >= gains["trl"]["at_rate"]
+    met = met and all(abs(gains[side]["at_zero"]) < 0.05 for side in gains)
+    print(
+        f"learning: of what can be gained ours gains {gains['ours']['at_rate']:.1%} and TRL "
+        f"{gains['trl']['at_rate']:.1%}; at rate 0 {gains['ours']['at_zero']:.1%} and {gains['trl']['at_zero']:.1%}: "
+        f"{say(met)}"
+    )
+    return {"share_of_what_can_be_gained": gains, "learning_rate": LEARNING_RATE, "seeds": seeds, "met": met}
+
+
+def check_floor(*, trl_python: str) -> dict[str, Any]:
+    case = CASES["ragged"]
+    found: dict[str, Any] = run("ours", {**case.options, "ours": case.ours, "floor": True}, trl_python=trl_python)
+    for phase, row in found["floor"]["phases"].items():
+        print(f"{phase:10s} {row['seconds']:.3f} s, floor {row['floor_s']:.3f}, {row['times_the_floor']:.1f} times it")
+    whole = found["floor"]
+    print(f"a step     {whole['seconds']:.3f} s, floor {whole['floor_s']:.3f}, {whole['times_the_floor']:.1f} times it")
+    return {**whole, "met": True}
+
+
+def check_memory(*, trl_python: str) -> dict[str, Any]:
+    del trl_python
+    found = compare_memory(tokens=256, hidden=896, vocab=151_936)
+    met = found["times_less"] >= MIN_TIMES_LESS_MEMORY
+    print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {say(met)}")
+    return {**found, "met": met}
+
+
+PARTS = {"learning": check_learning, "floor": check_floor, "memory": check_memory}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trl-python", default=".venv-trl/bin/python", help="python with trl 1.12.0")
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--parts", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -182,13 +256,25 @@ def main() -> int:
     if options.worker:
         print(json.dumps(train(json.loads(options.worker))))
         return 0
-    found = {name: compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python) for name in options.cases}
-    result = {
-        "cases": found, "torch": torch.__version__, "transformers": transformers.__version__,
-        "python": platform.python_version(), "command": "python benchmarks/ppo.py --trl-python .venv-trl/bin/python",
+    result: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {"cases": {}}
+    for name in options.cases:
+        result["cases"][name] = compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python)
+        write(result, options.out)
+    for name in options.parts:
+        result[name] = PARTS[name](trl_python=options.trl_python)
+        write(result, options.out)
+    cases = [row for row in result["cases"].values() if row["target"] is not None]
+    held = all(row["times"] >= row["target"] for row in cases) and all(result[name]["met"] for name in options.parts)
+    return 0 if held else 1
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """What was measured before and not again stays."""
+    result |= {
+        "torch": torch.__version__, "transformers": transformers.__version__, "python": platform.python_version(),
+        "command": "python benchmarks/ppo.py --trl-python .venv-trl/bin/python",
     }  # fmt: skip
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row["target"] is None or row["times"] >= row["target"] for row in found.values()) else 1
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

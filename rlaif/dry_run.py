@@ -140,10 +140,17 @@ def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     standardised on."""
     ppo = config.ppo
     num_drawn = ppo.num_steps * ppo.num_prompts_per_step * ppo.num_samples_per_prompt
-    num_drawn += ppo.num_reference_samples if any(ppo.standardises) else 0
     every = ppo.guards.evaluate_every
     num_evaluations = 0 if every is None else 1 + math.ceil(ppo.num_steps / every)
-    return _Shown(1, num_drawn + num_evaluations * _count_held_out(config, prompts), 0)
+    num_drawn += num_evaluations * _count_held_out(config, prompts)
+    num_before = ppo.num_reference_samples if any(ppo.standardises) else 0
+    return _Shown(1, num_before + num_drawn * _times_trained(config), 0)
+
+
+def _times_trained(config: RunConfig) -> int:
+    """How often a step comes at most: each alarm may go back to the start."""
+    guards = config.ppo.guards
+    return 1 + guards.max_roll_backs if guards.on_alarm == "roll_back" else 1
 
 
 def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
@@ -162,7 +169,7 @@ def _shown_in_checks(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     guards = config.ppo.guards
     assert guards.judge_every is not None
     num_checks = math.ceil(config.ppo.num_steps / guards.judge_every)  # at the start there is nothing to compare
-    return _Shown(_count_held_out(config, prompts) * num_checks, 2, 1)
+    return _Shown(_count_held_out(config, prompts) * num_checks * _times_trained(config), 2, 1)
 
 
 def _count_held_out(config: RunConfig, prompts: Sequence[Prompt]) -> int:

@@ -77,3 +77,11 @@ class Interrupted(RlaifError):
 
 class StageError(RlaifError):
     """A stage produced nothing that the next one could use."""
+
+
+class OtherProcessFailed(RlaifError):
+    """Another process of the team failed and has told why; this one ends with its exit code."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process failed")
+        self.exit_code = exit_code

@@ -21,6 +21,7 @@ from rlaif.labelling import check_made, label_inputs, refuse_left_out
 from rlaif.ledger.store import Ledger
 from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
+from rlaif.processes import ALONE, Team
 from rlaif.runs import (
     create_run,
     digest_file,
@@ -44,11 +45,12 @@ def open_work(
     resume: bool,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
+    team: Team = ALONE,
 ) -> Iterator[Work]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
     Further stages are done in the newest round that is ready for them.
-    recorded: files of a run whose samples and verdicts exist already.
+    recorded: files of a run whose samples and verdicts exist already. team: processes that train together.
     """
     inputs: dict[str, Any] = {**template_digests(config.judge)}
     if stages:
@@ -77,7 +79,9 @@ def open_work(
             update_config(run, stored)
         say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
         try:
-            yield Work(config, run=run, ledger=ledger, round=round)
+            work = Work(config, run=run, ledger=ledger, round=round)
+            work.team = team
+            yield work
         except InputError:
             if not stages and not any(run.path.glob("round_*")):
                 shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number

@@ -15,6 +15,7 @@ from typing import Literal
 
 from rlaif.collect import collect_report
 from rlaif.console import say
+from rlaif.crew import PolicyJob, RewardModelJob, call_in
 from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
@@ -30,7 +31,7 @@ from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.sft import train_sft as train_on_demonstrations
-from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
+from rlaif.ppo_models import find_initial_policy, find_reference, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
@@ -233,6 +234,12 @@ def train_sft(work: Work) -> None:
         raise ConfigError("there are no demonstrations", where="sft.demonstrations", fix="name a file of them")
     if work.is_done("0_sft"):
         return
+    if work.team.size > 1:
+        raise ConfigError(
+            "demonstrations are learnt in one process",
+            where="sft.demonstrations",
+            fix="run `rlaif train --stage sft` without the launcher first",
+        )
     read = read_demonstrations(config.demonstrations)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
@@ -257,11 +264,12 @@ def train_reward_model(work: Work) -> None:
     steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
     work.folder("5_reward_model")
     with TrainingLog(work.metrics, "reward_model", total=steps, first_step=1) as log:
+        call_in(work, RewardModelJob(rows.train))
         trained = train_on_preferences(
             base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
             out_dir=work.reward_model_dir, seed=work.seed, resume=True,
             dataset_digest=work.dataset_digest, ledger_head=work.ledger.head().hex,
-            on_metrics=log.write_step, on_resume=log.begin,
+            on_metrics=log.write_step, on_resume=log.begin, team=work.team,
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
@@ -277,10 +285,12 @@ def train_policy(work: Work) -> None:
     """Rewards, by default the reward model's -> policy, by PPO on the training prompts."""
     if work.is_done("6_policy"):
         return
+    if trains_reward_model(work):
+        work.require("5_reward_model")
     rewards = Rewards(work)
     config, start = work.config.ppo, work.start_policy
     initial = find_initial_policy(work)
-    reference = initial if initial.fingerprint.id == start.fingerprint.id else start
+    reference = find_reference(work, initial=initial)
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
@@ -293,13 +303,14 @@ def train_policy(work: Work) -> None:
         evaluations_path=folder / "evaluations.jsonl",
     )  # fmt: skip
     with stop_on_sigterm() as asked_to_stop, log:
+        call_in(work, PolicyJob(held_out.trained, held_out.checked))
         trained = ppo.train_policy(
             policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=held_out.trained,
             reward=rewards.weighted, config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
             on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
             stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
-            value_start=find_value_start(work, rewards),
+            team=work.team, value_start=find_value_start(work),
         )  # fmt: skip
     if trained.stop_reason == "stop_requested":
         raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from rlaif.config.ppo_rewards import RUN, find_sources
 from rlaif.errors import ConfigError
 from rlaif.judge_setup import load_model
 from rlaif.models.adapters import save_adapter
@@ -16,33 +17,40 @@ from rlaif.models.model_folder import find_model_folder
 from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.ppo.train import TrainedPolicy
 from rlaif.reward_model.model import find_head
+from rlaif.reward_sources import load_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from rlaif.reward_sources import Rewards
-    from rlaif.work import Work
+    from rlaif.run_models import RunModels
 
 
-def find_initial_policy(work: Work) -> LoadedModel:
+def find_initial_policy(models: RunModels) -> LoadedModel:
     """What PPO begins with. Where it trains adapters and the policy starts with one, it goes on with that one."""
-    config = work.config.ppo
-    initial = work.current_policy if config.start_from == "last_round" else work.start_policy
+    config = models.config.ppo
+    initial = models.current_policy if config.start_from == "last_round" else models.start_policy
     if config.model.train == "lora" and find_model_folder(str(initial.folder), adapters=True).is_adapter:
-        return load_model(work.config.policy, part="policy", merge=False)
+        return load_model(models.config.policy, part="policy", merge=False)
     return initial
 
 
-def find_value_start(work: Work, rewards: Rewards) -> ValueStart | None:
+def find_reference(models: RunModels, *, initial: LoadedModel) -> LoadedModel:
+    """What the KL is taken to: the starting policy, where training begins with it as the very same model."""
+    start = models.start_policy
+    return initial if initial.fingerprint.id == start.fingerprint.id else start
+
+
+def find_value_start(models: RunModels) -> ValueStart | None:
     """The reward model, for a value model of its own to begin as; the run's own where it is among several.
 
     None where no reward is a model's, or where values are read on the policy's trunk.
     """
-    if work.config.ppo.model.value_model == "shared" or not rewards.loaded:
+    config = models.config.ppo
+    named = [source for source in find_sources(config.rewards) if source.kind == "model"]
+    if config.model.value_model == "shared" or not named:
         return None
-    # the first of the fingerprints is the run's own, where that is one of the sources
-    name = next(name for name, loaded in rewards.loaded.items() if loaded.fingerprint == rewards.models[0])
-    return make_value_start(rewards.loaded[name], name=name, policy=work.start_policy)
+    source = next((source for source in named if source.model == RUN), named[0])
+    return make_value_start(load_source(source, models), name=source.label, policy=models.start_policy)
 
 
 def make_value_start(reward_model: LoadedModel, *, name: str, policy: LoadedModel) -> ValueStart:
@@ -57,11 +65,11 @@ def make_value_start(reward_model: LoadedModel, *, name: str, policy: LoadedMode
     return ValueStart(cast("PreTrainedModel", reward_model.model.base_model), head, name)
 
 
-def save_policy(trained: TrainedPolicy, work: Work, *, initial: LoadedModel) -> None:
+def save_policy(trained: TrainedPolicy, models: RunModels, *, initial: LoadedModel) -> None:
     """The trained policy as a plain folder, and the adapter that was trained beside it where that is asked for."""
-    save_model(trained.model, initial.tokenizer, work.policy_dir)
-    if work.config.ppo.model.save_adapter and trained.adapted is not None:
-        save_adapter(trained.adapted, work.policy_dir.with_name("adapter"), base=_base_of(initial))
+    save_model(trained.model, initial.tokenizer, models.policy_dir)
+    if models.config.ppo.model.save_adapter and trained.adapted is not None:
+        save_adapter(trained.adapted, models.policy_dir.with_name("adapter"), base=_base_of(initial))
 
 
 def _base_of(initial: LoadedModel) -> str:

@@ -27,6 +27,7 @@ from rlaif.records import Model, Tally
 from rlaif.reward_model.score import RewardModelScorer
 
 if TYPE_CHECKING:
+    from rlaif.run_models import RunModels
     from rlaif.work import Work
 
 FAILED = "val/failed_rewards/"
@@ -55,8 +56,6 @@ class Rewards:
     def __init__(self, work: Work) -> None:
         self.models: list[Model] = []
         """Fingerprints of those that are reward models; the run's own first, where it is one of them."""
-        self.loaded: dict[str, LoadedModel] = {}
-        """Those that are reward models, by name."""
         config = work.config.ppo
         self.weighted = tuple(
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
@@ -64,28 +63,47 @@ class Rewards:
         )
 
     def _build(self, source: RewardConfig, work: Work) -> RewardSource:
+        if source.kind == "model":
+            loaded = load_source(source, work)
+            self.models.insert(0 if source.model == RUN else len(self.models), loaded.fingerprint)
+            return work.team.in_shares(reward_by_model(loaded))
+        # What is asked elsewhere, or keeps answers, is asked by one process.
+        return work.team.by_first(self._build_asked(source, work))
+
+    def _build_asked(self, source: RewardConfig, work: Work) -> RewardSource:
         match source.kind:
-            case "model":
-                return self._build_model(source, work)
             case "judge":
                 return JudgeReward(work, template=load_score_template(source, work.judges[0].config))
             case "function":
                 return FunctionReward(_load_function(source), batched=source.batched)
             case "url":
                 return EndpointReward(source, environ=os.environ)
+            case "model":
+                raise ValueError("a model is no source that is asked")
 
-    def _build_model(self, source: RewardConfig, work: Work) -> RewardSource:
-        if source.model == RUN:
-            work.require("5_reward_model")
-            loaded = work.reward_model
-            self.models.insert(0, loaded.fingerprint)
-        else:
-            loaded = load_reward_model(
-                source.model or "", revision=source.revision, dtype=source.dtype, device=work.config.policy.device
-            )
-            self.models.append(loaded.fingerprint)
-        self.loaded[source.label] = loaded
-        return reward_by_model(loaded)
+
+def follow_rewards(models: RunModels) -> tuple[WeightedReward, ...]:
+    """The same sources for a process that is not the first one: reward models score their share in each."""
+    config = models.config.ppo
+    return tuple(
+        WeightedReward(source.label, _follow(source, models), source.weight, standardise)
+        for source, standardise in zip(find_sources(config.rewards), config.standardises, strict=True)
+    )
+
+
+def _follow(source: RewardConfig, models: RunModels) -> RewardSource:
+    if source.kind == "model":
+        return models.team.in_shares(reward_by_model(load_source(source, models)))
+    return models.team.by_first(lambda episodes: [])
+
+
+def load_source(source: RewardConfig, models: RunModels) -> LoadedModel:
+    """The reward model that a source names."""
+    if source.model == RUN:
+        return models.reward_model
+    return load_reward_model(
+        source.model or "", revision=source.revision, dtype=source.dtype, device=models.config.policy.device
+    )
 
 
 def _load_function(source: RewardConfig) -> Callable[..., Any]:

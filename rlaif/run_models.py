@@ -29,11 +29,15 @@ from rlaif.models.interface import TextGenerator, TokenScorer
 from rlaif.models.loading import LoadedModel, free_memory, load_reward_model
 from rlaif.models.transformers_engine import TransformersEngine
 from rlaif.models.vllm_process import stop_vllm
+from rlaif.processes import ALONE, Team
 from rlaif.runs import RunFolder, stage_done
 
 
 class RunModels:
     """Of one round; those that do not change from round to round are handed on by name."""
+
+    team: Team = ALONE
+    """The processes that train; this one is the first of them."""
 
     def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
         self.config, self.run, self.ledger, self.round = config, run, ledger, round

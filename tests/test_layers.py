@@ -15,14 +15,15 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 FOUNDATION = {"records", "errors"}
 BASE = {
     "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry",
+    "functions", "bradley_terry", "processes",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
 FRONTS = {
     "pipeline", "work", "run_models", "opening", "collect", "rounds", "gates", "labelling", "probing", "judge_setup",
     "judges", "dry_run", "training_log", "stored_run", "constitution_diff", "judge_check", "judge_facts",
-    "judge_agreement", "judge_reward", "reward_sources", "sentinels", "training_checks", "ppo_models", "cli", "audit",
+    "judge_agreement", "judge_reward", "reward_sources", "sentinels", "training_checks", "crew", "ppo_models", "cli",
+    "audit",
     "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}

@@ -143,6 +143,20 @@ def test_a_dry_run_counts_the_checks() -> None:
     assert estimate_run(read(text, "ppo.guards.judge_every=null"), evaluates=True).checks is None
 
 
+def test_a_dry_run_counts_what_comes_again_after_alarms_and_the_judges_rewards_of_evaluations() -> None:
+    source = "[{judge: true, template: score}]"
+    text = f"prompts: {{num_prompts: 10}}\n{CONFIG}".replace("ppo: {", f"ppo: {{rewards: {source}, ")
+    options = ["ppo.num_steps=12", "ppo.num_prompts_per_step=3", "ppo.num_samples_per_prompt=2"]
+    once = estimate_run(read(text, *options), evaluates=True)
+    assert once.reward is not None
+    assert once.reward.num_questions == (12 * 3 * 2 + 4 * 4) * 2, "at 0, 5, 10 and 12 steps; two principles"
+    back = estimate_run(read(text, *options, "ppo.guards.on_alarm=roll_back"), evaluates=True)
+    assert back.reward is not None
+    assert back.checks is not None
+    assert back.reward.num_questions == 3 * once.reward.num_questions
+    assert back.checks.num_questions == 3 * 3 * 4 * 2 * 2
+
+
 def test_a_judge_in_vllm_is_refused_while_the_policy_trains() -> None:
     with pytest.raises(ConfigError, match=r"vLLM would want the memory that training has"):
         read("ppo: {guards: {judge_every: 5}}\njudge: {model: {engine: vllm, path: some/judge}, template: pair}\n")

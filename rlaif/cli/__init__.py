@@ -23,8 +23,9 @@ from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
-from rlaif.console import notes
-from rlaif.errors import RlaifError
+from rlaif.console import console, notes
+from rlaif.errors import OtherProcessFailed, RlaifError
+from rlaif.processes import has_lost_another, launched_rank, num_launched
 
 app = typer.Typer(
     name="rlaif",
@@ -71,12 +72,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # Read when torch is loaded: threads that wait by spinning made small models 20 times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if num_launched() > 1:  # DDP would tell of every run that it need not have looked for weights without gradients
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if launched_rank() > 0:
+        console.quiet = notes.quiet = True  # of several processes the first one speaks
     try:
         app()
     except SystemExit as end:  # Typer's way out, also of Ctrl-C, which it leaves without a word
         if end.code == 130:
             _tell("interrupted: what was acknowledged is kept, go on with the same command and --resume", 130)
         raise
+    except OtherProcessFailed as error:
+        code = error.exit_code  # told where it happened
     except RlaifError as error:
         code = _tell(error.sentence, error.exit_code)
     except OSError as error:
@@ -84,6 +91,10 @@ def main() -> None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         code = _tell(f"the disk is full{where}: free some space, then go on with --resume", 1)
+    except RuntimeError as error:
+        if num_launched() == 1 or not has_lost_another(error):
+            raise
+        code = _tell("another process ended and took this one with it: go on with --resume", 1)
     sys.exit(code)
 
 

@@ -29,6 +29,7 @@ from rlaif.cli.options import (
 )
 from rlaif.console import console, say, show_text
 from rlaif.errors import InputError
+from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
@@ -65,6 +66,7 @@ def generate_prefs(
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
     takes responses and verdicts that already exist.
     """
+    refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
     if given and len(given) < 3:
         raise InputError(
@@ -105,6 +107,7 @@ def train(
 ) -> None:
     """Preferences -> reward model -> policy, in the newest run or the one named by --run.
 
+    Under `accelerate launch` or `torchrun` all processes train together.
     With --human-labels the preferences are first made again from the judge's stored comparisons and people's labels.
     """
     stages = {
@@ -115,9 +118,16 @@ def train(
     labels = (human_labels, label_columns)
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
     from rlaif import pipeline
+    from rlaif.crew import check_sharing, dismiss, follow
 
-    with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",))) as work:
-        pipeline.train(work, stage=stage)
+    check_sharing(resolved, num_processes=num_launched())
+    with join_team(on_cpu=resolved.policy.device == "cpu") as team:
+        if not team.is_first:
+            follow(team)
+            return
+        with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+            pipeline.train(work, stage=stage)
+        dismiss(team)
 
 
 def run(
@@ -142,6 +152,7 @@ def run(
     With several rounds a gate (gates.*) may stop it after one. The exit code is then 0 and the last good round is
     named; it is 1 where no round passed its gates.
     """
+    refuse_several("run")
     labels = (human_labels, label_columns)
     resolved = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
@@ -171,6 +182,7 @@ def evaluate(
     batch_api: BatchApiOption = False,
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
+    refuse_several("evaluate")
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
     from rlaif import pipeline
 
@@ -222,10 +234,13 @@ def _work(
     resume: bool,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
+    team: Team = ALONE,
 ) -> Iterator[Work]:
     from rlaif.opening import open_work
 
-    with open_work(config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded) as work:
+    with open_work(
+        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team
+    ) as work:
         yield work
 
 

@@ -6,7 +6,7 @@ be that of the policy which is trained.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,25 @@ BENDING_ENGINE_ARGS = (
     "quantization", "speculative_config", "worker_cls", "worker_extension_cls",
 )  # fmt: skip
 """Arguments of vLLM that would change what is sampled, or that new weights could not be read into."""
+
+
+class RolloutVllmConfig(VllmConfig):
+    """How vLLM runs the copy; only for `engine: vllm`."""
+
+    gpu_memory_utilization: float = Field(0.3, gt=0, le=1)
+    """Share of a GPU's memory that it takes beside the training, free when it starts."""
+    max_model_len: int | None = Field(None, ge=16)
+    """Longest prompt and response together, in tokens; null: those that there are."""
+    engine_args: dict[str, Any] = {}
+    """Further arguments of vllm.LLM, such as {max_num_seqs: 512}; none that changes what is sampled."""
+
+    @model_validator(mode="after")
+    def _samples_the_policy_itself(self) -> Self:
+        if bending := sorted(set(self.engine_args) & set(BENDING_ENGINE_ARGS)):
+            raise ValueError(
+                f"engine_args may not hold {', '.join(bending)}: the responses must come from the policy itself"
+            )
+        return self
 
 
 class RolloutServerConfig(Config):
@@ -49,8 +68,8 @@ class RolloutConfig(Config):
     """Number format of vLLM's copy, and of the weights that are handed to it."""
     device: str | None = None
     """What `engine: vllm` computes on, such as cuda:1; null: where the policy is trained."""
-    vllm: VllmConfig = VllmConfig(gpu_memory_utilization=0.3)
-    """How vLLM runs it; only for `engine: vllm`. max_model_len null: as long as the longest prompt and response."""
+    vllm: RolloutVllmConfig = RolloutVllmConfig()
+    """How vLLM runs the copy; only for `engine: vllm`."""
     sleep: bool = False
     """Let vLLM give back its GPU memory between rollouts (its sleep level 1); only for `engine: vllm` on a GPU."""
     server: RolloutServerConfig = RolloutServerConfig()
@@ -79,8 +98,4 @@ class RolloutConfig(Config):
             raise ValueError("sleep is for engine: vllm")
         if self.sleep and self.one_step_off:
             raise ValueError("with one_step_off vLLM samples while the policy is updated and cannot sleep meanwhile")
-        if bending := sorted(set(self.vllm.engine_args) & set(BENDING_ENGINE_ARGS)):
-            raise ValueError(
-                f"vllm.engine_args may not hold {', '.join(bending)}: the responses must come from the policy itself"
-            )
         return self

@@ -40,7 +40,8 @@ def find_cautions(report: ReportInput) -> tuple[str, ...]:
 
 def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
     for alarm in report.alarms:
-        yield f"An alarm while the policy was trained, after {alarm.step} steps: {alarm.sentence}; {alarm.answer}."
+        told = show_plain(f"{alarm.sentence}; {alarm.answer}")
+        yield f"An alarm while the policy was trained, after {alarm.step} steps: {told}."
     reward = report.proxy_win.reward.change if report.proxy_win else None
     if reward is not None and reward.low > 0:
         if moved.named and not any(_rose(row) for row in moved.named):

@@ -42,9 +42,12 @@ class VllmCopy:
         self._max_tokens = max_tokens
         self._process: VllmProcess | None = None
         self._is_asleep = False
+        self.version = ""
+        """What its weights are called."""
 
     def load_weights(self, folder: Path, *, version: str) -> None:
         """Take the weights of a model's folder, which may go afterwards."""
+        self.version = version
         if self._process is None or self._process.pid is None:
             self._process = VllmProcess(
                 _arguments(folder, self._config, max_tokens=self._max_tokens),

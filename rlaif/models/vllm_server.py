@@ -43,7 +43,8 @@ class VllmServer:
     def __init__(self, config: RolloutServerConfig, *, environ: Mapping[str, str] = os.environ) -> None:
         self._config = config
         self._address = _read_address(config, environ)
-        self._version = ""
+        self.version = ""
+        """What the weights that it should have are called."""
 
     def check(self, *, max_tokens: int) -> None:
         """Refuses a server that could not serve, or not truthfully. max_tokens: longest prompt and response."""
@@ -74,7 +75,7 @@ class VllmServer:
                 fix="let nothing else use it while it serves a training",
             )
         self._ask(_Request("/update_weight_version", {"new_version": version}), doing=doing)
-        self._version = version
+        self.version = version
 
     def sample(
         self,
@@ -100,7 +101,7 @@ class VllmServer:
         ]
         drawn = asyncio.run(self._exchange(requests, doing="sampling"))
         said = self._ask(_Request("/weight_info", None), doing="asking for its weights' version")
-        if said.get("weight_version") != self._version:
+        if said.get("weight_version") != self.version:
             self._fail(
                 "the server no longer has the weights that it was given: it was restarted, or something else gave it "
                 "others",

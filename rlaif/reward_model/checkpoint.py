@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -45,9 +46,8 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _STEP_DIR.fullmatch(path.name) and path.is_dir())
 
 
-def read_checkpoint(folder: Path, *, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
+def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
     """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
-    found = find_checkpoints(folder)
     if not found:
         return 0
     state = json.loads((found[-1] / "state.json").read_text())

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
-from rlaif.reward_model.checkpoint import read_checkpoint, write_checkpoint
+from rlaif.processes import ALONE, Team, adding_up
+from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
 from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
 from rlaif.reward_model.model import compute_rewards
@@ -45,8 +46,22 @@ class _BatchLoss(NamedTuple):
     margin_sum: float
 
 
+class _Rewarding(nn.Module):
+    """A reward model that is called with sequences: what DDP wraps."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        return compute_rewards(self.model, sequences)
+
+
 class Optimisation:
-    """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result."""
+    """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result.
+
+    Of a team each process computes its share of every batch, and all end with the same weights.
+    """
 
     def __init__(
         self,
@@ -57,8 +72,10 @@ class Optimisation:
         seed: int,
         folder: Path,
         digest: str,
+        team: Team = ALONE,
     ) -> None:
-        self.model = model
+        self.model, self._team = model, team
+        self._called = team.wrap(_Rewarding(model))
         self._sequences, self._config, self._folder, self._digest = pairs.sequences, config, folder, digest
         self._plan = [
             _Batch(epoch, [pairs.pairs[place] for place in places])
@@ -71,14 +88,16 @@ class Optimisation:
 
     def run(self, *, on_metrics: OnMetrics | None, on_resume: Callable[[int], None] | None) -> None:
         """From the newest checkpoint, or the start, to the end of the plan; `on_resume` hears the next step."""
-        done = read_checkpoint(self._folder, digest=self._digest, model=self.model, optimizer=self._optimizer)
+        newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
+        done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
         if done and on_resume is not None:
             on_resume(done + 1)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
             if on_metrics is not None:
                 on_metrics(step + 1, figures)
-            if (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan):
+            is_due = (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan)
+            if is_due and self._team.is_first:
                 write_checkpoint(
                     self._folder,
                     step=step + 1,
@@ -96,10 +115,7 @@ class Optimisation:
             group["lr"] = learning_rate
         self._optimizer.zero_grad(set_to_none=True)
         weight = math.fsum(pair.weight for pair in batch.pairs)
-        parts = [
-            self._backward(pairs, batch_weight=weight, step=step)
-            for pairs in cut_batch(batch.pairs, size=self._config.micro_batch_size)
-        ]
+        parts = self._team.gather(self._backward_share(batch.pairs, batch_weight=weight, step=step))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._config.max_grad_norm)
         _check_finite(norm, "gradient", step=step)
         self._optimizer.step()
@@ -112,22 +128,34 @@ class Optimisation:
             "epoch": float(batch.epoch),
         }
 
-    def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> _BatchLoss:
-        """Add the gradient of this share of the batch's loss."""
+    def _backward_share(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> list[_BatchLoss]:
+        """Add the gradient of the batch's loss; this process computes its share of it."""
+        called, own = self._called, self._team.share(batch)
+        # DDP adds up gradients in each process's last pass: one without a share passes too, with no weight.
+        micro_batches = list(cut_batch(own or batch[:1], size=self._config.micro_batch_size))
+        parts = []
+        for place, pairs in enumerate(micro_batches):
+            with adding_up(called, is_last=place == len(micro_batches) - 1):
+                weight = self._team.size if own else 0
+                parts.append(self._backward(pairs, batch_weight=batch_weight, times=weight, step=step))
+        return parts if own else []
+
+    def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, times: int, step: int) -> _BatchLoss:
+        """Add `times` the gradient of this part of the batch's loss: DDP takes the mean over the processes."""
         pairs = [item for item in batch if isinstance(item, Pair)]
         choices = [item for item in batch if isinstance(item, Choice)]
         places: dict[int, int] = {}
         for item in batch:
             for place in (item.chosen, item.rejected) if isinstance(item, Pair) else item.places:
                 places.setdefault(place, len(places))
-        rewards = compute_rewards(self.model, [self._sequences[place] for place in places])
+        rewards = self._called([self._sequences[place] for place in places])
         found = [
             *([self._pair_loss(pairs, rewards, places)] if pairs else []),
             *([self._choice_loss(choices, rewards, places)] if choices else []),
         ]
         loss = torch.stack([part.sum for part in found]).sum() / batch_weight
         _check_finite(loss, "loss", step=step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * times).backward()  # type: ignore[no-untyped-call]
         return _BatchLoss(
             loss=loss.item(),
             num_right=sum(part.num_right for part in found),

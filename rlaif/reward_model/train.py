@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
+from rlaif.processes import ALONE, Team
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
@@ -51,12 +52,14 @@ def train_reward_model(
     ledger_head: str = "",
     on_metrics: OnMetrics | None = None,
     on_resume: Callable[[int], None] | None = None,
+    team: Team = ALONE,
 ) -> TrainedRewardModel:
     """Train on `train_rows`, measure on `test_rows`, and write the model's folder `out_dir` as a whole.
 
     Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training
     that was killed goes on from the last one (`on_resume` hears the number of the next step), and one that
-    had finished is not done again. dataset_digest, ledger_head: for the model card.
+    had finished is not done again. dataset_digest, ledger_head: for the model card. All of a team call this, and the
+    first one measures and writes; the others need no `test_rows`.
     """
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
@@ -70,11 +73,11 @@ def train_reward_model(
             where=str(out_dir),
             fix="make more preferences, or raise reward_model.max_length",
         )
-    digest = _digest_training(base, train=train, test=test, config=config, seed=seed)
+    digest = team.ask_first(lambda: _digest_training(base, train=train, test=test, config=config, seed=seed))
     checkpoints = out_dir.with_name(f"{out_dir.name}_checkpoints")
-    results = read_results(out_dir, digest=digest) if resume else None
+    results = team.ask_first(lambda: read_results(out_dir, digest=digest) if resume else None)
     if results is None:
-        if not resume and checkpoints.exists():
+        if not resume and team.is_first and checkpoints.exists():
             shutil.rmtree(checkpoints)
         optimisation = Optimisation(
             make_reward_model(base, seed=seed),
@@ -83,14 +86,20 @@ def train_reward_model(
             seed=seed,
             folder=checkpoints,
             digest=digest,
+            team=team,
         )
         optimisation.run(on_metrics=on_metrics, on_resume=on_resume)
-        results = _measure(optimisation.model, train=train, test=test, digest=digest)
-        save_reward_model(
-            optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
-            tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
-        )  # fmt: skip
-    if checkpoints.exists():
+
+        def measure_and_save() -> Results:
+            results = _measure(optimisation.model, train=train, test=test, digest=digest)
+            save_reward_model(
+                optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
+                tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
+            )  # fmt: skip
+            return results
+
+        results = team.ask_first(measure_and_save)
+    if team.is_first and checkpoints.exists():
         shutil.rmtree(checkpoints)
     loaded = load_reward_model(str(out_dir))
     card = RewardModelCard(

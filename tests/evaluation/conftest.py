@@ -20,6 +20,8 @@ from rlaif.evaluation.report_input import (
     FunnelStage,
     Provenance,
     ReportInput,
+    ResponseAt,
+    ResponseCourse,
     RoundSummary,
     ShownSample,
     make_evaluation_report,
@@ -336,6 +338,20 @@ def full_report() -> ReportInput:
                 },
             )
             for k in range(1, 41)
+        ),
+        policy_evaluations=tuple(
+            CurvePoint(step=step, numbers={"eval/scores": 0.1 * step, "eval/kl": 0.15 * step}) for step in (0, 20, 41)
+        ),
+        kept_steps=41,
+        response_courses=tuple(
+            ResponseCourse(
+                prompt=(Message(role="user", content=f"Where is room {room}?"),),
+                responses=(
+                    ResponseAt(step=0, text="Find it yourself.", score=-0.5, kl=0.0),
+                    ResponseAt(step=40, text="Welcome! It is on the first floor.", score=1.25, kl=3.2),
+                ),
+            )
+            for room in (1, 2, 3)
         ),
         behaviour=behaviour,
         costs=(

@@ -13,8 +13,8 @@ from page import Page
 
 from rlaif.evaluation.loop_plot import loop_plot_svg
 from rlaif.evaluation.report import render_report, report_data, write_report
-from rlaif.evaluation.report_input import ReportInput, ShownSample
-from rlaif.records import Message, Tally
+from rlaif.evaluation.report_input import ReportInput, ResponseAt, ResponseCourse, ShownSample
+from rlaif.records import Alarm, Message, Tally
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,18 @@ def hostile(report: ReportInput) -> ReportInput:
             "pairs": tuple(pair.model_copy(update={"judges": (HOSTILE, HOSTILE)}) for pair in panel.pairs),
         }
     )
+    course = ResponseCourse(
+        prompt=sample.prompt, responses=(ResponseAt(step=1, text=HOSTILE * 200, score=0.0, kl=0.0),)
+    )
+    alarm = Alarm(name="kl_ceiling", step=1, value=2.0, limit=1.0, sentence=HOSTILE, answer=HOSTILE)
     return report.model_copy(
         update={
             "judge_health": health,
             "judges": tuple(judge.model_copy(update={"name": HOSTILE}) for judge in report.judges),
             "panel": panel,
             "samples": (sample,),
+            "response_courses": (course,),
+            "alarms": (alarm,),
             "constitution": constitution,
             "measures_note": HOSTILE,
             "measures": {HOSTILE: report.measures["calm"]},

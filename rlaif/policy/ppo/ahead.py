@@ -18,6 +18,7 @@ from rlaif.policy.ppo.engines import RolloutEngine
 from rlaif.policy.ppo.mismatch import check_gap, measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, ask_for
+from rlaif.processes import ALONE, Team
 
 NUM_PROBED = 4
 PROBE_LENGTH = 16
@@ -36,10 +37,17 @@ class Rollouts:
     """The engine, and the rollouts that are under way. `close` when training is over, however it ends."""
 
     def __init__(
-        self, engine: RolloutEngine, prompts: Sequence[EncodedPrompt], *, config: PpoConfig, seed: int, pad_id: int
+        self,
+        engine: RolloutEngine,
+        prompts: Sequence[EncodedPrompt],
+        *,
+        config: PpoConfig,
+        seed: int,
+        pad_id: int,
+        team: Team = ALONE,
     ) -> None:
         self._engine, self._prompts = engine, prompts
-        self._config, self._seed, self._pad_id = config, seed, pad_id
+        self._config, self._seed, self._pad_id, self._team = config, seed, pad_id, team
         self._ahead: _Ahead | None = None
         self._taken: _Ahead | None = None
         """What was ahead for the step that is under way: until its update it could be asked for again."""
@@ -47,14 +55,14 @@ class Rollouts:
     def of_step(self, step: int, learner: PolicyWithValue) -> Drawn:
         """The step's responses. One-step off-policy, those of the next step are then begun with today's weights.
 
-        (Noukhovitch et al. 2024, arXiv:2410.18252.)
+        (Noukhovitch et al. 2024, arXiv:2410.18252.) Each of the team draws some, and all get all of them.
         """
         self._taken, self._ahead = self._settled(step), None
         if self._taken is None:
             self._engine.sync(learner, version=step)
-            drawn = Drawn(self._draw(step), None)
+            drawn = Drawn(self._team.gather(self._draw(step)), None)
         else:
-            drawn = self._taken.result()
+            drawn = self._of_all(self._taken)
         if self._config.rollout.one_step_off and step + 1 < self._config.num_steps:
             self._ahead = self._begin(step + 1, learner, version=step)
         return drawn
@@ -63,7 +71,7 @@ class Rollouts:
         """Of the responses to the step that comes next what a checkpoint must hold: those drawn by earlier weights."""
         for ahead in (self._taken, self._ahead):
             if ahead is not None and ahead.step == step:
-                return _Stored.of(step, ahead.result()).model_dump_json()
+                return _Stored.of(step, self._of_all(ahead)).model_dump_json()
         return None
 
     def take_up(self, stored: str | None) -> None:
@@ -72,7 +80,7 @@ class Rollouts:
         self._taken = self._ahead = None
         if stored is not None:
             read = _Stored.model_validate_json(stored)
-            self._ahead = _Ahead(read.step, drawn=read.drawn(self._prompts))
+            self._ahead = _Ahead(read.step, drawn=read.drawn(self._prompts), is_of_all=True)
 
     def close(self) -> None:
         self._taken = self._ahead = None
@@ -83,6 +91,11 @@ class Rollouts:
         if self._ahead is not None:
             self._ahead.result()
         return self._ahead if self._ahead is not None and self._ahead.step == step else None
+
+    def _of_all(self, ahead: _Ahead) -> Drawn:
+        """What the whole team drew. Asked for by all of it, and not where it is drawn: those threads keep no order."""
+        drawn = ahead.result()
+        return drawn if ahead.is_of_all else ahead.replace(drawn._replace(trajectories=self._team.gather(drawn[0])))
 
     def _begin(self, step: int, learner: PolicyWithValue, *, version: int) -> _Ahead:
         self._engine.sync(learner, version=version)
@@ -98,6 +111,7 @@ class Rollouts:
         return _Ahead(step, draw=lambda: Drawn(self._draw(step), gap))
 
     def _draw(self, step: int) -> list[Trajectory]:
+        """This process's share."""
         config = self._config
         chosen = prompts_of_step(
             len(self._prompts), seed=self._seed, step=step, num_prompts_per_step=config.num_prompts_per_step
@@ -107,14 +121,22 @@ class Rollouts:
             num_samples=config.num_samples_per_prompt,
             key=(self._seed, step),
         )
-        return self._engine.sample(asked, response_length=config.response_length)
+        return self._engine.sample(self._team.share(asked), response_length=config.response_length)
 
 
 class _Ahead:
     """A later step's responses: there already, or drawn in a thread of its own."""
 
-    def __init__(self, step: int, *, drawn: Drawn | None = None, draw: Callable[[], Drawn] | None = None) -> None:
-        self.step = step
+    def __init__(
+        self,
+        step: int,
+        *,
+        drawn: Drawn | None = None,
+        draw: Callable[[], Drawn] | None = None,
+        is_of_all: bool = False,
+    ) -> None:
+        """is_of_all: they are the whole team's and not this process's alone."""
+        self.step, self.is_of_all = step, is_of_all
         self._drawn = drawn
         self._failure: BaseException | None = None
         self._thread: Thread | None = None
@@ -131,6 +153,11 @@ class _Ahead:
         if self._drawn is None:
             raise RuntimeError("nothing was to be drawn")
         return self._drawn
+
+    def replace(self, drawn: Drawn) -> Drawn:
+        """The whole team's in the place of this process's own."""
+        self._drawn, self.is_of_all = drawn, True
+        return drawn
 
     def _run(self, draw: Callable[[], Drawn]) -> None:
         try:

@@ -20,6 +20,8 @@ from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.progress import Progress
+from rlaif.policy.ppo.sharing import like, whole_tensor
+from rlaif.processes import ALONE, Team
 
 AHEAD_FILE = "ahead.json"
 
@@ -48,16 +50,28 @@ def write_checkpoint(
     progress: Progress,
     ahead: str | None = None,
     keep: int = 2,
-) -> Path:
+    team: Team = ALONE,
+) -> None:
     """Write one, and remove all but the newest `keep` and what was the best to each of these.
 
     ahead: responses that were drawn for the next step already.
+    All of a team call this, and its first one writes.
     """
-    path = out_dir / "checkpoints" / f"step_{progress.step:06d}"
-    with replace_directory(path) as folder:
-        save_file(_contiguous(_tensors_of(learner.model)), folder / "model.safetensors")
-        save_file(_contiguous(_tensors_of(learner.value_head)), folder / "value_head.safetensors")
-        save_file(_contiguous(_moments_of(learner, optimizer)), folder / "optimizer.safetensors")
+    team.wait()  # another one may still be reading what is replaced or removed here
+    tensors = {
+        "model": _whole(_tensors_of(learner.model), kept=team.is_first),
+        "value_head": _whole(_tensors_of(learner.value_head), kept=team.is_first),
+        "optimizer": _whole(_moments_of(learner, optimizer), kept=team.is_first),
+    }
+    team.ask_first(lambda: _write(out_dir, tensors, progress, ahead=ahead, keep=keep))
+
+
+def _write(
+    out_dir: Path, tensors: dict[str, dict[str, Tensor]], progress: Progress, *, ahead: str | None, keep: int
+) -> None:
+    with replace_directory(out_dir / "checkpoints" / f"step_{progress.step:06d}") as folder:
+        for name, of_part in tensors.items():
+            save_file(of_part, folder / f"{name}.safetensors")
         if ahead is not None:
             (folder / AHEAD_FILE).write_text(ahead + "\n", encoding="utf-8")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
@@ -67,7 +81,6 @@ def write_checkpoint(
         if step_of(old) not in best:
             remove_checkpoint(old)
     _point_at_best(out_dir, progress.best_step)
-    return path
 
 
 def _point_at_best(out_dir: Path, step: int | None) -> None:
@@ -112,7 +125,7 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
         if state:
             # Adam counts its steps on the CPU, its moments lie beside the parameter.
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
+                key: value if key == "step" else like(value, parameter.data) for key, value in state.items()
             }
 
 
@@ -170,10 +183,13 @@ def _moments_of(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
     }
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+def _whole(tensors: dict[str, Tensor], *, kept: bool) -> dict[str, Tensor]:
+    """As a file holds them; where they are in parts all of a team must put them together, and need not keep them."""
+    wholes = ((name, whole_tensor(tensor).contiguous(), tensor) for name, tensor in tensors.items())
+    # One at a time: put together on an accelerator, kept in the memory that has room for all of them.
+    return {name: whole if whole is tensor else whole.cpu() for name, whole, tensor in wholes if kept}
 
 
 def _restore(tensors: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        tensor.copy_(saved[name])
+        tensor.copy_(like(saved[name], tensor))

@@ -23,6 +23,7 @@ from rlaif.models.vllm_weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
+from rlaif.processes import ALONE, Team
 
 
 class RolloutEngine(Protocol):
@@ -45,9 +46,17 @@ class RolloutEngine(Protocol):
 
 
 def open_engine(
-    config: PpoConfig, *, encoder: Encoder, prompts: Sequence[EncodedPrompt], device: torch.device
+    config: PpoConfig,
+    *,
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    device: torch.device,
+    team: Team = ALONE,
 ) -> RolloutEngine:
-    """The engine that the options name; what it lacks is told now, not after hours. device: of the policy."""
+    """The engine that the options name; what it lacks is told now, not after hours. device: of the policy.
+
+    Of a team each has a vLLM of its own beside it, or all have the same server.
+    """
     rollout = config.rollout
     if rollout.engine == "transformers":
         return LearnerRollouts(encoder=encoder, temperature=config.temperature)
@@ -61,12 +70,16 @@ def open_engine(
                 fix="leave it out, or make it larger",
             )
         copy = VllmCopy(rollout, device=str(device), max_tokens=max_tokens)
-        return VllmRollouts(copy, encoder=encoder, config=config, weights_dir=None)
+        return VllmRollouts(copy, encoder=encoder, config=config)
     server = VllmServer(rollout.server)
     server.check(max_tokens=max_tokens)
     weights_dir = rollout.server.weights_dir
     return VllmRollouts(
-        server, encoder=encoder, config=config, weights_dir=None if weights_dir is None else Path(weights_dir)
+        server,
+        encoder=encoder,
+        config=config,
+        weights_dir=None if weights_dir is None else Path(weights_dir),
+        team=team,
     )
 
 
@@ -108,24 +121,41 @@ class VllmRollouts:
     is_elsewhere = True
 
     def __init__(
-        self, vllm: VllmCopy | VllmServer, *, encoder: Encoder, config: PpoConfig, weights_dir: Path | None
+        self,
+        vllm: VllmCopy | VllmServer,
+        *,
+        encoder: Encoder,
+        config: PpoConfig,
+        weights_dir: Path | None = None,
+        team: Team = ALONE,
     ) -> None:
-        """weights_dir: where weights are handed over; None: among the temporary files of this machine."""
+        """weights_dir: where weights are handed over; None: among the temporary files of this machine. team: all who
+        share this vLLM, of whom the first one gives it weights."""
         self._vllm, self._encoder, self._config, self._weights_dir = vllm, encoder, config, weights_dir
+        self._team = team
         self._version = 0
-        self._own = uuid.uuid4().hex[:8]  # another training's weights must not pass for ours
+        # Another training's weights must not pass for ours.
+        self._own = team.ask_first(lambda: uuid.uuid4().hex[:8])
 
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
+        self._team.wait()  # none of the others still samples
+        named = f"{self._own}-{version}"
+        self._team.ask_first(lambda: self._load(learner, named))
+        self._vllm.version = named
+        self._version = version
+
+    def _load(self, learner: PolicyWithValue, version: str) -> None:
         if self._weights_dir is not None:
             self._weights_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="rlaif-weights-", dir=self._weights_dir) as name:
             folder = Path(name).resolve()
             folder.chmod(0o755)  # a server may be another user's
             write_for_vllm(learner.plain_policy(), folder, dtype=self._config.rollout.dtype)
-            self._vllm.load_weights(folder, version=f"{self._own}-{version}")
-        self._version = version
+            self._vllm.load_weights(folder, version=version)
 
     def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+        if not asked:
+            return []
         version = self._version
         drawn = self._vllm.sample(
             [prompt.token_ids for prompt, _ in asked],

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rlaif.policy.ppo.checks import Answer
 from rlaif.policy.ppo.guards import Evaluation, compute_repetition
 from rlaif.policy.ppo.metrics import ShownResponse, kl_per_response
+from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward
 from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
@@ -45,8 +46,19 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
     step: steps done; start: the answers of the evaluation before the first step, empty in that one.
     `eval/rlhf_reward` takes the KL times ppo.kl_coef as configured, so that evaluations can be compared.
     """
-    config, checks = training.config, training.checks
-    learner = training.learner
+    with training.shared.whole() as learner:
+        return _evaluate(training, learner, step=step, scales=scales, start=start)
+
+
+def _evaluate(
+    training: Training,
+    learner: PolicyWithValue,
+    *,
+    step: int,
+    scales: Mapping[str, ScoreScale],
+    start: Sequence[Answer],
+) -> Evaluated:
+    config = training.config
     with learner.computing.applied(learner.model):
         trajectories = sample_trajectories(
             learner.model,
@@ -57,6 +69,7 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
             temperature=config.temperature,
             key=(training.seed, DRAWS),
             value_head=learner.reads_along,
+            team=training.team,
         )
     answers = tuple(
         Answer(prompt_id=t.prompt.id, text=t.response, finished=t.finished, num_tokens=len(t.tokens.response_ids))
@@ -75,6 +88,7 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
         pad_id=training.encoder.pad_token_id,
         hydra=training.reference.mode == "hydra",
         budget=training.budget,
+        team=training.team,
     )
     kl = kl_per_response(batch)
     numbers = {
@@ -87,6 +101,27 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
         "repetition": compute_repetition([t.tokens.response_ids for t in trajectories]),
         "num_failed_rewards": float(scored.failures.total()),
     }
+    numbers |= training.team.ask_first(
+        lambda: _ask_checks(training, trajectories, step=step, start=start or answers, answers=answers)
+    )
+    shown = [
+        ShownResponse(t.prompt, t.response, score, nats, t.finished)
+        for t, score, nats in zip(kept, scored.scores, kl.tolist(), strict=True)
+    ]
+    named = {f"eval/{name}": value for name, value in numbers.items()}
+    return Evaluated(Evaluation(step=step, numbers=named), shown, answers)
+
+
+def _ask_checks(
+    training: Training,
+    trajectories: Sequence[Trajectory],
+    *,
+    step: int,
+    start: Sequence[Answer],
+    answers: Sequence[Answer],
+) -> dict[str, float]:
+    """What others say of the responses."""
+    checks, numbers = training.checks, dict[str, float]()
     if checks.held_out is not None:
         held_out = WeightedReward("held_out", checks.held_out)
         seen = _score(training, [held_out], trajectories, scales={}, step=step).scores
@@ -94,14 +129,9 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
     if checks.measure is not None:
         found = checks.measure([Episode(t.prompt, t.response) for t in trajectories])
         numbers |= {f"measures/{name}": value for name, value in found.items()}
-    if checks.judge is not None and _is_time(training, step, every=config.guards.judge_every):
-        numbers |= checks.judge(step, start or answers, answers)
-    shown = [
-        ShownResponse(t.prompt, t.response, score, nats, t.finished)
-        for t, score, nats in zip(kept, scored.scores, kl.tolist(), strict=True)
-    ]
-    named = {f"eval/{name}": value for name, value in numbers.items()}
-    return Evaluated(Evaluation(step=step, numbers=named), shown, answers)
+    if checks.judge is not None and _is_time(training, step, every=training.config.guards.judge_every):
+        numbers |= checks.judge(step, start, answers)
+    return numbers
 
 
 def _score(

@@ -41,7 +41,7 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
         rate_factor = progress.rate_factor * guards.alarm_factor
         answered = alarm.model_copy(update={"answer": f"the learning rate is {rate_factor:g} of what it was"})
         return progress.model_copy(update={"rate_factor": rate_factor, "alarms": (*progress.alarms, answered)})
-    target = _find_target(training.out_dir, progress)
+    target = training.team.ask_first(lambda: _find_target(training.out_dir, progress))
     kept = read_progress(target)
     is_end = guards.on_alarm == "stop" or len(progress.alarms) >= guards.max_roll_backs or kept.step == progress.step
     kept = _go_back(training, target)
@@ -64,6 +64,7 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
         optimizer=training.optimizer,
         progress=kept,
         ahead=training.rollouts.stored(step=kept.step),
+        team=training.team,
     )
     return kept
 
@@ -80,7 +81,9 @@ def load_best(training: Training, progress: Progress) -> Progress:
     """The best policy's weights instead of the last one's, where the configuration says so and it is another."""
     if not training.config.guards.keeps_best or progress.best_step in (None, progress.step):
         return progress
-    target = next(path for path in find_checkpoints(training.out_dir) if step_of(path) == progress.best_step)
+    target = training.team.ask_first(
+        lambda: next(path for path in find_checkpoints(training.out_dir) if step_of(path) == progress.best_step)
+    )
     load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
     return read_progress(target)
 
@@ -106,10 +109,14 @@ def _find_target(out_dir: Path, progress: Progress) -> Path:
 
 
 def _go_back(training: Training, target: Path) -> Progress:
-    """The newest goes first, so that a kill between two leaves a training that comes to the same alarm again."""
-    for path in reversed(find_checkpoints(training.out_dir)):
-        if step_of(path) > step_of(target):
-            remove_checkpoint(path)
+    training.team.ask_first(lambda: _remove_later(training.out_dir, than=target))
     load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
     training.rollouts.take_up(read_ahead(target))
     return read_progress(target)
+
+
+def _remove_later(out_dir: Path, *, than: Path) -> None:
+    """The newest goes first, so that a kill between two leaves a training that comes to the same alarm again."""
+    for path in reversed(find_checkpoints(out_dir)):
+        if step_of(path) > step_of(than):
+            remove_checkpoint(path)

@@ -16,13 +16,14 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
-from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
+from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
 from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.processes import ALONE, Team
 
 
 class TrainingBatch(NamedTuple):
@@ -82,10 +83,12 @@ def prepare_batch(
     pad_id: int,
     hydra: bool = False,
     budget: TokenBudget | None = None,
+    team: Team = ALONE,
 ) -> TrainingBatch:
     """All that the updates of a step need; `scores` are standardised and penalised already.
 
     hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
+    Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
     """
     trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
     if not trained:
@@ -99,7 +102,7 @@ def prepare_batch(
     budget = budget or TokenBudget(config.micro_batch_tokens, device=device)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
     logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
-        learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget
+        learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team
     )
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
     weights = mask.float()
@@ -151,6 +154,7 @@ def _ask_models(
     pad_id: int,
     hydra: bool,
     budget: TokenBudget,
+    team: Team,
 ) -> ModelNumbers:
     """Old log-probabilities, values and entropies, and the reference's log-probabilities.
 
@@ -162,13 +166,15 @@ def _ask_models(
     computing = learner.computing._replace(checkpointing=False)
     of_reference = computing if hydra else computing._replace(depth=0)
 
-    def ask(groups: list[list[int]]) -> ModelNumbers:
+    def ask(max_tokens: int) -> ModelNumbers:
         logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=mask.device) for _ in range(4))
         frozen: dict[int, Tensor] = {}
         if is_known:
             for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
                 tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=mask.device)
-        for rows in groups:
+        if isinstance(learner.value_head, ValueModel):
+            values.zero_()  # what read along said nothing of them
+        for rows in team.share(micro_batches(sequences, max_tokens=max_tokens)):
             batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=mask.device)
             width = batch.response_mask.shape[1]
             if computing.depth:
@@ -184,6 +190,11 @@ def _ask_models(
             ref_logprobs[rows, :width] = compute_logprobs(
                 reference, batch, temperature=config.temperature, computing=of_reference
             )
+        if not is_known:
+            team.add_up(logprobs, values, entropy)
+        elif isinstance(learner.value_head, ValueModel):
+            team.add_up(values)
+        team.add_up(ref_logprobs)
         kept = [frozen[row] for row in range(len(sequences))] if frozen else None
         return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
 
@@ -207,9 +218,9 @@ def _values_after(
         TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
     ]
 
-    def ask(groups: list[list[int]]) -> Tensor:
+    def ask(max_tokens: int) -> Tensor:
         after = torch.zeros(len(trajectories), device=device)
-        for rows in groups:
+        for rows in micro_batches(longer, max_tokens=max_tokens):
             batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)
             found = learner(batch, temperature=config.temperature).values
             last = batch.response_mask.sum(dim=1) - 1

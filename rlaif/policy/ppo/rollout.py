@@ -19,6 +19,7 @@ from rlaif.models.interface import Chat
 from rlaif.models.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward, score_episodes
+from rlaif.processes import ALONE, Team
 from rlaif.records import Prompt
 
 
@@ -101,17 +102,25 @@ def sample_trajectories(
     key: tuple[int, ...],
     value_head: nn.Module | None = None,
     version: int = 0,
+    team: Team = ALONE,
 ) -> list[Trajectory]:
-    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn."""
-    return sample_asked(
-        model,
-        encoder,
-        ask_for(prompts, num_samples=num_samples, key=key),
-        response_length=response_length,
-        temperature=temperature,
-        value_head=value_head,
-        version=version,
-    )
+    """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
+
+    Each of the team draws some, and all get all of them.
+    """
+
+    def draw(asked: Sequence[AskedResponse]) -> list[Trajectory]:
+        return sample_asked(
+            model,
+            encoder,
+            asked,
+            response_length=response_length,
+            temperature=temperature,
+            value_head=value_head,
+            version=version,
+        )
+
+    return list(team.in_shares(draw)(ask_for(prompts, num_samples=num_samples, key=key)))
 
 
 def ask_for(prompts: Sequence[EncodedPrompt], *, num_samples: int, key: tuple[int, ...]) -> list[AskedResponse]:
@@ -134,6 +143,8 @@ def sample_asked(
     version: int = 0,
 ) -> list[Trajectory]:
     """`value_head` reads along, where the model lets it. version: of the weights."""
+    if not asked:
+        return []
     if find_linear_head(model) is None:
         value_head = None
     decoded = decode(

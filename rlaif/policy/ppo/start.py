@@ -48,8 +48,10 @@ from rlaif.policy.ppo.rollout import (
     sample_trajectories,
     score_trajectories,
 )
+from rlaif.policy.ppo.sharing import Shared, share_learner
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.trained import make_trained, trunk_depth
+from rlaif.processes import Team
 from rlaif.records import Prompt, digest_text
 
 
@@ -57,7 +59,7 @@ from rlaif.records import Prompt, digest_text
 class Training:
     """What stays the same over all steps. Only the learner's weights, the optimizer's moments and the budget change."""
 
-    learner: PolicyWithValue
+    shared: Shared
     reference: Reference
     optimizer: torch.optim.Optimizer
     encoder: Encoder
@@ -72,6 +74,12 @@ class Training:
     """Those of the checks."""
     budget: TokenBudget
     value_start: ValueStart | None
+    team: Team
+
+    @property
+    def learner(self) -> PolicyWithValue:
+        """Under FSDP2 this process has a part of its weights; `shared.whole` has all of them."""
+        return self.shared.learner
 
 
 def set_up(
@@ -86,6 +94,7 @@ def set_up(
     *,
     checks: Checks,
     value_start: ValueStart | None = None,
+    team: Team,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -101,15 +110,20 @@ def set_up(
     for model in (policy, reference):
         model.train(False)
     learner = make_learner(policy, config.model, seed=seed, value_start=value_start)
+    if team.size > 1:  # each step a process trains on other rows than it prepared
+        learner.computing = learner.computing._replace(depth=0)
+    chosen = choose_reference(learner.model, policy, reference, config.model)
+    budget = TokenBudget(config.micro_batch_tokens, device=device_of(learner), is_shared=team.size > 1)
+    shared = share_learner(learner, team)
     rewards = (
         tuple(reward)
         if isinstance(reward, Sequence)
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
-    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner))
+    engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner), team=team)
     return Training(
-        learner=learner,
-        reference=choose_reference(learner.model, policy, reference, config.model),
+        shared=shared,
+        reference=chosen,
         optimizer=make_optimizer(learner, config),
         encoder=encoder,
         prompts=encoded,
@@ -117,11 +131,12 @@ def set_up(
         config=config,
         seed=seed,
         out_dir=out_dir,
-        rollouts=Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id),
+        rollouts=Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team),
         checks=checks,
         held_out_prompts=held_out,
-        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner)),
+        budget=budget,
         value_start=value_start,
+        team=team,
     )
 
 
@@ -180,23 +195,30 @@ def begin(training: Training, *, resume: bool) -> Progress:
         prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
         config=config,
     )
-    checkpoints = find_checkpoints(training.out_dir)
-    if checkpoints and not resume:
-        raise RunFolderError(
-            "this folder already holds a training",
-            where=str(training.out_dir),
-            fix="resume it or use a new folder",
-        )
-    if checkpoints:
-        saved = read_progress(checkpoints[-1])
-        check_same_training(saved, start, where=checkpoints[-1])
-        load_checkpoint(checkpoints[-1], learner=training.learner, optimizer=training.optimizer)
-        training.rollouts.take_up(read_ahead(checkpoints[-1]))
-        return saved
+    newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
+    if newest is not None:
+        load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
+        training.rollouts.take_up(read_ahead(newest))
+        return read_progress(newest)
     if any(reward.standardise for reward in training.rewards):
         start = start.model_copy(update={"score_scales": _measure_reference_scores(training)})
     scale_values(training, start.score_scales)
     return start
+
+
+def _find_newest(out_dir: Path, start: Progress, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None where there is none."""
+    checkpoints = find_checkpoints(out_dir)
+    if not checkpoints:
+        return None
+    if not resume:
+        raise RunFolderError(
+            "this folder already holds a training",
+            where=str(out_dir),
+            fix="resume it or use a new folder",
+        )
+    check_same_training(read_progress(checkpoints[-1]), start, where=checkpoints[-1])
+    return checkpoints[-1]
 
 
 def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
@@ -212,6 +234,7 @@ def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
         response_length=config.response_length,
         temperature=config.temperature,
         key=(training.seed, -1),
+        team=training.team,
     )
     scored = score_trajectories(
         training.rewards,

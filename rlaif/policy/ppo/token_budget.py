@@ -24,23 +24,29 @@ CPU_TOKENS, DEVICE_TOKENS = 512, 16_384
 class TokenBudget:
     """Tokens in a micro-batch, remembered from step to step."""
 
-    def __init__(self, tokens: int | None, *, device: torch.device) -> None:
-        """tokens: None for what suits the device."""
+    def __init__(self, tokens: int | None, *, device: torch.device, is_shared: bool = False) -> None:
+        """tokens: None for what suits the device. is_shared: processes compute together, and none may begin anew."""
+        self._is_shared = is_shared
         self.tokens = tokens or (CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
         self._is_told = False
 
-    def fit(self, run: Callable[[list[list[int]]], Result], sequences: Sequence[TokenSequence]) -> Result:
-        """What `run` makes of the sequences, given as groups of their places.
+    def fit(self, run: Callable[[int], Result], sequences: Sequence[TokenSequence]) -> Result:
+        """What `run` makes of the sequences, in micro-batches of as many tokens as it is given.
 
-        `run` begins anew with smaller groups where memory runs out, so it must undo what it did before.
+        It is run anew with fewer where memory runs out, so it must undo what it did before.
         """
         while True:
-            groups = micro_batches(sequences, max_tokens=self.tokens)
             try:
-                return run(groups)
+                return run(self.tokens)
             except (RuntimeError, MemoryError) as cause:
                 if not is_out_of_memory(cause):
                     raise
+                groups = micro_batches(sequences, max_tokens=self.tokens)
+                if self._is_shared:
+                    raise ModelError(
+                        f"memory ran out at {self.tokens} tokens at once in one of several processes",
+                        fix="lower ppo.micro_batch_tokens and resume, or set ppo.model.gradient_checkpointing",
+                    ) from cause
                 if all(len(group) == 1 for group in groups):
                     longest = max(_num_tokens(sequences, group) for group in groups)
                     raise ModelError(

@@ -25,7 +25,7 @@ from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_al
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
-from rlaif.policy.ppo.models import ValueStart
+from rlaif.policy.ppo.models import PolicyWithValue, ValueStart
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
@@ -33,6 +33,7 @@ from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
+from rlaif.processes import ALONE, Team
 from rlaif.records import Alarm, Prompt
 
 StopReason = Literal["done", "stop_requested", "alarm"]
@@ -93,6 +94,7 @@ def train_policy(
     reference: PreTrainedModel | None = None,
     checks: Checks | None = None,
     value_start: ValueStart | None = None,
+    team: Team = ALONE,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
@@ -101,11 +103,13 @@ def train_policy(
     `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
     before an error of a reward source ends the training. `stop_requested` is asked before a step and before its
     update: the training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
+    All of a team call this, each with rewards that give all of them the same. The first one is asked to stop, asks the
+    checks and writes the checkpoints.
     """
     told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(
         policy, reference, encoder, prompts, reward, config, seed, out_dir,
-        checks=checks or Checks(), value_start=value_start,
+        checks=checks or Checks(), value_start=value_start, team=team,
     )  # fmt: skip
     with closing(training.rollouts):
         return _train(training, told, resume=resume, stop_requested=stop_requested)
@@ -115,31 +119,33 @@ def _train(
     training: Training, told: Listener, *, resume: bool, stop_requested: Callable[[], bool] | None
 ) -> TrainedPolicy:
     """All steps, from the newest checkpoint or from the start."""
-    config, encoder = training.config, training.encoder
+    config, encoder, team = training.config, training.encoder, training.team
     progress = begin(training, resume=resume)
     first_step = progress.step
-    progress = _settle(training, progress, told, is_new=not find_checkpoints(training.out_dir))
+    progress = _settle(training, progress, told, is_new=not team.ask_first(lambda: find_checkpoints(training.out_dir)))
     while progress.step < config.num_steps and not progress.ended:
         step = progress.step
-        if stop_requested is not None and stop_requested():
+        if _is_to_stop(team, stop_requested):
             return _stop(training, progress, first_step=first_step)
-        try:
-            rollout = roll_out(training, step=step, scales=progress.score_scales)
-        except RlaifError:
-            if progress.step > first_step:
-                _write(training, progress)  # a source that failed may be back later
-            raise
-        batch = prepare_batch(
-            training.learner,
-            training.reference.model,
-            rollout.trajectories,
-            scores=_shape_scores(rollout, config),
-            kl_coef=progress.kl_coef,
-            config=config,
-            pad_id=encoder.pad_token_id,
-            hydra=training.reference.mode == "hydra",
-            budget=training.budget,
-        )
+        with training.shared.whole() as learner:
+            try:
+                rollout = roll_out(training, learner, step=step, scales=progress.score_scales)
+            except RlaifError:
+                if progress.step > first_step:
+                    _write(training, progress)  # a source that failed may be back later
+                raise
+            batch = prepare_batch(
+                learner,
+                training.reference.model,
+                rollout.trajectories,
+                scores=_shape_scores(rollout, config),
+                kl_coef=progress.kl_coef,
+                config=config,
+                pad_id=encoder.pad_token_id,
+                hydra=training.reference.mode == "hydra",
+                budget=training.budget,
+                team=team,
+            )
         gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
         check_gap(gap, config=config, version=step)
         look = look_at(rollout, batch)
@@ -149,12 +155,12 @@ def _train(
             progress = _answer(training, progress, alarm, told)
             if progress.ended or progress.step < step:
                 continue
-        if stop_requested is not None and stop_requested():
+        if _is_to_stop(team, stop_requested):
             return _stop(training, progress, first_step=first_step)
 
         learning_rate = config.learning_rate * progress.rate_factor * (1 - step / config.num_steps)
         stats = update(
-            training.learner,
+            training.shared.called,
             training.optimizer,
             batch,
             learning_rate=learning_rate,
@@ -163,6 +169,7 @@ def _train(
             seed=training.seed,
             step=step,
             budget=training.budget,
+            team=team,
         )
         episodes = progress.episodes + len(rollout.trajectories)
         metrics = describe_step(
@@ -202,10 +209,10 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
     )
 
 
-def roll_out(training: Training, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
+def roll_out(training: Training, learner: PolicyWithValue, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
     """A step's responses, and their scores."""
     config = training.config
-    trajectories, gap = training.rollouts.of_step(step, training.learner)
+    trajectories, gap = training.rollouts.of_step(step, learner)
     scored = score_trajectories(
         training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
     )
@@ -263,6 +270,10 @@ def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener
     return progress
 
 
+def _is_to_stop(team: Team, stop_requested: Callable[[], bool] | None) -> bool:
+    return team.ask_first(lambda: stop_requested is not None and stop_requested())
+
+
 def _write(training: Training, progress: Progress) -> None:
     write_checkpoint(
         training.out_dir,
@@ -270,6 +281,7 @@ def _write(training: Training, progress: Progress) -> None:
         optimizer=training.optimizer,
         progress=progress,
         ahead=training.rollouts.stored(step=progress.step),
+        team=training.team,
     )
 
 
@@ -292,7 +304,7 @@ def _finish(training: Training, progress: Progress, *, first_step: int) -> Train
 def _as_trained(
     training: Training, progress: Progress, *, first_step: int, stop_reason: StopReason, note: str
 ) -> TrainedPolicy:
-    learner = training.learner
+    learner = training.shared.make_whole()
     return TrainedPolicy(
         learner.plain_policy(),
         learner.value_head,

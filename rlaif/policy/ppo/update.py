@@ -1,6 +1,7 @@
 """A training batch -> optimizer steps.
 
-Everything is a token mean over a whole mini-batch, whatever the micro-batches. Does not sample and writes nothing.
+Everything is a token mean over a whole mini-batch, whatever the micro-batches and however many processes share it.
+Does not sample and writes nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.batching import micro_batches, mini_batches
+from rlaif.policy.ppo.batching import mini_batches
 from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
-from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.models import PolicyForward
 from rlaif.policy.ppo.prepare import TrainingBatch
+from rlaif.policy.ppo.sharing import in_one_pass, plan_rows, whole_tensor
 from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.processes import ALONE, Team, adding_up
 
 
 class UpdateStats(NamedTuple):
@@ -35,7 +38,7 @@ class UpdateStats(NamedTuple):
 
 
 def update(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: TrainingBatch,
     *,
@@ -45,9 +48,14 @@ def update(
     seed: int,
     step: int,
     budget: TokenBudget | None = None,
+    team: Team = ALONE,
 ) -> UpdateStats:
-    """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each."""
-    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
+    """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each.
+
+    learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
+    budget: None for the options' own.
+    """
+    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device, is_shared=team.size > 1)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
@@ -60,9 +68,9 @@ def update(
         )
         for rows in ([batch.trained[place] for place in part] for part in parts):
             sums = _backward_within(
-                budget, learner, optimizer, batch, rows, config=config, pad_id=pad_id, head_only=head_only
+                budget, learner, optimizer, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team
             )
-            norm = float(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm))
+            norm = float(whole_tensor(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm)))
             check_finite(loss=sums.policy_loss + sums.value_loss, grad_norm=norm, step=step)
             optimizer.step()
             per_step.append(sums._replace(grad_norm=norm))
@@ -72,7 +80,7 @@ def update(
 
 def _backward_within(
     budget: TokenBudget,
-    learner: PolicyWithValue,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: TrainingBatch,
     rows: list[int],
@@ -80,51 +88,55 @@ def _backward_within(
     config: PpoConfig,
     pad_id: int,
     head_only: bool,
+    team: Team,
 ) -> UpdateStats:
     """The mini-batch's gradients; where memory runs out they are made anew in smaller micro-batches."""
 
-    def run(groups: list[list[int]]) -> UpdateStats:
+    def run(max_tokens: int) -> UpdateStats:
         optimizer.zero_grad(set_to_none=True)
         return backward_mini_batch(
-            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, groups=groups
+            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team, max_tokens=max_tokens
         )
 
     return budget.fit(run, [batch.sequences[row] for row in rows])
 
 
 def backward_mini_batch(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     batch: TrainingBatch,
     rows: list[int],
     *,
     config: PpoConfig,
     pad_id: int,
     head_only: bool = False,
-    groups: list[list[int]] | None = None,
+    team: Team = ALONE,
+    max_tokens: int | None = None,
 ) -> UpdateStats:
-    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch: places in `rows`."""
+    """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch.
+
+    max_tokens: in a micro-batch; None for the options' own. Each of the team computes some of the rows; gradients
+    and means are those of all.
+    """
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
-    if groups is None:
-        budget = TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
-        groups = micro_batches([batch.sequences[row] for row in rows], max_tokens=budget.tokens)
-    for group in groups:
-        terms = _token_terms(
-            learner,
-            batch,
-            [rows[place] for place in group],
-            config=config,
-            pad_id=pad_id,
-            head_only=head_only,
-        )
-        loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
-        if not head_only:
-            loss = loss + terms.policy_loss.sum()
-        torch.autograd.backward(loss / num_tokens)
-        sums += torch.stack([term.detach().sum() for term in terms]).double().cpu()
-        deviation = max(deviation, float((terms.ratio.detach() - 1).abs().max()))
-    return UpdateStats._make([*(sums / num_tokens).tolist(), deviation, 0.0])
+    sequences = [batch.sequences[row] for row in rows]
+    if max_tokens is None:
+        max_tokens = TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device).tokens
+    plan = plan_rows(learner, sequences, max_tokens=max_tokens, num_processes=team.size)[team.rank]
+    # What adds up gradients takes their mean over the processes: the first factor makes a sum of it.
+    shares = [([rows[place] for place in group], team.size) for group in plan.groups]
+    shares += [(rows[:1], 0)] * plan.num_idle
+    for place, (group, weight) in enumerate(shares):
+        with adding_up(learner, is_last=place == len(shares) - 1):
+            terms = _token_terms(learner, batch, group, config=config, pad_id=pad_id, head_only=head_only)
+            torch.autograd.backward(_loss_sum(terms, config=config, head_only=head_only) * weight / num_tokens)
+        if weight:
+            sums += torch.stack([term.detach().sum() for term in terms]).double().cpu()
+            deviation = max(deviation, float((terms.ratio.detach() - 1).abs().max()))
+    found = team.gather([(sums, deviation)])
+    means = torch.stack([sums for sums, _ in found]).sum(dim=0) / num_tokens
+    return UpdateStats._make([*means.tolist(), max(deviation for _, deviation in found), 0.0])
 
 
 class TokenTerms(NamedTuple):
@@ -138,8 +150,13 @@ class TokenTerms(NamedTuple):
     ratio: Tensor
 
 
+def _loss_sum(terms: TokenTerms, *, config: PpoConfig, head_only: bool) -> Tensor:
+    loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
+    return loss if head_only else loss + terms.policy_loss.sum()
+
+
 def _token_terms(
-    learner: PolicyWithValue,
+    learner: nn.Module,
     batch: TrainingBatch,
     rows: list[int],
     *,
@@ -153,7 +170,9 @@ def _token_terms(
         x[rows, : mask.shape[1]][mask]
         for x in (batch.logprobs, batch.advantages, batch.values, batch.returns, batch.weights)
     )
-    now = learner(padded, temperature=config.temperature, head_only=head_only)
+    now: PolicyForward = learner(
+        padded, temperature=config.temperature, head_only=head_only, in_one_pass=in_one_pass(learner)
+    )
     logprobs, values = now.logprobs[mask], now.values[mask]
     policy = compute_policy_loss(
         logprobs, old_logprobs, advantages, cliprange=config.cliprange, dual_clip=config.dual_clip

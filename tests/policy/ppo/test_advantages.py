@@ -103,6 +103,12 @@ def test_equal_values_are_standardised_to_zero_and_stay_finite() -> None:
     assert scale_about_mean(x, mask).tolist() == [[4.0] * 3] * 2
 
 
+def test_a_single_token_is_standardised_to_zero_and_not_to_nan() -> None:
+    x, mask = torch.tensor([[4.0, 77.0]]), torch.tensor([[True, False]])
+    assert standardise(x, mask).tolist() == [[0.0, 0.0]]
+    assert scale_about_mean(x, mask).tolist() == [[4.0, 0.0]]
+
+
 def test_explained_variance_is_one_for_perfect_values_and_zero_for_constant_ones() -> None:
     returns = torch.tensor([[1.0, 2.0, 6.0]])
     mask = torch.ones(1, 3, dtype=torch.bool)

@@ -36,6 +36,12 @@ def test_mini_batches_hold_every_episode_once_in_parts_of_like_size() -> None:
     assert parts != mini_batches(10, num_mini_batches=4, key=(0, "episodes", 2, 0))
 
 
+def test_every_choice_of_a_training_is_the_same_in_another_process() -> None:
+    """Recorded once: an order that hung on the process, its hash seed or numpy's version would be another one."""
+    assert prompts_of_step(6, seed=1, step=2, num_prompts_per_step=4) == [0, 2, 5, 4]
+    assert mini_batches(6, num_mini_batches=2, key=(1, "episodes", 2, 0)) == [[0, 2, 5], [4, 1, 3]]
+
+
 def test_fewer_episodes_than_mini_batches_leave_no_empty_one() -> None:
     assert sorted(map(len, mini_batches(2, num_mini_batches=4, key=(0,)))) == [1, 1]
 

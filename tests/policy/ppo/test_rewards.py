@@ -62,6 +62,27 @@ def test_k1_may_be_negative_and_k3_never_is() -> None:
     assert float(estimate_kl(P.log(), Q.log(), estimator="k3").min()) >= 0
 
 
+@pytest.mark.parametrize(("estimator", "of_the_kl"), [("k1", 0.0), ("k2", 1.0)])
+def test_as_a_loss_k2_has_the_gradient_of_the_kl_and_k1_has_none(
+    estimator: Literal["k1", "k2"], of_the_kl: float
+) -> None:
+    """Means over all tokens, under the policy that drew them; why k1 belongs into the reward."""
+    logits = P.log().clone().requires_grad_(True)
+    estimates = estimate_kl(torch.log_softmax(logits, dim=0), Q.log(), estimator=estimator)
+    (found,) = torch.autograd.grad((P * estimates).sum(), logits)
+    logprobs = torch.log_softmax(logits, dim=0)
+    (exact,) = torch.autograd.grad((logprobs.exp() * (logprobs - Q.log())).sum(), logits)
+    torch.testing.assert_close(found, of_the_kl * exact, atol=1e-12, rtol=0)
+    assert float(exact.abs().max()) > 0.1
+
+
+def test_sampled_estimates_come_to_the_exact_kl() -> None:
+    tokens = torch.multinomial(P, 200_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    for estimator in ("k1", "k3"):
+        mean = float(estimate_kl(P.log()[tokens], Q.log()[tokens], estimator=estimator).mean())
+        assert mean == pytest.approx(KL, abs=0.01)
+
+
 def test_the_score_stands_at_the_last_real_token_and_the_penalty_at_each() -> None:
     mask = torch.tensor([[True, True, True], [True, False, False]])
     kl = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 0.0]])

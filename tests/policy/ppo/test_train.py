@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError, DataError, ModelError, RunFolderError, TrainingError
-from rlaif.policy.ppo.checkpoint import find_checkpoints, find_resume_step
+from rlaif.policy.ppo.checkpoint import find_checkpoints, find_resume_step, read_progress
 from rlaif.policy.ppo.rewards import Episode, RewardFailure, WeightedReward
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 
@@ -184,6 +184,30 @@ def test_resuming_with_other_settings_names_them(run: Run, tmp_path: Path) -> No
     run(tmp_path, stop_after=2)
     with pytest.raises(ConfigError, match=r"ppo\.lam: 0\.95 -> 0\.9; seed: 3 -> 4"):
         run(tmp_path, resume=True, lam=0.9, seed=4)
+
+
+def test_standardised_scores_have_mean_zero_and_deviation_one_on_the_references_responses(
+    run: Run, tmp_path: Path
+) -> None:
+    asked: list[list[float]] = []
+
+    def scores_far_off(episodes: Sequence[Episode]) -> list[float]:
+        asked.append([100 + 7.0 * episode.response.count("a") for episode in episodes])
+        return asked[-1]
+
+    run(
+        tmp_path, reward=scores_far_off, standardise_scores=True, num_reference_samples=32, num_steps=1,
+        missing_eos_penalty=0.0, learning_rate=0.0,
+    )  # fmt: skip
+    of_reference, of_step = (torch.tensor(scores, dtype=torch.float64) for scores in asked)
+    assert len(of_reference) == 32
+    saved = read_progress(find_checkpoints(tmp_path)[-1])
+    [(mean, deviation)] = saved.score_scales.values()
+    assert mean == pytest.approx(float(of_reference.mean()))
+    assert deviation == pytest.approx(float(of_reference.std(correction=0)))
+    expected = (float(of_step.mean()) - mean) / deviation
+    assert run.metrics[0]["objective/rlhf_reward"] == pytest.approx(expected, abs=1e-5)
+    assert run.metrics[0]["objective/scores"] == pytest.approx(float(of_step.mean()))
 
 
 def test_failed_rewards_are_dropped_and_counted(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""The front desk for experiments with PPO: a run's reward model, a policy trained on it, and what that is worth.
+
+What benchmarks/ppo_learning.py and benchmarks/over_optimisation.py share. Worth is measured on held-out prompts, with
+the same draws for every policy. Writes nothing outside the folders it is given.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from rlaif import pipeline
+from rlaif.config.load import load_config
+from rlaif.config.ppo import PpoConfig
+from rlaif.frontdesk.truth import measure_attributes
+from rlaif.frontdesk.world import make_prompts
+from rlaif.models.decode import decode, row_uniforms
+from rlaif.models.loading import LoadedModel
+from rlaif.opening import open_work
+from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
+from rlaif.policy.ppo.models import compute_logprobs
+from rlaif.policy.ppo.rewards import Episode, RewardFailure
+from rlaif.policy.ppo.token_budget import CPU_TOKENS
+from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.records import Prompt, RewardModelCard
+from rlaif.reward_model.score import RewardModelScorer
+
+HELD_OUT_SEED = 20_000
+"""Of the prompts that every policy is measured on."""
+
+
+class Desk(NamedTuple):
+    """What a run has once its reward model is trained."""
+
+    start: LoadedModel
+    scorer: RewardModelScorer
+    prompts: list[Prompt]
+    num_pairs: int
+    accuracy: float | None
+    """Of the reward model on held-out pairs."""
+
+
+class Worth(NamedTuple):
+    """Means over responses to held-out prompts."""
+
+    objective: float
+    """What PPO maximises: the score, less what a missing end costs, less kl_coef times the KL."""
+    score: float
+    kl: float
+    """Nats per response to the starting policy."""
+    length: float
+    ended: float
+    truth: dict[str, float]
+
+
+def make_desk(folder: Path, *, seed: int, settings: Sequence[str] = ()) -> Desk:
+    """Prompts to a reward model, as `rlaif generate-prefs` and `rlaif train --stage reward-model` make it.
+
+    What is in the folder already is taken up.
+    """
+    config = load_config(overrides=[f"seed={seed}", *settings])
+    with open_work(config, run_name="desk", runs_dir=folder, resume=(folder / "desk").exists()) as work:
+        pipeline.generate_preferences(work)
+        pipeline.train_reward_model(work)
+        [card] = work.used("5_reward_model", RewardModelCard)
+        return Desk(
+            work.start_policy, RewardModelScorer(work.reward_model), work.training_prompts(),
+            len(work.preference_rows().train), card.accuracy.mean if card.accuracy else None,
+        )  # fmt: skip
+
+
+def train(
+    desk: Desk,
+    config: PpoConfig,
+    *,
+    seed: int,
+    out_dir: Path,
+    on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None,
+) -> TrainedPolicy:
+    """PPO from the starting policy, against the reward model alone; goes on with what is in the folder."""
+
+    def reward(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        outcomes = desk.scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
+        return [RewardFailure(outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
+
+    return train_policy(
+        policy=desk.start.model, encoder=desk.start.encoder, prompts=desk.prompts, reward=reward, config=config,
+        out_dir=out_dir, seed=seed, resume=True, on_metrics=on_metrics, on_samples=lambda step, rows: None,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def measure(
+    desk: Desk, model: PreTrainedModel, config: PpoConfig, *, num_prompts: int = 128, num_samples: int = 8
+) -> Worth:
+    """What a policy is worth under the options it was trained with."""
+    encoder = desk.start.encoder
+    prompts = [Prompt.from_chat(chat) for chat in make_prompts(seed=HELD_OUT_SEED, n=num_prompts, held_out=True)]
+    asked = [prompt for prompt in prompts for _ in range(num_samples)]
+    drawn = decode(
+        model, [encoder.encode(prompt.as_segments()) for prompt in asked], max_new_tokens=config.response_length,
+        temperature=config.temperature, stop_ids=encoder.stop_token_ids, pad_id=encoder.pad_token_id,
+        uniforms=row_uniforms([(HELD_OUT_SEED, row) for row in range(len(asked))], config.response_length),
+    )  # fmt: skip
+    sequences = [
+        TokenSequence(encoder.encode(prompt.as_segments()), ids)
+        for prompt, ids in zip(asked, drawn.token_ids, strict=True)
+    ]
+    texts = [
+        encoder.decode(ids[:-1] if ended else ids) for ids, ended in zip(drawn.token_ids, drawn.finished, strict=True)
+    ]
+    scores = desk.scorer.score(list(zip(asked, texts, strict=True)))
+    kl = 0.0
+    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens or CPU_TOKENS):
+        batch = pad_batch([sequences[row] for row in rows], pad_id=encoder.pad_token_id, device=model.device)
+        reference = compute_logprobs(desk.start.model, batch, temperature=config.temperature)
+        kl += sum(sum(drawn.logprobs[row]) for row in rows) - float(reference.sum())
+    kl /= len(asked)
+    ended = statistics.fmean(drawn.finished)
+    score = statistics.fmean(scores)
+    truths = [
+        measure_attributes([message.model_dump() for message in prompt.messages], text)
+        for prompt, text in zip(asked, texts, strict=True)
+    ]
+    return Worth(
+        score - config.missing_eos_penalty * (1 - ended) - config.kl_coef * kl, score, kl,
+        statistics.fmean(map(len, drawn.token_ids)), ended,
+        {name: statistics.fmean(truth[name] for truth in truths) for name in truths[0]},
+    )  # fmt: skip
