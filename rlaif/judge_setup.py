@@ -207,10 +207,11 @@ def expect_served_models(scorer: TokenScorer, *, ledger: Ledger, stage_dirs: Ite
             scorer.expect_model(served_model)
 
 
-def load_model(config: ModelConfig, *, part: Literal["policy", "judge"]) -> LoadedModel:
+def load_model(config: ModelConfig, *, part: Literal["policy", "judge"], merge: bool = True) -> LoadedModel:
+    """merge: an adapter goes into its base model's weights."""
     say(f"loading the {part}: {config.path}")
     path = resolve_path(config.path, part=part)
-    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device)
+    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device, merge=merge)
 
 
 def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:

@@ -26,12 +26,12 @@ from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
 from rlaif.models.interface import TextGenerator
-from rlaif.models.loading import save_model
 from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.sft import train_sft as train_on_demonstrations
+from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
@@ -289,7 +289,8 @@ def train_policy(work: Work) -> None:
         work.require("5_reward_model")
     rewards = Rewards(work)
     config, start = work.config.ppo, work.start_policy
-    initial = work.current_policy if config.start_from == "last_round" else start
+    initial = find_initial_policy(work)
+    reference = initial if initial.fingerprint.id == start.fingerprint.id else start
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
@@ -304,12 +305,12 @@ def train_policy(work: Work) -> None:
     with stop_on_sigterm() as asked_to_stop, log:
         call_in(work, PolicyJob(held_out.trained, held_out.checked))
         trained = ppo.train_policy(
-            policy=initial.model, reference=start.model, encoder=start.encoder, prompts=held_out.trained,
+            policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=held_out.trained,
             reward=rewards.weighted, config=config, out_dir=folder, seed=work.seed,
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
             on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
             stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
-            team=work.team,
+            value_start=find_value_start(work, rewards.loaded), team=work.team,
         )  # fmt: skip
     if trained.stop_reason == "stop_requested":
         raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
@@ -318,7 +319,7 @@ def train_policy(work: Work) -> None:
     scored = tally_rewards(work.metrics.read("policy"))
     if scored.num_dropped:
         say(f"rewards: {scored} responses")
-    save_model(trained.model, start.tokenizer, work.policy_dir)
+    save_policy(trained, work, initial=initial)
     card = PolicyCard(
         model_id=work.trained_policy.fingerprint.id, reference_model_id=start.fingerprint.id,
         reward_model_id=rewards.models[0].id if rewards.models else None, trained_from_id=initial.fingerprint.id,

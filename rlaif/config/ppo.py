@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
 from rlaif.config.ppo_guards import GuardsConfig
+from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
 from rlaif.config.ppo_rollout import RolloutConfig
 
@@ -26,6 +27,8 @@ class PpoConfig(Config):
     rewards: tuple[RewardConfig, ...] = ()
     """Where a response's score comes from: a list of sources, each a reward model, the judge, a function or a server;
     none: the run's reward model. Of several the weighted sum, see docs/rewards.md."""
+    model: PpoModelConfig = PpoModelConfig()
+    """Value model, reference, what is trained, and how it is computed."""
     num_steps: int = Field(30, ge=1)
     """Steps of training: each samples, scores and then updates."""
     num_prompts_per_step: int = Field(32, ge=1)
@@ -91,8 +94,9 @@ class PpoConfig(Config):
     """Gradients are scaled down to this norm."""
     adam_epsilon: float = Field(1e-5, gt=0)
     """Adam's epsilon."""
-    micro_batch_tokens: int = Field(2048, ge=1)
-    """Tokens in one forward and backward pass; the result does not depend on it."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Tokens in one forward and backward pass; the result does not depend on it. null: 512 on a CPU, 16384 on an
+    accelerator, and fewer by themselves where memory runs out."""
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)
@@ -116,6 +120,8 @@ class PpoConfig(Config):
             raise ValueError("rloo compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
         if self.algorithm == "rloo" and self.truncated == "bootstrap":
             raise ValueError("truncated: bootstrap needs values, and rloo has none")
+        if self.algorithm == "rloo" and self.model.value_model == "separate":
+            raise ValueError("rloo has no use for a value model: model.value_model must be shared")
         return self
 
     @property

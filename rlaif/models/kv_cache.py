@@ -5,7 +5,8 @@ For decoding and, gradients included, for training on several responses to one p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,18 @@ class PromptStates:
 
 
 def run_prompts(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, with_hidden: bool = False
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    pad_id: int,
+    with_hidden: bool = False,
+    enter: Callable[[Sequence[tuple[int, ...]]], AbstractContextManager[None]] = lambda chunk: nullcontext(),
 ) -> PromptStates:
     """One pass over the different prompts, in chunks of like length.
 
     Within a chunk prompts are padded on the right: a causal model needs no mask there, because no real
     token sees a pad that comes after it.
+    enter: the chunk's prompts -> what the model is run in, such as `layers.entered_at`.
     """
     if getattr(model, "_is_stateful", False):
         name = type(model).__name__
@@ -76,13 +83,14 @@ def run_prompts(
         lengths = [len(prompt) for prompt in chunk]
         kept = sorted(set(lengths))
         ids = [list(prompt) + [pad_id] * (kept[-1] - len(prompt)) for prompt in chunk]
-        out = model(
-            input_ids=torch.tensor(ids, device=device),
-            past_key_values=DynamicCache(),
-            use_cache=True,
-            output_hidden_states=with_hidden,
-            logits_to_keep=torch.tensor(kept, device=device) - 1,
-        )
+        with enter(chunk):
+            out = model(
+                input_ids=torch.tensor(ids, device=device),
+                past_key_values=DynamicCache(),
+                use_cache=True,
+                output_hidden_states=with_hidden,
+                logits_to_keep=torch.tensor(kept, device=device) - 1,
+            )
         rows = torch.arange(len(chunk), device=device)
         logits.append(out.logits[rows, torch.tensor([kept.index(n) for n in lengths], device=device)])
         if with_hidden:
@@ -167,9 +175,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         beyond `filled` is room."""
         layer = cls.__new__(cls)
         DynamicLayer.__init__(layer)  # type: ignore[no-untyped-call]
-        buffers = [
-            states.index_select(0, index.flatten()).view(*index.shape, *states.shape[1:]) for states in (keys, values)
-        ]
+        buffers = []
+        for states in (keys, values):
+            # the room is not written, so that memory is used for those tokens alone that come
+            buffer = states.new_empty((*index.shape, *states.shape[1:]))
+            buffer[:, :filled] = take_tokens(states, index[:, :filled]).transpose(1, 2)
+            buffers.append(buffer)
         layer.lazy_initialization(*buffers)
         layer._buffers, layer._filled = buffers, filled
         layer._show()

@@ -43,6 +43,28 @@ def replaced_head(model: PreTrainedModel, layer: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def float32_head(model: PreTrainedModel) -> Iterator[None]:
+    """The model with its head, where it has one that can be found, computed in float32 under autocast too."""
+    head = _output_layer(model)
+    if head is None:
+        yield
+        return
+    with replaced_head(model, _InFloat32(head)):
+        yield
+
+
+class _InFloat32(nn.Module):
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
+            return logits
+
+
+@contextmanager
 def extra_column(model: PreTrainedModel, column: nn.Module) -> Iterator[None]:
     """The model with one number more after its logits, (..., vocab + 1): what `column` makes of the hidden state."""
     head = find_linear_head(model)

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlaif.errors import ModelError
-from rlaif.models.model_folder import ModelFolder, digest_folder, find_model_folder
+from rlaif.models.model_folder import (
+    ADAPTER_CONFIG,
+    TOKENIZER_FILES,
+    ModelFolder,
+    digest_folder,
+    find_model_folder,
+    read_json,
+)
 from rlaif.models.prompt_tokens import PromptEncoder
 from rlaif.records import Model, ModelObserved, digest_text
 from rlaif.runs import replace_directory
@@ -39,12 +46,55 @@ class LoadedModel(NamedTuple):
 
 
 def load_causal_lm(
-    path: str, *, revision: str | None = None, dtype: str = "float32", device: str = "auto"
+    path: str, *, revision: str | None = None, dtype: str = "float32", device: str = "auto", merge: bool = True
 ) -> LoadedModel:
-    """A chat model: policy or judge."""
+    """A chat model: policy or judge.
+
+    A folder with a peft adapter stands for its base model with the adapter, merged into the weights unless `merge`
+    is False.
+    """
     from transformers import AutoModelForCausalLM
 
+    found = find_model_folder(path, revision=revision, adapters=True)
+    if found.is_adapter:
+        return _load_adapter(found, dtype=dtype, device=device, merge=merge)
     return _load(AutoModelForCausalLM, path, revision=revision, dtype=dtype, device=device, options={})
+
+
+def _load_adapter(found: ModelFolder, *, dtype: str, device: str, merge: bool) -> LoadedModel:
+    """A base model, found by the name that its adapter's config gives it, with the adapter."""
+    from rlaif.models.adapters import load_adapter
+
+    base_path = base_of_adapter(found)
+    revision = None if Path(base_path).is_dir() else read_json(found.folder / ADAPTER_CONFIG).get("revision")
+    if find_model_folder(base_path, revision=revision, adapters=True).is_adapter:
+        raise ModelError("the adapter's base model is an adapter too", where=found.path, fix="merge that one first")
+    base = load_causal_lm(base_path, revision=revision, dtype=dtype, device=device)
+    tokenizer, encoder = base.tokenizer, base.encoder
+    if any((found.folder / name).is_file() for name in TOKENIZER_FILES):
+        tokenizer = load_tokenizer(found)
+        encoder = PromptEncoder(tokenizer, stop_token_ids=list(base.encoder.stop_token_ids))
+    own = fingerprint(found, tokenizer=tokenizer, dtype=dtype)
+    weights = digest_text(f"adapter\n{own.weights}\n{base.fingerprint.weights}")
+    return LoadedModel(
+        model=load_adapter(base.model, found.folder, where=found.path, merge=merge),
+        tokenizer=tokenizer,
+        encoder=encoder,
+        fingerprint=own.model_copy(update={"weights": weights}),
+        path=found.path,
+        folder=found.folder,
+    )
+
+
+def base_of_adapter(found: ModelFolder) -> str:
+    """Path or hub id of an adapter's base model; a relative path counts from here, else from the adapter's folder."""
+    base = read_json(found.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise ModelError(
+            "the adapter does not name its base model", where=found.path, fix="set base_model_name_or_path"
+        )
+    beside = found.folder / base
+    return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
 
 
 def load_reward_model(

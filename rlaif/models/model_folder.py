@@ -24,6 +24,8 @@ TOKENIZER_FILES = (
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "tokenizer.model", "tekken.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""What makes a folder an adapter of peft."""
 _HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "*.md")
 
 
@@ -36,9 +38,17 @@ class ModelFolder(NamedTuple):
     commit: str | None
     """Of a hub model."""
 
+    @property
+    def is_adapter(self) -> bool:
+        """True where it holds a peft adapter, which needs a base model, and no whole model."""
+        return (self.folder / ADAPTER_CONFIG).is_file() and not (self.folder / "config.json").is_file()
 
-def find_model_folder(path: str, *, revision: str | None = None) -> ModelFolder:
-    """The folder of a path, or of a hub id after fetching it; refused unless a model can be in it."""
+
+def find_model_folder(path: str, *, revision: str | None = None, adapters: bool = False) -> ModelFolder:
+    """The folder of a path, or of a hub id after fetching it; refused unless a model can be in it.
+
+    adapters: it may be a peft adapter.
+    """
     folder = Path(path).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -56,7 +66,16 @@ def find_model_folder(path: str, *, revision: str | None = None) -> ModelFolder:
         )
     else:
         found = _fetch(path, revision=revision)
-    _check(found)
+    if not found.is_adapter:
+        _check(found)
+    elif not adapters:
+        raise ModelError(
+            "the folder holds an adapter, not a whole model",
+            where=path,
+            fix="merge it into its base model first; only `engine: transformers` loads a policy from its adapter",
+        )
+    elif not (found.folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"the adapter has no {ADAPTER_WEIGHTS}", where=path, fix="save the adapter as safetensors")
     return found
 
 
@@ -140,7 +159,7 @@ def digest_folder(found: ModelFolder) -> FolderDigests:
     if found.commit is not None:
         return FolderDigests(found.commit, tokenizer)
     weights = sorted(found.folder.glob("*.safetensors"))
-    configs = [found.folder / "config.json", found.folder / "generation_config.json"]
+    configs = [found.folder / name for name in ("config.json", "generation_config.json", ADAPTER_CONFIG)]
     return FolderDigests(_digest_files([*weights, *configs]), tokenizer)
 
 

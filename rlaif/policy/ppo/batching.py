@@ -30,6 +30,9 @@ class PaddedBatch(NamedTuple):
     response_mask: Tensor
     """(batch, longest response): True on real response tokens, the stop token among them."""
     pad_id: int
+    frozen: list[Tensor] | None = None
+    """(len(prompt) + len(response), hidden_size) of each row: what layers that are not trained make of its tokens;
+    None: they are run anew."""
 
 
 def permutation(size: int, *, key: tuple[int | str, ...]) -> list[int]:
@@ -60,8 +63,15 @@ def mini_batches(num_episodes: int, *, num_mini_batches: int, key: tuple[int | s
 
 
 def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> list[list[int]]:
-    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together."""
-    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i].prompt_ids), sequences[i].prompt_ids, i))
+    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together.
+
+    Where no prompt has two responses, sequences of like length do.
+    """
+    prompts = {tuple(sequence.prompt_ids) for sequence in sequences}
+    if len(prompts) == len(sequences):
+        order = sorted(range(len(sequences)), key=lambda i: (sum(map(len, sequences[i])), i))
+    else:
+        order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i].prompt_ids), sequences[i].prompt_ids, i))
     groups: list[list[int]] = []
     prompt: list[int] | None = None
     room = 0
@@ -92,11 +102,13 @@ def groups_of_like_length(lengths: Sequence[int], *, max_tokens: int | None = No
     return groups
 
 
-def pad_batch(sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device) -> PaddedBatch:
+def pad_batch(
+    sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device, frozen: list[Tensor] | None = None
+) -> PaddedBatch:
     """Right-pad. The mask comes from lengths, never from comparing ids with the pad id."""
     responses = [sequence.response_ids for sequence in sequences]
     longest = max(map(len, responses))
     ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids in responses], device=device)
     lengths = torch.tensor([len(ids) for ids in responses], device=device)
     mask = torch.arange(longest, device=device) < lengths[:, None]
-    return PaddedBatch([sequence.prompt_ids for sequence in sequences], ids, mask, pad_id)
+    return PaddedBatch([sequence.prompt_ids for sequence in sequences], ids, mask, pad_id, frozen)

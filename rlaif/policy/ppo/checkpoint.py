@@ -168,8 +168,8 @@ def _say_rewards(progress: Progress) -> str:
 
 
 def _tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters, tied ones once, and persistent buffers."""
-    parameters: dict[str, Any] = dict(module.named_parameters())
+    """Trained parameters, tied ones once, and persistent buffers."""
+    parameters: dict[str, Any] = {name: x for name, x in module.named_parameters() if x.requires_grad}
     persistent = module.state_dict().keys()
     buffers = {name: buffer for name, buffer in module.named_buffers() if name in persistent}
     return {name: tensor.data for name, tensor in (parameters | buffers).items()}

@@ -97,17 +97,19 @@ class LearnerRollouts:
         self._learner, self._version = learner, version
 
     def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
-        if self._learner is None:
+        learner = self._learner
+        if learner is None:
             raise RuntimeError("there are no weights yet")
-        return sample_asked(
-            self._learner.model,
-            self._encoder,
-            asked,
-            response_length=response_length,
-            temperature=self._temperature,
-            value_head=self._learner.value_head,
-            version=self._version,
-        )
+        with learner.computing.applied(learner.model):
+            return sample_asked(
+                learner.model,
+                self._encoder,
+                asked,
+                response_length=response_length,
+                temperature=self._temperature,
+                value_head=learner.reads_along,
+                version=self._version,
+            )
 
     def close(self) -> None:
         self._learner = None
@@ -148,7 +150,7 @@ class VllmRollouts:
         with tempfile.TemporaryDirectory(prefix="rlaif-weights-", dir=self._weights_dir) as name:
             folder = Path(name).resolve()
             folder.chmod(0o755)  # a server may be another user's
-            write_for_vllm(learner.model, folder, dtype=self._config.rollout.dtype)
+            write_for_vllm(learner.plain_policy(), folder, dtype=self._config.rollout.dtype)
             self._vllm.load_weights(folder, version=version)
 
     def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:

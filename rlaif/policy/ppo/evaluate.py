@@ -59,17 +59,18 @@ def _evaluate(
     start: Sequence[Answer],
 ) -> Evaluated:
     config = training.config
-    trajectories = sample_trajectories(
-        learner.model,
-        training.encoder,
-        training.held_out_prompts,
-        num_samples=1,
-        response_length=config.response_length,
-        temperature=config.temperature,
-        key=(training.seed, DRAWS),
-        value_head=learner.value_head,
-        team=training.team,
-    )
+    with learner.computing.applied(learner.model):
+        trajectories = sample_trajectories(
+            learner.model,
+            training.encoder,
+            training.held_out_prompts,
+            num_samples=1,
+            response_length=config.response_length,
+            temperature=config.temperature,
+            key=(training.seed, DRAWS),
+            value_head=learner.reads_along,
+            team=training.team,
+        )
     answers = tuple(
         Answer(prompt_id=t.prompt.id, text=t.response, finished=t.finished, num_tokens=len(t.tokens.response_ids))
         for t in trajectories
@@ -79,12 +80,14 @@ def _evaluate(
     shaped = shape_scores(scored.weighed, finished=[t.finished for t in kept], config=config)
     batch = prepare_batch(
         learner,
-        training.reference,
+        training.reference.model,
         kept,
         scores=shaped,
         kl_coef=config.kl_coef,
         config=config.model_copy(update={"truncated": "penalise"}),
         pad_id=training.encoder.pad_token_id,
+        hydra=training.reference.mode == "hydra",
+        budget=training.budget,
         team=training.team,
     )
     kl = kl_per_response(batch)

@@ -16,6 +16,7 @@ from rlaif.policy.ppo.batching import micro_batches, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue, device_of
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.token_budget import TokenBudget
 
 
 @torch.no_grad()
@@ -25,8 +26,10 @@ def measure_gap(
     """Mean |engine's log-probability - the policy's own| over the tokens of a few responses, in nats."""
     sequences = [trajectory.tokens for trajectory in trajectories]
     total, num_tokens = 0.0, 0
-    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
-        batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device_of(learner))
+    device = device_of(learner)
+    budget = TokenBudget(config.micro_batch_tokens, device=device)
+    for rows in micro_batches(sequences, max_tokens=budget.tokens):
+        batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
         own = learner(batch, temperature=config.temperature).logprobs[batch.response_mask]
         said = [number for row in rows for number in trajectories[row].engine_logprobs or ()]
         total += float((own - torch.tensor(said, device=own.device)).abs().sum())

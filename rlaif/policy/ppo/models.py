@@ -1,4 +1,4 @@
-"""The models of PPO: a causal LM with a value head on its shared trunk, and one forward pass for both.
+"""The learner of PPO: a causal LM, and what says how much its states are worth, in one module with one forward pass.
 
 Takes token sequences, returns log-probabilities and values at the response's positions. Holds no
 optimizer and changes no weight.
@@ -6,21 +6,19 @@ optimizer and changes no weight.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from rlaif.errors import ModelError
-from rlaif.models.kv_cache import PromptStates, prefill_tokens, run_prompts
-from rlaif.models.linear_head import find_linear_head, replaced_head
-from rlaif.policy.ppo.batching import PaddedBatch, groups_of_like_length
-from rlaif.policy.ppo.token_logprobs import compute_token_logprobs
-
-WORTH_SHARING = 0.25
-"""[M] Share of the tokens that must be saved for prompts to be run apart: two passes instead of one."""
+from rlaif.models.adapters import has_adapter, merge_adapter
+from rlaif.policy.ppo.batching import PaddedBatch
+from rlaif.policy.ppo.passes import PLAIN, Computing, at_mask, forward_tokens, forward_trunk
 
 
 class PolicyForward(NamedTuple):
@@ -32,146 +30,127 @@ class PolicyForward(NamedTuple):
     """Of the whole next-token distribution; carries no gradient."""
 
 
-class TokenForward(NamedTuple):
-    """Of response tokens alone, row by row: (num_tokens,), and the hidden states (num_tokens, hidden_size)."""
-
-    logprobs: Tensor
-    hidden: Tensor
-    entropy: Tensor
-
-
 class PolicyWithValue(nn.Module):
-    """A causal LM and a linear value head that reads the trunk's last hidden state."""
+    """A causal LM, and a linear head that reads its last hidden state or a value model of its own."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(
+        self, model: PreTrainedModel, *, value_model: ValueModel | None = None, computing: Computing = PLAIN
+    ) -> None:
+        """value_model: None for a linear head of zeros on the policy's trunk."""
         super().__init__()
-        self.model = model
-        head = nn.Linear(hidden_size_of(model), 1, device="meta").to_empty(device=device_of(model))
-        # Zero, so that V = 0 at first and the shared trunk is not pulled towards a random head.
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        self.value_head = head
+        self.model, self.computing = model, computing
+        self.value_head: nn.Module = zero_head(model) if value_model is None else value_model
 
     def forward(
         self, batch: PaddedBatch, *, temperature: float, head_only: bool = False, in_one_pass: bool = False
     ) -> PolicyForward:
-        """All of the batch; `head_only` keeps gradients out of the trunk, for the value head's warm-up.
+        """All of the batch; `head_only` keeps gradients out of the policy, for the warm-up of what says the values.
 
         `in_one_pass`: the trunk is called once, whatever padding that costs.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
-            tokens = _forward_tokens(self.model, batch, temperature=temperature, in_one_pass=in_one_pass)
-        values = self.value_head(tokens.hidden).squeeze(-1).float()
-        return PolicyForward(*(_at_mask(x, batch.response_mask) for x in (tokens.logprobs, values, tokens.entropy)))
+            tokens = forward_tokens(
+                self.model, batch, temperature=temperature, computing=self.computing, in_one_pass=in_one_pass
+            )
+        if isinstance(self.value_head, ValueModel):
+            values = self.value_head(batch, computing=self.computing, in_one_pass=in_one_pass)
+        else:
+            values = self.value_head(tokens.hidden).squeeze(-1).float()
+        return PolicyForward(*(at_mask(x, batch.response_mask) for x in (tokens.logprobs, values, tokens.entropy)))
+
+    @property
+    def reads_along(self) -> nn.Module | None:
+        """What reads values while the policy samples; None where its passes in training say something else."""
+        if self.computing.dtype != "float32":
+            return None
+        return _Nothing() if isinstance(self.value_head, ValueModel) else self.value_head
+
+    def plain_policy(self) -> PreTrainedModel:
+        """The policy as a plain model: with its adapter merged, where it has one."""
+        return merge_adapter(self.model) if has_adapter(self.model) else self.model
 
 
-def compute_logprobs(model: PreTrainedModel, batch: PaddedBatch, *, temperature: float) -> Tensor:
-    """(batch, response_len) log-probabilities of the response tokens, zero where the mask is False."""
-    return _at_mask(_forward_tokens(model, batch, temperature=temperature).logprobs, batch.response_mask)
+class ValueModel(nn.Module):
+    """A trunk of its own and a head that reads a value from each state."""
+
+    def __init__(self, trunk: PreTrainedModel, head: nn.Linear) -> None:
+        super().__init__()
+        self.trunk, self.head = _HiddenStates(trunk), head
+
+    def forward(self, batch: PaddedBatch, *, computing: Computing, in_one_pass: bool = False) -> Tensor:
+        """(num_tokens,) values of the states before each response token, row by row."""
+        (hidden,) = forward_trunk(
+            cast(PreTrainedModel, self.trunk), batch, with_hidden=False,
+            computing=computing._replace(depth=0), in_one_pass=in_one_pass,
+        )  # fmt: skip
+        values: Tensor = self.head(hidden.float())
+        return values.squeeze(-1)
+
+    @torch.no_grad()
+    def rescale(self, *, mean: float, sd: float) -> None:
+        """What predicted scores predicts (score - mean) / sd."""
+        self.head.weight /= sd
+        self.head.bias.sub_(mean).div_(sd)
 
 
-def _forward_tokens(
-    model: PreTrainedModel, batch: PaddedBatch, *, temperature: float, in_one_pass: bool = False
-) -> TokenForward:
-    """Log-probability, predicting hidden state and entropy of each response token, row by row, (num_tokens, ...).
+class ValueStart(NamedTuple):
+    """A reward model of the policy's tokens, which a separate value model begins as."""
 
-    Where that saves enough, a prompt is computed once for all its responses; gradients of all of them flow
-    through it.
-    """
-    tokens = batch.response_ids[batch.response_mask]
-    head = find_linear_head(model)
-    if head is not None:
-        with replaced_head(model, nn.Identity()):
-            (hidden,) = _forward_trunk(model, batch, with_hidden=False, in_one_pass=in_one_pass)
-        logprobs, entropy = compute_token_logprobs(hidden, tokens, head=head, temperature=temperature)
-        return TokenForward(logprobs, hidden, entropy)
-    logits, hidden = _forward_trunk(model, batch, with_hidden=True, in_one_pass=in_one_pass)
-    all_logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-    logprobs = all_logprobs.gather(1, tokens[:, None]).squeeze(1)
-    return TokenForward(logprobs, hidden, torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1))
+    trunk: PreTrainedModel
+    head: nn.Linear
+    """Of one number out."""
+    reward: str = "reward"
+    """Name of the source of rewards whose scores it says."""
 
 
-def _forward_trunk(model: PreTrainedModel, batch: PaddedBatch, *, with_hidden: bool, in_one_pass: bool) -> list[Tensor]:
-    """What the model gives as logits for each response token, row by row, and with it its last hidden state."""
-    lengths = batch.response_mask.sum(dim=1).tolist()
-    if in_one_pass:
-        pieces = [_forward_whole(model, batch, list(range(len(lengths))), with_hidden=with_hidden)]
-    elif _share_of_repeats(batch.prompts, lengths) >= WORTH_SHARING:
-        states = run_prompts(model, batch.prompts, pad_id=batch.pad_id, with_hidden=with_hidden)
-        pieces = [_forward_responses(model, states, batch, rows) for rows in groups_of_like_length(lengths)]
-    else:
-        totals = [len(prompt) + length for prompt, length in zip(batch.prompts, lengths, strict=True)]
-        most = prefill_tokens(batch.response_ids.device) // 4
-        groups = groups_of_like_length(totals, max_tokens=most)
-        pieces = [_forward_whole(model, batch, rows, with_hidden=with_hidden) for rows in groups]
-    index, *outputs = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    order = index.argsort()
-    return [output[order] for output in outputs]
+def make_value_model(policy: PreTrainedModel, start: ValueStart | None) -> ValueModel:
+    """Copies of a reward model's trunk and head, as Huang et al. 2024 (arXiv:2403.17031) have it; without one the
+    policy's trunk and a head of zeros."""
+    trunk: Any = copy.deepcopy(policy.base_model if start is None else start.trunk)
+    trunk.requires_grad_(True).train(False).to(device_of(policy))
+    head = zero_head(trunk)
+    if start is not None:
+        with torch.no_grad():
+            head.weight.copy_(start.head.weight)
+            if start.head.bias is not None:
+                head.bias.copy_(start.head.bias)
+    return ValueModel(trunk, head)
 
 
-def _share_of_repeats(prompts: Sequence[Sequence[int]], response_lengths: Sequence[int]) -> float:
-    """Of all tokens, the share that sharing prompts saves."""
-    all_tokens = sum(map(len, prompts))
-    repeated = all_tokens - sum(map(len, {tuple(prompt) for prompt in prompts}))
-    return repeated / (all_tokens + sum(response_lengths))
+def zero_head(trunk: PreTrainedModel) -> nn.Linear:
+    """Of zeros, so that V = 0 at first and a shared trunk is not pulled towards a random head."""
+    head = nn.Linear(hidden_size_of(trunk), 1, device="meta").to_empty(device=device_of(trunk))
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
-def _forward_whole(model: PreTrainedModel, batch: PaddedBatch, rows: list[int], *, with_hidden: bool) -> list[Tensor]:
-    """As `_forward_responses`, of prompts and responses in one pass, padded on the right."""
-    device = batch.response_ids.device
-    of_rows = torch.tensor(rows, device=device)
-    starts = torch.tensor([len(batch.prompts[row]) for row in rows], device=device)
-    lengths = batch.response_mask[of_rows].sum(dim=1)
-    ids = torch.full((len(rows), int((starts + lengths).max())), batch.pad_id, device=device)
-    for place, row in enumerate(rows):
-        start, length = len(batch.prompts[row]), int(lengths[place])
-        ids[place, :start] = torch.tensor(batch.prompts[row], device=device)
-        ids[place, start : start + length] = batch.response_ids[row, :length]
-    columns = torch.arange(ids.shape[1], device=device)
-    # The token before a response's first one predicts it, the last one predicts nothing.
-    predicting = (columns >= starts[:, None] - 1) & (columns < (starts + lengths)[:, None] - 1)
-    out = model(input_ids=ids, use_cache=False, output_hidden_states=with_hidden)
-    outputs = [out.logits, out.hidden_states[-1]] if with_hidden else [out.logits]
-    width = batch.response_mask.shape[1]
-    mask = batch.response_mask[of_rows]
-    index = (of_rows[:, None] * width + torch.arange(width, device=device))[mask]
-    return [index, *(output[predicting] for output in outputs)]
+class _HiddenStates(nn.Module):
+    """A model without output layer that gives its last hidden states where a causal LM gives logits."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def forward(
+        self, *, logits_to_keep: int | Tensor = 0, output_hidden_states: bool = False, **given: Any
+    ) -> CausalLMOutputWithPast:
+        out = self.model(output_hidden_states=self.model.base_model is self.model, **given)
+        found = getattr(out, "last_hidden_state", None)
+        hidden = out.hidden_states[-1] if found is None else found
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        return CausalLMOutputWithPast(logits=hidden[:, kept], past_key_values=out.past_key_values)
 
 
-def _forward_responses(
-    model: PreTrainedModel, states: PromptStates, batch: PaddedBatch, of_rows: list[int]
-) -> list[Tensor]:
-    """Of the response tokens of some rows: place in the batch, and what the model made of the token before each.
+class _Nothing(nn.Module):
+    """In a value head's place while the policy samples: the values come from elsewhere."""
 
-    The first token is predicted by the end of the prompt, each later one by the token before it.
-    """
-    rows = torch.tensor(of_rows, device=batch.response_ids.device)
-    width = int(batch.response_mask[rows].sum(dim=1).max())
-    places = states.places[rows]
-    outputs = [states.logits[places][:, None]]
-    if states.hidden is not None:
-        outputs.append(states.hidden[places][:, None])
-    if width > 1:
-        steps = torch.arange(width - 1, device=rows.device)
-        out = model(
-            input_ids=batch.response_ids[rows, : width - 1],
-            attention_mask=states.mask_for(places, room=width - 1),
-            position_ids=states.lengths[places][:, None] + steps,
-            past_key_values=states.cache_for(places),
-            use_cache=True,
-            output_hidden_states=states.hidden is not None,
-        )
-        later = [out.logits] if states.hidden is None else [out.logits, out.hidden_states[-1]]
-        outputs = [torch.cat(both, dim=1) for both in zip(outputs, later, strict=True)]
-    mask = batch.response_mask[rows, :width]
-    columns = torch.arange(width, device=rows.device)
-    index = (rows[:, None] * batch.response_mask.shape[1] + columns)[mask]
-    return [index, *(output[mask] for output in outputs)]
-
-
-def _at_mask(values: Tensor, mask: Tensor) -> Tensor:
-    """Put (num_tokens,) values at the True places of a (batch, response_len) mask, zeros elsewhere."""
-    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden.new_zeros(*hidden.shape[:-1], 1)
 
 
 def hidden_size_of(model: PreTrainedModel) -> int:
@@ -195,5 +174,5 @@ def check_trainable(models: Sequence[PreTrainedModel]) -> None:
         if dtypes != ["float32"]:
             raise ModelError(
                 f"PPO trains float32 weights and {type(model).__name__} has {', '.join(dtypes)}",
-                fix="load the policy with dtype float32",
+                fix="load the policy with dtype float32; `ppo.model.compute_dtype: bfloat16` computes in bfloat16",
             )

@@ -16,11 +16,13 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
-from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
+from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.loss import compute_importance_weights
-from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs, device_of
+from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
+from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.processes import ALONE, Team
 
 
@@ -47,6 +49,27 @@ class TrainingBatch(NamedTuple):
     """Of what sampled, as it says itself; `logprobs` where it does not."""
     weights: Tensor
     """What a token's policy loss is multiplied with, for not having been sampled from that policy; 1 where it was."""
+    frozen: list[Tensor] | None = None
+    """What the layers that are not trained make of each row, see `PaddedBatch.frozen`."""
+
+    def padded(self, rows: list[int], *, pad_id: int) -> PaddedBatch:
+        """Some rows as the models take them."""
+        frozen = None if self.frozen is None else [self.frozen[row] for row in rows]
+        return pad_batch(
+            [self.sequences[row] for row in rows], pad_id=pad_id, device=self.logprobs.device, frozen=frozen
+        )
+
+
+class ModelNumbers(NamedTuple):
+    """What the models say of a step's tokens; all (batch, response_len), zero at pads."""
+
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    values: Tensor
+    entropy: Tensor
+    is_known: bool
+    """Whether the first, third and fourth were said by the pass that drew the responses."""
+    frozen: list[Tensor] | None
 
 
 def prepare_batch(
@@ -58,11 +81,14 @@ def prepare_batch(
     kl_coef: float,
     config: PpoConfig,
     pad_id: int,
+    hydra: bool = False,
+    budget: TokenBudget | None = None,
     team: Team = ALONE,
 ) -> TrainingBatch:
     """All that the updates of a step need; `scores` are standardised and penalised already.
 
     Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
+    hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
     """
     trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
     if not trained:
@@ -73,25 +99,11 @@ def prepare_batch(
         )
     device = device_of(learner)
     sequences = [trajectory.tokens for trajectory in trajectories]
-    whole = pad_batch(sequences, pad_id=pad_id, device=device)
-    mask = whole.response_mask
-    logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=device) for _ in range(4))
-    known = [trajectory.numbers for trajectory in trajectories if trajectory.numbers is not None]
-    is_known = len(known) == len(trajectories)
-    if is_known:
-        for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
-            tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=device)
-    with torch.no_grad():
-        for rows in team.share(micro_batches(sequences, max_tokens=config.micro_batch_tokens)):
-            batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
-            width = batch.response_mask.shape[1]
-            if not is_known:
-                policy = learner(batch, temperature=config.temperature)
-                logprobs[rows, :width] = policy.logprobs
-                values[rows, :width] = policy.values
-                entropy[rows, :width] = policy.entropy
-            ref_logprobs[rows, :width] = compute_logprobs(reference, batch, temperature=config.temperature)
-    team.add_up(ref_logprobs, *(() if is_known else (logprobs, values, entropy)))
+    budget = budget or TokenBudget(config.micro_batch_tokens, device=device)
+    mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
+    logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
+        learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team
+    )
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
     weights = mask.float()
     most = config.rollout.max_importance_weight
@@ -108,7 +120,7 @@ def prepare_batch(
     else:
         after = torch.zeros(len(sequences), device=device)
         if config.truncated == "bootstrap":
-            after = _values_after(learner, trajectories, config=config, pad_id=pad_id)
+            after = _values_after(learner, trajectories, config=config, pad_id=pad_id, budget=budget)
         advantages, returns = compute_gae(
             rewards, values, mask, gamma=config.gamma, lam=config.lam, value_lam=config.value_lam, values_after=after
         )
@@ -118,7 +130,7 @@ def prepare_batch(
         advantages = standardise(advantages, mask & is_trained)
     return TrainingBatch(
         sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns,
-        engine_logprobs, weights,
+        engine_logprobs, weights, frozen,
     )  # fmt: skip
 
 
@@ -132,19 +144,86 @@ def _engine_logprobs(trajectories: Sequence[Trajectory], logprobs: Tensor, mask:
 
 
 @torch.no_grad()
+def _ask_models(
+    learner: PolicyWithValue,
+    reference: PreTrainedModel,
+    trajectories: Sequence[Trajectory],
+    mask: Tensor,
+    *,
+    config: PpoConfig,
+    pad_id: int,
+    hydra: bool,
+    budget: TokenBudget,
+    team: Team,
+) -> ModelNumbers:
+    """Old log-probabilities, values and entropies, and the reference's log-probabilities.
+
+    Layers that are not trained are run here once; all other passes of the step begin above them.
+    """
+    sequences = [trajectory.tokens for trajectory in trajectories]
+    known = [trajectory.numbers for trajectory in trajectories if trajectory.numbers is not None]
+    is_known = len(known) == len(trajectories)
+    computing = learner.computing._replace(checkpointing=False)
+    of_reference = computing if hydra else computing._replace(depth=0)
+
+    def ask(max_tokens: int) -> ModelNumbers:
+        logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=mask.device) for _ in range(4))
+        frozen: dict[int, Tensor] = {}
+        if is_known:
+            for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
+                tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=mask.device)
+        for rows in team.share(micro_batches(sequences, max_tokens=max_tokens)):
+            batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=mask.device)
+            width = batch.response_mask.shape[1]
+            if computing.depth:
+                batch = batch._replace(frozen=compute_frozen(learner.model, batch, computing=computing))
+                frozen |= zip(rows, batch.frozen or (), strict=True)
+            if not is_known:
+                policy = learner(batch, temperature=config.temperature)
+                logprobs[rows, :width] = policy.logprobs
+                values[rows, :width] = policy.values
+                entropy[rows, :width] = policy.entropy
+            elif isinstance(learner.value_head, ValueModel):
+                values[rows, :width] = at_mask(learner.value_head(batch, computing=computing), batch.response_mask)
+            ref_logprobs[rows, :width] = compute_logprobs(
+                reference, batch, temperature=config.temperature, computing=of_reference
+            )
+        kept = [frozen[row] for row in range(len(sequences))] if frozen else None
+        return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
+
+    found = budget.fit(ask, sequences)
+    team.add_up(found.ref_logprobs)
+    if not is_known:
+        team.add_up(found.logprobs, found.entropy)
+    if not is_known or isinstance(learner.value_head, ValueModel):
+        team.add_up(found.values)
+    return found
+
+
+@torch.no_grad()
 def _values_after(
-    learner: PolicyWithValue, trajectories: Sequence[Trajectory], *, config: PpoConfig, pad_id: int
+    learner: PolicyWithValue,
+    trajectories: Sequence[Trajectory],
+    *,
+    config: PpoConfig,
+    pad_id: int,
+    budget: TokenBudget,
 ) -> Tensor:
     """(batch,) value of what would follow a response that ran out of tokens; 0 after one that ended."""
-    after = torch.zeros(len(trajectories), device=device_of(learner))
+    device = device_of(learner)
     cut = [row for row, trajectory in enumerate(trajectories) if not trajectory.finished]
     # The value head reads the state that predicts a token: here one that stands for whatever comes next.
     longer = [
         TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
     ]
-    for rows in micro_batches(longer, max_tokens=config.micro_batch_tokens) if longer else ():
-        batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=after.device)
-        found = learner(batch, temperature=config.temperature).values
-        last = batch.response_mask.sum(dim=1) - 1
-        after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=after.device), last]
-    return after
+
+    def ask(max_tokens: int) -> Tensor:
+        after = torch.zeros(len(trajectories), device=device)
+        for rows in micro_batches(longer, max_tokens=max_tokens):
+            batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)
+            found = learner(batch, temperature=config.temperature).values
+            last = batch.response_mask.sum(dim=1) - 1
+            after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=device), last]
+        return after
+
+    return budget.fit(ask, longer) if longer else torch.zeros(len(trajectories), device=device)

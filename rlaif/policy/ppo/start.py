@@ -5,8 +5,7 @@ Reads checkpoints, writes none. Takes no training step.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,9 @@ import torch
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.errors import RunFolderError
+from rlaif.config.ppo_model import PpoModelConfig
+from rlaif.errors import ConfigError, RunFolderError
+from rlaif.models.layers import enters_exactly, find_layers
 from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
@@ -27,8 +28,18 @@ from rlaif.policy.ppo.checkpoint import (
 )
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.engines import open_engine
-from rlaif.policy.ppo.models import PolicyWithValue, check_trainable, context_tokens_of, device_of
+from rlaif.policy.ppo.models import (
+    PolicyWithValue,
+    ValueModel,
+    ValueStart,
+    check_trainable,
+    context_tokens_of,
+    device_of,
+    make_value_model,
+)
+from rlaif.policy.ppo.passes import Computing
 from rlaif.policy.ppo.progress import Progress
+from rlaif.policy.ppo.reference import Reference, choose_reference
 from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
@@ -38,16 +49,18 @@ from rlaif.policy.ppo.rollout import (
     score_trajectories,
 )
 from rlaif.policy.ppo.sharing import Shared, share_learner
-from rlaif.processes import Team
+from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.policy.ppo.trained import make_trained, trunk_depth
+from rlaif.processes import ALONE, Team
 from rlaif.records import Prompt, digest_text
 
 
 @dataclass(frozen=True)
 class Training:
-    """What stays the same over all steps. Only the learner's weights and the optimizer's moments change."""
+    """What stays the same over all steps. Only the learner's weights, the optimizer's moments and the budget change."""
 
     shared: Shared
-    reference: PreTrainedModel
+    reference: Reference
     optimizer: torch.optim.Optimizer
     encoder: Encoder
     prompts: list[EncodedPrompt]
@@ -60,6 +73,8 @@ class Training:
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
     team: Team
+    budget: TokenBudget
+    value_start: ValueStart | None
 
     @property
     def learner(self) -> PolicyWithValue:
@@ -78,7 +93,8 @@ def set_up(
     out_dir: Path,
     *,
     checks: Checks,
-    team: Team,
+    team: Team = ALONE,
+    value_start: ValueStart | None = None,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -91,11 +107,11 @@ def set_up(
     encoded = encode(prompts)
     held_out = encode(checks.prompts) if checks.prompts else []
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
-    learner = PolicyWithValue(copy.deepcopy(policy)).requires_grad_(True)
-    for model in (learner, reference):
+    for model in (policy, reference):
         model.train(False)
+    learner = make_learner(policy, config.model, seed=seed, value_start=value_start, team=team)
+    chosen = choose_reference(learner.model, policy, reference, config.model)
     shared = share_learner(learner, team)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=config.learning_rate, eps=config.adam_epsilon)
     rewards = (
         tuple(reward)
         if isinstance(reward, Sequence)
@@ -104,8 +120,67 @@ def set_up(
     engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner), team=team)
     rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team)
     return Training(
-        shared, reference, optimizer, encoder, encoded, rewards, config, seed, out_dir, rollouts, checks, held_out, team
+        shared=shared,
+        reference=chosen,
+        optimizer=make_optimizer(learner, config),
+        encoder=encoder,
+        prompts=encoded,
+        rewards=rewards,
+        config=config,
+        seed=seed,
+        out_dir=out_dir,
+        rollouts=rollouts,
+        checks=checks,
+        held_out_prompts=held_out,
+        team=team,
+        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner), halves=team.size == 1),
+        value_start=value_start,
     )
+
+
+def make_learner(
+    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, value_start: ValueStart | None, team: Team = ALONE
+) -> PolicyWithValue:
+    """The model that is trained, with what says its values; the policy itself stays as it is."""
+    model = make_trained(policy, config, seed=seed)
+    value_model = make_value_model(policy, value_start) if config.value_model == "separate" else None
+    for trunk in (model, *(() if value_model is None else (value_model.trunk.model,))):
+        if config.gradient_checkpointing and find_layers(trunk) is None:
+            raise ConfigError(
+                f"{type(trunk).__name__} has no list of layers to run again",
+                where="ppo.model.gradient_checkpointing",
+                fix="say false",
+            )
+    # What is kept of a response would have to follow it to the process that trains on it.
+    depth = trunk_depth(model) if config.cache_trunk and team.size == 1 else 0
+    computing = Computing(
+        dtype=config.compute_dtype,
+        checkpointing=config.gradient_checkpointing,
+        depth=depth if depth and enters_exactly(model, depth=depth) else 0,
+    )
+    return PolicyWithValue(model, value_model=value_model, computing=computing).train(False)
+
+
+def make_optimizer(learner: PolicyWithValue, config: PpoConfig) -> torch.optim.Optimizer:
+    """Adam over what is trained; a value model of its own may have a rate of its own, `rate` times the policy's."""
+    own_rate = config.model.value_learning_rate
+    of_values = set(learner.value_head.parameters()) if own_rate is not None else set()
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    groups = [{"params": [parameter for parameter in trained if parameter not in of_values], "rate": 1.0}]
+    if own_rate is not None:
+        factor = own_rate / config.learning_rate if config.learning_rate else 0.0
+        groups.append({"params": [parameter for parameter in trained if parameter in of_values], "rate": factor})
+    return torch.optim.Adam(groups, lr=config.learning_rate, eps=config.adam_epsilon)
+
+
+def scale_values(training: Training, scales: Mapping[str, ScoreScale]) -> None:
+    """Bring a value model that began as a reward model to the scale on which its scores are maximised."""
+    start, value_model = training.value_start, training.learner.value_head
+    if start is None or not isinstance(value_model, ValueModel):
+        return
+    weight = next((reward.weight for reward in training.rewards if reward.name == start.reward), 1.0)
+    scale = scales.get(start.reward, ScoreScale())
+    value_model.rescale(mean=scale.mean, sd=scale.sd / weight)
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
@@ -124,9 +199,10 @@ def begin(training: Training, *, resume: bool) -> Progress:
         load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
         training.rollouts.take_up(read_ahead(newest))
         return read_progress(newest)
-    if not any(reward.standardise for reward in training.rewards):
-        return start
-    return start.model_copy(update={"score_scales": _measure_reference_scores(training)})
+    if any(reward.standardise for reward in training.rewards):
+        start = start.model_copy(update={"score_scales": _measure_reference_scores(training)})
+    scale_values(training, start.score_scales)
+    return start
 
 
 def _find_newest(out_dir: Path, start: Progress, *, resume: bool) -> Path | None:
@@ -150,7 +226,7 @@ def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
         len(training.prompts), seed=training.seed, step=0, num_prompts_per_step=config.num_reference_samples
     )
     trajectories = sample_trajectories(
-        training.reference,
+        training.reference.model,
         training.encoder,
         [training.prompts[index] for index in chosen],
         num_samples=1,

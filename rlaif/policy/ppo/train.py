@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RlaifError
+from rlaif.models.adapters import has_adapter
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
@@ -24,7 +25,7 @@ from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_al
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
-from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.models import PolicyWithValue, ValueStart
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
@@ -40,6 +41,7 @@ StopReason = Literal["done", "stop_requested", "alarm"]
 
 class TrainedPolicy(NamedTuple):
     model: PreTrainedModel
+    """A plain model, any adapter merged into it."""
     value_head: nn.Module
     steps: int
     """Steps that are in the weights."""
@@ -51,6 +53,8 @@ class TrainedPolicy(NamedTuple):
     metrics: dict[str, float]
     """Of the last step that is in the weights."""
     alarms: tuple[Alarm, ...]
+    adapted: PreTrainedModel | None
+    """With the adapter that was trained still in its layers; None where there is none."""
 
 
 class Listener(NamedTuple):
@@ -89,11 +93,13 @@ def train_policy(
     stop_requested: Callable[[], bool] | None = None,
     reference: PreTrainedModel | None = None,
     checks: Checks | None = None,
+    value_start: ValueStart | None = None,
     team: Team = ALONE,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
-    The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed.
+    The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed. What is not trained
+    shares its memory with `policy`. `value_start`: what a separate value model begins as.
     `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
     before an error of a reward source ends the training. `stop_requested` is asked before a step and before its
     update: the training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
@@ -102,8 +108,9 @@ def train_policy(
     """
     told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(
-        policy, reference, encoder, prompts, reward, config, seed, out_dir, checks=checks or Checks(), team=team
-    )
+        policy, reference, encoder, prompts, reward, config, seed, out_dir,
+        checks=checks or Checks(), team=team, value_start=value_start,
+    )  # fmt: skip
     with closing(training.rollouts):
         return _train(training, told, resume=resume, stop_requested=stop_requested)
 
@@ -129,12 +136,14 @@ def _train(
                 raise
             batch = prepare_batch(
                 learner,
-                training.reference,
+                training.reference.model,
                 rollout.trajectories,
                 scores=_shape_scores(rollout, config),
                 kl_coef=progress.kl_coef,
                 config=config,
                 pad_id=encoder.pad_token_id,
+                hydra=training.reference.mode == "hydra",
+                budget=training.budget,
                 team=team,
             )
         gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
@@ -160,6 +169,7 @@ def _train(
             seed=training.seed,
             step=step,
             team=team,
+            budget=training.budget,
         )
         episodes = progress.episodes + len(rollout.trajectories)
         metrics = describe_step(
@@ -296,7 +306,7 @@ def _as_trained(
 ) -> TrainedPolicy:
     learner = training.shared.make_whole()
     return TrainedPolicy(
-        learner.model,
+        learner.plain_policy(),
         learner.value_head,
         progress.step,
         first_step,
@@ -304,4 +314,5 @@ def _as_trained(
         note,
         progress.metrics,
         progress.alarms,
+        learner.model if has_adapter(learner.model) else None,
     )

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.batching import mini_batches, pad_batch
+from rlaif.policy.ppo.batching import mini_batches
 from rlaif.policy.ppo.guards import check_finite
 from rlaif.policy.ppo.loss import compute_policy_loss, compute_value_loss
 from rlaif.policy.ppo.models import PolicyForward
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.sharing import in_one_pass, plan_rows, whole_tensor
+from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.processes import ALONE, Team, adding_up
 
 
@@ -47,13 +48,15 @@ def update(
     seed: int,
     step: int,
     team: Team = ALONE,
+    budget: TokenBudget | None = None,
 ) -> UpdateStats:
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each.
 
     learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
     """
+    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
     per_step: list[UpdateStats] = []
     for epoch in range(config.num_ppo_epochs):
@@ -63,9 +66,8 @@ def update(
             key=(seed, "episodes", step, epoch),
         )
         for rows in ([batch.trained[place] for place in part] for part in parts):
-            optimizer.zero_grad(set_to_none=True)
-            sums = backward_mini_batch(
-                learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team
+            sums = _backward_within(
+                budget, learner, optimizer, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team
             )
             norm = float(whole_tensor(nn.utils.clip_grad_norm_(learner.parameters(), config.max_grad_norm)))
             check_finite(loss=sums.policy_loss + sums.value_loss, grad_norm=norm, step=step)
@@ -73,6 +75,29 @@ def update(
             per_step.append(sums._replace(grad_norm=norm))
     means = UpdateStats(*(sum(column) / len(per_step) for column in zip(*per_step, strict=True)))
     return means._replace(ratio_deviation=per_step[0].ratio_deviation)
+
+
+def _backward_within(
+    budget: TokenBudget,
+    learner: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: TrainingBatch,
+    rows: list[int],
+    *,
+    config: PpoConfig,
+    pad_id: int,
+    head_only: bool,
+    team: Team,
+) -> UpdateStats:
+    """The mini-batch's gradients; where memory runs out they are made anew in smaller micro-batches."""
+
+    def run(max_tokens: int) -> UpdateStats:
+        optimizer.zero_grad(set_to_none=True)
+        return backward_mini_batch(
+            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, max_tokens=max_tokens, team=team
+        )
+
+    return budget.fit(run, [batch.sequences[row] for row in rows])
 
 
 def backward_mini_batch(
@@ -83,19 +108,20 @@ def backward_mini_batch(
     config: PpoConfig,
     pad_id: int,
     head_only: bool = False,
+    max_tokens: int | None = None,
     team: Team = ALONE,
 ) -> UpdateStats:
     """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch.
 
-    Each of the team computes some of the rows; gradients and means are those of all.
+    max_tokens: of a micro-batch; None: as the options say. Each of the team computes some of the rows; gradients and
+    means are those of all.
     """
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
     sequences = [batch.sequences[row] for row in rows]
-    plan = plan_rows(
-        learner, sequences, max_tokens=config.micro_batch_tokens, num_processes=team.size
-    )[team.rank]  # fmt: skip
+    max_tokens = max_tokens or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device).tokens
+    plan = plan_rows(learner, sequences, max_tokens=max_tokens, num_processes=team.size)[team.rank]
     # What adds up gradients takes their mean over the processes: the first factor makes a sum of it.
     shares = [([rows[place] for place in group], team.size) for group in plan.groups]
     shares += [(rows[:1], 0)] * plan.num_idle
@@ -136,7 +162,7 @@ def _token_terms(
     pad_id: int,
     head_only: bool,
 ) -> TokenTerms:
-    padded = pad_batch([batch.sequences[row] for row in rows], pad_id=pad_id, device=batch.logprobs.device)
+    padded = batch.padded(rows, pad_id=pad_id)
     mask = padded.response_mask
     old_logprobs, advantages, old_values, returns, weights = (
         x[rows, : mask.shape[1]][mask]

@@ -9,7 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from rlaif.models.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
-from rlaif.policy.ppo.models import PolicyWithValue, compute_logprobs
+from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.passes import compute_logprobs
 
 # two prompts with several responses, prompts and responses of different lengths, one of a single token
 SEQUENCES = [
@@ -93,7 +94,7 @@ def test_entropy_is_that_of_the_next_token_distribution(model: PreTrainedModel) 
 def test_both_ways_of_running_prompts_give_the_same(
     model: PreTrainedModel, worth_sharing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlaif.policy.ppo.models.WORTH_SHARING", worth_sharing)
+    monkeypatch.setattr("rlaif.policy.ppo.passes.WORTH_SHARING", worth_sharing)
     test_logprobs_values_and_gradients_are_those_of_plain_forward_passes(model)
 
 

@@ -78,7 +78,7 @@ def test_gradients_do_not_depend_on_the_micro_batch_size(make_llama: MakeLlama) 
 def test_the_content_of_pads_changes_no_bit(make_llama: MakeLlama) -> None:
     learner = make_learner(make_llama)
     zeros, stops = prepare(learner, pad_id=0), prepare(learner, pad_id=15)
-    for one, other in zip(zeros[2:], stops[2:], strict=True):
+    for one, other in zip(zeros[2:-1], stops[2:-1], strict=True):
         assert torch.equal(one, other)
     assert torch.equal(gradients(learner, zeros, pad_id=0), gradients(learner, stops, pad_id=15))
 

@@ -1,0 +1,74 @@
+"""Options of PPO's models: where values come from, what the KL is taken to, what is trained and how it is computed.
+
+Reads nothing and loads nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlaif.config.base import Config
+
+ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
+
+
+class LoraConfig(Config):
+    """Low-rank adapters, for `train: lora`. A policy that starts from an adapter goes on with its own rank."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of each adapter."""
+    alpha: int = Field(32, ge=1)
+    """What an adapter adds is scaled by alpha / rank."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which layers get an adapter, by the last part of their names, such as [q_proj, v_proj]; all-linear leaves out the
+    output layer alone."""
+
+
+class PpoModelConfig(Config):
+    """The models of PPO."""
+
+    value_model: Literal["shared", "separate"] = "shared"
+    """What says how much a state is worth. shared: a linear head on the policy's own trunk, zero at first. separate: a
+    model of its own that starts as the reward model; twice the memory and half the speed."""
+    value_learning_rate: float | None = Field(None, ge=0)
+    """Adam's rate of the separate value model at the first step; null: the policy's. It falls as that does."""
+    train: Literal["all", "lora", "last_layers", "names"] = "all"
+    """Which of the policy's weights change. all: every one. lora: adapters on a frozen model. last_layers: the upper
+    num_layers layers and what comes after them. names: those that names says."""
+    num_layers: int = Field(2, ge=1)
+    """How many layers last_layers trains, counted from the top."""
+    names: tuple[str, ...] = ()
+    """Weights that names trains, as patterns over their names, such as [model.layers.3.*, "*.mlp.*"]."""
+    lora: LoraConfig = LoraConfig()
+    """The adapters of lora."""
+    save_adapter: bool = False
+    """Write the adapter too, beside the policy that it is merged into; with lora only."""
+    reference: Literal["auto"] | ReferenceMode = "auto"
+    """What the KL is taken to. copy: a frozen copy. adapter_off: the model below the adapter. start_adapter: the
+    adapter that the policy started with, frozen. hydra: frozen upper layers on the lower ones that are not trained.
+    auto: the cheapest that is exact; all but copy keep no second model in memory."""
+    cache_trunk: bool = True
+    """Compute the lower layers that are not trained once for each response and keep what they say until the step is
+    over. false: less memory, more time."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the layers' arithmetic. Weights, logits and losses stay float32."""
+    gradient_checkpointing: bool = False
+    """Keep only the layers' inputs and run each layer again for its gradient: less memory, about a third more time."""
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> Self:
+        if (self.train == "names") != bool(self.names):
+            raise ValueError("`train: names` and a list of names go together")
+        if self.save_adapter and self.train != "lora":
+            raise ValueError("save_adapter needs `train: lora`: nothing else has an adapter")
+        if self.reference in ("adapter_off", "start_adapter") and self.train != "lora":
+            raise ValueError(f"`reference: {self.reference}` needs `train: lora`: nothing else has an adapter")
+        if self.reference == "hydra" and self.train not in ("last_layers", "names"):
+            raise ValueError(
+                "`reference: hydra` needs lower layers that are not trained: `train: last_layers` or names"
+            )
+        if self.value_learning_rate is not None and self.value_model == "shared":
+            raise ValueError("value_learning_rate needs `value_model: separate`")
+        return self

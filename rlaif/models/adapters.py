@@ -1,0 +1,139 @@
+"""LoRA adapters of peft (Hu et al. 2021, arXiv:2106.09685): put on a model, taken from a folder, merged, written.
+
+The model stays the plain model that it was, with adapters inside its linear layers. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rlaif.errors import ModelError
+from rlaif.models.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json
+from rlaif.runs import replace_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ADAPTER = "default"
+_PREFIX = "base_model.model."
+"""What peft puts before the names of a model's parameters in an adapter's file."""
+
+
+def has_adapter(model: nn.Module) -> bool:
+    return any(True for _ in _adapted(model))
+
+
+def is_of_adapter(name: str) -> bool:
+    """Whether a parameter, by its name, belongs to an adapter."""
+    return ".lora_" in name
+
+
+def add_adapter(
+    model: PreTrainedModel, *, rank: int, alpha: int, target_modules: str | Sequence[str], seed: int
+) -> None:
+    """New adapters, which change nothing yet: one of their two factors is zero, the other drawn with `seed`."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM",
+        fan_in_fan_out=_keeps_weights_transposed(model),
+    )  # fmt: skip
+    # subtle: the draw must not move the caller's generator
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+        except ValueError as cause:
+            raise ModelError(
+                f"no adapter can be put on the model: {str(cause).splitlines()[0]}",
+                where="ppo.model.lora.target_modules",
+                fix="name linear layers of this model, or say all-linear",
+            ) from cause
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, *, where: str, merge: bool) -> PreTrainedModel:
+    """The model with a folder's adapter in its layers, or merged into its weights."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    config = read_json(folder / ADAPTER_CONFIG)
+    if config.get("peft_type") != "LORA":
+        raise ModelError(
+            f"the adapter is of the kind {config.get('peft_type')}", where=where, fix="use a LoRA adapter, or merge it"
+        )
+    if config.get("modules_to_save") and not merge:
+        raise ModelError(
+            "the adapter holds whole layers too (modules_to_save), so training cannot go on with it",
+            where=where,
+            fix="merge it into its base model first",
+        )
+    try:
+        wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=ADAPTER, is_trainable=not merge)
+    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as cause:
+        raise ModelError(
+            f"the adapter does not fit its base model: {str(cause).splitlines()[0]}",
+            where=where,
+            fix="check the adapter's base_model_name_or_path",
+        ) from cause
+    found: Any = wrapped.merge_and_unload() if merge else wrapped.get_base_model()
+    if merge:
+        _forget(found)
+    found.eval()
+    result: PreTrainedModel = found
+    return result
+
+
+def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
+    """A plain model without adapters that says the same; what no adapter touched shares its memory with `model`."""
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    merged = copy.deepcopy(model, shared)
+    for name, layer in list(_adapted(merged)):
+        linear = layer.get_base_layer()
+        with torch.no_grad():
+            weight = linear.weight + layer.get_delta_weight(ADAPTER)
+        linear.weight = nn.Parameter(weight)
+        merged.set_submodule(name, linear)
+    _forget(merged)
+    return merged
+
+
+def save_adapter(model: PreTrainedModel, out_dir: Path, *, base: str) -> None:
+    """The adapter alone as a folder that peft loads; `base`: path or hub id of the model that it belongs to."""
+    from peft import get_peft_model_state_dict
+
+    config = copy.deepcopy(model.peft_config[ADAPTER])
+    config.base_model_name_or_path, config.inference_mode = base, True
+    tensors: dict[str, Tensor] = get_peft_model_state_dict(model, adapter_name=ADAPTER)
+    with replace_directory(out_dir) as folder:
+        save_file(
+            {f"{_PREFIX}{name}": tensor.contiguous() for name, tensor in tensors.items()}, folder / ADAPTER_WEIGHTS
+        )
+        config.save_pretrained(str(folder))
+
+
+def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers with an adapter, by name."""
+    for name, module in model.named_modules():
+        if hasattr(module, "lora_A") and hasattr(module, "get_base_layer"):
+            yield name, module
+
+
+def _forget(model: PreTrainedModel) -> None:
+    """What peft and transformers noted on the model about an adapter that is no longer there."""
+    for note in ("peft_config", "_hf_peft_config_loaded", "active_adapter"):
+        model.__dict__.pop(note, None)
+
+
+def _keeps_weights_transposed(model: PreTrainedModel) -> bool:
+    """GPT-2's layers do."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in model.modules())
