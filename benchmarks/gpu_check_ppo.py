@@ -117,6 +117,7 @@ def check_training(plan: PpoPlan, *, engine: str) -> dict[str, Any]:
         "num_steps": plan.num_steps, "num_prompts_per_step": plan.num_prompts, "learning_rate": 1e-6,
         "num_samples_per_prompt": plan.num_samples, "response_length": plan.response_length,
         "num_ppo_epochs": plan.epochs, "checkpoint_every": 10**6, "micro_batch_tokens": 16_384,
+        "model": {"compute_dtype": "bfloat16"},
         "rollout": {
             "engine": engine, "dtype": "bfloat16", "vllm": {"gpu_memory_utilization": plan.gpu_share},
             "max_logprob_gap": 0.5,
