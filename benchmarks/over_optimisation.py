@@ -100,7 +100,7 @@ def compare(unguarded: dict[str, Any], rolled_back: dict[str, Any], stopped: dic
     return found
 
 
-def closed_form(*, num_pairs: int, seeds: int = 20, num_items: int = 20_000, num_features: int = 30) -> dict[str, Any]:
+def closed_form(*, num_pairs: int, seeds: int = 20, num_items: int = 20_000, num_features: int = 60) -> dict[str, Any]:
     """Gold and proxy under pi ~ exp(proxy / beta), the optimum of E[proxy] - beta KL, means over seeds.
 
     Utilities are linear in features with heavy tails; the proxy is a logistic regression on pairs, a quarter of whose
