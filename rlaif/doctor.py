@@ -287,7 +287,12 @@ def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator
     for name in machine.accelerators:
         yield Finding(name, "note", never)
     if len(machine.accelerators) > 1:
-        yield Finding("several accelerators", "note", "no part uses more than one of them")
+        yield Finding(
+            "several accelerators",
+            "note",
+            "`torchrun -m rlaif train` uses them all and was tried with two processes on a CPU alone; "
+            "vLLM's tensor_parallel_size was never tried",
+        )
     if machine.has_ray:
         yield Finding(
             "Ray",
