@@ -23,7 +23,7 @@ from rlaif.models.decode import decode, row_uniforms
 from rlaif.models.loading import LoadedModel
 from rlaif.opening import open_work
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
-from rlaif.policy.ppo.models import compute_logprobs
+from rlaif.policy.ppo.passes import compute_logprobs
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.token_budget import CPU_TOKENS
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy

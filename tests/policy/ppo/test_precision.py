@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
-from rlaif.policy.ppo.models import compute_logprobs
+from rlaif.policy.ppo.passes import compute_logprobs
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs
 
 CPU = torch.device("cpu")
