@@ -25,7 +25,6 @@ from rlaif.opening import open_work
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.passes import compute_logprobs
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
-from rlaif.policy.ppo.token_budget import CPU_TOKENS
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
@@ -116,7 +115,7 @@ def measure(
     ]
     scores = desk.scorer.score(list(zip(asked, texts, strict=True)))
     kl = 0.0
-    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens or CPU_TOKENS):
+    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
         batch = pad_batch([sequences[row] for row in rows], pad_id=encoder.pad_token_id, device=model.device)
         reference = compute_logprobs(desk.start.model, batch, temperature=config.temperature)
         kl += sum(sum(drawn.logprobs[row]) for row in rows) - float(reference.sum())

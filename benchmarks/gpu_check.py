@@ -25,10 +25,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from gpu_check_ppo import REAL, SMALL, check_training, engines_here
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
@@ -258,13 +260,18 @@ def run(plan: Plan) -> dict[str, Any]:
             engines["vllm server"] = attempt("vLLM server", lambda: check_server(plan, expected=expected[True]))
         else:
             print('vLLM is not installed: pip install "rlaif[vllm]" and run this again to try it too')
+    ppo_plan = REAL if plan.device == "cuda" else SMALL
+    ppo = {
+        engine: attempt(f"PPO, sampling by {engine}", partial(check_training, ppo_plan, engine=engine))
+        for engine in engines_here(ppo_plan)
+    }
     machine = {
         "gpu": torch.cuda.get_device_name(0) if plan.device == "cuda" else "none",
         "gpu_memory_gib": round(torch.cuda.mem_get_info()[1] / GIB, 1) if plan.device == "cuda" else 0,
         "system": platform.platform(), "python": platform.python_version(), "torch": torch.__version__,
         "cuda": torch.version.cuda, "vllm": version,
     }  # fmt: skip
-    return {"command": "python benchmarks/gpu_check.py", "machine": machine, "engines": engines}
+    return {"command": "python benchmarks/gpu_check.py", "machine": machine, "engines": engines, "ppo": ppo}
 
 
 def main() -> int:
@@ -280,7 +287,7 @@ def main() -> int:
     else:
         print("this machine has no CUDA GPU that torch sees, so nothing was tried and nothing written")
         return 2
-    return 0 if all(engine["held"] for engine in found["engines"].values()) else 1
+    return 0 if all(part["held"] for part in (*found["engines"].values(), *found["ppo"].values())) else 1
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python benchmarks/over_optimisation.py [--seeds 0 1 2] [--folder runs/over]
 
 A reward model from 200 pairs with a quarter of the labels turned round, and next to no KL penalty: PPO against it runs
-once with every guard off and once with the judge's check and the best policy kept. Truth on held-out prompts, the mean
-over the principles by their weights, is only looked at. Beside it the same without any training: items with known
-utilities, a reward fitted to noisy pairs, and the best policy in closed form at every strength of the penalty.
+once with every guard off, once with the guards as they are, and once with a second reward model from other pairs
+looking on in the place of the KL ceiling. Truth on held-out prompts, the mean over the principles by their weights, is
+only looked at. Beside it the same without any training: items with known utilities, a reward fitted to noisy pairs, and
+the best policy in closed form at every strength of the penalty.
 Writes benchmarks/results/over_optimisation.json and docs/over-optimisation.svg; exits with 1 when truth does not fall
 by more than a fifth of its gain, or when less than 95 % of the gain at its peak is kept.
 """
@@ -41,20 +42,31 @@ MIN_FALL, MIN_KEPT = 0.2, 0.95
 SETTINGS = [
     f"constitution={CONSTITUTION}", "prompts.num_prompts=100", "prompts.test_fraction=0", "sampling.num_pairs=2",
     "preferences.labels=hard", "preferences.label_noise=0.25", "ppo.kl_coef=0.001", "ppo.num_steps=100",
-    "ppo.num_prompts_per_step=16", "ppo.guards.evaluate_every=5", "ppo.guards.judge_every=5",
-    "ppo.guards.num_prompts=128", "ppo.guards.kl_ceiling=null",
+    "ppo.num_prompts_per_step=16", "ppo.guards.num_prompts=128",
 ]  # fmt: skip
-"""The ceiling is off on both sides: a policy that strays so far is what this is about."""
-GUARDS_OFF = ["ppo.guards.keep=last"] + [
-    f"ppo.guards.{name}=null"
-    for name in ("max_length_factor", "max_eos_drop", "max_repetition_rise", "max_held_out_drop", "max_win_rate_drop")
-]
+SIDES = {
+    "unguarded": ["ppo.guards.judge_every=5", "ppo.guards.keep=last"]
+    + [
+        f"ppo.guards.{name}=null"
+        for name in (
+            "kl_ceiling", "max_length_factor", "max_eos_drop", "max_repetition_rise", "max_held_out_drop",
+            "max_win_rate_drop",
+        )
+    ],
+    "guarded": [],
+    "looked_on": ["ppo.guards.kl_ceiling=null"],
+}  # fmt: skip
+"""Without guards the judge's win rate is measured too, and nothing follows from it."""
+OTHER_SEED = 1000
+"""Added to the seed of the reward model that looks on."""
 
 
-def train(folder: Path, *, seed: int, guarded: bool) -> dict[str, Any]:
+def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
     """The whole way of a user's run, to the trained policy; what its evaluations found, and the step it kept."""
-    name = f"{'guarded' if guarded else 'unguarded'}-{seed}"
-    config = load_config(overrides=[f"seed={seed}", *SETTINGS, *([] if guarded else GUARDS_OFF)])
+    name, settings = f"{side}-{seed}", SIDES[side]
+    if side == "looked_on":
+        settings = [*settings, f"ppo.guards.held_out_model={make_other(folder, seed=seed)}"]
+    config = load_config(overrides=[f"seed={seed}", *SETTINGS, *settings])
     weights = {tag: p.weight for p in load_constitution(config.constitution).principles for tag in p.tags}
     started = time.process_time()
     with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
@@ -79,15 +91,27 @@ def train(folder: Path, *, seed: int, guarded: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare(unguarded: dict[str, Any], guarded: dict[str, Any]) -> dict[str, float]:
+def make_other(folder: Path, *, seed: int) -> Path:
+    """A reward model from pairs of its own, as noisy as those of the one that is trained against."""
+    name = f"other-{seed}"
+    config = load_config(overrides=[f"seed={seed + OTHER_SEED}", *SETTINGS])
+    with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
+        pipeline.generate_preferences(work)
+        pipeline.train_reward_model(work)
+        return work.reward_model_dir
+
+
+def compare(unguarded: dict[str, Any], guarded: dict[str, Any], looked_on: dict[str, Any]) -> dict[str, float]:
     """The fall as a share of the gain, and what was kept of the gain at the peak; both by held-out prompts' truth."""
     truth = [row["truth"] for row in unguarded["curve"]]
-    at = {row["step"]: row["truth"] for row in guarded["curve"]}
     gain = max(truth) - truth[0]
-    return {
-        "start": truth[0], "peak": max(truth), "end": truth[-1], "guarded": at[guarded["kept_step"]],
-        "fall": (max(truth) - truth[-1]) / gain, "kept": (at[guarded["kept_step"]] - truth[0]) / gain,
+    found = {
+        "start": truth[0], "peak": max(truth), "end": truth[-1], "fall": (max(truth) - truth[-1]) / gain,
     }  # fmt: skip
+    for name, side in (("guarded", guarded), ("looked_on", looked_on)):
+        [reached] = [row["truth"] for row in side["curve"] if row["step"] == side["kept_step"]]
+        found |= {name: reached, f"kept_{name}": (reached - truth[0]) / gain}
+    return found
 
 
 def closed_form(*, num_pairs: int, seeds: int = 20, num_items: int = 20_000, num_features: int = 30) -> dict[str, Any]:
@@ -146,10 +170,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         for seed in given.seeds:
-            sides = {name: train(folder, seed=seed, guarded=name == "guarded") for name in ("unguarded", "guarded")}
-            runs.append({"seed": seed, **compare(**sides), **sides})
-            shown = {name: round(runs[-1][name], 3) for name in ("start", "peak", "end", "guarded", "fall", "kept")}
-            print(f"seed {seed}: {shown}", flush=True)
+            sides = {side: train(folder, seed=seed, side=side) for side in SIDES}
+            found = compare(**sides)
+            runs.append({"seed": seed, **found, "sides": sides})
+            print(f"seed {seed}: { ({name: round(value, 3) for name, value in found.items()}) }", flush=True)
     exact = [closed_form(num_pairs=n) for n in (200, 1000, 10_000)]
     for row in exact:
         proxy = "only rises" if row["proxy_is_monotone"] else "falls"
@@ -157,12 +181,18 @@ def main() -> int:
             f"closed form, {row['num_pairs']} pairs: gold {row['gold_at_peak']:.2f} at a KL of {row['kl_at_peak']:.1f} "
             f"nats, {row['gold_at_end']:.2f} at the end; the proxy {proxy}"
         )
-    fall, kept = (statistics.fmean(run[name] for run in runs) for name in ("fall", "kept"))
+    fall, kept, looked_on = (
+        statistics.fmean(run[name] for run in runs) for name in ("fall", "kept_guarded", "kept_looked_on")
+    )
     met = fall > MIN_FALL and kept >= MIN_KEPT
-    print(f"truth falls by {fall:.0%} of its gain; with guards {kept:.0%} is kept: {'met' if met else 'MISSED'}")
+    print(
+        f"truth falls by {fall:.0%} of its gain; with guards {kept:.0%} of it is kept, with another reward model "
+        f"looking on {looked_on:.0%}: {'met' if met else 'MISSED'}"
+    )
     result = {
         "command": " ".join(["python benchmarks/over_optimisation.py", *sys.argv[1:]]), "settings": SETTINGS[1:],
-        "fall": fall, "kept": kept, "targets": {"fall": MIN_FALL, "kept": MIN_KEPT}, "runs": runs, "closed_form": exact,
+        "fall": fall, "kept": kept, "kept_by_looking_on": looked_on, "targets": {"fall": MIN_FALL, "kept": MIN_KEPT},
+        "runs": runs, "closed_form": exact,
     }  # fmt: skip
     given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     given.figure.write_text(draw(result), encoding="utf-8")

@@ -33,10 +33,10 @@ Points = Sequence[tuple[float, float]]
 def draw(result: dict[str, Any]) -> str:
     """`result`: what over_optimisation.json holds; the first seed is drawn."""
     run, exact = result["runs"][0], result["closed_form"][0]
-    rows = run["unguarded"]["curve"]
+    rows = run["sides"]["unguarded"]["curve"]
     truth = [(row["step"], row["truth"]) for row in rows]
     reward = [(row["step"], row["reward"]) for row in rows]
-    kept = run["guarded"]["kept_step"]
+    kept = run["sides"]["guarded"]["kept_step"]
     body = [
         *_panel(0, truth, reward, x_label="steps of PPO", y_label="truth, 0 to 100"),
         *_panel(
@@ -45,7 +45,7 @@ def draw(result: dict[str, Any]) -> str:
         ),
     ]  # fmt: skip
     place = _scales(0, truth)
-    at = {row["step"]: row["truth"] for row in run["guarded"]["curve"]}
+    at = {row["step"]: row["truth"] for row in run["sides"]["guarded"]["curve"]}
     for css, step, value in (("peak", *max(truth, key=lambda point: point[1])), ("kept", kept, at[kept])):
         x, y = place(step, value)
         body.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(css, x, y))

@@ -32,7 +32,6 @@ from ppo_world import EOS, PAD, World, count_reward, make_policy, make_prompts, 
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.interface import Chat
 from rlaif.policy.ppo.rewards import Episode
-from rlaif.policy.ppo.token_budget import CPU_TOKENS
 from rlaif.policy.ppo.train import train_policy
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import compute_rewards
@@ -55,12 +54,16 @@ WORK: dict[str, Any] = {"batch": 32, "micro": 8, "epochs": 4, "steps": 5, "lr": 
 LEARNING: dict[str, Any] = {
     "world": World(prompt_length=16, response_length=16)._asdict(), "reward": "count", "batch": 32, "micro": 8,
     "epochs": 4, "steps": 40, "kl_coef": 0.0,
-    "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}},
+    "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}, "vf_coef": 0.5},
 }  # fmt: skip
-"""The policy is to go far and to say few words: the guards against that are off."""
+"""The policy is to go far and to say few words: the guards against that are off. TRL's vf_coef scales the gradient of a
+network of its own, which Adam makes up for; on a shared trunk it does something."""
+STEPS_AT_ZERO = 6
 LEARNING_RATE = 3e-3
 LAST = 5
 """Steps at the end whose mean score counts as reached."""
+SAMPLING_ERROR = 0.02
+"""Of such a gain: responses are drawn."""
 MIN_TIMES_LESS_MEMORY = 10.0
 CASES = {
     case.name: case
@@ -72,6 +75,12 @@ CASES = {
             {**WORK, "world": RAGGED, "reward": "model"},
             {"model": {"train": "last_layers", "num_layers": 2}},
             4.0,
+        ),
+        Case(
+            "ragged, value model apart",
+            {**WORK, "world": RAGGED, "reward": "model"},
+            {"model": {"value_model": "separate"}},
+            1.8,
         ),
         Case("ragged, 128", {**WORK, "world": RAGGED, "reward": "model", "batch": 128, "micro": 16}, {}, None),
     ]
@@ -121,11 +130,12 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
             return compute_rewards(scorer, [[*a, *b] for a, b in zip(asked, replies, strict=True)]).tolist()
 
     clock = Clock()
-    marks, scores, taken = [time.process_time()], [], []
+    marks, scores, kls, taken = [time.process_time()], [], [], []
 
     def mark(metrics: dict[str, float]) -> None:
         marks.append(time.process_time())
         scores.append(metrics["objective/scores"])
+        kls.append(metrics["objective/kl"])
         taken.append(clock.take())
 
     with tempfile.TemporaryDirectory() as folder, clock.running():
@@ -139,12 +149,13 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
         "optimizer_updates_per_step": clock.optimizer_steps / options["steps"],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "scores": scores,
+        "kl": kls,
     }
     if options.get("floor"):
         best = min(steps, key=lambda step: float(step["seconds"]))
         result["floor"] = compare_with_floor(
             best, world, epochs=options["epochs"], parameters=sum(p.numel() for p in policy.parameters()),
-            micro_batch_tokens=config.micro_batch_tokens or CPU_TOKENS,
+            micro_batch_tokens=config.micro_batch_tokens,
         )  # fmt: skip
     return result
 
@@ -198,32 +209,34 @@ def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_learning(*, trl_python: str, seeds: int = 2) -> dict[str, Any]:
-    """The token-count reward at a rate where TRL gains half of what can be gained, and at rate 0."""
-    reached: dict[str, dict[str, list[float]]] = {side: {"at_rate": [], "at_zero": []} for side in ("trl", "ours")}
+def check_learning(*, trl_python: str, seeds: int) -> dict[str, Any]:
+    """The token-count reward at a rate where TRL gains half of what can be gained, and ours at rate 0."""
+    reached: dict[str, list[float]] = {"trl": [], "ours": []}
+    at_zero: list[float] = []
     for seed in range(seeds):
-        world = {**LEARNING["world"], "seed": seed}
-        for name, rate in (("at_rate", LEARNING_RATE), ("at_zero", 0.0)):
-            for side, found in reached.items():
-                scores = run(side, {**LEARNING, "world": world, "lr": rate}, trl_python=trl_python)["scores"]
-                found[name].append(statistics.fmean(scores[-LAST:]) - statistics.fmean(scores[:1]))
-                print(f"learning, seed {seed}, rate {rate:g}: {side} gains {found[name][-1]:.3f}", file=sys.stderr)
-    # Words of the upper half are half of all tokens at first and could be all of them.
-    gains = {
-        side: {name: round(statistics.fmean(values) / 0.5, 4) for name, values in found.items()}
-        for side, found in reached.items()
-    }
-    met = gains["trl"]["at_rate"] >= 0.5 and gains["ours"]["at_rate"] >= gains["trl"]["at_rate"]
-    met = met and all(abs(gains[side]["at_zero"]) < 0.05 for side in gains)
+        options = {**LEARNING, "world": {**LEARNING["world"], "seed": seed}}
+        still = run("ours", {**options, "lr": 0.0, "steps": STEPS_AT_ZERO}, trl_python=trl_python)
+        start = statistics.fmean(still["scores"])
+        at_zero.append(max(map(abs, still["kl"])))
+        for side, found in reached.items():
+            scores = run(side, {**options, "lr": LEARNING_RATE}, trl_python=trl_python)["scores"]
+            found.append((statistics.fmean(scores[-LAST:]) - start) / (1 - start))
+            print(f"learning, seed {seed}: {side} gains {found[-1]:.1%} of what can be gained", file=sys.stderr)
+    gains = {side: round(statistics.fmean(found), 4) for side, found in reached.items()}
+    moved = max(at_zero)
+    met = gains["trl"] >= 0.5 and gains["ours"] >= gains["trl"] - SAMPLING_ERROR and moved < 1e-4
     print(
-        f"learning: of what can be gained ours gains {gains['ours']['at_rate']:.1%} and TRL "
-        f"{gains['trl']['at_rate']:.1%}; at rate 0 {gains['ours']['at_zero']:.1%} and {gains['trl']['at_zero']:.1%}: "
-        f"{say(met)}"
+        f"learning: of what can be gained ours gains {gains['ours']:.1%} and TRL {gains['trl']:.1%}; at rate 0 the KL "
+        f"of ours is {moved:.1g}: {say(met)}"
     )
-    return {"share_of_what_can_be_gained": gains, "learning_rate": LEARNING_RATE, "seeds": seeds, "met": met}
+    return {
+        "share_of_what_can_be_gained": gains, "by_seed": reached, "sampling_error": SAMPLING_ERROR,
+        "kl_at_rate_0": moved, "learning_rate": LEARNING_RATE, "steps": LEARNING["steps"], "met": met,
+    }  # fmt: skip
 
 
-def check_floor(*, trl_python: str) -> dict[str, Any]:
+def check_floor(*, trl_python: str, seeds: int) -> dict[str, Any]:
+    del seeds
     case = CASES["ragged"]
     found: dict[str, Any] = run("ours", {**case.options, "ours": case.ours, "floor": True}, trl_python=trl_python)
     for phase, row in found["floor"]["phases"].items():
@@ -233,8 +246,8 @@ def check_floor(*, trl_python: str) -> dict[str, Any]:
     return {**whole, "met": True}
 
 
-def check_memory(*, trl_python: str) -> dict[str, Any]:
-    del trl_python
+def check_memory(*, trl_python: str, seeds: int) -> dict[str, Any]:
+    del trl_python, seeds
     found = compare_memory(tokens=256, hidden=896, vocab=151_936)
     met = found["times_less"] >= MIN_TIMES_LESS_MEMORY
     print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {say(met)}")
@@ -250,6 +263,7 @@ def main() -> int:
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--parts", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2, help="of the learning check")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -261,7 +275,7 @@ def main() -> int:
         result["cases"][name] = compare(CASES[name], rounds=options.rounds, trl_python=options.trl_python)
         write(result, options.out)
     for name in options.parts:
-        result[name] = PARTS[name](trl_python=options.trl_python)
+        result[name] = PARTS[name](trl_python=options.trl_python, seeds=options.seeds)
         write(result, options.out)
     cases = [row for row in result["cases"].values() if row["target"] is not None]
     held = all(row["times"] >= row["target"] for row in cases) and all(result[name]["met"] for name in options.parts)

@@ -19,11 +19,11 @@ from rlaif.models.loading import resolve_device
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.sharing import find_sharding
-from rlaif.ppo_models import find_initial_policy, find_reference, find_value_start
+from rlaif.ppo_models import find_initial_policy, find_value_start
 from rlaif.processes import Team
 from rlaif.records import ChoiceRow, PreferenceRow, Prompt
 from rlaif.reward_model.train import train_reward_model
-from rlaif.reward_sources import follow_rewards
+from rlaif.reward_sources import FollowedRewards
 from rlaif.run_models import RunModels
 from rlaif.runs import RunFolder
 from rlaif.work import Work, seed_of_round
@@ -98,14 +98,14 @@ def _train_reward_model(job: RewardModelJob, models: RunModels) -> None:
 def _train_policy(job: PolicyJob, models: RunModels) -> None:
     """As the pipeline's function of this name does it; the first one is told, asked and writes."""
     config, start = models.config.ppo, models.start_policy
-    initial = find_initial_policy(models)
+    initial, rewards = find_initial_policy(models), FollowedRewards(models)
+    reference = initial if initial.fingerprint.id == start.fingerprint.id else start
     ppo.train_policy(
-        policy=initial.model, reference=find_reference(models, initial=initial).model, encoder=start.encoder,
-        prompts=job.prompts,
-        reward=follow_rewards(models), config=config, out_dir=models.policy_dir.parent,
+        policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=job.prompts,
+        reward=rewards.weighted, config=config, out_dir=models.policy_dir.parent,
         seed=seed_of_round(models.config.seed, models.round), resume=True, on_metrics=lambda numbers: None,
-        on_samples=lambda step, responses: None, checks=Checks(job.checked), team=models.team,
-        value_start=find_value_start(models),
+        on_samples=lambda step, responses: None, checks=Checks(job.checked),
+        value_start=find_value_start(models, rewards.loaded), team=models.team,
     )  # fmt: skip
 
 
@@ -119,12 +119,6 @@ def check_sharing(config: RunConfig, *, num_processes: int) -> None:
             f"{num_processes} processes cannot all train on {config.policy.device}",
             where="policy.device",
             fix="say auto or cuda: each process then takes a GPU of its own",
-        )
-    if config.ppo.rollout.engine != "transformers":
-        raise ConfigError(
-            f"vLLM draws the responses of one process, and {num_processes} were started",
-            where="ppo.rollout.engine",
-            fix="say transformers: each process then draws its share",
         )
     kind = resolve_device(config.policy.device).type
     if kind not in ("cuda", "cpu"):

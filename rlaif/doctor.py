@@ -109,6 +109,8 @@ class GpuCheck(NamedTuple):
     gpu: str
     ran: tuple[str, ...]
     """Engines that ran and agreed."""
+    trained: tuple[str, ...] = ()
+    """Engines with which PPO trained a policy."""
 
 
 def find_gpu_check(results: Path = GPU_CHECK) -> GpuCheck | None:
@@ -116,7 +118,10 @@ def find_gpu_check(results: Path = GPU_CHECK) -> GpuCheck | None:
     if not results.is_file():
         return None
     found = json.loads(results.read_text(encoding="utf-8"))
-    return GpuCheck(found["machine"]["gpu"], tuple(name for name, engine in found["engines"].items() if engine["held"]))
+    ran, trained = (
+        tuple(name for name, part in found.get(kind, {}).items() if part["held"]) for kind in ("engines", "ppo")
+    )
+    return GpuCheck(found["machine"]["gpu"], ran, trained)
 
 
 def check_vllm(tried: GpuCheck | None) -> Finding:
@@ -275,6 +280,10 @@ def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator
     never = "no part was ever run on a GPU: policy.device and judge.model.device at cpu are the tried way"
     if tried is not None and tried.ran:
         never = f"training was never run on a GPU; sampling and judging were, on {tried.gpu} by {', '.join(tried.ran)}"
+    if tried is not None and tried.trained:
+        never = f"of training only PPO was run on a GPU, on {tried.gpu} with rollouts by {', '.join(tried.trained)}" + (
+            f"; so were sampling and judging, by {', '.join(tried.ran)}" if tried.ran else ""
+        )
     for name in machine.accelerators:
         yield Finding(name, "note", never)
     if len(machine.accelerators) > 1:

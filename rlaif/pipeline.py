@@ -31,7 +31,7 @@ from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
 from rlaif.policy.sft import train_sft as train_on_demonstrations
-from rlaif.ppo_models import find_initial_policy, find_reference, find_value_start, save_policy
+from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
@@ -290,7 +290,7 @@ def train_policy(work: Work) -> None:
     rewards = Rewards(work)
     config, start = work.config.ppo, work.start_policy
     initial = find_initial_policy(work)
-    reference = find_reference(work, initial=initial)
+    reference = initial if initial.fingerprint.id == start.fingerprint.id else start
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
@@ -310,7 +310,7 @@ def train_policy(work: Work) -> None:
             resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
             on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
             stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
-            team=work.team, value_start=find_value_start(work),
+            value_start=find_value_start(work, rewards.loaded), team=work.team,
         )  # fmt: skip
     if trained.stop_reason == "stop_requested":
         raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")

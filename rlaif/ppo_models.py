@@ -5,6 +5,7 @@ Loads what the options name. Trains nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,12 +18,12 @@ from rlaif.models.model_folder import find_model_folder
 from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.ppo.train import TrainedPolicy
 from rlaif.reward_model.model import find_head
-from rlaif.reward_sources import load_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from rlaif.run_models import RunModels
+    from rlaif.work import Work
 
 
 def find_initial_policy(models: RunModels) -> LoadedModel:
@@ -34,23 +35,16 @@ def find_initial_policy(models: RunModels) -> LoadedModel:
     return initial
 
 
-def find_reference(models: RunModels, *, initial: LoadedModel) -> LoadedModel:
-    """What the KL is taken to: the starting policy, where training begins with it as the very same model."""
-    start = models.start_policy
-    return initial if initial.fingerprint.id == start.fingerprint.id else start
-
-
-def find_value_start(models: RunModels) -> ValueStart | None:
+def find_value_start(models: RunModels, rewards: Mapping[str, LoadedModel]) -> ValueStart | None:
     """The reward model, for a value model of its own to begin as; the run's own where it is among several.
 
-    None where no reward is a model's, or where values are read on the policy's trunk.
+    None where no reward is a model's, or where values are read on the policy's trunk. rewards: by name.
     """
-    config = models.config.ppo
-    named = [source for source in find_sources(config.rewards) if source.kind == "model"]
-    if config.model.value_model == "shared" or not named:
+    if models.config.ppo.model.value_model == "shared" or not rewards:
         return None
-    source = next((source for source in named if source.model == RUN), named[0])
-    return make_value_start(load_source(source, models), name=source.label, policy=models.start_policy)
+    own = {source.label for source in find_sources(models.config.ppo.rewards) if source.model == RUN}
+    name = next((name for name in rewards if name in own), next(iter(rewards)))
+    return make_value_start(rewards[name], name=name, policy=models.start_policy)
 
 
 def make_value_start(reward_model: LoadedModel, *, name: str, policy: LoadedModel) -> ValueStart:
@@ -65,11 +59,11 @@ def make_value_start(reward_model: LoadedModel, *, name: str, policy: LoadedMode
     return ValueStart(cast("PreTrainedModel", reward_model.model.base_model), head, name)
 
 
-def save_policy(trained: TrainedPolicy, models: RunModels, *, initial: LoadedModel) -> None:
+def save_policy(trained: TrainedPolicy, work: Work, *, initial: LoadedModel) -> None:
     """The trained policy as a plain folder, and the adapter that was trained beside it where that is asked for."""
-    save_model(trained.model, initial.tokenizer, models.policy_dir)
-    if models.config.ppo.model.save_adapter and trained.adapted is not None:
-        save_adapter(trained.adapted, models.policy_dir.with_name("adapter"), base=_base_of(initial))
+    save_model(trained.model, initial.tokenizer, work.policy_dir)
+    if work.config.ppo.model.save_adapter and trained.adapted is not None:
+        save_adapter(trained.adapted, work.policy_dir.with_name("adapter"), base=_base_of(initial))
 
 
 def _base_of(initial: LoadedModel) -> str:

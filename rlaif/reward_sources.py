@@ -23,6 +23,7 @@ from rlaif.models.loading import LoadedModel, load_reward_model
 from rlaif.policy.ppo.reward_endpoint import EndpointReward, find_reward_address
 from rlaif.policy.ppo.reward_function import FunctionReward
 from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, WeightedReward
+from rlaif.processes import Team
 from rlaif.records import Model, Tally
 from rlaif.reward_model.score import RewardModelScorer
 
@@ -56,6 +57,8 @@ class Rewards:
     def __init__(self, work: Work) -> None:
         self.models: list[Model] = []
         """Fingerprints of those that are reward models; the run's own first, where it is one of them."""
+        self.loaded: dict[str, LoadedModel] = {}
+        """Those that are reward models, by name."""
         config = work.config.ppo
         self.weighted = tuple(
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
@@ -64,8 +67,9 @@ class Rewards:
 
     def _build(self, source: RewardConfig, work: Work) -> RewardSource:
         if source.kind == "model":
-            loaded = load_source(source, work)
+            loaded = _load_source(source, work)
             self.models.insert(0 if source.model == RUN else len(self.models), loaded.fingerprint)
+            self.loaded[source.label] = loaded
             return work.team.in_shares(reward_by_model(loaded))
         # What is asked elsewhere, or keeps answers, is asked by one process.
         return work.team.by_first(self._build_asked(source, work))
@@ -82,23 +86,25 @@ class Rewards:
                 raise ValueError("a model is no source that is asked")
 
 
-def follow_rewards(models: RunModels) -> tuple[WeightedReward, ...]:
+class FollowedRewards:
     """The same sources for a process that is not the first one: reward models score their share in each."""
-    config = models.config.ppo
-    return tuple(
-        WeightedReward(source.label, _follow(source, models), source.weight, standardise)
-        for source, standardise in zip(find_sources(config.rewards), config.standardises, strict=True)
-    )
+
+    def __init__(self, models: RunModels) -> None:
+        config = models.config.ppo
+        sources = find_sources(config.rewards)
+        self.loaded = {source.label: _load_source(source, models) for source in sources if source.kind == "model"}
+        self.weighted = tuple(
+            WeightedReward(source.label, self._follow(source, models.team), source.weight, standardise)
+            for source, standardise in zip(sources, config.standardises, strict=True)
+        )
+
+    def _follow(self, source: RewardConfig, team: Team) -> RewardSource:
+        if source.kind == "model":
+            return team.in_shares(reward_by_model(self.loaded[source.label]))
+        return team.by_first(lambda episodes: [])
 
 
-def _follow(source: RewardConfig, models: RunModels) -> RewardSource:
-    if source.kind == "model":
-        return models.team.in_shares(reward_by_model(load_source(source, models)))
-    return models.team.by_first(lambda episodes: [])
-
-
-def load_source(source: RewardConfig, models: RunModels) -> LoadedModel:
-    """The reward model that a source names."""
+def _load_source(source: RewardConfig, models: RunModels) -> LoadedModel:
     if source.model == RUN:
         return models.reward_model
     return load_reward_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -33,6 +34,29 @@ def test_only_engines_that_ran_and_agreed_count_as_tried(tmp_path: Path) -> None
     engines = {"transformers": {"held": True}, "vllm": {"held": False, "error": "no"}, "vllm server": {"held": True}}
     results.write_text(json.dumps({"machine": {"gpu": "NVIDIA H200"}, "engines": engines}))
     assert find_gpu_check(results) == GpuCheck("NVIDIA H200", ("transformers", "vllm server"))
+
+
+def test_engines_that_ppo_trained_with_are_told_apart(tmp_path: Path) -> None:
+    results = tmp_path / "gpu_check.json"
+    ppo = {"transformers": {"held": True}, "vllm": {"held": False, "error": "no"}}
+    results.write_text(json.dumps({"machine": {"gpu": "NVIDIA H200"}, "engines": {"vllm": {"held": True}}, "ppo": ppo}))
+    found = find_gpu_check(results)
+    assert found == GpuCheck("NVIDIA H200", ("vllm",), ("transformers",))
+    [finding] = find_untried(WITH_GPU, tried=found)
+    assert finding.found == (
+        "of training only PPO was run on a GPU, on NVIDIA H200 with rollouts by transformers; so were sampling and "
+        "judging, by vllm"
+    )
+
+
+def test_the_ppo_part_goes_through_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    part = importlib.import_module("gpu_check_ppo")
+    found = part.check_training(part.SMALL, engine="transformers")
+    assert found["held"]
+    assert found["rollout_tokens_per_s"] > 0
+    assert 0 < found["update_share_of_bf16_rate"] < 10
+    assert {"rollout", "prepare", "update"} <= found["seconds"].keys()
 
 
 def test_a_gpu_is_called_untried_until_results_say_what_ran_on_which() -> None:

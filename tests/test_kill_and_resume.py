@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -130,3 +131,28 @@ def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> N
     print(f"killed while under way: {kills}")
     assert sum(kills.values()) >= MIN_KILLS, kills
     assert min(kills.values()) >= MIN_KILLS_PER_STAGE, kills
+
+
+@pytest.mark.heavy
+def test_a_run_told_to_end_while_its_policy_trains_writes_where_it_stands_and_ends_as_the_unbroken_run(
+    tmp_path: Path,
+) -> None:
+    finish(tmp_path / "unbroken")
+    runs_dir = tmp_path / "ended"
+    options = ("--set", "ppo.checkpoint_every=100")  # so that only its end can have written a later step
+    process = subprocess.Popen(
+        command(runs_dir, *options), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    metrics = runs_dir / "k" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and '"stage": "policy", "step": 2' in metrics.read_text()):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert re.search(r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", errors)
+    checkpoints = (runs_dir / "k" / "round_00" / "6_policy" / "checkpoints").glob("step_*")
+    assert max(path.name for path in checkpoints) > "step_000002"
+    finish(runs_dir, *options, "--resume")
+    assert outcome(runs_dir) == outcome(tmp_path / "unbroken")
+    with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+        assert verify(ledger).ok

@@ -22,9 +22,8 @@ STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "
 FRONTS = {
     "pipeline", "work", "run_models", "opening", "collect", "rounds", "gates", "labelling", "probing", "judge_setup",
     "judges", "dry_run", "training_log", "stored_run", "constitution_diff", "judge_check", "judge_facts",
-    "judge_agreement", "judge_reward", "reward_sources", "sentinels", "training_checks", "crew", "ppo_models", "cli",
-    "audit",
-    "doctor", "__main__",
+    "judge_agreement", "judge_reward", "reward_sources", "sentinels", "training_checks", "crew", "cli",
+    "ppo_models", "audit", "doctor", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}
 

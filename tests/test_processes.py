@@ -55,6 +55,11 @@ def test_the_whole_trainer_makes_the_policy_of_one_process(both: list[Found], tm
     assert_close(both[0]["whole"], alone, tolerance=1e-4)
 
 
+def test_responses_drawn_one_step_ahead_are_those_of_one_process(both: list[Found], tmp_path: Path) -> None:
+    alone = train_policy_on_words(tmp_path, one_step_off=True)
+    assert_close(both[0]["ahead"], alone, tolerance=1e-4)
+
+
 def test_evaluations_and_alarms_are_those_of_one_process(both: list[Found], tmp_path: Path) -> None:
     alone = train_policy_on_words(tmp_path, reward=two_sources(), guards=GUARDED)
     assert len(alone["metrics"]) > 4, "an alarm went back, so steps were done again"

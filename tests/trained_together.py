@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_guards import GuardsConfig
+from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.policy.ppo.batching import TokenSequence
@@ -148,6 +149,7 @@ def train_policy_on_words(
     stop_after: int = 99,
     resume: bool = False,
     guards: dict[str, Any] | None = None,
+    one_step_off: bool = False,
 ) -> dict[str, Tensor]:
     """The whole trainer for four steps: its metrics and its weights, and the numbers of its evaluations."""
     words = ["ab", "bad", "cab", "deaf", "face"]
@@ -164,6 +166,7 @@ def train_policy_on_words(
             num_steps=4, num_prompts_per_step=3, num_samples_per_prompt=3, response_length=6, num_mini_batches=2,
             learning_rate=3e-3, num_reference_samples=4, checkpoint_every=1, value_warmup_steps=1, adaptive_kl=True,
             standardise_scores=True, micro_batch_tokens=24, guards=GuardsConfig(**(guards or {})),
+            rollout=RolloutConfig(one_step_off=one_step_off),
         ),
         on_metrics=lambda numbers: metrics.append(list(numbers.values())),
         on_samples=lambda step, responses: None,
@@ -210,6 +213,7 @@ def do_all(team: Team, folder: Path) -> None:
             "rollout": train_on_it(team),
             "whole": train_policy_on_words(own / "whole", team, reward=team.in_shares(count_a)),
             "guarded": train_policy_on_words(own / "guarded", team, reward=two_sources(team), guards=GUARDED),
+            "ahead": train_policy_on_words(own / "ahead", team, one_step_off=True),
             "broken off": train_policy_on_words(own / "resumed", team, stop_after=2),
             "resumed": train_policy_on_words(own / "resumed", team, resume=True),
         }

@@ -37,6 +37,14 @@ _HINTS = (
 )
 
 
+_LAUNCHED = frozenset({
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_RANK",
+    "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_USE_AGENT_STORE",
+})  # fmt: skip
+"""What a launcher told the process that trains; vLLM would take itself for one of those that train."""
+
+
 def find_vllm() -> str:
     """The version that is installed; refused where there is none, or one that cannot be used."""
     from packaging.version import Version
@@ -246,7 +254,8 @@ def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
     }
-    return {**ours, **environ, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    inherited = {name: value for name, value in environ.items() if name not in _LAUNCHED}
+    return {**ours, **inherited, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 def _last_error(log: Path) -> str:

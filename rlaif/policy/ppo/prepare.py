@@ -87,8 +87,8 @@ def prepare_batch(
 ) -> TrainingBatch:
     """All that the updates of a step need; `scores` are standardised and penalised already.
 
-    hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
     Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
+    hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
     """
     trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
     if not trained:
@@ -172,8 +172,6 @@ def _ask_models(
         if is_known:
             for tensor, rows_of in zip((logprobs, values, entropy), zip(*known, strict=True), strict=True):
                 tensor[mask] = torch.tensor([number for row in rows_of for number in row], device=mask.device)
-        if isinstance(learner.value_head, ValueModel):
-            values.zero_()  # what read along said nothing of them
         for rows in team.share(micro_batches(sequences, max_tokens=max_tokens)):
             batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=mask.device)
             width = batch.response_mask.shape[1]
@@ -190,15 +188,16 @@ def _ask_models(
             ref_logprobs[rows, :width] = compute_logprobs(
                 reference, batch, temperature=config.temperature, computing=of_reference
             )
-        if not is_known:
-            team.add_up(logprobs, values, entropy)
-        elif isinstance(learner.value_head, ValueModel):
-            team.add_up(values)
-        team.add_up(ref_logprobs)
         kept = [frozen[row] for row in range(len(sequences))] if frozen else None
         return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
 
-    return budget.fit(ask, sequences)
+    found = budget.fit(ask, sequences)
+    team.add_up(found.ref_logprobs)
+    if not is_known:
+        team.add_up(found.logprobs, found.entropy)
+    if not is_known or isinstance(learner.value_head, ValueModel):
+        team.add_up(found.values)
+    return found
 
 
 @torch.no_grad()

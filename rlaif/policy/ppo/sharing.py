@@ -171,9 +171,9 @@ def plan_rows(
 
 
 def _split(sequences: Sequence[TokenSequence], num_processes: int) -> list[list[int]]:
-    order = [row for group in micro_batches(sequences, max_tokens=1) for row in group]
     if num_processes == 1:
-        return [order]
+        return [list(range(len(sequences)))]
+    order = [row for group in micro_batches(sequences, max_tokens=1) for row in group]
     sizes = torch.tensor([sum(map(len, sequences[row])) for row in order])
     middles = sizes.cumsum(0) - sizes / 2
     owners = (middles * num_processes / sizes.sum()).long().tolist()

@@ -51,7 +51,7 @@ from rlaif.policy.ppo.rollout import (
 from rlaif.policy.ppo.sharing import Shared, share_learner
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.trained import make_trained, trunk_depth
-from rlaif.processes import Team
+from rlaif.processes import ALONE, Team
 from rlaif.records import Prompt, digest_text
 
 
@@ -72,9 +72,9 @@ class Training:
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
     """Those of the checks."""
+    team: Team
     budget: TokenBudget
     value_start: ValueStart | None
-    team: Team
 
     @property
     def learner(self) -> PolicyWithValue:
@@ -93,8 +93,8 @@ def set_up(
     out_dir: Path,
     *,
     checks: Checks,
+    team: Team = ALONE,
     value_start: ValueStart | None = None,
-    team: Team,
 ) -> Training:
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
@@ -109,11 +109,8 @@ def set_up(
     # Dropout stays off in training too: PPO's ratio compares two passes over the same tokens.
     for model in (policy, reference):
         model.train(False)
-    learner = make_learner(policy, config.model, seed=seed, value_start=value_start)
-    if team.size > 1:  # each step a process trains on other rows than it prepared
-        learner.computing = learner.computing._replace(depth=0)
+    learner = make_learner(policy, config.model, seed=seed, value_start=value_start, team=team)
     chosen = choose_reference(learner.model, policy, reference, config.model)
-    budget = TokenBudget(config.micro_batch_tokens, device=device_of(learner), is_shared=team.size > 1)
     shared = share_learner(learner, team)
     rewards = (
         tuple(reward)
@@ -121,6 +118,7 @@ def set_up(
         else (WeightedReward("reward", reward, standardise=config.standardise_scores),)
     )
     engine = open_engine(config, encoder=encoder, prompts=encoded, device=device_of(learner), team=team)
+    rollouts = Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team)
     return Training(
         shared=shared,
         reference=chosen,
@@ -131,17 +129,17 @@ def set_up(
         config=config,
         seed=seed,
         out_dir=out_dir,
-        rollouts=Rollouts(engine, encoded, config=config, seed=seed, pad_id=encoder.pad_token_id, team=team),
+        rollouts=rollouts,
         checks=checks,
         held_out_prompts=held_out,
-        budget=budget,
-        value_start=value_start,
         team=team,
+        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner), halves=team.size == 1),
+        value_start=value_start,
     )
 
 
 def make_learner(
-    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, value_start: ValueStart | None
+    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, value_start: ValueStart | None, team: Team = ALONE
 ) -> PolicyWithValue:
     """The model that is trained, with what says its values; the policy itself stays as it is."""
     model = make_trained(policy, config, seed=seed)
@@ -153,7 +151,8 @@ def make_learner(
                 where="ppo.model.gradient_checkpointing",
                 fix="say false",
             )
-    depth = trunk_depth(model) if config.cache_trunk else 0
+    # What is kept of a response would have to follow it to the process that trains on it.
+    depth = trunk_depth(model) if config.cache_trunk and team.size == 1 else 0
     computing = Computing(
         dtype=config.compute_dtype,
         checkpointing=config.gradient_checkpointing,

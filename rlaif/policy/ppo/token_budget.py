@@ -1,6 +1,6 @@
 """How many tokens go through a model at once: what the options say, and less once memory has run out.
 
-Cuts sequences into micro-batches and tries; knows no model and no loss.
+Says a number and tries; knows no model and no loss.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ CPU_TOKENS, DEVICE_TOKENS = 512, 16_384
 class TokenBudget:
     """Tokens in a micro-batch, remembered from step to step."""
 
-    def __init__(self, tokens: int | None, *, device: torch.device, is_shared: bool = False) -> None:
-        """tokens: None for what suits the device. is_shared: processes compute together, and none may begin anew."""
-        self._is_shared = is_shared
+    def __init__(self, tokens: int | None, *, device: torch.device, halves: bool = True) -> None:
+        """tokens: None for what suits the device. halves: goes on with fewer where memory has run out."""
         self.tokens = tokens or (CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
+        self._halves = halves
         self._is_told = False
 
     def fit(self, run: Callable[[int], Result], sequences: Sequence[TokenSequence]) -> Result:
-        """What `run` makes of the sequences, in micro-batches of as many tokens as it is given.
+        """What `run` makes of the sequences, with so many tokens in a micro-batch.
 
-        It is run anew with fewer where memory runs out, so it must undo what it did before.
+        `run` begins anew with fewer where memory runs out, so it must undo what it did before.
         """
         while True:
+            groups = micro_batches(sequences, max_tokens=self.tokens)
             try:
                 return run(self.tokens)
             except (RuntimeError, MemoryError) as cause:
                 if not is_out_of_memory(cause):
                     raise
-                groups = micro_batches(sequences, max_tokens=self.tokens)
-                if self._is_shared:
+                if not self._halves:
                     raise ModelError(
-                        f"memory ran out at {self.tokens} tokens at once in one of several processes",
-                        fix="lower ppo.micro_batch_tokens and resume, or set ppo.model.gradient_checkpointing",
+                        f"memory ran out at {self.tokens} tokens at once, and of several processes none can take "
+                        "fewer by itself",
+                        where="ppo.micro_batch_tokens",
+                        fix="lower it",
                     ) from cause
                 if all(len(group) == 1 for group in groups):
                     longest = max(_num_tokens(sequences, group) for group in groups)

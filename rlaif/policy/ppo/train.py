@@ -109,7 +109,7 @@ def train_policy(
     told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(
         policy, reference, encoder, prompts, reward, config, seed, out_dir,
-        checks=checks or Checks(), value_start=value_start, team=team,
+        checks=checks or Checks(), team=team, value_start=value_start,
     )  # fmt: skip
     with closing(training.rollouts):
         return _train(training, told, resume=resume, stop_requested=stop_requested)
@@ -168,8 +168,8 @@ def _train(
             pad_id=encoder.pad_token_id,
             seed=training.seed,
             step=step,
-            budget=training.budget,
             team=team,
+            budget=training.budget,
         )
         episodes = progress.episodes + len(rollout.trajectories)
         metrics = describe_step(

@@ -47,15 +47,14 @@ def update(
     pad_id: int,
     seed: int,
     step: int,
-    budget: TokenBudget | None = None,
     team: Team = ALONE,
+    budget: TokenBudget | None = None,
 ) -> UpdateStats:
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each.
 
     learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
-    budget: None for the options' own.
     """
-    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device, is_shared=team.size > 1)
+    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
@@ -95,7 +94,7 @@ def _backward_within(
     def run(max_tokens: int) -> UpdateStats:
         optimizer.zero_grad(set_to_none=True)
         return backward_mini_batch(
-            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, team=team, max_tokens=max_tokens
+            learner, batch, rows, config=config, pad_id=pad_id, head_only=head_only, max_tokens=max_tokens, team=team
         )
 
     return budget.fit(run, [batch.sequences[row] for row in rows])
@@ -109,20 +108,19 @@ def backward_mini_batch(
     config: PpoConfig,
     pad_id: int,
     head_only: bool = False,
-    team: Team = ALONE,
     max_tokens: int | None = None,
+    team: Team = ALONE,
 ) -> UpdateStats:
     """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch.
 
-    max_tokens: in a micro-batch; None for the options' own. Each of the team computes some of the rows; gradients
-    and means are those of all.
+    max_tokens: of a micro-batch; None: as the options say. Each of the team computes some of the rows; gradients and
+    means are those of all.
     """
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
     sequences = [batch.sequences[row] for row in rows]
-    if max_tokens is None:
-        max_tokens = TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device).tokens
+    max_tokens = max_tokens or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device).tokens
     plan = plan_rows(learner, sequences, max_tokens=max_tokens, num_processes=team.size)[team.rank]
     # What adds up gradients takes their mean over the processes: the first factor makes a sum of it.
     shares = [([rows[place] for place in group], team.size) for group in plan.groups]

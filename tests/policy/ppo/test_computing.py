@@ -25,7 +25,6 @@ from rlaif.policy.ppo.start import make_learner, set_up
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.update import update
-from rlaif.processes import ALONE
 from rlaif.records import Message, Prompt
 
 MakeLlama = Callable[..., LlamaForCausalLM]
@@ -264,9 +263,7 @@ def test_dropout_is_off_in_all_models(letter_encoder: Any, letter_prompts: Any, 
     )  # fmt: skip
     policy = GPT2LMHeadModel(config).train()
     options = PpoConfig(response_length=8, model=PpoModelConfig(value_model="separate", gradient_checkpointing=True))
-    training = set_up(
-        policy, None, letter_encoder, letter_prompts, lambda _: [], options, 1, tmp_path, checks=Checks(), team=ALONE
-    )
+    training = set_up(policy, None, letter_encoder, letter_prompts, lambda _: [], options, 1, tmp_path, checks=Checks())
     batch = pad_batch(SEQUENCES, pad_id=14, device=torch.device("cpu"))
     one, other = (training.learner(batch, temperature=1.0) for _ in range(2))
     assert torch.equal(one.logprobs, other.logprobs)

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
-from rlaif.policy.ppo.passes import compute_logprobs
+from rlaif.policy.ppo.passes import Computing, compute_logprobs
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs
 
 CPU = torch.device("cpu")
@@ -38,21 +38,23 @@ def test_the_probabilities_of_all_responses_sum_to_one(make_world: Callable[...,
 
 def test_in_half_precision_the_first_ratio_stays_near_one(make_llama: Callable[..., LlamaForCausalLM]) -> None:
     """Bounded, not zero: a decode pass with its cache and a training pass round in other places."""
-    ratios: dict[torch.dtype, torch.Tensor] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        model = make_llama(sharpness=10.0).to(dtype)
-        prompts = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [2]] * 8
-        drawn = decode(
-            model, prompts, max_new_tokens=16, temperature=1.0, stop_ids=(), pad_id=14,
-            uniforms=row_uniforms([(0, row) for row in range(len(prompts))], 16),
-        )  # fmt: skip
+    model = make_llama(sharpness=10.0)
+    prompts = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [2]] * 8
+    ratios: dict[str, torch.Tensor] = {}
+    for computing in (Computing(dtype="float32"), Computing(dtype="bfloat16")):
+        with computing.applied(model):
+            drawn = decode(
+                model, prompts, max_new_tokens=16, temperature=1.0, stop_ids=(), pad_id=14,
+                uniforms=row_uniforms([(0, row) for row in range(len(prompts))], 16),
+            )  # fmt: skip
         sequences = [TokenSequence(*both) for both in zip(prompts, drawn.token_ids, strict=True)]
+        batch = pad_batch(sequences, pad_id=14, device=CPU)
         with torch.no_grad():
-            found = compute_logprobs(model, pad_batch(sequences, pad_id=14, device=CPU), temperature=1.0)
-        ratios[dtype] = (found - torch.tensor(drawn.logprobs)).exp()
-    assert float((ratios[torch.float32] - 1).abs().max()) < 1e-4
-    assert float((ratios[torch.bfloat16] - 1).abs().max()) < 0.3
-    assert 1e-5 < float(ratios[torch.bfloat16].log().abs().mean()) < 0.02
+            found = compute_logprobs(model, batch, temperature=1.0, computing=computing)
+        ratios[computing.dtype] = (found - torch.tensor(drawn.logprobs)).exp()
+    assert float((ratios["float32"] - 1).abs().max()) < 1e-4
+    assert float((ratios["bfloat16"] - 1).abs().max()) < 0.3
+    assert 1e-5 < float(ratios["bfloat16"].log().abs().mean()) < 0.02
 
 
 def test_the_softmax_is_taken_in_float32_where_the_weights_are_half_precision() -> None:

@@ -21,7 +21,6 @@ from rlaif.policy.ppo.rewards import Episode, WeightedReward
 from rlaif.policy.ppo.start import begin, make_learner, make_optimizer, set_up
 from rlaif.policy.ppo.train import TrainedPolicy, roll_out, train_policy
 from rlaif.policy.ppo.update import update
-from rlaif.processes import ALONE
 from rlaif.reward_model.model import compute_rewards
 
 SEPARATE = PpoModelConfig(value_model="separate")
@@ -161,7 +160,7 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
     assert (of_policy["rate"], of_values["rate"]) == (1.0, pytest.approx(2.0))
     training = set_up(
         policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path,
-        checks=Checks(), team=ALONE, value_start=start_of(reward_model),
+        checks=Checks(), value_start=start_of(reward_model),
     )  # fmt: skip
     seen: list[list[float]] = []
     training.optimizer.register_step_pre_hook(
@@ -185,17 +184,7 @@ def test_the_values_begin_on_the_scale_on_which_the_reward_models_scores_are_max
     rewards = [WeightedReward("counted", count_a), WeightedReward("model", count_a, weight=-0.5, standardise=True)]
     start = start_of(reward_model)._replace(reward="model")
     training = set_up(
-        policy,
-        None,
-        letter_encoder,
-        letter_prompts,
-        rewards,
-        config,
-        3,
-        tmp_path,
-        checks=Checks(),
-        team=ALONE,
-        value_start=start,
+        policy, None, letter_encoder, letter_prompts, rewards, config, 3, tmp_path, checks=Checks(), value_start=start
     )
     raw = training.learner(BATCH, temperature=1.0).values
     scale = begin(training, resume=False).score_scales["model"]
