@@ -84,9 +84,9 @@ def forward_tokens(
     if head is not None:
         with replaced_head(model, nn.Identity()):
             (hidden,) = forward_trunk(model, batch, with_hidden=False, computing=computing, in_one_pass=in_one_pass)
-        hidden = hidden.float()
+        hidden = hidden.to(head.weight.dtype)  # float32 where only the layers' arithmetic is not
         logprobs, entropy = compute_token_logprobs(hidden, tokens, head=head, temperature=temperature)
-        return TokenForward(logprobs, hidden, entropy)
+        return TokenForward(logprobs, hidden.float(), entropy)
     with float32_head(model):
         logits, hidden = forward_trunk(model, batch, with_hidden=True, computing=computing, in_one_pass=in_one_pass)
     all_logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
