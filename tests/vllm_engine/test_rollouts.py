@@ -159,14 +159,17 @@ def test_a_server_samples_one_step_ahead(tmp_path: Path, url: str) -> None:
 
 
 def test_a_skipped_sync_of_a_server_is_noticed(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    load, loaded = VllmServer.load_weights, []
+    """The server is told the new version, and reads its weights the first time alone."""
+    ask, loaded = VllmServer._ask, []
 
-    def load_once(self: VllmServer, folder: Path, *, version: str) -> None:
-        if not loaded:
-            load(self, folder, version=version)
-        loaded.append(version)
+    def load_once(self: VllmServer, request: Any, *, doing: str) -> dict[str, Any]:
+        if request.path == "/collective_rpc":
+            loaded.append(request)
+            if len(loaded) > 1:
+                return {}
+        return ask(self, request, doing=doing)
 
-    monkeypatch.setattr(VllmServer, "load_weights", load_once)
+    monkeypatch.setattr(VllmServer, "_ask", load_once)
     with pytest.raises(TrainingError, match="the weights after 1 updates did not reach the rollout engine"):
         train(tmp_path, served(url))
     assert len(loaded) == 2
