@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_guards import GuardsConfig
+from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import TrainingError
 from rlaif.models.vllm_copy import VllmCopy
@@ -131,6 +132,11 @@ def test_vllm_samples_one_step_ahead_also_from_tied_embeddings(tmp_path: Path) -
     _, metrics = train(tmp_path, offline(one_step_off=True), tied=True)
     check_synced(metrics, lag=[0.0, 1.0, 1.0, 1.0])
     assert min(step["rollout/mismatch_kl"] for step in metrics[1:]) > 1e-4
+
+
+def test_vllm_gets_an_adapters_weights_merged(tmp_path: Path) -> None:
+    _, metrics = train(tmp_path, offline(), model=PpoModelConfig(train="lora"), learning_rate=3e-2)
+    check_synced(metrics, lag=[0.0] * 4)
 
 
 @pytest.mark.parametrize("one_step_off", [False, True])
