@@ -19,6 +19,7 @@ from rlaif.models.layers import find_layers
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue
+from rlaif.policy.ppo.passes import compute_logprobs
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.start import make_learner, set_up
@@ -52,13 +53,20 @@ def make(make_llama: MakeLlama, *, value_start: Any = None, **options: Any) -> P
     return learner
 
 
-def prepare(learner: PolicyWithValue, **given: Any) -> TrainingBatch:
+def prepare(learner: PolicyWithValue, *, reference: Any = None, **given: Any) -> TrainingBatch:
     trajectories = [
         Trajectory(prompt, tokens, tokens.response_ids[-1] == 15, "", None)
         for prompt, tokens in zip(PROMPTS, SEQUENCES, strict=True)
     ]
     return prepare_batch(
-        learner, learner.model, trajectories, scores=SCORES, kl_coef=0.1, config=PpoConfig(), pad_id=14, **given
+        learner,
+        reference or learner.model,
+        trajectories,
+        scores=SCORES,
+        kl_coef=0.1,
+        config=PpoConfig(),
+        pad_id=14,
+        **given,
     )
 
 
@@ -158,7 +166,7 @@ def test_in_bfloat16_the_ratio_is_one_at_first_and_weights_and_logits_stay_float
     assert set(seen) == {torch.bfloat16}, "the layers compute in bfloat16"
     assert {now.logprobs.dtype, now.values.dtype} == {torch.float32}
     exact = make_learner(policy, PpoModelConfig(), seed=1, value_start=None)(batch, temperature=1.0)
-    off = (now.logprobs - exact.logprobs).abs()[batch.response_mask]
+    off = (now.logprobs - exact.logprobs).detach().abs()[batch.response_mask]
     assert 0 < float(off.max()) < 0.1
     assert float(off.mean()) < 0.03
 
@@ -236,6 +244,16 @@ def test_where_memory_runs_out_what_is_prepared_is_the_same(make_llama: MakeLlam
     assert memory.failures > 0
     for one, other in zip(found[2:-1], expected[2:-1], strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_a_reference_with_other_lower_layers_is_asked_from_the_bottom(make_llama: MakeLlama) -> None:
+    learner, other = make(make_llama, train="last_layers", num_layers=1), make_llama(seed=5, sharpness=20.0)
+    assert learner.computing.depth == 1
+    found = prepare(learner, reference=other).ref_logprobs
+    batch = pad_batch(SEQUENCES, pad_id=14, device=torch.device("cpu"))
+    with torch.no_grad():
+        expected = compute_logprobs(other, batch, temperature=1.0)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_sequence_that_does_not_fit_alone_is_told_in_a_sentence(make_llama: MakeLlama) -> None:
