@@ -63,8 +63,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(judged: Path) -> Path:
-    folder = shutil.copytree(judged, judged.with_name("alone"))
+def alone(judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, trained by one process."""
+    folder = shutil.copytree(judged, tmp_path_factory.mktemp("alone"), dirs_exist_ok=True)
     done = rlaif(folder, "train")
     assert done.returncode == 0, done.stderr
     return folder
