@@ -95,8 +95,8 @@ class PpoConfig(Config):
     adam_epsilon: float = Field(1e-5, gt=0)
     """Adam's epsilon."""
     micro_batch_tokens: int | None = Field(None, ge=1)
-    """Tokens in one forward and backward pass; the result does not depend on it. null: 512 on a CPU, 16384 on an
-    accelerator, and fewer by themselves where memory runs out."""
+    """Tokens in one forward and backward pass; the result does not depend on it. null: on a CPU 512 for each of
+    num_samples_per_prompt, 16384 on an accelerator, and fewer by themselves where memory runs out."""
     sample_every: int = Field(5, ge=1)
     """Show some responses every so many steps."""
     checkpoint_every: int = Field(5, ge=1)

@@ -27,7 +27,7 @@ def measure_gap(
     sequences = [trajectory.tokens for trajectory in trajectories]
     total, num_tokens = 0.0, 0
     device = device_of(learner)
-    budget = TokenBudget(config.micro_batch_tokens, device=device)
+    budget = TokenBudget(config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=device)
     for rows in micro_batches(sequences, max_tokens=budget.tokens):
         batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
         own = learner(batch, temperature=config.temperature).logprobs[batch.response_mask]

@@ -99,7 +99,7 @@ def prepare_batch(
         )
     device = device_of(learner)
     sequences = [trajectory.tokens for trajectory in trajectories]
-    budget = budget or TokenBudget(config.micro_batch_tokens, device=device)
+    budget = budget or TokenBudget(config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=device)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
     logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
         learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team

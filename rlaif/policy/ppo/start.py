@@ -133,7 +133,12 @@ def set_up(
         checks=checks,
         held_out_prompts=held_out,
         team=team,
-        budget=TokenBudget(config.micro_batch_tokens, device=device_of(learner), halves=team.size == 1),
+        budget=TokenBudget(
+            config.micro_batch_tokens,
+            num_samples=config.num_samples_per_prompt,
+            device=device_of(learner),
+            halves=team.size == 1,
+        ),
         value_start=value_start,
     )
 

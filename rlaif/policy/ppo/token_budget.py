@@ -18,15 +18,17 @@ from rlaif.policy.ppo.batching import TokenSequence, micro_batches
 
 Result = TypeVar("Result")
 CPU_TOKENS, DEVICE_TOKENS = 512, 16_384
-"""[M] On a CPU more at once take more memory and no less time; an accelerator wants to be kept busy."""
+"""[M] On a CPU for each response to a prompt: more at once take more memory and, where no prompt is shared, no
+less time; a shared prompt wants its responses beside it. An accelerator wants to be kept busy."""
 
 
 class TokenBudget:
     """Tokens in a micro-batch, remembered from step to step."""
 
-    def __init__(self, tokens: int | None, *, device: torch.device, halves: bool = True) -> None:
-        """tokens: None for what suits the device. halves: goes on with fewer where memory has run out."""
-        self.tokens = tokens or (CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
+    def __init__(self, tokens: int | None, *, device: torch.device, num_samples: int = 1, halves: bool = True) -> None:
+        """tokens: None for what suits the device and `num_samples` responses to a prompt.
+        halves: goes on with fewer where memory has run out."""
+        self.tokens = tokens or (num_samples * CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
         self._halves = halves
         self._is_told = False
 

@@ -54,7 +54,9 @@ def update(
 
     learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
     """
-    budget = budget or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device)
+    budget = budget or TokenBudget(
+        config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=batch.logprobs.device
+    )
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
     head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
@@ -120,7 +122,12 @@ def backward_mini_batch(
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
     deviation = 0.0
     sequences = [batch.sequences[row] for row in rows]
-    max_tokens = max_tokens or TokenBudget(config.micro_batch_tokens, device=batch.logprobs.device).tokens
+    max_tokens = (
+        max_tokens
+        or TokenBudget(
+            config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=batch.logprobs.device
+        ).tokens
+    )
     plan = plan_rows(learner, sequences, max_tokens=max_tokens, num_processes=team.size)[team.rank]
     # What adds up gradients takes their mean over the processes: the first factor makes a sum of it.
     shares = [([rows[place] for place in group], team.size) for group in plan.groups]
