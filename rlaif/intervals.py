@@ -98,9 +98,7 @@ class _Spread(NamedTuple):
     """Kish's size of the clusters' weights."""
 
 
-def _spread(
-    values: Sequence[float], clusters: Sequence[Hashable] | None, weights: Sequence[float] | None
-) -> _Spread:
+def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None, weights: Sequence[float] | None) -> _Spread:
     if not values:
         return _Spread(math.nan, math.nan, 0, 0, 0.0)
     keys = range(len(values)) if clusters is None else clusters

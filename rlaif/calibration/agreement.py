@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
-from rlaif.records import Agreement, Estimate, Verdict
+from rlaif.records import TIE_BAND, Agreement, Estimate, Verdict
 
 Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
-TIE_BAND = 0.01
-"""A label this near to one half counts as a tie. People's ties could otherwise never agree with log-probabilities,
-which are exactly even next to never."""
 _CELLS_AT_ONCE = 4_000_000
 """Bounds the memory of a bootstrap: resamples x clusters drawn at a time."""
 
@@ -133,7 +130,7 @@ def krippendorff_alpha(
     """Nominal alpha (Krippendorff 2004, chapter 11): each item's choices, by however many people.
 
     Who chose does not matter and nobody need choose on every item. None where fewer than two different choices
-    stand on items that two people share. `clusters`: by default every item is its own. weights: how much an item counts.
+    stand on items that two people share. `clusters`: by default every item is its own. weights: of the items.
     """
     listed = [list(item) for item in items]
     keys = range(len(listed)) if clusters is None else clusters

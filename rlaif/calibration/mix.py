@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from rlaif.calibration.agreement import TIE_BAND, choice_of, measure_agreement
+from rlaif.calibration.agreement import choice_of, measure_agreement
 from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.match import Pair, sorted_ids
 from rlaif.intervals import effective_size, share_interval
 from rlaif.records import (
+    TIE_BAND,
     Agreement,
     CalibrationCard,
     CalibrationMap,
@@ -108,7 +109,7 @@ def calibrate_judge(
         num_tied=beside.people.count("tie"),
         before_decided=beside.decided(before),
         after_decided=beside.decided(after),
-        effective_n=effective_size(beside.weights) if beside.weights else None,
+        effective_n=effective_size(beside.weights) if beside.weights and len(set(beside.weights)) > 1 else None,
         map=fitted.map,
         log_loss=fitted.log_loss,
         human_weight=human_weight,
@@ -185,10 +186,29 @@ def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int,
         between = f"; among themselves they {_say(card.between_people)}" if card.between_people else ""
         yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
         yield f"judge and people: before they {_say(card.before)}; after they {_say(card.after)}"
+        yield from describe_design(card)
         losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
         yield f"calibration: {_say_map(card.map)}; cross-validated log loss: {losses}"
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
+
+
+def describe_design(card: CalibrationCard) -> Iterator[str]:
+    """What must be said beside the agreement: how the items were drawn, and what a tie is."""
+    if card.effective_n is not None:
+        yield (
+            "agreement is about all pairs that could have been drawn: each item counts 1 / inclusion_probability; "
+            f"the {card.before.n} items tell as much as {card.effective_n:.0f} drawn with one probability"
+        )
+    if card.num_tied:
+        sides = card.before.n - card.num_tied
+        shares = (card.before_decided, card.after_decided)
+        before, after = (_share(share) if share is not None else "not known" for share in shares)
+        yield (
+            f"ties: most people chose no side on {card.num_tied} of {card.before.n} items, and a label of the judge "
+            f"agrees with that within {TIE_BAND:g} of one half only; on the other {sides} judge and people agree on "
+            f"{before} before, on {after} after"
+        )
 
 
 def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:

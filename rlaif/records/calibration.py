@@ -13,6 +13,9 @@ from rlaif.records.base import Record, Value
 from rlaif.records.cards import Estimate
 
 MapKind = Literal["identity", "temperature", "temperature_length"]
+TIE_BAND = 0.01
+"""Beside somebody's ties a label this near to one half counts as a tie: log-probabilities are next to never exactly
+even, and would otherwise agree with no tie."""
 
 
 class Agreement(Value):
@@ -73,8 +76,8 @@ class CalibrationCard(Record):
     """`before` on the other items alone; None where there are no ties."""
     after_decided: Estimate | None = None
     effective_n: float | None = None
-    """Kish's size: so many items drawn alike would tell as much. None where the labels have no inclusion
-    probabilities; the agreement then describes the labelled items alone."""
+    """Kish's size: so many items drawn alike would tell as much. None where every item counts alike: all were drawn
+    with one inclusion probability, or none is known and the agreement describes the labelled items alone."""
     map: CalibrationMap
     log_loss: dict[MapKind, float]
     """Cross-validated mean log loss of each candidate map, in nats."""
