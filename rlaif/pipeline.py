@@ -241,7 +241,7 @@ def train_sft(work: Work) -> None:
             where="sft.demonstrations",
             fix="run `rlaif train --stage sft` without the launcher first",
         )
-    read = read_demonstrations(config.demonstrations)
+    read = read_demonstrations(config.demonstrations, split=config.split)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
     work.folder("0_sft")

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 
 FOUNDATION = {"records", "errors"}
 BASE = {
-    "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry", "processes",
+    "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "row_parts", "transcripts", "batch_plan",
+    "files", "functions", "bradley_terry", "processes",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
