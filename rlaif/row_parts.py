@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        return "/".join(part for part in (self.subset, self.split) if part)
+        return "/".join(part for part in (self.subset, self.split) if part) or "data"
 
     @property
     def role(self) -> Role:
@@ -136,7 +136,7 @@ def refuse_part_of_file(path: Path, wanted: str | None, *, option: str) -> None:
 def _named(parts: Sequence[Part], name: str, *, option: str, where: str) -> Part:
     found = [part for part in parts if part.name == name] or [part for part in parts if part.split == name]
     if not found:
-        subset = [part for part in parts if part.subset == name and part.role in ("train", "")]
+        subset = [part for part in parts if name and part.subset == name and part.role in ("train", "")]
         found = [part for part in subset if part.pattern == "*"] or subset
     if len(found) == 1:
         return found[0]

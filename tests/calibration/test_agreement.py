@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.calibration.agreement import (
+    choice_of,
     cohen_kappa,
     gwet_ac1,
     krippendorff_alpha,
@@ -193,3 +194,74 @@ def test_series_of_different_lengths_and_no_items_are_refused() -> None:
         measure_agreement("ab", "a", clusters=range(2))
     with pytest.raises(ValueError, match="no items"):
         measure_agreement([], [], clusters=[])
+
+
+@given(choice_lists, st.lists(st.integers(1, 4), min_size=30, max_size=30))
+def test_an_item_of_weight_k_has_the_figures_of_k_items(pairs: list[tuple[str, str]], counts: list[int]) -> None:
+    weights = counts[: len(pairs)]
+    copies = [pair for pair, count in zip(pairs, weights, strict=True) for _ in range(count)]
+    one = measure_agreement(*zip(*pairs, strict=True), clusters=range(len(pairs)), weights=weights)
+    many = measure_agreement(*zip(*copies, strict=True), clusters=range(len(copies)))
+    assert one.share.mean == pytest.approx(many.share.mean)
+    assert one.base_rates == pytest.approx(many.base_rates)
+    for a, b in ((one.kappa, many.kappa), (one.ac1, many.ac1)):
+        assert (a is None) == (b is None)
+        assert a is None or b is None or a.mean == pytest.approx(b.mean, abs=1e-9)
+    judged, right = zip(*pairs, strict=True)
+    quality = measure_quality(judged, right, clusters=range(len(pairs)), weights=weights)
+    counted = measure_quality(*zip(*copies, strict=True), clusters=range(len(copies)))
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert getattr(quality, name).mean == pytest.approx(getattr(counted, name).mean)
+
+
+def test_even_weights_change_no_figure() -> None:
+    plain = measure_agreement(A, B, clusters=range(50))
+    assert measure_agreement(A, B, clusters=range(50), weights=[0.3] * 50) == plain
+    items = [[a, b] for a, b in zip(A, B, strict=True)]
+    assert krippendorff_alpha(items, weights=[7.0] * 50) == krippendorff_alpha(items)
+
+
+def test_alpha_leans_to_the_heavy_items() -> None:
+    items = [["x", "x"], ["y", "y"], ["x", "y"], ["y", "x"]]
+    light, heavy = krippendorff_alpha(items, weights=[1, 1, 5, 5]), krippendorff_alpha(items, weights=[5, 5, 1, 1])
+    assert light is not None
+    assert heavy is not None
+    assert light.alpha.mean < 0 < heavy.alpha.mean
+    assert heavy.num_choices == 8
+
+
+def test_intervals_of_labels_drawn_where_the_judge_is_unsure_hold_the_truth() -> None:
+    # Right on 95 % of the sure pairs and on 55 % of the unsure 30 %, which are drawn ten times as often.
+    rng = np.random.default_rng(3)
+    size, drawn, reps = 20_000, 200, 120
+    unsure = rng.random(size) < 0.3
+    right = np.where(unsure, rng.random(size) < 0.55, rng.random(size) < 0.95)
+    first = rng.random(size) < 0.5
+    truth = right.mean()
+    probability = np.where(unsure, 1.0, 0.1)
+    probability *= drawn / probability.sum()
+    held = {"weighted": 0, "kappa": 0, "ac1": 0, "unweighted": 0}
+    for _ in range(reps):
+        at = np.flatnonzero(rng.random(size) < probability)
+        people, judge = [str(c) for c in first[at]], [str(c) for c in first[at] == right[at]]
+        found = measure_agreement(people, judge, clusters=at.tolist(), weights=(1 / probability[at]).tolist())
+        plain = measure_agreement(people, judge, clusters=at.tolist())
+        assert found.kappa is not None
+        assert found.ac1 is not None
+        # both choices are as frequent, so kappa and AC1 are 2 share - 1
+        for name, estimate, value in (
+            ("weighted", found.share, truth), ("kappa", found.kappa, 2 * truth - 1), ("ac1", found.ac1, 2 * truth - 1),
+            ("unweighted", plain.share, truth),
+        ):  # fmt: skip
+            held[name] += estimate.low <= value <= estimate.high
+    assert held["unweighted"] == 0
+    assert all(held[name] / reps > 0.89 for name in ("weighted", "kappa", "ac1")), held
+
+
+@pytest.mark.parametrize(
+    ("p_first", "band", "choice"),
+    [(0.5, 0.01, "tie"), (0.51, 0.01, "tie"), (0.49, 0.01, "tie"), (0.511, 0.01, "first"), (0.489, 0.01, "second"),
+     (0.5, 0.0, "tie"), (0.5 + 1e-12, 0.0, "first"), (0.49999, 0.0, "second")],
+)  # fmt: skip
+def test_a_label_near_one_half_is_a_tie_where_somebody_ties(p_first: float, band: float, choice: str) -> None:
+    assert choice_of(p_first, band=band) == choice
