@@ -15,6 +15,7 @@ from rlaif.evaluation.judge_panel import JudgesAgree, PanelAgreement
 from rlaif.intervals import share_interval
 from rlaif.preferences.combine import PairLabel
 from rlaif.preferences.pairing import label_pairs
+from rlaif.ranks import is_same
 from rlaif.records import TIE_BAND, Comparison, Constitution, Estimate
 
 _Key = tuple[tuple[str, str], str, str]
@@ -134,7 +135,7 @@ def _read(series: Sequence[Sequence[_Labelled]]) -> list[list[str]]:
 
     Without that a judge with log-probabilities, which are next to never even, could agree with none of its ties.
     """
-    band = TIE_BAND if any(label.p_first == 0.5 for labels in series for label in labels) else 0.0
+    band = TIE_BAND if any(is_same(label.p_first, 0.5) for labels in series for label in labels) else 0.0
     return [[choice_of(label.p_first, band=band) for label in labels] for labels in series]
 
 

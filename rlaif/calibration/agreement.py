@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
+from rlaif.ranks import is_above
 from rlaif.records import TIE_BAND, Agreement, Estimate, Verdict
 
 Array = NDArray[np.float64]
@@ -45,7 +46,7 @@ class Alpha(NamedTuple):
 
 def choice_of(p_first: float, *, band: float = TIE_BAND) -> Verdict:
     """What a label chooses: a tie within `band` of one half. Where nobody else ties the band is 0."""
-    if abs(p_first - 0.5) <= band + (1e-12 if band else 0):
+    if not is_above(abs(p_first - 0.5), band):
         return "tie"
     return "first" if p_first > 0.5 else "second"
 
