@@ -44,8 +44,8 @@ COLONS = (":", "：", " :", "\u00a0:", "\u202f:", "﹕", "∶", "꞉", "︓")
 BROKEN = (
     "/{o}", " / {o}", " or {o}", " and {o} are equally good.", ", {o}", " is better than {o}", " is worse than {o}",
     " (or {o})", "{o}", "1", "0", ".5", ",5", "/10", " out of 10", "-{o}", " – {o}", "+", "*", "'", "?", "…", "...",
-    " > {o}", " = {o}", " ≈ {o}", ", but only slightly", " because it is kind", " tie", "%", "²", "\u0301", " & {o}", " und {o}",
-    " {o}", "; {o}", ": {o}", " vs. {o}", "<{o}", "|{o}", "_{o}", "\\{o}", "’s reply", " ~ {o}", "→{o}",
+    " > {o}", " = {o}", " ≈ {o}", ", but only slightly", " because it is kind", " tie", "%", "²", "\u0301", " & {o}",
+    " und {o}", " {o}", "; {o}", ": {o}", " vs. {o}", "<{o}", "|{o}", "_{o}", "\\{o}", "’s reply", " ~ {o}", "→{o}",
 )  # fmt: skip
 BEFORE = ("not ", "neither ", "-", "~", "≥", "maybe ", "Reply ", "0", "1", "either ", "between ", "не ", "½", "А")
 QUOTES = (

@@ -24,6 +24,8 @@ _OWN = f"{_BLANK}*_`#"
 """What stands before the marker on a line that is surely the judge's own: emphasis or a heading."""
 _LEAD = rf"(?:[{re.escape(_QUOTES + _OPENING)}>+•◦‣▪·–—\-{_OWN}]|\d{{1,3}}[.)])*?"
 """The same, a list's bullet or number, and quotes: such a line may repeat the instruction."""
+_ANY_LEAD = re.compile(_LEAD.removesuffix("?"))
+_WITHOUT_DRESS = re.compile(f"[{_BLANK}*_`]")
 _GAP = rf"(?:[{_BLANK}\n*_`$:{re.escape(_QUOTES + _OPENING)}]|\\(?:boxed|text|textbf|mathbf)\{{)*"
 _AFTER = rf"[{_BLANK}*_`${re.escape(_QUOTES + _CLOSING)}]*"
 _THINKING_ENDS = re.compile(r"</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
@@ -133,6 +135,15 @@ class VerdictReader:
     def awaits_choice(self, line: str) -> bool:
         """Whether a line ends where the choice is to be written."""
         return self._before_choice.fullmatch(line) is not None
+
+    def may_begin_with_marker(self, line: str, *, longest_lead: int) -> bool:
+        """Whether a line that is being written begins with the marker, or may still come to do so."""
+        if self._marker_line.match(line) is not None:
+            return True
+        begun, marker = (_WITHOUT_DRESS.sub("", text).casefold() for text in (line, self.marker_text))
+        lead = _ANY_LEAD.match(begun)
+        places = range(lead.end() + 1 if lead is not None else 1)
+        return len(places) <= longest_lead and any(marker.startswith(begun[place:]) for place in places)
 
     def reason_before(self, text: str) -> str:
         """What stands before the line of the last marker in a text that ends there."""
