@@ -88,8 +88,8 @@ def test_pairs_get_the_verdicts_that_the_replies_give(tmp_path: Path, monkeypatc
                     ledger=ledger, plan_path=tmp_path / "plan.json",
                 )  # fmt: skip
                 break
-            except StageError as error:
-                assert "with the judge's server" in error.sentence
+            except StageError:  # the batch is with the server: not done yet
+                continue
     texts = [choice["choices"][0] for choice in given.values()]
     expected = [
         expect(one["message"]["content"], request=request, is_cut_off=one["finish_reason"] == "length") for one in texts

@@ -43,8 +43,8 @@ def judge_that_writes(encoder: PromptEncoder, text: str, *, ends: bool) -> Trans
     """A GPT-2 whose next token depends on the place alone."""
     model = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=len(TOKENIZER), n_embd=POSITIONS, n_layer=1, n_head=1, n_positions=POSITIONS, tie_word_embeddings=False,
-            bos_token_id=0, eos_token_id=TOKENIZER.eos_token_id,
+            vocab_size=len(TOKENIZER), n_embd=POSITIONS, n_layer=1, n_head=1, n_positions=POSITIONS,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=TOKENIZER.eos_token_id,
         )
     )  # fmt: skip
     for parameter in model.parameters():
