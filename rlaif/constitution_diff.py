@@ -22,6 +22,7 @@ from rlaif.judge_setup import check_judge
 from rlaif.judges import RunJudge, find_judge_ids, find_panel, merge_judgings
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.judging.unanswered import AGAIN
 from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
@@ -288,7 +289,7 @@ def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: To
             yield judge_pairs(
                 pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge), scorer=scorer,
                 config=judge.run_judge.config, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
-                budget=work.judge_budget, draw_seed=work.draw_seed,
+                budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
             )  # fmt: skip
 
 

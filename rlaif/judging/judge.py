@@ -17,6 +17,7 @@ from rlaif.judging.batches import BatchAsker
 from rlaif.judging.collect import Judging, collect_judging
 from rlaif.judging.questions import make_questions, plan_questions, render_questions
 from rlaif.judging.streaming import StreamAsker
+from rlaif.judging.unanswered import RESUME, refuse_unanswered
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
 from rlaif.models.interface import StreamingScorer, TokenScorer
@@ -38,6 +39,8 @@ def judge_pairs(
     label: str = "judgements",
     budget: Budget | None = None,
     draw_seed: int | None = None,
+    again: str = RESUME,
+    drops_refused: bool = False,
 ) -> Judging:
     """Judgements of each pair under each principle, as the template asks: in both orders unless the config says one,
     or of each response by itself, or of all that pairs join together.
@@ -45,6 +48,9 @@ def judge_pairs(
     A judge that holds many questions at once is asked in a stream, another one in planned batches. `label`: empty to
     say nothing. `budget`: what the batches may cost; a stream knows its own. `draw_seed`: each pair is asked under one
     principle, drawn with it.
+
+    Raises `Unanswered` while questions got no answer at all and may be asked again: see unanswered.py. `again`: what
+    the user does then. `drops_refused`: questions that a server refuses by themselves are failures at once.
     """
     judge = scorer.fingerprint
     ledger.append([judge, constitution])
@@ -53,7 +59,7 @@ def judge_pairs(
         "prompts": prompts, "constitution": constitution, "template": template, "judge_id": judge.id,
         "both_orders": config.both_orders, "num_shuffles": config.num_shuffles, "draw_seed": draw_seed,
     }  # fmt: skip
-    num_votes = 1
+    num_votes, host, unsent_because = 1, "", ""
     if isinstance(scorer, StreamingScorer):
         making["decoding"], num_votes = scorer.decoding, scorer.num_votes
         in_stream = StreamAsker(
@@ -65,15 +71,22 @@ def judge_pairs(
             num_shuffles=config.num_shuffles, draw_seed=draw_seed,
         )  # fmt: skip
         in_stream.ask(lambda: render_questions(pairs, **making), label=label, total=sum(1 for _ in planned))
+        host, unsent_because = scorer.host, in_stream.unsent_because
     questions = make_questions(pairs, **making)
     if not isinstance(scorer, StreamingScorer):
         in_batches = BatchAsker(
             pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config
         )
         in_batches.ask_all(questions, ledger=ledger, plan_path=plan_path, label=label, budget=budget or Budget())
-    return collect_judging(
+    judging = collect_judging(
         questions, pairs=pairs, constitution=constitution, ledger=ledger, num_votes=num_votes, draw_seed=draw_seed
     )
+    refuse_unanswered(
+        judging.questions, judgements=judging.judgements, failed=judging.failed, ledger=ledger,
+        max_attempts=config.max_attempts, host=host, unsent_because=unsent_because, again=again,
+        drops_refused=drops_refused,
+    )  # fmt: skip
+    return judging
 
 
 class _Making(TypedDict, total=False):
