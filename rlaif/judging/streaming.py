@@ -56,7 +56,7 @@ class StreamAsker:
         self._under_way: dict[str, _UnderWay] = {}
         self._had: Counter[str] = Counter()
         self.unsent_because = ""
-        """Why the last question that reached no server did not. It used no attempt, and the ledger knows nothing of it."""
+        """Why the last question that reached no server did not; it used no attempt, and the ledger has no row of it."""
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
         """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them.

@@ -3,7 +3,7 @@
 The border. A failure of the server is `endpoint`: nobody listens, the connection breaks, nothing comes in time, 429 and
 5xx after all retries, a body that is no chat completion, and any other refusal whose words name neither the length nor
 a filter. It may pass, so the question is asked again while it has attempts left (judge.max_attempts, over all
-resumptions). Every other cause (empty, cut off, refused, filtered, unreadable, too long ...) is what the judge answered,
+resumptions). Every other cause (empty, cut off, refused, filtered, unreadable, too long ...) is what the judge said,
 and so is a reply without the log-probabilities that are demanded: it is dropped by name and holds nothing up. Asks
 nothing.
 """
