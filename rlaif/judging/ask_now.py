@@ -11,7 +11,7 @@ from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import score_request
-from rlaif.judging.unanswered import AGAIN, is_refusal, make_error
+from rlaif.judging.unanswered import NOTHING_DECIDED, is_refusal, make_error, naming_next_step
 from rlaif.judging.verdict import read_answer
 from rlaif.models.endpoint_reading import NO_LOGPROBS
 from rlaif.models.interface import ScoredReply, TokenScorer
@@ -41,7 +41,8 @@ def ask_now(
     order = sorted(range(len(chats)), key=lambda place: sizes[place])
     answers: dict[int, Judgement | FailedJudgement] = {}
     for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
-        replies = scorer.score([chats[i] for i in places], request=request)
+        with naming_next_step(NOTHING_DECIDED):
+            replies = scorer.score([chats[i] for i in places], request=request)
         _refuse_unanswered(replies, total=len(chats))
         for place, reply in zip(places, replies, strict=True):
             answers[place] = read_answer(
@@ -57,5 +58,4 @@ def ask_now(
 def _refuse_unanswered(replies: Sequence[ScoredReply], *, total: int) -> None:
     served = [reply.served for reply in replies if reply.failure == "endpoint" and reply.served is not None]
     if words := [one.detail for one in served if one.detail != NO_LOGPROBS and not is_refusal(one.detail)]:
-        fix = f"nothing was decided; once the server answers, {AGAIN}"
-        raise make_error(words, total=total, host=served[0].host, fix=fix)
+        raise make_error(words, total=total, host=served[0].host, fix=NOTHING_DECIDED)

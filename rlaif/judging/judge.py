@@ -61,17 +61,10 @@ def judge_pairs(
     }  # fmt: skip
     num_votes, host, unsent_because = 1, "", ""
     if isinstance(scorer, StreamingScorer):
-        making["decoding"], num_votes = scorer.decoding, scorer.num_votes
-        in_stream = StreamAsker(
-            scorer, template=template, min_label_mass=config.min_label_mass, max_attempts=config.max_attempts,
-            ledger=ledger, asked_path=plan_path.parent / ASKED_NAME,
-        )  # fmt: skip
-        planned = plan_questions(
-            pairs, constitution=constitution, template=template, both_orders=config.both_orders,
-            num_shuffles=config.num_shuffles, draw_seed=draw_seed,
-        )  # fmt: skip
-        in_stream.ask(lambda: render_questions(pairs, **making), label=label, total=sum(1 for _ in planned))
-        host, unsent_because = scorer.host, in_stream.unsent_because
+        making["decoding"], num_votes, host = scorer.decoding, scorer.num_votes, scorer.host
+        unsent_because = _ask_in_stream(
+            pairs, making, scorer=scorer, config=config, ledger=ledger, folder=plan_path.parent, label=label
+        )
     questions = make_questions(pairs, **making)
     if not isinstance(scorer, StreamingScorer):
         in_batches = BatchAsker(
@@ -87,6 +80,29 @@ def judge_pairs(
         drops_refused=drops_refused,
     )  # fmt: skip
     return judging
+
+
+def _ask_in_stream(
+    pairs: Sequence[tuple[Sample, Sample]],
+    making: _Making,
+    *,
+    scorer: StreamingScorer,
+    config: JudgeConfig,
+    ledger: Ledger,
+    folder: Path,
+    label: str,
+) -> str:
+    """Ask what the ledger does not hold; why questions reached no server, where some did not."""
+    asker = StreamAsker(
+        scorer, template=making["template"], min_label_mass=config.min_label_mass, max_attempts=config.max_attempts,
+        ledger=ledger, asked_path=folder / ASKED_NAME,
+    )  # fmt: skip
+    planned = plan_questions(
+        pairs, constitution=making["constitution"], template=making["template"], both_orders=making["both_orders"],
+        num_shuffles=making["num_shuffles"], draw_seed=making.get("draw_seed"),
+    )  # fmt: skip
+    asker.ask(lambda: render_questions(pairs, **making), label=label, total=sum(1 for _ in planned))
+    return asker.unsent_because
 
 
 class _Making(TypedDict, total=False):

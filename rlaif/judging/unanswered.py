@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rlaif.errors import StageError
 from rlaif.ledger.store import Ledger
-from rlaif.models.endpoint_reading import NO_LOGPROBS
+from rlaif.models.endpoint_reading import NO_LOGPROBS, ServerDown
 from rlaif.records import FailedJudgement, Judgement, Question
 
 RESUME = "continue with the same command and --resume"
 AGAIN = "run the same command again"
+NOTHING_DECIDED = f"nothing was decided; once the server answers, {AGAIN}"
 _REFUSED = re.compile(r"HTTP (400|413|422)\b")
 """How the words of a server begin that has read a question and will not take it."""
 
@@ -69,6 +71,15 @@ def make_error(words: Sequence[str], *, total: int, host: str, fix: str) -> Unan
     said = Counter(filter(None, words)).most_common(1)
     where = ": ".join(filter(None, (host, said[0][0][:300] if said else "")))
     return Unanswered(f"{len(words)} of {total} questions got no answer", where=where, fix=fix)
+
+
+@contextmanager
+def naming_next_step(fix: str) -> Iterator[None]:
+    """A server that is down inside the block ends it with what to do in a command that has no --resume."""
+    try:
+        yield
+    except ServerDown as error:
+        raise ServerDown(error.what, where=error.where, fix=fix) from None
 
 
 def find_detail(failure: FailedJudgement) -> str:

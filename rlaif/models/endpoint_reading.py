@@ -34,6 +34,10 @@ CHAT_FORM_TOKENS = 256
 """At most so many tokens does a server's chat template add to the texts."""
 
 
+class ServerDown(StageError):
+    """The judge's server failed so many questions in a row that it is taken to be down."""
+
+
 class Stopped(Exception):
     """No further question can be asked; `at_once`: nor is it worth waiting for those under way."""
 

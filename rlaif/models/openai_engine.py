@@ -21,7 +21,7 @@ from rlaif.models.budget import Budget
 from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient
 from rlaif.models.endpoint_http import find_address, open_session
 from rlaif.models.endpoint_prompt import to_plain_chat
-from rlaif.models.endpoint_reading import ServerState, Stopped
+from rlaif.models.endpoint_reading import ServerDown, ServerState, Stopped
 from rlaif.models.endpoint_settings import first_settings
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 from rlaif.models.one_model import OneModel
@@ -180,10 +180,10 @@ class OpenAIEngine:
 
     def _is_down(self, last: ScoredReply) -> Stopped:
         detail = last.served.detail if last.served is not None else ""
-        error = StageError(
+        error = ServerDown(
             f"the judge's server failed {self._state.failures_in_a_row} questions in a row ({detail})",
             where=self.host,
-            fix="every answer is kept; go on with --resume once it is back",
+            fix="every answer is kept; continue with the same command and --resume once it is back",
         )
         self._state.failures_in_a_row = 0
         return Stopped(error, at_once=True)

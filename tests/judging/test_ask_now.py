@@ -1,5 +1,7 @@
 """Questions asked at once and kept nowhere: what no server answered is no answer of the judge."""
 
+from typing import Any
+
 import pytest
 from chat_server import ChatServer, running
 
@@ -9,6 +11,7 @@ from rlaif.judging.ask_now import ask_now
 from rlaif.judging.unanswered import Unanswered
 from rlaif.models import endpoint_client
 from rlaif.models.budget import Budget
+from rlaif.models.endpoint_reading import ServerDown
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.records import FailedJudgement, Judgement
 
@@ -38,6 +41,17 @@ def test_a_server_that_gives_no_answer_is_no_silent_judge(fault: str) -> None:
         pytest.raises(Unanswered, match="1 of 6 questions got no answer .*run the same command again"),
     ):
         ask(server)
+
+
+def test_a_server_that_is_down_ends_with_what_to_do_in_a_command_without_resume() -> None:
+    def behave(asked: dict[str, Any], prompt: str, tries: int) -> str:
+        return "good" if "At 0." in prompt else "503"
+
+    with (
+        running(ChatServer(behave)) as server,
+        pytest.raises(ServerDown, match="in a row .*run the same command again"),
+    ):
+        ask(server, num=80)
 
 
 @pytest.mark.parametrize(("fault", "cause"), [("400", "endpoint"), ("empty", "empty"), ("filter", "filtered")])
