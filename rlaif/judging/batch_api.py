@@ -172,7 +172,7 @@ class BatchApiAsker:
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=under_way, on_known=lambda _: None,
+            under_way=under_way, asked_path=self._asked_path, on_known=lambda _: None,
         )  # fmt: skip
         for question in opened:
             plain = to_plain_chat(question.chat)

@@ -116,7 +116,7 @@ class StreamAsker:
         """The questions to be asked, as somebody is free to ask them."""
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=self._under_way, on_known=counting.count_known,
+            under_way=self._under_way, asked_path=self._asked_path, on_known=counting.count_known,
         )  # fmt: skip
         for question, chat, attempt in opened:
             self._under_way[question.id] = _UnderWay(question, attempt)

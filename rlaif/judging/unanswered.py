@@ -55,7 +55,9 @@ def refuse_unanswered(
     left = [
         last_failure.get(key)
         for key in unanswered
-        if attempts.get(key, 0) < max_attempts and _may_pass(last_failure.get(key), drops_refused=drops_refused)
+        if attempts.get(key, 0) < max_attempts
+        and is_unanswered(failure := last_failure.get(key))
+        and not (drops_refused and failure is not None and is_refusal(find_detail(failure)))
     ]
     if left:
         words = [unsent_because if failure is None else find_detail(failure) for failure in left]
@@ -92,8 +94,8 @@ def is_refusal(detail: str) -> bool:
     return _REFUSED.match(detail) is not None
 
 
-def _may_pass(failure: FailedJudgement | None, *, drops_refused: bool) -> bool:
-    if failure is None:
+def is_unanswered(last_failure: FailedJudgement | None) -> bool:
+    """Whether a question without a judgement got no answer at all; None: it never failed either."""
+    if last_failure is None:
         return True
-    detail = find_detail(failure)
-    return failure.cause == "endpoint" and detail != NO_LOGPROBS and not (drops_refused and is_refusal(detail))
+    return last_failure.cause == "endpoint" and find_detail(last_failure) != NO_LOGPROBS

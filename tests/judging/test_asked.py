@@ -1,8 +1,12 @@
 """The list of requests: what it counts after every way in which a run may have ended."""
 
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlaif.judging.asked import ASKED_NAME, AskedLog, SentRequests, read_sent, read_streamed
 from rlaif.models.budget import Spending
@@ -57,3 +61,21 @@ def test_a_line_torn_by_a_kill_was_never_sent(path: Path, torn: str) -> None:
     with AskedLog(path) as log:
         log.write("c", Spending(1, 1))
     assert {key: sent.calls for key, sent in read_sent(path.parent).items()} == {"a": 1, "c": 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6), max_size=4))
+def test_after_any_attempts_the_calls_are_the_requests_that_may_have_reached_a_server(attempts) -> None:
+    """Each attempt opens the list again and is killed while it writes its next line."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ASKED_NAME
+        for requests in attempts:
+            with AskedLog(path) as log:
+                for key, was_heard in requests:
+                    log.write(key, Spending(1, 10, 0.25))
+                    if not was_heard:
+                        log.take_back(key)
+            with path.open("ab") as file:
+                file.write(b"a 10 0.2")
+        sent = {key: requests.calls for key, requests in read_sent(Path(folder)).items() if requests.calls}
+    assert sent == Counter(key for requests in attempts for key, was_heard in requests if was_heard)

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -46,6 +47,7 @@ def judge(
     num_pairs: int = 10,
     budget: Budget | None = None,
     max_attempts: int = 3,
+    folder_name: str = "",
     **endpoint,
 ) -> Judging:
     config = JudgeConfig(
@@ -58,7 +60,7 @@ def judge(
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
             pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-            ledger=ledger, plan_path=folder / "questions_plan.json",
+            ledger=ledger, plan_path=folder / folder_name / "questions_plan.json",
         )  # fmt: skip
 
 
@@ -175,6 +177,30 @@ def test_a_question_without_an_answer_is_dropped_by_name_once_its_attempts_are_u
     assert server.requests.total() == 40 + 2 + 2
 
 
+def test_another_run_asks_once_more_what_no_server_answered_and_not_what_was_answered_badly(tmp_path):
+    """Attempts are counted over resumptions, and a new run beside an old one is none."""
+    is_back = False
+
+    def behave(asked, prompt, tries):
+        if "Be kind." not in prompt or is_back:
+            return "good"
+        return {"reply 0 to 3": "400", "reply 0 to 4": "no verdict"}.get(
+            prompt[prompt.find("reply 0 to") :][:12], "good"
+        )
+
+    def run(name: str) -> Judging:
+        return judge(server, tmp_path, max_attempts=1, folder_name=name)
+
+    with running(ChatServer(behave)) as server:
+        assert run("old").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert run("new").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert server.requests.total() == 40 + 2, "the two without an answer, once more"
+        assert run("new").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert server.requests.total() == 40 + 2
+        is_back = True
+        assert run("newer").tally.dropped == {"unparsable": 2}
+
+
 @pytest.mark.parametrize("fault", ["empty", "no verdict", "refusal", "filter", "truncated", "too long", "low mass"])
 def test_an_answer_that_cannot_be_used_holds_nothing_up(tmp_path, fault):
     with running(ChatServer(lambda asked, prompt, tries: fault if "reply 0 to 3" in prompt else "good")) as server:
@@ -208,10 +234,12 @@ def test_questions_that_reach_no_server_use_no_attempt_and_no_call(tmp_path):
 
 
 def test_a_server_that_is_not_there_costs_no_calls(tmp_path):
-    with running(ChatServer()) as server:
-        pass
-    with pytest.raises(StageError, match="cannot be reached"):
-        judge(server, tmp_path)
+    server = ChatServer()
+    with socket.socket() as taken:  # bound, so that nobody else answers there, and not listening
+        taken.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        with pytest.raises(StageError, match="cannot be reached"):
+            judge(server, tmp_path)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         assert find_spent(ledger, [tmp_path]) == Spending()
 
