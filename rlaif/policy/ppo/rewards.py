@@ -98,12 +98,12 @@ def score_episodes(
     for reward in rewards:
         found[reward.name] = {}
         answers = _ask(reward, [episodes[i] for i in left], where=where)
-        missing += [f"{reward.name}/{answer.cause}: {answer.detail}" for answer in answers if _may_pass(answer)]
         for index, answer in zip(left, answers, strict=True):
             if isinstance(answer, RewardFailure):
                 cause = f"{reward.name}/{answer.cause}"
                 failures[cause] += 1
                 examples.setdefault(cause, answer.detail)
+                missing += [f"{cause}: {answer.detail}"] * answer.may_pass
             else:
                 found[reward.name][index] = answer
         left = list(found[reward.name])
@@ -124,10 +124,6 @@ def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> 
             fix="return one number or RewardFailure per episode, in order",
         )
     return [answer if isinstance(answer, RewardFailure) else read_reward(answer) for answer in answers]
-
-
-def _may_pass(answer: float | RewardFailure) -> bool:
-    return isinstance(answer, RewardFailure) and answer.may_pass
 
 
 def read_reward(value: object) -> float | RewardFailure:
