@@ -159,7 +159,7 @@ def _untie(model: PreTrainedModel) -> None:
 @torch.no_grad()
 def _logits(model: PreTrainedModel) -> Tensor:
     """Of a few tokens from all over the vocabulary, (tokens, vocabulary)."""
-    embeddings: Any = model.get_input_embeddings()  # type: ignore[no-untyped-call]
+    embeddings: Any = model.get_input_embeddings()
     num_tokens = embeddings.weight.shape[0]
     ids = torch.arange(_NUM_COMPARED, device=embeddings.weight.device) * (num_tokens // _NUM_COMPARED) % num_tokens
     was_training = model.training

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -127,12 +127,12 @@ class ChatTemplate:
         )
         return ChatParts(tuple(literals), gaps)
 
-    def render(self, messages: Sequence[Mapping[str, str]], *, generation_prompt: bool) -> str:
+    def render(self, messages: list[dict[str, str]], *, generation_prompt: bool) -> str:
         """What the template makes of a conversation, on the pinned date."""
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    list(messages),
+                    messages,
                     tokenize=False,
                     add_generation_prompt=generation_prompt,
                     strftime_now=PINNED_DATE.strftime,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from rlaif.errors import ModelError
 from rlaif.models.interface import Chat
 from rlaif.records import Segment, SegmentedMessage
+from rlaif.records.prompt import Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_CONVERSATIONS = (
+_CONVERSATIONS: tuple[tuple[tuple[Role, str], ...], ...] = (
     (("user", "Who's there?\n\n  It is 10:45, café."),),
     (("user", "  Hello \n"),),
     (("user", ""),),
