@@ -240,7 +240,7 @@ def _lay(parts: ChatParts, stretches: Sequence[Sequence[Segment]]) -> list[Segme
     segments = []
     for literal, gap in zip(parts.literals, parts.gaps, strict=False):
         segments.append(Segment(literal, True))
-        segments += _strip(stretches[gap.stretch], gap)
+        segments += strip_segments(stretches[gap.stretch], gap)
     segments.append(Segment(parts.literals[-1], True))
     return segments
 
@@ -255,7 +255,7 @@ def _slice(segments: Sequence[Segment], start: int, end: int) -> Iterator[Segmen
         at += len(segment.text)
 
 
-def _strip(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
+def strip_segments(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
     """The segments as the template would show their joined text, stripped at either end."""
     if gap.strip_left == "" and gap.strip_right == "":
         return segments
