@@ -75,7 +75,9 @@ def _header_of_history(template: ChatTemplate, prompt: str) -> str:
 def _without_header(template: ChatTemplate, after: str) -> str:
     """What ends an answer, for a template that writes the next answer's header behind everything."""
     between = _split_history(template)[1]
-    return shared_start(after, between) if between else after
+    of_user = template.split(_ASKED).literals[0]
+    end = between.removesuffix(of_user) if of_user and between.endswith(of_user) else shared_start(after, between)
+    return end if between and after.startswith(end) else after
 
 
 def _split_history(template: ChatTemplate) -> tuple[str, str]:

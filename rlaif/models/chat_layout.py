@@ -20,6 +20,8 @@ from rlaif.models.interface import Chat
 from rlaif.records import Segment, SegmentedMessage
 
 _CACHE_SIZE = 4096
+_MOST_STRETCHES = 4096
+"""Stretches of text in a conversation that is cut at the template's strings."""
 _NUM_SHOWN = 48
 """Characters of a text that a message about a difference quotes."""
 
@@ -144,7 +146,8 @@ class ChatLayout:
                 for piece in pieces
                 if not isinstance(piece, str)
             ]
-            parts = self._split(structure, generation_prompt=generation_prompt)
+            few = len(kept) <= _MOST_STRETCHES
+            parts = self._split(structure, generation_prompt=generation_prompt) if few else None
             if (
                 parts is not None
                 and _text(_lay(parts, [self._masked(piece) for piece in kept])) == theirs
