@@ -82,7 +82,7 @@ class Ledger:
         return cls(path, open_connection(path, read_only=read_only))
 
     def close(self) -> None:
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -203,13 +203,13 @@ class Ledger:
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one reading statement."""
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             return self._connection.execute(sql, bindings).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read inside sees the ledger at one moment; only this object's other threads wait."""
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -249,7 +249,7 @@ class Ledger:
         if self._failure is not None:
             raise self._failure
         try:
-            with in_sentences(self.path):
+            with in_sentences(self.path, self._connection):
                 try:
                     self._connection.execute("BEGIN IMMEDIATE")
                     yield
