@@ -17,10 +17,10 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.errors import InputError
 from rlaif.judges import template_digests
 from rlaif.labelling import check_made, label_inputs, refuse_left_out
-from rlaif.ledger.store import Ledger
 from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.processes import ALONE, Team
+from rlaif.run_state import ledger_path_of, open_ledger
 from rlaif.runs import (
     create_run,
     digest_file,
@@ -70,8 +70,8 @@ def open_work(
         stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     round = newest_round(run, stage=stages[0]) if stages else 0
-    ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
-    with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
+    ledger_path = ledger_path_of(stored, runs_dir=runs_dir)
+    with lock_run(run), open_ledger(run, ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:
             refuse_begun(run, stages, resume=resume, round=round)
             if not is_trained:

@@ -335,9 +335,10 @@ def next_attempt(run: RunFolder) -> Path:
     return folder
 
 
-def finish_stage(stage_dir: Path, *, tally: Tally, unit: str) -> None:
-    """Write stage.json last: the tally, and the digest of every file of the stage."""
+def finish_stage(stage_dir: Path, *, tally: Tally, unit: str, used: Mapping[str, int] | None = None) -> None:
+    """Write stage.json last: the tally, how many records of each table were used, and every file's digest."""
     stage = {"unit": unit, "in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped}
+    stage |= {} if used is None else {"used": dict(used)}
     outputs = {path: digest_file(stage_dir / path) for path in _outputs(stage_dir)}
     write_atomically(stage_dir / "stage.json", json.dumps({**stage, "outputs": outputs}, indent=2))
 
@@ -356,6 +357,8 @@ class FinishedStage(NamedTuple):
     unit: str
     outputs: dict[str, str]
     """File -> sha256."""
+    used: dict[str, int] | None = None
+    """Table -> records; None where an older rlaif did not count them."""
 
 
 def read_stage(stage_dir: Path) -> FinishedStage | None:
@@ -364,7 +367,9 @@ def read_stage(stage_dir: Path) -> FinishedStage | None:
     if not path.is_file():
         return None
     stage = json.loads(path.read_text(encoding="utf-8"))
-    return FinishedStage(Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"])
+    return FinishedStage(
+        Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"], stage.get("used")
+    )
 
 
 def stage_done(stage_dir: Path) -> bool:

@@ -89,7 +89,7 @@ def make_ledger(policy: LoadedModel, folder: Path) -> None:
 def test_whatever_is_being_written_the_disk_is_said_to_be_full(
     policy: LoadedModel, tmp_path: Path, write: Callable[[LoadedModel, Path], None], limit: int
 ) -> None:
-    with pytest.raises(Exception) as raised, no_file_beyond(limit):  # noqa: PT011
+    with pytest.raises(Exception) as raised, no_file_beyond(limit):
         write(policy, tmp_path)
     sentence = describe_full_disk(raised.value)
     assert sentence is not None
@@ -98,9 +98,9 @@ def test_whatever_is_being_written_the_disk_is_said_to_be_full(
 
 
 def test_a_ledger_that_was_full_takes_rows_again_once_there_is_room(tmp_path: Path) -> None:
-    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        with pytest.raises(LedgerError, match="the disk is full"), no_file_beyond(300_000):
-            ledger.append(PROMPTS)
+    opened = Ledger.open(tmp_path / "ledger.sqlite")
+    with opened as ledger, pytest.raises(LedgerError, match="the disk is full"), no_file_beyond(300_000):
+        ledger.append(PROMPTS)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.append(PROMPTS).new == len(PROMPTS)
 

@@ -84,7 +84,7 @@ def main() -> None:
         raise
     except OtherProcessFailed as error:
         code = error.exit_code  # told where it happened
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what is no failure that a user can meet is raised again
         code = _tell_of(error)
     sys.exit(code)
 

@@ -104,7 +104,6 @@ def in_sentences(path: Path, connection: apsw.Connection | None = None) -> Itera
         ) from error
 
 
-
 def _full(where: str) -> LedgerError:
     return LedgerError(
         "the disk is full; what was not acknowledged is not stored", where=where, fix="free some space, then resume"
