@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 FOUNDATION = {"records", "errors"}
 BASE = {
     "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry", "processes", "full_disk", "run_state", "sealed",
+    "functions", "bradley_terry", "processes", "full_disk", "run_state", "sealed", "run_options",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}

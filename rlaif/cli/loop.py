@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,11 +28,12 @@ from rlaif.cli.options import (
     SetOption,
 )
 from rlaif.console import console, say, show_text
-from rlaif.errors import InputError
+from rlaif.errors import ConfigError, InputError, RunFolderError
 from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
+    from rlaif.runs import RunFolder
     from rlaif.work import Work
 
 
@@ -68,6 +69,8 @@ def generate_prefs(
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
+    if resume and not given and (noted := _find_recorded(runs_dir, run)):
+        samples, judgements, columns = given = noted
     if given and len(given) < 3:
         raise InputError(
             "recorded verdicts need all of --samples, --judgements and --columns",
@@ -83,12 +86,12 @@ def generate_prefs(
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(resolved)
     else:
-        with _work(resolved, run, runs_dir, resume=resume) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -125,7 +128,9 @@ def train(
         if not team.is_first:
             follow(team)
             return
-        with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+        with _work(
+            resolved, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
+        ) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
 
@@ -164,7 +169,7 @@ def run(
     if dry_run:
         _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
         return
-    with _work(resolved, run, runs_dir, resume=resume) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -186,7 +191,7 @@ def evaluate(
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
     from rlaif import pipeline
 
-    with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -204,9 +209,8 @@ def _load(
     batch_api: bool = False,
     engine: str | None = None,
 ) -> RunConfig:
-    """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_config, parse_config
-    from rlaif.runs import open_run
+    """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
+    from rlaif.config.load import find_config, load_config
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -214,15 +218,55 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
-    config = find_config(config)
-    if config is None and stored:
-        folder = open_run(runs_dir, run)
-        text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
+    going_on = _find_stored(runs_dir, run, config) if stored else None
+    if going_on is None:
+        resolved = load_config(find_config(config), overrides=overrides)
     else:
-        resolved = load_config(config, overrides=overrides)
+        resolved = _load_stored(going_on, config, overrides)
     say("loading torch and transformers")  # seconds in which nothing else would be seen
     return resolved
+
+
+def _find_stored(runs_dir: Path, run: str | None, config: Path | None) -> RunFolder | None:
+    """The run whose own options hold; None where a file alone says them all: the run is not there, or is an old one."""
+    from rlaif.config.load import find_config
+    from rlaif.runs import open_run
+
+    try:
+        folder = open_run(runs_dir, run)
+    except RunFolderError:
+        if find_config(config) is None:
+            raise
+        return None
+    return None if "file" not in folder.config and find_config(config) is not None else folder
+
+
+def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
+    """The recorded files that a run was started with; none where it asked a judge, or is not there."""
+    from rlaif.runs import open_run
+
+    try:
+        return [Path(name) for name in open_run(runs_dir, run).config.get("recorded", [])]
+    except RunFolderError:
+        return []
+
+
+def _load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) -> RunConfig:
+    """The run's options, with what was edited in its config file since, and what is given now."""
+    from rlaif.config.file_changes import find_edits, find_file, read_options
+    from rlaif.config.load import load_config, parse_config
+
+    stored = folder.config
+    noted = stored.get("file", {"path": None, "options": {}})
+    file = find_file(config, noted)
+    edits = [] if file is None else find_edits(noted["options"], read_options(file))
+    text, where = json.dumps(stored["config"]), str(folder.path / "config.json")
+    try:
+        return parse_config(text, where=where, overrides=[*edits, *overrides], is_complete=True)
+    except ConfigError:
+        if edits:
+            load_config(file, overrides=overrides)  # names the file's line where the mistake is in it
+        raise
 
 
 @contextmanager
@@ -232,16 +276,31 @@ def _work(
     runs_dir: Path,
     *,
     resume: bool,
+    file: Path | None,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
 ) -> Iterator[Work]:
+    """`file`: the config file that is given on the command line."""
     from rlaif.opening import open_work
 
     with open_work(
-        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team
-    ) as work:
+        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        file=_note_file(runs_dir, run, file, is_new=not (resume or stages)),
+    ) as work:  # fmt: skip
         yield work
+
+
+def _note_file(runs_dir: Path, run: str | None, given: Path | None, *, is_new: bool) -> dict[str, Any] | None:
+    """What the run keeps of the config file that was read; None where it keeps what it has."""
+    from rlaif.config.file_changes import find_file, note_file
+    from rlaif.config.load import find_config
+
+    going_on = None if is_new else _find_stored(runs_dir, run, given)
+    if going_on is None:
+        return note_file(find_config(given))
+    file = find_file(given, going_on.config.get("file", {"path": None}))
+    return None if file is None else note_file(file)
 
 
 def _show_estimate(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> None:
