@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,13 +28,16 @@ from rlaif.cli.options import (
     SetOption,
 )
 from rlaif.console import console, say, show_text
-from rlaif.errors import ConfigError, InputError, RunFolderError
+from rlaif.errors import InputError
 from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
     from rlaif.runs import RunFolder
     from rlaif.work import Work
+
+LOADING = "loading torch and transformers"
+"""Said before the import, which takes seconds in which nothing else would be seen."""
 
 
 def generate_prefs(
@@ -83,6 +86,10 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import GENERATING
+
+    _check_new(resolved, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
+    say(LOADING)
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -120,6 +127,8 @@ def train(
     }
     labels = (human_labels, label_columns)
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    _check_further(resolved, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
@@ -163,6 +172,10 @@ def run(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import needed_stages
+
+    _check_new(resolved, run, runs_dir, resume=resume, stages=needed_stages(resolved))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -189,6 +202,8 @@ def evaluate(
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
+    _check_further(resolved, run, runs_dir, stages=("7_evaluation",))
+    say(LOADING)
     from rlaif import pipeline
 
     with _work(resolved, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
@@ -218,55 +233,41 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
-    going_on = _find_stored(runs_dir, run, config) if stored else None
+    from rlaif.cli.stored_options import find_stored, load_stored
+
+    going_on = find_stored(runs_dir, run, config) if stored else None
     if going_on is None:
         resolved = load_config(find_config(config), overrides=overrides)
     else:
-        resolved = _load_stored(going_on, config, overrides)
-    say("loading torch and transformers")  # seconds in which nothing else would be seen
+        resolved = load_stored(going_on, config, overrides)
     return resolved
 
 
-def _find_stored(runs_dir: Path, run: str | None, config: Path | None) -> RunFolder | None:
-    """The run whose own options hold; None where a file alone says them all: the run is not there, or is an old one."""
-    from rlaif.config.load import find_config
-    from rlaif.runs import open_run
-
-    try:
-        folder = open_run(runs_dir, run)
-    except RunFolderError:
-        if find_config(config) is None:
-            raise
-        return None
-    return None if "file" not in folder.config and find_config(config) is not None else folder
-
-
 def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
-    """The recorded files that a run was started with; none where it asked a judge, or is not there."""
-    from rlaif.runs import open_run
+    from rlaif.cli.stored_options import find_recorded
 
-    try:
-        return [Path(name) for name in open_run(runs_dir, run).config.get("recorded", [])]
-    except RunFolderError:
-        return []
+    return find_recorded(runs_dir, run)
 
 
-def _load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) -> RunConfig:
-    """The run's options, with what was edited in its config file since, and what is given now."""
-    from rlaif.config.file_changes import find_edits, find_file, read_options
-    from rlaif.config.load import load_config, parse_config
+def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
+    """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
+    from rlaif.preflight import check_inputs, check_new_run, find_open_stages
+    from rlaif.runs import holds_run, open_run
 
-    stored = folder.config
-    noted = stored.get("file", {"path": None, "options": {}})
-    file = find_file(config, noted)
-    edits = [] if file is None else find_edits(noted["options"], read_options(file))
-    text, where = json.dumps(stored["config"]), str(folder.path / "config.json")
-    try:
-        return parse_config(text, where=where, overrides=[*edits, *overrides], is_complete=True)
-    except ConfigError:
-        if edits:
-            load_config(file, overrides=overrides)  # names the file's line where the mistake is in it
-        raise
+    check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
+    is_there = resume and (run is None or holds_run(runs_dir / run))
+    folder: RunFolder | None = open_run(runs_dir, run) if is_there else None
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=config.rounds))
+
+
+def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
+    """The same for a command that continues a run."""
+    from rlaif.preflight import check_inputs, find_open_stages
+    from rlaif.runs import newest_round, open_run
+
+    folder = open_run(runs_dir, run)
+    num_rounds = 1 + newest_round(folder, stage=stages[0])
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=num_rounds))
 
 
 @contextmanager
@@ -282,25 +283,14 @@ def _work(
     team: Team = ALONE,
 ) -> Iterator[Work]:
     """`file`: the config file that is given on the command line."""
+    from rlaif.cli.stored_options import note_file_of_run
     from rlaif.opening import open_work
 
     with open_work(
         config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
-        file=_note_file(runs_dir, run, file, is_new=not (resume or stages)),
+        file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
     ) as work:  # fmt: skip
         yield work
-
-
-def _note_file(runs_dir: Path, run: str | None, given: Path | None, *, is_new: bool) -> dict[str, Any] | None:
-    """What the run keeps of the config file that was read; None where it keeps what it has."""
-    from rlaif.config.file_changes import find_file, note_file
-    from rlaif.config.load import find_config
-
-    going_on = None if is_new else _find_stored(runs_dir, run, given)
-    if going_on is None:
-        return note_file(find_config(given))
-    file = find_file(given, going_on.config.get("file", {"path": None}))
-    return None if file is None else note_file(file)
 
 
 def _show_estimate(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> None:
