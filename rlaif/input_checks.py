@@ -14,7 +14,7 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo_rewards import find_sources
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.records import Model, Prompt
+from rlaif.records import Model, Prompt, Record
 from rlaif.run_inputs import CONTENTS, Input, expect_inputs, model_input, records_input
 from rlaif.runs import digest_file
 
@@ -58,7 +58,7 @@ def expect_preferences(work: Work, stage: str) -> None:
     """Those that a path names; the run's own are answered for by the stage that made them."""
     given = work.config.reward_model.preferences
     if given is not None:
-        expect_rows(work, stage, "reward_model.preferences", work.dataset_digest, path=given)
+        _expect(work, stage, [Input("reward_model.preferences", given, {CONTENTS: work.dataset_digest})])
 
 
 def expect_rewards(work: Work, stage: str, models: Iterable[tuple[str, str, Model]]) -> None:
@@ -78,9 +78,10 @@ def expect_measures(work: Work, stage: str) -> None:
     _expect(work, stage, _functions("evaluation.measures", work.measures))
 
 
-def expect_rows(work: Work, stage: str, name: str, digest: str, *, path: str) -> None:
-    """A file or folder of rows that an option names."""
-    _expect(work, stage, [Input(name, path, {CONTENTS: digest})])
+def expect_demonstrations(work: Work, stage: str, records: Iterable[Record]) -> None:
+    """What SFT learns from."""
+    path = work.config.sft.demonstrations or ""
+    _expect(work, stage, [records_input("sft.demonstrations", (record.id for record in records), path=path)])
 
 
 def _functions(option: str, specs: Iterable[str]) -> list[Input]:

@@ -22,13 +22,13 @@ from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
 from rlaif.files import write_atomically
 from rlaif.input_checks import (
+    expect_demonstrations,
     expect_evaluation_judge,
     expect_measures,
     expect_policy,
     expect_preferences,
     expect_prompts,
     expect_rewards,
-    expect_rows,
 )
 from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
@@ -44,7 +44,8 @@ from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
-from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally, digest_text
+from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
+from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_reward_model
@@ -256,13 +257,12 @@ def train_sft(work: Work) -> None:
             where="sft.demonstrations",
             fix="run `rlaif train --stage sft` without the launcher first",
         )
-    read = read_demonstrations(config.demonstrations)
+    read = read_demonstrations(config.demonstrations, split=config.split)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
     expect_policy(work, "0_sft", base.fingerprint)
     records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
-    digest = digest_text("\n".join(record.id for record in records))
-    expect_rows(work, "0_sft", "sft.demonstrations", digest, path=config.demonstrations)
+    expect_demonstrations(work, "0_sft", records)
     steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
     with TrainingLog(work.metrics, "sft", total=steps, first_step=1) as log:
         log.begin(1)
@@ -292,9 +292,11 @@ def train_reward_model(work: Work) -> None:
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
+        ties = f"; {trained.held_out.num_ties} ties left out" if trained.held_out.num_ties else ""
         say(
             f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label "
             f"says, 95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
+            f"{ties}{describe_bound(trained.held_out)}"
         )
     work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
     work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 FOUNDATION = {"records", "errors"}
 BASE = {
     "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry", "processes", "ranks", "install", "full_disk", "run_state", "sealed", "run_options",
-    "run_inputs",
+    "functions", "bradley_terry", "processes", "ranks", "install", "row_parts", "full_disk", "run_state", "sealed",
+    "run_options", "run_inputs",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
