@@ -25,6 +25,7 @@ from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.models.context import NO_LIMIT
 from rlaif.models.interface import TextGenerator
 from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
@@ -294,7 +295,7 @@ def train_policy(work: Work) -> None:
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
-        max_tokens=work.generator.context_tokens - config.response_length,
+        max_tokens=min(work.generator.context_tokens, rewards.context_tokens or NO_LIMIT) - config.response_length,
     )
     held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")

@@ -19,6 +19,7 @@ from rlaif.functions import load_function
 from rlaif.judge_reward import JudgeReward, load_score_template
 from rlaif.judge_setup import check_judge
 from rlaif.metrics import MetricsRow
+from rlaif.models.context import shortest_context
 from rlaif.models.loading import LoadedModel, load_reward_model
 from rlaif.policy.ppo.reward_endpoint import EndpointReward, find_reward_address
 from rlaif.policy.ppo.reward_function import FunctionReward
@@ -64,6 +65,15 @@ class Rewards:
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
             for source, standardise in zip(find_sources(config.rewards), config.standardises, strict=True)
         )
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What a prompt and a response may have, in the tokens of models that rlaif trained and that read these too.
+
+        They read the token that ends a response even where the response was cut off before it.
+        """
+        shortest = shortest_context(loaded.model for loaded in self.loaded.values() if _is_ours(loaded))
+        return None if shortest is None else shortest - 1
 
     def _build(self, source: RewardConfig, work: Work) -> RewardSource:
         if source.kind == "model":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import hashlib
 import math
+import random
 from collections.abc import Sequence
 
 import numpy as np

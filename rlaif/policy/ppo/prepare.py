@@ -225,7 +225,7 @@ def _values_after(
     """(batch,) value of what would follow a response that ran out of tokens; 0 after one that ended."""
     device = device_of(learner)
     cut = [row for row, trajectory in enumerate(trajectories) if not trajectory.finished]
-    # The value head reads the state that predicts a token: here one that stands for whatever comes next.
+    # The value head reads the state that predicts a token: here one that is whatever comes next, and is not read.
     longer = [
         TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
     ]
@@ -233,7 +233,7 @@ def _values_after(
     def ask(max_tokens: int) -> Tensor:
         after = torch.zeros(len(trajectories), device=device)
         for rows in micro_batches(longer, max_tokens=max_tokens):
-            batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)
+            batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)._replace(ends_unread=True)
             found = learner(batch, temperature=config.temperature).values
             last = batch.response_mask.sum(dim=1) - 1
             after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=device), last]

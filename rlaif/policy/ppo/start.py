@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError, TrainingError
+from rlaif.models.context import shortest_context
 from rlaif.models.layers import enters_exactly, find_layers
 from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
@@ -33,7 +34,6 @@ from rlaif.policy.ppo.models import (
     ValueModel,
     ValueStart,
     check_trainable,
-    context_tokens_of,
     device_of,
     make_value_model,
 )
@@ -103,7 +103,7 @@ def set_up(
         encode_prompts,
         encoder=encoder,
         response_length=config.response_length,
-        context_tokens=context_tokens_of(policy),
+        context_tokens=shortest_context([policy, reference, *([] if value_start is None else [value_start.trunk])]),
     )
     encoded = encode(prompts)
     held_out = encode(checks.prompts) if checks.prompts else []
