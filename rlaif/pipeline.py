@@ -43,7 +43,7 @@ from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, s
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
-from rlaif.training_log import TrainingLog
+from rlaif.training_log import TrainingLog, read_kl
 from rlaif.work import Work, load_prompts
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
@@ -333,6 +333,7 @@ def train_policy(work: Work) -> None:
         note=trained.note,
         constitution=work.constitution.name,
         ledger_head=work.ledger.head().hex,
+        kl=read_kl(folder / "evaluations.jsonl", step=trained.steps),
     )
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])
