@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 STORED: Mapping[str, bool] = {"stored": True}
 """Context in which a stored configuration is validated: what was once taken may be read again."""
+TYPED: Mapping[str, bool] = {"typed": True}
+"""Context in which a user's own options are validated."""
 
 
 class Config(BaseModel):

@@ -257,7 +257,9 @@ def _invert_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
     if size <= 2 * BLOCK:
         return torch.searchsorted(*_sums_and_targets(probs, uniforms), right=True).squeeze(1).to(probs.device)
     whole = size // BLOCK * BLOCK
-    blocks = torch.cat([probs[:, :whole].unflatten(1, (-1, BLOCK)).sum(dim=-1), probs[:, whole:].sum(1, True)], dim=1)
+    blocks = torch.cat(
+        [probs[:, :whole].reshape(len(probs), -1, BLOCK).sum(dim=-1), probs[:, whole:].sum(1, True)], dim=1
+    )
     cdf, target = _sums_and_targets(blocks, uniforms)
     block = torch.searchsorted(cdf, target, right=True)
     end, weight = cdf.gather(1, block), _as_doubles(blocks).gather(1, block)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rlaif.config.base import TYPED
 from rlaif.config.load import parse_config
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
@@ -36,7 +37,7 @@ SEPARATE = {"value_model": "separate", "value_learning_rate": 1e-3}
 )
 def test_an_option_that_does_nothing_is_refused_by_name(given: dict[str, Any], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
-        PpoConfig(**given)
+        PpoConfig.model_validate(given, context=TYPED)
     with pytest.raises(ConfigError, match=named):
         parse_config(json.dumps({"ppo": given}), where="config.yaml")
 

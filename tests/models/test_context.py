@@ -35,8 +35,14 @@ def make_roberta() -> PreTrainedModel:
 
 def make_opt() -> PreTrainedModel:
     config = OPTConfig(
-        vocab_size=30, hidden_size=16, ffn_dim=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=18, word_embed_proj_dim=16, pad_token_id=1,
+        vocab_size=30,
+        hidden_size=16,
+        ffn_dim=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=18,
+        word_embed_proj_dim=16,
+        pad_token_id=1,
     )
     return OPTForCausalLM(config)
 
