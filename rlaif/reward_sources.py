@@ -16,12 +16,14 @@ from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources, uses_run_m
 from rlaif.console import say
 from rlaif.evaluation.report_input import RewardCourse
 from rlaif.functions import load_function
-from rlaif.judge_reward import JudgeReward, load_score_template
+from rlaif.judge_reward import JudgeReward
 from rlaif.judge_setup import check_judge
+from rlaif.judges import load_score_template
 from rlaif.metrics import MetricsRow
 from rlaif.models.context import shortest_context
+from rlaif.models.endpoint_http import find_reward_address
 from rlaif.models.loading import LoadedModel, load_reward_model
-from rlaif.policy.ppo.reward_endpoint import EndpointReward, find_reward_address
+from rlaif.policy.ppo.reward_endpoint import EndpointReward
 from rlaif.policy.ppo.reward_function import FunctionReward
 from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.processes import Team
@@ -46,7 +48,7 @@ def check_rewards(work: Work) -> None:
         if source.function is not None:
             _load_function(source)
         elif source.url is not None:
-            find_reward_address(source, environ=os.environ)
+            find_reward_address(source.url, api_key_env=source.api_key_env, environ=os.environ)
         elif source.judge:
             judge = work.judges[0].config
             check_judge(judge, constitution=work.constitution, template=load_score_template(source, judge))
@@ -60,6 +62,8 @@ class Rewards:
         """Fingerprints of those that are reward models; the run's own first, where it is one of them."""
         self.loaded: dict[str, LoadedModel] = {}
         """Those that are reward models, by name."""
+        self.given: list[tuple[str, str, Model]] = []
+        """Name, path and fingerprint of those that are not the run's own."""
         config = work.config.ppo
         self.weighted = tuple(
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
@@ -80,6 +84,8 @@ class Rewards:
             loaded = _load_source(source, work)
             self.models.insert(0 if source.model == RUN else len(self.models), loaded.fingerprint)
             self.loaded[source.label] = loaded
+            if source.model is not None and source.model != RUN:
+                self.given.append((source.label, source.model, loaded.fingerprint))
             return work.team.in_shares(reward_by_model(loaded))
         # What is asked elsewhere, or keeps answers, is asked by one process.
         return work.team.by_first(self._build_asked(source, work))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rlaif.bradley_terry import Array, compute_information, find_reachable, maximise
 from rlaif.intervals import LEVEL, t_quantile
+from rlaif.ranks import mean_ranks, order_descending
 from rlaif.records import Estimate, Verdict
 
 Indices = NDArray[np.intp]
@@ -25,42 +26,55 @@ _WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 class Ranking(NamedTuple):
     scores: dict[str, Estimate] | None
-    """System -> log strength, zero on average, best first: a beats b with probability sigmoid(score a - score b).
-    The estimate's n counts the clusters in which the system stands. None where no finite scores exist."""
+    """System -> log strength, zero on average: a beats b with probability sigmoid(score a - score b). The best is
+    first, and equal ones are in the order of their names. The estimate's n counts the clusters in which the system
+    stands. None where no finite scores exist."""
     why_not: str
     """The reason where there are none."""
 
 
+class _Vote(NamedTuple):
+    pair: tuple[str, str]
+    won: float
+    cluster: Hashable
+    weight: float
+
+
 def bradley_terry(
-    pairs: Sequence[tuple[str, str]], verdicts: Sequence[Verdict], *, clusters: Sequence[Hashable]
+    pairs: Sequence[tuple[str, str]],
+    verdicts: Sequence[Verdict],
+    *,
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
 ) -> Ranking:
     """Maximum likelihood scores (Bradley and Terry 1952) with intervals robust to votes that hang together.
 
     `pairs` names the systems in the order the verdicts speak of. A pair of a system with itself says nothing.
+    weights: how much each verdict counts.
     """
     rows = [
-        (pair, _WINS[verdict], key)
-        for pair, verdict, key in zip(pairs, verdicts, clusters, strict=True)
+        _Vote(pair, _WINS[verdict], key, weight)
+        for pair, verdict, key, weight in zip(pairs, verdicts, clusters, weights or [1.0] * len(pairs), strict=True)
         if pair[0] != pair[1]
     ]
-    names = sorted({name for pair, _, _ in rows for name in pair})
-    codes = {key: i for i, key in enumerate(dict.fromkeys(key for _, _, key in rows))}
+    names = sorted({name for row in rows for name in row.pair})
+    codes = {key: i for i, key in enumerate(dict.fromkeys(row.cluster for row in rows))}
     if len(names) < 2:
         return Ranking(None, "fewer than two systems were compared")
     if len(codes) < 2:
         return Ranking(None, "all comparisons are of one prompt")
     place = {name: i for i, name in enumerate(names)}
-    first = np.array([place[pair[0]] for pair, _, _ in rows])
-    second = np.array([place[pair[1]] for pair, _, _ in rows])
-    won = np.array([share for _, share, _ in rows])
+    first = np.array([place[row.pair[0]] for row in rows])
+    second = np.array([place[row.pair[1]] for row in rows])
+    won, weight = np.array([row.won for row in rows]), np.array([row.weight for row in rows])
     wins = np.zeros((len(names), len(names)))
-    np.add.at(wins, (first, second), won)
-    np.add.at(wins, (second, first), 1 - won)
+    np.add.at(wins, (first, second), weight * won)
+    np.add.at(wins, (second, first), weight * (1 - won))
     if why_not := _why_no_scores(wins, names):
         return Ranking(None, why_not)
     scores = maximise(wins)
-    cluster = np.array([codes[key] for _, _, key in rows])
-    errors = _standard_errors(wins, scores, first=first, second=second, won=won, cluster=cluster)
+    cluster = np.array([codes[row.cluster] for row in rows])
+    errors = _standard_errors(wins, scores, first=first, second=second, won=won, weight=weight, cluster=cluster)
     reach = t_quantile((1 + LEVEL) / 2, df=len(codes) - 1)
     estimates = {
         name: Estimate(
@@ -71,11 +85,15 @@ def bradley_terry(
         )
         for i, name in enumerate(names)
     }
-    return Ranking(dict(sorted(estimates.items(), key=lambda item: -item[1].mean)), "")
+    best_first = order_descending([estimates[name].mean for name in names])
+    return Ranking({names[place]: estimates[names[place]] for place in best_first}, "")
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Correlation of the ranks, equal values sharing their mean rank; None where one series does not vary."""
+    """Correlation of the ranks; None where one series does not vary.
+
+    Values that are equal but for rounding share their mean rank, so that the figure is the same on every machine.
+    """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values beside {len(b)}")
     if not len(a):
@@ -127,12 +145,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _standard_errors(
-    wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, cluster: Indices
+    wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, weight: Array, cluster: Indices
 ) -> Array:
     """Cluster-robust (sandwich) standard errors of scores that are zero on average."""
     p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
     num_clusters = len(np.unique(cluster))
-    residual = won - p[first, second]
+    residual = weight * (won - p[first, second])
     slopes = np.zeros((num_clusters, len(scores)))
     np.add.at(slopes, (cluster, first), residual)
     np.add.at(slopes, (cluster, second), -residual)
@@ -142,8 +160,5 @@ def _standard_errors(
 
 
 def _centred_ranks(values: Sequence[float]) -> Array:
-    array = np.asarray(values, dtype=float)
-    below = (array[None, :] < array[:, None]).sum(axis=1)
-    same = (array[None, :] == array[:, None]).sum(axis=1)
-    ranks = below + (same + 1) / 2
+    ranks = np.asarray(mean_ranks(values))
     return np.asarray(ranks - ranks.mean())

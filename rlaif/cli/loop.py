@@ -33,7 +33,11 @@ from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
+    from rlaif.runs import RunFolder
     from rlaif.work import Work
+
+LOADING = "loading torch and transformers"
+"""Said before the import, which takes seconds in which nothing else would be seen."""
 
 
 def generate_prefs(
@@ -68,6 +72,8 @@ def generate_prefs(
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
+    if resume and not given and (noted := _find_recorded(runs_dir, run)):
+        samples, judgements, columns = given = noted
     if given and len(given) < 3:
         raise InputError(
             "recorded verdicts need all of --samples, --judgements and --columns",
@@ -80,15 +86,19 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import GENERATING
+
+    _check_new(resolved, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
+    say(LOADING)
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(resolved)
     else:
-        with _work(resolved, run, runs_dir, resume=resume) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -117,6 +127,8 @@ def train(
     }
     labels = (human_labels, label_columns)
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    _check_further(resolved, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
@@ -125,7 +137,9 @@ def train(
         if not team.is_first:
             follow(team)
             return
-        with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+        with _work(
+            resolved, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
+        ) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
 
@@ -158,13 +172,17 @@ def run(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import needed_stages
+
+    _check_new(resolved, run, runs_dir, resume=resume, stages=needed_stages(resolved))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
     if dry_run:
         _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
         return
-    with _work(resolved, run, runs_dir, resume=resume) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -184,9 +202,11 @@ def evaluate(
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
     resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
+    _check_further(resolved, run, runs_dir, stages=("7_evaluation",))
+    say(LOADING)
     from rlaif import pipeline
 
-    with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -204,9 +224,8 @@ def _load(
     batch_api: bool = False,
     engine: str | None = None,
 ) -> RunConfig:
-    """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_config, parse_config
-    from rlaif.runs import open_run
+    """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
+    from rlaif.config.load import find_config, load_config
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -214,15 +233,41 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
-    config = find_config(config)
-    if config is None and stored:
-        folder = open_run(runs_dir, run)
-        text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
+    from rlaif.cli.stored_options import find_stored, load_stored
+
+    going_on = find_stored(runs_dir, run, config) if stored else None
+    if going_on is None:
+        resolved = load_config(find_config(config), overrides=overrides)
     else:
-        resolved = load_config(config, overrides=overrides)
-    say("loading torch and transformers")  # seconds in which nothing else would be seen
+        resolved = load_stored(going_on, config, overrides)
     return resolved
+
+
+def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
+    from rlaif.cli.stored_options import find_recorded
+
+    return find_recorded(runs_dir, run)
+
+
+def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
+    """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
+    from rlaif.preflight import check_inputs, check_new_run, find_open_stages
+    from rlaif.runs import holds_run, open_run
+
+    check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
+    is_there = resume and (run is None or holds_run(runs_dir / run))
+    folder: RunFolder | None = open_run(runs_dir, run) if is_there else None
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=config.rounds))
+
+
+def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
+    """The same for a command that continues a run."""
+    from rlaif.preflight import check_inputs, find_open_stages
+    from rlaif.runs import newest_round, open_run
+
+    folder = open_run(runs_dir, run)
+    num_rounds = 1 + newest_round(folder, stage=stages[0])
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=num_rounds))
 
 
 @contextmanager
@@ -232,15 +277,19 @@ def _work(
     runs_dir: Path,
     *,
     resume: bool,
+    file: Path | None,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
 ) -> Iterator[Work]:
+    """`file`: the config file that is given on the command line."""
+    from rlaif.cli.stored_options import note_file_of_run
     from rlaif.opening import open_work
 
     with open_work(
-        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team
-    ) as work:
+        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
+    ) as work:  # fmt: skip
         yield work
 
 

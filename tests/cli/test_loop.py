@@ -48,6 +48,16 @@ def test_a_missing_prompt_file_is_named(cli: RunCli, tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob("*/config.json")), "the mended command finds no used run"
 
 
+def test_a_users_folder_of_the_runs_name_is_refused_untouched(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("years of work")
+    for prompts in ("no.jsonl", "frontdesk"):
+        done = cli("generate-prefs", "--runs-dir", ".", "--run", "data", "--set", f"prompts.path={prompts}")
+        says(done, 2, "a folder of this name is there already", "(data)", "--run NAME")
+        assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.txt"]
+    assert (tmp_path / "data" / "thesis.txt").read_text() == "years of work"
+
+
 def test_prompts_that_are_all_empty_are_refused(cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text('{"prompt": ""}\n{"prompt": "  "}\n')
     says(cli("generate-prefs", "--set", "prompts.path=empty.jsonl"), 2, "empty")
@@ -160,6 +170,28 @@ def test_a_run_that_goes_on_keeps_its_own_settings_and_takes_new_ones_by_name(cl
     assert stored["reward_model"]["num_epochs"] == 1
     assert not (tmp_path / "runs" / "own" / "round_00" / "6_policy").exists(), "--stage reward-model trains that alone"
     says(cli("evaluate", "--run", "own"), 2, "no trained policy yet", "rlaif train")
+
+
+def test_a_run_with_a_config_file_keeps_what_its_first_command_set_and_takes_what_is_edited_later(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    file = tmp_path / "rlaif.yaml"
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo: {kl_coef: 0.1}\n")
+    done = cli("generate-prefs", "--run", "own", "--seed", "7", "--set", "prompts.num_prompts=4")
+    assert done.returncode == 0, done.stderr
+    done = cli("generate-prefs", "--run", "own", "--resume")
+    assert done.returncode == 0, done.stderr
+    says(cli("generate-prefs", "--run", "own", "--resume", "--seed", "8"), 2, "seed: 7 -> 8")
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo: {kl_coef: 0.2}\n")
+    done = cli("generate-prefs", "--run", "own", "--resume")
+    assert (done.returncode, "ppo.kl_coef: 0.1 -> 0.2, from now on" in done.stderr) == (0, True), done.stderr
+    stored = json.loads((tmp_path / "runs" / "own" / "config.json").read_text())
+    assert (stored["config"]["seed"], stored["config"]["prompts"]["num_prompts"]) == (7, 4)
+    assert stored["file"]["options"]["ppo"] == {"kl_coef": 0.2}
+    file.write_text("sampling: {num_samples: 3, num_pairs: 1}\nppo: {kl_coef: 0.2}\n")
+    says(cli("train", "--run", "own"), 2, "sampling.num_samples: 2 -> 3")
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo:\n  kl_cof: 0.2\n")
+    says(cli("train", "--run", "own"), 2, "ppo.kl_cof", "rlaif.yaml:3")
 
 
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_afterwards(cli: RunCli, tmp_path: Path) -> None:

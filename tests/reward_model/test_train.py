@@ -225,6 +225,13 @@ def test_resuming_with_other_data_is_refused(
     assert len(find_checkpoints(tmp_path / "killed_checkpoints")) == 1
 
 
+def test_a_finished_training_removes_its_checkpoints_and_nothing_else(train: Training, tmp_path: Path) -> None:
+    _in_child(train, tmp_path / "killed", kill_at=5)
+    (tmp_path / "killed_checkpoints" / "notes.txt").write_text("mine")
+    train(tmp_path / "killed", resume=True)
+    assert [path.name for path in (tmp_path / "killed_checkpoints").iterdir()] == ["notes.txt"]
+
+
 def test_micro_batches_learn_the_same(train: Training, config: RewardModelConfig, tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", seed=2)
     cut = train(tmp_path / "cut", seed=2, config=config.model_copy(update={"micro_batch_size": 2}))
@@ -238,6 +245,21 @@ def test_every_step_reports_its_figures(train: Training, tmp_path: Path) -> None
     assert [step for step, _ in rows] == list(range(1, NUM_STEPS + 1))
     assert set(rows[0][1]) == {"loss", "accuracy", "reward_margin", "grad_norm", "learning_rate", "epoch"}
     assert rows[-1][1]["loss"] < rows[0][1]["loss"]
+
+
+def test_ties_prefer_nothing_and_weights_count_in_the_accuracy_of_a_batch(
+    train: Training, train_rows: list[PreferenceRow], tmp_path: Path
+) -> None:
+    def batches(name: str, *rows: PreferenceRow) -> list[Mapping[str, float]]:
+        seen: list[Mapping[str, float]] = []
+        train(tmp_path / name, train_rows=list(rows), on_metrics=lambda _, figures: seen.append(dict(figures)))
+        return seen
+
+    row = train_rows[0]
+    tie, other_way = row.model_copy(update={"label": 0.5}), row.model_copy(update={"label": 0.0, "weight": 3.0})
+    assert all("accuracy" not in figures and "reward_margin" not in figures for figures in batches("ties", tie))
+    first = batches("mixed", row, tie, other_way)[0]
+    assert first["accuracy"] in (0.25, 0.75), "one of the two contradicting rows is right, and they weigh 1 and 3"
 
 
 def test_broken_weights_stop_the_training_at_the_named_step(
