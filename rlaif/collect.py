@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from rlaif import __version__
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
@@ -49,6 +49,7 @@ from rlaif.judging.judge import Judging
 from rlaif.preferences.export import digest_preferences
 from rlaif.records import (
     CalibrationCard,
+    Estimate,
     EvaluationReport,
     Judgement,
     Model,
@@ -62,7 +63,7 @@ from rlaif.records import (
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_sources import collect_courses
 from rlaif.runs import read_stage
-from rlaif.training_log import EVALUATION
+from rlaif.training_log import EVALUATION, read_kl
 from rlaif.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
 
 SHOWN_SAMPLES = 12
@@ -95,8 +96,7 @@ def collect_report(
     measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
     policy_rows = work.metrics.read("policy")
     card = next(iter(work.used("6_policy", PolicyCard)), None)
-    kl = card.metrics.get("objective/kl") if card is not None else None
-    behaviour = compute_behaviour(pairs, kl=kl)
+    behaviour = compute_behaviour(pairs, **_find_kl(work, card))
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = [] if scorer is None else _score_held_out(scorer, held_out)
     start, trained = work.start_policy.fingerprint, work.trained_policy.fingerprint
@@ -156,6 +156,20 @@ def collect_report(
         best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(work, evaluation),
     )
+
+
+class _FoundKl(TypedDict):
+    kl: float | None
+    kl_interval: Estimate | None
+
+
+def _find_kl(work: Work, card: PolicyCard | None) -> _FoundKl:
+    """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses."""
+    if card is None:
+        return {"kl": None, "kl_interval": None}
+    path = work.run.stage_dir(work.round, "6_policy") / "evaluations.jsonl"
+    measured = None if card.num_steps is None else read_kl(path, step=card.num_steps)
+    return {"kl": card.metrics.get("objective/kl") if measured is None else measured.mean, "kl_interval": measured}
 
 
 def _read_courses(work: Work) -> Iterator[ResponseCourse]:

@@ -31,7 +31,11 @@ def mean_interval(
     spread = _spread(values, clusters, weights)
     if spread.num_clusters < 2:
         return None
-    half = t_quantile((1 + LEVEL) / 2, df=spread.df) * spread.standard_error
+    error = spread.standard_error
+    if clusters is not None and error <= 1e-12 * max(map(abs, values)) and max(values) > min(values):
+        # The values of each cluster balance out by chance: that is no certainty, so their own spread counts.
+        error = _spread(values, None, weights).standard_error
+    half = t_quantile((1 + LEVEL) / 2, df=spread.df) * error
     return Estimate(mean=spread.mean, low=spread.mean - half, high=spread.mean + half, n=spread.num_clusters)
 
 

@@ -34,6 +34,7 @@ from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
 from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.models.context import NO_LIMIT
 from rlaif.models.interface import TextGenerator
 from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
@@ -53,7 +54,7 @@ from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, s
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
-from rlaif.training_log import TrainingLog
+from rlaif.training_log import TrainingLog, read_kl
 from rlaif.work import Work, drop_long_prompts, read_given_prompts
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
@@ -317,7 +318,7 @@ def train_policy(work: Work) -> None:
     fitting = drop_over_length(
         work.training_prompts(),
         count_tokens=lambda prompt: work.generator.count_tokens(prompt.as_segments()),
-        max_tokens=work.generator.context_tokens - config.response_length,
+        max_tokens=min(work.generator.context_tokens, rewards.context_tokens or NO_LIMIT) - config.response_length,
     )
     held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")
@@ -355,6 +356,7 @@ def train_policy(work: Work) -> None:
         note=trained.note,
         constitution=work.constitution.name,
         ledger_head=work.ledger.head().hex,
+        kl=read_kl(folder / "evaluations.jsonl", step=trained.steps),
     )
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])

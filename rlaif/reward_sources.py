@@ -20,6 +20,7 @@ from rlaif.judge_reward import JudgeReward
 from rlaif.judge_setup import check_judge
 from rlaif.judges import load_score_template
 from rlaif.metrics import MetricsRow
+from rlaif.models.context import shortest_context
 from rlaif.models.endpoint_http import find_reward_address
 from rlaif.models.loading import LoadedModel, load_reward_model
 from rlaif.policy.ppo.reward_endpoint import EndpointReward
@@ -68,6 +69,15 @@ class Rewards:
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
             for source, standardise in zip(find_sources(config.rewards), config.standardises, strict=True)
         )
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What a prompt and a response may have, in the tokens of models that rlaif trained and that read these too.
+
+        They read the token that ends a response even where the response was cut off before it.
+        """
+        shortest = shortest_context(loaded.model for loaded in self.loaded.values() if _is_ours(loaded))
+        return None if shortest is None else shortest - 1
 
     def _build(self, source: RewardConfig, work: Work) -> RewardSource:
         if source.kind == "model":

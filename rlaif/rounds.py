@@ -6,7 +6,7 @@ Reads what the stages left in the ledger, so a resumed run tells the same. Runs 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rlaif.errors import ConfigError, StageError
@@ -125,13 +125,13 @@ def describe_rounds(rounds: Rounds, *, constitution: Constitution) -> Iterator[s
     first = rounds.rows[0].evaluation
     lines = [["start", *[""] * 5, *(_say_mean(first.measures_before.get(name)) for name in measures)]]
     for row in rounds.rows:
-        kl, reward = row.evaluation.figures.get("kl"), row.proxy_reward
+        reward = row.proxy_reward
         lines.append(
             [
                 str(row.round),
                 "unknown" if reward is None else f"{reward:+.2f}",
                 _say_share(row.evaluation.win_rate),
-                "unknown" if kl is None else f"{kl:.2f}",
+                _say_kl(row.evaluation.figures),
                 _say_share(row.figures.accuracy),
                 str(row.num_pairs),
                 *(_say_mean(row.evaluation.measures_after.get(name)) for name in measures),
@@ -140,8 +140,9 @@ def describe_rounds(rounds: Rounds, *, constitution: Constitution) -> Iterator[s
     yield from _align([heads, *lines])
     yield (
         "reward: of the trained policy above the start's, by the round's own reward model; win rate: against the "
-        "start, by the judge; accuracy: of the reward model on held-out pairs; pairs: it was fitted to"
-        + ("; in brackets: what no principle names" if others else "")
+        "start, by the judge; KL: to the start, in nats per response, on prompts held out of training, "
+        "or without an interval before the last update; accuracy: of the reward model on held-out pairs; pairs: it was "
+        "fitted to" + ("; in brackets: what no principle names" if others else "")
     )
 
 
@@ -175,6 +176,14 @@ def _align(lines: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _say_mean(estimate: Estimate | None) -> str:
     return "unknown" if estimate is None else f"{estimate.mean:.1f}"
+
+
+def _say_kl(figures: Mapping[str, float]) -> str:
+    if "kl" not in figures:
+        return "unknown"
+    if "kl_low" not in figures:
+        return f"{figures['kl']:.2f}"
+    return f"{figures['kl']:.2f} ({figures['kl_low']:.2f} to {figures['kl_high']:.2f})"
 
 
 def _say_share(share: Estimate | None) -> str:

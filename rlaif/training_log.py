@@ -7,6 +7,7 @@ seconds since the one before it.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Self
 
 from rlaif.console import Progress, notes, say, show_text
 from rlaif.files import write_atomically
+from rlaif.intervals import mean_interval
 from rlaif.metrics import MetricsLog
 from rlaif.policy.ppo.evaluate import Evaluated
 from rlaif.policy.ppo.metrics import ShownResponse
-from rlaif.records import Alarm
+from rlaif.records import Alarm, Estimate
 
 SHOWN_TO_PEOPLE = 2
 EVALUATION, ALARM = "policy_evaluation", "policy_alarm"
@@ -95,7 +97,10 @@ class TrainingLog:
         self._metrics.write(EVALUATION, step=step, numbers={**numbers, "seconds": round(now - self._since, 4)})
         self._since = now
         _append_rows(self._evaluations_path, step, evaluated.shown)
-        shown = [f"{name} {numbers[key]:.3g}" for key, name in SHOWN_OF_EVALUATION if key in numbers]
+        intervals = _find_intervals(evaluated)
+        shown = [
+            f"{name} {numbers[key]:.3g}{intervals.get(key, '')}" for key, name in SHOWN_OF_EVALUATION if key in numbers
+        ]
         say(f"{self._stage}: after {step} steps, on {len(evaluated.answers)} held-out prompts: {', '.join(shown)}")
 
     def write_alarm(self, alarm: Alarm, goes_on_at: int | None) -> None:
@@ -119,6 +124,29 @@ class TrainingLog:
             line = show_text(f"  step {step}, score {shown.score:+.2f}: {shown.response}")
             line.stylize("dim")
             notes.print(line)
+
+
+def _find_intervals(evaluated: Evaluated) -> dict[str, str]:
+    """In brackets, for the numbers of an evaluation that have one."""
+    numbers, shown = evaluated.evaluation.numbers, evaluated.shown
+    prompts = [response.prompt.id for response in shown]
+    found: dict[str, tuple[float, float]] = {}
+    for key, values in (("eval/scores", [s.score for s in shown]), ("eval/kl", [s.kl for s in shown])):
+        estimate = mean_interval(values, clusters=prompts)
+        # The score of masked responses is in no mean: the interval is that of the number or there is none.
+        if estimate is not None and math.isclose(estimate.mean, numbers.get(key, math.nan), rel_tol=1e-4, abs_tol=1e-6):
+            found[key] = (estimate.low, estimate.high)
+    if "eval/win_rate_low" in numbers:
+        found["eval/win_rate"] = (numbers["eval/win_rate_low"], numbers["eval/win_rate_high"])
+    return {key: f" ({low:.3g} to {high:.3g})" for key, (low, high) in found.items() if low < high}
+
+
+def read_kl(path: Path, *, step: int) -> Estimate | None:
+    """KL of the policy after `step` steps in nats per response, on the held-out prompts of its evaluation, with its
+    interval; None where it was not evaluated. path: of the evaluations' responses."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+    rows = [row for row in map(json.loads, lines) if row["step"] == step]
+    return mean_interval([row["kl"] for row in rows], clusters=[row["prompt_id"] for row in rows])
 
 
 def _append_rows(path: Path | None, step: int, responses: Sequence[ShownResponse]) -> None:

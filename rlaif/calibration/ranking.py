@@ -113,11 +113,16 @@ def rank_correlation(a: Mapping[str, Estimate], b: Mapping[str, Estimate]) -> Es
     value = spearman([a[name].mean for name in common], [b[name].mean for name in common]) if common else None
     if value is None or len(common) < 4:
         return None
-    if abs(value) >= 1:
-        return Estimate(mean=value, low=value, high=value, n=len(common))
-    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt((1 + value**2 / 2) / (len(common) - 3))
-    z = math.atanh(value)
-    return Estimate(mean=value, low=math.tanh(z - half), high=math.tanh(z + half), n=len(common))
+    n = len(common)
+    # At -1 and 1 the formula has no width. It is taken at the nearest value that so many ranks can have: that of two
+    # rankings which differ by one tie.
+    most = math.sqrt(1 - 6 / (n**3 - n))
+    inside = max(-most, min(most, value)) if abs(value) > 1 - 1e-9 else value
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt((1 + inside**2 / 2) / (n - 3))
+    low, high = math.tanh(math.atanh(inside) - half), math.tanh(math.atanh(inside) + half)
+    if inside != value:
+        low, high = (low, 1.0) if value > 0 else (-1.0, high)
+    return Estimate(mean=value, low=min(low, value), high=max(high, value), n=n)
 
 
 def _why_no_scores(wins: Array, names: Sequence[str]) -> str:

@@ -5,10 +5,33 @@ The docstring under a field is its help text. Does not read files.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo
+
+STORED: Mapping[str, bool] = {"stored": True}
+"""Context in which a stored configuration is validated: what was once taken may be read again."""
+TYPED: Mapping[str, bool] = {"typed": True}
+"""Context in which a user's own options are validated."""
 
 
 class Config(BaseModel):
     """A part of the configuration; unknown keys are refused, a field's docstring is its description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def refuse_idle(
+    config: Config, names: Mapping[str, tuple[Any, ...]], *, when: str, info: ValidationInfo, prefix: str = ""
+) -> None:
+    """Raise ValueError where an option was given that does nothing `when` another has the value that it has.
+
+    names: the options, each with the values beside its default that say "off" and are no mistake.
+    """
+    if info.context is not None and info.context.get("stored"):
+        return
+    for name, off in names.items():
+        value = getattr(config, name)
+        if value != type(config).model_fields[name].get_default(call_default_factory=True) and value not in off:
+            raise ValueError(f"{prefix}{name} does nothing {when}: leave it out")

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rlaif.config.base import STORED, TYPED
 from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.presets import Preset, fill_in, load_preset
 from rlaif.config.run import RunConfig
@@ -71,7 +72,8 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_com
     options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
     _drop_empty_groups(value, options)
     try:
-        return RunConfig.model_validate_json(json.dumps(value), strict=True)
+        context = STORED if is_complete else TYPED
+        return RunConfig.model_validate_json(json.dumps(value), strict=True, context=context)
     except ValidationError as error:
         _raise_first(error.errors(include_url=False), source, options)
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
@@ -123,6 +123,26 @@ class PpoConfig(Config):
             raise ValueError("truncated: bootstrap needs values, and rloo has none")
         if self.algorithm == "rloo" and self.model.value_model == "separate":
             raise ValueError("rloo has no use for a value model: model.value_model must be shared")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self, info: ValidationInfo) -> Self:
+        if self.algorithm == "rloo":
+            names = {
+                "gamma": (), "lam": (), "value_lam": (), "cliprange_value": (), "vf_coef": (0.0,),
+                "value_warmup_steps": (0,),
+            }  # fmt: skip
+            refuse_idle(self, names, when="with algorithm: rloo, which has no values", info=info)
+        if not self.adaptive_kl and "adaptive_kl" not in self.model_fields_set:
+            refuse_idle(self, {"kl_target": (), "kl_horizon": ()}, when="without adaptive_kl: true", info=info)
+        if self.truncated in ("bootstrap", "mask") and (info.context or {}).get("typed"):
+            when = f"with truncated: {self.truncated}"
+            refuse_idle(self, {"missing_eos_penalty": (0.0,)}, when=when, info=info)
+        if self.learning_rate == 0 and not (info.context or {}).get("stored") and self.model.value_learning_rate:
+            raise ValueError(
+                "model.value_learning_rate falls as learning_rate does, which is 0, so nothing would be trained: to "
+                "train the values alone, give learning_rate a value and value_warmup_steps as many steps as num_steps"
+            )
         return self
 
     @property

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 
 BestMetric = Literal["win_rate", "held_out", "rlhf_reward", "scores"]
 
@@ -78,6 +78,22 @@ class GuardsConfig(Config):
             raise ValueError(f"best_metric {self.best_metric} needs {missing}")
         if self.evaluate_every is None and (self.keep == "best" or self.best_metric is not None):
             raise ValueError("the best policy is known by evaluations, and evaluate_every is null")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self, info: ValidationInfo) -> Self:
+        if self.held_out_model is None:
+            refuse_idle(self, {"max_held_out_drop": (None,)}, when="without held_out_model", info=info)
+        if self.judge_every is None:
+            refuse_idle(self, {"max_win_rate_drop": (None,)}, when="without judge_every", info=info)
+        if self.held_out_model is None and self.judge_every is None:
+            refuse_idle(self, {"patience": ()}, when="without held_out_model or judge_every", info=info)
+        if self.evaluate_every is None:
+            refuse_idle(self, {"num_prompts": ()}, when="with evaluate_every: null", info=info)
+        when = f"with on_alarm: {self.on_alarm}"
+        idle = {"stop": ("alarm_factor", "max_roll_backs", "quiet_steps"), "roll_back": ("quiet_steps",)}
+        names = idle.get(self.on_alarm, ("max_roll_backs",))
+        refuse_idle(self, dict.fromkeys(names, ()), when=when, info=info)
         return self
 
     @property

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 
 ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
 
@@ -71,4 +71,13 @@ class PpoModelConfig(Config):
             )
         if self.value_learning_rate is not None and self.value_model == "shared":
             raise ValueError("value_learning_rate needs `value_model: separate`")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self, info: ValidationInfo) -> Self:
+        if self.train != "last_layers":
+            when = f"with train: {self.train}; it is for train: last_layers"
+            refuse_idle(self, {"num_layers": ()}, when=when, info=info)
+        if self.train != "lora":
+            refuse_idle(self, {"lora": ()}, when=f"with train: {self.train}; it is for train: lora", info=info)
         return self

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 from rlaif.config.models import VllmConfig
 
 BENDING_ENGINE_ARGS = (
@@ -98,4 +98,11 @@ class RolloutConfig(Config):
             raise ValueError("sleep is for engine: vllm")
         if self.sleep and self.one_step_off:
             raise ValueError("with one_step_off vLLM samples while the policy is updated and cannot sleep meanwhile")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self, info: ValidationInfo) -> Self:
+        idle = {"transformers": ("dtype", "device", "vllm", "server"), "vllm": ("server",)}
+        names = idle.get(self.engine, ("device", "vllm"))
+        refuse_idle(self, dict.fromkeys(names, ()), when=f"with engine: {self.engine}", info=info)
         return self

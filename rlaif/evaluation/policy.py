@@ -239,10 +239,14 @@ class Behaviour(Value):
     """Different texts over all texts: a policy that says one thing to everybody comes near 0."""
     distinct_after: float
     kl: float | None
-    """KL of the trained policy against the starting one, nats per response, as its training measured it."""
+    """KL to the starting policy in nats per response: of the trained policy on held-out prompts, with `kl_interval`.
+    Without it, of the responses that its last step trained on, which an earlier policy drew."""
+    kl_interval: Estimate | None = None
 
 
-def compute_behaviour(pairs: Sequence[PolicyPair], *, kl: float | None = None) -> Behaviour:
+def compute_behaviour(
+    pairs: Sequence[PolicyPair], *, kl: float | None = None, kl_interval: Estimate | None = None
+) -> Behaviour:
     """Length, endings and variety of both policies' responses on the same prompts."""
     if not pairs:
         raise StageError("there are no responses to compare", fix="hold out prompts with prompts.test_fraction")
@@ -268,6 +272,7 @@ def compute_behaviour(pairs: Sequence[PolicyPair], *, kl: float | None = None) -
         distinct_before=len({pair.start.text for pair in pairs}) / len(pairs),
         distinct_after=len({pair.trained.text for pair in pairs}) / len(pairs),
         kl=kl,
+        kl_interval=kl_interval,
     )
 
 
@@ -277,4 +282,7 @@ def list_figures(behaviour: Behaviour) -> dict[str, float]:
     for name, change in (("response_tokens", behaviour.response_tokens), ("ended", behaviour.ended)):
         if change is not None:
             figures |= {f"{name}_before": change.mean_before, f"{name}_after": change.mean_after}
+    interval = behaviour.kl_interval
+    if interval is not None:
+        return figures | {"kl": interval.mean, "kl_low": interval.low, "kl_high": interval.high}
     return figures if behaviour.kl is None else figures | {"kl": behaviour.kl}

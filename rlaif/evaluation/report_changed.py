@@ -158,11 +158,18 @@ def _describe_best(report: ReportInput) -> dict[str, Any] | None:
     if best is None:
         return None
     behaviour = report.behaviour
-    kl = behaviour.kl if behaviour else None
+    measured = behaviour.kl_interval if behaviour else None
+    said = _say_kl(
+        behaviour.kl if behaviour else None,
+        low=measured.low if measured else None,
+        high=measured.high if measured else None,
+    )
     return {
         "n": best.n,
         "kl_bound": say_number(best.kl_bound, decimals=2),
-        "kl": None if kl is None else say_number(kl, decimals=2),
+        "kl": None
+        if behaviour is None or behaviour.kl is None
+        else f"{said.mean} ({said.interval or 'before its last update'})",
     }
 
 
@@ -243,7 +250,7 @@ def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, A
                 "round": summary.round,
                 "cells": [
                     ("proxy reward", _say_plain(summary.proxy_reward)),
-                    ("KL, nats", _say_plain(summary.kl)),
+                    ("KL, nats", _say_kl(summary.kl, low=summary.kl_low, high=summary.kl_high)),
                     *((name, say_estimate(summary.measures.get(name))) for name in named),
                     ("win rate", say_estimate(summary.win_rate, percent=True)),
                 ],
@@ -252,6 +259,14 @@ def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, A
         ],
         "panels": [panel for panel in panels if panel],
     }
+
+
+def _say_kl(kl: float | None, *, low: float | None, high: float | None) -> Said:
+    """With its interval where it was measured on the round's policy."""
+    said = _say_plain(kl)
+    if low is None or high is None or low == high:
+        return said
+    return said._replace(interval=f"{say_number(low, decimals=2)} to {say_number(high, decimals=2)}")
 
 
 def _say_plain(value: float | None) -> Said:

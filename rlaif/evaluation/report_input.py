@@ -99,7 +99,10 @@ class RoundSummary(Value):
     proxy_reward: float | None = None
     """By how much that round's reward model rewards the trained policy's responses more than the start's."""
     kl: float | None = None
-    """Nats per response against the policy that the run started from, at the end of the round's training."""
+    """Nats per response against the policy that the run started from: of the round's policy on held-out prompts, or
+    without an interval of the responses that its last step trained on, drawn before its update."""
+    kl_low: float | None = None
+    kl_high: float | None = None
     win_rate: Estimate | None = None
     """Against the policy that the run started from."""
     measures: dict[str, Estimate] = {}
@@ -211,6 +214,8 @@ def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
         round=round,
         proxy_reward=evaluation.proxy_reward,
         kl=evaluation.figures.get("kl"),
+        kl_low=evaluation.figures.get("kl_low"),
+        kl_high=evaluation.figures.get("kl_high"),
         win_rate=evaluation.win_rate,
         measures=evaluation.measures_after,
     )

@@ -200,12 +200,22 @@ def list_figure_rows(report: ReportInput) -> list[dict[str, Any]]:
         "change": NOTHING, "n": n,
     })  # fmt: skip
     if behaviour.kl is not None:
-        rows.append({
-            "name": "KL to the starting policy", "note": "how far it moved, nats per response, at the end of training",
-            "before": NOTHING, "after": Said(say_number(behaviour.kl, decimals=2), "", ""), "change": NOTHING,
-            "n": f"last of {say_count(len(report.policy_curve), 'step')}" if report.policy_curve else "",
-        })  # fmt: skip
+        rows.append(_describe_kl(behaviour.kl, behaviour.kl_interval, report))
     return rows
+
+
+def _describe_kl(kl: float, interval: Estimate | None, report: ReportInput) -> dict[str, Any]:
+    """How far the kept policy moved, as it was measured; or else what its last step found before its update."""
+    name, note = "KL to the starting policy", "how far it moved, nats per response"
+    if interval is not None:
+        said = say_estimate(interval)
+        note += ", on prompts held out of training"
+        return {"name": name, "note": note, "before": NOTHING, "after": said, "change": NOTHING, "n": said.n}
+    note += ", of the responses that its last step trained on, drawn before that step's update"
+    steps = len(report.policy_curve) if report.kept_steps is None else report.kept_steps
+    said = Said(say_number(kl, decimals=2), "", "")
+    n = f"step {say_number(steps)}" if steps else ""
+    return {"name": name, "note": note, "before": NOTHING, "after": said, "change": NOTHING, "n": n}
 
 
 def _row(name: str, change: Change, *, note: str = "", percent: bool = False) -> dict[str, Any]:

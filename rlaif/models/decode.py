@@ -26,6 +26,9 @@ from rlaif.models.share_check import can_share
 from rlaif.models.tree_pass import run_tree
 from rlaif.models.verdict_watch import WatchedReply
 
+BLOCK = 512
+"""Tokens whose probabilities are added up before one of them is looked for."""
+
 
 class Decoded(NamedTuple):
     """What `decode` made of each prompt, in the order of the prompts."""
@@ -59,15 +62,21 @@ class Decoded(NamedTuple):
 
 
 def row_uniforms(keys: Sequence[tuple[int, ...]], length: int) -> Tensor:
-    """(len(keys), length) uniforms in [0, 1), each row a function of its key alone.
+    """(len(keys), length) uniforms in [0, 1) of 53 bits, each row a function of its key alone.
 
-    Counter-based (Philox, Salmon et al. 2011): a longer row begins with the shorter one.
+    Counter-based (Philox, Salmon et al. 2011): a longer row begins with the shorter one. The first 24 bits of a
+    uniform come from the key's first 2^64 counters and the other 29 from the next ones.
     """
-    rows = np.empty((len(keys), length), dtype=np.float32)
+    rows = np.empty((len(keys), length))
+    first, more = np.empty(length, dtype=np.float32), np.empty(length)
     for row, key in zip(rows, keys, strict=True):
         digest = hashlib.sha256(",".join(map(str, key)).encode()).digest()
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-        generator.random(dtype=np.float32, out=row)
+        bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+        generator = np.random.Generator(bits)
+        generator.random(dtype=np.float32, out=first)
+        bits.advance((1 << 64) - -(-length // 8))  # a counter gives eight numbers of 32 bits
+        generator.random(out=more)
+        row[:] = first + np.floor(more * 2.0**29) * 2.0**-53
     return torch.from_numpy(rows)
 
 
@@ -117,7 +126,7 @@ def decode(
     with extra_column(model, value_head) if value_head is not None else nullcontext():
         logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens, more=more)
         live = np.arange(len(prompts))
-        draws = None if uniforms is None else uniforms.to(logits.device)
+        draws = None if uniforms is None else uniforms.to(_place_of_doubles(logits))
         for step in range(max_new_tokens + 1 + more):
             values = None
             if value_head is not None:
@@ -245,30 +254,70 @@ def _draw(
 
     logits: (rows, vocab); uniforms: (rows,). With values, (rows,), those as well and the entropy.
     """
-    logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-    probs = logprobs.exp() if uniforms is not None or values is not None else logprobs
+    tempered = logits.float() / temperature
+    logprobs = torch.log_softmax(tempered, dim=-1)
     if uniforms is None:
         tokens = logprobs.argmax(dim=-1)
     else:
-        kept = _cut_to_nucleus(probs, top_p) if top_p < 1.0 else probs
-        cdf = kept.cumsum(dim=-1)
-        total = cdf[:, -1:]
-        if not torch.isfinite(total).all():
-            raise ModelError(
-                "the model's next-token probabilities are not numbers",
-                fix="look at its weights, and at the learning rate that made them",
-            )
-        # subtle: u * total may round up to total, past the last token that has any probability
-        target = torch.minimum(uniforms[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-        tokens = torch.searchsorted(cdf, target, right=True).squeeze(1)
+        probs = torch.softmax(tempered, dim=-1)
+        tokens = _invert_cdf(_cut_to_nucleus(probs, top_p) if top_p < 1.0 else probs, uniforms)
     of_tokens = logprobs.gather(1, tokens[:, None]).squeeze(1)
     if values is None:
         return tokens, of_tokens
-    return tokens, of_tokens, values, torch.special.entr(probs).sum(dim=-1)
+    return tokens, of_tokens, values, torch.special.entr(logprobs.exp()).sum(dim=-1)
+
+
+def _invert_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
+    """(rows,) the token of each row in whose part of the whole the uniform falls.
+
+    Sums are float64: in float32 a token rarer than 6e-8 has no part beside one that is nearly certain. Of a large
+    vocabulary a block of tokens is found first and then the token in it, which is faster than the sums over all.
+    """
+    size = probs.shape[1]
+    if size <= 2 * BLOCK:
+        return torch.searchsorted(*_sums_and_targets(probs, uniforms), right=True).squeeze(1).to(probs.device)
+    whole = size // BLOCK * BLOCK
+    blocks = torch.cat(
+        [probs[:, :whole].reshape(len(probs), -1, BLOCK).sum(dim=-1), probs[:, whole:].sum(1, True)], dim=1
+    )
+    cdf, target = _sums_and_targets(blocks, uniforms)
+    block = torch.searchsorted(cdf, target, right=True)
+    end, weight = cdf.gather(1, block), _as_doubles(blocks).gather(1, block)
+    places = block.to(probs.device) * BLOCK + torch.arange(BLOCK, device=probs.device)
+    inside = probs.gather(1, places.clamp(max=size - 1)).masked_fill(places >= size, 0.0)
+    within = ((target - end + weight) / weight).clamp(0, 1).squeeze(1)
+    token = torch.searchsorted(*_sums_and_targets(inside, within), right=True)
+    return places.gather(1, token.to(probs.device)).squeeze(1)
+
+
+def _sums_and_targets(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of each row's weights up to each place, and the sum that its uniform picks, (rows, 1), in float64."""
+    cdf = _as_doubles(weights).cumsum(dim=-1)
+    total = cdf[:, -1:]
+    if not torch.isfinite(total).all():
+        raise ModelError(
+            "the model's next-token probabilities are not numbers",
+            fix="look at its weights, and at the learning rate that made them",
+        )
+    # subtle: u * total may round up to total, past the last weight that is not zero
+    return cdf, torch.minimum(uniforms.to(cdf)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+
+
+def _as_doubles(x: Tensor) -> Tensor:
+    return x.to(_place_of_doubles(x), torch.float64)
+
+
+def _place_of_doubles(x: Tensor) -> torch.device:
+    """Where float64 can be computed with; Apple's GPUs have none."""
+    return torch.device("cpu") if x.device.type == "mps" else x.device
 
 
 def _cut_to_nucleus(probs: Tensor, top_p: float) -> Tensor:
     """Zero all but the smallest set of most likely tokens that holds `top_p` (Holtzman et al. 2020)."""
     ordered, index = probs.sort(dim=-1, descending=True, stable=True)
-    outside = ordered.cumsum(dim=-1) - ordered >= top_p
+    # float32 sums are too coarse to find the border and good enough to tell what lies well beyond it
+    near = int((ordered.cumsum(dim=-1) - ordered < top_p + 1e-3).sum(dim=-1).max())
+    doubles = _as_doubles(ordered[:, :near])
+    outside = torch.ones_like(ordered, dtype=torch.bool)
+    outside[:, :near] = (doubles.cumsum(dim=-1) - doubles >= top_p).to(outside.device)
     return probs.scatter(1, index, ordered.masked_fill(outside, 0.0))

@@ -5,6 +5,7 @@ For who sends work to others that load it. The fingerprint is the one that `load
 
 from __future__ import annotations
 
+from rlaif.models.context import NO_LIMIT, context_of_config
 from rlaif.models.loading import fingerprint, load_tokenizer
 from rlaif.models.model_folder import find_model_folder
 from rlaif.models.prompt_tokens import PromptEncoder
@@ -20,6 +21,6 @@ def describe_causal_lm(path: str, *, revision: str | None, dtype: str) -> Descri
     config = AutoConfig.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
     return Described(
         fingerprint=fingerprint(found, tokenizer=tokenizer, dtype=dtype),
-        context_tokens=int(getattr(config, "max_position_embeddings", 2**31)),
+        context_tokens=context_of_config(config) or NO_LIMIT,
         count_tokens=lambda chat: len(encoder.encode(chat)),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from rlaif.models.context import NO_LIMIT, context_tokens_of
 from rlaif.models.decode import Decoded, decode, row_uniforms
 from rlaif.models.halving import in_halves
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
@@ -33,7 +34,7 @@ class TransformersEngine:
 
     @cached_property
     def context_tokens(self) -> int:
-        return int(getattr(self._model.config, "max_position_embeddings", 2**31))
+        return context_tokens_of(self._model) or NO_LIMIT
 
     def count_tokens(self, chat: Chat) -> int:
         return len(self._encoder.encode(chat))

@@ -8,14 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rlaif.records import PolicyCard
+from rlaif.records import Estimate, PolicyCard
 
 
 def render_policy_card(
-    card: PolicyCard, *, rewards: Sequence[str], note: str, constitution: str, ledger_head: str
+    card: PolicyCard,
+    *,
+    rewards: Sequence[str],
+    note: str,
+    constitution: str,
+    ledger_head: str,
+    kl: Estimate | None = None,
 ) -> str:
     """`rewards`: the names of their sources; `note`: why it is not the last step's policy, empty if it is;
-    `ledger_head`: the chain's head at that time."""
+    `ledger_head`: the chain's head at that time; `kl`: of this policy to the reference on held-out prompts, None where
+    nothing was evaluated."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
@@ -42,9 +49,10 @@ tags: [rlaif, ppo]
 Trained from {trained_from} against {against},
 by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
 {course}
+{_describe_kl(kl)}
 The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of the decisions before it.
 
-| last step | |
+| the last step that is in the weights, on responses drawn before its update | |
 | --- | --- |
 {numbers}
 
@@ -52,3 +60,13 @@ The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of 
 {options}
 ```
 """
+
+
+def _describe_kl(kl: Estimate | None) -> str:
+    if kl is None:
+        return ""
+    interval = "" if kl.low == kl.high else f", 95 % interval {kl.low:.4g} to {kl.high:.4g}"
+    return (
+        f"KL of this policy to the reference: {kl.mean:.4g} nats per response{interval}, on {kl.n} prompts held out of "
+        "its training.\n"
+    )

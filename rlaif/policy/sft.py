@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from rlaif.config.sft import SftConfig
 from rlaif.errors import DataError, StageError, TrainingError
+from rlaif.models.context import context_tokens_of
 from rlaif.models.loading import LoadedModel, load_causal_lm, save_model
 from rlaif.models.prompt_tokens import PromptEncoder
 from rlaif.records import Demonstration, Prompt, Tally
@@ -90,7 +91,7 @@ def train_sft(
     """Fine-tune a copy of `base` and write the model's folder `out_dir` as a whole."""
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
-    context = getattr(base.model.config.get_text_config(), "max_position_embeddings", config.max_length)
+    context = context_tokens_of(base.model) or config.max_length
     limit = min(config.max_length, context)
     examples = encode_demonstrations(demonstrations, encoder=base.encoder, max_length=limit)
     if not examples.token_ids:

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from rlaif.errors import DataError
+from rlaif.models.context import NO_LIMIT, context_tokens_of
 from rlaif.models.loading import LoadedModel
 from rlaif.records import Prompt
 from rlaif.reward_model.data import encode_example, encode_whole
@@ -30,7 +31,7 @@ class RewardModelScorer:
         self._loaded, self._max_tokens = loaded, max_tokens
         self._encode = encode_whole if reads_whole else encode_example
         config = loaded.model.config
-        self._limit = int(getattr(config.get_text_config(), "max_position_embeddings", 2**31))
+        self._limit = context_tokens_of(loaded.model) or NO_LIMIT
         self.mean: float | None = getattr(config, "reward_mean", None)
         self.std: float | None = getattr(config, "reward_std", None)
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
+from rlaif.models.context import context_tokens_of
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.processes import ALONE, Team
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
@@ -63,7 +64,7 @@ def train_reward_model(
     """
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
-    context = getattr(base.model.config.get_text_config(), "max_position_embeddings", config.max_length)
+    context = context_tokens_of(base.model) or config.max_length
     limit = min(config.max_length, context)
     train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit)
     test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit)

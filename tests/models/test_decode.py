@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import random
 from collections.abc import Sequence
 
@@ -233,6 +235,39 @@ def test_the_largest_uniform_never_draws_an_impossible_token() -> None:
     assert tokens.tolist() == [1] * 64
 
 
+def test_every_token_of_a_large_vocabulary_keeps_its_own_place_in_the_draw() -> None:
+    size, tail = 40_000, 1e-4
+    logits = torch.where(torch.arange(size) == 777, math.log((1 - tail) * (size - 1) / tail), 0.0)
+    probs = torch.softmax(logits, dim=-1).double()
+    ends = probs.cumsum(dim=-1) / probs.sum()
+    middles = (ends - probs / 2).clamp(min=0)
+    chosen = torch.tensor([0, 511, 512, 776, 777, 778, 1023, 20_000, 20_001, 39_935, 39_936, 39_998, 39_999])
+    tokens, _ = _draw(logits.expand(len(chosen), size), middles[chosen], temperature=1.0, top_p=1.0)
+    # blocks are added up in float32: a place may be a few tokens away, but no two tokens share one
+    assert len(set(tokens.tolist())) == len(chosen)
+    assert int((tokens - chosen).abs().max()) < 64
+    assert tokens[4] == 777
+
+
+def test_a_draw_from_blocks_is_the_inverse_of_the_sums_over_all() -> None:
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(400, 3_000)
+    logits[:, 2_500:] = -torch.inf
+    uniforms = row_uniforms([(row,) for row in range(400)], 1)[:, 0]
+    tokens, _ = _draw(logits, uniforms, temperature=0.7, top_p=1.0)
+    probs = torch.softmax(logits.double() / 0.7, dim=-1)
+    expected = torch.searchsorted(probs.cumsum(dim=-1), uniforms[:, None], right=True).squeeze(1)
+    assert torch.equal(tokens, expected)
+
+
+def test_a_nucleus_that_is_nearly_all_leaves_out_what_is_beyond_it() -> None:
+    size = 20_000
+    logits = torch.cat([torch.tensor([math.log(1e9)]), torch.zeros(size)])[None]
+    # the likeliest token has 1 - 2e-5, and each other 1e-9: half of them make up the rest of this nucleus
+    tokens, _ = _draw(logits, torch.tensor([1 - 1e-15], dtype=torch.float64), temperature=1.0, top_p=1 - 1e-5)
+    assert 0.4 * size < int(tokens) < 0.6 * size
+
+
 def test_a_nucleus_of_seven_tenths_leaves_the_two_likeliest_tokens() -> None:
     logits = torch.tensor([[0.2, 0.5, 0.3]]).log().repeat(4, 1)
     tokens, _ = _draw(logits, torch.tensor([0.0, 0.6, 0.63, 0.99]), temperature=1.0, top_p=0.7)
@@ -249,3 +284,16 @@ def test_uniforms_depend_on_their_key_alone_and_longer_rows_begin_like_shorter_o
     many = row_uniforms([(row,) for row in range(2000)], 5)
     assert 0 <= float(many.min()) < float(many.max()) < 1
     assert float(many.mean()) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_uniform_has_53_bits_of_which_the_first_24_stay_what_a_float32_had() -> None:
+    digest = hashlib.sha256(b"3,1").digest()
+    philox = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+    coarse = torch.from_numpy(np.random.Generator(philox).random(50, dtype=np.float32)).double()
+    fine = row_uniforms([(3, 1)], 50)[0]
+    assert torch.equal((fine * 2**24).floor(), coarse * 2**24)
+    rest = (fine * 2**24) % 1
+    assert float(rest.mean()) == pytest.approx(0.5, abs=0.15)
+    assert len(set(rest.tolist())) == 50
+    for length in range(50):
+        assert torch.equal(row_uniforms([(3, 1)], length)[0], fine[:length])

@@ -60,24 +60,31 @@ def _discounted_sums(deltas: Tensor, factor: float) -> Tensor:
     return sums
 
 
-def compute_rloo(rewards: Tensor, response_mask: Tensor, *, prompts: Sequence[str]) -> Advantages:
+def compute_rloo(
+    rewards: Tensor, response_mask: Tensor, *, prompts: Sequence[str], trained: Sequence[int] | None = None
+) -> Advantages:
     """Reinforce with a leave-one-out baseline, Ahmadian et al. 2024 (arXiv:2402.14740), eq. 4.
 
     A response's return is the sum of its rewards; its advantage, the same for each of its tokens, is that less the
     mean return of the other responses to its prompt, and 0 where there is no other.
-    rewards, response_mask: (batch, response_len); prompts: which prompt each row answers.
+    rewards, response_mask: (batch, response_len); prompts: which prompt each row answers; trained: the rows that are
+    trained on, None for all. A row that is not is nobody's other, and its advantage is 0.
     """
     totals = (rewards * response_mask).sum(dim=1)
-    rows_of: dict[str, list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        rows_of.setdefault(prompt, []).append(row)
     advantages = torch.zeros_like(totals)
-    for rows in rows_of.values():
-        if len(rows) > 1:
-            # r_i - mean of the others = (r_i - mean of all) * n / (n - 1)
-            advantages[rows] = (totals[rows] - totals[rows].mean()) * (len(rows) / (len(rows) - 1))
+    for rows in compared_rows(prompts, trained=trained):
+        # r_i - mean of the others = (r_i - mean of all) * n / (n - 1)
+        advantages[rows] = (totals[rows] - totals[rows].mean()) * (len(rows) / (len(rows) - 1))
     mask = response_mask.to(rewards.dtype)
     return Advantages(advantages[:, None] * mask, totals[:, None] * mask)
+
+
+def compared_rows(prompts: Sequence[str], *, trained: Sequence[int] | None = None) -> list[list[int]]:
+    """The trained rows of each prompt that has two of them or more: a single one has nothing to be compared with."""
+    rows_of: dict[str, list[int]] = {}
+    for row in range(len(prompts)) if trained is None else trained:
+        rows_of.setdefault(prompts[row], []).append(row)
+    return [rows for rows in rows_of.values() if len(rows) > 1]
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -88,6 +95,8 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def standardise(x: Tensor, mask: Tensor) -> Tensor:
     """Mean 0 and population standard deviation 1 over the mask, zero elsewhere; constant values become 0."""
     valid = x[mask]
+    if not len(valid):
+        return torch.zeros_like(x)
     scaled = (x - valid.mean()) * torch.rsqrt(valid.var(correction=0) + 1e-8)
     return torch.where(mask, scaled, torch.zeros_like(x))
 

@@ -33,6 +33,9 @@ class PaddedBatch(NamedTuple):
     frozen: list[Tensor] | None = None
     """(len(prompt) + len(response), hidden_size) of each row: what layers that are not trained make of its tokens;
     None: they are run anew."""
+    ends_unread: bool = False
+    """True where each row's last token only asks for the state before it: no model reads it, so it needs no room in the
+    context."""
 
 
 def permutation(size: int, *, key: tuple[int | str, ...]) -> list[int]:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rlaif.config.base import STORED
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files import replace_directory
@@ -122,7 +123,7 @@ def drop_checkpoints(out_dir: Path) -> None:
 
 
 def read_progress(path: Path) -> Progress:
-    return Progress.model_validate_json((path / "progress.json").read_bytes())
+    return Progress.model_validate_json((path / "progress.json").read_bytes(), context=STORED)
 
 
 def read_ahead(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward
 from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
-from rlaif.policy.ppo.shaping import shape_scores
+from rlaif.policy.ppo.shaping import is_trained_on, shape_scores
 from rlaif.policy.ppo.start import Training
 
 DRAWS = -2
@@ -44,7 +44,9 @@ def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale],
     """Numbers under `eval/`, as transformers and TRL name them.
 
     step: steps done; start: the answers of the evaluation before the first step, empty in that one.
-    `eval/rlhf_reward` takes the KL times ppo.kl_coef as configured, so that evaluations can be compared.
+    `eval/rlhf_reward` takes the KL times ppo.kl_coef as configured, so that evaluations can be compared. With
+    `truncated: mask` it, `eval/scores` and `eval/held_out` are of the responses that ended, and are missing where none
+    did; the other numbers are of all responses.
     """
     with training.shared.whole() as learner:
         return _evaluate(training, learner, step=step, scales=scales, start=start)
@@ -91,9 +93,12 @@ def _evaluate(
         team=training.team,
     )
     kl = kl_per_response(batch)
-    numbers = {
-        "scores": _mean(scored.scores),
-        "rlhf_reward": _mean(shaped) - config.kl_coef * float(kl.mean()),
+    counted = [row for row, t in enumerate(kept) if is_trained_on(finished=t.finished, config=config)]
+    numbers = {} if not counted else {
+        "scores": _mean([scored.scores[row] for row in counted]),
+        "rlhf_reward": _mean([shaped[row] for row in counted]) - config.kl_coef * float(kl[counted].mean()),
+    }  # fmt: skip
+    numbers |= {
         "kl": float(kl.mean()),
         "entropy": float(batch.entropy[batch.response_mask].mean()),
         "response_length": _mean([answer.num_tokens for answer in answers]),
@@ -124,8 +129,11 @@ def _ask_checks(
     checks, numbers = training.checks, dict[str, float]()
     if checks.held_out is not None:
         held_out = WeightedReward("held_out", checks.held_out)
-        seen = _score(training, [held_out], trajectories, scales={}, step=step).scores
-        numbers |= {"held_out": _mean(seen), "held_out_se": _standard_error(seen)}
+        scored = _score(training, [held_out], trajectories, scales={}, step=step)
+        finished = [trajectories[row].finished for row in scored.kept]
+        is_counted = [is_trained_on(finished=ended, config=training.config) for ended in finished]
+        if seen := [score for score, counts in zip(scored.scores, is_counted, strict=True) if counts]:
+            numbers |= {"held_out": _mean(seen), "held_out_se": _standard_error(seen)}
     if checks.measure is not None:
         found = checks.measure([Episode(t.prompt, t.response) for t in trajectories])
         numbers |= {f"measures/{name}": value for name, value in found.items()}

@@ -49,22 +49,24 @@ def describe_step(
 ) -> dict[str, float]:
     """All metrics of a step; every one a finite number.
 
+    They are of the responses that are trained on; only the shares of those that ended, `val/eos_rate` and
+    `val/num_eos_tokens`, are of all.
     `objective/scores/NAME` are a reward source's own; `objective/scores` are they where there is one, and the weighted
     sum of several. `objective/rlhf_reward` is what was maximised: scores standardised, less the missing-EOS penalty and
     the KL penalty.
     """
-    mask = batch.response_mask
+    mask, trained = batch.trained_mask, batch.trained
     num_episodes = len(scored.scores)
-    penalty = kl_coef * float(batch.kl.sum(dim=1).mean())
+    penalty = kl_coef * float(batch.kl[trained].sum(dim=1).mean())
     return {
         "step": float(step),
         "episode": float(episodes),
         "objective/kl": look.kl,
-        "objective/entropy": float(batch.entropy.sum(dim=1).mean()),
+        "objective/entropy": float(batch.entropy[trained].sum(dim=1).mean()),
         "objective/non_score_reward": -penalty,
-        "objective/rlhf_reward": float(batch.scores.mean()) - penalty,
-        "objective/scores": sum(scored.scores) / num_episodes,
-        **{f"objective/scores/{name}": sum(scores) / num_episodes for name, scores in scored.by_source.items()},
+        "objective/rlhf_reward": float(batch.scores[trained].mean()) - penalty,
+        "objective/scores": _mean_of(scored.scores, trained),
+        **{f"objective/scores/{name}": _mean_of(scores, trained) for name, scores in scored.by_source.items()},
         "policy/approxkl_avg": stats.approx_kl,
         "policy/clipfrac_avg": stats.policy_clipped,
         "policy/entropy_avg": float(masked_mean(batch.entropy, mask)),
@@ -84,6 +86,10 @@ def describe_step(
         "kl_coef": kl_coef,
         "lr": learning_rate,
     }
+
+
+def _mean_of(scores: Sequence[float], rows: Sequence[int]) -> float:
+    return sum(scores[row] for row in rows) / len(rows)
 
 
 def show_responses(

@@ -39,7 +39,7 @@ def measure_gap(
 
 def gap_of_batch(batch: TrainingBatch) -> float:
     """The same over a step's batch, whose log-probabilities were computed for its updates anyway."""
-    return float((batch.logprobs - batch.engine_logprobs)[batch.response_mask].abs().mean())
+    return float((batch.logprobs - batch.engine_logprobs)[batch.trained_mask].abs().mean())
 
 
 def check_gap(gap: float, *, config: PpoConfig, version: int) -> None:
@@ -58,13 +58,13 @@ def describe_rollout(
     batch: TrainingBatch, trajectories: Sequence[Trajectory], *, gap: float, step: int, config: PpoConfig
 ) -> dict[str, float]:
     """A step's metrics; gap: between engine and policy with the same weights."""
-    mask = batch.response_mask
+    mask = batch.trained_mask
     weights = batch.weights[mask]
     most = config.rollout.max_importance_weight
     return {
         "rollout/logprob_gap": gap,
         "rollout/mismatch_kl": float(_kl_per_token(batch.engine_logprobs[mask], batch.logprobs[mask])),
-        "rollout/version_lag": sum(step - trajectory.version for trajectory in trajectories) / len(trajectories),
+        "rollout/version_lag": sum(step - trajectories[row].version for row in batch.trained) / len(batch.trained),
         "rollout/importance_weight": float(weights.mean()),
         "rollout/importance_weights_cut": 0.0 if most is None else float((weights >= most).float().mean()),
     }

@@ -161,12 +161,6 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def context_tokens_of(model: PreTrainedModel) -> int | None:
-    """Longest sequence the model was made for; None where its config does not say."""
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return None if longest is None else int(longest)
-
-
 def check_trainable(models: Sequence[PreTrainedModel]) -> None:
     """PPO updates float32 master weights: [M] in bf16 a step at 1e-6 changes 0.01 % of the weights."""
     for model in models:

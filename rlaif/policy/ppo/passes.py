@@ -214,6 +214,8 @@ def _forward_whole(
     columns = torch.arange(ids.shape[1], device=ids.device)
     # The token before a response's first one predicts it, the last one predicts nothing.
     predicting = (columns >= starts[:, None] - 1) & (columns < (starts + lengths)[:, None] - 1)
+    if batch.ends_unread:
+        ids, predicting = ids[:, :-1], predicting[:, :-1]
     with enter(rows, starts=[0] * len(rows), width=ids.shape[1]):
         out = model(input_ids=ids, use_cache=False, output_hidden_states=with_hidden)
     outputs = [out.logits, out.hidden_states[-1]] if with_hidden else [out.logits]

@@ -15,13 +15,14 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.policy.ppo.advantages import compute_gae, compute_rloo, scale_about_mean, standardise
+from rlaif.policy.ppo.advantages import compared_rows, compute_gae, compute_rloo, scale_about_mean, standardise
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
 from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
 from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.shaping import is_trained_on
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.processes import ALONE, Team
 
@@ -51,6 +52,11 @@ class TrainingBatch(NamedTuple):
     """What a token's policy loss is multiplied with, for not having been sampled from that policy; 1 where it was."""
     frozen: list[Tensor] | None = None
     """What the layers that are not trained make of each row, see `PaddedBatch.frozen`."""
+
+    @property
+    def trained_mask(self) -> Tensor:
+        """(batch, response_len) True on the response tokens that are trained on."""
+        return _only(self.response_mask, self.trained)
 
     def padded(self, rows: list[int], *, pad_id: int) -> PaddedBatch:
         """Some rows as the models take them."""
@@ -90,7 +96,7 @@ def prepare_batch(
     Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
     hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
     """
-    trained = [row for row, t in enumerate(trajectories) if t.finished or config.truncated != "mask"]
+    trained = [row for row, t in enumerate(trajectories) if is_trained_on(finished=t.finished, config=config)]
     if not trained:
         raise TrainingError(
             "all responses of a step ran out of tokens, and `truncated: mask` leaves nothing to train on",
@@ -113,10 +119,12 @@ def prepare_batch(
     score = torch.tensor(scores, device=device)
     rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
     if config.whiten_rewards:
-        rewards = scale_about_mean(rewards, mask)
+        rewards = scale_about_mean(rewards, _only(mask, trained))
+    whitened = trained
     if config.algorithm == "rloo":
         prompts = [trajectory.prompt.id for trajectory in trajectories]
-        advantages, returns = compute_rloo(rewards, mask, prompts=prompts)
+        advantages, returns = compute_rloo(rewards, mask, prompts=prompts, trained=trained)
+        whitened = [row for rows in compared_rows(prompts, trained=trained) for row in rows]
     else:
         after = torch.zeros(len(sequences), device=device)
         if config.truncated == "bootstrap":
@@ -125,13 +133,18 @@ def prepare_batch(
             rewards, values, mask, gamma=config.gamma, lam=config.lam, value_lam=config.value_lam, values_after=after
         )
     if config.whitens_advantages:
-        is_trained = torch.zeros(len(sequences), 1, dtype=torch.bool, device=device)
-        is_trained[trained] = True
-        advantages = standardise(advantages, mask & is_trained)
+        advantages = standardise(advantages, _only(mask, whitened))
     return TrainingBatch(
         sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns,
         engine_logprobs, weights, frozen,
     )  # fmt: skip
+
+
+def _only(mask: Tensor, rows: Sequence[int]) -> Tensor:
+    """A (batch, response_len) mask without the other rows."""
+    kept = torch.zeros(len(mask), 1, dtype=torch.bool, device=mask.device)
+    kept[list(rows)] = True
+    return mask & kept
 
 
 def _engine_logprobs(trajectories: Sequence[Trajectory], logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -212,7 +225,7 @@ def _values_after(
     """(batch,) value of what would follow a response that ran out of tokens; 0 after one that ended."""
     device = device_of(learner)
     cut = [row for row, trajectory in enumerate(trajectories) if not trajectory.finished]
-    # The value head reads the state that predicts a token: here one that stands for whatever comes next.
+    # The value head reads the state that predicts a token: here one that is whatever comes next, and is not read.
     longer = [
         TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
     ]
@@ -220,7 +233,7 @@ def _values_after(
     def ask(max_tokens: int) -> Tensor:
         after = torch.zeros(len(trajectories), device=device)
         for rows in micro_batches(longer, max_tokens=max_tokens):
-            batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)
+            batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)._replace(ends_unread=True)
             found = learner(batch, temperature=config.temperature).values
             last = batch.response_mask.sum(dim=1) - 1
             after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=device), last]

@@ -168,9 +168,19 @@ def _unanswered(missing: Sequence[str], *, num_episodes: int, where: str) -> Tra
     )
 
 
-def measure_scales(rewards: Sequence[WeightedReward], scored: Scored) -> dict[str, ScoreScale]:
-    """The scale of each source that is standardised, from its scores of the reference policy's responses."""
-    return {reward.name: measure_scale(scored.by_source[reward.name]) for reward in rewards if reward.standardise}
+def measure_scales(
+    rewards: Sequence[WeightedReward], scored: Scored, *, counting: Sequence[int] | None = None
+) -> dict[str, ScoreScale]:
+    """The scale of each source that is standardised, from its scores of the reference policy's responses.
+
+    counting: places in the scores of those that count, None for all.
+    """
+    places = range(len(scored.kept)) if counting is None else counting
+    return {
+        reward.name: measure_scale([scored.by_source[reward.name][place] for place in places])
+        for reward in rewards
+        if reward.standardise
+    }
 
 
 def measure_scale(scores: Sequence[float]) -> ScoreScale:

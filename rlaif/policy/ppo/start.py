@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
-from rlaif.errors import ConfigError, RunFolderError
+from rlaif.errors import ConfigError, RunFolderError, TrainingError
+from rlaif.models.context import shortest_context
 from rlaif.models.layers import enters_exactly, find_layers
 from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
@@ -33,7 +34,6 @@ from rlaif.policy.ppo.models import (
     ValueModel,
     ValueStart,
     check_trainable,
-    context_tokens_of,
     device_of,
     make_value_model,
 )
@@ -48,6 +48,7 @@ from rlaif.policy.ppo.rollout import (
     sample_trajectories,
     score_trajectories,
 )
+from rlaif.policy.ppo.shaping import counts_its_score
 from rlaif.policy.ppo.sharing import Shared, share_learner
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.trained import make_trained, trunk_depth
@@ -102,7 +103,7 @@ def set_up(
         encode_prompts,
         encoder=encoder,
         response_length=config.response_length,
-        context_tokens=context_tokens_of(policy),
+        context_tokens=shortest_context([policy, reference, *([] if value_start is None else [value_start.trunk])]),
     )
     encoded = encode(prompts)
     held_out = encode(checks.prompts) if checks.prompts else []
@@ -247,4 +248,13 @@ def _measure_reference_scores(training: Training) -> dict[str, ScoreScale]:
         max_failed=config.max_failed_rewards,
         where="the reference policy's responses",
     )
-    return measure_scales(training.rewards, scored)
+    finished = [trajectories[row].finished for row in scored.kept]
+    counting = [place for place, ended in enumerate(finished) if counts_its_score(finished=ended, config=config)]
+    if not counting:
+        raise TrainingError(
+            f"all {len(trajectories)} responses of the reference policy ran out of tokens, and with `truncated: "
+            f"{config.truncated}` none of their scores counts, so there is no scale to bring scores to",
+            where=f"ppo.response_length {config.response_length}",
+            fix="raise ppo.response_length, or let truncated responses count otherwise",
+        )
+    return measure_scales(training.rewards, scored, counting=counting)

@@ -186,7 +186,7 @@ def _train(
             update={
                 "step": step + 1,
                 "episodes": episodes,
-                "kl_coef": _steer_kl_coef(progress.kl_coef, look.kl, len(rollout.trajectories), config),
+                "kl_coef": _steer_kl_coef(progress.kl_coef, look.kl, len(batch.trained), config),
                 "metrics": metrics,
                 "looks": looks,
             }
@@ -199,13 +199,13 @@ def _train(
 
 
 def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
-    """What the guards look at."""
-    num_episodes = len(rollout.trajectories)
+    """What the guards look at: numbers of the responses that are trained on, and the share that ended of all."""
+    trajectories, trained = rollout.trajectories, batch.trained
     return Look(
-        kl=float(kl_per_response(batch).mean()),
-        length=float(batch.response_mask.sum()) / num_episodes,
-        eos_rate=sum(trajectory.finished for trajectory in rollout.trajectories) / num_episodes,
-        repetition=compute_repetition([trajectory.tokens.response_ids for trajectory in rollout.trajectories]),
+        kl=float(kl_per_response(batch)[trained].mean()),
+        length=float(batch.trained_mask.sum()) / len(trained),
+        eos_rate=sum(trajectory.finished for trajectory in trajectories) / len(trajectories),
+        repetition=compute_repetition([trajectories[row].tokens.response_ids for row in trained]),
     )
 
 

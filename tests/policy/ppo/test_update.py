@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
@@ -247,3 +247,18 @@ def test_rloo_trains_no_value_head(make_llama: MakeLlama) -> None:
     update(learner, optimizer, batch, learning_rate=1e-2, config=config, pad_id=0, seed=0, step=0)
     assert all(torch.equal(before[name], tensor) for name, tensor in learner.value_head.state_dict().items())
     assert not torch.equal(batch.logprobs, prepare(learner).logprobs)  # the policy moved, in the first step already
+
+
+def test_what_follows_a_truncated_response_needs_no_room_in_the_context(make_llama: MakeLlama) -> None:
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=16, n_embd=16, n_layer=1, n_head=2, n_positions=6)).eval()
+    learner = PolicyWithValue(model).train(False)
+    learner.value_head.weight.data.normal_()
+    full = SEQUENCES[2]
+    assert len(full.prompt_ids) + len(full.response_ids) == 6
+    options = {"lam": 0.0, "whiten_advantages": False}
+    difference = prepare(learner, truncated="bootstrap", **options).advantages - prepare(learner, **options).advantages
+    with torch.no_grad():
+        ids = torch.tensor([full.prompt_ids + full.response_ids])
+        hidden = model(input_ids=ids, output_hidden_states=True).hidden_states[-1]
+    assert float(difference[2, 4]) == pytest.approx(float(learner.value_head(hidden[0, -1]).detach()), abs=1e-5)
