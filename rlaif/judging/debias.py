@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
+from rlaif.records.odds import mean_label, sigmoid
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 _P_FIRST: Mapping[Verdict | None, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -112,8 +113,7 @@ def combine_votes(listed: Sequence[Judgement], swapped: Sequence[Judgement] | No
         return Debiased(share, None, None, None, _list_orders([_majority(share)], logits=[None]))
     swapped_share = _share_first(swapped)
     by_order = _list_orders([_majority(share), _majority(swapped_share)], logits=[None, None])
-    # Halved before they are added: exact, so that swapping the responses gives exactly 1 - p.
-    p_first = share / 2 + (1 - swapped_share) / 2
+    p_first, _ = mean_label([(share, None), (1 - swapped_share, None)], weights=(1.0, 1.0))
     return Debiased(p_first, None, None, (share - 0.5) * (swapped_share - 0.5) > 0, by_order)
 
 
@@ -149,8 +149,3 @@ def _logit_first(logprobs: Mapping[Verdict, float]) -> float:
 
 def _log_add(a: float, b: float) -> float:
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
-
-
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rlaif.judging.debias import Debiased, sigmoid
+from rlaif.judging.debias import Debiased
 from rlaif.judging.shuffles import Group
 from rlaif.records import Comparison, Judgement, Question
+from rlaif.records.odds import share_of_lead, sigmoid
 
 
 def compare_ranked(group: Group, shuffles: Sequence[tuple[Question, Sequence[Judgement]]]) -> Iterator[Comparison]:
@@ -74,8 +75,7 @@ def _combine_votes(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -> 
     lost = sum(other == named for _, other, named in best)
     lead = (won - lost) / (2 * len(best))
     flipped = None if len(shuffles) == 1 or not won + lost else bool(won and lost)
-    # subtle: one of the two orders is made from the other, so that they sum to exactly one.
-    return Debiased(0.5 + lead if lead >= 0 else 1 - (0.5 - lead), None, None, flipped)
+    return Debiased(share_of_lead(lead), None, None, flipped)
 
 
 def is_balanced(orders: Sequence[Sequence[str]], one: str, other: str) -> bool:

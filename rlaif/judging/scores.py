@@ -14,7 +14,7 @@ from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.asked import asked_principles
 from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
 from rlaif.judging.ask_now import ask_now
-from rlaif.judging.debias import Debiased, sigmoid
+from rlaif.judging.debias import Debiased
 from rlaif.judging.verdict import score_distribution
 from rlaif.models.interface import TokenScorer
 from rlaif.records import (
@@ -26,6 +26,7 @@ from rlaif.records import (
     Judgement,
     Prompt,
 )
+from rlaif.records.odds import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """Of a probability: the smallest number a float32 softmax can give."""
@@ -45,8 +46,7 @@ def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> D
     if all(judgement.choice_logprobs for judgement in (first[0], second[0])):
         return Debiased(sigmoid(logit), logit, None, None)
     lead = (won - lost) / 2
-    # subtle: one of the two orders is made from the other, so that they sum to exactly one.
-    return Debiased(0.5 + lead if lead >= 0 else 1 - (0.5 - lead), None, None, None)
+    return Debiased(share_of_lead(lead), None, None, None)
 
 
 def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
