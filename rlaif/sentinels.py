@@ -20,7 +20,7 @@ from rlaif.intervals import mean_interval, share_interval
 from rlaif.judges import RunJudge, find_judge_ids
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.questions import render_question
-from rlaif.judging.verdict import LOWEST_LOGPROB
+from rlaif.judging.unlisted import LOWEST_LOGPROB
 from rlaif.records import (
     Estimate,
     FailedJudgement,

@@ -1,7 +1,7 @@
 """Labels of one pair, under several principles or by several judges -> one label, or why there is none.
 
-The rule is one, `rlaif.records.odds.mean_label`: logits are averaged by weight, and probabilities where one label has no
-logit. Reads no comparison and knows no constitution.
+The rule is one, `rlaif.records.odds.mean_label`: logits are averaged by weight, and probabilities where one label has
+no logit. Reads no comparison and knows no constitution.
 """
 
 from __future__ import annotations

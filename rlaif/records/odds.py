@@ -1,12 +1,18 @@
 """Labels and their log-odds: the sigmoid that makes a label, and the one rule by which several labels become one.
 
-Exchanging the two responses exchanges p and 1 - p to the last bit. Standard library only; reads no records.
+Exchanging the two responses exchanges p and 1 - p to the last bit. What numbers can be log-probabilities at all is said
+here too. Standard library only; reads no records.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+MAX_LOGPROB, MAX_MASS = 1e-3, 1.01
+"""What rounding may make of a log-probability of 0, and of probabilities that sum to 1; what is above is none."""
+ROUNDING = 2.0**-24
+"""A mass of float32 probabilities may miss so much of 1 by rounding alone."""
 
 
 def sigmoid(x: float) -> float:
@@ -27,8 +33,8 @@ def mean_label(labels: Sequence[tuple[float, float | None]], *, weights: Sequenc
     """The weighted mean of labels (p, log-odds or None), as p and log-odds.
 
     The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has none, as verdicts alone made it, the
-    probabilities of all are averaged: those that are soft stay soft, and the mean has no log-odds. Either mean rises with
-    each of its labels, and exchanging the two responses in every label exchanges them in the mean to the last bit.
+    probabilities of all are averaged: those that are soft stay soft, and the mean has no log-odds. Either mean rises
+    with each of its labels, and exchanging the two responses in every label exchanges them in the mean exactly.
     """
     total = math.fsum(weights)
     logits = [logit for _, logit in labels if logit is not None]
@@ -47,3 +53,14 @@ def share_of_lead(lead: float) -> float:
 def _lead(p: float) -> float:
     """p - 1/2, exactly the negative of the lead of 1 - p."""
     return p - 0.5 if p >= 0.5 else 0.5 - (1 - p)
+
+
+def describe_impossible(logprobs: Sequence[float]) -> str:
+    """Why different outcomes cannot have these log-probabilities; empty where they can, or where one is not finite."""
+    if any(math.isnan(x) or x == math.inf for x in logprobs):
+        return ""
+    highest = max(logprobs, default=-math.inf)
+    if highest > MAX_LOGPROB:
+        return f"the judge gave {highest:g} as a log-probability, and none is above 0"
+    mass = math.fsum(map(math.exp, logprobs))
+    return f"the probabilities that the judge gave sum to {mass:.4g}, more than 1" if mass > MAX_MASS else ""
