@@ -5,7 +5,6 @@ What the run was begun with is compared with what is asked of it now, before any
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from rlaif.processes import ALONE, Team
 from rlaif.runs import (
     create_run,
     digest_file,
+    discard_run,
     lock_run,
     newest_round,
     next_attempt,
@@ -83,8 +83,8 @@ def open_work(
             work.team = team
             yield work
         except InputError:
-            if not stages and not any(run.path.glob("round_*")):
-                shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
+            if not stages:
+                discard_run(run)  # refused before anything began: the corrected command gets the same number
             raise
         finally:
             stop_vllm()

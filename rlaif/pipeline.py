@@ -30,6 +30,7 @@ from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
@@ -43,7 +44,7 @@ from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
 from rlaif.training_log import TrainingLog
-from rlaif.work import Work, load_prompts
+from rlaif.work import Work, drop_long_prompts, read_given_prompts
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
 
@@ -114,7 +115,8 @@ def read_prompts(work: Work) -> list[Prompt]:
     """The prompts of this round: different ones, each short enough to be answered."""
     if work.is_done("1_prompts"):
         return work.used("1_prompts", Prompt)
-    read = load_prompts(work.config, work.generator, round=work.round)
+    read = read_given_prompts(work.config, round=work.round)  # before the policy is loaded
+    read = drop_long_prompts(read, work.generator, config=work.config)
     work.finish("1_prompts", tally=read.tally, unit="prompts", records=read.prompts)
     return read.prompts
 
@@ -336,7 +338,7 @@ def train_policy(work: Work) -> None:
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])
     work.finish("6_policy", tally=held_out.tally, unit="prompts", records=[card])
-    work.drop_checkpoints("6_policy")
+    drop_checkpoints(work.folder("6_policy"))
 
 
 def evaluate(work: Work) -> None:
