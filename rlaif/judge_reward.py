@@ -57,6 +57,7 @@ class JudgeReward:
             prompts={episode.prompt.id: episode.prompt for episode in episodes},
             constitution=work.constitution, template=self._template, scorer=_at_once(work.judge), config=judge.config,
             ledger=work.ledger, plan_path=plan_path, label="", budget=work.judge_budget, draw_seed=work.draw_seed,
+            drops_refused=True,
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)

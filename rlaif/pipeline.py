@@ -36,6 +36,7 @@ from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
+from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_reward_model
@@ -242,7 +243,7 @@ def train_sft(work: Work) -> None:
             where="sft.demonstrations",
             fix="run `rlaif train --stage sft` without the launcher first",
         )
-    read = read_demonstrations(config.demonstrations)
+    read = read_demonstrations(config.demonstrations, split=config.split)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
     work.folder("0_sft")
@@ -275,9 +276,11 @@ def train_reward_model(work: Work) -> None:
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
+        ties = f"; {trained.held_out.num_ties} ties left out" if trained.held_out.num_ties else ""
         say(
             f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label "
             f"says, 95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
+            f"{ties}{describe_bound(trained.held_out)}"
         )
     work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
     work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])

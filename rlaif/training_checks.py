@@ -104,6 +104,7 @@ def _ask_judge(
             scorer=_at_once(work.evaluation_judge), config=work.evaluation_judge_config, ledger=work.ledger,
             plan_path=work.folder(STAGE) / f"step_{step:06d}_{name}_questions_plan.json",
             label=f"judge's check, step {step}", budget=work.judge_budget, draw_seed=work.draw_seed,
+            drops_refused=True,
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed, *judging.comparisons])
     win_rate = compute_win_rate(

@@ -230,8 +230,9 @@ class Work(RunModels):
         if given is None:
             self.require("4_preferences")
         folders = self.pool if given is None else [given]
-        train = [row for folder in folders for row in read_preferences(folder)]
-        test = [row for folder in folders for row in read_preferences(folder, split="test")]
+        part = None if given is None else self.config.reward_model.split
+        train = [row for folder in folders for row in read_preferences(folder, part=part)]
+        test = [row for folder in folders for row in read_preferences(folder, split="test", part=part)]
         return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
 
     def training_prompts(self) -> list[Prompt]:

@@ -5,7 +5,9 @@ The defaults suit the front desk's model of half a million parameters. Does not 
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
 
@@ -15,6 +17,9 @@ class RewardModelConfig(Config):
 
     preferences: str | None = None
     """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
+    split: str | None = None
+    """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. The test
+    split of the same name, `test_prefs`, is held out where it is there. null: `train` and `test`."""
     num_epochs: int = Field(3, ge=1)
     """Passes over the training pairs."""
     learning_rate: float = Field(1e-3, gt=0)
@@ -35,3 +40,9 @@ class RewardModelConfig(Config):
     """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
     checkpoint_every: int = Field(50, ge=1)
     """Optimizer steps between checkpoints; a killed training goes on from the last one."""
+
+    @model_validator(mode="after")
+    def _a_split_is_of_given_preferences(self) -> Self:
+        if self.split is not None and self.preferences is None:
+            raise ValueError("a split is given and no preferences: name them by reward_model.preferences")
+        return self

@@ -70,8 +70,10 @@ def _read_logprobs(reply: ScoredReply, num_choices: int, *, least: float) -> _Kn
     A template that names more replies than were shown has choices that are none; a reply that names one of those is
     unparsable. least: of the mass that those listed have together.
     """
+    if reply.verdict is not None and reply.verdict >= num_choices:
+        return _Unusable("unparsable")
     if not reply.logprobs and reply.verdict is not None:
-        return _Known() if reply.verdict < num_choices else _Unusable("unparsable")
+        return _Known()
     given = reply.logprobs[:num_choices]
     listed = [x for place, x in enumerate(given) if place not in reply.unknown]
     if any(math.isnan(x) or x == math.inf for x in listed) or not any(map(math.isfinite, listed)):
