@@ -325,7 +325,7 @@ def _rounds(work: Work, evaluation: EvaluationReport) -> tuple[RoundSummary, ...
     earlier = [
         summarise_round(round, found[-1])
         for round in range(work.round)
-        if (found := work.ledger.used(work.run.name, round, "7_evaluation", EvaluationReport))
+        if (found := work.used("7_evaluation", EvaluationReport, round=round))
     ]
     return (*earlier, summarise_round(work.round, evaluation))
 

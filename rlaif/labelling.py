@@ -230,7 +230,7 @@ def _match(work: Work, labels: Labels, samples: Sequence[Sample], pairs: Iterabl
 
 def _earlier(work: Work, stage: str, kind: type[R]) -> list[R]:
     """What the rounds before this one used."""
-    return [r for round in range(work.round) for r in work.ledger.used(work.run.name, round, stage, kind)]
+    return [r for round in range(work.round) for r in work.used(stage, kind, round=round)]
 
 
 def _find_judged(work: Work, comparisons: Sequence[Comparison], *, panel: Panel, rule: LabelRule) -> Judged:

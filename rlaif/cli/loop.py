@@ -33,6 +33,7 @@ from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.run import RunConfig
+    from rlaif.runs import RunFolder
     from rlaif.work import Work
 
 LOADING = "loading torch and transformers"
@@ -71,6 +72,8 @@ def generate_prefs(
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
+    if resume and not given and (noted := _find_recorded(runs_dir, run)):
+        samples, judgements, columns = given = noted
     if given and len(given) < 3:
         raise InputError(
             "recorded verdicts need all of --samples, --judgements and --columns",
@@ -90,12 +93,12 @@ def generate_prefs(
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(resolved)
     else:
-        with _work(resolved, run, runs_dir, resume=resume) as work:
+        with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -134,7 +137,9 @@ def train(
         if not team.is_first:
             follow(team)
             return
-        with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+        with _work(
+            resolved, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
+        ) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
 
@@ -177,7 +182,7 @@ def run(
     if dry_run:
         _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
         return
-    with _work(resolved, run, runs_dir, resume=resume) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -201,7 +206,7 @@ def evaluate(
     say(LOADING)
     from rlaif import pipeline
 
-    with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(resolved, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -219,9 +224,8 @@ def _load(
     batch_api: bool = False,
     engine: str | None = None,
 ) -> RunConfig:
-    """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_config, parse_config
-    from rlaif.runs import open_run
+    """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
+    from rlaif.config.load import find_config, load_config
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -229,20 +233,26 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
-    config = find_config(config)
-    if config is None and stored:
-        folder = open_run(runs_dir, run)
-        text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
+    from rlaif.cli.stored_options import find_stored, load_stored
+
+    going_on = find_stored(runs_dir, run, config) if stored else None
+    if going_on is None:
+        resolved = load_config(find_config(config), overrides=overrides)
     else:
-        resolved = load_config(config, overrides=overrides)
+        resolved = load_stored(going_on, config, overrides)
     return resolved
+
+
+def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
+    from rlaif.cli.stored_options import find_recorded
+
+    return find_recorded(runs_dir, run)
 
 
 def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
     """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
     from rlaif.preflight import check_inputs, check_new_run, find_open_stages
-    from rlaif.runs import RunFolder, holds_run, open_run
+    from rlaif.runs import holds_run, open_run
 
     check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
     is_there = resume and (run is None or holds_run(runs_dir / run))
@@ -267,15 +277,19 @@ def _work(
     runs_dir: Path,
     *,
     resume: bool,
+    file: Path | None,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
 ) -> Iterator[Work]:
+    """`file`: the config file that is given on the command line."""
+    from rlaif.cli.stored_options import note_file_of_run
     from rlaif.opening import open_work
 
     with open_work(
-        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team
-    ) as work:
+        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
+    ) as work:  # fmt: skip
         yield work
 
 
