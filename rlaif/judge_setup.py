@@ -133,6 +133,8 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
     choice_token_ids(encoder, template.verdict_marker, template.choices)
+    if template.reason_max_tokens == 0:
+        encoder.encode_response_start(template.verdict_marker)
     if config.principles == "together" and config.model.path == FRONTDESK:
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")
     if config.principles == "together" and constitution.source:

@@ -58,9 +58,9 @@ def check_options(config: Mapping[str, Any], *, where: str, merge: bool) -> None
     for name, value in sorted(config.items()):
         if name in MERGED_ONLY:
             if not merge and value not in (MERGED_ONLY[name], None, []):
+                held = "whole layers too" if name == "modules_to_save" else "more than the factors of layers"
                 raise ModelError(
-                    f"the adapter holds whole layers too, or other parts than layers' factors ({name}: {value}), so"
-                    " training cannot continue with it",
+                    f"the adapter holds {held} ({name}: {value}), so training cannot continue with it",
                     where=where,
                     fix="merge it into its base model first",
                 )

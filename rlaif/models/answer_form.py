@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from rlaif.errors import ModelError
-from rlaif.models.chat_parts import TEXT, ChatTemplate, shared_start
+from rlaif.models.chat_parts import TEXT, ChatTemplate, Gap, shared_start
 
 _ASKED = (("user", TEXT),)
 _ANSWERED = (*_ASKED, ("assistant", TEXT))
@@ -28,7 +28,9 @@ class AnswerForm(NamedTuple):
     """What the template writes between a prompt and an answer: white space, or an empty thought."""
     after: str
     """What the template writes behind an answer: its end, and perhaps more."""
-    unlike: str | None
+    gap: Gap
+    """What the template strips from an answer."""
+    unlike: str | None = None
     """What the template writes before an answer, where that does not go on from the generation prompt."""
 
     @property
@@ -48,19 +50,20 @@ def read_answer_form(template: ChatTemplate) -> AnswerForm:
     """Compares a user turn with and without generation prompt, and with an answer."""
     prompt = template.split(_ASKED).literals[-1]
     unprompted = template.split(_ASKED, generation_prompt=False).literals[-1]
-    *_, before, after = template.split(_ANSWERED, generation_prompt=False).literals
+    literals, gaps = template.split(_ANSWERED, generation_prompt=False)
+    before, after, gap = literals[-2], literals[-1], gaps[-1]
     if not before.startswith(prompt):
-        return AnswerForm(prompt, False, "", after, before)
+        return AnswerForm(prompt, False, "", after, gap, unlike=before)
     between = before.removeprefix(prompt)
     if prompt != unprompted or not between.strip():
         if prompt == unprompted == before:
             after = _without_header(template, after)
-        return AnswerForm(prompt, False, between, after, None)
+        return AnswerForm(prompt, False, between, after, gap)
     header = _header_of_history(template, prompt) or between
     if not between.startswith(header):
         header = between
     header = header.rstrip(" ")  # most tokenizers join a space with the word that follows
-    return AnswerForm(prompt + header, True, between.removeprefix(header), after, None)
+    return AnswerForm(prompt + header, True, between.removeprefix(header), after, gap)
 
 
 def _header_of_history(template: ChatTemplate, prompt: str) -> str:
@@ -72,7 +75,9 @@ def _header_of_history(template: ChatTemplate, prompt: str) -> str:
 def _without_header(template: ChatTemplate, after: str) -> str:
     """What ends an answer, for a template that writes the next answer's header behind everything."""
     between = _split_history(template)[1]
-    return shared_start(after, between) if between else after
+    of_user = template.split(_ASKED).literals[0]
+    end = between.removesuffix(of_user) if of_user and between.endswith(of_user) else shared_start(after, between)
+    return end if between and after.startswith(end) else after
 
 
 def _split_history(template: ChatTemplate) -> tuple[str, str]:

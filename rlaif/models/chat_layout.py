@@ -20,6 +20,8 @@ from rlaif.models.interface import Chat
 from rlaif.records import Segment, SegmentedMessage
 
 _CACHE_SIZE = 4096
+_MOST_STRETCHES = 4096
+"""Stretches of text in a conversation that is cut at the template's strings."""
 _NUM_SHOWN = 48
 """Characters of a text that a message about a difference quotes."""
 
@@ -144,7 +146,8 @@ class ChatLayout:
                 for piece in pieces
                 if not isinstance(piece, str)
             ]
-            parts = self._split(structure, generation_prompt=generation_prompt)
+            few = len(kept) <= _MOST_STRETCHES
+            parts = self._split(structure, generation_prompt=generation_prompt) if few else None
             if (
                 parts is not None
                 and _text(_lay(parts, [self._masked(piece) for piece in kept])) == theirs
@@ -240,7 +243,7 @@ def _lay(parts: ChatParts, stretches: Sequence[Sequence[Segment]]) -> list[Segme
     segments = []
     for literal, gap in zip(parts.literals, parts.gaps, strict=False):
         segments.append(Segment(literal, True))
-        segments += _strip(stretches[gap.stretch], gap)
+        segments += strip_segments(stretches[gap.stretch], gap)
     segments.append(Segment(parts.literals[-1], True))
     return segments
 
@@ -255,7 +258,7 @@ def _slice(segments: Sequence[Segment], start: int, end: int) -> Iterator[Segmen
         at += len(segment.text)
 
 
-def _strip(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
+def strip_segments(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
     """The segments as the template would show their joined text, stripped at either end."""
     if gap.strip_left == "" and gap.strip_right == "":
         return segments

@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from rlaif.errors import ModelError
 from rlaif.models.answer_form import read_answer_form
 from rlaif.models.bare_tokenizer import WHITE_SPACE, BareTokenizer, make_bare
-from rlaif.models.chat_layout import ChatLayout, LaidOut
+from rlaif.models.chat_layout import ChatLayout, LaidOut, strip_segments
 from rlaif.models.chat_parts import ChatTemplate
 from rlaif.models.encoder_check import check_tokens
 from rlaif.models.interface import Chat
@@ -126,6 +126,10 @@ class PromptEncoder:
     def follows_prompt(self) -> bool:
         """Whether the template writes an answer after its generation prompt, as a model does."""
         return self._form.unlike is None
+
+    def strip_answer(self, text: str) -> str:
+        """The answer without white space at its ends that the template does not show. What a model draws keeps it."""
+        return "".join(segment.text for segment in strip_segments([Segment(text, False)], self._form.gap))
 
     def shows_whole(self, text: str) -> bool:
         """Whether the template shows all of an answer that holds this text: some leave out reasoning."""

@@ -67,7 +67,7 @@ def encode_demonstrations(
                 where=f"prompt {prompt.id}",
                 fix="take that part out of the response, or let chat_template.jinja show all of the last answer",
             )
-        response_ids = encoder.encode_response(demonstration.response)
+        response_ids = encoder.encode_response(encoder.strip_answer(demonstration.response))
         if not demonstration.response.strip():
             dropped["empty"] += 1
         elif len(prompt_ids) + len(response_ids) > max_length:

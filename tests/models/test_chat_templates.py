@@ -177,6 +177,31 @@ def test_no_text_becomes_a_special_token_where_the_template_drops_reasoning() ->
         encoder.encode(segments(messages))
 
 
+def test_the_header_of_the_next_answer_does_not_end_an_answer() -> None:
+    for end in ("<|im_end|>", ""):
+        template = TEMPLATES["always a header"].replace("<|im_end|>", end)
+        tokenizer = make_tokenizer(template)
+        encoder = PromptEncoder(tokenizer)
+        assert tokenizer.decode(encoder.encode_response("Yes.")) == "Yes.<|im_end|>"
+
+
+def test_a_system_text_in_the_first_user_turn_keeps_the_answers_header() -> None:
+    tokenizer = make_tokenizer(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + TEMPLATES["never a header"]
+    )
+    text = tokenizer.decode(PromptEncoder(tokenizer).encode(segments([("system", "Be brief."), ("user", "Hi")])))
+    assert text == "<|im_start|>user\nBe brief.\n\nHi<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_conversation_with_very_many_of_the_templates_strings_is_refused() -> None:
+    encoder = PromptEncoder(make_tokenizer(TEMPLATES["drops reasoning everywhere"]))
+    asked = [("user", "Hi"), ("assistant", "a</think>" * 5000 + "b"), ("user", "ok?")]
+    with pytest.raises(ModelError, match="rewrites the content of messages: it writes"):
+        encoder.encode(segments(asked))
+    many = [("user", "Hi"), ("assistant", "a</think>" * 500 + "b"), ("user", "ok?")]
+    assert len(encoder.encode(segments(many))) < 60
+
+
 def test_the_template_does_not_read_what_a_question_of_ours_quotes() -> None:
     """A response cannot take the question away from the judge."""
     tokenizer = make_tokenizer(TEMPLATES["chatml"].replace("m.content", "m.content.split('</think>')[-1]"))
