@@ -6,7 +6,7 @@ What the run was begun with is compared with what is asked of it now, before any
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.processes import ALONE, Team
 from rlaif.runs import (
+    RESOLVED,
     create_run,
     digest_file,
     lock_run,
@@ -46,12 +47,15 @@ def open_work(
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
+    resolved: Mapping[str, Any] | None = None,
 ) -> Iterator[Work]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already. team: processes that train together.
+    resolved: options of `config` that were not given, and what they came to; the run keeps them by name.
     """
+    known = {RESOLVED: dict(resolved)} if resolved else {}
     inputs: dict[str, Any] = {**template_digests(config.judge)}
     if stages:
         run = open_run(runs_dir, run_name)
@@ -61,13 +65,13 @@ def open_work(
         # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
         is_trained = any(run.path.glob("round_*/5_reward_model"))
         inputs |= {} if is_trained else label_inputs(config.human_labels)
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs, **known}
     else:
         inputs["constitution"] = load_constitution(config.constitution).file_digest
         inputs |= label_inputs(config.human_labels)
         if recorded:
             inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs}
+        stored = {"config": config.model_dump(mode="json"), "inputs": inputs, **known}
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     round = newest_round(run, stage=stages[0]) if stages else 0
     ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"

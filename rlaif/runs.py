@@ -24,6 +24,8 @@ from rlaif.records import Tally
 STAGES = (
     "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
 )  # fmt: skip
+RESOLVED = "resolved"
+"""Key of config.json: the options that nobody gave and what they came to. Their values stand under "config" as well."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -209,6 +211,8 @@ def _is_how_far(key: str) -> bool:
 def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in {**old, **new}:
+            if not path and key == RESOLVED:
+                continue
             yield from _changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif path in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for number, (one, other) in enumerate(zip(old, new, strict=True)):

@@ -32,7 +32,7 @@ from rlaif.errors import InputError
 from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
-    from rlaif.config.run import RunConfig
+    from rlaif.config.load import Loaded
     from rlaif.work import Work
 
 
@@ -76,19 +76,19 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(
+    loaded = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(resolved, run, runs_dir, resume=resume, recorded=given) as work:
+        with _work(loaded, run, runs_dir, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
-        _show_estimate(resolved)
+        _show_estimate(loaded)
     else:
-        with _work(resolved, run, runs_dir, resume=resume) as work:
+        with _work(loaded, run, runs_dir, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -116,16 +116,16 @@ def train(
         "policy": ("6_policy",),
     }
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
-    check_sharing(resolved, num_processes=num_launched())
-    with join_team(on_cpu=resolved.policy.device == "cpu") as team:
+    check_sharing(loaded.config, num_processes=num_launched())
+    with join_team(on_cpu=loaded.config.policy.device == "cpu") as team:
         if not team.is_first:
             follow(team)
             return
-        with _work(resolved, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+        with _work(loaded, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
 
@@ -154,7 +154,7 @@ def run(
     """
     refuse_several("run")
     labels = (human_labels, label_columns)
-    resolved = _load(
+    loaded = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
@@ -162,9 +162,9 @@ def run(
     from rlaif.rounds import describe_rounds, require_good_round
 
     if dry_run:
-        _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
+        _show_estimate(loaded, num_rounds=loaded.config.rounds, evaluates=True)
         return
-    with _work(resolved, run, runs_dir, resume=resume) as work:
+    with _work(loaded, run, runs_dir, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -183,10 +183,10 @@ def evaluate(
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
+    loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
     from rlaif import pipeline
 
-    with _work(resolved, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(loaded, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -203,10 +203,10 @@ def _load(
     preset: str | None = None,
     batch_api: bool = False,
     engine: str | None = None,
-) -> RunConfig:
+) -> Loaded:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_config, parse_config
-    from rlaif.runs import open_run
+    from rlaif.config.load import find_config, load_options, parse_options
+    from rlaif.runs import RESOLVED, open_run
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -218,16 +218,21 @@ def _load(
     if config is None and stored:
         folder = open_run(runs_dir, run)
         text = json.dumps(folder.config["config"])
-        resolved = parse_config(text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True)
+        loaded = parse_options(
+            text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True,
+            resolved=folder.config.get(RESOLVED, {}),
+        )  # fmt: skip
     else:
-        resolved = load_config(config, overrides=overrides)
+        loaded = load_options(config, overrides=overrides)
+    for note in loaded.notes:
+        say(note)
     say("loading torch and transformers")  # seconds in which nothing else would be seen
-    return resolved
+    return loaded
 
 
 @contextmanager
 def _work(
-    config: RunConfig,
+    loaded: Loaded,
     run: str | None,
     runs_dir: Path,
     *,
@@ -239,15 +244,16 @@ def _work(
     from rlaif.opening import open_work
 
     with open_work(
-        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team
+        loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        resolved=loaded.resolved,
     ) as work:
         yield work
 
 
-def _show_estimate(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> None:
+def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = False) -> None:
     """What the run would ask of its models; nothing is written."""
     from rlaif.dry_run import describe_estimate, estimate_run
 
-    estimate = estimate_run(config, num_rounds=num_rounds, evaluates=evaluates)
+    estimate = estimate_run(loaded.config, num_rounds=num_rounds, evaluates=evaluates)
     for line in describe_estimate(estimate):
         console.print(show_text(line))

@@ -16,7 +16,7 @@ class HumanLabelsConfig(Config):
     """Labels as JSONL, CSV or Parquet, or a preference set (`prompt, chosen, rejected`) as a file, folder or hub id."""
     columns: str | None = None
     """YAML file that maps the columns of the labels; null: they have our own names, see examples/human-labels."""
-    weight: float = Field(5.0, gt=0)
+    weight: float = Field(5.0, gt=0, le=1e6)
     """How much a pair that people labelled counts in the reward model's training; the judge's pairs count 1 each."""
 
     @model_validator(mode="after")

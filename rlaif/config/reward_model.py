@@ -1,13 +1,17 @@
 """Options of the reward model and its training.
 
-The defaults suit the front desk's model of half a million parameters. Does not read files.
+The defaults suit a language model of ordinary size; what suits the front desk's stands in resolve.py. Does not read
+files.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from rlaif.config.base import Config
+from rlaif.config.base import FOLLOWS_POLICY, Config
+from rlaif.config.models import MAX_TOKENS
 
 
 class RewardModelConfig(Config):
@@ -15,23 +19,24 @@ class RewardModelConfig(Config):
 
     preferences: str | None = None
     """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
-    num_epochs: int = Field(3, ge=1)
-    """Passes over the training pairs."""
-    learning_rate: float = Field(1e-3, gt=0)
-    """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
-    batch_size: int = Field(32, ge=1)
+    num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
+    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the pairs by
+    heart."""
+    learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
+    """Peak learning rate of AdamW. null: 1e-3 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is usual."""
+    batch_size: int = Field(32, ge=1, le=100_000)
     """Pairs per optimizer step; the pairs of a prompt follow one another."""
-    micro_batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, le=100_000)
     """Pairs per forward pass, to save memory; null: the whole batch. Does not change what is learnt."""
-    max_length: int = Field(1024, ge=2)
+    max_length: int = Field(1024, ge=2, le=MAX_TOKENS)
     """Longest prompt and response together, in tokens; longer pairs are dropped and counted, never cut."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises; then it falls linearly to zero."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
     """Gradients are scaled down to this norm."""
-    center_rewards_coefficient: float = Field(0.01, ge=0)
+    center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
     """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
-    checkpoint_every: int = Field(50, ge=1)
+    checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; a killed training goes on from the last one."""
