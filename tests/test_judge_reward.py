@@ -152,7 +152,7 @@ def test_every_fault_of_a_served_judge_drops_the_episode_and_never_becomes_a_num
 
 
 def test_the_template_is_the_judges_own_where_it_scores_and_one_that_does_not_is_refused() -> None:
-    frontdesk = RunConfig().judge
+    frontdesk = load_config().judge
     assert load_score_template(RewardConfig(judge=True), frontdesk).name == "prompts/frontdesk_score.j2"
     own = frontdesk.model_copy(update={"template": "score"})
     assert load_score_template(RewardConfig(judge=True), own).name == "prompts/score.j2"
