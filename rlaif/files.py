@@ -1,12 +1,13 @@
 """Files and folders written as a whole: aside, synced, renamed into place.
 
 A kill or a full disk at any moment leaves the old content or the new one, never a mixture and never
-nothing. Knows nothing of runs.
+nothing. Files that the new content does not replace are kept beside it: they may be a user's. Knows nothing of runs.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import sys
@@ -14,9 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlaif.console import say
+
 _AT_CWD = -100
 _SWAP = 2
 """RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS."""
+_SHARDS = (".parquet", ".safetensors")
+"""Files of a folder of data or weights whose names change with their number or content."""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -45,12 +50,30 @@ def replace_directory(path: Path) -> Iterator[Path]:
     try:
         yield part
         _sync_tree(part)
+        _keep_foreign(path, new=part)
         _put_in_place(part, path)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     sync_folder(path.parent)
     shutil.rmtree(part, ignore_errors=True)
+
+
+def _keep_foreign(path: Path, *, new: Path) -> None:
+    """Move beside `path` what would be lost when `new` takes its place and has no successor for it."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    foreign = [file.relative_to(path) for file in path.rglob("*") if _is_foreign(file, old=path, new=new)]
+    if not os.path.lexists(path) or (is_folder and not foreign):
+        return
+    number = next(n for n in itertools.count(1) if not os.path.lexists(path.with_name(f"{path.name}.kept-{n}")))
+    kept = path.with_name(f"{path.name}.kept-{number}")
+    if is_folder:
+        for name in foreign:
+            (kept / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).rename(kept / name)
+    else:
+        path.rename(kept)
+    say(f"{path} is written again; what was there and is not from rlaif is kept in {kept}")
 
 
 def _put_in_place(part: Path, path: Path) -> None:
@@ -63,6 +86,11 @@ def _put_in_place(part: Path, path: Path) -> None:
         path.rename(old)
         part.rename(path)
         shutil.rmtree(old)
+
+
+def _is_foreign(path: Path, *, old: Path, new: Path) -> bool:
+    is_file = path.is_symlink() or not path.is_dir()
+    return is_file and path.suffix not in _SHARDS and not os.path.lexists(new / path.relative_to(old))
 
 
 def _swap(one: Path, other: Path) -> bool:

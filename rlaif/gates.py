@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rlaif.config.gates import GatesConfig
+from rlaif.ranks import is_above
 from rlaif.records import Estimate
 from rlaif.records.base import Value
 
@@ -67,20 +68,20 @@ def _findings(figures: RoundFigures, config: GatesConfig) -> Iterator[tuple[str,
             f"the reward model's held-out accuracy, {_say(figures.accuracy)}, "
             f"is not clearly above {config.min_accuracy:g}",
         )
-    if config.max_failed is not None and figures.num_failed > config.max_failed * figures.num_questions:
+    if config.max_failed is not None and is_above(figures.num_failed, config.max_failed * figures.num_questions):
         yield (
             "max_failed",
             f"{figures.num_failed} of {figures.num_questions} questions to the judge failed, "
             f"more than a share of {config.max_failed:g}",
         )
-    if config.max_flipped is not None and figures.num_flipped > config.max_flipped * figures.num_compared:
+    if config.max_flipped is not None and is_above(figures.num_flipped, config.max_flipped * figures.num_compared):
         yield (
             "max_flipped",
             f"{figures.num_flipped} of {figures.num_compared} comparisons changed with the order shown, "
             f"more than a share of {config.max_flipped:g}",
         )
     before, after, drop = figures.ended_before, figures.ended_after, config.max_eos_drop
-    if before is not None and after is not None and drop is not None and before - after > drop:
+    if before is not None and after is not None and drop is not None and is_above(before - after, drop):
         yield (
             "max_eos_drop",
             f"the policy ends {after:.1%} of its responses itself and the starting policy {before:.1%}, "

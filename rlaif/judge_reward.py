@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.config.models import FRONTDESK
+from rlaif.config.models import is_frontdesk
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate, load_template
@@ -48,11 +48,8 @@ def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempla
             )
         return template
     own = load_template(judge.template)
-    return own if own.kind == "score" else load_template("frontdesk_score" if _is_frontdesk(judge) else "score")
-
-
-def _is_frontdesk(judge: JudgeConfig) -> bool:
-    return judge.model.is_local and judge.model.path == FRONTDESK
+    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
+    return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
 
 
 class JudgeReward:

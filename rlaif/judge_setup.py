@@ -21,6 +21,7 @@ from rlaif.config.generate import (
     PolicyModelConfig,
     SamplingConfig,
 )
+from rlaif.config.models import is_frontdesk
 from rlaif.config.run import RunConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
@@ -134,7 +135,7 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
     choice_token_ids(encoder, template.verdict_marker, template.choices)
-    if config.principles == "together" and config.model.path == FRONTDESK:
+    if config.principles == "together" and is_frontdesk(config.model.path, part="judge"):
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")
     if config.principles == "together" and constitution.source:
         constitution = parse_constitution(constitution.source, where=constitution.name)  # one by one, without numbers

@@ -5,13 +5,13 @@ What the run was begun with is compared with what is asked of it now, before any
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlaif import __version__
+from rlaif.config.base import RESOLVED
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
@@ -23,9 +23,9 @@ from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.processes import ALONE, Team
 from rlaif.runs import (
-    RESOLVED,
     create_run,
     digest_file,
+    discard_run,
     lock_run,
     newest_round,
     next_attempt,
@@ -87,8 +87,8 @@ def open_work(
             work.team = team
             yield work
         except InputError:
-            if not stages and not any(run.path.glob("round_*")):
-                shutil.rmtree(run.path)  # refused before anything began: the mended command gets the same number
+            if not stages:
+                discard_run(run)  # refused before anything began: the corrected command gets the same number
             raise
         finally:
             stop_vllm()

@@ -30,6 +30,7 @@ from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.sft import train_sft as train_on_demonstrations
 from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
@@ -336,7 +337,7 @@ def train_policy(work: Work) -> None:
     write_atomically(work.policy_dir / "README.md", readme)
     work.keep([start.fingerprint, work.trained_policy.fingerprint, *rewards.models])
     work.finish("6_policy", tally=held_out.tally, unit="prompts", records=[card])
-    work.drop_checkpoints("6_policy")
+    drop_checkpoints(work.folder("6_policy"))
 
 
 def evaluate(work: Work) -> None:

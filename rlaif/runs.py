@@ -10,12 +10,15 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from rlaif.config.base import RESOLVED
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.files import replace_directory as replace_directory
 from rlaif.files import write_atomically as write_atomically
@@ -24,8 +27,6 @@ from rlaif.records import Tally
 STAGES = (
     "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
 )  # fmt: skip
-RESOLVED = "resolved"
-"""Key of config.json: the options that nobody gave and what they came to. Their values stand under "config" as well."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -58,7 +59,10 @@ class RunFolder(NamedTuple):
 
 
 def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
-    """A new run folder, or with `resume` the one that is there; its config.json is `config`."""
+    """A new run folder, or with `resume` the one that is there; its config.json is `config`.
+
+    A folder, link or file of that name that holds no run is refused: it belongs to the user.
+    """
     if name is not None:
         _check_name(name)
     runs_dir.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
             run = open_run(runs_dir, None)
         else:
             run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
-        if (run.path / "config.json").is_file():
+        if holds_run(run.path):
             _hold(run).close()  # a run that is under way is told apart from one that has ended
             if not resume:
                 raise RunFolderError(
@@ -79,15 +83,66 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
             if run.config != config:
                 write_atomically(run.path / "config.json", json.dumps(config, indent=2))
             return run
-        order = 1 + max((_order(path.parent) for path in runs_dir.glob("*/order")), default=0)
-        run.path.mkdir(exist_ok=True)
-        write_atomically(run.path / "order", f"{order}\n")
-        write_atomically(run.path / "config.json", json.dumps(config, indent=2))
+        _refuse_taken(run.path)
+        order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
+        # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
+        made = Path(tempfile.mkdtemp(prefix=".new-run-", dir=runs_dir))
+        try:
+            made.chmod(0o777 & ~_umask())
+            write_atomically(made / "order", f"{order}\n")
+            write_atomically(made / "config.json", json.dumps(config, indent=2))
+            made.rename(run.path)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
     return run
 
 
+def holds_run(path: Path) -> bool:
+    """Whether a folder is a run's. Many folders hold a config.json, models above all: a run's names its inputs."""
+    try:
+        stored = json.loads((path / "config.json").read_bytes())
+    except OSError:
+        return False
+    except ValueError:  # damaged: only a run has its place in the order of runs beside it
+        return (path / "order").is_file()
+    return isinstance(stored, dict) and {"config", "inputs"} <= stored.keys()
+
+
+def _refuse_taken(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    kind = "link" if path.is_symlink() else "folder" if path.is_dir() else "file"
+    raise RunFolderError(
+        f"a {kind} of this name is there already, and it holds no run",
+        where=str(path),
+        fix="give another --run NAME, or another --runs-dir",
+    )
+
+
+def discard_run(run: RunFolder) -> None:
+    """Remove a run of which its first attempt made everything that is there; any other file keeps the folder.
+
+    An earlier attempt would have left its log or the manifest.
+    """
+    made = {"order", "config.json", "lock", "logs", "logs/attempt_1", "logs/attempt_1/log.txt"}
+    if {path.relative_to(run.path).as_posix() for path in run.path.rglob("*")} <= made:
+        shutil.rmtree(run.path)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def find_runs(runs_dir: Path) -> list[Path]:
+    """The folders in `runs_dir` that hold a run, in no order."""
+    return [path for path in runs_dir.glob("*") if _NAME.fullmatch(path.name) and holds_run(path)]
+
+
 def _next_number(runs_dir: Path) -> str:
-    numbers = [int(path.name) for path in runs_dir.glob("[0-9]*") if path.name.isdecimal()]
+    numbers = [int(name) for name in os.listdir(runs_dir) if re.fullmatch("[0-9]+", name)]
     return f"{max(numbers, default=0) + 1:03d}"
 
 
@@ -102,12 +157,12 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     if name is not None:
         _check_name(name)
         run = RunFolder(runs_dir / name)
-        if not (run.path / "config.json").is_file():
+        if not holds_run(run.path):
             raise RunFolderError(
                 f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
             )
         return run
-    found = [path.parent for path in runs_dir.glob("*/config.json")]
+    found = find_runs(runs_dir)
     if not found:
         raise RunFolderError("there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`")
     return RunFolder(max(found, key=lambda path: (_order(path), path.name)))

@@ -6,7 +6,6 @@ the tally said and stored. Runs no stage; the models stand in run_models.py, how
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -162,10 +161,6 @@ class Work(RunModels):
         """A finished stage is to be done again; what it used before stays in the ledger and counts no longer."""
         self.ledger.make_again(self.run.name, self.round, stage)
         (self.folder(stage) / "stage.json").unlink(missing_ok=True)
-
-    def drop_checkpoints(self, stage: str) -> None:
-        """A finished training needs its checkpoints no more."""
-        shutil.rmtree(self.folder(stage) / "checkpoints", ignore_errors=True)
 
     # -- what the configuration names -----------------------------------------------------------
 

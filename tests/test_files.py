@@ -41,11 +41,37 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
         with replace_directory(path) as part:
             (part / "inner").mkdir()
             (part / "inner" / "weights").write_text(text)
-            (part / text).touch()
+            (part / f"{text}.safetensors").touch()
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
-        "model", "model/inner", "model/inner/weights", "model/new",
+        "model", "model/inner", "model/inner/weights", "model/new.safetensors",
     ]  # fmt: skip
     assert (path / "inner" / "weights").read_text() == "new"
+
+
+def test_a_users_file_in_a_folder_that_is_written_again_is_kept_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model"
+    for _ in range(3):
+        with replace_directory(path) as part:
+            (part / "model.safetensors").touch()
+        (path / "notes").mkdir()
+        (path / "notes" / "mine.txt").write_text("years of work")
+    assert (tmp_path / "model.kept-1" / "notes" / "mine.txt").read_text() == "years of work"
+    assert (tmp_path / "model.kept-2" / "notes" / "mine.txt").read_text() == "years of work"
+    assert f"kept in {tmp_path / 'model.kept-2'}" in "".join(capsys.readouterr()).replace("\n", "")
+
+
+def test_a_users_link_in_the_place_of_a_folder_is_kept_and_what_it_leads_to_is_untouched(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("years of work")
+    (tmp_path / "model").symlink_to(other)
+    with replace_directory(tmp_path / "model") as part:
+        (part / "model.safetensors").touch()
+    assert (tmp_path / "model.kept-1").readlink() == other
+    assert (other / "mine.txt").read_text() == "years of work"
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["model.safetensors"]
 
 
 def test_a_failure_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_one_bad_figure_closes_one_gate_which_its_option_turns_off(
     assert find_closed_gates(figures, config=GatesConfig(**{option: off})) == []
 
 
+def test_a_share_at_its_bound_goes_on_however_the_product_rounds() -> None:
+    for hundredths in range(100):  # .29 * 100 is 28.999999999999996
+        at_bound = GOOD.model_copy(update={"num_questions": 100, "num_failed": hundredths})
+        assert find_closed_gates(at_bound, config=GatesConfig(max_failed=hundredths / 100)) == []
+    assert len(find_closed_gates(at_bound, config=GatesConfig(max_failed=0.98))) == 1
+
+
 @pytest.mark.parametrize(
     "option", [{"min_win_rate": 0.61}, {"min_accuracy": 0.85}, {"max_failed": 0.09}, {"max_flipped": 0.89},
                {"max_eos_drop": 0.18}],

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 FOUNDATION = {"records", "errors"}
 BASE = {
     "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry", "processes",
+    "functions", "bradley_terry", "processes", "ranks",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rlaif.records import Tally
 from rlaif.runs import (
     RunFolder,
     create_run,
+    discard_run,
     finish_stage,
     lock_run,
     newest_round,
@@ -67,6 +69,85 @@ def test_a_used_run_folder_is_refused_without_resume(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"already used.*--resume") as raised:
         new_run(tmp_path, "a")
     assert raised.value.exit_code == 2
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.txt").write_text("years of work")
+
+
+def put_model(path: Path) -> None:
+    put_folder(path)
+    (path / "config.json").write_text('{"model_type": "llama"}')
+
+
+def put_link_to_a_folder(path: Path) -> None:
+    put_folder(path.with_name("real"))
+    path.symlink_to(path.with_name("real"))
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "folder": put_folder,
+    "empty folder": lambda path: path.mkdir(),
+    "model": put_model,
+    "file": lambda path: path.write_text("years of work"),
+    "link": put_link_to_a_folder,
+    "link to nothing": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_user_has_under_the_runs_name_is_refused_untouched(tmp_path: Path, place: str, resume: bool) -> None:
+    PLACES[place](tmp_path / "data")
+    before = {path: path.lstat() for path in tmp_path.rglob("*")}
+    with pytest.raises(RunFolderError, match=r"there already, and it holds no run.*--run NAME"):
+        create_run(tmp_path, "data", resume=resume, config=CONFIG)
+    assert {path: path.lstat() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_users_folders_among_the_runs_are_no_runs(tmp_path: Path) -> None:
+    put_model(tmp_path / "007")
+    with pytest.raises(RunFolderError, match="there is no run yet"):
+        open_run(tmp_path, None)
+    with pytest.raises(RunFolderError, match='there is no run "007"'):
+        open_run(tmp_path, "007")
+    run = new_run(tmp_path)
+    assert run.name == "008"
+    (tmp_path / "zz").mkdir()
+    (tmp_path / "zz" / "order").write_text("of my photos")
+    assert open_run(tmp_path, None) == run
+    assert new_run(tmp_path).name == "009"
+
+
+def test_a_linked_folder_that_holds_a_run_is_that_run(tmp_path: Path) -> None:
+    moved = new_run(tmp_path / "large disk", "a")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a").symlink_to(moved.path)
+    assert create_run(tmp_path / "runs", "a", resume=True, config=CONFIG).config == CONFIG
+
+
+def test_a_run_is_whole_from_its_first_moment(tmp_path: Path) -> None:
+    """Killed while it is made: no folder of its name is there."""
+    code = (
+        "import os, sys; from pathlib import Path; import rlaif.runs as runs\n"
+        "write = runs.write_atomically\n"
+        "runs.write_atomically = lambda path, text: write(path, text) if path.name == 'order' else os._exit(9)\n"
+        "runs.create_run(Path(sys.argv[1]), 'a', resume=False, config={'config': {}, 'inputs': {}})"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    assert not (tmp_path / "a").exists()
+    new_run(tmp_path, "a")
+
+
+def test_a_run_in_which_nothing_began_is_removed_unless_anything_else_is_in_it(tmp_path: Path) -> None:
+    empty, noted, resumed = (new_run(tmp_path, name) for name in ("empty", "noted", "resumed"))
+    for run in (empty, noted, resumed, resumed):
+        (next_attempt(run) / "log.txt").write_text("run 001")
+    (noted.path / "notes.txt").write_text("mine")
+    for run in (empty, noted, resumed):
+        discard_run(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["noted", "resumed"]
 
 
 def test_a_resumed_run_is_the_same_folder(tmp_path: Path) -> None:

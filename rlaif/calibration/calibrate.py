@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.ranks import is_above
 from rlaif.records import CalibrationMap, MapKind, digest_text
 
 Array = NDArray[np.float64]
@@ -73,7 +74,7 @@ def calibrate(observations: Sequence[Observation], *, length_sd: float) -> Calib
     kind = next(
         kind
         for kind, loss in losses.items()
-        if means[kind] - means[best] <= TOLERANCE * _standard_error(loss - losses[best], data, prompts)
+        if not is_above(means[kind], means[best] + TOLERANCE * _standard_error(loss - losses[best], data, prompts))
     )
     slope, length = fit(data, kind)
     return Calibration(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rlaif.bradley_terry import Array, compute_information, find_reachable, maximise
 from rlaif.intervals import LEVEL, t_quantile
+from rlaif.ranks import mean_ranks, order_descending
 from rlaif.records import Estimate, Verdict
 
 Indices = NDArray[np.intp]
@@ -25,8 +26,9 @@ _WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 class Ranking(NamedTuple):
     scores: dict[str, Estimate] | None
-    """System -> log strength, zero on average, best first: a beats b with probability sigmoid(score a - score b).
-    The estimate's n counts the clusters in which the system stands. None where no finite scores exist."""
+    """System -> log strength, zero on average: a beats b with probability sigmoid(score a - score b). The best is
+    first, and equal ones are in the order of their names. The estimate's n counts the clusters in which the system
+    stands. None where no finite scores exist."""
     why_not: str
     """The reason where there are none."""
 
@@ -71,11 +73,15 @@ def bradley_terry(
         )
         for i, name in enumerate(names)
     }
-    return Ranking(dict(sorted(estimates.items(), key=lambda item: -item[1].mean)), "")
+    best_first = order_descending([estimates[name].mean for name in names])
+    return Ranking({names[place]: estimates[names[place]] for place in best_first}, "")
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Correlation of the ranks, equal values sharing their mean rank; None where one series does not vary."""
+    """Correlation of the ranks; None where one series does not vary.
+
+    Values that are equal but for rounding share their mean rank, so that the figure is the same on every machine.
+    """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values beside {len(b)}")
     if not len(a):
@@ -137,8 +143,5 @@ def _standard_errors(
 
 
 def _centred_ranks(values: Sequence[float]) -> Array:
-    array = np.asarray(values, dtype=float)
-    below = (array[None, :] < array[:, None]).sum(axis=1)
-    same = (array[None, :] == array[:, None]).sum(axis=1)
-    ranks = below + (same + 1) / 2
+    ranks = np.asarray(mean_ranks(values))
     return np.asarray(ranks - ranks.mean())

@@ -178,9 +178,9 @@ def _ledger_of(runs_dir: Path, stored: Mapping[str, Any]) -> Path:
 
 def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterable[tuple[int, str]]:
     """The heads in the manifests of the named run, or of all runs that use this ledger."""
-    from rlaif.runs import RunFolder, open_run
+    from rlaif.runs import RunFolder, find_runs, open_run
 
-    folders = [open_run(runs_dir, run)] if run else [RunFolder(p.parent) for p in runs_dir.glob("*/manifest.json")]
+    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in find_runs(runs_dir)]
     for folder in folders:
         path = folder.path / "manifest.json"
         if not path.is_file() or _ledger_of(runs_dir, folder.config).resolve() != ledger.resolve():

@@ -205,8 +205,8 @@ def _load(
     engine: str | None = None,
 ) -> Loaded:
     """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_options, parse_options
-    from rlaif.runs import RESOLVED, open_run
+    from rlaif.config.load import find_config, load_options, parse_stored
+    from rlaif.runs import open_run
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -217,11 +217,7 @@ def _load(
     config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)
-        text = json.dumps(folder.config["config"])
-        loaded = parse_options(
-            text, where=str(folder.path / "config.json"), overrides=overrides, is_complete=True,
-            resolved=folder.config.get(RESOLVED, {}),
-        )  # fmt: skip
+        loaded = parse_stored(folder.config, where=str(folder.path / "config.json"), overrides=overrides)
     else:
         loaded = load_options(config, overrides=overrides)
     for note in loaded.notes:
@@ -244,7 +240,13 @@ def _work(
     from rlaif.opening import open_work
 
     with open_work(
-        loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        loaded.config,
+        run_name=run,
+        runs_dir=runs_dir,
+        resume=resume,
+        stages=stages,
+        recorded=recorded,
+        team=team,
         resolved=loaded.resolved,
     ) as work:
         yield work

@@ -6,6 +6,7 @@ Overwrites nothing: a folder that already holds one of them is refused. Does not
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -33,7 +34,7 @@ HEADER = """\
 def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
     """Write the files and say which; refuses a folder that holds any of them. `preset`: what rlaif.yaml begins with."""
     shipped = {name: shipped_folder(name) for name in FOLDERS} | {PRESETS: shipped_presets()}
-    taken = [name for name in (CONFIG_NAME, *shipped) if (folder / name).exists()]
+    taken = [name for name in (CONFIG_NAME, *shipped) if os.path.lexists(folder / name)]
     config = render_config(preset=preset)
     if taken:
         raise InputError(

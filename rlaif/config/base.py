@@ -30,5 +30,7 @@ class Follows(NamedTuple):
     model: Literal["policy", "judge"]
 
 
+RESOLVED = "resolved"
+"""Key of a run's config.json: its options that follow a model and what they came to, which "config" holds as well."""
 FOLLOWS_POLICY = Follows("policy")
 FOLLOWS_JUDGE = Follows("judge")

@@ -21,8 +21,8 @@ class EvaluationJudgeConfig(Config):
     model: OtherModelConfig = OtherModelConfig()
     """Who judges; what is null is as in `judge.model`, the first judge of a panel."""
     template: str | None = None
-    """Judge template: a path, or a name from prompts/; null: the one of `judge`, or `pair` where that is the front desk's
-    and this judge is another model."""
+    """Judge template: a path, or a name from prompts/; null: the one of `judge`; `pair` where that is the
+    front desk's and this judge is another model."""
 
     def instead_of(self, judge: JudgeConfig) -> JudgeConfig:
         """The judge of the evaluation: `judge` in all that is not said here."""

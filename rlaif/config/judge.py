@@ -127,8 +127,8 @@ class PanelJudgeConfig(Config):
     endpoint: dict[str, Any] = {}
     """Those options of `judge.endpoint` that are others for this judge, such as {base_url_env: OTHER_URL}."""
     template: str | None = None
-    """Judge template: a path, or a name from prompts/; null: the one of `judge`, or `pair` where that is the front desk's
-    and this judge is another model."""
+    """Judge template: a path, or a name from prompts/; null: the one of `judge`; `pair` where that is the
+    front desk's and this judge is another model."""
     weight: float = Field(1.0, gt=0, le=1e6)
     """How much its label of a pair counts beside the other judges'."""
 

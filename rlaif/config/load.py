@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rlaif.config.base import MAX_TEXT
+from rlaif.config.base import MAX_TEXT, RESOLVED
 from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.resolve import DEMO, describe_demo, describe_resolved, find_gpu, resolve
 from rlaif.config.run import RunConfig
@@ -84,35 +85,62 @@ def parse_options(
     where: str,
     overrides: Sequence[str] = (),
     is_complete: bool = False,
-    resolved: Collection[str] = (),
+    resolved: Mapping[str, Any] = MappingProxyType({}),
 ) -> Loaded:
-    """As `parse_config`, with what was decided. `resolved`: options of a complete text that its run had not given."""
+    """As `parse_config`, with what was decided.
+
+    resolved: options of a complete text that its run had not given, and what they came to. They keep their values
+    unless an override changes what they follow.
+    """
+    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
+    sources = _read(text, where=where, options=options, without=resolved)
+    sources.put_together(overrides, is_complete=is_complete)
+    names = _leave_open(sources, options)
+    values = resolve(_validate(sources, options), left_open=names, has_gpu=find_gpu())
+    if resolved:
+        before = _read(text, where=where, options=options, without=resolved)
+        were_open = _leave_open(before, options)
+        then = resolve(_validate(before, options), left_open=were_open, has_gpu=find_gpu())
+        values |= {name: resolved[name] for name in values if name in resolved and then.get(name) == values[name]}
+    for name, suits in values.items():
+        _put(sources.value, tuple(name.split(".")), suits)
+    config = _validate(sources, options)
+    demo = () if is_complete else describe_demo(config, names)
+    return Loaded(config, values, (*sources.describe(), *describe_resolved(config, values), *demo))
+
+
+def parse_stored(stored: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Loaded:
+    """The options of a run as its config.json keeps them, and overrides."""
+    resolved = stored.get(RESOLVED, {})
+    return parse_options(
+        json.dumps(stored["config"]), where=where, overrides=overrides, is_complete=True, resolved=resolved
+    )
+
+
+def _read(text: str, *, where: str, options: Mapping[tuple[str, ...], Option], without: Iterable[str]) -> Sources:
+    """The text alone; `without`: options in it that are left out."""
     document = load_strict(text, where=where, error=ConfigError)
     if not isinstance(document.value, dict | None):
         raise ConfigError(
             "the config file is not a list of options", where=f"{where}:1", fix="write `option: value` lines"
         )
-    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
     sources = Sources(document, where=where, groups={path for path, option in options.items() if option.is_group})
-    for name in resolved:
+    for name in without:
         _drop(sources.value, tuple(name.split(".")))
-    sources.put_together(overrides, is_complete=is_complete)
+    return sources
+
+
+def _leave_open(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> set[str]:
+    """The names of what is left open; null means the same as nothing there."""
     _drop_empty_groups(sources.value, options)
     left_open = _find_open(sources.value, options)
     for path in left_open:
         if path in options and options[path].follows is not None:
-            _drop(sources.value, path)  # null means the same as nothing
-    config = _validate(sources, options)
-    names = {".".join(path) for path in left_open}
-    values = resolve(config, left_open=names, has_gpu=find_gpu())
-    for name, suits in values.items():
-        _put(sources.value, tuple(name.split(".")), suits)
-    config = _validate(sources, options)
-    told = () if is_complete else describe_demo(config, names)
-    return Loaded(config, values, (*sources.describe(), *describe_resolved(config, values), *told))
+            _drop(sources.value, path)
+    return {".".join(path) for path in left_open}
 
 
-def _validate(sources: Sources, options: dict[tuple[str, ...], Option]) -> RunConfig:
+def _validate(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> RunConfig:
     try:
         return RunConfig.model_validate_json(json.dumps(sources.value), strict=True)
     except ValidationError as error:
@@ -155,7 +183,7 @@ def _put(value: dict[str, Any], path: tuple[str, ...], given: Any) -> None:
     _find(value, path[:-1])[path[-1]] = given
 
 
-def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Option]) -> None:
+def _drop_empty_groups(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> None:
     """`ppo:` with nothing under it (all its lines commented out) means the defaults."""
     groups = sorted((o.path for o in options.values() if o.is_group), key=len, reverse=True)
     for path in groups:
@@ -166,7 +194,9 @@ def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Opt
             del parent[path[-1]]
 
 
-def _raise_first(errors: Sequence[ErrorDetails], source: Sources, options: dict[tuple[str, ...], Option]) -> NoReturn:
+def _raise_first(
+    errors: Sequence[ErrorDetails], source: Sources, options: Mapping[tuple[str, ...], Option]
+) -> NoReturn:
     """Misspelt keys are told first: a value that is missing or wrong may be their consequence."""
     error = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     path = tuple(error["loc"])
@@ -196,7 +226,7 @@ def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("*" if part.isdigit() else part for part in path)
 
 
-def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -> str:
+def _suggest(unknown: tuple[str, ...], options: Mapping[tuple[str, ...], Option]) -> str:
     unknown = _starred(unknown)
     siblings = [path for path in options if path[:-1] == unknown[:-1]]
     within = [path for path in options if path[: len(unknown) - 1] == unknown[:-1] and path[-1] == unknown[-1]]

@@ -31,8 +31,8 @@ class PpoConfig(Config):
     model: PpoModelConfig = PpoModelConfig()
     """Value model, reference, what is trained, and how it is computed."""
     num_steps: Annotated[int, FOLLOWS_POLICY] = Field(100, ge=1, le=100_000)
-    """Steps of training: each samples, scores and then updates. null: 30 for the front desk's policy, 100 for any other;
-    a hundred to a thousand are usual."""
+    """Steps of training: each samples, scores and then updates. null: 30 for the front desk's policy, 100 for any
+    other; a hundred to a thousand are usual."""
     num_prompts_per_step: int = Field(32, ge=1, le=100_000)
     """Prompts sampled from in a step."""
     num_samples_per_prompt: int = Field(4, ge=1, le=1024)
@@ -42,8 +42,9 @@ class PpoConfig(Config):
     temperature: float = Field(1.0, ge=0.001, le=100)
     """Sampling temperature; the policy that is trained is the tempered one."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-6, ge=0, le=1)
-    """Adam's rate at the first step; it falls linearly to zero. null: 7e-4 for the front desk's policy; for any other 1e-5
-    where adapters are trained (`model.train: lora`), else 1e-6. Usual: 5e-7 to 3e-6, for adapters 5e-6 to 1e-4."""
+    """Adam's rate at the first step; it falls linearly to zero. null: 7e-4 for the front desk's policy; for any other
+    1e-5 where adapters are trained (`model.train: lora`), else 1e-6. Usual: 5e-7 to 3e-6, for adapters 5e-6 to
+    1e-4."""
     num_ppo_epochs: int = Field(2, ge=1, le=10_000)
     """Passes over a step's responses."""
     num_mini_batches: int = Field(1, ge=1, le=100_000)

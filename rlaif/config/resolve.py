@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from rlaif.config.base import Follows
 from rlaif.config.evaluation import EvaluationJudgeConfig
@@ -28,6 +28,7 @@ FRONTDESK_POLICY: dict[str, Any] = {
     "ppo.response_length": 64,
 }
 """What suits the policy that comes with rlaif. For every other one the defaults of the classes hold."""
+FRONTDESK_TEMPLATES = ("frontdesk_pair", "frontdesk_score")
 ADAPTERS: dict[str, Any] = {"ppo.learning_rate": 1e-5}
 """What suits a policy of ordinary size of which only adapters are trained."""
 SEPARATE_VALUES = 1e-5
@@ -48,9 +49,10 @@ def resolve(config: RunConfig, *, left_open: Collection[str], has_gpu: bool) -> 
     """
     values = {name: default_of(config, name) for name in find_followers() if name in left_open}
     values |= _resolve_policy(config, values, has_gpu=has_gpu)
-    for name, value in _resolve_judge(config.judge.model, has_gpu=has_gpu, scale_has_gpus=_workers_gpu(config)).items():
-        if f"judge.{name}" in values:
-            values[f"judge.{name}"] = value
+    on_gpu = config.scale.gpus_per_worker > 0 if config.scale.engine == "ray" else has_gpu
+    suits = suit_judge(config.judge.model, on_gpu=on_gpu)
+    found = {"judge.template": suits.template, "judge.model.dtype": suits.dtype}
+    values |= {name: value for name, value in found.items() if name in values}
     return values | _resolve_other_judges(config, values, left_open=left_open)
 
 
@@ -62,9 +64,17 @@ def default_of(config: RunConfig, name: str) -> Any:
     return value
 
 
-def default_template(model: JudgeModelConfig) -> str:
-    """The template that a judge can read: the front desk's has its own, any other is asked in plain words."""
-    return "frontdesk_pair" if model.is_local and is_frontdesk(model.path, part="judge") else JudgeConfig().template
+class JudgeSuits(NamedTuple):
+    template: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+
+
+def suit_judge(model: JudgeModelConfig, *, on_gpu: bool) -> JudgeSuits:
+    """What suits a judge: the front desk's reads its own template alone, any other is asked in plain words."""
+    if model.is_local and is_frontdesk(model.path, part="judge"):
+        return JudgeSuits("frontdesk_pair", "float32")
+    is_short = model.engine == "vllm" or (model.engine == "transformers" and _is_short(model, has_gpu=on_gpu))
+    return JudgeSuits(JudgeConfig().template, "bfloat16" if is_short else "float32")
 
 
 def find_gpu() -> bool:
@@ -75,9 +85,17 @@ def find_gpu() -> bool:
 def describe_resolved(config: RunConfig, resolved: Mapping[str, Any]) -> Iterator[str]:
     """A line for each model that options follow, and what they came to."""
     for model, name in (("policy", _name_policy(config)), ("judge", f"the judge {config.judge.model.path}")):
-        mine = {k: v for k, v in resolved.items() if (k.startswith(("judge.", "evaluation.judge."))) == (model == "judge")}
+        mine = {k: v for k, v in resolved.items() if k.startswith(("judge.", "evaluation.")) == (model == "judge")}
         if said := ", ".join(f"{option} {value}" for option, value in mine.items() if value is not None):
             yield f"not set, so as suits {name}: {said}"
+    judge = config.judge
+    if judge.template in FRONTDESK_TEMPLATES and not (
+        judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
+    ):
+        yield (
+            f"judge.template {judge.template} holds no instruction and only the front desk's judge can read it; name "
+            f"another one for {judge.model.path}, such as {JudgeConfig().template}"
+        )
 
 
 def describe_demo(config: RunConfig, left_open: Collection[str]) -> Iterator[str]:
@@ -100,19 +118,11 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
     else:
         found = {
             "ppo.model.value_learning_rate": SEPARATE_VALUES if config.ppo.model.value_model == "separate" else None,
-            "ppo.model.compute_dtype": _short_dtype(config.policy, has_gpu=has_gpu),
+            "ppo.model.compute_dtype": "bfloat16" if _is_short(config.policy, has_gpu=has_gpu) else "float32",
             "ppo.rollout.dtype": "bfloat16" if config.ppo.rollout.engine == "vllm" else "float32",
             **(ADAPTERS if config.ppo.model.train == "lora" else {}),
         }
     return {name: value for name, value in found.items() if name in values}
-
-
-def _resolve_judge(model: JudgeModelConfig, *, has_gpu: bool, scale_has_gpus: bool | None) -> dict[str, Any]:
-    dtype = "float32"
-    if model.is_local and not is_frontdesk(model.path, part="judge"):
-        on_gpu = has_gpu if scale_has_gpus is None else scale_has_gpus
-        dtype = "bfloat16" if model.engine == "vllm" else _short_dtype(model, has_gpu=on_gpu)
-    return {"template": default_template(model), "model.dtype": dtype}
 
 
 def _resolve_other_judges(
@@ -127,20 +137,15 @@ def _resolve_other_judges(
     found = {}
     for name, one in others:
         model = config.judge.with_other(one.model, template=None).model
-        suits = default_template(model)
-        is_meant = "judge.template" not in values and not (first.startswith(FRONTDESK) and suits != first)
+        suits = suit_judge(model, on_gpu=False).template
+        if first == "frontdesk_score":
+            suits = first if suits == "frontdesk_pair" else "score"
+        is_meant = "judge.template" not in values and not (first in FRONTDESK_TEMPLATES and suits != first)
         if one.template is None and f"{name}.template" in left_open and not is_meant and suits != first:
             found[f"{name}.template"] = suits
     return found
 
 
-def _workers_gpu(config: RunConfig) -> bool | None:
-    """Whether the workers of a cluster have GPUs; None where this process computes."""
-    return config.scale.gpus_per_worker > 0 if config.scale.engine == "ray" else None
-
-
-def _short_dtype(model: ModelConfig, *, has_gpu: bool) -> str:
-    """bfloat16 where an NVIDIA GPU computes, else float32: a CPU is slower in bfloat16."""
-    on_gpu = model.device.startswith("cuda") or (model.device == "auto" and has_gpu)
-    return "bfloat16" if on_gpu else "float32"
-
+def _is_short(model: ModelConfig, *, has_gpu: bool) -> bool:
+    """Whether a model is computed in bfloat16: on an NVIDIA GPU; a CPU would be slower in it."""
+    return model.device.startswith("cuda") or (model.device == "auto" and has_gpu)

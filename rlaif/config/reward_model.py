@@ -20,10 +20,11 @@ class RewardModelConfig(Config):
     preferences: str | None = None
     """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
     num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
-    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the pairs by
-    heart."""
+    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the
+    pairs by heart."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
-    """Peak learning rate of AdamW. null: 1e-3 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is usual."""
+    """Peak learning rate of AdamW. null: 1e-3 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
+    usual."""
     batch_size: int = Field(32, ge=1, le=100_000)
     """Pairs per optimizer step; the pairs of a prompt follow one another."""
     micro_batch_size: int | None = Field(None, ge=1, le=100_000)

@@ -21,7 +21,8 @@ class SftConfig(Config):
     num_epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the demonstrations."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
-    """Peak learning rate of AdamW. null: 5e-4 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is usual."""
+    """Peak learning rate of AdamW. null: 5e-4 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
+    usual."""
     batch_size: int = Field(16, ge=1, le=100_000)
     """Demonstrations per optimizer step."""
     micro_batch_size: int | None = Field(None, ge=1, le=100_000)

@@ -128,7 +128,9 @@ def _read_override(override: str) -> _Override:
     return _Override(keys, load_strict(text, where=f"--set {dotted}", error=ConfigError).value, override)
 
 
-def _leaves(options: Mapping[str, Any], groups: Collection[KeyPath], path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(
+    options: Mapping[str, Any], groups: Collection[KeyPath], path: KeyPath = ()
+) -> Iterator[tuple[KeyPath, Any]]:
     """Each single option and its value; an empty group holds none."""
     for key, value in options.items():
         here = (*path, key)

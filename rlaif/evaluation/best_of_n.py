@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rlaif.errors import StageError
 from rlaif.evaluation.policy import PolicyPair
+from rlaif.ranks import FLOAT32_TOLERANCE, find_highest
 from rlaif.records import Sample
 
 
@@ -28,11 +29,13 @@ NO_PICKS = Picks([], [], 0)
 
 
 def pick_best(rewards: Sequence[float | None]) -> int | None:
-    """The place of the highest reward, the first of equal ones; None where no candidate has one."""
-    scored = [(reward, place) for place, reward in enumerate(rewards) if reward is not None]
-    if any(not math.isfinite(reward) for reward, _ in scored):
+    """The place of the highest reward, the first of those equal but for rounding; None where no candidate has one."""
+    scored = [(place, reward) for place, reward in enumerate(rewards) if reward is not None]
+    if any(not math.isfinite(reward) for _, reward in scored):
         raise ValueError("a reward that is not finite is a failure and no reward")
-    return min(scored, key=lambda pair: (-pair[0], pair[1]))[1] if scored else None
+    if not scored:
+        return None
+    return scored[find_highest([reward for _, reward in scored], tolerance=FLOAT32_TOLERANCE)][0]
 
 
 def pick_samples(

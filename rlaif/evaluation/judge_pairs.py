@@ -13,6 +13,7 @@ from itertools import combinations
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.evaluation.length_effect import PairFacts
 from rlaif.intervals import share_interval
+from rlaif.ranks import is_same
 from rlaif.records import Comparison, Constitution, Estimate, Judgement, Principle, Question
 from rlaif.records.base import Value
 
@@ -163,4 +164,4 @@ def _sign(by_principle: Mapping[str, Comparison], principles: Sequence[Principle
         label = math.fsum(weight * (comparison.p_first - 0.5) for weight, comparison in chosen)
     else:
         label = math.fsum(weight * (comparison.logit or 0.0) for weight, comparison in chosen)
-    return (label > 0) - (label < 0)
+    return 0 if is_same(label, 0.0) else 1 if label > 0 else -1

@@ -176,7 +176,8 @@ def _prompts(rows: Sequence[_Row]) -> list[str]:
 def _bins(rows: Sequence[_Row]) -> Iterator[LengthBin]:
     """From the longer response's side: equal lengths say nothing and are left out; so is a part of one prompt."""
     turned = sorted(
-        (abs(row.longer), row.logit if row.longer > 0 else -row.logit, row.prompt_id) for row in rows if row.longer
+        ((abs(row.longer), row.logit if row.longer > 0 else -row.logit, row.prompt_id) for row in rows if row.longer),
+        key=lambda row: (row[0], row[2]),  # by the logit as well, equal lengths would be divided by what is measured
     )
     for k in range(NUM_BINS):
         part = turned[len(turned) * k // NUM_BINS : len(turned) * (k + 1) // NUM_BINS]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rlaif.evaluation.policy import Change
+from rlaif.ranks import order_descending
 from rlaif.records import Constitution, Estimate
 from rlaif.records.base import Value
 
@@ -54,8 +55,8 @@ def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) ->
         if name not in mirrored
     }
     unnamed = [row for row in rows.values() if not row.principles]
-    unnamed.sort(key=lambda row: -abs(row.change.mean_after - row.change.mean_before))
-    return Moved([rows[name] for name in named_by], unnamed, mirrored)
+    largest_first = order_descending([abs(row.change.mean_after - row.change.mean_before) for row in unnamed])
+    return Moved([rows[name] for name in named_by], [unnamed[place] for place in largest_first], mirrored)
 
 
 def _excludes_zero(change: Estimate | None) -> bool:

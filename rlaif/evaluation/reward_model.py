@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
 from rlaif.intervals import mean_interval, share_interval
+from rlaif.ranks import FLOAT32_TOLERANCE, is_same
 from rlaif.records import Estimate
 from rlaif.records.base import Value
 
@@ -61,7 +62,7 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
     """Accuracy, log loss and margin on held-out preferences, clustered by prompt."""
     if any(not (math.isfinite(pair.score_first) and math.isfinite(pair.score_second)) for pair in pairs):
         raise ValueError("a reward that is not finite is a failure and no score")
-    decided = [pair for pair in pairs if pair.label != 0.5]
+    decided = [pair for pair in pairs if not is_same(pair.label, 0.5)]
     prompt_ids = [pair.prompt_id for pair in pairs]
     entropy = [_cross_entropy(pair.label, _log_odds(pair.label)) for pair in pairs]
     return RewardModelQuality(
@@ -93,7 +94,7 @@ def _accuracy(decided: Sequence[ScoredPair]) -> Estimate | None:
 
 
 def _is_right(difference: float, label: float) -> float:
-    return 0.5 if difference == 0 else float((difference > 0) == (label > 0.5))
+    return 0.5 if is_same(difference, 0.0, tolerance=FLOAT32_TOLERANCE) else float((difference > 0) == (label > 0.5))
 
 
 def _log_odds(p: float) -> float:

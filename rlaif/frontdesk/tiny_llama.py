@@ -7,8 +7,7 @@ Knows nothing of replies or verdicts.
 from __future__ import annotations
 
 import math
-import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -68,8 +67,6 @@ class Schedule:
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_new: int) -> None:
     """Write a complete model folder in bf16; files already there that this does not make stay."""
-    scratch = folder.with_name(folder.name + ".new")
-    shutil.rmtree(scratch, ignore_errors=True)
     copy = LlamaForCausalLM(model.config)  # type: ignore[no-untyped-call]
     copy.load_state_dict(model.state_dict())
     copy = copy.bfloat16()
@@ -79,10 +76,10 @@ def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, fold
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    copy.save_pretrained(scratch)
-    tokenizer.save_pretrained(scratch)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in scratch.iterdir():
-        path.chmod(0o644)
-        os.replace(path, folder / path.name)
-    scratch.rmdir()
+    with tempfile.TemporaryDirectory(prefix=".new-model-", dir=folder) as scratch:
+        copy.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        for path in Path(scratch).iterdir():
+            path.chmod(0o644)
+            path.replace(folder / path.name)

@@ -15,6 +15,7 @@ from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
 from rlaif.intervals import share_interval
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
 from rlaif.preferences.rule import LabelRule
+from rlaif.ranks import is_same, order_descending
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 
 Key = tuple[str, str]
@@ -109,11 +110,13 @@ def diff_preferences(
         for file in (old, new)
     ]
     shared = kept[0].labels.keys() & kept[1].labels.keys()
+    flips = sorted(flips, key=lambda flip: flip.sample_ids)
+    largest_first = order_descending([abs(flip.new_label - flip.old_label) for flip in flips])
     return PreferenceDiff(
         num_pairs=len(found.keys),
         num_failed=len(found.keys) - len(both),
         edits=tuple(_effect(edit, alone[edit.principle_id], before, both=both, found=found) for edit in edits),
-        flips=tuple(sorted(flips, key=lambda flip: (-abs(flip.new_label - flip.old_label), flip.sample_ids))),
+        flips=tuple(flips[place] for place in largest_first),
         flipped=share_interval([float(decide(before[k]) != decide(after[k])) for k in both], clusters=prompts),
         label_move=share_interval([abs(after[k] - before[k]) for k in both], clusters=prompts),
         num_flipped_together=sum(not flip.flipped_by for flip in flips),
@@ -127,7 +130,7 @@ def diff_preferences(
 
 def decide(label: float) -> Verdict:
     """Which response a label prefers."""
-    return "tie" if label == 0.5 else "first" if label > 0.5 else "second"
+    return "tie" if is_same(label, 0.5) else "first" if label > 0.5 else "second"
 
 
 class _Found:

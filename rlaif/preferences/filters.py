@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlaif.config.preferences import PreferencesConfig
+from rlaif.ranks import is_above
 from rlaif.records import Comparison
 
 
@@ -16,7 +17,7 @@ def find_reason_to_drop(label: float, comparisons: Sequence[Comparison], *, conf
 
     label: probability that the pair's first sample is preferred. comparisons: the pair's, one per principle.
     """
-    if abs(label - 0.5) < config.min_margin:
+    if is_above(config.min_margin, abs(label - 0.5)):
         return "tie"
     if config.drop_flipped and is_flipped_everywhere(comparisons):
         return "flipped"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rlaif.bradley_terry import find_reachable, maximise
+from rlaif.ranks import is_same
 
 Pair = tuple[str, str]
 SUREST = 0.9999
@@ -43,7 +44,12 @@ def fit_utilities(labels: Mapping[Pair, float]) -> list[dict[str, float]]:
 
 
 def label_by_utility(utilities: Mapping[str, float], pair: Pair) -> float:
-    """Probability that the first of the pair is better; exactly one less the other way round."""
+    """Probability that the first of the pair is better; exactly one less the other way round.
+
+    Utilities that are equal but for the fit's rounding make exactly one half.
+    """
     gap = utilities[pair[0]] - utilities[pair[1]]
+    if is_same(gap, 0.0):
+        return 0.5
     likelier = 1 / (1 + math.exp(-abs(gap)))
     return likelier if gap >= 0 else 1 - likelier

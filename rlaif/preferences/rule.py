@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.preferences.combine import PairLabel, combine_labels, sigmoid
+from rlaif.ranks import find_highest, is_same
 from rlaif.records import Comparison, CountedAs, OrderVerdict, Principle, digest_text
 
 _P_OF = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -70,7 +71,7 @@ class LabelRule:
     def finish(self, label: float, *, pair: tuple[str, str]) -> Finished:
         """The label as training reads it, after calibration and filters."""
         if self.config.labels == "hard":
-            label = 0.5 if label == 0.5 else float(label > 0.5)
+            label = 0.5 if is_same(label, 0.5) else float(label > 0.5)
         turned = self._uniform("noise", pair) < self.config.label_noise
         label = 1 - label if turned else label
         return Finished(min(max(label, self.config.clamp), 1 - self.config.clamp), turned)
@@ -127,7 +128,8 @@ class LabelRule:
             surety = abs(one.logit) if has_logits and one.logit is not None else abs(one.p_first - 0.5)
             return principles[number].weight * surety
 
-        return max((number for number, one in enumerate(scored) if one.is_used), key=strength)
+        used = [number for number, one in enumerate(scored) if one.is_used]
+        return used[find_highest([strength(number) for number in used])]
 
     def _uniform(self, what: str, pair: tuple[str, str]) -> float:
         """A number in [0, 1) that seed and pair decide."""
@@ -154,5 +156,5 @@ def _find_orders(comparison: Comparison) -> Sequence[OrderVerdict]:
     if comparison.orders:
         return comparison.orders
     p = comparison.p_first
-    verdict = "tie" if p == 0.5 or comparison.flipped else "first" if p > 0.5 else "second"
+    verdict = "tie" if is_same(p, 0.5) or comparison.flipped else "first" if p > 0.5 else "second"
     return (OrderVerdict(verdict=verdict, logit=comparison.logit),)

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -37,6 +38,14 @@ def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, 
         (path / "state.json").write_text(json.dumps({"step": step, "digest": digest}) + "\n")
     for old in find_checkpoints(folder)[:-1]:
         shutil.rmtree(old)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a training that is finished; any other file there keeps the folder."""
+    for path in (*folder.glob(".step_*"), *find_checkpoints(folder)):
+        shutil.rmtree(path)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def find_checkpoints(folder: Path) -> list[Path]:

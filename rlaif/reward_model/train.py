@@ -6,7 +6,6 @@ with the bits of the unbroken training. Does not read preference files and does 
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from rlaif.errors import StageError
 from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.processes import ALONE, Team
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
+from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
@@ -77,8 +77,8 @@ def train_reward_model(
     checkpoints = out_dir.with_name(f"{out_dir.name}_checkpoints")
     results = team.ask_first(lambda: read_results(out_dir, digest=digest) if resume else None)
     if results is None:
-        if not resume and team.is_first and checkpoints.exists():
-            shutil.rmtree(checkpoints)
+        if not resume and team.is_first:
+            drop_checkpoints(checkpoints)
         optimisation = Optimisation(
             make_reward_model(base, seed=seed),
             train,
@@ -99,8 +99,8 @@ def train_reward_model(
             return results
 
         results = team.ask_first(measure_and_save)
-    if team.is_first and checkpoints.exists():
-        shutil.rmtree(checkpoints)
+    if team.is_first:
+        drop_checkpoints(checkpoints)
     loaded = load_reward_model(str(out_dir))
     card = RewardModelCard(
         model_id=loaded.fingerprint.id,

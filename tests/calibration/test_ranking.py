@@ -27,6 +27,10 @@ def means(ranking: Ranking) -> dict[str, float]:
     return {name: score.mean for name, score in ranking.scores.items()}
 
 
+def system(scores: Sequence[float]) -> dict[str, Estimate]:
+    return {name: Estimate(mean=score, low=score, high=score, n=1) for name, score in zip("abcde", scores, strict=True)}
+
+
 def test_three_wins_to_one_are_log_three_apart() -> None:
     votes: list[Vote] = [("a", "b", "first"), ("a", "b", "first"), ("b", "a", "second"), ("a", "b", "second")]
     assert means(rank(votes)) == pytest.approx({"a": math.log(3) / 2, "b": -math.log(3) / 2})
@@ -114,6 +118,22 @@ def test_rank_correlation_matches_the_hand_computation() -> None:
     assert spearman([1, 2, 2, 9], [1, 2, 3, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert spearman([1, 1, 1], [1, 2, 3]) is None
     assert spearman([], []) is None
+
+
+def test_scores_that_differ_by_rounding_share_their_rank_and_stand_by_name() -> None:
+    # b and c win and lose alike; which of the two fits a bit higher is up to the linear algebra library.
+    votes: list[Vote] = [
+        *(("a", other, verdict) for other in "cb" for verdict in ("first", "first", "second")),
+        *((other, "d", verdict) for other in "bc" for verdict in ("first", "first", "second")),
+        ("b", "c", "tie"), ("a", "d", "tie"),
+    ]  # fmt: skip
+    assert list(means(rank(votes))) == ["a", "b", "c", "d"]
+    people = system([4, 3, 2, 1, 0])
+    alike = rank_correlation(people, system([4, 2.3, 2.3, 1, 0]))
+    for bit in (math.nextafter(2.3, 0), math.nextafter(2.3, 3)):
+        assert rank_correlation(people, system([4, 2.3, bit, 1, 0])) == alike
+        assert rank_correlation(people, system([4, bit, 2.3, 1, 0])) == alike
+    assert rank_correlation(people, system([4, 2.3, 2.2999, 1, 0])) != alike
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=20))

@@ -188,7 +188,7 @@ def test_llmfaos_alpha_and_the_published_rank_correlation_are_reproduced() -> No
 @pytest.mark.usefixtures("at_the_example")
 def test_llmfaos_rank_correlation_with_gpt_35_is_as_measured() -> None:
     read = figures("llmfao.yaml", "gpt3-crowd")
-    assert rounded(read["policies"]["rank_correlation"], digits=6) == [0.715605]
+    assert rounded(read["policies"]["rank_correlation"], digits=6) == [0.715703]
     # the order was drawn at random: a judge without a position bias would take both alike
     assert read["judge"]["base_rates"]["first"] == pytest.approx(1352 / 2139)
     assert read["judge"]["base_rates"]["second"] == pytest.approx(593 / 2139)

@@ -48,6 +48,16 @@ def test_a_missing_prompt_file_is_named(cli: RunCli, tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob("*/config.json")), "the mended command finds no used run"
 
 
+def test_a_users_folder_of_the_runs_name_is_refused_untouched(cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("years of work")
+    for prompts in ("no.jsonl", "frontdesk"):
+        done = cli("generate-prefs", "--runs-dir", ".", "--run", "data", "--set", f"prompts.path={prompts}")
+        says(done, 2, "a folder of this name is there already", "(data)", "--run NAME")
+        assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.txt"]
+    assert (tmp_path / "data" / "thesis.txt").read_text() == "years of work"
+
+
 def test_prompts_that_are_all_empty_are_refused(cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text('{"prompt": ""}\n{"prompt": "  "}\n')
     says(cli("generate-prefs", "--set", "prompts.path=empty.jsonl"), 2, "empty")

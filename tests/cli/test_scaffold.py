@@ -64,6 +64,13 @@ def test_a_folder_with_a_config_is_refused_and_stays_as_it_was(tmp_path):
     assert (tmp_path / "rlaif.yaml").read_text() == "seed: 3\n"
 
 
+def test_a_config_that_is_a_link_to_nothing_is_refused_and_stays_as_it_was(tmp_path):
+    (tmp_path / "rlaif.yaml").symlink_to("on another disk.yaml")
+    with pytest.raises(InputError, match=r"rlaif\.yaml already stands there"):
+        write_scaffold(tmp_path)
+    assert (tmp_path / "rlaif.yaml").is_symlink()
+
+
 def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):

@@ -15,6 +15,8 @@ def test_the_highest_reward_is_picked_and_the_first_of_equal_ones() -> None:
     assert pick_best([0.1, 0.7, -2.0]) == 1
     assert pick_best([0.7, 0.1, 0.7]) == 0
     assert pick_best([-0.0, 0.0]) == 0
+    assert pick_best([0.7, 0.7000001]) == 0, "float32 tells no more"
+    assert pick_best([0.7, 0.7001]) == 1
 
 
 def test_a_response_without_a_reward_is_never_picked() -> None:

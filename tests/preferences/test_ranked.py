@@ -29,6 +29,11 @@ def sigmoid(x: float) -> float:
 utilities = st.lists(st.floats(-3, 3), min_size=2, max_size=5)
 
 
+def test_utilities_that_differ_by_rounding_are_a_tie() -> None:
+    assert label_by_utility({"a": 0.3, "b": 0.1 + 0.2}, ("a", "b")) == 0.5
+    assert label_by_utility({"a": 0.3, "b": 0.3001}, ("a", "b")) < 0.5
+
+
 @given(utilities)
 def test_labels_that_come_of_utilities_give_them_back(true):
     names = "abcde"[: len(true)]

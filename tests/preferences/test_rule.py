@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import ConfigError
 from rlaif.preferences.combine import sigmoid
+from rlaif.preferences.filters import find_reason_to_drop
 from rlaif.preferences.pairing import label_pairs, pair_comparisons
 from rlaif.preferences.rule import LabelRule
 from rlaif.records import AskedPrinciple, Comparison, Constitution, OrderVerdict, Preference, Principle, Verdict
@@ -229,3 +230,10 @@ def test_what_is_about_log_probabilities_goes_with_no_hard_verdicts(option: str)
 
     with pytest.raises(ConfigError, match="is about log-probabilities"):
         parse_config(f"preferences: {{verdicts: hard, {option}}}", where="x")
+
+
+def test_a_margin_drops_a_pair_and_its_mirror_image_alike() -> None:
+    config = PreferencesConfig(min_margin=0.05)
+    # .55 - .5 rounds to more than .05, .5 - .45 to less
+    for label, reason in ((0.55, None), (0.45, None), (0.549, "tie"), (0.451, "tie")):
+        assert find_reason_to_drop(label, [], config=config) == reason

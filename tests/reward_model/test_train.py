@@ -225,6 +225,13 @@ def test_resuming_with_other_data_is_refused(
     assert len(find_checkpoints(tmp_path / "killed_checkpoints")) == 1
 
 
+def test_a_finished_training_removes_its_checkpoints_and_nothing_else(train: Training, tmp_path: Path) -> None:
+    _in_child(train, tmp_path / "killed", kill_at=5)
+    (tmp_path / "killed_checkpoints" / "notes.txt").write_text("mine")
+    train(tmp_path / "killed", resume=True)
+    assert [path.name for path in (tmp_path / "killed_checkpoints").iterdir()] == ["notes.txt"]
+
+
 def test_micro_batches_learn_the_same(train: Training, config: RewardModelConfig, tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", seed=2)
     cut = train(tmp_path / "cut", seed=2, config=config.model_copy(update={"micro_batch_size": 2}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,20 @@ def remove_checkpoint(path: Path) -> None:
         shutil.rmtree(hidden)
     path.rename(hidden)
     shutil.rmtree(hidden)
+
+
+def drop_checkpoints(out_dir: Path) -> None:
+    """Remove every checkpoint of a training that is finished; any other file there keeps its folder."""
+    folder = out_dir / "checkpoints"
+    if not folder.is_dir():
+        return
+    (folder / "best").unlink(missing_ok=True)
+    for path in folder.glob(".*step_*"):  # of a removal or a writing that was cut off
+        shutil.rmtree(path)
+    for path in find_checkpoints(out_dir):
+        remove_checkpoint(path)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def read_progress(path: Path) -> Progress:

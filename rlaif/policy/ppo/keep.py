@@ -19,6 +19,7 @@ from rlaif.policy.ppo.checkpoint import (
 from rlaif.policy.ppo.guards import NUM_LOOKS, Look
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.start import Training
+from rlaif.ranks import FLOAT32_TOLERANCE, find_highest
 from rlaif.records import Alarm
 
 
@@ -28,10 +29,13 @@ def add_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:
 
 
 def find_best_step(progress: Progress) -> int | None:
-    """Steps done when the best metric was highest; the earliest of equals."""
+    """Steps done when the best metric was highest; the earliest of those equal but for rounding."""
     name = f"eval/{progress.config.guards.metric}"
     known = [evaluation for evaluation in progress.evaluations if name in evaluation.numbers]
-    return max(known, key=lambda e: (e.numbers[name], -e.step)).step if known else None
+    if not known:
+        return None
+    known = sorted(known, key=lambda evaluation: evaluation.step)
+    return known[find_highest([e.numbers[name] for e in known], tolerance=FLOAT32_TOLERANCE)].step
 
 
 def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progress:

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.policy.ppo.checkpoint import find_checkpoints, read_progress, step_of
+from rlaif.policy.ppo.checkpoint import drop_checkpoints, find_checkpoints, read_progress, step_of
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.ppo.evaluate import Evaluated
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
@@ -258,3 +258,17 @@ def test_asked_to_stop_while_it_samples_a_step_it_is_written_as_before_that_step
     assert (stopped.steps, stopped.stop_reason, run.steps) == (1, "stop_requested", [0])
     assert [step_of(path) for path in find_checkpoints(tmp_path)] == [0, 1]
     assert "stopped on request after 1 of 8 steps" in stopped.note
+
+
+def test_the_checkpoints_of_a_finished_training_go_and_a_file_of_the_user_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    for name in ("step_000001", ".removed_step_000000", ".step_000002.part-7"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "progress.json").write_text("{}")
+    (folder / "best").symlink_to("step_000001")
+    drop_checkpoints(tmp_path)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    drop_checkpoints(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
