@@ -33,6 +33,8 @@ from rlaif.training_checks import MAX_SHARE
 from rlaif.work import load_prompts
 
 TRIAL_PROMPTS = 8
+TRIAL_RESPONSES = 64
+"""Responses that are tried, but those to one prompt at least: 8 prompts with up to 8 responses each."""
 
 
 class RunEstimate(NamedTuple):
@@ -78,7 +80,8 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     policy = load_generator(config.policy)
     prompts = load_prompts(config, policy).prompts
     sampling = config.sampling
-    trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
+    num_tried = max(1, min(TRIAL_PROMPTS, TRIAL_RESPONSES // sampling.num_samples))
+    trial = _try_sampling(prompts[:num_tried], policy, config=config)
     per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
     pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
     num_samples = len(prompts) * sampling.num_samples if prefers else 0

@@ -22,7 +22,7 @@ from rlaif.config.generate import (
     SamplingConfig,
 )
 from rlaif.config.models import is_frontdesk
-from rlaif.config.run import RunConfig
+from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
@@ -149,7 +149,15 @@ def pairs_per_prompt(config: SamplingConfig, *, template: JudgeTemplate) -> int:
 
 
 def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
-    """Refuse, before anything is spent, options that a ranking cannot serve."""
+    """Refuse, before anything is spent, options that a template cannot serve."""
+    num_pairs = config.prompts.num_prompts * pairs_per_prompt(config.sampling, template=template)
+    if template.kind != "pair" and num_pairs > MAX_RECORDS:
+        raise ConfigError(
+            f"a judge that scores or ranks gives every pair of a prompt's {config.sampling.num_samples} responses, "
+            f"which would be {num_pairs:,} pairs, and a run holds at most {MAX_RECORDS:,}",
+            where="sampling.num_samples",
+            fix="lower it, 2 to 16 are usual, or lower prompts.num_prompts",
+        )
     if template.kind != "ranking":
         return
     if config.judge.principles == "sampled":

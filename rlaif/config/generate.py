@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.config.base import FOLLOWS_POLICY, Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
@@ -23,6 +23,10 @@ __all__ = [
     "SamplingConfig",
     "VllmConfig",
 ]
+
+
+MAX_DRAWN = 500_000_000
+"""Tokens of a batch of responses, at most: a random number of four bytes is drawn for each."""
 
 
 class PromptsConfig(Config):
@@ -57,4 +61,13 @@ class SamplingConfig(Config):
     """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual,
     thousands for a policy that thinks."""
     batch_size: int = Field(256, ge=1, le=100_000)
-    """Responses sampled together."""
+    """Responses sampled together; fewer by themselves where memory runs out."""
+
+    @model_validator(mode="after")
+    def _a_batch_can_be_drawn(self) -> Self:
+        if self.batch_size * self.max_new_tokens > MAX_DRAWN:
+            raise ValueError(
+                f"batch_size {self.batch_size:,} times max_new_tokens {self.max_new_tokens:,} is more than "
+                f"{MAX_DRAWN:,} tokens drawn together: lower batch_size"
+            )
+        return self

@@ -96,12 +96,14 @@ def parse_options(
     sources = _read(text, where=where, options=options, without=resolved)
     sources.put_together(overrides, is_complete=is_complete)
     names = _leave_open(sources, options)
-    values = resolve(_validate(sources, options), left_open=names, has_gpu=find_gpu())
-    if resolved:
+    then: dict[str, Any] = {}
+    if is_complete:
         before = _read(text, where=where, options=options, without=resolved)
         were_open = _leave_open(before, options)
+        names -= were_open - resolved.keys()  # null there is a value that the run was started with
         then = resolve(_validate(before, options), left_open=were_open, has_gpu=find_gpu())
-        values |= {name: resolved[name] for name in values if name in resolved and then.get(name) == values[name]}
+    values = resolve(_validate(sources, options), left_open=names, has_gpu=find_gpu())
+    values |= {name: resolved[name] for name in values if name in resolved and then.get(name) == values[name]}
     for name, suits in values.items():
         _put(sources.value, tuple(name.split(".")), suits)
     config = _validate(sources, options)

@@ -1,4 +1,4 @@
-"""A preset's name -> its options: a published recipe, as a file of ordinary options that the user's own ones overrule.
+"""A preset's name -> its options: a published recipe, as a file of ordinary options.
 
 Looks into ./presets first, then among those that come with rlaif. Does not validate the options; load.py does.
 """
