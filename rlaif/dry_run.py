@@ -317,7 +317,7 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     asked = [judge for judge, _ in _estimated_judges(estimate)]
     example = asked[0].example if asked else None
     if example is not None:
-        yield "one judge prompt:"
+        yield f"one judge prompt{f', by the template {estimate.judge_config.template}' if estimate.judges else ''}:"
         for message in example:
             yield f"[{message.role}]"
             yield message.text

@@ -214,6 +214,8 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
+    if config is not None and find_config(None) not in (None, config):
+        say(f"options are read from {config}, and not from {find_config(None)}")
     config = find_config(config)
     if config is None and stored:
         folder = open_run(runs_dir, run)

@@ -37,8 +37,8 @@ class RunConfig(Config):
     """Everything a run can be told."""
 
     preset: str | None = None
-    """A published recipe: cai, cai_cot, lee2023, salmon or mtbench, see docs/presets.md; a path, or a name from presets/.
-    Named in this file, the file's other options win over it; named on the command line, it wins over the file."""
+    """A published recipe: cai, cai_cot, lee2023, salmon or mtbench, see docs/presets.md; a path, or a name from
+    presets/. The other options of the file that names it win over it; on the command line it wins over the file."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
     rounds: int = Field(1, ge=1, le=99)

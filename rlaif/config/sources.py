@@ -94,7 +94,8 @@ class Sources:
                 self._forget(keys[:number])
             here = here[key]
         held = here.get(keys[-1], _NOTHING)
-        if held is not _NOTHING and held != override.value and keys != ("preset",):
+        is_named_already = keys == ("preset",) and keys not in self._overrides  # said where it was added
+        if held is not _NOTHING and held != override.value and not is_named_already:
             self._note(self._winner_over(keys), _describe_both(keys, override.value, held))
         here[keys[-1]] = override.value
         self._forget(keys)

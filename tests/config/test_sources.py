@@ -50,6 +50,7 @@ def test_an_option_that_is_given_twice_is_named():
     assert notes("", "seed=1", "seed=2") == ["given twice on the command line, the last one holds: seed is 2, not 1"]
     assert notes("", "seed=1", "seed=1") == []
     assert notes("", "ppo.gamma=0.5", "seed=1") == []
+    assert notes("", "preset=cai", "preset=mtbench")[0].endswith("the last one holds: preset is mtbench, not cai")
 
 
 def test_an_empty_group_in_the_file_is_filled_by_the_preset_and_a_wrong_one_is_refused_by_its_line(tmp_path: Path):
