@@ -34,6 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	  { $(PYTHON) -m venv $(VENV) || { echo 'the virtual environment could not be made: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }; }; }
 	$(PIP) install --upgrade $(PIP_ARGS) pip
 	$(PIP) install $(PIP_ARGS) $(TORCH)
+	@$(PIP) show -q rlaif 2>/dev/null && $(PIP) uninstall -y rlaif || true # its old name, or a stranger's package
 	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 

@@ -259,7 +259,7 @@ def run(plan: Plan) -> dict[str, Any]:
             stop_vllm()
             engines["vllm server"] = attempt("vLLM server", lambda: check_server(plan, expected=expected[True]))
         else:
-            print('vLLM is not installed: pip install "rlaif[vllm]" and run this again to try it too')
+            print('vLLM is not installed: pip install -e ".[vllm]" and run this again to try it too')
     ppo_plan = REAL if plan.device == "cuda" else SMALL
     ppo = {
         engine: attempt(f"PPO, sampling by {engine}", partial(check_training, ppo_plan, engine=engine))

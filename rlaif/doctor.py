@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from rlaif import __version__
+import rlaif
 from rlaif.errors import LedgerError
+from rlaif.install import DISTRIBUTION, extra_line, find_foreign, is_clone
 
 State = Literal["ok", "note", "problem"]
+_VERSION = getattr(rlaif, "__version__", "unknown")  # a stranger's package may have replaced rlaif/__init__.py
 GIB = 2**30
 LEAST_DISK = 2 * GIB
 LEAST_MEMORY = 4 * GIB
@@ -32,7 +34,6 @@ FIRST_SAFE_SQLITE = (3, 51, 3)  # 3.7.0 to 3.51.2 can lose rows when a WAL is re
 TESTED_SYSTEM, TESTED_MACHINE, TESTED_PYTHON = "Linux", "x86_64", "3.11"
 
 GPU_CHECK = Path(__file__).parents[1] / "benchmarks" / "results" / "gpu_check.json"
-INSTALL_VLLM = 'pip install "rlaif[vllm]"'
 
 
 class Finding(NamedTuple):
@@ -62,7 +63,11 @@ def examine(*, runs_dir: Path, environ: Mapping[str, str]) -> dict[str, list[Fin
         importlib.util.find_spec("ray") is not None,
     )  # fmt: skip
     return {
-        "packages": [*check_packages(*required_and_installed()), check_vllm(find_gpu_check())],
+        "packages": [
+            *check_packages(*required_and_installed()),
+            *check_name(find_foreign()),
+            check_vllm(find_gpu_check()),
+        ],
         "machine": [check_python(machine), *check_machine(runs_dir), *accelerator_findings],
         "ledger": list(check_ledger(runs_dir)),
         "network and models": [*check_hub(environ), *check_network(environ)],
@@ -73,7 +78,7 @@ def examine(*, runs_dir: Path, environ: Mapping[str, str]) -> dict[str, list[Fin
 def required_and_installed() -> tuple[list[str], dict[str, str]]:
     """The requirements that rlaif's own metadata names, and the versions that are installed."""
     try:
-        required = [line for line in importlib.metadata.requires("rlaif") or () if "extra ==" not in line]
+        required = [line for line in importlib.metadata.requires(DISTRIBUTION) or () if "extra ==" not in line]
     except importlib.metadata.PackageNotFoundError:
         required = []
     return required, {_normal(dist.metadata["Name"]): dist.version for dist in importlib.metadata.distributions()}
@@ -83,9 +88,9 @@ def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Ite
     """Each requirement ("torch>=2.9,<3") against the installed version."""
     required = list(required)
     if not required:
-        yield Finding("rlaif", "problem", f"{__version__}, not installed as a package", "pip install -e .")
+        yield Finding("rlaif", "problem", f"{_VERSION}, not installed as a package", "pip install -e .")
         return
-    yield Finding("rlaif", "ok", __version__)
+    yield Finding("rlaif", "ok", _VERSION)
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -101,6 +106,14 @@ def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Ite
             yield Finding(requirement.name, "problem", f"{version}, needs {wanted}", fix)
         else:
             yield Finding(requirement.name, "ok", f"{version}, in {wanted}")
+
+
+def check_name(foreign: Iterable[str]) -> Iterator[Finding]:
+    """Other packages called rlaif, which the index has under the name that the command and the import have here."""
+    again = "pip install -e ." if is_clone(Path(__file__).parents[1]) else f"pip install {DISTRIBUTION}"
+    for sentence in foreign:
+        fix = f"remove it (pip uninstall rlaif), then install this program again: {again}"
+        yield Finding("the name rlaif", "problem", sentence, fix)
 
 
 class GpuCheck(NamedTuple):
@@ -135,7 +148,7 @@ def check_vllm(tried: GpuCheck | None) -> Finding:
     except ImportError:
         version = None
     if version is None:
-        return Finding("vLLM", "note", f"not installed, only `engine: vllm` needs it; {tested}", INSTALL_VLLM)
+        return Finding("vLLM", "note", f"not installed, only `engine: vllm` needs it; {tested}", extra_line("vllm"))
     return Finding("vLLM", "ok", f"{version}; {tested}")
 
 

@@ -19,9 +19,8 @@ from rlaif.console import say
 from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.judge_reward import load_score_template
-from rlaif.judge_setup import check_judge, check_mode, load_generator, load_judge, pairs_per_prompt
-from rlaif.judges import find_run_judges
+from rlaif.judge_setup import check_judge, load_generator, load_judge, pairs_per_prompt
+from rlaif.judges import check_mode, find_run_judges, load_score_template
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.questions import count_questions
 from rlaif.labelling import load_labels
@@ -30,7 +29,7 @@ from rlaif.models.interface import TextGenerator
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.training_checks import MAX_SHARE
-from rlaif.work import load_prompts
+from rlaif.work import drop_long_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64
@@ -77,8 +76,9 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     if (labels := load_labels(config.human_labels)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
+    read = read_given_prompts(config)
     policy = load_generator(config.policy)
-    prompts = load_prompts(config, policy).prompts
+    prompts = drop_long_prompts(read, policy, config=config).prompts
     sampling = config.sampling
     num_tried = max(1, min(TRIAL_PROMPTS, TRIAL_RESPONSES // sampling.num_samples))
     trial = _try_sampling(prompts[:num_tried], policy, config=config)

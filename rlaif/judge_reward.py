@@ -13,12 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlaif.config.judge import JudgeConfig
-from rlaif.config.models import is_frontdesk
-from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.constitution.asked import principles_of
-from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import ConfigError
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.scores import distribution_of
@@ -33,23 +29,6 @@ if TYPE_CHECKING:
 STAGE = "6_policy"
 FOLDER = "judge_reward"
 """Of the stage: where it stands what was asked. Its name makes the run's account of its judges find it."""
-
-
-def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
-    """The template that the judge scores by; one of another kind is refused."""
-    if reward.template is not None:
-        template = load_template(reward.template)
-        if template.kind != "score":
-            raise ConfigError(
-                f'the judge gives rewards by a template of `kind: score`, and "{reward.template}" is of `kind: '
-                f"{template.kind}`",
-                where="ppo.rewards",
-                fix="name one that scores, such as score or frontdesk_score",
-            )
-        return template
-    own = load_template(judge.template)
-    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
-    return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
 
 
 class JudgeReward:

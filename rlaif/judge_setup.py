@@ -22,12 +22,10 @@ from rlaif.config.generate import (
     SamplingConfig,
 )
 from rlaif.config.models import is_frontdesk
-from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.errors import ConfigError
 from rlaif.judging.asked import judge_folders, read_planned, read_streamed
 from rlaif.ledger.answered import find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
@@ -146,34 +144,6 @@ def pairs_per_prompt(config: SamplingConfig, *, template: JudgeTemplate) -> int:
     """At most; a judge that does not compare two at a time gives all pairs of a prompt's responses at once."""
     most = math.comb(config.num_samples, 2)
     return min(config.num_pairs, most) if template.kind == "pair" else most
-
-
-def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
-    """Refuse, before anything is spent, options that a template cannot serve."""
-    num_pairs = config.prompts.num_prompts * pairs_per_prompt(config.sampling, template=template)
-    if template.kind != "pair" and num_pairs > MAX_RECORDS:
-        raise ConfigError(
-            f"a judge that scores or ranks gives every pair of a prompt's {config.sampling.num_samples} responses, "
-            f"which would be {num_pairs:,} pairs, and a run holds at most {MAX_RECORDS:,}",
-            where="sampling.num_samples",
-            fix="lower it, 2 to 16 are usual, or lower prompts.num_prompts",
-        )
-    if template.kind != "ranking":
-        return
-    if config.judge.principles == "sampled":
-        raise ConfigError(
-            "a ranking shows all responses at once, and `sampled` draws a principle for each pair of them",
-            where="judge.principles",
-            fix="write each or together, or name a template of `kind: pair`",
-        )
-    # The evaluation ranks both policies' responses, and what was picked of further ones, together.
-    num_shown = max(config.sampling.num_samples, 2 * config.evaluation.num_samples + 1)
-    if num_shown > len(template.labels):
-        raise ConfigError(
-            f"{num_shown} responses may have to be ranked together, and the template names {len(template.labels)}",
-            where=template.name,
-            fix="list more `labels` in the template, or lower sampling.num_samples and evaluation.num_samples",
-        )
 
 
 def find_judge_folder(config: JudgeConfig) -> Path | None:

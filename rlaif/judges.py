@@ -5,15 +5,19 @@ Each keeps plan and list of questions in a folder of its own, so that each goes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
+from rlaif.config.models import is_frontdesk
+from rlaif.config.ppo_rewards import RewardConfig
+from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import ModelError
+from rlaif.errors import ConfigError, ModelError
 from rlaif.judging.asked import JUDGE_FOLDER
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
@@ -59,6 +63,51 @@ def find_run_judges(config: JudgeConfig) -> tuple[RunJudge, ...]:
 def template_digests(config: JudgeConfig) -> dict[str, str]:
     """What stands among a run's inputs: a template per judge, which may not change under it."""
     return {judge.template_key: judge.template.digest for judge in find_run_judges(config)}
+
+
+def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
+    """Refuse, before anything is spent, options that a template cannot serve."""
+    num_pairs = config.prompts.num_prompts * math.comb(config.sampling.num_samples, 2)
+    if template.kind != "pair" and num_pairs > MAX_RECORDS:
+        raise ConfigError(
+            f"a judge that scores or ranks gives every pair of a prompt's {config.sampling.num_samples} responses, "
+            f"which would be {num_pairs:,} pairs, and a run holds at most {MAX_RECORDS:,}",
+            where="sampling.num_samples",
+            fix="lower it, 2 to 16 are usual, or lower prompts.num_prompts",
+        )
+    if template.kind != "ranking":
+        return
+    if config.judge.principles == "sampled":
+        raise ConfigError(
+            "a ranking shows all responses at once, and `sampled` draws a principle for each pair of them",
+            where="judge.principles",
+            fix="write each or together, or name a template of `kind: pair`",
+        )
+    # The evaluation ranks both policies' responses, and what was picked of further ones, together.
+    num_shown = max(config.sampling.num_samples, 2 * config.evaluation.num_samples + 1)
+    if num_shown > len(template.labels):
+        raise ConfigError(
+            f"{num_shown} responses may have to be ranked together, and the template names {len(template.labels)}",
+            where=template.name,
+            fix="list more `labels` in the template, or lower sampling.num_samples and evaluation.num_samples",
+        )
+
+
+def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
+    """The template that the judge scores by; one of another kind is refused."""
+    if reward.template is not None:
+        template = load_template(reward.template)
+        if template.kind != "score":
+            raise ConfigError(
+                f'the judge gives rewards by a template of `kind: score`, and "{reward.template}" is of `kind: '
+                f"{template.kind}`",
+                where="ppo.rewards",
+                fix="name one that scores, such as score or frontdesk_score",
+            )
+        return template
+    own = load_template(judge.template)
+    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
+    return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
 
 
 def ask_all(

@@ -44,7 +44,7 @@ from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
 from rlaif.training_log import TrainingLog
-from rlaif.work import Work, load_prompts
+from rlaif.work import Work, drop_long_prompts, read_given_prompts
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
 
@@ -115,7 +115,8 @@ def read_prompts(work: Work) -> list[Prompt]:
     """The prompts of this round: different ones, each short enough to be answered."""
     if work.is_done("1_prompts"):
         return work.used("1_prompts", Prompt)
-    read = load_prompts(work.config, work.generator, round=work.round)
+    read = read_given_prompts(work.config, round=work.round)  # before the policy is loaded
+    read = drop_long_prompts(read, work.generator, config=work.config)
     work.finish("1_prompts", tally=read.tally, unit="prompts", records=read.prompts)
     return read.prompts
 

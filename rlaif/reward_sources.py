@@ -16,11 +16,13 @@ from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources, uses_run_m
 from rlaif.console import say
 from rlaif.evaluation.report_input import RewardCourse
 from rlaif.functions import load_function
-from rlaif.judge_reward import JudgeReward, load_score_template
+from rlaif.judge_reward import JudgeReward
 from rlaif.judge_setup import check_judge
+from rlaif.judges import load_score_template
 from rlaif.metrics import MetricsRow
+from rlaif.models.endpoint_http import find_reward_address
 from rlaif.models.loading import LoadedModel, load_reward_model
-from rlaif.policy.ppo.reward_endpoint import EndpointReward, find_reward_address
+from rlaif.policy.ppo.reward_endpoint import EndpointReward
 from rlaif.policy.ppo.reward_function import FunctionReward
 from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.processes import Team
@@ -45,7 +47,7 @@ def check_rewards(work: Work) -> None:
         if source.function is not None:
             _load_function(source)
         elif source.url is not None:
-            find_reward_address(source, environ=os.environ)
+            find_reward_address(source.url, api_key_env=source.api_key_env, environ=os.environ)
         elif source.judge:
             judge = work.judges[0].config
             check_judge(judge, constitution=work.constitution, template=load_score_template(source, judge))

@@ -71,19 +71,12 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
             run = open_run(runs_dir, None)
         else:
             run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
+        refuse_run(runs_dir, run.name, resume=resume)
         if holds_run(run.path):
-            _hold(run).close()  # a run that is under way is told apart from one that has ended
-            if not resume:
-                raise RunFolderError(
-                    "this run folder is already used",
-                    where=str(run.path),
-                    fix="add --resume, or give another --run NAME",
-                )
             refuse_changes(run, config)
             if run.config != config:
                 write_atomically(run.path / "config.json", json.dumps(config, indent=2))
             return run
-        _refuse_taken(run.path)
         order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
         # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
         made = Path(tempfile.mkdtemp(prefix=".new-run-", dir=runs_dir))
@@ -109,9 +102,24 @@ def holds_run(path: Path) -> bool:
     return isinstance(stored, dict) and {"config", "inputs"} <= stored.keys()
 
 
-def _refuse_taken(path: Path) -> None:
+def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
+    """Refuse a name under which no run can be made or, with `resume`, continued. Changes nothing."""
+    if name is None:
+        if resume:
+            open_run(runs_dir, None)
+        return
+    _check_name(name)
+    path = runs_dir / name
     if not os.path.lexists(path):
         return
+    if holds_run(path):
+        if (path / "lock").is_file():
+            _hold(RunFolder(path)).close()  # a run that is under way is told apart from one that has ended
+        if resume:
+            return
+        raise RunFolderError(
+            "this run folder is already used", where=str(path), fix="add --resume, or give another --run NAME"
+        )
     kind = "link" if path.is_symlink() else "folder" if path.is_dir() else "file"
     raise RunFolderError(
         f"a {kind} of this name is there already, and it holds no run",

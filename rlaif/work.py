@@ -20,11 +20,8 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RunFolderError, StageError
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import (
-    check_judge,
-    check_mode,
-    pairs_per_prompt,
-)
+from rlaif.judge_setup import check_judge, pairs_per_prompt
+from rlaif.judges import check_mode
 from rlaif.judging.judge import Judging
 from rlaif.labelling import load_labels
 from rlaif.ledger.export import write_records
@@ -289,18 +286,21 @@ def seed_of_round(seed: int, round: int) -> int:
     return seed if round == 0 else int(digest_text(f"round\n{seed}\n{round}")[:7], 16)
 
 
-def load_prompts(config: RunConfig, policy: TextGenerator, *, round: int = 0) -> PromptRead:
-    """The prompts that the configuration names: different ones, each short enough to be answered.
+def read_given_prompts(config: RunConfig, *, round: int = 0) -> PromptRead:
+    """The prompts that the configuration names, each once. Needs no model.
 
     The front desk's are others in each round; those of a file or data set are the same.
     """
-    if config.prompts.path == FRONTDESK:
-        num = config.prompts.num_prompts
-        chats = make_prompts(seed=config.seed, n=num * (round + 1))[num * round :]
-        prompts = [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
-        read = PromptRead(prompts, Tally(num_in=len(prompts)))
-    else:
-        read = read_prompts(config.prompts)
+    if config.prompts.path != FRONTDESK:
+        return read_prompts(config.prompts)
+    num = config.prompts.num_prompts
+    chats = make_prompts(seed=config.seed, n=num * (round + 1))[num * round :]
+    prompts = [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
+    return PromptRead(prompts, Tally(num_in=len(prompts)))
+
+
+def drop_long_prompts(read: PromptRead, policy: TextGenerator, *, config: RunConfig) -> PromptRead:
+    """Those of the prompts that leave the policy room for a response."""
     fitting = drop_over_length(
         read.prompts,
         count_tokens=lambda prompt: policy.count_tokens(prompt.as_segments()),

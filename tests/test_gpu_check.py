@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.doctor import GPU_CHECK, GpuCheck, Machine, check_vllm, find_gpu_check, find_untried
+from rlaif.install import extra_line
 
 SCRIPT = GPU_CHECK.parents[1] / "gpu_check.py"
 WITH_GPU = Machine("Linux", "x86_64", "3.11", ("cuda:0 NVIDIA H100",))
@@ -73,7 +74,7 @@ def test_a_gpu_is_called_untried_until_results_say_what_ran_on_which() -> None:
 def test_vllm_on_cuda_is_called_untried_until_results_lift_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     missing = check_vllm(None)
-    assert (missing.state, missing.fix) == ("note", 'pip install "rlaif[vllm]"')
+    assert (missing.state, missing.fix) == ("note", extra_line("vllm"))
     assert missing.found == "not installed, only `engine: vllm` needs it; tested on a CPU and never on a GPU"
     monkeypatch.setattr("rlaif.models.vllm_process.installed_version", lambda: "0.32.0")
     assert check_vllm(None).found == "0.32.0; tested on a CPU and never on a GPU"

@@ -14,7 +14,8 @@ from rlaif.config.load import load_config
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError, StageError
-from rlaif.judge_reward import JudgeReward, load_score_template
+from rlaif.judge_reward import JudgeReward
+from rlaif.judges import load_score_template
 from rlaif.ledger.store import Ledger
 from rlaif.models import endpoint_client
 from rlaif.opening import open_work

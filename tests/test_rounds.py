@@ -33,7 +33,7 @@ from rlaif.records import (
     Sample,
 )
 from rlaif.rounds import Rounds, describe_rounds, require_good_round
-from rlaif.work import Work, load_prompts
+from rlaif.work import Work, read_given_prompts
 
 SMALL = {
     "prompts.num_prompts": 16,
@@ -199,7 +199,7 @@ def test_the_prompts_of_a_file_come_again_and_are_answered_anew(runs_dir: Path, 
     (tmp_path / "p.jsonl").write_text("".join(f'{{"prompt": "When does museum {n} open?"}}\n' for n in range(4)))
     config = load_config(overrides=settings(**{"prompts.path": tmp_path / "p.jsonl"}))
     with open_work(config, run_name="file", runs_dir=tmp_path / "runs", resume=False) as work:
-        read = [load_prompts(config, work.start_generator, round=round).prompts for round in (0, 1)]
+        read = [read_given_prompts(config, round=round).prompts for round in (0, 1)]
         assert [p.id for p in read[0]] == [p.id for p in read[1]]
         assert len({work.at_round(round).seed for round in range(4)}) == 4
         assert work.at_round(0).seed == config.seed

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=out,
     )
     assert done.returncode == 0, done.stderr
-    [path] = out.glob("rlaif-*.whl")
+    [path] = out.glob("rlaif_pipeline-*.whl")
     return path
 
 

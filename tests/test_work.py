@@ -59,7 +59,7 @@ def test_vllm_that_is_not_installed_is_told_before_anything_is_drawn(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = load_config(overrides=[f"{part}.engine=vllm"])
     with (
-        pytest.raises(ModelError, match=r'pip install "rlaif\[vllm\]"'),
+        pytest.raises(ModelError, match=r'pip install -e ".*\[vllm\]"'),
         open_work(config, run_name="v", runs_dir=tmp_path / "runs", resume=False) as opened,
     ):
         generate_preferences(opened)

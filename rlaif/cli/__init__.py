@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from rlaif import __version__
+import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
 from rlaif.cli.constitution import constitution_app
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"rlaif {__version__}")
+        typer.echo(f"rlaif {getattr(rlaif, '__version__', 'unknown')}")
         raise typer.Exit
 
 

@@ -76,9 +76,17 @@ def check(
     not.
     """
     from rlaif.constitution.principles import load_constitution
+    from rlaif.constitution.probe_file import load_probes
+    from rlaif.constitution.render import load_template
+    from rlaif.preflight import check_judge_place
 
     constitution = load_constitution(name)
     judges = _configured_judges(config, model=judge, template=template)
+    for one in judges:  # what needs no model is refused before torch is imported
+        load_template(one.template)
+        check_judge_place(one, constitution)
+    if probes is not None:
+        load_probes(probes)
     for one in judges:
         if len(judges) > 1:
             console.print(show_text(f"judge {one.model.path}"))

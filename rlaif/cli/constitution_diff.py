@@ -62,6 +62,12 @@ def diff(
             f"{len(files or [])} files are given", fix="name the old and the new one, or the new one alone"
         )
     old, new = ([None, None] + (files or []))[-2:]
+    from rlaif.constitution.principles import load_constitution
+    from rlaif.runs import open_run
+
+    open_run(runs_dir, run)  # what is not there costs no import of torch
+    for name in files or []:
+        load_constitution(name)
     from rlaif.constitution_diff import diff_constitutions
 
     done = diff_constitutions(old, new, run=run, runs_dir=runs_dir, num_prompts=prompts, count_only=count)

@@ -44,6 +44,9 @@ def judge_check(
 
     Without --sentinels no model is loaded and nothing is asked. Intervals are 95 % and count prompts, n.
     """
+    from rlaif.runs import open_run
+
+    open_run(runs_dir, run)  # a run that is not there costs no import of torch
     from rlaif.judge_check import check_judge_of_run
 
     check = check_judge_of_run(run, runs_dir=runs_dir, sentinels=sentinels)

@@ -33,7 +33,11 @@ from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.load import Loaded
+    from rlaif.config.run import RunConfig
     from rlaif.work import Work
+
+LOADING = "loading torch and transformers"
+"""Said before the import, which takes seconds in which nothing else would be seen."""
 
 
 def generate_prefs(
@@ -80,6 +84,10 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import GENERATING
+
+    _check_new(loaded.config, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
+    say(LOADING)
     from rlaif import pipeline
 
     if samples and judgements and columns:
@@ -117,6 +125,8 @@ def train(
     }
     labels = (human_labels, label_columns)
     loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    _check_further(loaded.config, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
@@ -158,6 +168,10 @@ def run(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
+    from rlaif.preflight import needed_stages
+
+    _check_new(loaded.config, run, runs_dir, resume=resume, stages=needed_stages(loaded.config))
+    say(LOADING)
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
@@ -184,6 +198,8 @@ def evaluate(
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
     loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
+    _check_further(loaded.config, run, runs_dir, stages=("7_evaluation",))
+    say(LOADING)
     from rlaif import pipeline
 
     with _work(loaded, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
@@ -224,8 +240,28 @@ def _load(
         loaded = load_options(config, overrides=overrides)
     for note in loaded.notes:
         say(note)
-    say("loading torch and transformers")  # seconds in which nothing else would be seen
     return loaded
+
+
+def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
+    """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
+    from rlaif.preflight import check_inputs, check_new_run, find_open_stages
+    from rlaif.runs import RunFolder, holds_run, open_run
+
+    check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
+    is_there = resume and (run is None or holds_run(runs_dir / run))
+    folder: RunFolder | None = open_run(runs_dir, run) if is_there else None
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=config.rounds))
+
+
+def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
+    """The same for a command that continues a run."""
+    from rlaif.preflight import check_inputs, find_open_stages
+    from rlaif.runs import newest_round, open_run
+
+    folder = open_run(runs_dir, run)
+    num_rounds = 1 + newest_round(folder, stage=stages[0])
+    check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=num_rounds))
 
 
 @contextmanager

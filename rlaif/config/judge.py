@@ -31,7 +31,7 @@ class JudgeModelConfig(ModelConfig):
 
     engine: Literal["transformers", "vllm", "openai", "scripted"] = "transformers"
     """What runs it. transformers: a local model. vllm: the same model in a process of its own, which needs
-    `pip install "rlaif[vllm]"`. openai: a server with the OpenAI chat API, its address in
+    the extra `vllm` (docs/scale.md). openai: a server with the OpenAI chat API, its address in
     OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
     behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], FOLLOWS_JUDGE] = "float32"

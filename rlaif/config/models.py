@@ -69,6 +69,6 @@ class PolicyModelConfig(ModelConfig):
 
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples its responses. vllm: in a process of its own, which is gone before training begins; needs
-    `pip install "rlaif[vllm]"`."""
+    the extra `vllm` (docs/scale.md)."""
     vllm: VllmConfig = VllmConfig()
     """How vLLM runs it; only for `engine: vllm`."""

@@ -62,8 +62,8 @@ class RolloutConfig(Config):
 
     engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
     """Who samples. transformers: the model in training itself. vllm: a copy in a process of its own on the same
-    machine, which gets the new weights before each rollout; needs `pip install "rlaif[vllm]"`. vllm_server: the same in
-    a server that runs."""
+    machine, which gets the new weights before each rollout; needs the extra `vllm` (docs/scale.md). vllm_server: the
+    same in a server that runs."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], FOLLOWS_POLICY] = "float32"
     """Number format of vLLM's copy, and of the weights that are handed to it. null: bfloat16 with `engine: vllm` and a
     policy that is not the front desk's, else float32."""

@@ -17,7 +17,8 @@ class ScaleConfig(Config):
 
     engine: Literal["local", "ray"] = "local"
     """Where sampling and judging are computed. local: in this process. ray: by the workers of a Ray cluster, each with
-    a policy or a judge of its own; needs `pip install "rlaif[ray]"`. A judge behind an endpoint is asked from here."""
+    a policy or a judge of its own; needs the extra `ray` (docs/scale.md). A judge behind an endpoint is asked
+    from here."""
     address: str = "local"
     """The Ray cluster. local: one made for this run on this machine. auto: the one that this machine belongs to.
     host:port: the head of one."""

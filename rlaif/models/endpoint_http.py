@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
-from rlaif.errors import InputError
+from rlaif.errors import ConfigError, InputError
 from rlaif.models.endpoint_reply import error_texts
 
 if TYPE_CHECKING:
@@ -60,6 +60,20 @@ def find_address(*, base_url_env: str, api_key_env: str, environ: Mapping[str, s
         )
     host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
     return Address(base.rstrip("/") + "/chat/completions", host, environ.get(api_key_env, "").strip() or None)
+
+
+def find_reward_address(url: str, *, api_key_env: str | None, environ: Mapping[str, str]) -> Address:
+    """A reward server, with the key that the environment holds; a named variable that is not set is refused."""
+    parts = urlsplit(url)
+    host = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
+    key = environ.get(api_key_env, "").strip() if api_key_env else ""
+    if api_key_env and not key:
+        raise ConfigError(
+            f"{api_key_env} is not set, and the reward server {host} is to be sent the key in it",
+            where="ppo.rewards",
+            fix=f"export {api_key_env}, or leave api_key_env out where the server wants none",
+        )
+    return Address(url, host, key or None)
 
 
 class Answer(NamedTuple):

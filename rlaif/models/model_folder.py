@@ -79,6 +79,12 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
     return found
 
 
+def check_model_path(path: str, *, revision: str | None = None, adapters: bool = False) -> None:
+    """Refuse what `find_model_folder` refuses, as far as it can be known without asking the hub."""
+    if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
+        find_model_folder(path, revision=revision, adapters=adapters)
+
+
 def _fetch(hub_id: str, *, revision: str | None) -> ModelFolder:
     """Download what is missing in the hub's cache; the snapshot's folder is named by its commit."""
     import httpx

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.console import say
 from rlaif.errors import InputError, StageError
+from rlaif.install import extra_line
 
 if TYPE_CHECKING:
     from rlaif.config.scale import ScaleConfig
@@ -78,7 +79,7 @@ def load_ray() -> Any:
         raise InputError(
             f"Ray cannot be imported: {error}",
             where="scale.engine: ray",
-            fix='pip install "rlaif[ray]", or --set scale.engine=local',
+            fix=f"{extra_line('ray')}, or --set scale.engine=local",
         ) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised; its files have the rest

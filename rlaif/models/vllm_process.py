@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
 from rlaif.errors import ModelError, RlaifError, StageError
+from rlaif.install import extra_line
 
 FIRST_VERSION = "0.32"
 """The first that gives the log-probabilities of named tokens."""
 CLOSE_S = 15.0
 _WORKER = Path(__file__).with_name("vllm_worker.py")
-_INSTALL = 'pip install "rlaif[vllm]"'
 _ERROR = re.compile(r"\b(\w*(?:Error|Exception|Interrupt): .*)")
 _HINTS = (
     ("max_model_len", "give a smaller vllm.max_model_len, or more memory"),
@@ -51,9 +51,9 @@ def find_vllm() -> str:
 
     version = installed_version()
     if version is None:
-        raise ModelError("`engine: vllm` needs vLLM, which is not installed", fix=_INSTALL)
+        raise ModelError("`engine: vllm` needs vLLM, which is not installed", fix=extra_line("vllm"))
     if Version(version) < Version(FIRST_VERSION):
-        raise ModelError(f"vLLM {version} is too old, it must be {FIRST_VERSION} at least", fix=_INSTALL)
+        raise ModelError(f"vLLM {version} is too old, it must be {FIRST_VERSION} at least", fix=extra_line("vllm"))
     return version
 
 

@@ -202,7 +202,7 @@ def test_when_who_started_it_is_killed_it_ends_too(prompt: list[int]) -> None:
 
 def test_where_vllm_is_not_installed_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r'not installed: pip install "rlaif\[vllm\]"'):
+    with pytest.raises(ModelError, match=r'not installed: pip install -e ".*\[vllm\]"'):
         find_vllm()
 
 

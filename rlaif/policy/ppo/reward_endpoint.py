@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic_core import to_json
 
 from rlaif.config.ppo_rewards import RewardConfig
-from rlaif.errors import ConfigError, TrainingError
-from rlaif.models.endpoint_http import RETRIED, Address, Answer, open_session, post
+from rlaif.errors import TrainingError
+from rlaif.models.endpoint_http import RETRIED, Answer, find_reward_address, open_session, post
 from rlaif.policy.ppo.rewards import Episode, RewardFailure, read_reward
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class EndpointReward:
         """`environ`: where the key stands; `first_wait_s`: before the first retry, twice as long before each further
         one."""
         self._config, self._first_wait_s = config, first_wait_s
-        self._address = find_reward_address(config, environ=environ)
+        self._address = find_reward_address(config.url or "", api_key_env=config.api_key_env, environ=environ)
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         return asyncio.run(self._ask_all(episodes))
@@ -79,22 +78,6 @@ class EndpointReward:
             where=self._address.host,
             fix=fix,
         )
-
-
-def find_reward_address(config: RewardConfig, *, environ: Mapping[str, str]) -> Address:
-    """Where the server is, with the key that the environment holds; a named variable that is not set is refused."""
-    url = config.url or ""
-    parts = urlsplit(url)
-    host = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
-    variable = config.api_key_env
-    key = environ.get(variable, "").strip() if variable else ""
-    if variable and not key:
-        raise ConfigError(
-            f"{variable} is not set, and the reward server {host} is to be sent the key in it",
-            where="ppo.rewards",
-            fix=f"export {variable}, or leave api_key_env out where the server wants none",
-        )
-    return Address(url, host, key or None)
 
 
 def _as_item(episode: Episode) -> dict[str, Any]:
