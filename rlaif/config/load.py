@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
@@ -21,6 +22,7 @@ from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.resolve import DEMO, describe_demo, describe_resolved, find_gpu, resolve
 from rlaif.config.run import RunConfig
 from rlaif.config.sources import MAX_SHOWN, Sources
+from rlaif.config.strict_yaml import Path as KeyPath
 from rlaif.config.strict_yaml import load_strict
 from rlaif.errors import ConfigError
 
@@ -144,9 +146,24 @@ def _leave_open(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> 
 
 def _validate(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> RunConfig:
     try:
-        return RunConfig.model_validate_json(json.dumps(sources.value), strict=True)
+        config = RunConfig.model_validate_json(json.dumps(sources.value), strict=True)
     except ValidationError as error:
         _raise_first(error.errors(include_url=False), sources, options)
+    for path, value in _find_not_finite(sources.value):  # in what is handed on as it is, such as extra_body
+        where = sources.where(path)
+        raise ConfigError(f'"{".".join(map(str, path))}" is {value}', where=where, fix="write a finite number")
+    return config
+
+
+def _find_not_finite(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _find_not_finite(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _find_not_finite(inner, (*path, number))
 
 
 def _find_open(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> list[tuple[str, ...]]:

@@ -78,6 +78,11 @@ def test_a_long_text_is_refused_and_a_negative_zero_is_zero():
     assert str(config.ppo.kl_coef) == "0.0"
 
 
+def test_a_number_that_is_not_finite_is_refused_where_anything_may_stand():
+    sentence = refusal("judge.endpoint.extra_body={a: [1, 1e999]}")
+    assert sentence.startswith('"judge.endpoint.extra_body.a.1" is inf (--set judge.endpoint.extra_body=')
+
+
 def test_sizes_of_a_very_large_run_are_taken():
     big = [
         "prompts.path=p.jsonl", "prompts.num_prompts=5000000", "sampling.num_samples=16", "rounds=20",
