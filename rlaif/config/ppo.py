@@ -94,7 +94,7 @@ class PpoConfig(Config):
     """What truncated responses lose."""
     max_failed_rewards: float = Field(0.1, ge=0, le=1)
     """Share of a step's responses whose reward may fail; above it training stops."""
-    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
     adam_epsilon: float = Field(1e-5, gt=0, le=1)
     """Adam's epsilon."""

@@ -33,7 +33,8 @@ class PpoModelConfig(Config):
     """What says how much a state is worth. shared: a linear head on the policy's own trunk, zero at first. separate: a
     model of its own that starts as the reward model; twice the memory and half the speed."""
     value_learning_rate: Annotated[float | None, FOLLOWS_POLICY] = Field(None, ge=0, le=1)
-    """Adam's rate of the separate value model at the first step; null: the policy's. It falls as that does."""
+    """Adam's rate of the separate value model at the first step; it falls as the policy's does. null: the policy's for
+    the front desk, 1e-5 for any other model; 1e-6 to 1e-5 is usual."""
     train: Literal["all", "lora", "last_layers", "names"] = "all"
     """Which of the policy's weights change. all: every one. lora: adapters on a frozen model. last_layers: the upper
     num_layers layers and what comes after them. names: those that names says."""

@@ -116,8 +116,9 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
     if is_frontdesk(config.policy.path, part="policy"):
         found: dict[str, Any] = dict(FRONTDESK_POLICY)
     else:
+        has_rate = config.ppo.model.value_model == "separate" and config.ppo.learning_rate > 0
         found = {
-            "ppo.model.value_learning_rate": SEPARATE_VALUES if config.ppo.model.value_model == "separate" else None,
+            "ppo.model.value_learning_rate": SEPARATE_VALUES if has_rate else None,
             "ppo.model.compute_dtype": "bfloat16" if _is_short(config.policy, has_gpu=has_gpu) else "float32",
             "ppo.rollout.dtype": "bfloat16" if config.ppo.rollout.engine == "vllm" else "float32",
             **(ADAPTERS if config.ppo.model.train == "lora" else {}),

@@ -35,7 +35,7 @@ class RewardModelConfig(Config):
     """Share of the steps in which the learning rate rises; then it falls linearly to zero."""
     weight_decay: float = Field(0.01, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
     center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
     """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""

@@ -33,7 +33,7 @@ class SftConfig(Config):
     """Share of the steps over which the learning rate rises; then it falls linearly to zero."""
     weight_decay: float = Field(0.0, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0, le=1e9)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a fifth slower."""
