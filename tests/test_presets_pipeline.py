@@ -196,7 +196,8 @@ def test_the_users_own_options_win_over_the_preset_on_the_command_line(tmp_path:
     assert done.exit_code == 0, done.output
     told = " ".join(done.output.split())
     assert "--preset cai wins over rlaif.yaml: judge.both_orders is false, not true" in told
-    assert "--set wins over the preset cai: judge.both_orders is true, not false" in told
+    assert "--set wins over the preset cai: preferences.clamp is 0.3, not 0.0" in told
+    assert "judge.both_orders is true, not false" in told
     assert "ppo.learning_rate 0.0007" in told
     [name] = [path.name for path in Path("runs").iterdir() if path.is_dir()]
     kept = json.loads(Path("runs", name, "config.json").read_text())

@@ -51,8 +51,7 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
     is_end = guards.on_alarm == "stop" or len(progress.alarms) >= guards.max_roll_backs or kept.step == progress.step
     kept = _go_back(training, target)
     if is_end:
-        untrained = "" if kept.step else ", the untrained one"
-        answer = f"training stops and the policy of step {kept.step} is kept{untrained}"
+        answer = f"training stops and the policy of step {kept.step} is kept"
         change: dict[str, object] = {"ended": f"after {alarm.step} steps {alarm.sentence}; {answer}"}
     else:
         # The KL coefficient of the checkpoint may hold earlier alarms' shares already.
