@@ -7,10 +7,11 @@ on with the batches it began with. Asks nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
+from rlaif.errors import RunFolderError
 from rlaif.runs import write_atomically
 
 Item = TypeVar("Item")
@@ -32,6 +33,20 @@ def planned_groups(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(batches))
     return batches
+
+
+def find_strangers(batches: Sequence[Sequence[str]], asked: Container[str]) -> list[str]:
+    """Keys in a stored plan that are not asked for now: something that they were made of has changed."""
+    return [key for batch in batches for key in batch if key not in asked]
+
+
+def refuse_other_plan(path: Path, *, num: int, changed: str) -> NoReturn:
+    """`changed`: what is no longer as the stage began with it, as far as it can be told."""
+    raise RunFolderError(
+        f"{num} of what this stage planned to ask for is not asked for now: {changed} since the stage began",
+        where=str(path),
+        fix="put it back, or start a new run",
+    )
 
 
 def cut_into_batches(groups: Sequence[Sequence[Item]], *, size: Callable[[Item], int], budget: int) -> list[list[Item]]:

@@ -215,14 +215,18 @@ def _funnel(work: Work) -> tuple[FunnelStage, ...]:
 
 
 def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
-    """The held-out preferences whose two rewards are both known."""
+    """The held-out preferences that count and whose two rewards are both known."""
+    rows = [row for row in rows if row.weight > 0]
     chosen = scorer.score_each([(row.prompt, row.chosen) for row in rows])
     rejected = scorer.score_each([(row.prompt, row.rejected) for row in rows])
     return [
-        ScoredPair(row.prompt.id, first, second, row.label, len(row.chosen), len(row.rejected))
+        ScoredPair(
+            row.prompt.id, first, second, row.label, len(row.chosen), len(row.rejected), row.weight,
+            (row.chosen, row.rejected),
+        )
         for row, first, second in zip(rows, chosen, rejected, strict=True)
         if isinstance(first, float) and isinstance(second, float)
-    ]
+    ]  # fmt: skip
 
 
 def _best_of_n(work: Work, picks: Picks, *, judging: Judging, prompts: Mapping[str, Prompt]) -> BestOfN:
@@ -323,7 +327,7 @@ def _rounds(work: Work, evaluation: EvaluationReport) -> tuple[RoundSummary, ...
     earlier = [
         summarise_round(round, found[-1])
         for round in range(work.round)
-        if (found := work.ledger.used(work.run.name, round, "7_evaluation", EvaluationReport))
+        if (found := work.used("7_evaluation", EvaluationReport, round=round))
     ]
     return (*earlier, summarise_round(work.round, evaluation))
 

@@ -22,6 +22,7 @@ from rlaif.judge_setup import check_judge
 from rlaif.judges import RunJudge, find_judge_ids, find_panel, merge_judgings
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.judging.unanswered import AGAIN, naming_next_step
 from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
@@ -38,6 +39,8 @@ from rlaif.records import (
 )
 from rlaif.stored_run import JudgedRound, is_recorded, limit_prompts, look_at_run, read_judged, stored_template
 from rlaif.work import Work
+
+KEPT = f"every answer is kept; once the server answers, {AGAIN}"
 
 
 class FileDiff(Value):
@@ -284,12 +287,13 @@ def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: To
     scorer = _find_scorer(work, judge)
     for _, file, pairs in own:
         # In a folder of its own: the run's plans stay as they are.
-        with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder:
-            yield judge_pairs(
+        with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder, naming_next_step(KEPT):
+            judging = judge_pairs(
                 pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge), scorer=scorer,
                 config=judge.run_judge.config, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
-                budget=work.judge_budget, draw_seed=work.draw_seed,
+                budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
             )  # fmt: skip
+        yield judging
 
 
 def _is_served(judge: AskedJudge) -> bool:

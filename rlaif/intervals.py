@@ -1,4 +1,5 @@
-"""Numbers -> an estimate with its 95 % interval, clustered where several numbers come from one prompt.
+"""Numbers -> an estimate with its 95 % interval, clustered where several numbers come from one prompt, weighted
+where they were drawn with unequal probabilities.
 
 Standard library only: Student's t is computed here. Draws nothing and knows no records but `Estimate`.
 """
@@ -16,37 +17,61 @@ from rlaif.records import Estimate
 LEVEL = 0.95
 
 
-def mean_interval(values: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate | None:
+def mean_interval(
+    values: Sequence[float],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Estimate | None:
     """Mean and t-interval of numbers without known bounds; n counts the clusters (by default every value).
 
     The variance is the cluster-robust one of a ratio: values of one prompt may depend on each other in any
     way (Cochran 1977, Sampling Techniques, chapter 9A). None with fewer than two clusters.
     """
-    spread = _spread(values, clusters)
+    spread = _spread(values, clusters, weights)
     if spread.num_clusters < 2:
         return None
-    half = t_quantile((1 + LEVEL) / 2, df=spread.num_clusters - 1) * spread.standard_error
+    half = t_quantile((1 + LEVEL) / 2, df=spread.df) * spread.standard_error
     return Estimate(mean=spread.mean, low=spread.mean - half, high=spread.mean + half, n=spread.num_clusters)
 
 
-def share_interval(values: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate | None:
+def share_interval(
+    values: Sequence[float],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Estimate | None:
     """Mean of numbers in [0, 1] (shares, probabilities, 0/1) with an interval inside [0, 1].
 
     Wilson's interval at the effective sample size mean (1 - mean) / se^2, with t for z. Where all values are
-    0 or all are 1 nothing was seen to vary, and the effective size is the number of clusters.
+    0 or all are 1 nothing was seen to vary, and the effective size is the number of clusters (with weights,
+    Kish's size). weights: how much each value counts, for example 1 / the probability with which it was drawn.
     None without values.
     """
     if not values:
         return None
     if any(not 0 <= value <= 1 for value in values):
         raise ValueError("a share lies in [0, 1]")
-    spread = _spread(values, clusters)
+    spread = _spread(values, clusters, weights)
     n = spread.num_clusters
     variance = spread.mean * (1 - spread.mean)
-    effective = variance / spread.standard_error**2 if n > 1 and spread.standard_error > 1e-12 else float(n)
-    z = t_quantile((1 + LEVEL) / 2, df=n - 1) if n > 1 else NormalDist().inv_cdf((1 + LEVEL) / 2)
+    varies = n > 1 and spread.standard_error > 1e-12
+    effective = variance / spread.standard_error**2 if varies else spread.effective_clusters
+    z = t_quantile((1 + LEVEL) / 2, df=spread.df) if n > 1 else NormalDist().inv_cdf((1 + LEVEL) / 2)
     low, high = _wilson_bounds(spread.mean, effective, z=z)
     return Estimate(mean=spread.mean, low=low, high=high, n=n)
+
+
+def effective_size(weights: Sequence[float]) -> float:
+    """Kish's size: so many equally weighted values would tell as much (Kish 1965, Survey Sampling, 11.7)."""
+    return math.fsum(weights) ** 2 / math.fsum(weight * weight for weight in weights)
+
+
+def degrees_of_freedom(
+    values: Sequence[float], *, clusters: Sequence[Hashable] | None, weights: Sequence[float] | None
+) -> int:
+    """Degrees of freedom of the mean's standard error; the number of clusters less one without weights."""
+    return _spread(values, clusters, weights).df
 
 
 def wilson(k: int, n: int) -> Estimate:
@@ -68,21 +93,47 @@ class _Spread(NamedTuple):
     mean: float
     standard_error: float
     num_clusters: int
+    df: int
+    effective_clusters: float
+    """Kish's size of the clusters' weights."""
 
 
-def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None) -> _Spread:
+def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None, weights: Sequence[float] | None) -> _Spread:
     if not values:
-        return _Spread(math.nan, math.nan, 0)
+        return _Spread(math.nan, math.nan, 0, 0, 0.0)
     keys = range(len(values)) if clusters is None else clusters
-    mean = math.fsum(values) / len(values)
+    if weights is not None and not (all(weight >= 0 for weight in weights) and 0 < math.fsum(weights) < math.inf):
+        raise ValueError("weights are finite and not negative, and some weight is above zero")
+    is_even = weights is None or all(weight == weights[0] for weight in weights)
+    if weights is None or is_even:
+        weights = [1.0] * len(values)
+    total = math.fsum(weights)
+    mean = math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / total
     if all(value == values[0] for value in values):
         mean = values[0]
     residuals: dict[Hashable, float] = {}
-    for value, key in zip(values, keys, strict=True):
-        residuals[key] = residuals.get(key, 0.0) + value - mean
+    sizes: dict[Hashable, float] = {}
+    for value, weight, key in zip(values, weights, keys, strict=True):
+        residuals[key] = residuals.get(key, 0.0) + weight * (value - mean)
+        sizes[key] = sizes.get(key, 0.0) + weight
     g = len(residuals)
-    squares = math.fsum(residual**2 for residual in residuals.values())
-    return _Spread(mean, math.sqrt(g / (g - 1) * squares) / len(values) if g > 1 else math.nan, g)
+    squares = [residual**2 for residual in residuals.values()]
+    error = math.sqrt(g / (g - 1) * math.fsum(squares)) / total if g > 1 else math.nan
+    if is_even:
+        return _Spread(mean, error, g, g - 1, float(g))
+    return _Spread(mean, error, g, _satterthwaite(squares), effective_size(list(sizes.values())))
+
+
+def _satterthwaite(squares: Sequence[float]) -> int:
+    """Degrees of freedom of a variance that is a sum of the clusters' squared residuals (Satterthwaite 1946).
+
+    A few heavy clusters may make most of the variance; it is then known as badly as from those few alone.
+    """
+    g, total = len(squares), math.fsum(squares)
+    spread = math.fsum(square * square for square in squares) - total * total / g
+    if total == 0 or spread <= 0:
+        return max(1, g - 1)
+    return max(1, min(g - 1, int(2 * total * total / spread)))
 
 
 @lru_cache(maxsize=256)

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Protocol
 
-from rlaif.calibration.agreement import krippendorff_alpha, measure_agreement, measure_correlation
+from rlaif.calibration.agreement import choice_of, krippendorff_alpha, measure_agreement, measure_correlation
 from rlaif.evaluation.judge_panel import JudgesAgree, PanelAgreement
 from rlaif.intervals import share_interval
 from rlaif.preferences.combine import PairLabel
-from rlaif.preferences.diff import decide
 from rlaif.preferences.pairing import label_pairs
-from rlaif.records import Comparison, Constitution, Estimate
+from rlaif.ranks import is_same
+from rlaif.records import TIE_BAND, Comparison, Constitution, Estimate
 
 _Key = tuple[tuple[str, str], str, str]
 """Sample ids, and a principle by id and text."""
@@ -59,7 +60,7 @@ def compare_two(
             for name, keys in by_principle.items()
         },
         winners=share_interval(
-            [float(decide(labels[0][pair].p_first) == decide(labels[1][pair].p_first)) for pair in both],
+            [float(one == other) for one, other in zip(*_read([[of[p] for p in both] for of in labels]), strict=True)],
             clusters=[prompt_of[pair] for pair in both],
         ),
         correlation=measure_correlation(
@@ -99,7 +100,10 @@ def compare_panel(
             name: _alpha([found for key, found in shared.items() if key[1] == name]) for name in principles
         },
         unanimous=share_interval(
-            [float(len({decide(of_judge[pair].p_first) for of_judge in labels}) == 1) for pair in everywhere],
+            [
+                float(len(set(chosen)) == 1)
+                for chosen in zip(*_read([[of[pair] for pair in everywhere] for of in labels]), strict=True)
+            ],
             clusters=[prompt_of[pair] for pair in everywhere],
         ),
         pairs=tuple(pair for pair in pairs if pair is not None),
@@ -108,7 +112,7 @@ def compare_panel(
 
 def _alpha(items: Sequence[Sequence[Comparison]]) -> Estimate | None:
     found = krippendorff_alpha(
-        [[decide(comparison.p_first) for comparison in item] for item in items],
+        _read(items),
         clusters=[item[0].prompt_id for item in items],
     )
     return None if found is None else found.alpha
@@ -117,7 +121,22 @@ def _alpha(items: Sequence[Sequence[Comparison]]) -> Estimate | None:
 def _choices(
     one: Mapping[_Key, Comparison], other: Mapping[_Key, Comparison], keys: Sequence[_Key]
 ) -> tuple[list[str], list[str]]:
-    return [decide(one[key].p_first) for key in keys], [decide(other[key].p_first) for key in keys]
+    first, second = _read([[judged[key] for key in keys] for judged in (one, other)])
+    return first, second
+
+
+class _Labelled(Protocol):
+    @property
+    def p_first(self) -> float: ...
+
+
+def _read(series: Sequence[Sequence[_Labelled]]) -> list[list[str]]:
+    """What labels choose. A judge without log-probabilities makes exact ties; beside one, near one half is a tie too.
+
+    Without that a judge with log-probabilities, which are next to never even, could agree with none of its ties.
+    """
+    band = TIE_BAND if any(is_same(label.p_first, 0.5) for labels in series for label in labels) else 0.0
+    return [[choice_of(label.p_first, band=band) for label in labels] for labels in series]
 
 
 def _labels(

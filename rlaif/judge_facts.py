@@ -90,6 +90,7 @@ def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
         texts={sample.id: sample.text for sample in samples},
         measured=measured,
         labelled=_choices(labels),
+        label_weights=_weights(labels),
         overall={pair: (by_pair[pair], label.logit) for pair, label in whole.items() if label.logit is not None},
         is_simulated=simulated or any(label.simulated for label in labels),
     )
@@ -123,3 +124,14 @@ def _choices(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
         sign = 1 if first <= second else -1
         given[(min(first, second), max(first, second)), label.principle_id].append(sign * _CHOSEN[label.choice])
     return {key: statistics.fmean(choices) for key, choices in given.items()}
+
+
+def _weights(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
+    """(pair in canonical order, principle) -> one over its inclusion probability; empty where some label has none."""
+    known = [(label, label.inclusion_probability) for label in labels if label.inclusion_probability is not None]
+    if len(known) < len(labels):
+        return {}
+    return {
+        ((min(label.sample_ids), max(label.sample_ids)), label.principle_id): 1 / probability
+        for label, probability in known
+    }

@@ -10,11 +10,13 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.input_checks import expect_judge
 from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.scores import distribution_of
@@ -55,13 +57,21 @@ class JudgeReward:
         judging = judge_pairs(
             [(sample, sample) for sample in different],  # by itself: a question for each principle
             prompts={episode.prompt.id: episode.prompt for episode in episodes},
-            constitution=work.constitution, template=self._template, scorer=_at_once(work.judge), config=judge.config,
+            constitution=work.constitution, template=self._template, scorer=self._scorer, config=judge.config,
             ledger=work.ledger, plan_path=plan_path, label="", budget=work.judge_budget, draw_seed=work.draw_seed,
+            drops_refused=True,
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)
         scores = self._score(different, judging)
         return [scores[sample.id] for sample in samples]
+
+    @cached_property
+    def _scorer(self) -> TokenScorer:
+        """The judge, loaded when it is first asked; the one that earlier attempts and stages asked."""
+        work = self._work
+        expect_judge(work, STAGE, work.judge.fingerprint, work.judges[0].config, self._template)
+        return _at_once(work.judge)
 
     def _as_sample(self, episode: Episode) -> Sample:
         """The same text to the same prompt is the same sample in every step, so that it is asked about once."""

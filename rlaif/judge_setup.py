@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,8 +26,9 @@ from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.asked import judge_folders, read_planned, read_streamed
-from rlaif.ledger.answered import find_served_models, sum_paid
+from rlaif.judging.asked import SentRequests, judge_folders, read_planned, read_sent, read_streamed
+from rlaif.judging.batch_journal import count_batch_calls
+from rlaif.ledger.answered import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Budget, Spending
 from rlaif.models.describe import describe_causal_lm
@@ -133,6 +134,8 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
     choice_token_ids(encoder, template.verdict_marker, template.choices)
+    if template.reason_max_tokens == 0:
+        encoder.encode_response_start(template.verdict_marker)
     if config.principles == "together" and is_frontdesk(config.model.path, part="judge"):
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")
     if config.principles == "together" and constitution.source:
@@ -165,16 +168,29 @@ def make_budget(config: JudgeConfig, *, spent: Spending = NOTHING) -> Budget:
 def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> Spending:
     """What earlier attempts of a run have paid its judges.
 
-    A question that was sent and left no trace, because the run was killed, counts as one call.
+    A request that was sent and left no trace, because the run was killed, counts as what it could cost at most.
     """
     folders = [folder for stage_dir in stage_dirs for folder in judge_folders(stage_dir)]
-    streamed = {key for folder in folders for key in read_streamed(folder)}
-    planned = {key for folder in folders for key in read_planned(folder)} - streamed
-    by_batch, one_by_one = sum_paid(ledger, planned), sum_paid(ledger, streamed)
-    lost = len(streamed) - one_by_one.questions
-    return Spending(
-        by_batch.calls + one_by_one.calls + lost, by_batch.tokens + one_by_one.tokens, by_batch.cost + one_by_one.cost
-    )
+    sent: dict[str, list[SentRequests]] = {}
+    for folder in folders:
+        for key, requests in read_sent(folder).items():
+            sent.setdefault(key, []).append(requests)
+    planned = {key for folder in folders for key in read_planned(folder)} - sent.keys()
+    in_plans, paid = sum_paid(ledger, planned), find_paid(ledger, sent)
+    total = Spending(in_plans.calls + sum(map(count_batch_calls, folders)), in_plans.tokens, in_plans.cost)
+    for key, parts in sent.items():
+        total = total.plus(_spent_on(parts, paid.get(key, Paid(0, 0, 0.0, 0))))
+    return total
+
+
+def _spent_on(parts: Sequence[SentRequests], paid: Paid) -> Spending:
+    """One question's requests: what its answers and failures cost, and the bound of each request without either."""
+    calls = sum(part.calls for part in parts)
+    lost = max(0, calls - paid.calls)
+    if any(part.is_counted_by_answers for part in parts):
+        calls = max(1, calls, paid.calls)
+    bound = max((part.bound for part in parts), key=lambda bound: bound.tokens)
+    return Spending(calls, paid.tokens + lost * bound.tokens, paid.cost + lost * bound.cost)
 
 
 def expect_served_models(scorer: TokenScorer, *, ledger: Ledger, stage_dirs: Iterable[Path]) -> None:

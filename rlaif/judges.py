@@ -18,6 +18,7 @@ from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import ConfigError, ModelError
+from rlaif.input_checks import expect_judge
 from rlaif.judging.asked import JUDGE_FOLDER
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
@@ -139,6 +140,7 @@ def _ask(
                 fix="take it out of judge.panel, or name another model",
             )
         asked.add(scorer.fingerprint.id)
+        expect_judge(work, stage, scorer.fingerprint, judge.config, judge.template)
         folder = judge.folder(work.folder(stage))
         folder.mkdir(exist_ok=True)
         return judge_pairs(

@@ -50,6 +50,7 @@ from rlaif.records import (
     Sample,
     digest_text,
 )
+from rlaif.row_parts import refuse_part_of_file
 from rlaif.rows import is_row_file
 from rlaif.runs import RunFolder, digest_file
 
@@ -82,6 +83,8 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
     path, columns = Path(config.path), None if config.columns is None else Path(config.columns)
     digest = _digest_labels(config.path)
     is_file = path.is_file() or is_row_file(path)  # a file that is missing is no hub data set
+    if is_file:
+        refuse_part_of_file(path, config.split, option="human_labels.split")
     if is_file and (columns is not None or not is_preference_file(path)):
         return read_labels(path, columns_path=columns, digest=digest)
     if columns is not None:
@@ -90,8 +93,12 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
             where=config.path,
             fix="name a file, or leave the map out: prompt, chosen and rejected are read as they are",
         )
-    splits = ("train",) if is_file else ("train", "test")
-    rows = [row for split in splits for row in read_preferences(config.path, split=split)]
+    splits = ("train",) if is_file or config.split is not None else ("train", "test")
+    rows = [
+        row
+        for split in splits
+        for row in read_preferences(config.path, split=split, part=config.split, option="human_labels.split")
+    ]
     return labels_from_preferences(rows, path=config.path, digest=digest)
 
 
@@ -100,6 +107,8 @@ def label_inputs(config: HumanLabelsConfig) -> dict[str, dict[str, str]]:
     if config.path is None:
         return {}
     digests = {"file": _digest_labels(config.path)}
+    if config.split is not None:
+        digests["split"] = digest_text(config.split)
     if config.columns is not None and Path(config.columns).is_file():
         digests["columns"] = digest_file(Path(config.columns))
     return {"human_labels": digests}
@@ -221,7 +230,7 @@ def _match(work: Work, labels: Labels, samples: Sequence[Sample], pairs: Iterabl
 
 def _earlier(work: Work, stage: str, kind: type[R]) -> list[R]:
     """What the rounds before this one used."""
-    return [r for round in range(work.round) for r in work.ledger.used(work.run.name, round, stage, kind)]
+    return [r for round in range(work.round) for r in work.used(stage, kind, round=round)]
 
 
 def _find_judged(work: Work, comparisons: Sequence[Comparison], *, panel: Panel, rule: LabelRule) -> Judged:

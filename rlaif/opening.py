@@ -18,10 +18,11 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.errors import InputError
 from rlaif.judges import template_digests
 from rlaif.labelling import check_made, label_inputs, refuse_left_out
-from rlaif.ledger.store import Ledger
 from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.processes import ALONE, Team
+from rlaif.run_options import update_config
+from rlaif.run_state import ledger_path_of, open_ledger
 from rlaif.runs import (
     create_run,
     digest_file,
@@ -31,7 +32,6 @@ from rlaif.runs import (
     next_attempt,
     open_run,
     refuse_begun,
-    update_config,
     write_manifest,
 )
 from rlaif.work import Work
@@ -48,12 +48,16 @@ def open_work(
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
     resolved: Mapping[str, Any] | None = None,
+    file: Mapping[str, Any] | None = None,
 ) -> Iterator[Work]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already. team: processes that train together.
     resolved: options of `config` that were not given, and what they came to; the run keeps them by name.
+
+    recorded: files of a run whose samples and verdicts exist already. team: processes that train together. file: what
+    the run keeps of its config file.
     """
     known = {RESOLVED: dict(resolved)} if resolved else {}
     inputs: dict[str, Any] = {**template_digests(config.judge)}
@@ -65,17 +69,17 @@ def open_work(
         # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
         is_trained = any(run.path.glob("round_*/5_reward_model"))
         inputs |= {} if is_trained else label_inputs(config.human_labels)
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs, **known}
+        stored = _to_store(config, inputs, file=file) | known
     else:
         inputs["constitution"] = load_constitution(config.constitution).file_digest
         inputs |= label_inputs(config.human_labels)
         if recorded:
             inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-        stored = {"config": config.model_dump(mode="json"), "inputs": inputs, **known}
+        stored = _to_store(config, inputs, file=file, recorded=recorded) | known
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     round = newest_round(run, stage=stages[0]) if stages else 0
-    ledger_path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
-    with lock_run(run), Ledger.open(ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
+    ledger_path = ledger_path_of(stored, runs_dir=runs_dir)
+    with lock_run(run), open_ledger(run, ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
         if stages:
             refuse_begun(run, stages, resume=resume, round=round)
             if not is_trained:
@@ -96,3 +100,12 @@ def open_work(
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+
+
+def _to_store(
+    config: RunConfig, inputs: dict[str, Any], *, file: Mapping[str, Any] | None, recorded: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """What config.json holds: the options, the digests of what they name, and where the options came from."""
+    stored: dict[str, Any] = {"config": config.model_dump(mode="json"), "inputs": inputs}
+    stored |= {} if file is None else {"file": file}
+    return stored | ({"recorded": [str(path) for path in recorded]} if recorded else {})

@@ -21,6 +21,15 @@ from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.evaluation.report import write_report
 from rlaif.files import write_atomically
+from rlaif.input_checks import (
+    expect_demonstrations,
+    expect_evaluation_judge,
+    expect_measures,
+    expect_policy,
+    expect_preferences,
+    expect_prompts,
+    expect_rewards,
+)
 from rlaif.judges import ask_all, find_panel
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.recorded import import_recorded
@@ -36,6 +45,7 @@ from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
+from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model as train_on_preferences
 from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_reward_model
@@ -117,6 +127,9 @@ def read_prompts(work: Work) -> list[Prompt]:
         return work.used("1_prompts", Prompt)
     read = read_given_prompts(work.config, round=work.round)  # before the policy is loaded
     read = drop_long_prompts(read, work.generator, config=work.config)
+    if work.round == 0:
+        expect_policy(work, "1_prompts", work.generator.fingerprint)
+    expect_prompts(work, "1_prompts", read.prompts)
     work.finish("1_prompts", tally=read.tally, unit="prompts", records=read.prompts)
     return read.prompts
 
@@ -125,6 +138,8 @@ def sample_policy(work: Work, prompts: Sequence[Prompt]) -> list[Sample]:
     """Each prompt's responses, drawn from the policy."""
     if work.is_done("2_samples"):
         return work.used("2_samples", Sample)
+    if work.round == 0:
+        expect_policy(work, "2_samples", work.generator.fingerprint)
     samples = _sample(work, prompts, work.generator, "2_samples", seed=work.seed)
     work.finish("2_samples", tally=Tally(num_in=len(samples)), unit="responses", records=samples)
     return samples
@@ -242,10 +257,12 @@ def train_sft(work: Work) -> None:
             where="sft.demonstrations",
             fix="run `rlaif train --stage sft` without the launcher first",
         )
-    read = read_demonstrations(config.demonstrations)
+    read = read_demonstrations(config.demonstrations, split=config.split)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
-    work.folder("0_sft")
+    expect_policy(work, "0_sft", base.fingerprint)
+    records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
+    expect_demonstrations(work, "0_sft", records)
     steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
     with TrainingLog(work.metrics, "sft", total=steps, first_step=1) as log:
         log.begin(1)
@@ -254,7 +271,6 @@ def train_sft(work: Work) -> None:
             seed=work.config.seed, on_metrics=log.write_step,
         )  # fmt: skip
     del work.start_policy
-    records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
     work.finish("0_sft", tally=trained.tally, unit="demonstrations", records=records)
 
 
@@ -264,7 +280,8 @@ def train_reward_model(work: Work) -> None:
         return
     config, rows = work.config.reward_model, work.preference_rows()
     steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
-    work.folder("5_reward_model")
+    expect_policy(work, "5_reward_model", work.start_policy.fingerprint)
+    expect_preferences(work, "5_reward_model")
     with TrainingLog(work.metrics, "reward_model", total=steps, first_step=1) as log:
         call_in(work, RewardModelJob(rows.train))
         trained = train_on_preferences(
@@ -275,9 +292,11 @@ def train_reward_model(work: Work) -> None:
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
+        ties = f"; {trained.held_out.num_ties} ties left out" if trained.held_out.num_ties else ""
         say(
             f"reward model: orders {accuracy.mean:.1%} of {trained.held_out.num_pairs} held-out pairs as the label "
             f"says, 95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
+            f"{ties}{describe_bound(trained.held_out)}"
         )
     work.keep([work.start_policy.fingerprint, trained.loaded.fingerprint])
     work.finish("5_reward_model", tally=trained.train_tally, unit="pairs", records=[trained.card])
@@ -291,6 +310,8 @@ def train_policy(work: Work) -> None:
         work.require("5_reward_model")
     rewards = Rewards(work)
     config, start = work.config.ppo, work.start_policy
+    expect_policy(work, "6_policy", start.fingerprint)
+    expect_rewards(work, "6_policy", rewards.given)
     initial = find_initial_policy(work)
     reference = initial if initial.fingerprint.id == start.fingerprint.id else start
     fitting = drop_over_length(
@@ -351,12 +372,15 @@ def evaluate(work: Work) -> None:
         work.make_room()
         prompts = work.evaluation_prompts()
         seed = work.config.seed  # the same in every round: the starting policy's responses are drawn once
+        expect_policy(work, "7_evaluation", work.start_generator.fingerprint)
+        expect_preferences(work, "7_evaluation")
         start = _sample(work, prompts, work.start_generator, "7_evaluation", seed=seed, name="start_")
         trained = _sample(work, prompts, work.trained_generator, "7_evaluation", seed=seed, name="trained_")
         pairs = pair_samples(start, trained)
         picks = _pick_best(work, prompts, start)
         asked = [sorted_pair(*pair) for pair in find_different([*pairs, *picks.pairs])]
         work.make_room()
+        expect_evaluation_judge(work, "7_evaluation")
         judging = judge_pairs(
             asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
             template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
@@ -374,6 +398,7 @@ def evaluate(work: Work) -> None:
             if work.has_reward_model
             else [],
         )
+        expect_measures(work, "7_evaluation")
         write_report(report, work.folder("7_evaluation"))
         work.use("7_evaluation", [*prompts, *start, *trained, *picks.candidates])
         work.finish_judging("7_evaluation", judging, records=[report.evaluation])

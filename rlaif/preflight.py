@@ -71,12 +71,12 @@ def check_inputs(config: RunConfig, *, stages: Collection[str]) -> None:
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
     if "0_sft" in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
-        read_demonstrations(config.sft.demonstrations)
+        read_demonstrations(config.sft.demonstrations, split=config.sft.split)
     if "1_prompts" in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences
     if "5_reward_model" in stages and given is not None and _is_here(given):
-        read_preferences(given)
+        read_preferences(given, part=config.reward_model.split)
     if "6_policy" in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
     _check_model(config.policy, adapters=config.policy.engine == "transformers")

@@ -61,6 +61,8 @@ class Rewards:
         """Fingerprints of those that are reward models; the run's own first, where it is one of them."""
         self.loaded: dict[str, LoadedModel] = {}
         """Those that are reward models, by name."""
+        self.given: list[tuple[str, str, Model]] = []
+        """Name, path and fingerprint of those that are not the run's own."""
         config = work.config.ppo
         self.weighted = tuple(
             WeightedReward(source.label, _telling(source.label, self._build(source, work)), source.weight, standardise)
@@ -72,6 +74,8 @@ class Rewards:
             loaded = _load_source(source, work)
             self.models.insert(0 if source.model == RUN else len(self.models), loaded.fingerprint)
             self.loaded[source.label] = loaded
+            if source.model is not None and source.model != RUN:
+                self.given.append((source.label, source.model, loaded.fingerprint))
             return work.team.in_shares(reward_by_model(loaded))
         # What is asked elsewhere, or keeps answers, is asked by one process.
         return work.team.by_first(self._build_asked(source, work))

@@ -13,6 +13,7 @@ from pathlib import Path
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.errors import RunFolderError
 from rlaif.judge_setup import (
     expect_served_models,
     find_spent,
@@ -70,7 +71,14 @@ class RunModels:
 
     @property
     def _current_config(self) -> PolicyModelConfig:
-        return self._policy_in(self.run.stage_dir(self.round - 1, "6_policy") / "model")
+        before = self.run.stage_dir(self.round - 1, "6_policy")
+        if not stage_done(before):
+            raise RunFolderError(
+                "the round before has trained no policy",
+                where=str(before),
+                fix="run `rlaif train` for that round first",
+            )
+        return self._policy_in(before / "model")
 
     @cached_property
     def current_policy(self) -> LoadedModel:

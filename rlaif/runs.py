@@ -12,17 +12,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from rlaif.config.base import RESOLVED
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.files import replace_directory as replace_directory
 from rlaif.files import write_atomically as write_atomically
 from rlaif.records import Tally
+from rlaif.run_options import update_config
 
 STAGES = (
     "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
@@ -59,7 +59,7 @@ class RunFolder(NamedTuple):
 
 
 def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
-    """A new run folder, or with `resume` the one that is there; its config.json is `config`.
+    """A new run folder, or with `resume` the one that is there; its config.json is `config`, as far as it may change.
 
     A folder, link or file of that name that holds no run is refused: it belongs to the user.
     """
@@ -73,9 +73,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
             run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
         refuse_run(runs_dir, run.name, resume=resume)
         if holds_run(run.path):
-            refuse_changes(run, config)
-            if run.config != config:
-                write_atomically(run.path / "config.json", json.dumps(config, indent=2))
+            update_config(run, config, resume=True)
             return run
         order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
         # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
@@ -176,43 +174,6 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
 
 
-CONFIG_OF_STAGE = {
-    "0_sft": ("sft",),
-    "1_prompts": ("seed", "prompts"),
-    "2_samples": ("policy", "sampling"),
-    "3_judgements": ("constitution", "judge"),
-    "4_preferences": ("preferences",),
-    "5_reward_model": ("reward_model", "human_labels"),
-    "6_policy": ("ppo",),
-    "7_evaluation": ("evaluation",),
-}
-"""Parts of the configuration that a stage which has begun holds fast."""
-
-
-def update_config(run: RunFolder, config: Mapping[str, Any]) -> None:
-    """Take over a configuration that differs only in parts whose stages have not begun."""
-    begun = {stage for stage in STAGES if any(run.path.glob(f"round_*/{stage}"))}
-    fixed = {part for stage in begun for part in CONFIG_OF_STAGE[stage]}
-    if "recorded" in run.config["inputs"]:
-        fixed -= {"prompts", "policy", "sampling", "judge"}  # nothing of what was recorded came from these
-    changed = sorted(_changed_keys(run.config, config))
-    free = {"human_labels"} - fixed
-    held = [key for key in changed if _is_held(*key.split(".")[:2], fixed=fixed, free=free) and not _is_how_far(key)]
-    if held:
-        raise RunFolderError(
-            f"stages of this run were done with other values of {', '.join(held)}",
-            where=str(run.path),
-            fix="put them back, or start a new run",
-        )
-    if changed:
-        write_atomically(run.path / "config.json", json.dumps(config, indent=2))
-
-
-def _is_held(group: str, part: str, *, fixed: Collection[str], free: Collection[str]) -> bool:
-    """Files that a run read are held like the stages that read them; `free`: those that none has read yet."""
-    return part in fixed or (group == "inputs" and part not in free)
-
-
 def newest_round(run: RunFolder, *, stage: str) -> int:
     """The newest round in which the stage before this one is finished; 0 where there is none, and for the first."""
     if stage == STAGES[0]:
@@ -236,52 +197,6 @@ def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: 
             where=str(run.path),
             fix="start a new run with `rlaif generate-prefs`, or name another with --run",
         )
-
-
-HOW_FAR = (
-    "config.rounds", "config.gates", "config.scale",
-    "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
-    *(f"config.judge.endpoint.{name}" for name in (
-        "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
-        "tokens_per_minute", "prompt_price", "reply_price", "batch_api", "batch_discount",
-    )),
-    *(f"config.ppo.rollout.{name}" for name in ("device", "vllm", "sleep", "server")),
-)  # fmt: skip
-"""Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
-_OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")
-"""What a further judge says is held like what the first one does."""
-_HOW_A_REWARD_IS_ASKED = re.compile(
-    r"config\.ppo\.rewards\.\d+\.(api_key_env|batch_size|concurrency|max_retries|timeout_s)"
-)
-_LISTS = ("config.judge.panel", "config.ppo.rewards")
-
-
-def refuse_changes(run: RunFolder, config: Mapping[str, Any]) -> None:
-    """A run goes on with what it was started with; the changed keys are named."""
-    changed = sorted(key for key in _changed_keys(run.config, config) if not _is_how_far(key))
-    if changed:
-        raise RunFolderError(
-            f"the run was started with other values of {', '.join(changed)}",
-            where=str(run.path),
-            fix="put them back, or start a new run",
-        )
-
-
-def _is_how_far(key: str) -> bool:
-    return bool(_HOW_A_REWARD_IS_ASKED.fullmatch(key)) or _OF_PANEL.sub("config.judge.", key).startswith(HOW_FAR)
-
-
-def _changed_keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in {**old, **new}:
-            if not path and key == RESOLVED:
-                continue
-            yield from _changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif path in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for number, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _changed_keys(one, other, f"{path}.{number}")
-    elif old != new:
-        yield path
 
 
 def _check_name(name: str) -> None:
@@ -346,9 +261,10 @@ def next_attempt(run: RunFolder) -> Path:
     return folder
 
 
-def finish_stage(stage_dir: Path, *, tally: Tally, unit: str) -> None:
-    """Write stage.json last: the tally, and the digest of every file of the stage."""
+def finish_stage(stage_dir: Path, *, tally: Tally, unit: str, used: Mapping[str, int] | None = None) -> None:
+    """Write stage.json last: the tally, how many records of each table were used, and every file's digest."""
     stage = {"unit": unit, "in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped}
+    stage |= {} if used is None else {"used": dict(used)}
     outputs = {path: digest_file(stage_dir / path) for path in _outputs(stage_dir)}
     write_atomically(stage_dir / "stage.json", json.dumps({**stage, "outputs": outputs}, indent=2))
 
@@ -367,6 +283,8 @@ class FinishedStage(NamedTuple):
     unit: str
     outputs: dict[str, str]
     """File -> sha256."""
+    used: dict[str, int] | None = None
+    """Table -> records; None where an older rlaif did not count them."""
 
 
 def read_stage(stage_dir: Path) -> FinishedStage | None:
@@ -375,7 +293,9 @@ def read_stage(stage_dir: Path) -> FinishedStage | None:
     if not path.is_file():
         return None
     stage = json.loads(path.read_text(encoding="utf-8"))
-    return FinishedStage(Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"])
+    return FinishedStage(
+        Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"], stage.get("used")
+    )
 
 
 def stage_done(stage_dir: Path) -> bool:

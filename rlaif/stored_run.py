@@ -15,8 +15,8 @@ from rlaif.config.load import parse_config
 from rlaif.constitution.render import JudgeTemplate, template_from_source
 from rlaif.errors import RunFolderError, StageError
 from rlaif.labelling import find_asked_pairs
-from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, Prompt, Sample
+from rlaif.run_state import ledger_path_of, open_ledger
 from rlaif.runs import newest_round, open_run
 from rlaif.work import Work
 
@@ -43,8 +43,8 @@ def look_at_run(runs_dir: Path, name: str | None, *, read_only: bool = False) ->
         raise RunFolderError(
             "nothing is judged in this run yet", where=str(run.path), fix="run `rlaif generate-prefs` first"
         )
-    path = Path(config.ledger.path) if config.ledger.path else runs_dir / "ledger.sqlite"
-    with Ledger.open(path, read_only=read_only) as ledger:
+    path = ledger_path_of(run.config, runs_dir=runs_dir)
+    with open_ledger(run, path, read_only=read_only) as ledger:
         yield Work(config, run=run, ledger=ledger, round=round)
 
 

@@ -18,6 +18,7 @@ from rlaif.console import say
 from rlaif.evaluation.measures import compute_means, load_measure
 from rlaif.evaluation.policy import compute_win_rate, find_different, pair_samples
 from rlaif.frontdesk.world import make_prompts
+from rlaif.input_checks import expect_evaluation_judge, expect_held_out_model, expect_measures
 from rlaif.judging.judge import judge_pairs
 from rlaif.models.interface import BatchingScorer, TokenScorer
 from rlaif.models.loading import load_reward_model
@@ -77,10 +78,12 @@ def make_checks(work: Work, prompts: Sequence[Prompt]) -> Checks:
         loaded = load_reward_model(guards.held_out_model, dtype="float32", device=work.config.policy.device)
         held_out = reward_by_model(loaded)
         work.keep([loaded.fingerprint])
+        expect_held_out_model(work, STAGE, loaded.fingerprint, path=guards.held_out_model)
     if guards.judge_every is not None:
         work.check_judge()
         judge = partial(_ask_judge, work, {prompt.id: prompt for prompt in prompts})
     measures = {spec: load_measure(spec) for spec in work.measures}
+    expect_measures(work, STAGE)
     return Checks(prompts, held_out, judge, partial(compute_means, measures=measures))
 
 
@@ -99,11 +102,13 @@ def _ask_judge(
         asked = [sorted_pair(*pair) for pair in different]
         # Training may have gone back and come to this step again with other responses: a plan of its own for each.
         name = digest_text("\n".join(sample.id for pair in asked for sample in pair))[:8]
+        expect_evaluation_judge(work, STAGE)
         judging = judge_pairs(
             asked, prompts=prompts, constitution=work.constitution, template=work.evaluation_template,
             scorer=_at_once(work.evaluation_judge), config=work.evaluation_judge_config, ledger=work.ledger,
             plan_path=work.folder(STAGE) / f"step_{step:06d}_{name}_questions_plan.json",
             label=f"judge's check, step {step}", budget=work.judge_budget, draw_seed=work.draw_seed,
+            drops_refused=True,
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed, *judging.comparisons])
     win_rate = compute_win_rate(

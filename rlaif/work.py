@@ -35,6 +35,7 @@ from rlaif.preferences.read import SplitRows, read_preferences, split_rows
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
 from rlaif.rows import read_rows
 from rlaif.run_models import RunModels
+from rlaif.run_state import check_used
 from rlaif.runs import (
     RunFolder,
     digest_file,
@@ -54,6 +55,7 @@ KEPT_OVER_ROUNDS = (
     "start_policy", "judge", "judges", "judge_budget", "evaluation_judge", "evaluation_template", "labels",
 )  # fmt: skip
 MADE_BY = {
+    "1_prompts": ("prompts", "rlaif generate-prefs"),
     "4_preferences": ("preferences", "rlaif generate-prefs"),
     "5_reward_model": ("reward model", "rlaif train"),
     "6_policy": ("trained policy", "rlaif train"),
@@ -100,9 +102,9 @@ class Work(RunModels):
         """Of its own: a run whose policy is rewarded otherwise trains none."""
         return self.is_done("5_reward_model")
 
-    def require(self, stage: str) -> None:
-        """Refuses to go on without what an earlier stage makes."""
-        if not self.is_done(stage):
+    def require(self, stage: str, *, round: int | None = None) -> None:
+        """Refuses to go on without what an earlier stage makes, or where it is not what that stage wrote."""
+        if not stage_done(self.run.stage_dir(self.round if round is None else round, stage)):
             made, command = MADE_BY[stage]
             raise RunFolderError(f"this run has no {made} yet", where=str(self.run.path), fix=f"run `{command}` first")
 
@@ -121,9 +123,12 @@ class Work(RunModels):
             for record in (*records, *uses):
                 writer.submit(record)
 
-    def used(self, stage: str, kind: type[R]) -> list[R]:
-        """The records of one kind that a finished stage used, in the order it used them."""
-        return self.ledger.used(self.run.name, self.round, stage, kind)
+    def used(self, stage: str, kind: type[R], *, round: int | None = None) -> list[R]:
+        """The records of one kind that a finished stage used, in the order it used them; by default in this round."""
+        number = self.round if round is None else round
+        found = self.ledger.used(self.run.name, number, stage, kind)
+        check_used(self.run, round=number, stage=stage, table=kind.table, num_found=len(found), where=self.ledger.path)
+        return found
 
     def keep(self, records: Sequence[Record]) -> None:
         """Store records that no stage uses by itself: models, the constitution."""
@@ -137,7 +142,8 @@ class Work(RunModels):
             by_table.setdefault(record.table, []).append(record)
         for table in EXPORTED.intersection(by_table):
             write_records(by_table[table], self.folder(stage) / f"{table}.parquet")
-        finish_stage(self.folder(stage), tally=tally, unit=unit)
+        counted = self.ledger.count_used(self.run.name, self.round, stage)
+        finish_stage(self.folder(stage), tally=tally, unit=unit, used=counted)
         say(f"{STAGE_NAMES[stage]}: {tally} {unit}")
 
     def finish_judging(self, stage: str, judging: Judging, *, records: Sequence[Record] = ()) -> None:
@@ -228,10 +234,12 @@ class Work(RunModels):
         """What the reward model trains on and what is held out."""
         given = self.config.reward_model.preferences
         if given is None:
-            self.require("4_preferences")
+            for round in range(self.round + 1):
+                self.require("4_preferences", round=round)
         folders = self.pool if given is None else [given]
-        train = [row for folder in folders for row in read_preferences(folder)]
-        test = [row for folder in folders for row in read_preferences(folder, split="test")]
+        part = None if given is None else self.config.reward_model.split
+        train = [row for folder in folders for row in read_preferences(folder, part=part)]
+        test = [row for folder in folders for row in read_preferences(folder, split="test", part=part)]
         return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
 
     def training_prompts(self) -> list[Prompt]:
@@ -239,6 +247,7 @@ class Work(RunModels):
 
         subtle: a prompt's id is its messages', so the ledger may hold it with another run's answer, or with none.
         """
+        self.require("1_prompts")
         fraction = self.config.prompts.test_fraction
         rows = read_rows(self.folder("1_prompts") / "prompts.parquet", wanted={"id", "reference"})
         answers = {row.cells["id"]: row.cells["reference"] for row in rows}

@@ -159,7 +159,7 @@ def test_labels_that_come_late_make_the_same_data_set_and_a_reward_model_holds_t
         assert len(ledger.used("late", 0, "4_preferences", CalibrationCard)) == 1
         assert verify(ledger).ok
     other = write_labels(tmp_path / "other.jsonl", rows[:30])
-    with pytest.raises(RunFolderError, match=r"stages of this run were done with other values of config.human_labels"):
+    with pytest.raises(RunFolderError, match=r"stages of this run were done with other values \(human_labels.path: "):
         train(runs_dir, "late", other, resume=True)
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from rlaif.intervals import mean_interval, share_interval, t_quantile, wilson
+from rlaif.intervals import effective_size, mean_interval, share_interval, t_quantile, wilson
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,48 @@ def test_mean_intervals_cover_the_truth_95_times_in_100_with_few_prompts() -> No
         assert estimate is not None
         covered += estimate.low <= 0 <= estimate.high
     assert 0.935 <= covered / 2000 <= 0.965
+
+
+def test_a_weighted_mean_and_its_error_are_those_of_the_hand_computation() -> None:
+    # mean (3 * 0 + 1 * 4 + 2 * 3) / 6 = 5/3; residuals 3 * -5/3, 1 * 7/3, 2 * 4/3: squares 25 + 49/9 + 64/9
+    estimate = mean_interval([0.0, 4.0, 3.0], weights=[3, 1, 2])
+    assert estimate is not None
+    assert estimate.mean == pytest.approx(5 / 3)
+    squares = [25, 49 / 9, 64 / 9]
+    error = math.sqrt(3 / 2 * sum(squares)) / 6
+    # Satterthwaite: 2 * 37.56^2 / (625 + 29.64 + 50.57 - 37.56^2 / 3) = 12.0, and never above G - 1 = 2
+    assert estimate.high - estimate.mean == pytest.approx(t_quantile(0.975, df=2) * error)
+
+
+def test_a_few_heavy_values_leave_few_degrees_of_freedom() -> None:
+    values = [float(k % 2) for k in range(100)]
+    even, heavy = share_interval(values), share_interval(values, weights=[50.0] * 4 + [1.0] * 96)
+    assert even is not None
+    assert heavy is not None
+    # The four heavy ones carry nearly all of the variance: as wide as four values are.
+    assert heavy.high - heavy.low > 3 * (even.high - even.low)
+
+
+@pytest.mark.parametrize("weight", [1, 7, 0.3])
+def test_even_weights_change_no_bit(weight: float) -> None:
+    values, prompts = [0.1, 0.7, 0.3, 0.9, 0.2], list("aabcc")
+    assert share_interval(values, clusters=prompts, weights=[weight] * 5) == share_interval(values, clusters=prompts)
+    assert mean_interval(values, clusters=prompts, weights=[weight] * 5) == mean_interval(values, clusters=prompts)
+
+
+def test_where_all_values_are_one_the_weights_still_say_how_little_was_seen() -> None:
+    even, uneven = share_interval([1.0] * 20), share_interval([1.0] * 20, weights=[20.0, *[1.0] * 19])
+    assert even is not None
+    assert uneven is not None
+    assert uneven.mean == uneven.high == 1.0
+    assert uneven.low < even.low - 0.3
+
+
+def test_kishs_size_of_two_to_one() -> None:
+    assert effective_size([2.0, 1.0]) == pytest.approx(9 / 5)
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, math.inf], [math.nan, 1.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        mean_interval([1.0, 2.0], weights=weights)

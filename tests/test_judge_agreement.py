@@ -94,6 +94,22 @@ def test_a_judge_without_log_probabilities_has_winners_and_no_correlation() -> N
     assert pair.winners.mean == 0.75
 
 
+def test_a_judge_with_log_probabilities_can_agree_with_the_exact_ties_of_one_without() -> None:
+    exact = [c.changed(p_first=p, logit=None) for c, p in zip(A[:4], [0.5, 0.5, 1.0, 0.0], strict=True)]
+    soft = compare("b", KIND, [0.01, 0.5, 2.0, -0.01])
+    only = Constitution(name="c", principles=(KIND,), source="")
+    found = compare_panel(by_judge_and_key([*exact, *soft]), names=NAMES, constitution=only)
+    assert found is not None
+    # .5025 is a tie beside a tie, .622 is none; and then .4975 is a tie where the other one names a winner
+    assert found.pairs[0].agreement.share.mean == 0.5
+    assert found.pairs[0].winners is not None
+    assert found.pairs[0].winners.mean == 0.5
+    decided = [c.changed(p_first=p, logit=None) for c, p in zip(A[:4], [1.0, 1.0, 1.0, 0.0], strict=True)]
+    found = compare_panel(by_judge_and_key([*decided, *soft]), names=NAMES, constitution=only)
+    assert found is not None
+    assert found.pairs[0].agreement.share.mean == 1.0, "where nobody ties a label just off one half is none"
+
+
 def test_judges_of_different_pairs_are_not_compared() -> None:
     other = [c.changed(sample_ids=("v", "w")) for c in B[:1]]
     assert compare_panel(by_judge_and_key([*A, *other]), names=NAMES, constitution=CONSTITUTION) is None

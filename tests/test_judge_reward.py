@@ -125,7 +125,7 @@ def test_a_served_judge_is_asked_in_a_stream_and_once(folder: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("500", "endpoint"), ("garbage", "endpoint"), ("cut", "endpoint"), ("nan", "non_finite"), ("empty", "empty"),
+        ("400", "endpoint"), ("nan", "non_finite"), ("empty", "empty"),
         ("low mass", "low_mass"), ("refusal", "refused"), ("filter", "filtered"), ("truncated", "truncated"),
         ("no verdict", "unparsable"),
     ],
@@ -150,6 +150,26 @@ def test_every_fault_of_a_served_judge_drops_the_episode_and_never_becomes_a_num
     assert good == other == pytest.approx(2 * (5.4 - 1) / 8 - 1)
     assert isinstance(failed, RewardFailure)
     assert failed.cause == cause
+
+
+@pytest.mark.parametrize("fault", ["500", "garbage", "cut"])
+def test_a_server_that_gives_no_answer_stops_training_and_its_rewards_are_asked_for_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    is_back = False
+
+    def behave(asked: dict[str, Any], prompt: str, tries: int) -> str:
+        return fault if "At ten." in prompt and "courteous" in prompt and not is_back else "good"
+
+    with running(ChatServer(behave, opinion=lambda prompt: ("Score", {" 5": 0.6, " 6": 0.4}))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        served = config(**{"judge.model": "{engine: openai, path: judge-7b}", "judge.endpoint": "{max_retries: 0}"})
+        with open_work(served, run_name="r", runs_dir=folder / "runs", resume=False) as work:
+            with pytest.raises(StageError, match="1 of 6 questions got no answer .*--resume"):
+                ask(work, "At nine.", "At ten.", "At eleven.")
+            is_back = True
+            assert ask(work, "At nine.", "At ten.", "At eleven.") == [pytest.approx(2 * (5.4 - 1) / 8 - 1)] * 3
+    assert server.requests.total() == 6 + 1
 
 
 def test_the_template_is_the_judges_own_where_it_scores_and_one_that_does_not_is_refused() -> None:

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "rlaif"
 FOUNDATION = {"records", "errors"}
 BASE = {
     "config", "ledger", "runs", "console", "intervals", "metrics", "rows", "transcripts", "batch_plan", "files",
-    "functions", "bradley_terry", "processes", "ranks", "install",
+    "functions", "bradley_terry", "processes", "ranks", "install", "row_parts", "full_disk", "run_state", "sealed",
+    "run_options", "run_inputs",
 }  # fmt: skip
 SHARED = {"constitution", "models"}
 STAGES = {"sampling", "judging", "preferences", "calibration", "reward_model", "policy", "evaluation"}
@@ -23,7 +24,7 @@ FRONTS = {
     "pipeline", "work", "run_models", "opening", "collect", "rounds", "gates", "labelling", "probing", "judge_setup",
     "judges", "dry_run", "training_log", "stored_run", "constitution_diff", "judge_check", "judge_facts",
     "judge_agreement", "judge_reward", "reward_sources", "sentinels", "training_checks", "crew", "cli",
-    "ppo_models", "audit", "doctor", "preflight", "__main__",
+    "ppo_models", "input_checks", "audit", "doctor", "preflight", "__main__",
 }  # fmt: skip
 WORLD = {"frontdesk"}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_server import BatchServer
@@ -58,19 +60,32 @@ def everything_written(folder: Path) -> bytes:
 
 def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_key(cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "rlaif.yaml").write_text(CONFIG)
-    with running(ChatServer()) as server:
+    is_ill = False
+
+    def behave(asked: dict[str, Any], prompt: str, tries: int) -> str:
+        return "400" if is_ill and int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 2 else "good"
+
+    with running(ChatServer(behave)) as server:
         stopped = cli("generate-prefs", "--run", "r", "--set", "judge.max_calls=9", url=server.url)
         assert stopped.returncode == 1, stopped.stderr
         assert "judge.max_calls of 9 leaves no room for another question" in stopped.stderr
         assert "raise the cap and go on with --resume" in stopped.stderr
         assert server.requests.total() == 9
+        is_ill = True
+        ill = cli("generate-prefs", "--run", "r", "--resume", "--set", "judge.max_calls=100", url=server.url)
+        assert ill.returncode == 1, ill.stderr
+        num_left = server.requests.total() - server.acknowledged.total()
+        assert f"{num_left} of {server.requests.total()} questions got no answer" in ill.stderr
+        assert "continue with the same command and --resume" in ill.stderr
+        is_ill = False
         done = cli("generate-prefs", "--run", "r", "--resume", "--set", "judge.max_calls=100", url=server.url)
         assert done.returncode == 0, done.stderr
         host = server.url.split("/")[2]
-    num_questions = server.requests.total()
-    assert set(server.requests.values()) == {1}
+    num_questions = len(server.requests)
+    assert server.requests.total() == num_questions + num_left
+    assert set(server.acknowledged.values()) == {1}
     assert f"judge: judge-7b at {host}, 4 questions at once" in done.stderr
-    assert f"judge: {num_questions - 9} requests to {host}" in done.stderr
+    assert f"judge: {num_left} requests to {host}" in done.stderr
     assert ", spent 0." in done.stderr
     with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
         [(count, hosts)] = ledger.rows(

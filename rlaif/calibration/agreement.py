@@ -1,7 +1,8 @@
 """Choices about the same items -> how two series, or many people, agree, with 95 % intervals.
 
 Cohen's kappa, Gwet's AC1, Krippendorff's alpha, and a judge's accuracy, precision, recall and F1 against people.
-Every interval resamples clusters (prompts), not single items. Does not read files and does not know who chose.
+Every interval resamples clusters (prompts), not single items. Items that were drawn with unequal probabilities are
+weighted by their inverse, in every figure and its interval. Does not read files and does not know who chose.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.intervals import LEVEL, share_interval, t_quantile
-from rlaif.records import Agreement, Estimate
+from rlaif.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
+from rlaif.ranks import is_above
+from rlaif.records import TIE_BAND, Agreement, Estimate, Verdict
 
 Array = NDArray[np.float64]
 
@@ -42,6 +44,13 @@ class Alpha(NamedTuple):
     num_choices: int
 
 
+def choice_of(p_first: float, *, band: float = TIE_BAND) -> Verdict:
+    """What a label chooses: a tie within `band` of one half. Where nobody else ties the band is 0."""
+    if not is_above(abs(p_first - 0.5), band):
+        return "tie"
+    return "first" if p_first > 0.5 else "second"
+
+
 def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> float | None:
     """(observed - expected) / (1 - expected) agreement, Cohen 1960; None where all choices are one and the same."""
     return _defined(_kappa(_matrix(a, b)))
@@ -52,28 +61,42 @@ def gwet_ac1(a: Sequence[str], b: Sequence[str]) -> float | None:
     return _defined(_ac1(_matrix(a, b)))
 
 
-def measure_agreement(a: Sequence[str], b: Sequence[str], *, clusters: Sequence[Hashable], seed: int = 0) -> Agreement:
+def measure_agreement(
+    a: Sequence[str],
+    b: Sequence[str],
+    *,
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Agreement:
     """Two series of choices about the same items; `clusters` names each item's prompt.
 
     The share has a cluster-robust Wilson interval, kappa and AC1 the percentiles of a cluster bootstrap.
-    Base rates are those of the first series. Without items there is nothing to measure: a ValueError.
+    Base rates are those of the first series. weights: how much each item counts, one over the probability with which
+    it was drawn. Without items there is nothing to measure: a ValueError.
     """
     choices = _choices(a, b)
-    per_cluster = _cluster_matrices(a, b, choices, clusters)
-    share = _share(a, b, clusters)
+    per_cluster = _cluster_matrices(a, b, choices, clusters, weights)
+    share = _share(a, b, clusters, weights)
     total = per_cluster.sum(axis=0)
     draws = _bootstrap(per_cluster, {"kappa": _kappa, "ac1": _ac1}, seed=seed)
+    df = _df(a, b, clusters, weights)
     return Agreement(
         n=len(a),
         share=share,
-        kappa=_over_chance(_kappa_chance(total), draws["kappa"], share),
-        ac1=_over_chance(_ac1_chance(total), draws["ac1"], share),
+        kappa=_over_chance(_kappa_chance(total), draws["kappa"], share, df=df),
+        ac1=_over_chance(_ac1_chance(total), draws["ac1"], share, df=df),
         base_rates={choice: float(total[i].sum() / total.sum()) for i, choice in enumerate(choices)},
     )
 
 
 def measure_quality(
-    judged: Sequence[str], right: Sequence[str], *, clusters: Sequence[Hashable], seed: int = 0
+    judged: Sequence[str],
+    right: Sequence[str],
+    *,
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> Quality:
     """Accuracy and macro precision, recall and F1 of `judged`, with `right` as the truth.
 
@@ -81,47 +104,54 @@ def measure_quality(
     zero_division=0, which published figures use).
     """
     choices = _choices(judged, right)
-    per_cluster = _cluster_matrices(judged, right, choices, clusters)
+    per_cluster = _cluster_matrices(judged, right, choices, clusters, weights)
     total = per_cluster.sum(axis=0)
     statistics = {"precision": _macro_precision, "recall": _macro_recall, "f1": _macro_f1}
     draws = _bootstrap(per_cluster, statistics, seed=seed)
     precision, recall = _precisions(total), _recalls(total)
+    df = _df(judged, right, clusters, weights)
     estimates = {
-        name: _estimate(float(statistic(total)), draws[name], n=len(per_cluster))
+        name: _estimate(float(statistic(total)), draws[name], n=len(per_cluster), df=df)
         for name, statistic in statistics.items()
     }
     return Quality(
-        accuracy=_share(judged, right, clusters),
+        accuracy=_share(judged, right, clusters, weights),
         **estimates,
         by_choice={choice: (float(precision[i]), float(recall[i])) for i, choice in enumerate(choices)},
     )
 
 
 def krippendorff_alpha(
-    items: Iterable[Sequence[str]], *, clusters: Sequence[Hashable] | None = None, seed: int = 0
+    items: Iterable[Sequence[str]],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> Alpha | None:
     """Nominal alpha (Krippendorff 2004, chapter 11): each item's choices, by however many people.
 
     Who chose does not matter and nobody need choose on every item. None where fewer than two different choices
-    stand on items that two people share. `clusters`: by default every item is its own.
+    stand on items that two people share. `clusters`: by default every item is its own. weights: of the items.
     """
     listed = [list(item) for item in items]
     keys = range(len(listed)) if clusters is None else clusters
-    shared = [(item, key) for item, key in zip(listed, keys, strict=True) if len(item) > 1]
-    choices = sorted({choice for item, _ in shared for choice in item})
+    counts_as = [1.0] * len(listed) if weights is None else weights
+    shared = [rest for rest in zip(listed, keys, counts_as, strict=True) if len(rest[0]) > 1]
+    choices = sorted({choice for item, *_ in shared for choice in item})
     if len(choices) < 2:
         return None
     column = {choice: i for i, choice in enumerate(choices)}
-    row = {key: i for i, key in enumerate(dict.fromkeys(key for _, key in shared))}
+    row = {key: i for i, key in enumerate(dict.fromkeys(key for _, key, _ in shared))}
+    scales = _scaled([weight for *_, weight in shared])
     # One row per cluster: how often each choice stands there, and last the disagreement seen within its items.
     sums = np.zeros((len(row), len(choices) + 1))
-    for item, key in shared:
+    for (item, key, _), scale in zip(shared, scales, strict=True):
         counts = np.bincount([column[choice] for choice in item], minlength=len(choices))
-        sums[row[key], :-1] += counts
-        sums[row[key], -1] += (counts * (len(item) - counts)).sum() / (len(item) - 1)
+        sums[row[key], :-1] += scale * counts
+        sums[row[key], -1] += scale * (counts * (len(item) - counts)).sum() / (len(item) - 1)
     value = float(_alpha(sums.sum(axis=0)))
     draws = _bootstrap(sums, {"alpha": _alpha}, seed=seed)["alpha"]
-    return Alpha(_estimate(value, draws, n=len(row)), len(shared), int(sums[:, :-1].sum()))
+    return Alpha(_estimate(value, draws, n=len(row)), len(shared), sum(len(item) for item, *_ in shared))
 
 
 def measure_correlation(
@@ -157,20 +187,46 @@ def _matrix(a: Sequence[str], b: Sequence[str]) -> Array:
     return np.asarray(_cluster_matrices(a, b, _choices(a, b), [0] * len(a)).sum(axis=0))
 
 
+def _scaled(weights: Sequence[float]) -> list[float]:
+    """The weights with a mean of one, so that weighted counts are still counts; even weights are all exactly one."""
+    mean = math.fsum(weights) / len(weights)
+    return [1.0 if weight == weights[0] == mean else weight / mean for weight in weights]
+
+
 def _cluster_matrices(
-    a: Sequence[str], b: Sequence[str], choices: Sequence[str], clusters: Sequence[Hashable]
+    a: Sequence[str],
+    b: Sequence[str],
+    choices: Sequence[str],
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
 ) -> Array:
     """(clusters, choices, choices): how often a chose the row's and b the column's, in each cluster."""
     column = {choice: i for i, choice in enumerate(choices)}
     place = {key: i for i, key in enumerate(dict.fromkeys(clusters))}
     matrices = np.zeros((len(place), len(choices), len(choices)))
-    for left, right, key in zip(a, b, clusters, strict=True):
-        matrices[place[key], column[left], column[right]] += 1
+    scales = [1.0] * len(a) if weights is None or not len(weights) else _scaled(weights)
+    for left, right, key, scale in zip(a, b, clusters, scales, strict=True):
+        matrices[place[key], column[left], column[right]] += scale
     return matrices
 
 
-def _share(a: Sequence[str], b: Sequence[str], clusters: Sequence[Hashable]) -> Estimate:
-    share = share_interval([float(x == y) for x, y in zip(a, b, strict=True)], clusters=clusters)
+def _same(a: Sequence[str], b: Sequence[str]) -> list[float]:
+    return [float(x == y) for x, y in zip(a, b, strict=True)]
+
+
+def _df(
+    a: Sequence[str], b: Sequence[str], clusters: Sequence[Hashable], weights: Sequence[float] | None
+) -> int | None:
+    """Degrees of freedom of the share; None without weights, where they are the clusters less one."""
+    if weights is None or len(set(weights)) < 2:
+        return None
+    return degrees_of_freedom(_same(a, b), clusters=clusters, weights=weights)
+
+
+def _share(
+    a: Sequence[str], b: Sequence[str], clusters: Sequence[Hashable], weights: Sequence[float] | None
+) -> Estimate:
+    share = share_interval(_same(a, b), clusters=clusters, weights=weights)
     if share is None:
         raise ValueError("there are no items to measure agreement on")
     return share
@@ -262,23 +318,30 @@ def _bootstrap(
     return {name: np.concatenate([*parts, np.empty(0)]) for name, parts in drawn.items()}
 
 
-def _estimate(value: float, draws: Array, *, n: int) -> Estimate:
+def _estimate(value: float, draws: Array, *, n: int, df: int | None = None) -> Estimate:
     """The percentile interval, widened as Student's t widens a normal one: plain percentiles of a bootstrap of
     few clusters are too narrow (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.1)."""
-    reach = t_quantile((1 + LEVEL) / 2, df=n - 1) * math.sqrt(n / (n - 1)) if n > 1 else math.inf
+    reach = t_quantile((1 + LEVEL) / 2, df=df or n - 1) * math.sqrt(n / (n - 1)) if n > 1 else math.inf
     tail = 100 * NormalDist().cdf(-reach)
     low, high = np.nanpercentile(draws, [tail, 100 - tail])
     # Percentiles of a skewed statistic may leave out the value itself.
     return Estimate(mean=value, low=min(float(low), value), high=max(float(high), value), n=n)
 
 
-def _over_chance(chance: Array, draws: Array, share: Estimate) -> Estimate | None:
-    """A share of agreement beyond chance with its interval; None where it is not defined."""
+def _over_chance(chance: Array, draws: Array, share: Estimate, *, df: int | None = None) -> Estimate | None:
+    """A share of agreement beyond chance with its interval; None where it is not defined.
+
+    df: given where items weigh unequally. A bootstrap then draws the few heavy ones too evenly, and its interval is
+    never taken narrower than the share's own at the same chance.
+    """
     mean, low, high = (float(_beyond(chance, np.asarray(value))) for value in (share.mean, share.low, share.high))
     if math.isnan(mean):
         return None
     if 0 < share.mean < 1 and share.n > 1:
-        return _estimate(mean, draws, n=share.n)
+        found = _estimate(mean, draws, n=share.n, df=df)
+        if df is None:
+            return found
+        return found.model_copy(update={"low": min(found.low, low), "high": max(found.high, high)})
     # Where nothing was seen to vary a bootstrap shows no spread: the share's own interval, at the same chance.
     return Estimate(mean=mean, low=low, high=high, n=share.n)
 

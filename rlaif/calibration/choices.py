@@ -6,6 +6,7 @@ not name is an error among people's choices and a failed judgement among verdict
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ class AgreementColumns(Config):
     """Columns of choices, one for each person, where each row is one item."""
     choice_values: VerdictValues
     """What people's choices say for first, second and tie."""
+    inclusion_probability: str | None = None
+    """Column of the probability with which the item was drawn to be chosen on, above 0 and at most 1. Every figure then
+    describes all items that could have been drawn: each counts one over its probability."""
     policies: PolicyNames | None = None
     """Who wrote the two responses, for Bradley-Terry scores."""
     verdict_key: Columns | None = None
@@ -67,7 +71,10 @@ class AgreementColumns(Config):
     @property
     def people_columns(self) -> set[str]:
         """All columns read from the file of people's choices."""
-        names = (*listed(self.key), *listed(self.prompt), self.annotator, self.choice, *(self.annotators or ()))
+        names = (
+            *listed(self.key), *listed(self.prompt), self.annotator, self.choice, *(self.annotators or ()),
+            self.inclusion_probability,
+        )  # fmt: skip
         policies = self.policies.read_columns if self.policies else set()
         return {name for name in names if name} | policies
 
@@ -81,6 +88,8 @@ class Item(NamedTuple):
     policies: tuple[str, str] | None
     choices: dict[str, Verdict]
     """Person -> choice, in the file's order."""
+    weight: float = 1.0
+    """One over the probability with which it was drawn."""
 
 
 class PeopleRead(NamedTuple):
@@ -120,7 +129,7 @@ def collect_choices(rows: Iterable[Row], columns: AgreementColumns, *, where: st
     found: dict[Key, tuple[Item, str]] = {}
     num_in = num_empty = 0
     for row in rows:
-        item = Item(_key(row, columns.key), _prompt(row, columns), _policies(row, columns), {})
+        item = Item(_key(row, columns.key), _prompt(row, columns), _policies(row, columns), {}, _weight(row, columns))
         if item.key not in found:
             found[item.key] = (item, row.where)
         else:
@@ -208,6 +217,25 @@ def _policies(row: Row, columns: AgreementColumns) -> tuple[str, str] | None:
     return columns.policies.read(row) if columns.policies else None
 
 
+def _weight(row: Row, columns: AgreementColumns) -> float:
+    """A row without a probability is refused: beside weighted items nobody knows how much it counts."""
+    column = columns.inclusion_probability
+    if column is None:
+        return 1.0
+    text = scalar_text(row.value(column))
+    try:
+        probability = float(text)
+    except ValueError:
+        probability = math.nan
+    if not 0 < probability <= 1:
+        raise DataError(
+            f'"{column}" holds {describe(text)}, no probability of being drawn' if text else f'"{column}" is empty',
+            where=row.where,
+            fix="give a number above 0, at most 1, in every row, or leave inclusion_probability out of the column map",
+        )
+    return 1 / probability
+
+
 def _choice_columns(row: Row, columns: AgreementColumns) -> list[tuple[str, str]]:
     """Who chose, and in which column."""
     if columns.annotators is not None:
@@ -236,10 +264,12 @@ def _check_same(item: Item, first: Item, first_where: str, *, row: Row, columns:
         raise DataError(
             f"{_named(item.key)} stands twice", where=row.where, fix=f"keep one of this row and {first_where}"
         )
-    for what, here, there in (
+    differences: tuple[tuple[str, object, object], ...] = (
         ("another prompt", item.prompt, first.prompt),
         ("other policies", item.policies, first.policies),
-    ):
+        ("another inclusion probability", item.weight, first.weight),
+    )
+    for what, here, there in differences:
         if here != there:
             raise DataError(
                 f"{_named(item.key)} has {what} here than at {first_where}",

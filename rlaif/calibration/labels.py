@@ -156,6 +156,7 @@ def refuse_unfit(labels: Labels) -> None:
     rows = labels.rows
     if not labels.brings_pairs:
         _refuse_doubled(rows)
+    _refuse_two_probabilities(rows)
     if all(row.choice == "tie" for row in rows):
         raise DataError(
             f"each of the {len(rows)} labels is a tie, so they say nothing of which response is better",
@@ -186,6 +187,26 @@ def _refuse_doubled(rows: Sequence[LabelRow]) -> None:
         before = seen.setdefault((row.annotator, row.principle_id, frozenset(row.pair)), row)
         if before is not row:
             raise doubled(row, before)
+
+
+def _refuse_two_probabilities(rows: Sequence[LabelRow]) -> None:
+    """The probability is the pair's under its principle, whoever labels it."""
+    seen: dict[tuple[str, str, frozenset[str]], LabelRow] = {}
+    for row in rows:
+        by_text = isinstance(row.pair, Texts)
+        texts = row.pair.responses if isinstance(row.pair, Texts) else row.pair
+        prompt = row.pair.prompt.id if isinstance(row.pair, Texts) else ""
+        key = (row.principle_id, prompt, frozenset(text.strip() if by_text else text for text in texts))
+        before = seen.setdefault(key, row)
+        if before.inclusion_probability != row.inclusion_probability and None not in (
+            before.inclusion_probability, row.inclusion_probability,
+        ):  # fmt: skip
+            raise DataError(
+                f"one pair has two inclusion probabilities, {before.inclusion_probability:g} and "
+                f"{row.inclusion_probability:g}",
+                where=f"{before.where} and {row.where}",
+                fix="give the probability with which the pair was drawn, the same in all of its rows",
+            )
 
 
 def doubled(row: LabelRow, before: LabelRow) -> DataError:

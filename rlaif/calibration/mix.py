@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from rlaif.calibration.agreement import measure_agreement
+from rlaif.calibration.agreement import choice_of, measure_agreement
 from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.match import Pair, sorted_ids
+from rlaif.intervals import effective_size, share_interval
 from rlaif.records import (
+    TIE_BAND,
     Agreement,
     CalibrationCard,
     CalibrationMap,
@@ -55,6 +57,11 @@ class _Item(NamedTuple):
     labels: list[HumanLabel]
     judged: JudgedPair
 
+    @property
+    def weight(self) -> float:
+        """One over the probability with which it was drawn to be labelled."""
+        return statistics.fmean(1 / (label.inclusion_probability or 1.0) for label in self.labels)
+
 
 def calibrate_judge(
     labels: Sequence[HumanLabel],
@@ -74,21 +81,21 @@ def calibrate_judge(
     if not items:
         return None
     unit = CalibrationMap(length_sd=_length_sd(texts, judged))
+    is_weighted = all(label.inclusion_probability is not None for label in labels)
     observations = [
         Observation(
             prompt_id=item.prompt_id,
             logit=item.judged.read_logit,
             length=length_difference(*(texts[i] for i in pair), map=unit),
             chosen=_chosen(label),
-            weight=1 / (label.inclusion_probability or 1.0),
+            weight=item.weight if is_weighted else 1.0,
         )
         for (pair, _), item in items.items()
         for label in item.labels
     ]
     fitted = calibrate(observations, length_sd=unit.length_sd)
-    people = [_majority(item.labels) for item in items.values()]
-    prompts = [item.prompt_id for item in items.values()]
-    after = _per_item(fitted.out_of_fold, list(items.values()))
+    beside = _Beside(list(items.values()), is_weighted=is_weighted)
+    before, after = [i.judged.p_first for i in items.values()], _per_item(fitted.out_of_fold, list(items.values()))
     return CalibrationCard(
         judge_id=judge_id,
         constitution_id=constitution.id,
@@ -96,13 +103,42 @@ def calibrate_judge(
         num_labels=len(labels),
         num_annotators=len({label.annotator for label in labels}),
         simulated=all(label.simulated for label in labels),
-        before=measure_agreement(people, [_choice(i.judged.p_first) for i in items.values()], clusters=prompts),
-        after=measure_agreement(people, [_choice(p) for p in after], clusters=prompts),
-        between_people=_between_people(labels),
+        before=beside.agreement(before),
+        after=beside.agreement(after),
+        between_people=_between_people(labels, is_weighted=is_weighted),
+        num_tied=beside.people.count("tie"),
+        before_decided=beside.decided(before),
+        after_decided=beside.decided(after),
+        effective_n=effective_size(beside.weights) if beside.weights and len(set(beside.weights)) > 1 else None,
         map=fitted.map,
         log_loss=fitted.log_loss,
         human_weight=human_weight,
     )
+
+
+class _Beside:
+    """People's choices, to be set beside labels of the same items."""
+
+    def __init__(self, items: Sequence[_Item], *, is_weighted: bool) -> None:
+        self.people = [_majority(item.labels) for item in items]
+        self.prompts = [item.prompt_id for item in items]
+        self.weights = [item.weight for item in items] if is_weighted else None
+        self.band = TIE_BAND if "tie" in self.people else 0.0
+
+    def agreement(self, labels: Sequence[float]) -> Agreement:
+        judged = [choice_of(p_first, band=self.band) for p_first in labels]
+        return measure_agreement(self.people, judged, clusters=self.prompts, weights=self.weights)
+
+    def decided(self, labels: Sequence[float]) -> Estimate | None:
+        """Agreement on the items on which most people chose a side; None where they did on all or on none."""
+        at = [place for place, choice in enumerate(self.people) if choice != "tie"]
+        if len(at) == len(self.people):
+            return None
+        return share_interval(
+            [float(choice_of(labels[place], band=self.band) == self.people[place]) for place in at],
+            clusters=[self.prompts[place] for place in at],
+            weights=self.weights and [self.weights[place] for place in at],
+        )
 
 
 def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str) -> float:
@@ -150,10 +186,29 @@ def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int,
         between = f"; among themselves they {_say(card.between_people)}" if card.between_people else ""
         yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
         yield f"judge and people: before they {_say(card.before)}; after they {_say(card.after)}"
+        yield from describe_design(card)
         losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
         yield f"calibration: {_say_map(card.map)}; cross-validated log loss: {losses}"
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
+
+
+def describe_design(card: CalibrationCard) -> Iterator[str]:
+    """What must be said beside the agreement: how the items were drawn, and what a tie is."""
+    if card.effective_n is not None:
+        yield (
+            "agreement is about all pairs that could have been drawn: each item counts 1 / inclusion_probability; "
+            f"the {card.before.n} items tell as much as {card.effective_n:.0f} drawn with one probability"
+        )
+    if card.num_tied:
+        sides = card.before.n - card.num_tied
+        shares = (card.before_decided, card.after_decided)
+        before, after = (_share(share) if share is not None else "not known" for share in shares)
+        yield (
+            f"ties: most people chose no side on {card.num_tied} of {card.before.n} items, and a label of the judge "
+            f"agrees with that within {TIE_BAND:g} of one half only; on the other {sides} judge and people agree on "
+            f"{before} before, on {after} after"
+        )
 
 
 def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:
@@ -176,7 +231,7 @@ def _chosen(label: HumanLabel) -> float:
 
 
 def _choice(p_first: float) -> Verdict:
-    return "tie" if p_first == 0.5 else "first" if p_first > 0.5 else "second"
+    return choice_of(p_first)
 
 
 def _majority(labels: Sequence[HumanLabel]) -> Verdict:
@@ -194,7 +249,7 @@ def _per_item(per_label: Sequence[float], items: Sequence[_Item]) -> list[float]
     return found
 
 
-def _between_people(labels: Sequence[HumanLabel]) -> Agreement | None:
+def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agreement | None:
     """Every two people who labelled the same item, as one series against another."""
     by_item: dict[tuple[Pair, str], list[HumanLabel]] = defaultdict(list)
     for label in labels:
@@ -211,6 +266,7 @@ def _between_people(labels: Sequence[HumanLabel]) -> Agreement | None:
         [_choice(_chosen(a)) for a, _ in twos],
         [_choice(_chosen(b)) for _, b in twos],
         clusters=[a.prompt_id for a, _ in twos],
+        weights=[1 / (a.inclusion_probability or 1.0) for a, _ in twos] if is_weighted else None,
     )
 
 

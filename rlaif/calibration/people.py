@@ -1,11 +1,13 @@
 """Items with people's choices and a judge's verdicts -> how people agree, how the judge agrees with them, who wins.
 
-A failed judgement takes no part unless a published convention is asked for by name, and the report then says so.
-Does not read files and prints nothing.
+Items drawn with unequal probabilities are weighted by their inverse in every figure. A failed judgement takes no part
+unless a published convention is asked for by name, and the report then says so. Does not read files and prints
+nothing.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -14,7 +16,7 @@ from typing import Literal
 from rlaif.calibration.agreement import krippendorff_alpha, measure_agreement, measure_quality
 from rlaif.calibration.choices import Item, Key, PeopleRead, VerdictsRead
 from rlaif.calibration.ranking import bradley_terry, rank_correlation
-from rlaif.intervals import share_interval
+from rlaif.intervals import effective_size, share_interval
 from rlaif.records import Agreement, Estimate, Tally, Verdict
 from rlaif.records.base import Value
 
@@ -47,6 +49,8 @@ class PeopleReport(Value):
     """Krippendorff's, nominal; None where it is not defined."""
     pairs: tuple[PairOfPeople, ...]
     """Each two annotators, on the items that both chose on; empty with more than MAX_PAIRED annotators."""
+    effective_items: float | None = None
+    """Kish's size: so many items drawn alike would tell as much; None where every item counts alike."""
 
 
 class JudgeReport(Value):
@@ -75,6 +79,11 @@ class JudgeReport(Value):
     """Items with a verdict, also those without a majority."""
     one_person: Estimate | None
     """Probability that a person who chose on an item chose what the judge did; stands beside `any_two`."""
+    majority_at_most: float = 1.0
+    """The highest accuracy against the majority that its kinds of verdicts allow: without ties none of people's ties
+    can be met."""
+    one_person_at_most: float = 1.0
+    """The highest `one_person` of any judge with these kinds of verdicts: people who differ cannot all be met."""
 
 
 class Scores(Value):
@@ -140,7 +149,10 @@ def _report_people(people: PeopleRead, *, by_prompt: bool, seed: int) -> PeopleR
     annotators = list(dict.fromkeys(person for item in items for person in item.choices))
     shared = [item for item in items if len(item.choices) > 1]
     alpha = krippendorff_alpha(
-        [list(item.choices.values()) for item in items], clusters=[item.prompt for item in items], seed=seed
+        [list(item.choices.values()) for item in items],
+        clusters=[item.prompt for item in items],
+        weights=_weights(items),
+        seed=seed,
     )
     pairs = combinations(annotators, 2) if len(annotators) <= MAX_PAIRED else ()
     return PeopleReport(
@@ -148,14 +160,16 @@ def _report_people(people: PeopleRead, *, by_prompt: bool, seed: int) -> PeopleR
         num_prompts=len({item.prompt for item in items}) if by_prompt else None,
         num_annotators=len(annotators),
         tally=people.tally,
-        base_rates=_base_rates(choice for item in items for choice in item.choices.values()),
+        base_rates=_base_rates((choice, item.weight) for item in items for choice in item.choices.values()),
         any_two=share_interval(
             [_same_pairs(list(item.choices.values())) for item in shared],
             clusters=[item.prompt for item in shared],
+            weights=_weights(shared),
         ),
         num_shared_items=len(shared),
         alpha=None if alpha is None else alpha.alpha,
         pairs=tuple(pair for a, b in pairs if (pair := _report_pair(a, b, items, seed=seed)) is not None),
+        effective_items=None if (weights := _weights(items)) is None else effective_size(weights),
     )
 
 
@@ -167,6 +181,7 @@ def _report_pair(a: str, b: str, items: Sequence[Item], *, seed: int) -> PairOfP
         [item.choices[a] for item in both],
         [item.choices[b] for item in both],
         clusters=[item.prompt for item in both],
+        weights=_weights(both),
         seed=seed,
     )
     return PairOfPeople(a=a, b=b, agreement=agreement)
@@ -193,30 +208,41 @@ def _report_judge(
             compared.append((item, majority, verdicts[item.key]))
     clusters = [item.prompt for item, _, _ in compared]
     right, judged = [majority for _, majority, _ in compared], [verdict for _, _, verdict in compared]
-    quality = measure_quality(judged, right, clusters=clusters, seed=seed) if compared else None
+    weights = _weights([item for item, _, _ in compared])
+    quality = measure_quality(judged, right, clusters=clusters, weights=weights, seed=seed) if compared else None
     decided = [row for row in compared if "tie" not in row[1:]]
     judged_items = [item for item in items if item.key in verdicts]
+    kinds = set(verdicts.values())
     return JudgeReport(
         tally=read.tally,
         failed=dict(Counter(read.failed.values()).most_common()),
         failed_as=failed_as,
         split_votes=split_votes,
-        base_rates=_base_rates(verdicts.values()),
+        base_rates=_base_rates((verdicts[item.key], item.weight) for item in judged_items),
         items=Tally(num_in=len(items), dropped=dict(dropped)),
-        majority=measure_agreement(right, judged, clusters=clusters, seed=seed) if compared else None,
+        majority=measure_agreement(right, judged, clusters=clusters, weights=weights, seed=seed) if compared else None,
         precision=quality and quality.precision,
         recall=quality and quality.recall,
         f1=quality and quality.f1,
         by_choice=quality.by_choice if quality else {},
         neither_ties=share_interval(
-            [float(a == b) for _, a, b in decided], clusters=[item.prompt for item, _, _ in decided]
+            [float(a == b) for _, a, b in decided],
+            clusters=[item.prompt for item, _, _ in decided],
+            weights=_weights([item for item, _, _ in decided]),
         ),
         num_neither_ties=len(decided),
         num_judged_items=len(judged_items),
         one_person=share_interval(
             [_share_of(item, verdicts[item.key]) for item in judged_items],
             clusters=[item.prompt for item in judged_items],
+            weights=_weights(judged_items),
         ),
+        majority_at_most=_mean([float(a in kinds) for _, a, _ in compared], weights) if compared else 1.0,
+        one_person_at_most=_mean(
+            [max(_share_of(item, kind) for kind in kinds) for item in judged_items], _weights(judged_items)
+        )
+        if judged_items
+        else 1.0,
     )
 
 
@@ -235,19 +261,33 @@ def _report_policies(items: Sequence[Item], verdicts: dict[Key, Verdict] | None)
 
 
 def _score(votes: Sequence[tuple[Item, Verdict]]) -> Scores:
-    named = [(item.policies, verdict, item.prompt) for item, verdict in votes if item.policies is not None]
+    named = [(item.policies, verdict, item) for item, verdict in votes if item.policies is not None]
     ranking = bradley_terry(
         [policies for policies, _, _ in named],
         [verdict for _, verdict, _ in named],
-        clusters=[prompt for _, _, prompt in named],
+        clusters=[item.prompt for _, _, item in named],
+        weights=_weights([item for _, _, item in named]),
     )
     return Scores(scores=ranking.scores or {}, why_not=ranking.why_not, num_votes=len(votes))
 
 
-def _base_rates(choices: Iterable[Verdict]) -> dict[Verdict, float]:
-    counted = Counter(choices)
-    order: tuple[Verdict, ...] = ("first", "second", "tie")
-    return {choice: counted[choice] / counted.total() for choice in order if counted[choice]}
+def _base_rates(choices: Iterable[tuple[Verdict, float]]) -> dict[Verdict, float]:
+    """Shares of choices, each with its item's weight."""
+    counted: dict[Verdict, float] = {"first": 0.0, "second": 0.0, "tie": 0.0}
+    for choice, weight in choices:
+        counted[choice] += weight
+    total = sum(counted.values())
+    return {choice: count / total for choice, count in counted.items() if count}
+
+
+def _weights(items: Sequence[Item]) -> list[float] | None:
+    """None where every item counts alike."""
+    weights = [item.weight for item in items]
+    return weights if len(set(weights)) > 1 else None
+
+
+def _mean(values: Sequence[float], weights: Sequence[float] | None) -> float:
+    return statistics.fmean(values, weights)
 
 
 def _same_pairs(choices: Sequence[Verdict]) -> float:

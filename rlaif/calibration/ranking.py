@@ -33,36 +33,48 @@ class Ranking(NamedTuple):
     """The reason where there are none."""
 
 
+class _Vote(NamedTuple):
+    pair: tuple[str, str]
+    won: float
+    cluster: Hashable
+    weight: float
+
+
 def bradley_terry(
-    pairs: Sequence[tuple[str, str]], verdicts: Sequence[Verdict], *, clusters: Sequence[Hashable]
+    pairs: Sequence[tuple[str, str]],
+    verdicts: Sequence[Verdict],
+    *,
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
 ) -> Ranking:
     """Maximum likelihood scores (Bradley and Terry 1952) with intervals robust to votes that hang together.
 
     `pairs` names the systems in the order the verdicts speak of. A pair of a system with itself says nothing.
+    weights: how much each verdict counts.
     """
     rows = [
-        (pair, _WINS[verdict], key)
-        for pair, verdict, key in zip(pairs, verdicts, clusters, strict=True)
+        _Vote(pair, _WINS[verdict], key, weight)
+        for pair, verdict, key, weight in zip(pairs, verdicts, clusters, weights or [1.0] * len(pairs), strict=True)
         if pair[0] != pair[1]
     ]
-    names = sorted({name for pair, _, _ in rows for name in pair})
-    codes = {key: i for i, key in enumerate(dict.fromkeys(key for _, _, key in rows))}
+    names = sorted({name for row in rows for name in row.pair})
+    codes = {key: i for i, key in enumerate(dict.fromkeys(row.cluster for row in rows))}
     if len(names) < 2:
         return Ranking(None, "fewer than two systems were compared")
     if len(codes) < 2:
         return Ranking(None, "all comparisons are of one prompt")
     place = {name: i for i, name in enumerate(names)}
-    first = np.array([place[pair[0]] for pair, _, _ in rows])
-    second = np.array([place[pair[1]] for pair, _, _ in rows])
-    won = np.array([share for _, share, _ in rows])
+    first = np.array([place[row.pair[0]] for row in rows])
+    second = np.array([place[row.pair[1]] for row in rows])
+    won, weight = np.array([row.won for row in rows]), np.array([row.weight for row in rows])
     wins = np.zeros((len(names), len(names)))
-    np.add.at(wins, (first, second), won)
-    np.add.at(wins, (second, first), 1 - won)
+    np.add.at(wins, (first, second), weight * won)
+    np.add.at(wins, (second, first), weight * (1 - won))
     if why_not := _why_no_scores(wins, names):
         return Ranking(None, why_not)
     scores = maximise(wins)
-    cluster = np.array([codes[key] for _, _, key in rows])
-    errors = _standard_errors(wins, scores, first=first, second=second, won=won, cluster=cluster)
+    cluster = np.array([codes[row.cluster] for row in rows])
+    errors = _standard_errors(wins, scores, first=first, second=second, won=won, weight=weight, cluster=cluster)
     reach = t_quantile((1 + LEVEL) / 2, df=len(codes) - 1)
     estimates = {
         name: Estimate(
@@ -128,12 +140,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _standard_errors(
-    wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, cluster: Indices
+    wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, weight: Array, cluster: Indices
 ) -> Array:
     """Cluster-robust (sandwich) standard errors of scores that are zero on average."""
     p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
     num_clusters = len(np.unique(cluster))
-    residual = won - p[first, second]
+    residual = weight * (won - p[first, second])
     slopes = np.zeros((num_clusters, len(scores)))
     np.add.at(slopes, (cluster, first), residual)
     np.add.at(slopes, (cluster, second), -residual)

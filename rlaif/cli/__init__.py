@@ -6,7 +6,6 @@ failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothi
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -25,6 +24,7 @@ from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.console import console, notes
 from rlaif.errors import OtherProcessFailed, RlaifError
+from rlaif.full_disk import describe_full_disk
 from rlaif.processes import has_lost_another, launched_rank, num_launched
 
 app = typer.Typer(
@@ -84,18 +84,20 @@ def main() -> None:
         raise
     except OtherProcessFailed as error:
         code = error.exit_code  # told where it happened
-    except RlaifError as error:
-        code = _tell(error.sentence, error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        code = _tell(f"the disk is full{where}: free some space, then go on with --resume", 1)
-    except RuntimeError as error:
-        if num_launched() == 1 or not has_lost_another(error):
-            raise
-        code = _tell("another process ended and took this one with it: go on with --resume", 1)
+    except Exception as error:  # noqa: BLE001 - what is no failure that a user can meet is raised again
+        code = _tell_of(error)
     sys.exit(code)
+
+
+def _tell_of(error: Exception) -> int:
+    """The sentence of a failure that a user can meet, and its exit code; any other is raised again."""
+    if (sentence := describe_full_disk(error)) is not None:
+        return _tell(sentence, 1)
+    if isinstance(error, RlaifError):
+        return _tell(error.sentence, error.exit_code)
+    if isinstance(error, RuntimeError) and num_launched() > 1 and has_lost_another(error):
+        return _tell("another process ended and took this one with it: go on with --resume", 1)
+    raise error
 
 
 def _tell(sentence: str, code: int) -> int:

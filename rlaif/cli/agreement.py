@@ -5,7 +5,7 @@ Parses options, reads the files, prints a table or JSON. Needs no run and writes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,6 +88,11 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
     of = f" of {people.num_prompts} prompts" if people.num_prompts is not None else ""
     _say(f"People: {people.num_annotators} on {people.num_items} items{of}")
     _say(f"choices: {people.tally}; {_rates(people.base_rates)}")
+    if people.effective_items is not None:
+        _say(
+            "every figure counts an item one over its inclusion probability, and so describes all items that could "
+            f"have been drawn; these tell as much as {people.effective_items:.0f} drawn with one probability"
+        )
     table = _table()
     shared = f"{people.num_shared_items} items"
     _add(table, "any two people, same choice", people.any_two, shared, unit=unit)
@@ -113,6 +118,8 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
     _say(f"items with people's majority: {judge.items}")
     if judge.majority is not None:
         _say(f"the majority says: {_rates(judge.majority.base_rates)}")
+    for line in _describe_bounds(judge):
+        _say(line)
     table = _table()
     items = f"{judge.items.kept} items"
     if judge.majority is not None:
@@ -125,6 +132,21 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
     _add(table, "accuracy where neither ties", judge.neither_ties, f"{judge.num_neither_ties} items", unit=unit)
     _add(table, "one person, same choice", judge.one_person, f"{judge.num_judged_items} items", unit=unit)
     _show(table)
+
+
+def _describe_bounds(judge: JudgeReport) -> Iterator[str]:
+    """The figures that could not be 1 whatever the judge said."""
+    if judge.majority is not None and judge.majority_at_most < 1:
+        missing = [choice for choice in judge.majority.base_rates if choice not in judge.base_rates]
+        yield (
+            f"the judge never says {' or '.join(missing)}, and the majority does: its accuracy against the majority "
+            f"could be {judge.majority_at_most:.4f} at most"
+        )
+    if judge.num_judged_items and judge.one_person_at_most < 1:
+        yield (
+            "people differ on an item, so no judge could choose as each of them does: one person, same choice, could "
+            f"be {judge.one_person_at_most:.4f} at most"
+        )
 
 
 def _print_policies(policies: PoliciesReport, *, unit: str) -> None:

@@ -6,7 +6,7 @@ Parses options, asks the ledger, prints. Writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from rlaif.errors import InputError, LedgerError, RunFolderError
 if TYPE_CHECKING:
     from rlaif.ledger.queries import ComparisonLine, FailureLine, JudgementLine, Page
     from rlaif.ledger.store import Ledger
+    from rlaif.runs import RunFolder
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
@@ -127,11 +128,14 @@ def verify(
 
     Exit code 1 if anything was changed, removed, reordered or cut off; the places are named.
     """
+    from rlaif.ledger.store import Ledger
     from rlaif.ledger.verify import verify as verify_ledger
 
     path = _ledger_path(runs_dir, run, ledger)
     heads = list(_printed_heads(runs_dir, run, path))
-    with _open(runs_dir, run, ledger) as opened:
+    if heads and not path.is_file():
+        raise LedgerError("the ledger is gone, and manifests print heads of it", where=str(path), fix="restore it")
+    with Ledger.open(path, read_only=True) as opened:
         verification = verify_ledger(opened, heads=heads)
     if verification.ok:
         console.print(Text(f"{path}: {verification.rows} rows, unbroken"))
@@ -153,29 +157,39 @@ def verify(
 
 
 def _open(runs_dir: Path, run: str | None, ledger: Path | None) -> Ledger:
+    """The ledger to read, refused where it is not the one that the run left; a file that is named is read as it is."""
     from rlaif.ledger.store import Ledger
+    from rlaif.run_state import open_ledger
 
-    return Ledger.open(_ledger_path(runs_dir, run, ledger), read_only=True)
+    path = _ledger_path(runs_dir, run, ledger)
+    found = None if ledger is not None else _find_run(runs_dir, run)
+    return Ledger.open(path, read_only=True) if found is None else open_ledger(found, path, read_only=True)
+
+
+def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
+    """The named or the newest run; None where there is none yet."""
+    from rlaif.runs import open_run
+
+    try:
+        return open_run(runs_dir, run)
+    except RunFolderError:
+        if run is not None:
+            raise
+        return None
 
 
 def _ledger_path(runs_dir: Path, run: str | None, ledger: Path | None) -> Path:
     """The file that is named; else that of the named or the newest run; else the one beside the runs."""
-    from rlaif.runs import open_run
-
     if ledger is not None:
         return ledger
-    try:
-        return _ledger_of(runs_dir, open_run(runs_dir, run).config)
-    except RunFolderError:
-        if run is not None:
-            raise
-        return runs_dir / "ledger.sqlite"
+    found = _find_run(runs_dir, run)
+    return runs_dir / "ledger.sqlite" if found is None else _ledger_of(runs_dir, found.config)
 
 
-def _ledger_of(runs_dir: Path, stored: Mapping[str, Any]) -> Path:
-    """The ledger that a run's config.json names."""
-    path = stored["config"]["ledger"]["path"]
-    return Path(path) if path else runs_dir / "ledger.sqlite"
+def _ledger_of(runs_dir: Path, stored: dict[str, Any]) -> Path:
+    from rlaif.run_state import ledger_path_of
+
+    return ledger_path_of(stored, runs_dir=runs_dir)
 
 
 def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterable[tuple[int, str]]:

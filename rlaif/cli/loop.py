@@ -34,6 +34,7 @@ from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 if TYPE_CHECKING:
     from rlaif.config.load import Loaded
     from rlaif.config.run import RunConfig
+    from rlaif.runs import RunFolder
     from rlaif.work import Work
 
 LOADING = "loading torch and transformers"
@@ -72,6 +73,8 @@ def generate_prefs(
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
+    if resume and not given and (noted := _find_recorded(runs_dir, run)):
+        samples, judgements, columns = given = noted
     if given and len(given) < 3:
         raise InputError(
             "recorded verdicts need all of --samples, --judgements and --columns",
@@ -91,12 +94,12 @@ def generate_prefs(
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(loaded, run, runs_dir, resume=resume, recorded=given) as work:
+        with _work(loaded, run, runs_dir, file=config, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(loaded)
     else:
-        with _work(loaded, run, runs_dir, resume=resume) as work:
+        with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -135,7 +138,9 @@ def train(
         if not team.is_first:
             follow(team)
             return
-        with _work(loaded, run, runs_dir, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team) as work:
+        with _work(
+            loaded, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
+        ) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
 
@@ -178,7 +183,7 @@ def run(
     if dry_run:
         _show_estimate(loaded, num_rounds=loaded.config.rounds, evaluates=True)
         return
-    with _work(loaded, run, runs_dir, resume=resume) as work:
+    with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -202,7 +207,7 @@ def evaluate(
     say(LOADING)
     from rlaif import pipeline
 
-    with _work(loaded, run, runs_dir, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(loaded, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -220,9 +225,8 @@ def _load(
     batch_api: bool = False,
     engine: str | None = None,
 ) -> Loaded:
-    """The config file, else what the run was started with if it goes on (`stored`), else the defaults."""
-    from rlaif.config.load import find_config, load_options, parse_stored
-    from rlaif.runs import open_run
+    """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
+    from rlaif.config.load import find_config, load_options
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -230,23 +234,30 @@ def _load(
     for name, path in zip(("path", "columns"), labels, strict=True):
         overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
+    from rlaif.cli.stored_options import find_stored, load_stored
+
+    going_on = find_stored(runs_dir, run, config) if stored else None
     if config is not None and find_config(None) not in (None, config):
         say(f"options are read from {config}, and not from {find_config(None)}")
-    config = find_config(config)
-    if config is None and stored:
-        folder = open_run(runs_dir, run)
-        loaded = parse_stored(folder.config, where=str(folder.path / "config.json"), overrides=overrides)
+    if going_on is None:
+        loaded = load_options(find_config(config), overrides=overrides)
     else:
-        loaded = load_options(config, overrides=overrides)
+        loaded = load_stored(going_on, config, overrides)
     for note in loaded.notes:
         say(note)
     return loaded
 
 
+def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
+    from rlaif.cli.stored_options import find_recorded
+
+    return find_recorded(runs_dir, run)
+
+
 def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
     """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
     from rlaif.preflight import check_inputs, check_new_run, find_open_stages
-    from rlaif.runs import RunFolder, holds_run, open_run
+    from rlaif.runs import holds_run, open_run
 
     check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
     is_there = resume and (run is None or holds_run(runs_dir / run))
@@ -271,22 +282,19 @@ def _work(
     runs_dir: Path,
     *,
     resume: bool,
+    file: Path | None,
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
 ) -> Iterator[Work]:
+    """`file`: the config file that is given on the command line."""
+    from rlaif.cli.stored_options import note_file_of_run
     from rlaif.opening import open_work
 
     with open_work(
-        loaded.config,
-        run_name=run,
-        runs_dir=runs_dir,
-        resume=resume,
-        stages=stages,
-        recorded=recorded,
-        team=team,
-        resolved=loaded.resolved,
-    ) as work:
+        loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        resolved=loaded.resolved, file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
+    ) as work:  # fmt: skip
         yield work
 
 

@@ -14,6 +14,9 @@ class HumanLabelsConfig(Config):
 
     path: str | None = None
     """Labels as JSONL, CSV or Parquet, or a preference set (`prompt, chosen, rejected`) as a file, folder or hub id."""
+    split: str | None = None
+    """Split of a preference set in `path`, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. null:
+    its `train` and `test` splits, all of whose rows are people's."""
     columns: str | None = None
     """YAML file that maps the columns of the labels; null: they have our own names, see examples/human-labels."""
     weight: float = Field(5.0, gt=0, le=1e6)
@@ -23,4 +26,6 @@ class HumanLabelsConfig(Config):
     def _a_map_is_of_a_file(self) -> Self:
         if self.columns is not None and self.path is None:
             raise ValueError("a column map is given and no labels: name them by --human-labels or human_labels.path")
+        if self.split is not None and self.path is None:
+            raise ValueError("a split is given and no labels: name them by --human-labels or human_labels.path")
         return self

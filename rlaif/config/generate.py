@@ -35,7 +35,7 @@ class PromptsConfig(Config):
     path: str = FRONTDESK
     """JSONL, JSON, CSV or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
     split: str = "train"
-    """Split of a `datasets` data set."""
+    """Split of a folder or hub data set: `train`, or its full name, such as `train_sft`; `SUBSET/SPLIT` of a subset."""
     column: str = "prompt"
     """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF, its last reply left off."""
     reference_column: str = "reference"

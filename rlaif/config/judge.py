@@ -161,9 +161,12 @@ class JudgeConfig(Config):
     min_label_mass: float = Field(0.5, ge=0, le=1)
     """A verdict on which the judge put less probability than this is a failed judgement."""
     max_attempts: int = Field(3, ge=1, le=1000)
-    """How often a failed question is asked, over all resumptions."""
+    """How often a failed question is asked, over all resumptions. While questions that got no answer at all from a
+    server have attempts left, their stage stays open and the command ends with exit status 1; an answer that cannot be
+    used (empty, cut off, refused, without a verdict) is dropped by name and closes it."""
     max_calls: int | None = Field(None, ge=1, le=10**12)
-    """The run stops before it sends its judges more requests than this, retries included. Raise it and --resume."""
+    """The run stops before it sends its judges more requests than this, retries included. A request counts once it is
+    sent. A local judge's batch is asked whole or not at all. Raise it and --resume."""
     max_tokens: int | None = Field(None, ge=1, le=10**15)
     """The run stops before its judges' prompts and replies together may hold more tokens than this."""
     max_cost: float | None = Field(None, gt=0, le=1e12)

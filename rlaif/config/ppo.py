@@ -93,7 +93,8 @@ class PpoConfig(Config):
     missing_eos_penalty: float = Field(1.0, ge=0, le=1e6)
     """What truncated responses lose."""
     max_failed_rewards: float = Field(0.1, ge=0, le=1)
-    """Share of a step's responses whose reward may fail; above it training stops."""
+    """Share of a step's responses whose reward may fail; above it training stops. A judge or reward server that gives
+    no answer at all stops it at once, and --resume asks for those rewards again."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
     adam_epsilon: float = Field(1e-5, gt=0, le=1)

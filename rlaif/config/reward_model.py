@@ -6,9 +6,9 @@ files.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.config.base import FOLLOWS_POLICY, Config
 from rlaif.config.models import MAX_TOKENS
@@ -19,6 +19,9 @@ class RewardModelConfig(Config):
 
     preferences: str | None = None
     """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
+    split: str | None = None
+    """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. The test
+    split of the same name, `test_prefs`, is held out where it is there. null: `train` and `test`."""
     num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
     """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the
     pairs by heart."""
@@ -41,3 +44,9 @@ class RewardModelConfig(Config):
     """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; a killed training goes on from the last one."""
+
+    @model_validator(mode="after")
+    def _a_split_is_of_given_preferences(self) -> Self:
+        if self.split is not None and self.preferences is None:
+            raise ValueError("a split is given and no preferences: name them by reward_model.preferences")
+        return self

@@ -17,7 +17,10 @@ class SftConfig(Config):
     """Supervised fine-tuning: the policy learns responses that somebody wrote."""
 
     demonstrations: str | None = None
-    """JSONL, JSON, CSV or Parquet file of prompts and written responses; null: no supervised fine-tuning."""
+    """JSONL, JSON, CSV or Parquet file of prompts and written responses, or a folder or hub id of them; null: no
+    supervised fine-tuning."""
+    split: str | None = None
+    """Split of a folder or hub data set, such as `train_sft`, or `SUBSET/SPLIT`; null: `train`."""
     num_epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the demonstrations."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
@@ -42,4 +45,6 @@ class SftConfig(Config):
     def _micro_batches_fill_the_batch(self) -> Self:
         if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        if self.split is not None and self.demonstrations is None:
+            raise ValueError("a split is given and no demonstrations: name them by sft.demonstrations")
         return self

@@ -10,7 +10,15 @@ from typing import Literal, NamedTuple
 
 from rlaif.evaluation.moved import Moved, MovedRow
 from rlaif.evaluation.policy import WinRate
-from rlaif.evaluation.wording import NARROW_SPACE, say_estimate, say_list, say_number, show_plain
+from rlaif.evaluation.wording import (
+    NARROW_SPACE,
+    say_count,
+    say_estimate,
+    say_list,
+    say_number,
+    say_percent,
+    show_plain,
+)
 
 Verdict = Literal["better", "worse", "unclear", "unknown"]
 
@@ -80,6 +88,11 @@ def say_headline(win_rate: WinRate | None) -> Headline:
         f"a {said.mean} chance of being the better one "
         f"(95{NARROW_SPACE}% interval {said.interval}{NARROW_SPACE}%). "
     )
+    if win_rate.num_identical:
+        sentence += (
+            f"More than {say_percent(win_rate.at_most)} could not be found: "
+            f"{say_count(win_rate.num_identical, 'pair is', 'pairs are')} one text twice, which counts one half. "
+        )
     if win_rate.soft.low > 0.5:
         return Headline(
             "better",

@@ -34,6 +34,8 @@ class PairFacts(NamedTuple):
     """(sample id, principle id) -> by a measure how well it keeps the principle."""
     labelled: Mapping[tuple[Pair, str], float] = {}
     """(pair in canonical order, principle id or `overall`) -> people's mean choice: 1 the first, -1 the second."""
+    label_weights: Mapping[tuple[Pair, str], float] = {}
+    """One over the probability with which a labelled pair was drawn; empty where that is not known."""
     overall: Mapping[Pair, tuple[str, float]] = {}
     """Pair -> its prompt, and the judge's logit over all principles: what labels of the whole are compared with."""
     is_simulated: bool = False
@@ -83,6 +85,8 @@ class _Row(NamedTuple):
     logit: float
     worth: float | None
     source: Source
+    weight: float = 1.0
+    """How much the row counts where its worth does."""
 
 
 def compute_length_effect(comparisons: Sequence[Comparison], *, facts: PairFacts) -> LengthEffect | None:
@@ -98,17 +102,23 @@ def compute_length_effect(comparisons: Sequence[Comparison], *, facts: PairFacts
         return None
     labelled = frozenset(name for _, name in facts.labelled)
     rows = [
-        _Row(c.prompt_id, c.principle.id, _longer(c.sample_ids, lengths, sd), c.logit, *_worth(c, facts, labelled))
+        _Row(
+            c.prompt_id, c.principle.id, _longer(c.sample_ids, lengths, sd), c.logit,
+            *_worth(c, facts, labelled), facts.label_weights.get((c.sample_ids, c.principle.id), 1.0),
+        )
         for c in comparisons
         if c.logit is not None
-    ]
+    ]  # fmt: skip
     if not rows:
         return None
     whole = [
-        _Row(prompt_id, OVERALL, _longer(pair, lengths, sd), logit, facts.labelled[pair, OVERALL], "labels")
+        _Row(
+            prompt_id, OVERALL, _longer(pair, lengths, sd), logit,
+            facts.labelled[pair, OVERALL], "labels", facts.label_weights.get((pair, OVERALL), 1.0),
+        )
         for pair, (prompt_id, logit) in facts.overall.items()
         if (pair, OVERALL) in facts.labelled
-    ]
+    ]  # fmt: skip
     fitted = fit_linear([[row.longer] for row in rows], [row.logit for row in rows], clusters=_prompts(rows))
     biases, not_separable = _biases([*rows, *whole])
     return LengthEffect(
@@ -143,7 +153,8 @@ def _biases(rows: Sequence[_Row]) -> tuple[dict[str, Bias], list[str]]:
         known = [(row, row.worth) for row in rows if row.principle_id == name and row.worth is not None]
         if not known:
             continue
-        found = correlate([row.longer for row, _ in known], [worth for _, worth in known])
+        weights = _weights([row for row, _ in known])
+        found = correlate([row.longer for row, _ in known], [worth for _, worth in known], weights=weights)
         if found is not None and abs(found) > MAX_CORRELATION:
             not_separable.append(name)
             continue
@@ -151,6 +162,7 @@ def _biases(rows: Sequence[_Row]) -> tuple[dict[str, Bias], list[str]]:
             [[row.longer, worth] for row, worth in known],
             [row.logit for row, _ in known],
             clusters=_prompts([row for row, _ in known]),
+            weights=weights,
         )
         if fitted is not None:
             biases[name] = Bias(
@@ -165,8 +177,18 @@ def _pooled(rows: Sequence[_Row]) -> Estimate | None:
     if not names:
         return None
     features = [[row.longer, *((row.worth or 0.0) * (row.principle_id == name) for name in names)] for row in rows]
-    fitted = fit_linear(features, [row.logit for row in rows], clusters=_prompts(rows))
+    fitted = fit_linear(features, [row.logit for row in rows], clusters=_prompts(rows), weights=_weights(rows))
     return fitted[0] if fitted else None
+
+
+def _weights(rows: Sequence[_Row]) -> list[float] | None:
+    """The rows' weights with a mean of one within each principle; None where all count alike."""
+    means = {
+        name: statistics.fmean(row.weight for row in rows if row.principle_id == name)
+        for name in dict.fromkeys(row.principle_id for row in rows)
+    }
+    weights = [row.weight / means[row.principle_id] for row in rows]
+    return None if all(row.weight == rows[0].weight for row in rows) else weights
 
 
 def _prompts(rows: Sequence[_Row]) -> list[str]:

@@ -45,6 +45,12 @@ class WinRate(Value):
     length_controlled: LengthControlled | None = None
     """`soft` for responses of equal length; None where too few prompts tell it."""
 
+    @property
+    def at_most(self) -> float:
+        """The highest win rate that could be found: two equal texts win half of the time, whoever wrote them."""
+        compared = self.num_pairs - self.num_failed
+        return 1 - self.num_identical / (2 * compared) if compared and self.num_identical else 1.0
+
 
 class Change(Value):
     """A number on the same prompts before and after training. None where too few prompts tell the spread."""

@@ -22,19 +22,25 @@ RIDGE = 1e-3
 
 
 def fit_linear(
-    features: Sequence[Sequence[float]], target: Sequence[float], *, clusters: Sequence[Hashable]
+    features: Sequence[Sequence[float]],
+    target: Sequence[float],
+    *,
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
 ) -> list[Estimate] | None:
     """Least squares, a coefficient per feature (no intercept but the one that is given as a feature).
 
-    None where the features do not tell their coefficients apart, or with no more clusters than features.
+    weights: how much each row counts, one over the probability with which it was drawn. None where the features do
+    not tell their coefficients apart, or with no more clusters than features.
     """
     x, y = np.asarray(features, dtype=np.float64), np.asarray(target, dtype=np.float64)
     num_clusters = len(set(clusters))
     if num_clusters <= x.shape[1] or np.linalg.matrix_rank(x) < x.shape[1]:
         return None
-    bread: Array = np.linalg.inv(x.T @ x).astype(np.float64)
-    coefficients = bread @ x.T @ y
-    scores = x * (y - x @ coefficients)[:, None]
+    weighted = x if weights is None else x * np.asarray(weights, dtype=np.float64)[:, None]
+    bread: Array = np.linalg.inv(weighted.T @ x).astype(np.float64)
+    coefficients = bread @ weighted.T @ y
+    scores = weighted * (y - x @ coefficients)[:, None]
     return _estimates(coefficients, _sandwich(bread, scores, clusters), num_clusters)
 
 
@@ -67,9 +73,12 @@ def fit_logistic(
     return _estimates(coefficients, _sandwich(bread, x * (y - p)[:, None], clusters), num_clusters)
 
 
-def correlate(a: Sequence[float], b: Sequence[float]) -> float | None:
+def correlate(a: Sequence[float], b: Sequence[float], *, weights: Sequence[float] | None = None) -> float | None:
     """Pearson's correlation about zero, as of differences whose sign is arbitrary; None where one is all zero."""
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if weights is not None:
+        root = np.sqrt(np.asarray(weights, dtype=np.float64))
+        x, y = root * x, root * y
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale > 0 else None
 

@@ -18,7 +18,7 @@ from rlaif.evaluation.headline import say_headline
 from rlaif.evaluation.moved import Moved, MovedRow
 from rlaif.evaluation.plots import Scale, dot_axis, dot_row, find_scale, share_row
 from rlaif.evaluation.report_input import BestOfN, ReportInput, RoundSummary
-from rlaif.evaluation.wording import Said, find_decimals, say_count, say_estimate, say_number, show_plain
+from rlaif.evaluation.wording import Said, find_decimals, say_count, say_estimate, say_number, say_percent, show_plain
 from rlaif.records import Estimate
 
 MINUS = chr(0x2212)
@@ -180,6 +180,9 @@ def _describe_win(report: ReportInput, best: BestOfN | None) -> dict[str, Any] |
     if best is not None and best.win_rate is not None and best.win_rate.soft is not None:
         choice = best.win_rate
         rows.append(_describe_share(f"best of {best.n}", choice.soft, "win-best", "choice", choice.num_failed))
+        if choice.num_identical:
+            same = say_count(choice.num_identical, "pick is", "picks are")
+            rows[-1]["note"] = f"at most {say_percent(choice.at_most)}, as {same} the same text"
     return {
         "headline": say_headline(win),
         "judge": _say_who_judged(report),
@@ -194,6 +197,7 @@ def _describe_win(report: ReportInput, best: BestOfN | None) -> dict[str, Any] |
         "hard": say_estimate(win.hard, percent=True),
         "pairs": say_count(win.num_pairs, "pair"),
         "identical": say_count(win.num_identical, "pair") if win.num_identical else "",
+        "at_most": say_percent(win.at_most),
         "failed": say_count(win.num_failed, "pair is", "pairs are") if win.num_failed else "",
         "one_order": say_count(win.num_not_debiased, "comparison was", "comparisons were")
         if win.num_not_debiased

@@ -14,7 +14,7 @@ from rlaif.evaluation.report_input import ReportInput
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import RewardModelQuality
 from rlaif.evaluation.wording import Said, say_count, say_estimate, say_list, say_number, say_percent
-from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate
 
 NOTHING = Said("", "", "")
 MAP_NAMES = {
@@ -43,6 +43,7 @@ def describe_calibration(card: CalibrationCard | None) -> dict[str, Any] | None:
             [f"{choice} {say_percent(share, decimals=0)}" for choice, share in card.before.base_rates.items()]
         ),
         "base_n": say_count(card.before.n, "item"),
+        "design": _describe_design(card),
         "map": say_map(card.map),
         "losses": [
             (MAP_NAMES[kind], say_number(loss, decimals=4), kind == card.map.kind)
@@ -50,6 +51,26 @@ def describe_calibration(card: CalibrationCard | None) -> dict[str, Any] | None:
         ],
         "weight": say_number(card.human_weight),
     }
+
+
+def _describe_design(card: CalibrationCard) -> list[str]:
+    """What must be said beside the agreement: how the items were drawn, and what a tie is."""
+    said = []
+    if card.effective_n is not None:
+        alike = say_number(card.effective_n, decimals=0)
+        said.append(
+            "Items were drawn with unequal probabilities, and each counts one over its own: agreement is about all "
+            f"pairs that could have been drawn. The {say_count(card.before.n, 'item')} tell as much as {alike} drawn "
+            "alike."
+        )
+    if card.num_tied:
+        before, after = (say_estimate(share, percent=True) for share in (card.before_decided, card.after_decided))
+        said.append(
+            f"On {say_count(card.num_tied, 'item')} most people chose no side, and a label of the judge agrees with "
+            f"that within {TIE_BAND:g} of one half only. Where people chose a side the judge chose the same in "
+            f"{before.mean} ({before.interval}), after calibration in {after.mean} ({after.interval})."
+        )
+    return said
 
 
 def _describe_agreement(name: str, agreement: Agreement) -> dict[str, Any]:
@@ -88,10 +109,15 @@ def describe_reward_model(
 ) -> dict[str, Any] | None:
     if quality is None:
         return None
-    undecided = f", {quality.num_undecided} of them undecided" if quality.num_undecided else ""
+    undecided = f", {quality.num_undecided} of them undecided and not in the accuracy" if quality.num_undecided else ""
+    if quality.is_weighted:
+        undecided += ", each counted by its row's weight"
     entropy = quality.label_entropy
     return {
         "accuracy": say_estimate(quality.accuracy, percent=True),
+        "at_most": ""
+        if quality.accuracy_at_most == 1
+        else f"; at most {say_percent(quality.accuracy_at_most)}, as some pairs are labelled both ways",
         "of_length": say_estimate(quality.accuracy_of_length, percent=True),
         "log_loss": say_estimate(quality.log_loss),
         "pairs": f"{say_count(quality.num_pairs, 'pair')}{undecided}",
@@ -133,10 +159,11 @@ def describe_hacking(report: ReportInput) -> dict[str, Any]:
     """Who finds the trained policy better, its own aim first; and how both policies write."""
     rows = []
     proxy, win = report.proxy_win, report.win_rate
+    bound = "" if win is None or win.at_most == 1 else f"; at most {say_percent(win.at_most, decimals=0)}"
     if proxy is not None and proxy.higher is not None:
-        rows.append(_say_who("the reward model", "the aim of training", proxy.higher, "who-reward"))
+        rows.append(_say_who("the reward model", f"the aim of training{bound}", proxy.higher, "who-reward"))
     if win is not None and win.hard is not None:
-        rows.append(_say_who("the judge", "the likelier side counts", win.hard, "who-judge"))
+        rows.append(_say_who("the judge", f"the likelier side counts{bound}", win.hard, "who-judge"))
     return {"axis": dot_axis(Scale(0, 1), percent=True), "rows": rows, "figures": list_figure_rows(report)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -31,7 +32,7 @@ class RewardCalibration(Value):
     bins: tuple[ReliabilityBin, ...]
     """Equal stretches of the claimed probability from .5 to 1; empty ones are left out."""
     gap: float = Field(ge=0, le=1)
-    """Mean distance of claim and label over the bins, weighted by their pairs."""
+    """Mean distance of claim and label over the bins, weighted as their pairs are."""
     overconfidence: float
     """Mean claim minus mean label."""
     num_pairs: int
@@ -42,25 +43,42 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
     """None without pairs. Two equal rewards claim one half of the first response."""
     if not pairs:
         return None
-    inside: dict[int, list[tuple[float, float]]] = {}
+    inside: dict[int, list[_Claim]] = {}
     for pair in pairs:
         difference = pair.score_first - pair.score_second
         claimed = 1 / (1 + math.exp(-min(700.0, abs(difference))))
         label = pair.label if difference >= 0 else 1 - pair.label
-        inside.setdefault(min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS)), []).append((claimed, label))
+        place = min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS))
+        inside.setdefault(place, []).append(_Claim(claimed, label, pair.weight))
+    groups = [rows for _, rows in sorted(inside.items())]
     bins = tuple(
-        ReliabilityBin(claimed=_mean([c for c, _ in rows]), labelled=_mean([p for _, p in rows]), num_pairs=len(rows))
-        for _, rows in sorted(inside.items())
+        ReliabilityBin(claimed=_claimed(rows), labelled=_labelled(rows), num_pairs=len(rows)) for rows in groups
     )
-    rows = [row for _, group in sorted(inside.items()) for row in group]
+    sizes = [math.fsum(row.weight for row in rows) for rows in groups]
+    rows = [row for group in groups for row in group]
     return RewardCalibration(
         bins=bins,
-        gap=math.fsum(b.num_pairs * abs(b.claimed - b.labelled) for b in bins) / len(pairs),
-        overconfidence=_mean([c for c, _ in rows]) - _mean([p for _, p in rows]),
+        gap=math.fsum(size * abs(b.claimed - b.labelled) for size, b in zip(sizes, bins, strict=True))
+        / math.fsum(sizes),
+        overconfidence=_claimed(rows) - _labelled(rows),
         num_pairs=len(pairs),
         num_prompts=len({pair.prompt_id for pair in pairs}),
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return min(1.0, math.fsum(values) / len(values))
+class _Claim(NamedTuple):
+    claimed: float
+    label: float
+    weight: float
+
+
+def _claimed(rows: Sequence[_Claim]) -> float:
+    return _mean([row.weight * row.claimed for row in rows], rows)
+
+
+def _labelled(rows: Sequence[_Claim]) -> float:
+    return _mean([row.weight * row.label for row in rows], rows)
+
+
+def _mean(products: Sequence[float], rows: Sequence[_Claim]) -> float:
+    return min(1.0, math.fsum(products) / math.fsum(row.weight for row in rows))

@@ -1,7 +1,8 @@
 """Rewards -> how well the reward model orders held-out preferences, and how far it says the policy moved.
 
-Reads numbers that somebody else scored; loads no model. A pair whose label is exactly one half prefers
-nothing and is left out of the accuracy, counted; equal rewards are half right.
+Reads numbers that somebody else scored; loads no model. Every figure of preferences is weighted as their rows are. A
+pair whose label is exactly one half prefers nothing and is left out of the accuracy, counted; equal rewards are half
+right.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ class ScoredPair(NamedTuple):
     length_first: int
     """In characters."""
     length_second: int
+    weight: float = 1.0
+    """How much the row counts, as in training."""
+    responses: tuple[str, str] | None = None
+    """Their texts, by which two rows about the same responses are known; None: every row is about others."""
 
 
 class LengthBucket(Value):
@@ -44,12 +49,16 @@ class LengthBucket(Value):
 class RewardModelQuality(Value):
     accuracy: Estimate | None = None
     """Share of pairs that the rewards order as the label says."""
+    accuracy_at_most: float = 1.0
+    """No rewards could reach more: some pairs are labelled both ways."""
     accuracy_of_length: Estimate | None = None
     """The same for the rule "the longer one": what a reward model must beat."""
     log_loss: Estimate | None = None
     """Mean cross-entropy of sigmoid(difference of rewards) against the soft label, in nats."""
     label_entropy: float | None = None
     """Mean entropy of the labels in nats: no model's log loss lies below it."""
+    is_weighted: bool = False
+    """Some rows count more than others."""
     margin: Estimate | None = None
     """Mean difference of rewards in the direction of the label."""
     by_length_difference: tuple[LengthBucket, ...] = ()
@@ -64,21 +73,27 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
         raise ValueError("a reward that is not finite is a failure and no score")
     decided = [pair for pair in pairs if not is_same(pair.label, 0.5)]
     prompt_ids = [pair.prompt_id for pair in pairs]
-    entropy = [_cross_entropy(pair.label, _log_odds(pair.label)) for pair in pairs]
+    weights = [pair.weight for pair in pairs]
+    entropy = [pair.weight * _cross_entropy(pair.label, _log_odds(pair.label)) for pair in pairs]
     return RewardModelQuality(
         accuracy=_accuracy(decided),
+        accuracy_at_most=_at_most(decided),
         accuracy_of_length=share_interval(
             [_is_right(pair.length_first - pair.length_second, pair.label) for pair in decided],
             clusters=[pair.prompt_id for pair in decided],
+            weights=[pair.weight for pair in decided],
         ),
         log_loss=mean_interval(
             [_cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
             clusters=prompt_ids,
+            weights=weights,
         ),
-        label_entropy=math.fsum(entropy) / len(pairs) if pairs else None,
+        label_entropy=math.fsum(entropy) / math.fsum(weights) if pairs else None,
+        is_weighted=len(set(weights)) > 1,
         margin=mean_interval(
             [math.copysign(1, pair.label - 0.5) * (pair.score_first - pair.score_second) for pair in decided],
             clusters=[pair.prompt_id for pair in decided],
+            weights=[pair.weight for pair in decided],
         ),
         by_length_difference=_by_length_difference(decided),
         num_pairs=len(pairs),
@@ -90,7 +105,20 @@ def _accuracy(decided: Sequence[ScoredPair]) -> Estimate | None:
     return share_interval(
         [_is_right(pair.score_first - pair.score_second, pair.label) for pair in decided],
         clusters=[pair.prompt_id for pair in decided],
+        weights=[pair.weight for pair in decided],
     )
+
+
+def _at_most(decided: Sequence[ScoredPair]) -> float:
+    """Of the rows about the same two responses, those on the heavier side can all be right."""
+    sides: dict[tuple[str, frozenset[str]], dict[str, float]] = {}
+    for pair in decided:
+        if pair.responses is not None:
+            better = pair.responses[0] if pair.label > 0.5 else pair.responses[1]
+            found = sides.setdefault((pair.prompt_id, frozenset(pair.responses)), {})
+            found[better] = found.get(better, 0.0) + pair.weight
+    lost = math.fsum(sum(found.values()) - max(found.values()) for found in sides.values() if len(found) > 1)
+    return 1 - lost / math.fsum(pair.weight for pair in decided) if lost else 1.0
 
 
 def _is_right(difference: float, label: float) -> float:

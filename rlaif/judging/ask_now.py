@@ -11,8 +11,10 @@ from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import score_request
+from rlaif.judging.unanswered import NOTHING_DECIDED, is_refusal, make_error, naming_next_step
 from rlaif.judging.verdict import read_answer
-from rlaif.models.interface import TokenScorer
+from rlaif.models.endpoint_reading import NO_LOGPROBS
+from rlaif.models.interface import ScoredReply, TokenScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, SegmentedMessage
 
 OnBatch = Callable[[int, int], None]
@@ -31,14 +33,18 @@ def ask_now(
 ) -> list[Judgement | FailedJudgement]:
     """Every prompt's answer, in the order given; `ids` name the questions in the answers.
 
-    num_shown: how many responses each shows, for a template that ranks.
+    num_shown: how many responses each shows, for a template that ranks. Raises `Unanswered` where the judge's server
+    gave no answer at all, unless it refused that question by itself: see unanswered.py.
     """
     request = score_request(template)
     sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
     order = sorted(range(len(chats)), key=lambda place: sizes[place])
     answers: dict[int, Judgement | FailedJudgement] = {}
     for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
-        for place, reply in zip(places, scorer.score([chats[i] for i in places], request=request), strict=True):
+        with naming_next_step(NOTHING_DECIDED):
+            replies = scorer.score([chats[i] for i in places], request=request)
+        _refuse_unanswered(replies, total=len(chats))
+        for place, reply in zip(places, replies, strict=True):
             answers[place] = read_answer(
                 reply, question_id=ids[place], template=template,
                 num_shown=len(template.choices) if num_shown is None else num_shown[place],
@@ -47,3 +53,9 @@ def ask_now(
         if on_batch is not None:
             on_batch(len(places), sum(isinstance(answers[place], FailedJudgement) for place in places))
     return [answers[place] for place in range(len(chats))]
+
+
+def _refuse_unanswered(replies: Sequence[ScoredReply], *, total: int) -> None:
+    served = [reply.served for reply in replies if reply.failure == "endpoint" and reply.served is not None]
+    if words := [one.detail for one in served if one.detail != NO_LOGPROBS and not is_refusal(one.detail)]:
+        raise make_error(words, total=total, host=served[0].host, fix=NOTHING_DECIDED)

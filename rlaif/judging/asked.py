@@ -1,18 +1,41 @@
-"""Which questions a stage of a run sent to its judge: from its plan of batches, and from its list of streamed ones.
+"""Which questions a stage of a run sent to its judge: from its plan of batches, and from its list of sent ones.
 
-A line torn by a kill was never sent. Says nothing of the answers, which are in the ledger.
+The list has a line for each request, written before it is sent, so that a kill leaves no request uncounted. A line
+torn by a kill was never sent. Says nothing of the answers, which are in the ledger.
+
+    ID                 asked by an older version, or in a planned batch: its requests are counted by its answers
+    ID TOKENS COST     one request is being sent, which costs so much at most
+    ID unsent          the last request did not reach any server
+    ID batch           submitted in a file of questions, whose requests the journal of batches counts
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rlaif.models.budget import NOTHING, Spending
+
 ASKED_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
 """A panel's second judge keeps its plan and list in the folder judge_2 of the stage, and so on."""
+_UNSENT, _IN_BATCH = "unsent", "batch"
+
+
+@dataclass
+class SentRequests:
+    """The requests that were sent for one question."""
+
+    calls: int = 0
+    bound: Spending = NOTHING
+    """What the dearest of them costs at most."""
+    is_counted_by_answers: bool = False
+    """Some of its lines do not say how many requests there were."""
 
 
 def judge_folders(stage_dir: Path) -> list[Path]:
@@ -32,26 +55,68 @@ def read_planned(folder: Path) -> list[str]:
 
 
 def read_streamed(folder: Path) -> list[str]:
-    """Those that were sent one by one."""
+    """Those on the list, in the order of their requests."""
+    return [key for key, *rest in _lines(folder) if rest != [_UNSENT]]
+
+
+def read_sent(folder: Path) -> dict[str, SentRequests]:
+    """How often each question on the list was sent by itself."""
+    sent: dict[str, SentRequests] = {}
+    for key, *rest in _lines(folder):
+        requests = sent.setdefault(key, SentRequests())
+        match rest:
+            case []:
+                requests.is_counted_by_answers = True
+            case [word] if word == _UNSENT:
+                requests.calls = max(0, requests.calls - 1)
+            case [tokens, cost]:
+                requests.calls += 1
+                bound = requests.bound
+                requests.bound = Spending(1, max(bound.tokens, int(tokens)), max(bound.cost, float(cost)))
+    return sent
+
+
+def _lines(folder: Path) -> Iterator[list[str]]:
     path = folder / ASKED_NAME
-    return list(filter(None, path.read_text(encoding="utf-8").split("\n")[:-1])) if path.is_file() else []
+    if path.is_file():
+        yield from (line.split() for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line.strip())
 
 
 class AskedLog:
-    """The ids of questions that were sent, a line each; written before they are."""
+    """The list, while questions are sent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
         self._file = self._path.open("ab", buffering=0)
-        self._file.write(b"\n" if torn else b"")
+        self._drop_torn_line()
         return self
 
-    def write(self, question_id: str) -> None:
-        self._file.write(question_id.encode() + b"\n")
+    def write(self, question_id: str, bound: Spending | None = None) -> None:
+        """A request is about to be sent, which may cost `bound`; None: its answer will say how often it was."""
+        self._note(question_id if bound is None else f"{question_id} {bound.tokens} {bound.cost!r}")
+
+    def take_back(self, question_id: str) -> None:
+        """The last request that was noted down reached no server."""
+        self._note(f"{question_id} {_UNSENT}")
+
+    def write_batched(self, question_id: str) -> None:
+        """It is in a file of questions."""
+        self._note(f"{question_id} {_IN_BATCH}")
+
+    def _note(self, line: str) -> None:
+        self._file.write(line.encode() + b"\n")
+
+    def _drop_torn_line(self) -> None:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if file.read() in (b"", b"\n"):
+                return
+            file.seek(0)
+            self._file.truncate(file.read().rfind(b"\n") + 1)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

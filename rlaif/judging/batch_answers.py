@@ -25,7 +25,7 @@ class Collecting:
         self._seen: set[str] = set()
         self._group: list[Judgement | FailedJudgement] = []
         self.used = NOTHING
-        self.num_replies = self.num_verdicts = self._num_answers = 0
+        self.num_replies = self.num_verdicts = self._num_answers = self._num_not_asked = 0
         self.last_reply = ""
         self.left_open: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
@@ -41,6 +41,7 @@ class Collecting:
             self._strange["second answers to a question"] += 1
         elif not line.was_asked:
             self._seen.add(line.key)
+            self._num_not_asked += 1
             self.left_open[line.answer.said or "not asked"] += 1
         else:
             self._seen.add(line.key)
@@ -66,6 +67,10 @@ class Collecting:
     def write(self) -> None:
         self._ledger.append(self._group)
         self._group = []
+
+    def count_asked(self, *, status: str) -> int:
+        """How many of its questions the server worked on, or may have; none of a batch that it refused as a whole."""
+        return (len(self._seen) if status == "failed" else len(self._sent)) - self._num_not_asked
 
     def describe(self) -> str:
         """What became of the questions, in words."""

@@ -20,7 +20,6 @@ from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
 from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
-from rlaif.ledger.answered import sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint_prompt import PlainChat, to_plain_chat
@@ -82,12 +81,10 @@ class BatchApiAsker:
         """What is with the server may cost as much as it can until it is collected; the ids of its questions."""
         under_way: set[str] = set()
         for name, submission in self._journal.open.items():
-            ids = self._journal.sent(name).keys()
-            # A question with no trace in the ledger is counted as a call already; one that failed before is not.
-            failed_before = sum_paid(self._ledger, ids).questions
-            self._held[name] = submission.bound._replace(calls=failed_before)
+            calls = submission.num_questions if submission.is_counted else 0
+            self._held[name] = submission.bound._replace(calls=calls)
             self._scorer.budget.hold(self._held[name])
-            under_way |= ids
+            under_way |= self._journal.sent(name).keys()
         return under_way
 
     def _go_on(self, submission: Submission) -> set[str]:
@@ -121,11 +118,13 @@ class BatchApiAsker:
             error = stop.error
         collecting.write()
         held = self._held.pop(submission.name)
-        self._scorer.budget.settle(held, used=collecting.used._replace(calls=held.calls))
+        num_asked = collecting.count_asked(status=state.status)
+        used = collecting.used._replace(calls=num_asked if submission.is_counted else 0)
+        self._scorer.budget.settle(held, used=used)
         if self._server.state.settings != (self._journal.settings or submission.settings):
             self._journal.learn(self._server.state.settings)
         say(f"judge: batch {state.id} {state.status}: {collecting.describe()}")
-        self._journal.collected(submission.name, status=state.status)
+        self._journal.collected(submission.name, status=state.status, num_asked=num_asked)
         if error is None and state.status in ("failed", "cancelled"):
             error = StageError(
                 f"the judge's server ended batch {state.id} as {state.status} ({state.said or 'it does not say why'})",
@@ -173,7 +172,7 @@ class BatchApiAsker:
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=under_way, on_known=lambda _: None,
+            under_way=under_way, asked_path=self._asked_path, on_known=lambda _: None,
         )  # fmt: skip
         for question in opened:
             plain = to_plain_chat(question.chat)
@@ -195,11 +194,11 @@ class BatchApiAsker:
         if not file.sent:
             return
         file.close()
-        submission = Submission(file.name, len(file.sent), file.bound, self._server.state.settings)
+        submission = Submission(file.name, len(file.sent), file.bound, self._server.state.settings, is_counted=True)
         self._journal.prepare(submission, file.sent)
         with AskedLog(self._asked_path) as log:
             for line in file.sent:
-                log.write(line.question_id)
+                log.write_batched(line.question_id)
         self._journal.uploaded(file.name, self._server.upload(file.path))
         self._create(self._journal.open[file.name], may_exist=False)
 

@@ -50,6 +50,8 @@ class Submission:
     settings: Settings
     file_id: str | None = None
     batch_id: str | None = None
+    is_counted: bool = False
+    """Its calls are counted by the journal; an older version counted them by the list of questions."""
 
 
 class BatchJournal:
@@ -92,6 +94,7 @@ class BatchJournal:
             {
                 "step": "prepared", "batch": submission.name, "questions": submission.num_questions,
                 "bound": list(submission.bound), "settings": list(submission.settings),
+                "counted": submission.is_counted,
             }
         )  # fmt: skip
 
@@ -102,9 +105,10 @@ class BatchJournal:
     def submitted(self, name: str, batch_id: str) -> None:
         self._note({"step": "submitted", "batch": name, "batch_id": batch_id})
 
-    def collected(self, name: str, *, status: str) -> None:
-        """Everything that came of it is in the ledger."""
-        self._note({"step": "collected", "batch": name, "status": status})
+    def collected(self, name: str, *, status: str, num_asked: int | None = None) -> None:
+        """Everything that came of it is in the ledger; `num_asked`: questions that the server worked on, None: all."""
+        asked = self.open[name].num_questions if num_asked is None else num_asked
+        self._note({"step": "collected", "batch": name, "status": status, "asked": asked})
         self._remove_files(name)
 
     def drop(self, name: str) -> None:
@@ -159,8 +163,9 @@ class BatchJournal:
             case "prepared":
                 self._num_batches = int(name)
                 self.open[name] = Submission(
-                    name, step["questions"], Spending(*step["bound"]), Settings(*step["settings"])
-                )
+                    name, step["questions"], Spending(*step["bound"]), Settings(*step["settings"]),
+                    is_counted=step.get("counted", False),
+                )  # fmt: skip
             case "uploaded":
                 self.open[name].file_id = step["file_id"]
             case "submitted":
@@ -169,3 +174,23 @@ class BatchJournal:
                 self.open.pop(name)
             case "learnt":
                 self.settings = Settings(*step["settings"])
+
+
+def count_batch_calls(folder: Path) -> int:
+    """The calls of a stage's batches: the questions that a server worked on, or may be working on. Changes nothing."""
+    path = folder / JOURNAL_NAME
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    waiting: dict[str, int] = {}
+    uploaded: set[str] = set()
+    calls = 0
+    for step in map(json.loads, lines):
+        name = step.get("batch", "")
+        match step["step"]:
+            case "prepared" if step.get("counted"):
+                waiting[name] = step["questions"]
+            case "uploaded":
+                uploaded.add(name)
+            case "collected" if name in waiting:
+                waiting.pop(name)
+                calls += step["asked"]
+    return calls + sum(count for name, count in waiting.items() if name in uploaded)

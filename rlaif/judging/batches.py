@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlaif.batch_plan import planned_groups
+from rlaif.batch_plan import find_strangers, planned_groups, refuse_other_plan
 from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate
@@ -61,6 +61,8 @@ class BatchAsker:
         sizes = self._sizes([question for question in questions if question.id not in answered])
         groups = group_by_prompt([by_id[key] for key in sizes], sizes)
         batches = planned_groups(plan_path, groups, size=sizes.__getitem__, budget=self._config.batch_tokens)
+        if strangers := find_strangers(batches, by_id):
+            refuse_other_plan(plan_path, num=len(strangers), changed=self._find_changed(strangers, by_id, ledger))
         with Progress(label, len(by_id), unit="questions") as progress:
             progress.advance(len(by_id) - sum(len(batch) for batch in batches))
             for batch in batches:
@@ -74,6 +76,19 @@ class BatchAsker:
                     new = [answer for answer in answers if answer.question_id not in held]
                     ledger.append([*(by_id[answer.question_id] for answer in new), *new])
                 progress.advance(len(batch), failed=failed, tokens=tokens)
+
+    def _find_changed(self, strangers: Sequence[str], by_id: Mapping[str, Question], ledger: Ledger) -> str:
+        """Why questions of a plan are not asked now: by one that was asked, and one that is to be."""
+        asked, now = next(iter(ledger.find(Question, strangers).values()), None), next(iter(by_id.values()), None)
+        if asked is None or now is None:
+            return "the judge, its template, the principles, or the responses changed"
+        if asked.judge_id != now.judge_id:
+            return f"the judge's fingerprint changed from {asked.judge_id[:12]} to {now.judge_id[:12]}"
+        if asked.template_digest != now.template_digest:
+            return "the judge's template changed"
+        if any(principle.text_digest not in self._principles for principle in asked.principles):
+            return "the principles changed"
+        return "the prompts or the responses changed"
 
     def _sizes(self, questions: Sequence[Question]) -> dict[str, int]:
         """Tokens of each prompt and the longest reply to it, by question id.

@@ -71,6 +71,8 @@ class ColumnMap(Config):
     """Column of the verdict."""
     verdict_values: VerdictValues
     """What the verdict column says for each verdict."""
+    verdict_marker: str | None = Field(None, pattern=r"\S")
+    """Text behind which a judge's whole reply names its verdict, such as "Verdict:", where the column holds replies."""
     reason: str | None = None
     """Column of the judge's reason."""
     reply: str | None = None

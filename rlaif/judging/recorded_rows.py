@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.judging.recorded_columns import ColumnMap
+from rlaif.models.interface import ScoreRequest
+from rlaif.models.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (
     AskedPrinciple,
     FailedJudgement,
@@ -28,6 +30,8 @@ from rlaif.records import (
 from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
 
 UNKNOWN_POLICY = "unknown"
+WITH_REASON = 1
+"""A recorded reply may hold a reason, so that a choice alone is none."""
 _OTHER_PLACE: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 
 
@@ -152,7 +156,7 @@ def read_question(
 
 def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: ColumnMap) -> Judgement | FailedJudgement:
     value = row.cells.get(columns.verdict)
-    verdict = None if value is None else columns.verdict_values.by_text.get(scalar_text(value))
+    verdict = None if value is None else _verdict_in(scalar_text(value), columns)
     reply = _text(row, columns.reply) if columns.reply else None
     raw_reply = scalar_text(value) if reply is None else reply
     if verdict is None:
@@ -170,6 +174,16 @@ def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: Co
         reason=_text(row, columns.reason) if columns.reason else None,
         raw_reply=raw_reply,
     )
+
+
+def _verdict_in(text: str, columns: ColumnMap) -> Verdict | None:
+    """What a cell says: it is a value that the map names, or a whole reply that gives one behind the marker."""
+    by_text = columns.verdict_values.by_text
+    if text in by_text or columns.verdict_marker is None:
+        return by_text.get(text)
+    answer = text[find_answer_start(text) :]
+    found = find_verdict(answer, request=ScoreRequest(columns.verdict_marker, tuple(by_text), WITH_REASON))
+    return None if found is None else tuple(by_text.values())[found.choice]
 
 
 def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[VerdictLogprob, ...]:

@@ -55,6 +55,8 @@ class StreamAsker:
         self._ledger, self._asked_path = ledger, asked_path
         self._under_way: dict[str, _UnderWay] = {}
         self._had: Counter[str] = Counter()
+        self.unsent_because = ""
+        """Why the last question that reached no server did not; it used no attempt, and the ledger has no row of it."""
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
         """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them.
@@ -87,10 +89,14 @@ class StreamAsker:
             GroupWriter(self._ledger) as writer,
         ):
             counting = _Counting(progress, self._scorer)
-            asked = self._draw(rendered, draws=draws, counting=counting, log=log)
-            stream = self._scorer.stream(asked, request=self._request)
+            asked = self._draw(rendered, draws=draws, counting=counting)
+            stream = self._scorer.stream(asked, request=self._request, log=log)
             try:
                 for key, reply in stream:
+                    if _was_never_sent(reply):
+                        self.unsent_because = reply.served.detail if reply.served is not None else ""
+                        self._forget(key)
+                        continue
                     under_way = self._under_way[key]
                     answer = self._read(reply, under_way)
                     writer.submit(under_way.question)
@@ -105,16 +111,15 @@ class StreamAsker:
                     self._forget(counting.take())
 
     def _draw(
-        self, rendered: Rendered, *, draws: range, counting: _Counting, log: AskedLog
+        self, rendered: Rendered, *, draws: range, counting: _Counting
     ) -> Iterator[tuple[str, tuple[SegmentedMessage, ...]]]:
         """The questions to be asked, as somebody is free to ask them."""
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=self._under_way, on_known=counting.count_known,
+            under_way=self._under_way, asked_path=self._asked_path, on_known=counting.count_known,
         )  # fmt: skip
         for question, chat, attempt in opened:
             self._under_way[question.id] = _UnderWay(question, attempt)
-            log.write(question.id)
             yield question.id, chat
 
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
@@ -143,6 +148,10 @@ class StreamAsker:
         say(f"judge: {spent.calls} requests to {self._scorer.host}, {spent.tokens} tokens{cost}")
         if self._had["verdict"]:
             say(f"judge: {self._had['verdict']} of {self._had.total()} answers are verdicts without log-probabilities")
+
+
+def _was_never_sent(reply: ScoredReply) -> bool:
+    return reply.failure == "endpoint" and reply.served is not None and reply.served.calls == 0
 
 
 class _Counting:

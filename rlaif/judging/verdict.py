@@ -60,8 +60,10 @@ def _read_logprobs(
     Nothing of either for a reply that is a choice alone. A template that names more replies than were shown has
     choices that are none; a reply that names one of those is unparsable.
     """
+    if reply.verdict is not None and reply.verdict >= num_choices:
+        return "unparsable"
     if not reply.logprobs and reply.verdict is not None:
-        return ((), None) if reply.verdict < num_choices else "unparsable"
+        return (), None
     given = reply.logprobs[:num_choices]
     known = [x for place, x in enumerate(given) if place not in reply.unknown]
     if any(math.isnan(x) or x == math.inf for x in known) or not any(map(math.isfinite, known)):

@@ -28,6 +28,20 @@ class Paid(NamedTuple):
     """Those of the questions that have an answer or a failure."""
 
 
+_ATTEMPTS = " UNION ALL ".join(
+    f"SELECT question_id, observed FROM {table} WHERE question_id IN (SELECT value FROM json_each(?1))"
+    for table in ("judgements", "failed_judgements")
+)
+_SUMS = (
+    "total(coalesce(json_extract(observed, '$.served.calls'), 1)),"
+    " total(coalesce(json_extract(observed, '$.prompt_tokens'), 0)"
+    " + coalesce(json_extract(observed, '$.reply_tokens'), 0)"
+    " + coalesce(json_extract(observed, '$.served.lost_tokens'), 0)),"
+    " total(json_extract(observed, '$.served.cost'))"
+)
+"""Calls, tokens and cost of the attempts."""
+
+
 def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answered]:
     """The questions that have an acknowledged answer."""
     sql = (
@@ -45,20 +59,20 @@ def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answ
 
 def sum_paid(ledger: Ledger, question_ids: Iterable[str]) -> Paid:
     """Over all attempts at these questions."""
-    parts = " UNION ALL ".join(
-        f"SELECT question_id, observed FROM {table} WHERE question_id IN (SELECT value FROM json_each(?1))"
-        for table in ("judgements", "failed_judgements")
-    )
-    sql = (
-        "SELECT total(coalesce(json_extract(observed, '$.served.calls'), 1)),"
-        " total(coalesce(json_extract(observed, '$.prompt_tokens'), 0)"
-        " + coalesce(json_extract(observed, '$.reply_tokens'), 0)"
-        " + coalesce(json_extract(observed, '$.served.lost_tokens'), 0)),"
-        f" total(json_extract(observed, '$.served.cost')), count(DISTINCT question_id) FROM ({parts})"
-    )
+    sql = f"SELECT {_SUMS}, count(DISTINCT question_id) FROM ({_ATTEMPTS})"
     pages = [ledger.rows(sql, (chunk,))[0] for chunk in id_lists(question_ids)]
     calls, tokens, cost, questions = (sum(column) for column in zip(*pages, strict=True)) if pages else (0, 0, 0, 0)
     return Paid(int(calls), int(tokens), float(cost), int(questions))
+
+
+def find_paid(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Paid]:
+    """Over all attempts at each of these questions; those without any are missing."""
+    sql = f"SELECT question_id, {_SUMS}, 1 FROM ({_ATTEMPTS}) GROUP BY question_id"
+    return {
+        key: Paid(int(calls), int(tokens), float(cost), int(questions))
+        for chunk in id_lists(question_ids)
+        for key, calls, tokens, cost, questions in ledger.rows(sql, (chunk,))
+    }
 
 
 def find_served_models(ledger: Ledger, question_ids: Iterable[str], *, judge_id: str) -> set[str]:

@@ -5,6 +5,7 @@ A write-ahead log needs shared memory, which network file systems do not give. H
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import apsw
 
 from rlaif.errors import LedgerError
+from rlaif.full_disk import FULL
 
 NETWORK_TYPES = frozenset({
     "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
@@ -58,18 +60,21 @@ def _mounts() -> str:
 
 
 @contextmanager
-def in_sentences(path: Path) -> Iterator[None]:
-    """SQLite's errors as LedgerError: what happened, to which file, and the way out."""
+def in_sentences(path: Path, connection: apsw.Connection | None = None) -> Iterator[None]:
+    """SQLite's errors as LedgerError: what happened, to which file, and the way out.
+
+    `connection`: knows the system's number of an error, which tells a quota or a limit from a broken disk.
+    """
     where = str(path)
     try:
         yield
     except apsw.FullError as error:
-        raise LedgerError(
-            "the disk is full; what was not acknowledged is not stored",
-            where=where,
-            fix="free some space, then resume",
-        ) from error
+        raise _full(where) from error
     except apsw.IOError as error:
+        # SQLite takes a used-up quota or a limit of file size for a broken disk
+        if connection is not None and (number := connection.system_errno) in FULL:
+            error.__cause__ = OSError(number, os.strerror(number))
+            raise _full(where) from error
         raise LedgerError(
             f"the disk does not read or write the ledger ({error}); what was not acknowledged is not stored",
             where=where,
@@ -97,3 +102,9 @@ def in_sentences(path: Path) -> Iterator[None]:
             where=where,
             fix="run `rlaif audit verify` to see whether the file is whole",
         ) from error
+
+
+def _full(where: str) -> LedgerError:
+    return LedgerError(
+        "the disk is full; what was not acknowledged is not stored", where=where, fix="free some space, then resume"
+    )

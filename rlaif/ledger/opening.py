@@ -43,16 +43,17 @@ def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     with in_sentences(path):
         connection = apsw.Connection(str(path), flags=flags)
-        try:
+    try:
+        with in_sentences(path, connection):
             connection.set_busy_timeout(BUSY_TIMEOUT_S * 1000)
             if not _is_ledger(connection, path=path):
                 _make_ledger(connection, path=path, read_only=read_only)
             for setting in _SETTINGS:
                 connection.execute(f"PRAGMA {setting}").fetchall()
             _add_tables(connection, read_only=read_only)
-        except BaseException:
-            connection.close()
-            raise
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -121,6 +121,8 @@ READ_HEAD = (
     )
     + ") ORDER BY seq DESC LIMIT 1"
 )
+FIND_HEAD = " UNION ALL ".join(f"SELECT head FROM {record_type.table} WHERE seq = ?1" for record_type in LEDGER_TYPES)
+"""The head after one row, whichever table holds it."""
 INSERT_ROW = {name: f"INSERT INTO {name} (seq, id, content, observed, head) VALUES (?, ?, ?, ?, ?)" for name in TABLES}
 """Statement by table."""
 FIND_KEYS = {

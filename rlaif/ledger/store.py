@@ -21,7 +21,7 @@ from rlaif.ledger.chain import GENESIS, Head, link
 from rlaif.ledger.disk import in_sentences
 from rlaif.ledger.listing import LISTED, ListingWriter
 from rlaif.ledger.opening import open_connection
-from rlaif.ledger.schema import FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
+from rlaif.ledger.schema import FIND_HEAD, FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
 from rlaif.ledger.texts import (
     KeptText,
     NewText,
@@ -82,7 +82,7 @@ class Ledger:
         return cls(path, open_connection(path, read_only=read_only))
 
     def close(self) -> None:
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -180,6 +180,14 @@ class Ledger:
             )
         return [found[record_id] for record_id in dict.fromkeys(ids)]
 
+    def count_used(self, run: str, round: int, stage: str) -> dict[str, int]:
+        """How many records of each table a stage of a run used when it was last made."""
+        sql = (
+            "SELECT record_table, count(DISTINCT record_id) FROM uses"
+            " WHERE run = ? AND round = ? AND stage = ? AND seq > ? GROUP BY record_table ORDER BY record_table"
+        )
+        return dict(self.rows(sql, (run, round, stage, self.makings(run, round, stage).began_at)))
+
     def makings(self, run: str, round: int, stage: str) -> Makings:
         """Where the last making of a stage began."""
         sql = "SELECT count(*), max(seq) FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
@@ -197,19 +205,24 @@ class Ledger:
         page = self.rows(READ_HEAD)
         return Head(page[0][0], page[0][1].hex()) if page else Head(0, GENESIS.hex())
 
+    def head_at(self, seq: int) -> str | None:
+        """The chain's head after one of its rows; None where there is no such row."""
+        page = self.rows(FIND_HEAD, (seq,))
+        return page[0][0].hex() if page else None
+
     def text(self, digest: str) -> str | None:
         """A text by its digest; None where it is not known or redacted."""
         return find_text(self.rows, digest)
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one reading statement."""
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             return self._connection.execute(sql, bindings).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read inside sees the ledger at one moment; only this object's other threads wait."""
-        with self._lock, in_sentences(self.path):
+        with self._lock, in_sentences(self.path, self._connection):
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -249,7 +262,7 @@ class Ledger:
         if self._failure is not None:
             raise self._failure
         try:
-            with in_sentences(self.path):
+            with in_sentences(self.path, self._connection):
                 try:
                     self._connection.execute("BEGIN IMMEDIATE")
                     yield

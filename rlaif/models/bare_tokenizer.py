@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What the tokenizers' library takes for white space."""
+
 
 class BareTokenizer(NamedTuple):
     """Encodes text as text. In two copies, as some tokenizers put a space before what they are given."""
@@ -23,6 +26,10 @@ class BareTokenizer(NamedTuple):
     prefixes_after_control: bool
     """Whether text right after a control token gets the prefix space too."""
     control_ids: frozenset[int]
+    take_left: frozenset[int]
+    """Control tokens that take the white space before them (`lstrip`)."""
+    take_right: frozenset[int]
+    """Control tokens that take the white space after them (`rstrip`)."""
     control_pattern: re.Pattern[str] | None
     """Finds any control token in a text; None where the tokenizer looks for them in normalised text."""
     unknown_id: int | None
@@ -49,6 +56,8 @@ def make_bare(backend: Tokenizer) -> BareTokenizer:
         continuing=continuing,
         prefixes_after_control=bool(after_control),
         control_ids=frozenset(control.values()),
+        take_left=frozenset(control[token["content"]] for token in added if token not in kept and token["lstrip"]),
+        take_right=frozenset(control[token["content"]] for token in added if token not in kept and token["rstrip"]),
         control_pattern=pattern,
         unknown_id=unknown_id,
     )

@@ -104,8 +104,11 @@ class Branches:
         return additive_mask(visible[:, None], dtype) if self._is_packed else visible[:, 0].long()
 
 
-def branch_tree(states: TreeStates, *, steps: int) -> Branches:
-    """Rows for all prompts of a tree, those with much in common in one pack."""
+def branch_tree(states: TreeStates, *, steps: int, more: int = 0) -> Branches:
+    """Rows for all prompts of a tree, those with much in common in one pack.
+
+    more: tokens that a row may get beside `steps`; they do not count when the packs are chosen.
+    """
     tree = states.tree
     packs = pack_rows(tree, new_tokens=steps)
     width = max(len(rows) for rows in packs)
@@ -126,13 +129,13 @@ def branch_tree(states: TreeStates, *, steps: int) -> Branches:
     read = torch.from_numpy(index).to(device)
     return Branches(
         [
-            GrowingLayer(take_tokens(keys, read), take_tokens(values, read), room=steps * width)
+            GrowingLayer(take_tokens(keys, read), take_tokens(values, read), room=(steps + more) * width)
             for keys, values in states.layers
         ],
         torch.from_numpy(visible).to(device),
         places=torch.from_numpy(places).to(device),
         lengths=torch.from_numpy(lengths).to(device),
-        steps=steps,
+        steps=steps + more,
         is_packed=True,
     )  # fmt: skip
 

@@ -62,7 +62,11 @@ class Budget:
         return True
 
     def hold(self, bound: Spending) -> None:
-        """What an earlier attempt has under way may cost so much, whatever the caps are now; `settle` it as any."""
+        """What an earlier attempt has under way may cost so much, whatever the caps are now; `settle` it as any.
+
+        Its calls are among those that were spent, until it is known how many there were.
+        """
+        self.spent = self.spent._replace(calls=self.spent.calls - bound.calls)
         self._reserved = self._reserved.plus(bound)
         self._num_reserved += 1
 
@@ -75,11 +79,12 @@ class Budget:
     def refusal(self, bound: Spending) -> StageError:
         """The sentence that ends a run at its cap."""
         name, cap, spent = self._reached(bound) or ("max_calls", 0, self.spent.calls)
+        next_ones = "another question" if bound.calls <= 1 else f"the next {bound.calls:,} questions, asked together"
+        are_spent = f"{spent:,.6g} is spent" if name == "max_cost" else f"{spent:,} are spent"
+        under_way = f"; up to {self._reserved.calls:,} calls more are under way" if self._num_reserved else ""
         return StageError(
-            f"judge.{name} of {cap:,} leaves no room for another question: {spent:,.6g} is spent"
-            if name == "max_cost"
-            else f"judge.{name} of {cap:,} leaves no room for another question: {spent:,} are spent",
-            where=f"{self.spent.calls:,} calls, {self.spent.tokens:,} tokens",
+            f"judge.{name} of {cap:,} leaves no room for {next_ones}: {are_spent}",
+            where=f"{self.spent.calls:,} calls, {self.spent.tokens:,} tokens{under_way}",
             fix="every answer is kept; raise the cap and go on with --resume",
         )
 

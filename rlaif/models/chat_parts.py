@@ -1,25 +1,33 @@
 """A tokenizer's chat template -> the literal text round each message, without any message going through it.
 
-The template is rendered with one private code point in place of each content, then cut there; what it
-strips from contents is found by a second rendering. Knows no tokens and no message texts.
+The template is rendered with one private code point in place of each stretch of text, then cut there; what it
+strips from stretches is found by a second rendering. Knows no tokens and decides nothing about message texts.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError
 
 from rlaif.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Structure = tuple[tuple[str, bool], ...]
-"""Role of each message, and whether it has any text: templates ask for both."""
+Shape = tuple[str | None, ...]
+"""A message's content. None: a stretch of text. A string: itself, as the template may look for it. Empty: no text."""
+
+TEXT: Shape = (None,)
+"""An ordinary content: one stretch of text."""
+
+Structure = tuple[tuple[str, Shape], ...]
+"""Role and shape of each message: templates ask for both."""
 
 PINNED_DATE = datetime(2024, 7, 26)
 """What `strftime_now` says to every template: the same question has the same tokens on every day. It is
@@ -33,16 +41,17 @@ _LEFT_TEXT, _RIGHT_TEXT = 'aB<"&', '&">bA'
 
 
 class Gap(NamedTuple):
-    """Where a message's content belongs, and what the template strips from it."""
+    """Where a stretch of text belongs, and what the template strips from it."""
 
-    message: int
+    stretch: int
+    """Its number in the conversation, from 0."""
     strip_left: str | None
     """Characters to strip, as in `str.lstrip`: "" none, None all white space."""
     strip_right: str | None
 
 
 class ChatParts(NamedTuple):
-    """literals[0], content of gaps[0], literals[1], ..., literals[-1]."""
+    """literals[0], text of gaps[0], literals[1], ..., literals[-1]."""
 
     literals: tuple[str, ...]
     gaps: tuple[Gap, ...]
@@ -72,29 +81,70 @@ class ChatTemplate:
                 where=self.where,
                 fix="put the template of the model's family into chat_template.jinja in the model folder",
             )
-        self._source = tokenizer.get_chat_template()
+        try:
+            self._source = tokenizer.get_chat_template()
+        except ValueError as cause:
+            raise ModelError(
+                "the tokenizer has several chat templates and none is the default one",
+                where=self.where,
+                fix="put the one to use into chat_template.jinja in the model folder",
+            ) from cause
+
+    @cached_property
+    def words(self) -> re.Pattern[str]:
+        """Finds in a text any string that stands in the template: the template may look for it in contents."""
+        tokens = Environment().lex(self._source)
+        quoted = {_unquote(value) for _, kind, value in tokens if kind == "string"}
+        known = sorted({word for word in quoted if len(word.strip()) > 1}, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, known)) or "(?!)")
+
+    @cached_property
+    def stand_in(self) -> str:
+        """A character that the template cannot know."""
+        return self._placeholders(1)[0]
 
     def split(self, structure: Structure, *, generation_prompt: bool = True) -> ChatParts:
         """The literal parts of a conversation of this structure."""
-        marks = self._placeholders(len(structure))
-        plain = self._render(structure, marks, generation_prompt=generation_prompt)
+        stretches = [number for number, (_, shape) in enumerate(structure) for piece in shape if piece is None]
+        marks = self._placeholders(len(stretches))
+        plain = self.render(_fill(structure, marks), generation_prompt=generation_prompt)
         literals, order = _cut(plain, marks)
-        for number, (role, has_text) in enumerate(structure):
-            if has_text and number not in order:
+        for stretch, number in enumerate(stretches):
+            role, shape = structure[number]
+            if shape == TEXT and stretch not in order:
                 raise LeftOut(number, role, where=self.where)
         padded = [f"\n\v{_LEFT_TEXT}{mark}{_RIGHT_TEXT}\f\n" for mark in marks]
-        probe, probe_order = _cut(self._render(structure, padded, generation_prompt=generation_prompt), marks)
+        probe, probe_order = _cut(self.render(_fill(structure, padded), generation_prompt=generation_prompt), marks)
         if probe_order != order:
-            self._refuse_rewriting(structure[order[0]][0] if order else "")
+            self._refuse_rewriting(structure[stretches[order[0]]][0] if order else "")
         # pads[at]: what is left of the padding behind the gap before literal `at`, and ahead of the next gap.
         pads = [
             self._match_pads(literal, seen, first=at == 0, last=at == len(order), structure=structure)
             for at, (literal, seen) in enumerate(zip(literals, probe, strict=True))
         ]
         gaps = tuple(
-            Gap(message, _LEFT_PADS[pads[at][1]], _RIGHT_PADS[pads[at + 1][0]]) for at, message in enumerate(order)
+            Gap(stretch, _LEFT_PADS[pads[at][1]], _RIGHT_PADS[pads[at + 1][0]]) for at, stretch in enumerate(order)
         )
         return ChatParts(tuple(literals), gaps)
+
+    def render(self, messages: list[dict[str, str]], *, generation_prompt: bool) -> str:
+        """What the template makes of a conversation, on the pinned date."""
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages,
+                    tokenize=False,
+                    add_generation_prompt=generation_prompt,
+                    strftime_now=PINNED_DATE.strftime,
+                )
+            )
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as cause:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ModelError(
+                f"the chat template refuses a conversation of {roles}: {cause}",
+                where=self.where,
+                fix="give conversations that the model's template allows",
+            ) from cause
 
     def _match_pads(self, literal: str, seen: str, *, first: bool, last: bool, structure: Structure) -> tuple[str, str]:
         """What the second rendering left of the padding of the contents before and after a literal."""
@@ -117,31 +167,28 @@ class ChatTemplate:
         codes = itertools.count(_FIRST_PLACEHOLDER)
         return list(itertools.islice((c for c in map(chr, codes) if c not in self._source), count))
 
-    def _render(self, structure: Structure, contents: Sequence[str], *, generation_prompt: bool) -> str:
-        messages = [
-            {"role": role, "content": content if has_text else ""}
-            for (role, has_text), content in zip(structure, contents, strict=True)
-        ]
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    messages,
-                    tokenize=False,
-                    add_generation_prompt=generation_prompt,
-                    strftime_now=PINNED_DATE.strftime,
-                )
-            )
-        except (TemplateError, TypeError) as cause:
-            roles = ", ".join(role for role, _ in structure)
-            raise ModelError(
-                f"the chat template refuses a conversation of {roles}: {cause}",
-                where=self.where,
-                fix="give conversations that the model's template allows",
-            ) from cause
+
+def _fill(structure: Structure, stretches: Sequence[str]) -> list[dict[str, str]]:
+    """Messages of this structure, each stretch of text in its place."""
+    texts = iter(stretches)
+    return [
+        {"role": role, "content": "".join(next(texts) if piece is None else piece for piece in shape)}
+        for role, shape in structure
+    ]
+
+
+def _unquote(literal: str) -> str:
+    return literal[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape")
+
+
+def shared_start(one: str, other: str) -> str:
+    """What two texts both begin with."""
+    at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    return min(one, other, key=len) if at is None else one[:at]
 
 
 def _cut(text: str, marks: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Literals and message numbers of a rendered conversation."""
+    """Literals and stretch numbers of a rendered conversation."""
     numbers = {mark: number for number, mark in enumerate(marks)}
     literals, order, start = [], [], 0
     for at, character in enumerate(text):

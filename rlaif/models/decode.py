@@ -24,6 +24,7 @@ from rlaif.models.linear_head import extra_column
 from rlaif.models.prefix_tree import build_tree
 from rlaif.models.share_check import can_share
 from rlaif.models.tree_pass import run_tree
+from rlaif.models.verdict_watch import WatchedReply
 
 
 class Decoded(NamedTuple):
@@ -34,11 +35,11 @@ class Decoded(NamedTuple):
     logprobs: list[list[float]]
     """Log-probability of each new token under the temperature, before any nucleus is cut."""
     finished: list[bool]
-    """True where a stop token or the marker ended the row, False where it ran out of tokens."""
+    """True where a stop token or a verdict ended the row, False where it ran out of tokens."""
     marked: list[bool]
-    """True where the marker came; with choices and no tokens to write, every row."""
+    """True where a marker came with a choice behind it; with choices and no tokens to write, every row."""
     choice_logprobs: Tensor
-    """(batch, num_choices) untempered log-probabilities after the marker; NaN where it never came."""
+    """(batch, num_choices) untempered log-probabilities behind the marker; NaN where none came with a choice."""
     values: list[list[float]]
     """What the value head made of the state before each new token; empty rows without one."""
     entropies: list[list[float]]
@@ -86,28 +87,38 @@ def decode(
     choice_ids: Sequence[int] = (),
     value_head: nn.Module | None = None,
 ) -> Decoded:
-    """Continue each prompt until a stop token, the marker, or `max_new_tokens`.
+    """Continue each prompt until a stop token, a verdict, or `max_new_tokens`.
 
     model: a causal language model in eval mode. prompts: token ids, none empty.
     uniforms: (batch, >= max_new_tokens) in [0, 1), one per token to draw; None decodes greedily.
-    marker: a row is over once the text of its new tokens, the joined `piece`s, ends with it; the
-    log-probabilities of `choice_ids` are then read at the next position. With `max_new_tokens` 0 they
-    are read right after the prompts, in one forward pass.
+    marker: for greedy rows. A row is over once the text of its new tokens, the joined `piece`s, holds a verdict by
+    the grammar of verdict_text.py. Its tokens then end with the marker, and the log-probabilities of `choice_ids` are
+    those of the next position. With `max_new_tokens` 0 they are read right after the prompts, in one forward pass.
     value_head: reads a number from the hidden state before each new token; the model's logits must be a linear
     layer's output (`find_linear_head`).
     """
     if not prompts or not all(prompts):
         raise ValueError("decode needs at least one prompt, and no empty one")
-    if marker is not None and piece is None:
-        raise ValueError("a marker needs `piece`, the text of a token")
+    if marker is not None and (piece is None or not choice_ids or uniforms is not None):
+        raise ValueError("a marker needs `piece`, the text of a token, and choices; its rows are greedy")
     if uniforms is not None and (uniforms.shape[0] != len(prompts) or uniforms.shape[1] < max_new_tokens):
         raise ValueError(f"uniforms {tuple(uniforms.shape)} for {len(prompts)} rows of {max_new_tokens} tokens")
-    rows = _Rows(len(prompts), max_new_tokens, stop_ids, marker, piece, choice_ids)
+    watched = None
+    if marker is not None and piece is not None and max_new_tokens:
+        watched = [
+            WatchedReply(
+                marker=marker, choice_ids=choice_ids, piece=piece, stop_ids=stop_ids, max_new_tokens=max_new_tokens
+            )
+            for _ in prompts
+        ]
+    rows = _Rows(len(prompts), max_new_tokens, stop_ids, watched, choice_ids)
+    # Tokens that are fed behind the longest reply: a choice, to see what the judge writes behind it.
+    more = watched[0].tokens_behind - 1 if watched else 0
     with extra_column(model, value_head) if value_head is not None else nullcontext():
-        logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens)
+        logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens, more=more)
         live = np.arange(len(prompts))
         draws = None if uniforms is None else uniforms.to(logits.device)
-        for step in range(max_new_tokens + 1):
+        for step in range(max_new_tokens + 1 + more):
             values = None
             if value_head is not None:
                 logits, values = logits[:, :-1], logits[:, -1]
@@ -128,16 +139,19 @@ def decode(
 
 
 def _run_prompts(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, steps: int
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, steps: int, more: int
 ) -> tuple[Tensor, Branches | None]:
-    """Logits after each prompt, and the rows to continue; none where nothing is to be written."""
-    if not can_share(model, longest=max(map(len, prompts)) + steps, pad_id=pad_id):
+    """Logits after each prompt, and the rows to continue; none where nothing is to be written.
+
+    Rows are packed for `steps` tokens, and have room for `more`.
+    """
+    if not can_share(model, longest=max(map(len, prompts)) + steps + more, pad_id=pad_id):
         alone = run_prompts(model, prompts, pad_id=pad_id)
-        return alone.logits[alone.places], branch_prompts(alone, steps=steps) if steps else None
+        return alone.logits[alone.places], branch_prompts(alone, steps=steps + more) if steps else None
     tree = build_tree(prompts)
     states = run_tree(model, tree, pad_id=pad_id, with_leaves=steps > 0)
     logits = states.logits[[states.row_of[leaf] for leaf in tree.leaves]]
-    return logits, branch_tree(states, steps=steps) if steps else None
+    return logits, branch_tree(states, steps=steps, more=more) if steps else None
 
 
 class _Rows:
@@ -148,8 +162,7 @@ class _Rows:
         num_rows: int,
         max_new_tokens: int,
         stop_ids: Sequence[int],
-        marker: str | None,
-        piece: Callable[[int], str] | None,
+        watched: Sequence[WatchedReply] | None,
         choice_ids: Sequence[int],
     ) -> None:
         self.token_ids: list[list[int]] = [[] for _ in range(num_rows)]
@@ -160,16 +173,23 @@ class _Rows:
         self.choice_logprobs = torch.full((num_rows, len(choice_ids)), torch.nan)
         self._max_new_tokens = max_new_tokens
         self._stop_ids = frozenset(stop_ids)
-        self._marker = marker
-        self._piece = piece
+        self._watched = watched
         self._choice_ids = list(choice_ids)
-        self._texts = [""] * num_rows
+        self._read_at = [0] * num_rows
+        """How many tokens each row had when its choices were read."""
         self._over = np.full(num_rows, max_new_tokens == 0)
-        # A row at its marker needs one more forward pass, whose logits its choices are read from.
+        # A row at a marker has its choices read from the logits of the next forward pass.
         self._to_read = np.full(num_rows, bool(choice_ids) and max_new_tokens == 0)
         self.marked = self._to_read.copy()
 
     def decoded(self) -> Decoded:
+        for row, reply in enumerate(self._watched or ()):
+            place = reply.choice_place()
+            if place is not None and place == self._read_at[row]:
+                self.finished[row] = self.marked[row] = True
+                del self.token_ids[row][place:], self.logprobs[row][place:]
+            else:
+                self.choice_logprobs[row] = torch.nan
         finished, marked = self.finished.tolist(), self.marked.tolist()
         return Decoded(
             self.token_ids, self.logprobs, finished, marked, self.choice_logprobs, self.values, self.entropies
@@ -184,7 +204,7 @@ class _Rows:
         return needing
 
     def read_choices(self, live: list[int], logits: Tensor) -> None:
-        """Read the choices of the rows whose marker came just now; logits: (live, vocab)."""
+        """Read the choices of the rows that are at a marker; logits: (live, vocab)."""
         at = [index for index, row in enumerate(live) if self._to_read[row]]
         if not at:
             return
@@ -192,6 +212,8 @@ class _Rows:
         rows = [live[index] for index in at]
         self.choice_logprobs[rows] = logprobs
         self._to_read[rows] = False
+        for row in rows:
+            self._read_at[row] = len(self.token_ids[row])
 
     def append(self, live: list[int], tokens: list[int], *numbers: list[float]) -> None:
         """A token to each row, and its numbers: its log-probability, then value and entropy where there are any."""
@@ -203,19 +225,17 @@ class _Rows:
             ids.append(token)
             for of_rows, number in zip(kept, numbers, strict=True):
                 of_rows[row].append(number[place])
-            if token in self._stop_ids:
-                self.finished[row] = True
-            elif self._at_marker(row, token):
-                self.finished[row] = self.marked[row] = True
-                self._to_read[row] = bool(self._choice_ids)
-            self._over[row] = self.finished[row] or len(ids) == self._max_new_tokens
-
-    def _at_marker(self, row: int, token: int) -> bool:
-        if self._marker is None or self._piece is None:
-            return False
-        text = self._texts[row] + self._piece(token)
-        self._texts[row] = text[-len(self._marker) :]
-        return text.endswith(self._marker)
+            if self._watched is not None:
+                reply = self._watched[row]
+                reply.append(token)
+                self.finished[row], self._to_read[row], self._over[row] = (
+                    reply.is_finished,
+                    reply.is_at_choice,
+                    reply.is_over,
+                )
+            else:
+                self.finished[row] = token in self._stop_ids
+                self._over[row] = self.finished[row] or len(ids) == self._max_new_tokens
 
 
 def _draw(

@@ -14,12 +14,12 @@ from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
 from rlaif.errors import StageError
-from rlaif.models.budget import Spending
+from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint_http import RETRIED, Address, Answer, post
 from rlaif.models.endpoint_prompt import to_plain_chat
 from rlaif.models.endpoint_reading import ReplyReader, SentQuestion, ServerState, Stopped
 from rlaif.models.endpoint_settings import reply_limit
-from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 
 if TYPE_CHECKING:
     import aiohttp
@@ -42,16 +42,19 @@ class EndpointClient:
         config: EndpointConfig,
         state: ServerState,
         request: ScoreRequest,
+        log: SendingLog | None = None,
     ) -> None:
+        """`log`: hears of each request before it is sent."""
+        self._log = log
         self._session, self._address, self._model = session, address, model
         self._config, self._state = config, state
         self._reader = ReplyReader(address=address, config=config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._settled = asyncio.Event()
 
-    async def ask(self, chat: Chat) -> ScoredReply:
-        """The judge's reply, or the failure that stands for it."""
-        question = SentQuestion(to_plain_chat(chat), self._reply_limit, self._state.settings)
+    async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
+        """The judge's reply, or the failure that stands for it; `key` names the question in the log."""
+        question = SentQuestion(to_plain_chat(chat), self._reply_limit, self._state.settings, key=key)
         while True:
             question.settings = self._state.settings
             answer, reply = await self._send(question)
@@ -76,23 +79,36 @@ class EndpointClient:
                 raise Stopped(error, at_once=False, reply=sent)
             await self._settled.wait()
         expected = state.estimate(question.plain) + question.reply_limit
-        used = bound  # until it is known that less was charged
+        used, taken = NOTHING, 0  # until it is sent
         try:
             await state.limit.take(tokens=expected)
+            taken = expected
+            if self._log is not None:
+                self._log.write(question.key, bound)
+            used = bound  # until it is known that less was charged
             answer, read, usage = self._reader.read(await self._post(question), question)
-            if answer.status not in (0, 200) or answer.unreachable:
+            if answer.unreachable:
+                used = NOTHING
+                self._take_back(question)
+            elif answer.status not in (0, 200):
                 used = Spending(calls=1)
             elif usage is not None:
                 used = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
         finally:
             state.budget.settle(bound, used=used)
-            state.limit.give_back(tokens=expected - used.tokens)
+            state.limit.give_back(tokens=taken - used.tokens)
             self._settled.set()
             self._settled = asyncio.Event()
         if read is None or usage is None:
             question.lost = question.lost.plus(used)
             return answer, None
         return answer, self._reader.reply(question, answer, read, usage)
+
+    def _take_back(self, question: SentQuestion) -> None:
+        """There was nobody to send it to."""
+        question.calls -= 1
+        if self._log is not None:
+            self._log.take_back(question.key)
 
     async def _post(self, question: SentQuestion) -> Answer:
         question.sent = time.monotonic()

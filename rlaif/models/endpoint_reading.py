@@ -27,10 +27,15 @@ from rlaif.records import FailureCause, Served
 
 _TOO_LONG = ("context_length", "context length", "maximum context", "too long", "too many tokens")
 _FILTERED = ("content_filter", "content filter", "content management", "safety", "moderation")
+NO_LOGPROBS = "the reply has no log-probabilities at its verdict"
 BYTES_PER_TOKEN = 4.0
 """Of English text, until the server has counted some."""
 CHAT_FORM_TOKENS = 256
 """At most so many tokens does a server's chat template add to the texts."""
+
+
+class ServerDown(StageError):
+    """The judge's server failed so many questions in a row that it is taken to be down."""
 
 
 class Stopped(Exception):
@@ -76,8 +81,11 @@ class SentQuestion:
     first_sent: float | None = None
     sent: float = 0.0
     calls: int = 0
+    """Requests that reached a server, or may have."""
     retries: int = 0
     lost: Spending = field(default_factory=Spending)
+    key: str = ""
+    """Its name in the log of requests."""
 
     def seconds(self) -> float:
         """Since it was first sent."""
@@ -113,7 +121,7 @@ class ReplyReader:
             and question.settings.top_logprobs
             and (self._config.logprobs == "yes" or state.has_given_logprobs)
         ):
-            return answer._replace(said="the reply has no log-probabilities at its verdict"), None, usage
+            return answer._replace(said=NO_LOGPROBS), None, usage
         state.has_answered, state.failures_in_a_row = True, 0
         state.has_read_verdict = state.has_read_verdict or read.verdict is not None
         state.without_verdict += not state.has_read_verdict

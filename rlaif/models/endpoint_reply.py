@@ -1,7 +1,7 @@
 """A chat server's reply -> the verdict in it, its reason, and the log-probabilities at the verdict's place.
 
-The last verdict after the marker counts, thinking does not. A token that the server did not list is not known, and no
-reply is guessed at: what cannot be read has a named cause. Sends nothing.
+What counts as a verdict is decided in verdict_text.py. A token that the server did not list is not known, and no reply
+is guessed at: what cannot be read has a named cause. Sends nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.models.interface import ScoreRequest
+from rlaif.models.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
 
-THINK_END = "</think>"
+CUT_OFF = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}
+)
+"""What servers call the end of a reply that its judge did not end."""
 _DECORATION = " \t\n\r*_\"'`([“‘"
 _REFUSAL = re.compile(
     r"\s*(?:i['’]?m (?:very )?sorry|i am sorry|sorry,|i can(?:['’]t|not)|i am (?:unable|not able)|i won['’]t|as an ai\b"
@@ -57,12 +61,13 @@ def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
         return ReadReply(content, failure="filtered")
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         return ReadReply(refusal, failure="refused")
-    answer = _answer(content)
-    found = find_verdict(answer, request=request)
+    start, is_cut_off = find_answer_start(content), isinstance(finish, str) and finish.lower() in CUT_OFF
+    answer = content[start:]
+    found = find_verdict(answer, request=request, is_cut_off=is_cut_off)
     if found is None:
-        return ReadReply(content, failure=_why_unreadable(answer, cut_off=finish == "length"))
+        return ReadReply(content, failure=_why_unreadable(answer, is_cut_off=is_cut_off))
     reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
-    logprobs = read_logprobs(choice.get("logprobs"), verdict=found.choice, request=request)
+    logprobs = read_logprobs(choice.get("logprobs"), answer=answer, found=found, request=request)
     return ReadReply(content, reason, found.choice, logprobs)
 
 
@@ -79,46 +84,16 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     return Usage(prompt, reply, thought or 0)
 
 
-class FoundVerdict(NamedTuple):
-    choice: int
-    at: int
-    """Where in the text its first character stands."""
-    marker_at: int
-
-
-def find_verdict(answer: str, *, request: ScoreRequest) -> FoundVerdict | None:
-    """The choice after the last marker; without a reason to write, a reply that is a choice alone will do."""
-    marker = request.marker.strip()
-    marker_at = answer.rfind(marker)
-    if marker_at < 0 and not request.max_reason_tokens:
-        at = len(answer) - len(answer.lstrip(_DECORATION))
-        bare = answer[at:].rstrip(" \t\n\r*_\"'`)].”’")
-        return next((FoundVerdict(n, at, 0) for n, c in enumerate(request.choices) if c.strip() == bare), None)
-    if marker_at < 0:
-        return None
-    at = marker_at + len(marker)
-    while at < len(answer) and answer[at] in _DECORATION:
-        at += 1
-    fitting = [
-        (len(text), number)
-        for number, text in enumerate(choice.strip() for choice in request.choices)
-        if answer.startswith(text, at) and not answer[at + len(text) : at + len(text) + 1].isalnum()
-    ]
-    return FoundVerdict(max(fitting)[1], at, marker_at) if fitting else None
-
-
-def read_logprobs(given: Any, *, verdict: int, request: ScoreRequest) -> tuple[float | None, ...]:
+def read_logprobs(given: Any, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> tuple[float | None, ...]:
     """The choices' log-probabilities at the place of the verdict; empty where the server gave none for it."""
     entries = given.get("content") if isinstance(given, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
         return ()
     tokens = [entry["token"] for entry in entries]
-    joined = "".join(tokens)
-    thought = len(joined) - len(_answer(joined))
-    found = find_verdict(_without_last_control(joined[thought:]), request=request)
-    if found is None or found.choice != verdict:
+    at = _find_in_tokens("".join(tokens), answer=answer, found=found, request=request)
+    if at is None:
         return ()
-    place, at = 0, found.at + thought
+    place, verdict = 0, found.choice
     while at >= len(tokens[place]):
         at -= len(tokens[place])
         place += 1
@@ -126,6 +101,22 @@ def read_logprobs(given: Any, *, verdict: int, request: ScoreRequest) -> tuple[f
     if not isinstance(listed, list) or not listed:
         return ()
     return _sum_by_choice([*listed, entries[place]], before=tokens[place][:at], verdict=verdict, request=request)
+
+
+def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> int | None:
+    """Where the verdict that was found in the answer stands in the joined tokens; None where that is not sure."""
+    joined = _without_last_control(joined)
+    written = answer.strip()
+    if (start := joined.rfind(written)) >= 0:
+        return start + found.at - (len(answer) - len(answer.lstrip()))
+    # A character in parts, or another spelling of spaces: the verdict's line must be there all the same.
+    start = find_answer_start(joined)
+    again = find_verdict(joined[start:], request=request)
+    if again is None or again.choice != found.choice:
+        return None
+    line, marker = answer[found.marker_at : found.at + 1], request.marker.strip()
+    is_same = joined.startswith(line, start + again.marker_at) and answer.count(marker) == joined.count(marker, start)
+    return start + again.at if is_same else None
 
 
 def _sum_by_choice(
@@ -177,20 +168,13 @@ def _log_sum(values: Sequence[float]) -> float | None:
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(x - top) for x in values))
 
 
-def _answer(content: str) -> str:
-    """What stands behind the thinking; nothing where the thinking did not end."""
-    if THINK_END in content:
-        return content.rpartition(THINK_END)[2]
-    return "" if content.lstrip().startswith("<think>") else content
-
-
 def _without_last_control(text: str) -> str:
     """Servers list the token that ends a reply although the reply does not show it."""
     return re.sub(r"<[|｜/]?[^<>\s]{1,40}>$", "", text)
 
 
-def _why_unreadable(answer: str, *, cut_off: bool) -> FailureCause:
-    if cut_off:
+def _why_unreadable(answer: str, *, is_cut_off: bool) -> FailureCause:
+    if is_cut_off:
         return "truncated"
     if not answer.strip():
         return "empty"

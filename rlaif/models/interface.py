@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from rlaif.models.budget import Budget
+from rlaif.models.budget import Budget, Spending
 from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
 
 if TYPE_CHECKING:
@@ -106,6 +106,16 @@ class TokenScorer(Protocol):
         ...
 
 
+class SendingLog(Protocol):
+    """Where requests are noted down before they are sent, so that a kill leaves none uncounted."""
+
+    def write(self, key: str, bound: Spending) -> None:
+        """A request for this question is about to be sent; it costs `bound` at most."""
+
+    def take_back(self, key: str) -> None:
+        """The request that was noted down last for this question reached no server."""
+
+
 @runtime_checkable
 class StreamingScorer(TokenScorer, Protocol):
     """A scorer that holds many questions at once and answers each when it is ready, such as a server.
@@ -133,12 +143,13 @@ class StreamingScorer(TokenScorer, Protocol):
         """Answers of this model are in use already: raises where another one answered before, or answers later."""
 
     def stream(
-        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest
+        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest, log: SendingLog | None = None
     ) -> Generator[tuple[str, ScoredReply], None, None]:
         """Each key with its reply, in the order in which they finish.
 
         `asked` is drawn on no faster than it is answered, so memory does not grow with its length. Raises where
-        nothing more can be asked, after the replies that were under way; closing it drops those.
+        nothing more can be asked, after the replies that were under way; closing it drops those. `log`: hears of each
+        request before it is sent.
         """
         ...
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.prompt_tokens import PromptEncoder
+from rlaif.models.verdict_text import reader_for
 from rlaif.records import FailureCause
 
 
@@ -55,7 +56,7 @@ def read_reply(
     if request.max_reason_tokens == 0 and logprobs is not None:
         return ScoredReply(text, None, logprobs, prompt_tokens, 1)
     if logprobs is not None:
-        reason = text[: text.rfind(request.marker.strip())].strip()
+        reason = reader_for(request.marker, request.choices).reason_before(text).strip()
         return ScoredReply(text, reason, logprobs, prompt_tokens, len(ids) + 1)
     failure: FailureCause = "unparsable" if is_finished else "truncated"
     if not text.strip():

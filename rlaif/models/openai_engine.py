@@ -21,9 +21,9 @@ from rlaif.models.budget import Budget
 from rlaif.models.endpoint_client import MAX_FAILURES_IN_A_ROW, EndpointClient
 from rlaif.models.endpoint_http import find_address, open_session
 from rlaif.models.endpoint_prompt import to_plain_chat
-from rlaif.models.endpoint_reading import ServerState, Stopped
+from rlaif.models.endpoint_reading import ServerDown, ServerState, Stopped
 from rlaif.models.endpoint_settings import first_settings
-from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 from rlaif.models.one_model import OneModel
 from rlaif.models.openai_batch import BatchServer
 from rlaif.models.rate_limit import RateLimit
@@ -105,13 +105,13 @@ class OpenAIEngine:
         return [replies[str(n)] for n in range(len(chats))]
 
     def stream(
-        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest
+        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest, log: SendingLog | None = None
     ) -> Generator[tuple[str, ScoredReply], None, None]:
         """Each key with its reply as it comes. The connections are served while the caller waits for the next one."""
         with asyncio.Runner() as runner:  # its end cancels what is still under way
             loop = runner.get_loop()
             stream = _Stream(iter(asked))
-            everything = loop.create_task(self._ask_all(stream, request))
+            everything = loop.create_task(self._ask_all(stream, request, log))
             everything.add_done_callback(lambda _: stream.changed.set())
             try:
                 while not everything.done():
@@ -127,11 +127,11 @@ class OpenAIEngine:
                 _let_stop(loop, everything)
             everything.result()
 
-    async def _ask_all(self, stream: _Stream, request: ScoreRequest) -> None:
+    async def _ask_all(self, stream: _Stream, request: ScoreRequest, log: SendingLog | None) -> None:
         config, state = self._config, self._state
         async with open_session(self._address, concurrency=config.concurrency, timeout_s=config.timeout_s) as session:
             client = EndpointClient(
-                session, address=self._address, model=self._model, config=config, state=state, request=request
+                session, address=self._address, model=self._model, config=config, state=state, request=request, log=log
             )
             workers: list[asyncio.Task[None]] = []
 
@@ -142,7 +142,7 @@ class OpenAIEngine:
                     if following is None:
                         return
                     try:
-                        reply = await client.ask(following[1])
+                        reply = await client.ask(following[1], key=following[0])
                     except Stopped as stop:
                         if stop.reply is not None:
                             stream.give(following[0], stop.reply)
@@ -180,10 +180,10 @@ class OpenAIEngine:
 
     def _is_down(self, last: ScoredReply) -> Stopped:
         detail = last.served.detail if last.served is not None else ""
-        error = StageError(
+        error = ServerDown(
             f"the judge's server failed {self._state.failures_in_a_row} questions in a row ({detail})",
             where=self.host,
-            fix="every answer is kept; go on with --resume once it is back",
+            fix="every answer is kept; continue with the same command and --resume once it is back",
         )
         self._state.failures_in_a_row = 0
         return Stopped(error, at_once=True)

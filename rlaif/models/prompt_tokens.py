@@ -16,8 +16,11 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rlaif.errors import ModelError
-from rlaif.models.bare_tokenizer import make_bare
-from rlaif.models.chat_parts import ChatParts, ChatTemplate, Gap, LeftOut, Structure
+from rlaif.models.answer_form import read_answer_form
+from rlaif.models.bare_tokenizer import WHITE_SPACE, BareTokenizer, make_bare
+from rlaif.models.chat_layout import ChatLayout, LaidOut, strip_segments
+from rlaif.models.chat_parts import ChatTemplate
+from rlaif.models.encoder_check import check_tokens
 from rlaif.models.interface import Chat
 from rlaif.records import Segment, SegmentedMessage
 
@@ -39,14 +42,6 @@ class _Text(NamedTuple):
     """All of it is trusted: it will come again, so its ids are kept."""
 
 
-class _Layout(NamedTuple):
-    """How conversations of one structure are laid out."""
-
-    folded: bool
-    """The template has no system role: the system text goes into the first user turn."""
-    parts: ChatParts
-
-
 class PromptEncoder:
     """Turns chats and responses of one model into token ids and back."""
 
@@ -62,12 +57,17 @@ class PromptEncoder:
             )
         self._backend = backend
         self._bare = make_bare(backend)
-        self._template = ChatTemplate(tokenizer)
-        self._layouts: dict[tuple[Structure, bool], _Layout] = {}
+        template = ChatTemplate(tokenizer)
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._layout = ChatLayout(template, special=special)
+        self._may_look_for = template.words.search
         self._scanned: dict[str, tuple[str | int, ...]] = {}
         self._known: dict[_Text, list[int]] = {}
         self._pieces: dict[int, str] = {}
-        self._lead, self._answer_continues, self._end_id = self._read_answer_form()
+        self._form = read_answer_form(template)
+        self._tail, self._end_id = self._find_end(self._form.after)
+        ends_in_control = any(isinstance(item, int) for item in self._scan(self._form.prompt)[-1:])
+        self._answer_continues = not (ends_in_control and self._bare.prefixes_after_control)
         eos = [token_id for token_id in (tokenizer.eos_token_id, self._end_id) if token_id is not None]
         if not eos and not stop_token_ids:
             raise ModelError(
@@ -86,6 +86,8 @@ class PromptEncoder:
         self._hidden = frozenset((*tokenizer.all_special_ids, *self.stop_token_ids, self.pad_token_id))
         # Decoders strip a space at the start of a text, so a single token is read behind this one.
         self._anchor = self.encode_trusted("a")
+        self._shown_lead, self._shown_tail = self._show(self._form.lead), self._show(self._tail)
+        check_tokens(self.encode, self._layout.render, tokenizer)
 
     def encode(self, chat: Chat) -> list[int]:
         """Ids of a conversation and of the generation prompt after it."""
@@ -105,24 +107,50 @@ class PromptEncoder:
 
     def encode_responses(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode_response` of each text; faster than one by one."""
-        lines = [[_Text(self._lead + text, self._answer_continues, False)] for text in texts]
+        lines = [self._line(self._answer(text), continues=self._answer_continues) for text in texts]
         return [[*ids, self.end_token_id] for ids in self._encode(lines)]
+
+    def encode_answered(self, chat: Chat, text: str) -> list[int]:
+        """Ids of a conversation with an untrusted answer that ends it, as the template writes the two together.
+
+        They are those of `encode` and `encode_response`, unless answers do not follow the generation prompt.
+        """
+        if self.follows_prompt:
+            return self.encode(chat) + self.encode_response(text)
+        answer = SegmentedMessage("assistant", (Segment(text, False),))
+        *segments, last = self._layout.lay_out((*chat, answer), generation_prompt=False).segments
+        line = self._line([*segments, Segment(last.text.removesuffix(self._form.after) + self._tail, True)])
+        return [*self._encode([line])[0], self.end_token_id]
+
+    @property
+    def follows_prompt(self) -> bool:
+        """Whether the template writes an answer after its generation prompt, as a model does."""
+        return self._form.unlike is None
+
+    def strip_answer(self, text: str) -> str:
+        """The answer without white space at its ends that the template does not show. What a model draws keeps it."""
+        return "".join(segment.text for segment in strip_segments([Segment(text, False)], self._form.gap))
+
+    def shows_whole(self, text: str) -> bool:
+        """Whether the template shows all of an answer that holds this text: some leave out reasoning."""
+        looks = self.follows_prompt and self._may_look_for(text) is not None
+        return not looks or self._lay_out_answered(text).is_whole
 
     def encode_response_start(self, text: str) -> list[int]:
         """Ids of trusted text that is put right after the generation prompt, for the model to go on from."""
-        led = text if text.startswith(self._lead) else self._lead + text
-        return self._encode([[_Text(led, self._answer_continues, True)]])[0]
+        lead = "" if text.startswith(self._form.lead) else self._form.lead
+        if self._form.opened.strip():
+            text = self._fit(text)
+        return self._encode([self._line([Segment(lead + text, True)], continues=self._answer_continues)])[0]
 
     def encode_trusted(self, text: str) -> list[int]:
         """Ids of trusted text that goes on after other text, such as a verdict's marker after a reason."""
-        line = _Line(self._bare.prefixes_after_control, continues=True)
-        line.add_scanned(self._scan(text))
-        return self._encode([line.finish()])[0]
+        return self._encode([self._line([Segment(text, True)], continues=True)])[0]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of a response's ids, without special tokens and the space a template puts before an answer."""
+        """Text of a response's ids, without special tokens and what the template puts before and after an answer."""
         text = self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
-        return text.removeprefix(self._lead) if self._lead else text
+        return text.removeprefix(self._shown_lead).removesuffix(self._shown_tail)
 
     def piece(self, token_id: int) -> str:
         """Text of one token in the middle of a reply; a part of a character shows as U+FFFD."""
@@ -162,33 +190,62 @@ class PromptEncoder:
         return rows
 
     def _lay_out(self, chat: Chat, *, generation_prompt: bool = True) -> list[int | _Text]:
-        key = (_structure(chat), generation_prompt)
-        layout = self._layouts.get(key)
-        if layout is None:
-            layout = self._layouts[key] = self._find_layout(chat, generation_prompt=generation_prompt)
-        messages = _fold_system(chat) if layout.folded else chat
-        line = _Line(self._bare.prefixes_after_control)
-        for literal, gap in zip(layout.parts.literals, layout.parts.gaps, strict=False):
-            line.add_scanned(self._scan(literal))
-            for text, trusted in _strip(messages[gap.message].segments, gap):
-                if trusted:
-                    line.add_scanned(self._scan(text))
-                else:
-                    line.add_text(text, trusted=False)
-        line.add_scanned(self._scan(layout.parts.literals[-1]))
-        return line.finish()
+        segments = self._layout.lay_out(chat, generation_prompt=generation_prompt).segments
+        if generation_prompt and self._form.lacks_header:
+            header = self._layout.find_header(chat).removesuffix(self._form.lead)
+            segments.append(Segment(header, True))
+        return self._line(segments)
 
-    def _find_layout(self, chat: Chat, *, generation_prompt: bool) -> _Layout:
-        structure = _structure(chat)
-        if not chat:
-            raise ModelError("a conversation has no messages", where=self.where, fix="give at least one message")
+    def _answer(self, text: str) -> list[Segment]:
+        """An answer as it follows the prompt: what was drawn, except for a block that the template shows otherwise."""
+        text = self._fit(text)
+        plain = [Segment(self._form.lead, True), Segment(text, False), Segment(self._tail, True)]
+        if not self.follows_prompt or not self._may_look_for(text):
+            return plain
         try:
-            return _Layout(False, self._template.split(structure, generation_prompt=generation_prompt))
-        except ModelError as cause:
-            if chat[0].role != "system" or (isinstance(cause, LeftOut) and cause.message != 0):
-                raise
-            folded = _structure(_fold_system(chat))
-            return _Layout(True, self._template.split(folded, generation_prompt=generation_prompt))
+            shown = self._lay_out_answered(text)
+        except ModelError:  # an answer was drawn already: it stays as it is
+            return plain
+        _, _, first, *rest = shown.segments
+        if not shown.is_followed or not first.text.startswith(self._form.prompt):
+            return plain
+        *rest, last = Segment(first.text.removeprefix(self._form.prompt), True), *rest
+        if not last.text.endswith(self._form.after):
+            return plain
+        return [*rest, Segment(last.text.removesuffix(self._form.after) + self._tail, True)]
+
+    def _lay_out_answered(self, text: str) -> LaidOut:
+        chat = [
+            SegmentedMessage("user", (Segment("a", False),)),
+            SegmentedMessage("assistant", (Segment(text, False),)),
+        ]
+        return self._layout.lay_out(chat, generation_prompt=False)
+
+    def _fit(self, text: str) -> str:
+        """The answer as it goes on from a generation prompt that the template does not write before answers."""
+        form = self._form
+        if form.unlike is None:
+            return text
+        if form.opened and text.startswith(form.opened):
+            return text.removeprefix(form.opened)
+        if form.closing and form.closing in text:
+            return text
+        end = f"begin answers with their reasoning and {form.closing}, or " if form.closing else ""
+        raise ModelError(
+            f"the chat template's generation prompt ends with {form.prompt!r}, and an answer stands after"
+            f" {form.unlike!r}: this answer has no place after the prompt",
+            where=self.where,
+            fix=f"{end}let chat_template.jinja write the same text in both places",
+        )
+
+    def _line(self, segments: Sequence[Segment], *, continues: bool = False) -> list[int | _Text]:
+        line = _Line(self._bare, continues=continues)
+        for text, trusted in segments:
+            if trusted:
+                line.add_scanned(self._scan(text))
+            else:
+                line.add_text(text, trusted=False)
+        return line.finish()
 
     def _scan(self, text: str) -> tuple[str | int, ...]:
         """Trusted text cut into plain text and the ids of control tokens, found by the tokenizer itself."""
@@ -211,18 +268,20 @@ class PromptEncoder:
             self._scanned[text] = scanned
         return scanned
 
-    def _read_answer_form(self) -> tuple[str, bool, int | None]:
-        """White space before an answer, whether the answer goes on a text, and the token that ends it."""
-        prompt = self._template.split((("user", True),)).literals[-1]
-        answered = self._template.split((("user", True), ("assistant", True)), generation_prompt=False)
-        *_, asked, after = answered.literals
-        lead = asked.removeprefix(prompt) if asked.startswith(prompt) else ""
-        ends = [item for item in self._scan(after) if isinstance(item, int) or item.strip()]
-        end = ends[0] if ends and isinstance(ends[0], int) else None
-        scanned = self._scan(prompt)
-        ends_in_text = not scanned or isinstance(scanned[-1], str)
-        continues = ends_in_text or not self._bare.prefixes_after_control
-        return (lead if not lead.strip() else ""), continues, end
+    def _find_end(self, after: str) -> tuple[str, int | None]:
+        """What the template writes behind an answer: text, and the token that ends it."""
+        items = self._scan(after)
+        at = next((at for at, item in enumerate(items) if isinstance(item, int)), None)
+        if at is None:
+            return "", None
+        return "".join(map(str, items[:at])), int(items[at])
+
+    def _show(self, text: str) -> str:
+        """The template's own text as `decode` shows it."""
+        if not text.strip():
+            return text
+        ids = self._encode([self._line([Segment(text, True)], continues=True)])[0]
+        return self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
 
     def _find_pad(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """A token that ends nothing; EOS if there is no other, as masks come from lengths, not from ids."""
@@ -240,66 +299,39 @@ class PromptEncoder:
 class _Line:
     """Collects control tokens and the texts between them."""
 
-    def __init__(self, prefixes_after_control: bool, *, continues: bool = False) -> None:
+    def __init__(self, bare: BareTokenizer, *, continues: bool = False) -> None:
+        self._bare = bare
         self._items: list[int | _Text] = []
         self._texts: list[str] = []
-        self._trusted = True
-        self._continues = continues
-        self._continues_after_control = not prefixes_after_control
+        self._trusted, self._continues = True, continues
 
     def add_text(self, text: str, *, trusted: bool) -> None:
-        if text:
-            self._texts.append(text)
-            self._trusted = self._trusted and trusted
+        self._texts.append(text)
+        self._trusted &= trusted
 
     def add_scanned(self, items: Sequence[str | int]) -> None:
         for item in items:
             if isinstance(item, str):
                 self._texts.append(item)
             else:
-                self._end_text()
+                self._end_text(before=item)
                 self._items.append(item)
-                self._continues = self._continues_after_control
+                self._continues = not self._bare.prefixes_after_control
 
-    def _end_text(self) -> None:
-        if self._texts:
-            self._items.append(_Text("".join(self._texts), self._continues, self._trusted))
-            self._texts, self._trusted = [], True
+    def _end_text(self, *, before: int | None = None) -> None:
+        """Some control tokens take the white space beside them."""
+        text = "".join(self._texts)
+        if self._bare.take_right and self._items and self._items[-1] in self._bare.take_right:
+            text = text.lstrip(WHITE_SPACE)
+        if before in self._bare.take_left:
+            text = text.rstrip(WHITE_SPACE)
+        if text:
+            self._items.append(_Text(text, self._continues, self._trusted))
+        self._texts, self._trusted = [], True
 
     def finish(self) -> list[int | _Text]:
         self._end_text()
         return self._items
-
-
-def _structure(chat: Chat) -> Structure:
-    return tuple([(message.role, any(s.text for s in message.segments)) for message in chat])
-
-
-def _fold_system(chat: Chat) -> list[SegmentedMessage]:
-    """The system text at the head of the first user turn, a blank line between."""
-    system, *rest = chat
-    at = next((number for number, message in enumerate(rest) if message.role == "user"), None)
-    if at is None:
-        return [SegmentedMessage("user", system.segments), *rest]
-    if system.text:
-        rest[at] = SegmentedMessage("user", (*system.segments, Segment("\n\n", True), *rest[at].segments))
-    return rest
-
-
-def _strip(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
-    """The segments as the template would show their joined text, stripped at either end."""
-    if gap.strip_left == "" and gap.strip_right == "":
-        return segments
-    kept = list(segments)
-    while kept and not (text := kept[0].text.lstrip(gap.strip_left)):
-        del kept[0]
-    if kept:
-        kept[0] = Segment(text, kept[0].trusted)
-    while kept and not (text := kept[-1].text.rstrip(gap.strip_right)):
-        del kept[-1]
-    if kept:
-        kept[-1] = Segment(text, kept[-1].trusted)
-    return kept
 
 
 def _encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest, TextGenerator, TokenScorer
+from rlaif.models.interface import (
+    Chat,
+    Generation,
+    ScoredReply,
+    ScoreRequest,
+    SendingLog,
+    TextGenerator,
+    TokenScorer,
+)
 from rlaif.models.ray_stream import run_batches
 from rlaif.models.ray_wire import dump_chats, dump_draws, load_generations, load_replies
 from rlaif.models.ray_worker import Job
@@ -77,12 +85,13 @@ class RayScorer(_RayEngine):
         return [replies[str(n)] for n in range(len(chats))]
 
     def stream(
-        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest
+        self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest, log: SendingLog | None = None
     ) -> Generator[tuple[str, ScoredReply], None, None]:
         """Each key with its reply, batch by batch as they finish."""
         drawing = _Drawing(
-            iter(asked), budget=self.budget, batch_size=self._scale.batch_size, bound=self._bound(request)
-        )
+            iter(asked), budget=self.budget, batch_size=self._scale.batch_size, bound=self._bound(request),
+            log=log,
+        )  # fmt: skip
         batches = run_batches(drawing.draw, job=self._job(request, batch_tokens=self._batch_tokens), scale=self._scale)
         try:
             for batch, answer in batches:
@@ -115,7 +124,9 @@ class _Drawing:
         budget: Budget,
         batch_size: int,
         bound: Callable[[Chat], Spending],
+        log: SendingLog | None = None,
     ) -> None:
+        self._log = log
         self._asked, self._budget, self._batch_size, self._bound = asked, budget, batch_size, bound
         self._held: tuple[str, Chat] | None = None
         """Drawn, and too dear until something else has turned out cheaper than its bound."""
@@ -136,6 +147,8 @@ class _Drawing:
                 if not self._budget.is_waited_for:
                     self.refusal = self._budget.refusal(bound)
                 break
+            if self._log is not None:
+                self._log.write(key, bound)
             batch.append((key, bound))
             chats.append(chat)
         return (batch, dump_chats(chats)) if batch else None

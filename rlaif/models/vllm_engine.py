@@ -19,6 +19,7 @@ from rlaif.models.loading import fingerprint, load_tokenizer, quiet_transformers
 from rlaif.models.local_reply import encode_questions, read_reply
 from rlaif.models.model_folder import ModelFolder, find_model_folder
 from rlaif.models.prompt_tokens import PromptEncoder, choice_token_ids
+from rlaif.models.verdict_watch import WatchedReply, stop_after
 from rlaif.models.vllm_process import VllmProcess, find_vllm
 from rlaif.records import Model, SamplingParams
 
@@ -90,37 +91,41 @@ class VllmEngine:
         )
         rows = self._run(
             [prompts[row] for row in fitting],
-            max_tokens=request.max_reason_tokens + 1,
+            max_tokens=request.max_reason_tokens + 2 if request.max_reason_tokens else 1,
             choice_ids=choice_ids,
-            # A verdict ends the reply; what is read stands at the marker, wherever it ends.
-            stop=[request.marker + choice for choice in request.choices] if request.max_reason_tokens else [],
+            # Where the reply surely is over. Where exactly it is, is decided as for the transformers engine.
+            stop=[stop_after(request.marker, choice) for choice in request.choices]
+            if request.max_reason_tokens
+            else [],
         )
         for row, written in zip(fitting, rows, strict=True):
-            replies[row] = self._read(written, request=request, prompt_tokens=len(prompts[row]))
+            replies[row] = self._read(written, request=request, choice_ids=choice_ids, prompt_tokens=len(prompts[row]))
         return replies
 
-    def _read(self, written: _Row, *, request: ScoreRequest, prompt_tokens: int) -> ScoredReply:
-        end = self._end_of_marker(written.ids, request) if request.max_reason_tokens else 0
-        ids = written.ids[: request.max_reason_tokens if end is None else end]
+    def _read(
+        self, written: _Row, *, request: ScoreRequest, choice_ids: Sequence[int], prompt_tokens: int
+    ) -> ScoredReply:
+        ids, is_finished = written.ids, True
+        end: int | None = 0
+        if request.max_reason_tokens:
+            reply = WatchedReply(
+                marker=request.marker, choice_ids=choice_ids, piece=self._encoder.piece, stop_ids=self._stop_ids,
+                max_new_tokens=request.max_reason_tokens,
+            )  # fmt: skip
+            for token in ids:
+                reply.append(token)
+                if reply.is_over:
+                    break
+            ids, end = reply.ids, reply.choice_place()
+            is_finished = reply.is_finished or len(ids) < request.max_reason_tokens
         return read_reply(
             self._encoder,
-            ids,
+            ids[:end],
             request=request,
             logprobs=None if end is None else tuple(written.logprobs[end]),
-            is_finished=len(ids) < request.max_reason_tokens or not self._stop_ids.isdisjoint(ids[-1:]),
+            is_finished=is_finished,
             prompt_tokens=prompt_tokens,
         )
-
-    def _end_of_marker(self, ids: Sequence[int], request: ScoreRequest) -> int | None:
-        """How many tokens the reply has up to the marker, counted as the transformers engine does."""
-        text = ""
-        for place, token in enumerate(ids[: request.max_reason_tokens], start=1):
-            if token in self._stop_ids:
-                return None
-            text += self._encoder.piece(token)
-            if text.endswith(request.marker):
-                return place
-        return None
 
     def _run(
         self,

@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from rlaif.config.sft import SftConfig
-from rlaif.errors import StageError, TrainingError
+from rlaif.errors import DataError, StageError, TrainingError
 from rlaif.models.loading import LoadedModel, load_causal_lm, save_model
 from rlaif.models.prompt_tokens import PromptEncoder
 from rlaif.records import Demonstration, Prompt, Tally
@@ -61,7 +61,13 @@ def encode_demonstrations(
     dropped: Counter[str] = Counter()
     for prompt, demonstration in demonstrations:
         prompt_ids = encoder.encode(prompt.as_segments())
-        response_ids = encoder.encode_response(demonstration.response)
+        if not encoder.shows_whole(demonstration.response):
+            raise DataError(
+                "the chat template leaves out part of a demonstration, such as its reasoning",
+                where=f"prompt {prompt.id}",
+                fix="take that part out of the response, or let chat_template.jinja show all of the last answer",
+            )
+        response_ids = encoder.encode_response(encoder.strip_answer(demonstration.response))
         if not demonstration.response.strip():
             dropped["empty"] += 1
         elif len(prompt_ids) + len(response_ids) > max_length:

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from rlaif.errors import DataError
 from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, split_of
-from rlaif.rows import Row, describe, is_row_file, missing_column, read_messages, read_rows
+from rlaif.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
+from rlaif.rows import Row, describe, missing_column, read_messages, read_rows
 from rlaif.transcripts import is_transcript
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
-_SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+_OPTION = "reward_model.split"
 
 
 class SplitRows(NamedTuple):
@@ -28,12 +29,16 @@ class SplitRows(NamedTuple):
     test: list[PreferenceRow | ChoiceRow]
 
 
-def read_preferences(path: str | Path, *, split: str = "train") -> list[PreferenceRow | ChoiceRow]:
-    """The rows of one split of a folder, file or hub data set; none where it has no such split.
+def read_preferences(
+    path: str | Path, *, split: str = "train", part: str | None = None, option: str = _OPTION
+) -> list[PreferenceRow | ChoiceRow]:
+    """The rows for training, or those of the test split that belongs to them; none where there is no such split.
 
-    A folder whose files name no split is all `train`.
+    A folder whose files name no split is all `train`. part: the part of the folder or hub data set to train on, for
+    example `train_prefs`; None: the one that is for training, and several are refused. option: what names the part,
+    for messages.
     """
-    rows = [_read_row(row) for row in _find_rows(path, split=split)]
+    rows = [_read_row(row) for row in _find_rows(path, split=split, part=part, option=option)]
     if split == "train" and not rows:
         raise DataError(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
@@ -50,44 +55,54 @@ def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: floa
     return splits
 
 
-def _find_rows(path: str | Path, *, split: str) -> Iterator[Row]:
+def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -> Iterator[Row]:
     place = Path(path)
     if place.is_file():
+        refuse_part_of_file(place, part, option=option)
         files = [place] if split == "train" else []
     elif place.is_dir():
-        files = _find_files(place, split=split)
+        files = [
+            file
+            for found in _chosen(list_parts(place), split=split, part=part, option=option, where=str(path))
+            for file in found.files
+        ]
     else:
-        yield from _hub_rows(str(path), split=split)
+        yield from _hub_rows(str(path), split=split, part=part, option=option)
         return
-    for file in files:
+    for file in sorted(dict.fromkeys(files)):
         yield from read_rows(file, wanted=_COLUMNS)
 
 
-def _find_files(folder: Path, *, split: str) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if is_row_file(path))
-    named = {path: next((name for name in _SPLITS if _is_named(path, name)), None) for path in files}
-    found = [path for path in files if named[path] == split]
-    return found or [path for path in files if named[path] is None and split == "train"]
+def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str, where: str) -> list[Part]:
+    """The parts to train on, or with `test` those that belong to them."""
+    trained = find_parts(parts, part, option=option, where=where)
+    if split == "train":
+        if parts and not trained:
+            raise no_training_part(parts, option=option, where=where)
+        return trained
+    tests = [find_counterpart(parts, one) for one in trained]
+    if not trained and part is None:
+        tests = [one for one in parts if one.role == "test" and one.pattern == "*"]
+    return list(dict.fromkeys(one for one in tests if one is not None))
 
 
-def _is_named(path: Path, split: str) -> bool:
-    return path.stem == split or path.stem.startswith((f"{split}-", f"{split}_", f"{split}."))
-
-
-def _hub_rows(path: str, *, split: str) -> Iterator[Row]:
+def _hub_rows(path: str, *, split: str, part: str | None, option: str) -> Iterator[Row]:
+    """A hub data set's split is named as `split`, or as `subset/split`."""
     import datasets
 
+    subset, _, name = (part or "").rpartition("/")
     try:
-        found = datasets.load_dataset(path)
+        found = datasets.load_dataset(path, subset) if subset else datasets.load_dataset(path)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
-            f"the preferences cannot be loaded: {str(error).splitlines()[0]}",
+            f"the preferences cannot be loaded: {' '.join(str(error).splitlines()[:2])}",
             where=path,
-            fix="give a folder, a file, or a hub id that `datasets` can load",
+            fix=f"give a folder, a file, or a hub id that `datasets` can load; {option}=SUBSET/SPLIT names a subset",
         ) from error
-    if split in found:
-        for number, cells in enumerate(found[split], start=1):
-            yield Row(cells, f"{path} {split} row {number}", tuple(cells))
+    parts = [Part("", str(there)) for there in found]
+    for one in _chosen(parts, split=split, part=name or None, option=option, where=path):
+        for number, cells in enumerate(found[one.split], start=1):
+            yield Row(cells, f"{path} {one.split} row {number}", tuple(cells))
 
 
 def _read_row(row: Row) -> PreferenceRow | ChoiceRow:

@@ -1,7 +1,7 @@
 """The nouns of the program: a file per noun, a table of the ledger per record class."""
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
-from rlaif.records.calibration import Agreement, CalibrationCard, CalibrationMap, MapKind
+from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
@@ -37,6 +37,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
 
 __all__ = [
     "RECORD_TYPES",
+    "TIE_BAND",
     "Agreement",
     "Alarm",
     "AskedPrinciple",

@@ -13,6 +13,9 @@ from rlaif.records.base import Record, Value
 from rlaif.records.cards import Estimate
 
 MapKind = Literal["identity", "temperature", "temperature_length"]
+TIE_BAND = 0.01
+"""Beside somebody's ties a label this near to one half counts as a tie: log-probabilities are next to never exactly
+even, and would otherwise agree with no tie."""
 
 
 class Agreement(Value):
@@ -51,6 +54,7 @@ class CalibrationCard(Record):
     """What a run's human labels said of its judge, and what was done with them."""
 
     table: ClassVar[str] = "calibrations"
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("num_tied", "before_decided", "after_decided", "effective_n")
     judge_id: str | None
     """Whose labels it maps: a judge's, or a panel's. Another judge in the panel, or another weight, is another id."""
     constitution_id: str
@@ -66,6 +70,14 @@ class CalibrationCard(Record):
     """The calibrated labels against people's, each item mapped by a fit that did not see its prompt."""
     between_people: Agreement | None
     """Two annotators on the same items; None where no item has two."""
+    num_tied: int = 0
+    """Items that most people called a tie; the judge's label counts as one near one half only."""
+    before_decided: Estimate | None = None
+    """`before` on the other items alone; None where there are no ties."""
+    after_decided: Estimate | None = None
+    effective_n: float | None = None
+    """Kish's size: so many items drawn alike would tell as much. None where every item counts alike: all were drawn
+    with one inclusion probability, or none is known and the agreement describes the labelled items alone."""
     map: CalibrationMap
     log_loss: dict[MapKind, float]
     """Cross-validated mean log loss of each candidate map, in nats."""

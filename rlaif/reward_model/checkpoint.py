@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rlaif.errors import RunFolderError
 from rlaif.runs import replace_directory
+from rlaif.sealed import check_seal, seal_folder
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
 
@@ -36,6 +37,7 @@ def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, 
         )
         save_file(moments, path / "optimizer.safetensors")
         (path / "state.json").write_text(json.dumps({"step": step, "digest": digest}) + "\n")
+        seal_folder(path)
     for old in find_checkpoints(folder)[:-1]:
         shutil.rmtree(old)
 
@@ -59,6 +61,7 @@ def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, opt
     """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
     if not found:
         return 0
+    check_seal(found[-1], fix="restore it, or remove this folder to resume from the one before or train again")
     state = json.loads((found[-1] / "state.json").read_text())
     if state["digest"] != digest:
         raise RunFolderError(

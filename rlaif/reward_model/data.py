@@ -57,11 +57,14 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
         if row.weight == 0:
             dropped["weightless"] += 1
             continue
-        prompt_ids = prompts.get(row.prompt.id)
-        if prompt_ids is None:
-            prompt_ids = prompts[row.prompt.id] = encoder.encode(row.prompt.as_segments())
         texts = row.responses if isinstance(row, ChoiceRow) else (row.chosen, row.rejected)
-        sequences = [(*prompt_ids, *encoder.encode_response(text)) for text in texts]
+        if encoder.follows_prompt:
+            prompt_ids = prompts.get(row.prompt.id)
+            if prompt_ids is None:
+                prompt_ids = prompts[row.prompt.id] = encoder.encode(row.prompt.as_segments())
+            sequences = [(*prompt_ids, *encoder.encode_response(text)) for text in texts]
+        else:
+            sequences = [encode_example(row.prompt, text, encoder=encoder) for text in texts]
         if max(map(len, sequences)) > max_length:
             dropped["over_length"] += 1
             continue
@@ -78,7 +81,7 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
 
 def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
     """One prompt and response as the reward model reads them."""
-    return (*encoder.encode(prompt.as_segments()), *encoder.encode_response(response))
+    return tuple(encoder.encode_answered(prompt.as_segments(), response))
 
 
 def encode_whole(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:

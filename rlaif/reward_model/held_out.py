@@ -1,6 +1,7 @@
 """Rewards on held-out pairs and choices -> how often and how surely the reward model agrees with the labels.
 
-Ties (label one half) have no truth to agree with and are left out. Does not run models.
+Every figure is weighted as the rows are in training. Ties (label one half) have no truth to agree with and are left
+out. Does not run models.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from rlaif.reward_model.data import Choice, Pair
 
 class HeldOut(Value):
     accuracy: Estimate | None
-    """Share of pairs whose more probable side has the higher reward, each once, and of choices whose likeliest best has
-    the highest; None without any."""
+    """Share of pairs whose more probable side has the higher reward, and of choices whose likeliest best has the
+    highest, by the rows' weights; None without any."""
     num_pairs: int
     """Pairs that the accuracy counts."""
     num_ties: int
@@ -24,6 +25,8 @@ class HeldOut(Value):
     """Mean cross-entropy of the labels in nats, by the rows' weights as in training; a coin has ln 2 = .693."""
     log_loss_floor: float | None
     """The mean entropy of the labels, by the same weights."""
+    accuracy_at_most: float = 1.0
+    """No rewards could have a higher accuracy: the same two responses are preferred both ways. 1: none are."""
 
 
 def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -> HeldOut:
@@ -36,12 +39,32 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
         accuracy=share_interval(
             [right for _, right in decided],
             clusters=[pair.prompt_id for pair, _ in decided],
+            weights=[pair.weight for pair, _ in decided],
         ),
         num_pairs=len(decided),
         num_ties=len(pairs) - len(decided),
         log_loss=math.fsum(pair.weight * _cross_entropy(pair, rewards) for pair in pairs) / weight,
         log_loss_floor=math.fsum(pair.weight * _entropy(_shares(pair)) for pair in pairs) / weight,
+        accuracy_at_most=_at_most([pair for pair, _ in decided]),
     )
+
+
+def _at_most(decided: Sequence[Pair | Choice]) -> float:
+    """Of the rows about one set of responses, those that have the commonest best can all be right."""
+    by_responses: dict[frozenset[int], dict[int, float]] = {}
+    for item in decided:
+        shares, places = _shares(item), _places(item)
+        best = places[shares.index(max(shares))]
+        found = by_responses.setdefault(frozenset(places), {})
+        found[best] = found.get(best, 0.0) + item.weight
+    if all(len(found) == 1 for found in by_responses.values()):
+        return 1.0
+    total = math.fsum(weight for found in by_responses.values() for weight in found.values())
+    return math.fsum(max(found.values()) for found in by_responses.values()) / total
+
+
+def _places(item: Pair | Choice) -> tuple[int, ...]:
+    return item.places if isinstance(item, Choice) else (item.chosen, item.rejected)
 
 
 def _shares(item: Pair | Choice) -> tuple[float, ...]:
@@ -50,8 +73,7 @@ def _shares(item: Pair | Choice) -> tuple[float, ...]:
 
 def _is_right(item: Pair | Choice, rewards: Sequence[float]) -> float | None:
     """Whether the likeliest best is the most rewarded, its share where several are; None where none is likeliest."""
-    places = item.places if isinstance(item, Choice) else (item.chosen, item.rejected)
-    shares, own = _shares(item), [rewards[place] for place in places]
+    shares, own = _shares(item), [rewards[place] for place in _places(item)]
     if shares.count(max(shares)) > 1:
         return None
     most = [place for place, reward in enumerate(own) if reward == max(own)]

@@ -35,14 +35,18 @@ class _Batch(NamedTuple):
 class _Part(NamedTuple):
     sum: Tensor
     """Of the weighted losses; a scalar."""
-    num_right: int
+    decided: float
+    """Weight of the rows whose label prefers something; the next two are of these."""
+    right: float
+    """Weight of the rows that the rewards order as the label says."""
     margin_sum: float
-    """Of a choice: how far the best is rewarded above the next."""
+    """Weighted. Of a choice: how far the best is rewarded above the next."""
 
 
 class _BatchLoss(NamedTuple):
     loss: float
-    num_right: int
+    decided: float
+    right: float
     margin_sum: float
 
 
@@ -121,8 +125,7 @@ class Optimisation:
         self._optimizer.step()
         return {
             "loss": math.fsum(part.loss for part in parts),
-            "accuracy": sum(part.num_right for part in parts) / len(batch.pairs),
-            "reward_margin": math.fsum(part.margin_sum for part in parts) / len(batch.pairs),
+            **_order_figures(parts),
             "grad_norm": float(norm),
             "learning_rate": learning_rate,
             "epoch": float(batch.epoch),
@@ -158,7 +161,8 @@ class Optimisation:
         (loss * times).backward()  # type: ignore[no-untyped-call]
         return _BatchLoss(
             loss=loss.item(),
-            num_right=sum(part.num_right for part in found),
+            decided=math.fsum(part.decided for part in found),
+            right=math.fsum(part.right for part in found),
             margin_sum=math.fsum(part.margin_sum for part in found),
         )
 
@@ -168,18 +172,20 @@ class Optimisation:
             for side in ([pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
         )
         labels = torch.tensor([pair.label for pair in pairs], dtype=rewards.dtype, device=rewards.device)
+        weights = torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=rewards.device)
         loss = compute_loss_sum(
             chosen,
             rejected,
             labels=labels,
-            weights=torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=rewards.device),
+            weights=weights,
             center_rewards_coefficient=self._config.center_rewards_coefficient,
         )
         margins = (chosen - rejected).detach()
         return _Part(
             sum=loss,
-            num_right=int(((margins * (labels - 0.5)) > 0).sum()),
-            margin_sum=float((margins * torch.sign(labels - 0.5)).sum()),
+            decided=float((weights * (labels != 0.5)).sum()),
+            right=float((weights * ((margins * (labels - 0.5)) > 0)).sum()),
+            margin_sum=float((weights * margins * torch.sign(labels - 0.5)).sum()),
         )
 
     def _choice_loss(self, choices: Sequence[Choice], rewards: Tensor, places: Mapping[int, int]) -> _Part:
@@ -193,19 +199,37 @@ class Optimisation:
             at[row, :num] = torch.tensor([places[place] for place in choice.places], device=device)
             shares[row, :num] = torch.tensor(choice.shares, dtype=dtype, device=device)
             mask[row, :num] = True
+        weights = torch.tensor([choice.weight for choice in choices], dtype=dtype, device=device)
         own = rewards[at]
         loss = compute_choice_loss_sum(
             own,
             shares=shares,
             mask=mask,
-            weights=torch.tensor([choice.weight for choice in choices], dtype=dtype, device=device),
+            weights=weights,
             center_rewards_coefficient=self._config.center_rewards_coefficient,
         )
         shown = own.detach().masked_fill(~mask, -torch.inf)
         best = shares.argmax(dim=-1, keepdim=True)
         rivals = shown.scatter(1, best, -torch.inf).amax(dim=-1)
         margins = shown.gather(1, best).squeeze(1) - rivals
-        return _Part(sum=loss, num_right=int((margins > 0).sum()), margin_sum=float(margins.sum()))
+        counted = weights * ((shares == shares.amax(dim=-1, keepdim=True)).sum(dim=-1) == 1)
+        return _Part(
+            sum=loss,
+            decided=float(counted.sum()),
+            right=float((counted * (margins > 0)).sum()),
+            margin_sum=float((counted * margins).sum()),
+        )
+
+
+def _order_figures(parts: Sequence[_BatchLoss]) -> dict[str, float]:
+    """How the rewards order the batch, by the rows' weights; ties prefer nothing, and a batch of them has no figure."""
+    decided = math.fsum(part.decided for part in parts)
+    if not decided:
+        return {}
+    return {
+        "accuracy": math.fsum(part.right for part in parts) / decided,
+        "reward_margin": math.fsum(part.margin_sum for part in parts) / decided,
+    }
 
 
 def compute_schedule(step: int, *, num_steps: int, warmup_fraction: float) -> float:

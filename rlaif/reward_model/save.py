@@ -43,6 +43,7 @@ class Results(Value):
             "reward_std": self.reward_std,
             "num_pairs": float(self.num_pairs),
             "num_held_out_pairs": float(self.held_out.num_pairs),
+            "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -87,7 +88,9 @@ def save_reward_model(
     with replace_directory(out_dir) as folder:
         write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), folder)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-        (folder / RESULTS).write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
+        left_out = {"held_out": {"accuracy_at_most"}} if results.held_out.accuracy_at_most == 1 else None
+        written = results.model_dump_json(indent=1, exclude=left_out)
+        (folder / RESULTS).write_text(written + "\n", encoding="utf-8", newline="\n")
 
 
 def render_model_card(
@@ -129,9 +132,9 @@ def render_model_card(
             f"| training | {config.num_epochs} epochs, batches of {config.batch_size} pairs, learning rate"
             f" {config.learning_rate:g}, weight decay {config.weight_decay:g} |",
             "",
-            "Accuracy counts held-out pairs whose label is not one half, with the label as the truth; its",
-            "95 % interval takes into account that pairs of one prompt go together. The floor of the log",
-            "loss is the labels' own entropy.",
+            "Accuracy counts held-out pairs whose label is not one half, each by its row's weight, with the",
+            "label as the truth; its 95 % interval takes into account that pairs of one prompt go together.",
+            "The floor of the log loss is the labels' own entropy.",
             "",
             "```python",
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
@@ -158,8 +161,15 @@ def _accuracy(held_out: HeldOut) -> str:
     ties = f", {held_out.num_ties} ties left out" if held_out.num_ties else ""
     return (
         f"{found.mean:.3f} (95 % interval {found.low:.3f} to {found.high:.3f}; {held_out.num_pairs} pairs of"
-        f" {found.n} prompts{ties})"
+        f" {found.n} prompts{ties}{describe_bound(held_out)})"
     )
+
+
+def describe_bound(held_out: HeldOut) -> str:
+    """The highest accuracy that could be reached, where the labels contradict one another; else nothing."""
+    if held_out.accuracy_at_most == 1:
+        return ""
+    return f"; at most {held_out.accuracy_at_most:.3f}, as some pairs are labelled both ways"
 
 
 def _log_loss(held_out: HeldOut) -> str:

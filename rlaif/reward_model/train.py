@@ -115,7 +115,7 @@ def train_reward_model(
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
     """Everything that fixes the result; how often a checkpoint is written does not."""
-    options = config.model_dump_json(exclude={"preferences", "checkpoint_every"})
+    options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every"})
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from rlaif.config.generate import PromptsConfig
 from rlaif.errors import DataError
 from rlaif.records import Demonstration, Message, Prompt, Tally
+from rlaif.row_parts import refuse_part_of_file
 from rlaif.rows import (
     SUFFIXES,
     Row,
@@ -52,7 +53,8 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     dropped: Counter[str] = Counter()
     num_in = 0
     reference = config.reference_column
-    for row in _rows(config.path, split=config.split, wanted={config.column, reference, "metadata"}):
+    wanted = {config.column, reference, "metadata"}
+    for row in _rows(config.path, split=config.split, wanted=wanted, option="prompts.split"):
         num_in += 1
         if reference not in row.columns and reference != PromptsConfig().reference_column:
             raise missing_column(reference, columns=row.columns, where=row.where)
@@ -75,12 +77,18 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     return PromptRead(list(prompts.values()), Tally(num_in=num_in, dropped=dict(dropped)))
 
 
-def read_demonstrations(path: str, *, split: str = "train") -> DemonstrationRead:
-    """Prompts with the response somebody wrote: `prompt` and `response` (or `completion`), or `messages`."""
+def read_demonstrations(path: str, *, split: str | None = None) -> DemonstrationRead:
+    """Prompts with the response somebody wrote: `prompt` and `response` (or `completion`), or `messages`.
+
+    split: of a folder or hub data set; None: the one that is for training.
+    """
     found: dict[tuple[str, str], tuple[Prompt, Demonstration]] = {}
     dropped: Counter[str] = Counter()
     num_in = 0
-    for row in _rows(path, split=split, wanted={"prompt", "messages", *_RESPONSE_COLUMNS}):
+    if Path(path).is_file():
+        refuse_part_of_file(Path(path), split, option="sft.split")
+    wanted = {"prompt", "messages", *_RESPONSE_COLUMNS}
+    for row in _rows(path, split=split or "train", wanted=wanted, option="sft.split"):
         num_in += 1
         messages, response = _demonstration(row)
         prompt = Prompt(messages=messages, source=_source(row))
@@ -112,10 +120,10 @@ def drop_over_length(
     return PromptRead(kept, Tally(num_in=len(prompts), dropped={"over_length": num_dropped} if num_dropped else {}))
 
 
-def _rows(path: str, *, split: str, wanted: Collection[str]) -> Iterator[Row]:
+def _rows(path: str, *, split: str, wanted: Collection[str], option: str) -> Iterator[Row]:
     if (path.lower().endswith(SUFFIXES) and not Path(path).is_dir()) or Path(path).is_file():
         return read_rows(path, wanted=wanted)
-    return read_dataset_rows(path, split=split, wanted=wanted)
+    return read_dataset_rows(path, split=split, wanted=wanted, option=option)
 
 
 def _source(row: Row) -> str:

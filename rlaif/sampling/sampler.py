@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.batch_plan import planned_batches
+from rlaif.batch_plan import find_strangers, planned_batches, refuse_other_plan
 from rlaif.config.generate import SamplingConfig
 from rlaif.console import Progress, say
 from rlaif.ledger.store import Ledger
@@ -61,6 +61,10 @@ def sample_responses(
     missing = [key for key in by_key if key not in known]
     missing.sort(key=lambda key: (sum(len(m.content) for m in by_key[key].prompt.messages), key))
     batches = planned_batches(plan_path, missing, batch_size=config.batch_size)
+    if strangers := find_strangers(batches, by_key):
+        known_strangers = ledger.samples_for(strangers).values()
+        changed = _find_changed(known_strangers, policy_id=policy.id, params=params, seed=seed)
+        refuse_other_plan(plan_path, num=len(strangers), changed=changed)
     num_held = len(requests) - sum(len(batch) for batch in batches)
     if num_held:
         say(f"{label}: {len(requests)}, of which {num_held} found in the ledger")
@@ -78,6 +82,17 @@ def sample_responses(
             progress.advance(len(drawn))
     found = ledger.samples_for(list(by_key))
     return [found[request.key] for request in requests]
+
+
+def _find_changed(drawn: Iterable[Sample], *, policy_id: str, params: SamplingParams, seed: int) -> str:
+    """Why samples that were drawn by a plan are not asked for now."""
+    for sample in drawn:
+        if sample.policy_id != policy_id:
+            return f"the policy's fingerprint changed from {sample.policy_id[:12]} to {policy_id[:12]}"
+        if (sample.params, sample.seed) != (params, seed):
+            return "the sampling options or the seed changed"
+        return "the prompts changed"
+    return "the policy, the prompts or the sampling options changed"
 
 
 def _is_owed(batch: Sequence[str], ledger: Ledger, progress: Progress) -> bool:

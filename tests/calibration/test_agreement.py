@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.calibration.agreement import (
+    choice_of,
     cohen_kappa,
     gwet_ac1,
     krippendorff_alpha,
     measure_agreement,
     measure_quality,
 )
+from rlaif.intervals import share_interval
 
 # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: the textbook example of kappa.
 A = ["yes"] * 25 + ["no"] * 25
@@ -193,3 +196,90 @@ def test_series_of_different_lengths_and_no_items_are_refused() -> None:
         measure_agreement("ab", "a", clusters=range(2))
     with pytest.raises(ValueError, match="no items"):
         measure_agreement([], [], clusters=[])
+
+
+@settings(max_examples=25)
+@given(choice_lists, st.lists(st.integers(1, 4), min_size=30, max_size=30))
+def test_an_item_of_weight_k_has_the_figures_of_k_items(pairs: list[tuple[str, str]], counts: list[int]) -> None:
+    weights = counts[: len(pairs)]
+    copies = [pair for pair, count in zip(pairs, weights, strict=True) for _ in range(count)]
+    one = measure_agreement(*zip(*pairs, strict=True), clusters=range(len(pairs)), weights=weights)
+    many = measure_agreement(*zip(*copies, strict=True), clusters=range(len(copies)))
+    assert one.share.mean == pytest.approx(many.share.mean)
+    assert one.base_rates == pytest.approx(many.base_rates)
+    for a, b in ((one.kappa, many.kappa), (one.ac1, many.ac1)):
+        assert (a is None) == (b is None)
+        assert a is None or b is None or a.mean == pytest.approx(b.mean, abs=1e-9)
+    judged, right = zip(*pairs, strict=True)
+    quality = measure_quality(judged, right, clusters=range(len(pairs)), weights=weights)
+    counted = measure_quality(*zip(*copies, strict=True), clusters=range(len(copies)))
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert getattr(quality, name).mean == pytest.approx(getattr(counted, name).mean)
+
+
+def test_even_weights_change_no_figure() -> None:
+    plain = measure_agreement(A, B, clusters=range(50))
+    assert measure_agreement(A, B, clusters=range(50), weights=[0.3] * 50) == plain
+    items = [[a, b] for a, b in zip(A, B, strict=True)]
+    assert krippendorff_alpha(items, weights=[7.0] * 50) == krippendorff_alpha(items)
+
+
+def test_alpha_leans_to_the_heavy_items() -> None:
+    items = [["x", "x"], ["y", "y"], ["x", "y"], ["y", "x"]]
+    light, heavy = krippendorff_alpha(items, weights=[1, 1, 5, 5]), krippendorff_alpha(items, weights=[5, 5, 1, 1])
+    assert light is not None
+    assert heavy is not None
+    assert light.alpha.mean < 0 < heavy.alpha.mean
+    assert heavy.num_choices == 8
+
+
+Draw = tuple[list[str], list[str], list[int], list[float]]
+
+
+def drawn_where_unsure(reps: int) -> Iterator[tuple[float, Draw]]:
+    """The true agreement, and what people and judge say on 200 pairs.
+
+    The judge is right on 95 % of the sure pairs and on 55 % of the unsure 30 %, which are drawn ten times as often.
+    """
+    rng = np.random.default_rng(3)
+    unsure = rng.random(20_000) < 0.3
+    right = np.where(unsure, rng.random(20_000) < 0.55, rng.random(20_000) < 0.95)
+    first = rng.random(20_000) < 0.5
+    probability = np.where(unsure, 1.0, 0.1)
+    probability *= 200 / probability.sum()
+    for _ in range(reps):
+        at = np.flatnonzero(rng.random(20_000) < probability)
+        people, judge = [str(c) for c in first[at]], [str(c) for c in first[at] == right[at]]
+        yield float(right.mean()), (people, judge, at.tolist(), (1 / probability[at]).tolist())
+
+
+def test_the_weighted_share_of_labels_drawn_where_the_judge_is_unsure_holds_the_truth() -> None:
+    held = Counter[str]()
+    for truth, (people, judge, at, weights) in drawn_where_unsure(400):
+        same = [float(a == b) for a, b in zip(people, judge, strict=True)]
+        for name, given_weights in (("weighted", weights), ("unweighted", None)):
+            share = share_interval(same, clusters=at, weights=given_weights)
+            assert share is not None
+            held[name] += share.low <= truth <= share.high
+    assert 0.92 <= held["weighted"] / 400 <= 0.98
+    assert held["unweighted"] == 0
+
+
+@pytest.mark.heavy
+def test_weighted_kappa_and_ac1_of_such_labels_hold_the_truth() -> None:
+    held = Counter[str]()
+    for truth, (people, judge, at, weights) in drawn_where_unsure(300):
+        found = measure_agreement(people, judge, clusters=at, weights=weights)
+        for name, estimate in (("kappa", found.kappa), ("ac1", found.ac1)):
+            assert estimate is not None
+            held[name] += estimate.low <= 2 * truth - 1 <= estimate.high  # both choices are as frequent
+    assert all(0.91 <= count / 300 <= 0.99 for count in held.values()), held
+
+
+@pytest.mark.parametrize(
+    ("p_first", "band", "choice"),
+    [(0.5, 0.01, "tie"), (0.51, 0.01, "tie"), (0.49, 0.01, "tie"), (0.511, 0.01, "first"), (0.489, 0.01, "second"),
+     (0.5, 0.0, "tie"), (0.5 + 1e-12, 0.0, "tie"), (0.49999, 0.0, "second")],
+)  # fmt: skip
+def test_a_label_near_one_half_is_a_tie_where_somebody_ties(p_first: float, band: float, choice: str) -> None:
+    assert choice_of(p_first, band=band) == choice

@@ -167,6 +167,12 @@ def test_the_map_of_the_example_says_what_the_own_names_say(tmp_path: Path) -> N
             "(labels.jsonl, first other at labels.jsonl:2): give it for all labels or for none",
         ),
         (
+            [{**OWN, "inclusion_probability": 0.5}, {**OWN, "annotator": "bob", "inclusion_probability": 0.25}],
+            None,
+            "one pair has two inclusion probabilities, 0.5 and 0.25 (labels.jsonl:1 and labels.jsonl:2): "
+            "give the probability with which the pair was drawn, the same in all of its rows",
+        ),
+        (
             [{**OWN, "inclusion_probability": 0}],
             None,
             '"inclusion_probability" is 0, no probability of being drawn (labels.jsonl:1): '

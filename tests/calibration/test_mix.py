@@ -167,3 +167,53 @@ def test_the_summary_without_a_compared_pair_says_why_there_is_no_calibration() 
     lines = list(describe_mix(None, labels=Tally(num_in=3), num_human=0, weight=5.0))
     assert "nothing to calibrate by" in lines[0]
     assert "make no rows" in lines[1]
+
+
+def test_labels_drawn_unequally_are_weighted_in_every_figure_of_the_card() -> None:
+    labels, judged = [], {}
+    for number in range(60):
+        # 20 sure pairs, where the judge is right, drawn with 1/10; 40 unsure ones, half of them right, all drawn
+        sure = number < 20
+        pair = (f"a{number:02}", f"b{number:02}")
+        judged[pair, "overall"] = JudgedPair(0.9, 2.2) if sure else JudgedPair(0.6, 0.4)
+        choice: Verdict = "first" if sure or number % 2 else "second"
+        for who in ("ann", "bob"):
+            agrees = who == "ann" or sure
+            given: Verdict = choice if agrees else "first"
+            labels.append(label(given, who=who, pair=pair, inclusion_probability=0.1 if sure else 1.0))
+    card = calibrated(labels, judged)
+    assert card is not None
+    # each item of 20 counts 10: ann and bob agree there; of the 40 others the 20 odd ones are "first" for both, and on
+    # the even ones they differ, which is a tie
+    assert card.before.share.mean == pytest.approx((200 + 20) / 240)
+    assert card.before.base_rates["tie"] == pytest.approx(20 / 240)
+    assert card.between_people is not None
+    assert card.between_people.share.mean == pytest.approx(220 / 240)
+    assert card.effective_n == pytest.approx(240**2 / (20 * 100 + 40))
+    assert card.before_decided is not None
+    assert card.before_decided.mean == 1.0
+    lines = list(describe_mix(card, labels=Tally(num_in=120), num_human=60, weight=5.0))
+    assert "each item counts 1 / inclusion_probability; the 60 items tell as much as 28 drawn" in lines[2]
+
+
+def test_a_judge_that_repeats_peoples_ties_nearly_agrees_with_all_of_them() -> None:
+    labels, judged = [], {}
+    said: dict[Verdict, float] = {"first": 0.97, "second": 0.03, "tie": 0.5003}
+    for number, choice in enumerate(["first", "second", "tie", "first", "tie"] * 6):
+        pair = (f"a{number:02}", f"b{number:02}")
+        judged[pair, "overall"] = JudgedPair(said[choice], 1.0)  # type: ignore[index]
+        labels.append(label(choice, pair=pair))  # type: ignore[arg-type]
+    card = calibrated(labels, judged)
+    assert card is not None
+    assert (card.before.share.mean, card.num_tied, card.effective_n) == (1.0, 12, None)
+    lines = list(describe_mix(card, labels=Tally(num_in=30), num_human=30, weight=5.0))
+    assert lines[2].startswith("ties: most people chose no side on 12 of 30 items")
+    assert "within 0.01 of one half only; on the other 18 judge and people agree on 100.0%" in lines[2]
+
+
+def test_where_nobody_ties_a_label_just_off_one_half_is_no_tie() -> None:
+    judged = {(("a", "b"), "overall"): JudgedPair(0.501, 0.004)}
+    card = calibrated([label("first")], judged)
+    assert card is not None
+    assert (card.before.share.mean, card.num_tied, card.before_decided) == (1.0, 0, None)
+    assert '"num_tied"' not in card.content_json, "a card without ties is the one that it always was"

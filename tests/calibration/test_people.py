@@ -122,3 +122,54 @@ def test_with_many_people_alpha_speaks_instead_of_their_pairs() -> None:
     people = report_agreement(PeopleRead(crowd, Tally(num_in=27)), None, by_prompt=False).people
     assert (people.num_annotators, people.pairs, people.num_prompts) == (11, (), None)
     assert people.alpha is not None
+
+
+def test_items_drawn_unequally_are_weighted_in_every_figure() -> None:
+    weighted = [item._replace(weight=10.0 if number == 2 else 1.0) for number, item in enumerate(items(policies=True))]
+    copied = [
+        item._replace(key=(f"{item.key[0]} {copy}",), weight=1.0)
+        for item in weighted
+        for copy in range(int(item.weight))
+    ]
+    verdicts = read()
+    by_item = {item.key: verdicts.verdicts.get((item.key[0].split()[0],)) for item in copied}
+    many = VerdictsRead({key: v for key, v in by_item.items() if v}, {}, Tally(num_in=0))
+    one = VerdictsRead(verdicts.verdicts, {}, Tally(num_in=0))
+    a, b = (
+        report_agreement(PeopleRead(given, Tally(num_in=0)), judged, by_prompt=True)
+        for given, judged in ((weighted, one), (copied, many))
+    )
+    assert a.judge is not None
+    assert b.judge is not None
+    assert a.policies is not None
+    assert b.policies is not None
+    assert a.people.base_rates == pytest.approx(b.people.base_rates)
+    assert a.judge.base_rates == pytest.approx(b.judge.base_rates)
+    for ours, theirs in (
+        (a.people.any_two, b.people.any_two), (a.people.pairs[0].agreement.kappa, b.people.pairs[0].agreement.kappa),
+        (a.judge.f1, b.judge.f1), (a.judge.neither_ties, b.judge.neither_ties),
+        (a.judge.one_person, b.judge.one_person),
+        (a.policies.people.scores["m1"], b.policies.people.scores["m1"]),
+    ):  # fmt: skip
+        assert ours is not None
+        assert theirs is not None
+        assert ours.mean == pytest.approx(theirs.mean)
+    assert a.judge.one_person_at_most == pytest.approx(b.judge.one_person_at_most)
+    assert a.people.effective_items == pytest.approx(17**2 / (100 + 7))
+    assert b.people.effective_items is None
+
+
+def test_a_judge_that_never_ties_is_given_the_bound_that_peoples_ties_set() -> None:
+    four = [
+        Item(key=(str(n),), prompt=(str(n),), policies=None, choices=dict.fromkeys(people, choice))
+        for n, (people, choice) in enumerate([("ab", "tie"), ("ab", "first"), ("ab", "second"), ("ab", "first")])
+    ]
+    four[3].choices["c"] = "second"
+    verdicts: dict[Key, Verdict] = {("0",): "first", ("1",): "first", ("2",): "second", ("3",): "first"}
+    report = report_agreement(
+        PeopleRead(four, Tally(num_in=9)), VerdictsRead(verdicts, {}, Tally(num_in=4)), by_prompt=False
+    )
+    assert report.judge is not None
+    assert report.judge.majority is not None
+    assert report.judge.majority.share.mean == report.judge.majority_at_most == 0.75
+    assert report.judge.one_person_at_most == pytest.approx((0 + 1 + 1 + 2 / 3) / 4)

@@ -202,3 +202,41 @@ def test_llmfaos_split_votes_move_gpt_4s_figures() -> None:
     assert rounded(judge["majority"]["share"], judge["majority"]["kappa"], judge["neither_ties"], digits=3) == [
         0.435, 0.196, 0.711,
     ]  # fmt: skip
+
+
+def drawn(tmp_path: Path, *rows: str) -> list[str]:
+    (tmp_path / "p.csv").write_text("id,a,b,pi\n" + "".join(f"{row}\n" for row in rows))
+    (tmp_path / "v.csv").write_text("id,v\n1,x\n2,y\n3,x\n")
+    (tmp_path / "m.yaml").write_text(
+        "key: id\nannotators: [a, b]\nchoice_values: {first: [x], second: [y], tie: [t]}\n"
+        "inclusion_probability: pi\nverdict: v\nverdict_values: {first: [x], second: [y]}\n"
+    )
+    return [str(tmp_path / "p.csv"), "--columns", str(tmp_path / "m.yaml"), "--verdicts", str(tmp_path / "v.csv")]
+
+
+def test_items_drawn_unequally_are_weighted_and_bounds_are_said(tmp_path: Path) -> None:
+    result = agreement(*drawn(tmp_path, "1,x,x,0.1", "2,y,x,1", "3,t,t,1"))
+    assert result.exit_code == 0, result.exception
+    words = " ".join(result.stdout.split())
+    assert "these tell as much as 1 drawn with one probability" in words
+    assert "the judge never says tie, and the majority does" in words
+    assert "could be 0.9091 at most" in words  # ten of the eleven weighted items with a majority
+    assert "people differ on an item" in words
+    assert re.search(r"accuracy, against the majority +0\.9091", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (("1,x,x,0.1", "2,y,x,"), '"pi" is empty'),
+        (("1,x,x,0.1", "2,y,x,1.5"), '"pi" holds "1.5", no probability of being drawn'),
+        (("1,x,x,0.1", "2,y,x,0"), '"pi" holds "0", no probability'),
+    ],
+)
+def test_an_item_whose_probability_is_not_known_is_refused(
+    tmp_path: Path, rows: tuple[str, ...], sentence: str
+) -> None:
+    result = agreement(*drawn(tmp_path, *rows))
+    assert isinstance(result.exception, DataError)
+    assert sentence in result.exception.sentence
+    assert "p.csv:3" in result.exception.sentence

@@ -172,6 +172,28 @@ def test_a_run_that_goes_on_keeps_its_own_settings_and_takes_new_ones_by_name(cl
     says(cli("evaluate", "--run", "own"), 2, "no trained policy yet", "rlaif train")
 
 
+def test_a_run_with_a_config_file_keeps_what_its_first_command_set_and_takes_what_is_edited_later(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    file = tmp_path / "rlaif.yaml"
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo: {kl_coef: 0.1}\n")
+    done = cli("generate-prefs", "--run", "own", "--seed", "7", "--set", "prompts.num_prompts=4")
+    assert done.returncode == 0, done.stderr
+    done = cli("generate-prefs", "--run", "own", "--resume")
+    assert done.returncode == 0, done.stderr
+    says(cli("generate-prefs", "--run", "own", "--resume", "--seed", "8"), 2, "seed: 7 -> 8")
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo: {kl_coef: 0.2}\n")
+    done = cli("generate-prefs", "--run", "own", "--resume")
+    assert (done.returncode, "ppo.kl_coef: 0.1 -> 0.2, from now on" in done.stderr) == (0, True), done.stderr
+    stored = json.loads((tmp_path / "runs" / "own" / "config.json").read_text())
+    assert (stored["config"]["seed"], stored["config"]["prompts"]["num_prompts"]) == (7, 4)
+    assert stored["file"]["options"]["ppo"] == {"kl_coef": 0.2}
+    file.write_text("sampling: {num_samples: 3, num_pairs: 1}\nppo: {kl_coef: 0.2}\n")
+    says(cli("train", "--run", "own"), 2, "sampling.num_samples: 2 -> 3")
+    file.write_text("sampling: {num_samples: 2, num_pairs: 1}\nppo:\n  kl_cof: 0.2\n")
+    says(cli("train", "--run", "own"), 2, "ppo.kl_cof", "rlaif.yaml:3")
+
+
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_afterwards(cli: RunCli, tmp_path: Path) -> None:
     small = ("--run", "full", "--set", "prompts.num_prompts=40")
     done = cli("generate-prefs", *small, limit_file_size=200_000)

@@ -94,3 +94,9 @@ def test_a_win_rate_of_failures_alone_is_unknown() -> None:
     assert say_headline(failed).verdict == "unknown"
     assert "All of the 200 comparisons failed" in say_headline(failed).sentence
     assert say_headline(None).verdict == "unknown"
+
+
+def test_pairs_of_one_text_bound_the_win_rate_and_the_headline_says_so() -> None:
+    same = win_rate(0.6, 0.55, 0.65).model_copy(update={"num_identical": 80})
+    assert "More than 80.0\u202f% could not be found: 80 pairs are one text twice" in say_headline(same).sentence
+    assert "could not be found" not in say_headline(win_rate(0.6, 0.55, 0.65)).sentence

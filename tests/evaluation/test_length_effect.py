@@ -110,3 +110,22 @@ def test_equal_lengths_or_bare_verdicts_tell_nothing() -> None:
     assert compute_length_effect(world.comparisons, facts=PairFacts(texts=world.texts)) is None
     same = dict.fromkeys(world.texts, "two words")
     assert compute_length_effect(world.comparisons, facts=PairFacts(texts=same)) is None
+
+
+def test_labels_that_were_drawn_unequally_are_weighted() -> None:
+    world = World(worth_by_length=0.5)
+    # Only where the first response is the longer one do people like it less than it is worth: half of the pairs.
+    labelled, weights = {}, {}
+    for c in world.comparisons[:200]:
+        first, second = c.sample_ids
+        twisted = int(first[:-1]) % 2 == 0
+        gap = world.worth[first, "kind"] - world.worth[second, "kind"]
+        longer = (len(world.texts[first].split()) - len(world.texts[second].split())) / 8.7
+        labelled[c.sample_ids, "kind"] = gap - (2 * longer if twisted else 0)
+        weights[c.sample_ids, "kind"] = 1e-6 if twisted else 1.0
+    plain, weighted = (world.effect(labelled=labelled, label_weights=given) for given in ({}, weights))
+    assert plain.bias is not None
+    assert weighted.bias is not None
+    assert plain.bias.mean > BIAS + 0.4
+    assert weighted.bias.mean == pytest.approx(BIAS, abs=0.1)
+    assert weighted.biases["kind"].slope.mean == pytest.approx(BIAS, abs=0.1)

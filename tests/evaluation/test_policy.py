@@ -135,6 +135,7 @@ def test_two_equal_texts_count_one_half_without_being_asked(sample_of: SampleOf,
     win = compute_win_rate([], pairs=[pair], constitution=constitution)
     assert win.soft is not None
     assert (win.soft.mean, win.num_identical, win.num_failed) == (0.5, 1, 0)
+    assert win.at_most == 0.5, "no policy could win more with the same text"
 
 
 def test_verdicts_without_log_probabilities_are_averaged_as_probabilities(

@@ -72,3 +72,14 @@ def test_correlation_about_zero_by_hand() -> None:
     assert correlate([1.0, 2.0], [2.0, 4.0]) == pytest.approx(1)
     assert correlate([1.0, 0.0], [0.0, 1.0]) == 0
     assert correlate([0.0], [1.0]) is None
+
+
+def test_a_row_of_weight_k_has_the_slope_and_the_correlation_of_k_rows() -> None:
+    x, y, weights = [1.0, 2.0, -1.0, 0.5], [1.0, 5.0, 1.0, -2.0], [1.0, 3.0, 2.0, 1.0]
+    at = [place for place, weight in enumerate(weights) for _ in range(int(weight))]
+    one = fit_linear([[a] for a in x], y, clusters=range(4), weights=weights)
+    many = fit_linear([[x[k]] for k in at], [y[k] for k in at], clusters=at)
+    assert one is not None
+    assert many is not None
+    assert (one[0].mean, one[0].low, one[0].n) == pytest.approx((many[0].mean, many[0].low, 4))
+    assert correlate(x, y, weights=weights) == pytest.approx(correlate([x[k] for k in at], [y[k] for k in at]))

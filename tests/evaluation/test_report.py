@@ -235,7 +235,7 @@ def test_one_of_something_is_not_said_in_the_plural(full_report: ReportInput) ->
     assert win is not None
     one = win.model_copy(update={"num_identical": 1, "num_failed": 1, "num_not_debiased": 1})
     said = Page(render_report(full_report.model_copy(update={"win_rate": one}))).section("changed").text
-    assert "In 1 pair both wrote the same text" in said
+    assert "In 1 pair both wrote the same text, which counts one half: the win rate could be 9" in said
     assert "1 pair is not in these figures" in said
     assert "1 comparison was asked in one order only" in said
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlaif.evaluation.report_trust import say_map
-from rlaif.records import CalibrationMap
+from rlaif.evaluation.report_trust import describe_calibration, say_map
+from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,27 @@ from rlaif.records import CalibrationMap
 )
 def test_the_map_that_was_chosen_is_said_in_words(found: CalibrationMap, said: str) -> None:
     assert said in say_map(found)
+
+
+def agreement(share: float) -> Agreement:
+    return Agreement(n=40, share=Estimate(mean=share, low=0.5, high=0.9, n=40), kappa=None, ac1=None, base_rates={})
+
+
+def test_the_design_and_the_ties_are_said_beside_the_agreement() -> None:
+    card = CalibrationCard(
+        judge_id="j", constitution_id="c", labels_digest="d", num_labels=40, num_annotators=1, simulated=False,
+        before=agreement(0.6), after=agreement(0.7), between_people=None, map=CalibrationMap(), log_loss={},
+        human_weight=5.0,
+    )  # fmt: skip
+    said = describe_calibration(card)
+    assert said is not None
+    assert said["design"] == []
+    share = Estimate(mean=0.875, low=0.7, high=0.95, n=32)
+    said = describe_calibration(card.changed(effective_n=17.6, num_tied=8, before_decided=share, after_decided=share))
+    assert said is not None
+    [drawn, ties] = said["design"]
+    assert "The 40 items tell as much as 18 drawn alike." in drawn
+    assert ties.startswith(
+        "On 8 items most people chose no side, and a label of the judge agrees with that within 0.01"
+    )
+    assert "87.5" in ties

@@ -49,3 +49,13 @@ def test_huge_margins_claim_certainty_without_overflow() -> None:
 
 def test_without_pairs_nothing_is_claimed() -> None:
     assert compute_reward_calibration([]) is None
+
+
+def test_a_row_of_weight_three_counts_three_times() -> None:
+    heavy, light = scored("a", 0.75, 1.0), scored("b", 0.75, 0.4)
+    found = compute_reward_calibration([heavy._replace(weight=3.0), light])
+    copies = compute_reward_calibration([heavy, heavy, heavy, light])
+    assert found is not None
+    assert copies is not None
+    assert (found.gap, found.overconfidence) == pytest.approx((copies.gap, copies.overconfidence))
+    assert found.bins[0].labelled == pytest.approx((3 * 1.0 + 0.4) / 4)

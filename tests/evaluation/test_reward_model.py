@@ -116,3 +116,24 @@ def test_the_proxy_counts_pairs_without_a_reward(sample_of: Callable[..., Sample
         1,
     )
     assert compute_proxy_win({}, pairs=pairs) is None
+
+
+def test_every_figure_of_held_out_preferences_is_weighted_as_their_rows_are() -> None:
+    right, wrong = scored("a", 2, 0.9), scored("b", -2, 1.0)
+    quality = compute_reward_model_quality([right._replace(weight=3.0), wrong])
+    copies = compute_reward_model_quality([right, right, right, wrong])
+    assert quality.accuracy is not None
+    assert quality.accuracy.mean == 0.75
+    for name in ("accuracy", "accuracy_of_length", "log_loss", "margin"):
+        assert getattr(quality, name).mean == pytest.approx(getattr(copies, name).mean)
+    assert quality.label_entropy == pytest.approx(copies.label_entropy)
+    assert quality.is_weighted
+    assert not copies.is_weighted
+
+
+def test_rows_that_contradict_one_another_bound_the_accuracy() -> None:
+    one = scored("a", 1, 1.0)._replace(responses=("x", "y"))
+    other = scored("a", -1, 1.0)._replace(responses=("y", "x"))
+    assert compute_reward_model_quality([one, one, other]).accuracy_at_most == pytest.approx(2 / 3)
+    assert compute_reward_model_quality([one, one]).accuracy_at_most == 1
+    assert compute_reward_model_quality([one, other._replace(prompt_id="b")]).accuracy_at_most == 1

@@ -210,6 +210,36 @@ def test_of_an_expired_batch_the_answers_are_kept_and_the_rest_is_asked_again(tm
     assert set(server.requests.values()) == {1}
 
 
+def test_calls_that_a_server_never_worked_on_count_against_no_cap(tmp_path):
+    """A batch that expired half done, and one that was refused as a whole: the cap has room for every question."""
+
+    def behave(asked, prompt, tries):
+        return "expired" if "Be kind." in prompt and server.submitted[prompt] == 1 else "good"
+
+    def status(batch, looks):
+        return {"batch-1": "expired", "batch-2": "failed"}.get(batch["id"], "completed")
+
+    seen = []
+    with running(BatchServer(behave, status=status)) as server:
+        for _ in range(5):
+            try:
+                judging = judge(server, tmp_path, budget=Budget(max_calls=QUESTIONS))
+            except StageError:
+                with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+                    seen.append(find_spent(ledger, [tmp_path]).calls)
+    assert len(judging.judgements) == QUESTIONS
+    assert server.requests.total() == QUESTIONS
+    # submitted; half of it expired, the rest submitted; refused; submitted once more
+    assert seen == [QUESTIONS, QUESTIONS, QUESTIONS // 2, QUESTIONS]
+
+
+def test_what_was_not_uploaded_is_no_call(tmp_path):
+    with running(BatchServer(refuse=lambda at, number: 404)) as server, pytest.raises(StageError):
+        judge(server, tmp_path)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert find_spent(ledger, [tmp_path]).calls == 0
+
+
 def test_a_setting_that_the_server_refuses_is_left_out_of_the_next_batch(tmp_path):
     def behave(asked, prompt, tries):
         if "temperature" not in asked:

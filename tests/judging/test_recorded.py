@@ -81,6 +81,30 @@ def test_a_hard_verdict_is_a_probability_of_one_zero_or_a_half(verdict: object, 
     assert p_of(imported([PAIR], [{"id": 7, "verdict": verdict}]), "So.") == p
 
 
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("It is brief.\n**Verdict:** 2", "second"),
+        ("<think>Verdict: 1</think>Both are fine.\nVerdict: tie.", "tie"),
+        ("1", "first"),
+        ('I must write "Verdict: 1" or "Verdict: 2".', None),
+        ("Verdict: 1 and 2 are equally good.", None),
+        ("Verdict: 1.5", None),
+        ("**1**", None),
+    ],
+)
+def test_a_whole_reply_in_the_verdicts_column_is_read_by_its_marker(reply: str, verdict: str | None) -> None:
+    other = PAIR | {"id": 8, "r1": "No."}
+    recorded = imported(
+        [PAIR, other], [{"id": 7, "verdict": reply}, {"id": 8, "verdict": 2}], verdict_marker="Verdict:"
+    )
+    read = {judgement.raw_reply: judgement.verdict for judgement in recorded.judgements}
+    assert read.get(reply) == verdict
+    assert [failed.cause for failed in recorded.failed] == ([] if verdict else ["unparsable"])
+    without = imported([PAIR, other], [{"id": 7, "verdict": reply}, {"id": 8, "verdict": 2}])
+    assert len(without.judgements) == 1 + (reply == "1")
+
+
 @pytest.mark.parametrize("verdict", [1, "1", " 1 ", 1.0])
 def test_a_verdict_is_read_whatever_type_the_file_format_gave_it(verdict: object) -> None:
     assert imported([PAIR], [{"id": 7, "verdict": verdict}]).judgements[0].verdict == "first"

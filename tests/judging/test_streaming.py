@@ -1,13 +1,17 @@
 """Pairs through a served judge into the ledger: durable before counted, failures named, caps kept, resumed free."""
 
+import itertools
 import math
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,13 +20,15 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
+from rlaif.judge_setup import find_spent
 from rlaif.judging.asked import read_streamed
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import render_question, render_questions
+from rlaif.judging.unanswered import Unanswered
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.models import endpoint_client
-from rlaif.models.budget import Budget
+from rlaif.models.budget import Budget, Spending
 from rlaif.models.endpoint_prompt import to_plain_chat
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.models.scripted_engine import ScriptedEngine
@@ -41,6 +47,7 @@ def judge(
     num_pairs: int = 10,
     budget: Budget | None = None,
     max_attempts: int = 3,
+    folder_name: str = "",
     **endpoint,
 ) -> Judging:
     config = JudgeConfig(
@@ -53,7 +60,7 @@ def judge(
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
             pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-            ledger=ledger, plan_path=folder / "questions_plan.json",
+            ledger=ledger, plan_path=folder / folder_name / "questions_plan.json",
         )  # fmt: skip
 
 
@@ -109,7 +116,7 @@ def test_no_fault_of_a_server_becomes_a_label(tmp_path):
         return fault if tries < times else "good"
 
     with running(ChatServer(behave)) as server:
-        judging = judge(server, tmp_path, num_pairs=60, max_retries=1)
+        judging = judge(server, tmp_path, num_pairs=60, max_retries=1, max_attempts=1)
     assert {fault for fault, times in fate.values() if times} == set(FAULTS)
     assert len(judging.judgements) + len(judging.failed) == len(judging.questions) == 240
     prompts, pairs = make_pairs(60)
@@ -138,6 +145,122 @@ def test_a_failed_question_is_asked_again_by_the_next_attempt_and_no_more_often_
     assert sent == [40, 42, 42]
 
 
+def dies_after(number: int, fault: str = "cut"):
+    """A server that answers so many requests and then meets a fault, until `back` is put into the list beside it."""
+    back: list[bool] = []
+    count = itertools.count()
+    return lambda asked, prompt, tries: "good" if next(count) < number or back else fault, back
+
+
+@pytest.mark.parametrize("fault", ["cut", "503", "429", "not json"])
+def test_a_server_that_dies_leaves_its_questions_to_the_next_attempt(tmp_path, fault):
+    behave, back = dies_after(30, fault)
+    with running(ChatServer(behave)) as server:
+        with pytest.raises(Unanswered, match="10 of 40 questions got no answer .*continue with the same .*--resume"):
+            judge(server, tmp_path, max_retries=1)
+        back.append(True)
+        judging = judge(server, tmp_path, max_retries=1)
+    assert (len(judging.judgements), judging.failed) == (40, [])
+    assert server.requests.total() == 30 + 10 * 2 + 10
+
+
+def test_a_question_without_an_answer_is_dropped_by_name_once_its_attempts_are_used_up(tmp_path):
+    def behave(asked, prompt, tries):
+        return "400" if "reply 0 to 3" in prompt and "Be kind." in prompt else "good"
+
+    with running(ChatServer(behave)) as server:
+        for _ in range(2):
+            with pytest.raises(Unanswered, match="2 of 40 questions got no answer .*HTTP 400 no: your key"):
+                judge(server, tmp_path)
+        judging = judge(server, tmp_path)
+    assert judging.tally.dropped == {"endpoint": 2}
+    assert server.requests.total() == 40 + 2 + 2
+
+
+def test_another_run_asks_once_more_what_no_server_answered_and_not_what_was_answered_badly(tmp_path):
+    """Attempts are counted over resumptions, and a new run beside an old one is none."""
+    is_back = False
+
+    def behave(asked, prompt, tries):
+        if "Be kind." not in prompt or is_back:
+            return "good"
+        return {"reply 0 to 3": "400", "reply 0 to 4": "no verdict"}.get(
+            prompt[prompt.find("reply 0 to") :][:12], "good"
+        )
+
+    def run(name: str) -> Judging:
+        return judge(server, tmp_path, max_attempts=1, folder_name=name)
+
+    with running(ChatServer(behave)) as server:
+        assert run("old").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert run("new").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert server.requests.total() == 40 + 2, "the two without an answer, once more"
+        assert run("new").tally.dropped == {"endpoint": 2, "unparsable": 2}
+        assert server.requests.total() == 40 + 2
+        is_back = True
+        assert run("newer").tally.dropped == {"unparsable": 2}
+
+
+@pytest.mark.parametrize("fault", ["empty", "no verdict", "refusal", "filter", "truncated", "too long", "low mass"])
+def test_an_answer_that_cannot_be_used_holds_nothing_up(tmp_path, fault):
+    with running(ChatServer(lambda asked, prompt, tries: fault if "reply 0 to 3" in prompt else "good")) as server:
+        assert judge(server, tmp_path).tally.num_dropped == 4
+
+
+def test_questions_that_reach_no_server_use_no_attempt_and_no_call(tmp_path):
+    """The server's process is gone in the middle: nobody listens."""
+    count = itertools.count()
+
+    def behave(asked, prompt, tries):
+        if next(count) == 24:
+            ends.set()
+        return "good"
+
+    ends = threading.Event()
+    with ExitStack() as stack:
+        server = stack.enter_context(running(ChatServer(behave, latency_s=0.02)))
+        threading.Thread(target=lambda: ends.wait(20) and stack.close(), daemon=True).start()
+        with pytest.raises(Unanswered, match="of 40 questions got no answer .*Connect"):
+            judge(server, tmp_path, concurrency=2)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        num_answers, num_failures = (
+            ledger.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("judgements", "failed_judgements")
+        )
+        assert find_spent(ledger, [tmp_path]).calls <= server.requests.total() + 2
+    assert num_failures <= 2, "only what was under way may have been sent"
+    assert num_answers < 39
+    with running(ChatServer()) as server:
+        assert len(judge(server, tmp_path).judgements) == 40
+
+
+def test_a_server_that_is_not_there_costs_no_calls(tmp_path):
+    server = ChatServer()
+    with socket.socket() as taken:  # bound, so that nobody else answers there, and not listening
+        taken.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        with pytest.raises(StageError, match="cannot be reached"):
+            judge(server, tmp_path)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert find_spent(ledger, [tmp_path]) == Spending()
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 64])
+def test_every_cap_is_used_up_to_its_last_call_over_all_attempts(tmp_path, concurrency):
+    """Retries count, and what is printed at the stop is what the server has seen."""
+
+    def behave(asked, prompt, tries):
+        return "503" if tries == 0 and "Be kind." in prompt else "good"
+
+    with running(ChatServer(behave)) as server:
+        for cap in (5, 16, 17, 40):
+            with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+                spent = find_spent(ledger, [tmp_path])
+            assert spent.calls == server.requests.total()
+            with pytest.raises(StageError, match=rf"max_calls of {cap} leaves .* {cap} are spent .{cap} calls"):
+                judge(server, tmp_path, budget=Budget(max_calls=cap, spent=spent), concurrency=concurrency)
+            assert server.requests.total() == cap
+
+
 def test_a_server_without_log_probabilities_is_asked_for_votes(tmp_path):
     with running(ChatServer(lambda asked, prompt, tries: "no logprobs")) as server:
         judging = judge(server, tmp_path, num_pairs=3, num_votes=3, temperature=0.7)
@@ -162,7 +285,7 @@ def test_a_cap_ends_the_run_with_everything_kept_and_a_higher_one_goes_on(tmp_pa
         with pytest.raises(StageError, match="judge.max_calls of 25"):
             judge(server, tmp_path, budget=Budget(max_calls=25))
         assert server.requests.total() == 25
-        assert 25 <= len(read_streamed(tmp_path)) <= 25 + 8
+        assert len(read_streamed(tmp_path)) == 25, "what was drawn and not sent is on no list"
         judging = judge(server, tmp_path, budget=Budget(max_calls=100))
     assert server.requests.total() == 40
     assert max(server.requests.values()) == 1
@@ -258,6 +381,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_asked_again(tmp_path, how)
             with Ledger.open(tmp_path / "ledger.sqlite", read_only=True) as ledger:
                 in_ledger = [key for (key,) in ledger.rows("SELECT question_id FROM judgements")]
                 assert verify(ledger).ok
+                counted = find_spent(ledger, [tmp_path]).calls
+                # A kill may come between the note of a request and its sending.
+                assert 0 <= counted - server.requests.total() <= 8 * num_kills, "no request goes uncounted"
             for prompt in (prompt_of[key] for key in in_ledger):
                 last_count.setdefault(prompt, server.requests[prompt])
             again = {prompt: server.requests[prompt] - before[prompt] for prompt in before}

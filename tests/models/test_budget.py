@@ -37,6 +37,22 @@ def test_the_cap_that_is_reached_is_named(caps, sentence):
     assert budget.refusal(Spending(1, 20, 0.1)).what == sentence
 
 
+def test_a_batch_that_is_asked_whole_says_so_where_the_cap_has_no_room_for_it():
+    budget = Budget(max_calls=100)
+    assert not budget.reserve(Spending(300))
+    sentence = "judge.max_calls of 100 leaves no room for the next 300 questions, asked together: 0 are spent"
+    assert budget.refusal(Spending(300)).what == sentence
+
+
+def test_the_calls_of_a_batch_under_way_are_spent_once_it_is_known_how_many_there_were():
+    budget = Budget(max_calls=10, spent=Spending(10, 5))
+    budget.hold(Spending(10, 50))
+    assert not budget.reserve(Spending(1))
+    budget.settle(Spending(10, 50), used=Spending(4, 20))
+    assert budget.spent == Spending(4, 25)
+    assert budget.reserve(Spending(6))
+
+
 def test_what_an_earlier_attempt_has_under_way_is_held_whatever_the_caps_are():
     budget = Budget(max_cost=1.0)
     budget.hold(Spending(0, 10, 5.0))

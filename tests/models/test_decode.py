@@ -129,10 +129,23 @@ def test_prompts_that_do_not_fit_into_one_prefill_are_computed_in_several(model:
         torch.testing.assert_close(torch.log_softmax(logits[row], dim=-1), expected, atol=1e-5, rtol=0)
 
 
+def on_lines(token: int) -> str:
+    """Every token a line."""
+    return f"\n<{token}>"
+
+
 def test_choices_are_read_at_the_position_after_the_marker(model: PreTrainedModel) -> None:
     prompts = make_prompts(10)
     greedy = decode(model, prompts, max_new_tokens=6, uniforms=None, stop_ids=[], pad_id=PAD)
-    marker_token = greedy.token_ids[0][2]  # some token that the first row writes
+    # Some tokens that a row writes: a marker, a choice, and what begins the next line.
+    first, place = next(
+        (row, at)
+        for row, ids in enumerate(greedy.token_ids)
+        for at in range(1, 4)
+        if len(set(ids[at : at + 3])) == 3 and ids[at] not in ids[:at]
+    )
+    marker_token, choice, following = greedy.token_ids[first][place : place + 3]
+    other = next(token for token in range(VOCAB) if token not in (marker_token, choice, following))
     decoded = decode(
         model,
         prompts,
@@ -141,26 +154,28 @@ def test_choices_are_read_at_the_position_after_the_marker(model: PreTrainedMode
         stop_ids=[],
         pad_id=PAD,
         marker=f"<{marker_token}>",
-        piece=lambda token: f"<{token}>",
-        choice_ids=[4, 9],
+        piece=on_lines,
+        choice_ids=[choice, other],
     )
-    assert decoded.marked[0]
+    assert decoded.marked[first]
+    assert len(decoded.token_ids[first]) == place + 1
     for row, prompt in enumerate(prompts):
-        written = greedy.token_ids[row]
-        if marker_token in written:
-            end = written.index(marker_token) + 1
-            assert decoded.token_ids[row] == written[:end]
-            expected = full_logprobs(model, prompt + written[:end])[-1, [4, 9]]
+        written = decoded.token_ids[row]
+        assert written[:6] == greedy.token_ids[row][: len(written)]
+        if decoded.marked[row]:
+            assert written[-1] == marker_token
+            expected = full_logprobs(model, prompt + written)[-1, [choice, other]]
             torch.testing.assert_close(decoded.choice_logprobs[row], expected, atol=1e-5, rtol=0)
         else:
             assert decoded.choice_logprobs[row].isnan().all()
-            assert not decoded.marked[row]
-            assert not decoded.finished[row]
 
 
-def test_a_marker_may_span_tokens_and_may_come_with_the_last_token(model: PreTrainedModel) -> None:
-    prompt = make_prompts(1)[0]
-    written = decode(model, [prompt], max_new_tokens=4, uniforms=None, stop_ids=[], pad_id=PAD).token_ids[0]
+@pytest.mark.parametrize("begin", ["", "\n"], ids=["reads on behind the choice", "ends at the choice"])
+def test_a_marker_may_span_tokens_and_may_come_with_the_last_token(model: PreTrainedModel, begin: str) -> None:
+    prompts = make_prompts(10)
+    greedy = decode(model, prompts, max_new_tokens=6, uniforms=None, stop_ids=[], pad_id=PAD).token_ids
+    row = next(row for row, ids in enumerate(greedy) if ids[2] not in (*ids[:2], *ids[3:5]))
+    prompt, written, choice = prompts[row], greedy[row][:4], greedy[row][4]
     decoded = decode(
         model,
         [prompt],
@@ -168,14 +183,33 @@ def test_a_marker_may_span_tokens_and_may_come_with_the_last_token(model: PreTra
         uniforms=None,
         stop_ids=[],
         pad_id=PAD,
-        marker=f"{written[2]}.{written[3]}.",
-        piece=lambda token: f"{token}.",
-        choice_ids=[0],
+        marker=f"{begin}<{written[2]}><{written[3]}>",
+        piece=lambda token: f"\n<{token}>" if token == written[2] else f"<{token}>",
+        choice_ids=[choice],
     )
-    assert decoded.token_ids[0] == written
-    assert decoded.marked == [True]
-    expected = full_logprobs(model, prompt + written)[-1, [0]]
-    torch.testing.assert_close(decoded.choice_logprobs[0], expected, atol=1e-5, rtol=0)
+    is_read = bool(begin)  # the next token stands on the choice's line: "<5><7>" is no choice
+    assert decoded.marked == [is_read]
+    if is_read:
+        assert decoded.token_ids[0] == written
+        expected = full_logprobs(model, prompt + written)[-1, [choice]]
+        torch.testing.assert_close(decoded.choice_logprobs[0], expected, atol=1e-5, rtol=0)
+
+
+def test_a_marker_in_the_middle_of_a_line_does_not_end_a_row(model: PreTrainedModel) -> None:
+    prompt = make_prompts(1)[0]
+    written = decode(model, [prompt], max_new_tokens=6, uniforms=None, stop_ids=[], pad_id=PAD).token_ids[0]
+    decoded = decode(
+        model,
+        [prompt],
+        max_new_tokens=6,
+        uniforms=None,
+        stop_ids=[],
+        pad_id=PAD,
+        marker=f"<{written[2]}>",
+        piece=lambda token: f"<{token}>",
+        choice_ids=[written[3]],
+    )
+    assert (decoded.token_ids[0], decoded.marked, decoded.finished) == (written, [False], [False])
 
 
 def test_without_tokens_to_write_choices_are_read_right_after_the_prompts(model: PreTrainedModel) -> None:

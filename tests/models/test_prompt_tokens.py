@@ -280,7 +280,8 @@ def test_a_template_that_strips_line_breaks_only_is_followed():
         "{% for message in messages %}<|im_start|>{{ message['content'].strip('\n') }}<|im_end|>{% endfor %}"
     )
     messages = [("user", "\n\n two \n")]
-    assert PromptEncoder(tokenizer).encode(chat(*messages)) == template_ids(tokenizer, messages)
+    header = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert PromptEncoder(tokenizer).encode(chat(*messages)) == [*template_ids(tokenizer, messages), header]
 
 
 def test_a_template_that_adds_an_empty_thought_to_the_last_answer_is_followed_in_prompts():
@@ -313,7 +314,7 @@ def test_control_words_of_a_whole_word_vocabulary_are_out_of_reach():
     )
     tokenizer.chat_template = "{% for m in messages %}<|user|>{{ m['content'] }}<end>{% endfor %}"
     ids = PromptEncoder(tokenizer).encode(chat(("user", "say <end> hello <|user|>")))
-    assert ids == [4, 3, 0, 2, 0, 1]
+    assert ids == [4, 3, 0, 2, 0, 1, 4]
 
 
 def test_control_pieces_of_a_unigram_vocabulary_are_out_of_reach():

@@ -44,6 +44,17 @@ def test_a_cap_cuts_a_batch_short_and_what_was_under_way_may_turn_out_cheaper():
     assert budget.spent == Spending(2, 20)
 
 
+def test_what_is_drawn_and_not_put_into_a_batch_is_on_no_list():
+    class Noted(list):
+        def write(self, key, bound):
+            self.append((key, bound))
+
+    noted = Noted()
+    batches = drawing(4, Budget(max_calls=2))
+    batches._log = noted
+    assert keys(batches.draw()) == [key for key, _ in noted] == ["q0", "q1"]
+
+
 def test_a_cap_that_is_reached_ends_the_stream_with_its_sentence():
     budget = Budget(max_calls=2)
     batches = drawing(4, budget)

@@ -11,8 +11,9 @@ from families import build_family
 from transformers import AutoModelForCausalLM
 
 from rlaif.config.sft import SftConfig
-from rlaif.errors import StageError, TrainingError
+from rlaif.errors import DataError, StageError, TrainingError
 from rlaif.models.loading import LoadedModel, load_causal_lm
+from rlaif.models.prompt_tokens import PromptEncoder
 from rlaif.policy.sft import IGNORED, TrainedSft, encode_demonstrations, train_sft
 from rlaif.records import Demonstration, Message, Prompt
 
@@ -64,6 +65,22 @@ def test_demonstrations_that_do_not_fit_or_say_nothing_are_dropped_by_name(base:
     examples = encode_demonstrations(demonstrations, encoder=base.encoder, max_length=60)
     assert str(examples.tally) == "in 3, kept 1, dropped 2 (empty 1, over_length 1)"
     assert examples.token_ids[0][-1] == base.encoder.end_token_id
+
+
+def test_a_demonstration_is_learnt_as_the_template_shows_it(base: LoadedModel) -> None:
+    """Llama-3's template strips white space; one that drops reasoning would drop what is to be learnt."""
+    plain, padded = (
+        encode_demonstrations([demonstrate("tower", text)], encoder=base.encoder, max_length=60)
+        for text in ("This way.", " \nThis way. \n")
+    )
+    assert padded.token_ids == plain.token_ids
+    tokenizer = copy.deepcopy(base.tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "message['content'] | trim", "message['content'].split('</think>')[-1]"
+    )
+    forgetful = PromptEncoder(tokenizer)
+    with pytest.raises(DataError, match="leaves out part of a demonstration"):
+        encode_demonstrations([demonstrate("tower", "Well.</think>Up.")], encoder=forgetful, max_length=60)
 
 
 def test_it_learns_the_response_and_to_end_it(train: Training, base: LoadedModel, tmp_path: Path) -> None:

@@ -146,3 +146,55 @@ def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt])
 def test_a_path_where_nothing_is_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be loaded"):
         read_preferences(tmp_path / "nowhere")
+
+
+def split_folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("train_prefs", "train_sft", "test_prefs", "test_sft")):
+        row = {"prompt": name, "chosen": "At nine.", "rejected": "Dunno."}
+        write(tmp_path / "data", *[row] * (number + 1), name=f"{name}-00000-of-00001.jsonl")
+    return tmp_path / "data"
+
+
+def test_splits_with_longer_names_are_never_read_as_one(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path)
+    with pytest.raises(DataError, match=r"train_prefs, train_sft .*: name one by reward_model\.split=train_prefs"):
+        read_preferences(folder)
+    assert len(read_preferences(folder, part="train_sft")) == 2
+    held_out = read_preferences(folder, part="train_sft", split="test")
+    assert [row.prompt.messages[0].content for row in held_out] == ["test_sft"] * 4
+    assert len(read_preferences(folder, part="train_prefs+train_sft", split="test")) == 3 + 4
+
+
+def test_a_file_has_no_parts_to_name(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path)
+    with pytest.raises(DataError, match="a file has no parts.*leave reward_model.split out"):
+        read_preferences(folder / "train_sft-00000-of-00001.jsonl", part="train_sft")
+
+
+class Hub:
+    """What `datasets` gives of a hub data set, which these tests cannot reach."""
+
+    def __init__(self, *splits: str) -> None:
+        self.splits = splits
+        self.subsets: list[str] = []
+
+    def load_dataset(self, path: str, subset: str = "") -> dict[str, list[dict[str, str]]]:
+        self.subsets.append(subset)
+        return {name: [{"prompt": name, "chosen": "a", "rejected": "b"}] for name in self.splits}
+
+
+def test_the_splits_of_a_hub_data_set_are_named_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub("train_prefs", "train_sft", "test_prefs")
+    monkeypatch.setattr("datasets.load_dataset", hub.load_dataset)
+    with pytest.raises(DataError, match=r"train_prefs, train_sft \(org/name\): name one by reward_model\.split"):
+        read_preferences("org/name")
+    [row] = read_preferences("org/name", part="train_prefs")
+    [held_out] = read_preferences("org/name", part="helpful/train_prefs", split="test")
+    assert (row.prompt.messages[0].content, held_out.prompt.messages[0].content) == ("train_prefs", "test_prefs")
+    assert hub.subsets == ["", "", "helpful"]
+
+
+def test_a_hub_data_set_without_a_training_split_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", Hub("test").load_dataset)
+    with pytest.raises(DataError, match="no split for training; the parts are: test"):
+        read_preferences("org/name")

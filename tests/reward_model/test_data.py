@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from families import build_tokenizer
+
 from rlaif.models.loading import LoadedModel
+from rlaif.models.prompt_tokens import PromptEncoder
 from rlaif.records import Message, PreferenceRow, Prompt
-from rlaif.reward_model.data import Pair, cut_batch, digest_pairs, encode_pairs, plan_epoch
+from rlaif.reward_model.data import Pair, cut_batch, digest_pairs, encode_example, encode_pairs, plan_epoch
 
 PROMPT = Prompt(messages=(Message(role="user", content="When?"),))
 
@@ -19,6 +22,22 @@ def test_a_sequence_is_the_prompt_then_the_response_and_the_token_that_ends_it(b
     assert sequence[: len(prompt_ids)] == prompt_ids
     assert base.encoder.decode(sequence[len(prompt_ids) :]) == "At nine."
     assert sequence[-1] == base.encoder.end_token_id
+
+
+def test_where_answers_do_not_follow_the_generation_prompt_a_sequence_is_the_templates_conversation() -> None:
+    """As in DeepSeek-R1: the prompt opens a thought, and a finished answer stands without one."""
+    tokenizer = build_tokenizer("chatml")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role + ':' + m.content.split('</think>')[-1] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant:<think>\n{% endif %}"
+    )
+    encoder = PromptEncoder(tokenizer)
+    encoded = encode_pairs([row("Well.</think>At nine.", "No.")], encoder=encoder, max_length=100)
+    [only] = encoded.pairs
+    for place, text in ((only.chosen, "At nine."), (only.rejected, "No.")):
+        shown = f"<|im_start|>user:When?<|im_end|><|im_start|>assistant:{text}<|im_end|>"
+        assert tokenizer.decode(encoded.sequences[place]) == shown
+    assert encode_example(PROMPT, "No.", encoder=encoder) == encoded.sequences[only.rejected]
 
 
 def test_pairs_that_cannot_be_learnt_from_are_dropped_by_name_and_never_cut(base: LoadedModel) -> None:

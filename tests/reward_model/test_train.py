@@ -247,6 +247,21 @@ def test_every_step_reports_its_figures(train: Training, tmp_path: Path) -> None
     assert rows[-1][1]["loss"] < rows[0][1]["loss"]
 
 
+def test_ties_prefer_nothing_and_weights_count_in_the_accuracy_of_a_batch(
+    train: Training, train_rows: list[PreferenceRow], tmp_path: Path
+) -> None:
+    def batches(name: str, *rows: PreferenceRow) -> list[Mapping[str, float]]:
+        seen: list[Mapping[str, float]] = []
+        train(tmp_path / name, train_rows=list(rows), on_metrics=lambda _, figures: seen.append(dict(figures)))
+        return seen
+
+    row = train_rows[0]
+    tie, other_way = row.model_copy(update={"label": 0.5}), row.model_copy(update={"label": 0.0, "weight": 3.0})
+    assert all("accuracy" not in figures and "reward_margin" not in figures for figures in batches("ties", tie))
+    first = batches("mixed", row, tie, other_way)[0]
+    assert first["accuracy"] in (0.25, 0.75), "one of the two contradicting rows is right, and they weigh 1 and 3"
+
+
 def test_broken_weights_stop_the_training_at_the_named_step(
     train: Training, load_broken: LoadedModel, tmp_path: Path
 ) -> None:

@@ -186,6 +186,31 @@ def test_a_data_set_that_cannot_be_loaded_is_told_in_a_sentence(tmp_path: Path) 
         read(tmp_path / "data", split="tst")
 
 
+@pytest.mark.usefixtures("data_cache")
+def test_splits_of_prompts_and_demonstrations_are_named_or_refused(tmp_path: Path) -> None:
+    for name in ("train_prefs", "train_sft", "test_sft"):
+        write(tmp_path / f"{name}-00000-of-00001.jsonl", {"prompt": name, "response": "Yes."})
+    with pytest.raises(DataError, match=r"train_prefs, train_sft .*: name one by prompts\.split=train_prefs"):
+        read(tmp_path)
+    [prompt] = read(tmp_path, split="train_sft").prompts
+    assert prompt.messages[0].content == "train_sft"
+    with pytest.raises(DataError, match=r"name one by sft\.split=train_prefs"):
+        read_demonstrations(str(tmp_path))
+    assert len(read_demonstrations(str(tmp_path), split="train_prefs+train_sft").demonstrations) == 2
+    with pytest.raises(DataError, match=r"a file has no parts.*leave sft\.split out"):
+        read_demonstrations(str(tmp_path / "test_sft-00000-of-00001.jsonl"), split="test")
+
+
+@pytest.mark.usefixtures("data_cache")
+def test_subfolders_of_prompts_are_not_read_as_one(tmp_path: Path) -> None:
+    for name in ("harmless", "helpful"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "train.jsonl", {"prompt": name})
+    with pytest.raises(DataError, match="harmless/train, helpful/train"):
+        read(tmp_path)
+    assert len(read(tmp_path, split="helpful/train").prompts) == 1
+
+
 @pytest.mark.parametrize(
     "row",
     [

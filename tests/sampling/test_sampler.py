@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.config.generate import SamplingConfig
+from rlaif.errors import RunFolderError
 from rlaif.frontdesk import POLICY_DIR
 from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
@@ -65,6 +66,36 @@ def test_another_seed_or_more_tokens_is_another_request(
     second = sample(policy, ledger, tmp_path / "second", PROMPTS[:4], seed=1)
     assert not {s.id for s in first} & {s.id for s in second}
     assert {s.text for s in first} != {s.text for s in second}
+
+
+class Changed:
+    """The policy under the same path with other weights."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self.fingerprint, self.context_tokens = engine.fingerprint.changed(weights="f" * 64), engine.context_tokens
+        self.count_tokens, self.generate = engine.count_tokens, engine.generate
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("policy", "the policy's fingerprint changed from "),
+        ("prompts", "the prompts changed since the stage began"),
+        ("seed", "the sampling options or the seed changed"),
+        ("nothing is in the ledger", "the policy, the prompts or the sampling options changed"),
+    ],
+)
+def test_a_plan_that_names_what_is_not_asked_for_now_says_what_changed(
+    policy: TransformersEngine, ledger: Ledger, tmp_path: Path, what: str, words: str
+) -> None:
+    sample(policy, ledger, tmp_path, PROMPTS[:2])
+    generator = Changed(policy) if what == "policy" else policy
+    prompts = PROMPTS[:2] if what in ("policy", "seed") else PROMPTS[2:4]
+    with Ledger.open(tmp_path / "other.sqlite") as other:
+        held = other if what == "nothing is in the ledger" else ledger
+        with pytest.raises(RunFolderError, match=r"samples_plan\.json.*put it back, or start a new run") as raised:
+            sample(generator, held, tmp_path, prompts, seed=int(what == "seed"))
+    assert words in raised.value.sentence
 
 
 class Backwards:

@@ -23,6 +23,7 @@ from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.sharing import like, whole_tensor
 from rlaif.processes import ALONE, Team
+from rlaif.sealed import check_seal, seal_folder
 
 AHEAD_FILE = "ahead.json"
 
@@ -76,6 +77,7 @@ def _write(
         if ahead is not None:
             (folder / AHEAD_FILE).write_text(ahead + "\n", encoding="utf-8")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
+        seal_folder(folder)
     checkpoints = find_checkpoints(out_dir)
     best = {read_progress(newer).best_step for newer in checkpoints[-keep:]}
     for old in checkpoints[:-keep]:
@@ -130,6 +132,7 @@ def read_ahead(path: Path) -> str | None:
 
 def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's weights and moments into the learner and its optimizer."""
+    check_seal(path, fix="restore it, or remove this folder to resume from the one before")
     _restore(_tensors_of(learner.model), load_file(path / "model.safetensors"))
     _restore(_tensors_of(learner.value_head), load_file(path / "value_head.safetensors"))
     moments = load_file(path / "optimizer.safetensors")

@@ -1,7 +1,7 @@
 """A server of the user as a source of rewards: episodes go out by POST, numbers or nulls come back.
 
 Requests that may succeed later are sent again, waiting longer each time; what is left without a number is a named
-failure of its episodes. Keeps nothing and never shows the key.
+failure of its episodes, marked where it may pass. Keeps nothing and never shows the key.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ def _find_failure(answer: Answer) -> RewardFailure | None:
     if answer.status == 200 and not answer.said:
         return None
     if answer.status == 200:
-        return RewardFailure("not_json", answer.said)
+        return RewardFailure("not_json", answer.said, may_pass=True)
     if answer.status:
-        return RewardFailure(f"http_{answer.status}", answer.said)
+        return RewardFailure(f"http_{answer.status}", answer.said, may_pass=answer.status in RETRIED)
     cause = "unreachable" if answer.unreachable else "timeout" if answer.timed_out else "connection"
-    return RewardFailure(cause, answer.said)
+    return RewardFailure(cause, answer.said, may_pass=True)
 
 
 def _read_rewards(body: Any, *, num_items: int) -> list[float | RewardFailure]:

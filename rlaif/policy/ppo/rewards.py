@@ -32,6 +32,8 @@ class RewardFailure(NamedTuple):
     """Its name, such as "timeout"; failures are counted by it."""
     detail: str = ""
     """What happened, for people."""
+    may_pass: bool = False
+    """A server gave no answer at all, so it may give one later."""
 
 
 RewardSource = Callable[[Sequence[Episode]], Sequence[float | RewardFailure]]
@@ -85,24 +87,30 @@ def score_episodes(
 ) -> Scored:
     """Ask every source; drop and count failed episodes, and stop when more than `max_failed` of them failed.
 
-    An episode that one source failed on is dropped, and the sources after it are not asked about it. `scales`: of
-    those sources whose scores are standardised.
+    An episode that one source failed on is dropped, and the sources after it are not asked about it. Where a server
+    gave no answer at all nothing is dropped: that stops training, to be resumed. `scales`: of those sources whose
+    scores are standardised.
     """
     left = list(range(len(episodes)))
     found: dict[str, dict[int, float]] = {}
     failures, examples = Counter[str](), dict[str, str]()
+    missing: list[str] = []
     for reward in rewards:
         found[reward.name] = {}
-        for index, answer in zip(left, _ask(reward, [episodes[i] for i in left], where=where), strict=True):
+        answers = _ask(reward, [episodes[i] for i in left], where=where)
+        for index, answer in zip(left, answers, strict=True):
             if isinstance(answer, RewardFailure):
                 cause = f"{reward.name}/{answer.cause}"
                 failures[cause] += 1
                 examples.setdefault(cause, answer.detail)
+                missing += [f"{cause}: {answer.detail}"] * answer.may_pass
             else:
                 found[reward.name][index] = answer
         left = list(found[reward.name])
     if failures.total() > max_failed * len(episodes) or not left:
         raise _too_many(failures, examples, num_episodes=len(episodes), where=where)
+    if missing:
+        raise _unanswered(missing, num_episodes=len(episodes), where=where)
     by_source = {name: [scores[index] for index in left] for name, scores in found.items()}
     return Scored(left, by_source, _weigh(rewards, by_source, scales=scales), failures)
 
@@ -148,6 +156,15 @@ def _too_many(failures: Counter[str], examples: Mapping[str, str], *, num_episod
         f"{failures.total()} of {num_episodes} rewards failed ({causes}{example})",
         where=where,
         fix="mend the reward source and resume, or raise ppo.max_failed_rewards",
+    )
+
+
+def _unanswered(missing: Sequence[str], *, num_episodes: int, where: str) -> TrainingError:
+    return TrainingError(
+        f"{len(missing)} of {num_episodes} rewards got no answer from their server ({missing[0]})",
+        where=where,
+        fix="once it answers, continue with the same command and --resume; for a response that it cannot score it can "
+        "return null",
     )
 
 

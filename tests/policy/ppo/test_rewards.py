@@ -112,6 +112,11 @@ def test_too_many_failures_stop_with_a_sentence_that_counts_them() -> None:
         score([1.0, RewardFailure("endpoint", "HTTP 500"), RewardFailure("endpoint"), 2.0], max_failed=0.25)
 
 
+def test_a_server_that_gave_no_answer_stops_with_a_sentence_and_drops_nothing():
+    with pytest.raises(TrainingError, match=r"1 of 4 rewards got no answer .*source/http_503: busy.*step 3.*--resume"):
+        score([1.0, RewardFailure("http_503", "busy", may_pass=True), RewardFailure("none"), 2.0], max_failed=0.9)
+
+
 def test_no_score_at_all_stops_even_where_any_share_may_fail() -> None:
     with pytest.raises(TrainingError, match="1 of 1 rewards failed"):
         score([RewardFailure("refused")], max_failed=1.0)
