@@ -60,6 +60,8 @@ class FileDiff(Value):
     has_labels: bool
     """People labelled some of the run's pairs: their labels and their calibration are left out on both sides."""
     preferences: PreferenceDiff
+    is_drawn: bool = False
+    """A judge draws its answers, so that some decisions flip by chance and not by the edit."""
 
 
 class Shown(NamedTuple):
@@ -140,6 +142,7 @@ def diff_constitutions(
         judging = _ask(work, judged, judges=judges, to_ask=to_ask)
         result = FileDiff(
             run=work.run.name,
+            is_drawn=any(draws_answers(judge.run_judge) for judge in judges),
             round=work.round,
             judge=work.judge_name,
             old=before,
@@ -294,6 +297,11 @@ def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: To
                 budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
             )  # fmt: skip
         yield judging
+
+
+def draws_answers(judge: RunJudge) -> bool:
+    """Whether a judge may answer the same question otherwise: behind a server, and not asked at temperature 0."""
+    return judge.config.model.engine == "openai" and judge.config.endpoint.temperature != 0
 
 
 def _is_served(judge: AskedJudge) -> bool:

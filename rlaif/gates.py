@@ -6,6 +6,7 @@ it. Pure arithmetic; reads no ledger, measures nothing and stops nothing itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rlaif.config.gates import GatesConfig
@@ -81,12 +82,20 @@ def _findings(figures: RoundFigures, config: GatesConfig) -> Iterator[tuple[str,
             f"more than a share of {config.max_flipped:g}",
         )
     before, after, drop = figures.ended_before, figures.ended_after, config.max_eos_drop
-    if before is not None and after is not None and drop is not None and is_above(before - after, drop):
+    if before is not None and after is not None and drop is not None and _is_fall(figures, before, after, most=drop):
         yield (
             "max_eos_drop",
             f"the policy ends {after:.1%} of its responses itself and the starting policy {before:.1%}, "
             f"a fall of more than {drop:g}",
         )
+
+
+def _is_fall(figures: RoundFigures, before: float, after: float, *, most: float) -> bool:
+    """Whether a share fell by more than `most`, and by more than two standard errors where the prompts are counted."""
+    if figures.win_rate is None:
+        return is_above(before - after, most)
+    error = math.sqrt((before * (1 - before) + after * (1 - after)) / figures.win_rate.n)
+    return is_above(before - after, max(most, 2 * error))
 
 
 def _say(share: Estimate) -> str:

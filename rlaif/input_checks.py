@@ -14,8 +14,8 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo_rewards import find_sources
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.records import Model, Prompt, Record
-from rlaif.run_inputs import CONTENTS, Input, expect_inputs, model_input, records_input
+from rlaif.records import Model, Prompt, Record, Sample
+from rlaif.run_inputs import CONTENTS, NOTES, Input, expect_inputs, model_input, records_input
 from rlaif.runs import digest_file
 
 if TYPE_CHECKING:
@@ -35,8 +35,26 @@ def expect_prompts(work: Work, stage: str, prompts: Sequence[Prompt]) -> None:
 
 def expect_policy(work: Work, stage: str, model: Model) -> None:
     """The model that the configuration names; after SFT it is the run's own, which its stage answers for."""
-    if stage == "0_sft" or not (work.run.stage_dir(0, "0_sft") / "stage.json").is_file():
-        _expect(work, stage, [model_input("policy.path", model, path=work.config.policy.path)])
+    if stage != "0_sft" and (work.run.stage_dir(0, "0_sft") / "stage.json").is_file():
+        return
+    path = work.config.policy.path
+    sampled_with = None if (work.run.path / NOTES).is_file() else _find_sampled_with(work)
+    if sampled_with is not None:  # a run of an older rlaif, which noted nothing
+        expect_inputs(
+            work.run.path, work.run.stage_dir(0, "2_samples"), [model_input("policy.path", sampled_with, path=path)]
+        )
+    _expect(work, stage, [model_input("policy.path", model, path=path)])
+
+
+def _find_sampled_with(work: Work) -> Model | None:
+    """The policy of the samples of the run's first round; None where there are none, or they were recorded."""
+    used = (
+        "SELECT s.policy_id FROM uses AS u JOIN samples AS s ON s.id = u.record_id"
+        " WHERE u.run = ? AND u.round = 0 AND u.stage = ? AND u.record_table = ? LIMIT 1"
+    )
+    page = work.ledger.rows(used, (work.run.name, "2_samples", Sample.table))
+    model = work.ledger.get(Model, page[0][0]) if page else None
+    return None if model is None or model.engine == "recorded" else model
 
 
 def expect_judge(work: Work, stage: str, model: Model, config: JudgeConfig, template: JudgeTemplate) -> None:
@@ -65,7 +83,7 @@ def expect_rewards(work: Work, stage: str, models: Iterable[tuple[str, str, Mode
     """What PPO's rewards come from: functions, and reward models as (name, path, model)."""
     functions = [source.function for source in find_sources(work.config.ppo.rewards) if source.function is not None]
     loaded = [model_input(f"the reward model {name}", model, path=path) for name, path, model in models]
-    _expect(work, stage, [*loaded, *_functions("ppo.rewards", functions)])
+    _expect(work, stage, [*loaded, *find_functions("ppo.rewards", functions)])
 
 
 def expect_held_out_model(work: Work, stage: str, model: Model, *, path: str) -> None:
@@ -75,7 +93,7 @@ def expect_held_out_model(work: Work, stage: str, model: Model, *, path: str) ->
 
 def expect_measures(work: Work, stage: str) -> None:
     """The user's own measures."""
-    _expect(work, stage, _functions("evaluation.measures", work.measures))
+    _expect(work, stage, find_functions("evaluation.measures", work.measures))
 
 
 def expect_demonstrations(work: Work, stage: str, records: Iterable[Record]) -> None:
@@ -84,7 +102,7 @@ def expect_demonstrations(work: Work, stage: str, records: Iterable[Record]) -> 
     _expect(work, stage, [records_input("sft.demonstrations", (record.id for record in records), path=path)])
 
 
-def _functions(option: str, specs: Iterable[str]) -> list[Input]:
+def find_functions(option: str, specs: Iterable[str]) -> list[Input]:
     """Functions by the source of the module that holds them, which is imported by now."""
     found = []
     for spec in specs:

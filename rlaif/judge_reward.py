@@ -19,7 +19,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.input_checks import expect_judge
 from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.scores import distribution_of
+from rlaif.judging.scores import expect
 from rlaif.models.interface import TokenScorer
 from rlaif.models.openai_engine import OpenAIEngine
 from rlaif.policy.ppo.rewards import Episode, RewardFailure
@@ -102,7 +102,7 @@ class JudgeReward:
                     if failed is None
                     else RewardFailure(failed.cause, failed.raw_reply[-200:])
                 )
-            expected.append(math.fsum(score * p for score, p in distribution_of(given).items()))
+            expected.append(expect(given))
             weights.append(principle.weight)
         mean = math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
         return 2 * (mean - 1) / (len(self._template.choices) - 1) - 1

@@ -14,15 +14,17 @@ from rlaif import __version__
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
-from rlaif.errors import InputError
+from rlaif.errors import InputError, RlaifError
 from rlaif.judges import template_digests
 from rlaif.labelling import check_made, label_inputs, refuse_left_out
+from rlaif.ledger.store import Ledger
 from rlaif.models.ray_cluster import leave_cluster
 from rlaif.models.vllm_process import stop_vllm
 from rlaif.processes import ALONE, Team
 from rlaif.run_options import update_config
 from rlaif.run_state import ledger_path_of, open_ledger
 from rlaif.runs import (
+    RunFolder,
     create_run,
     digest_file,
     discard_run,
@@ -73,7 +75,12 @@ def open_work(
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     round = newest_round(run, stage=stages[0]) if stages else 0
     ledger_path = ledger_path_of(stored, runs_dir=runs_dir)
-    with lock_run(run), open_ledger(run, ledger_path) as ledger, keep_log(next_attempt(run) / "log.txt"):
+    is_new = not (stages or resume)
+    with (
+        lock_run(run),
+        _open_ledger(run, ledger_path, is_new=is_new) as ledger,
+        keep_log(next_attempt(run) / "log.txt"),
+    ):
         if stages:
             refuse_begun(run, stages, resume=resume, round=round)
             if not is_trained:
@@ -94,6 +101,16 @@ def open_work(
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+
+
+def _open_ledger(run: RunFolder, path: Path, *, is_new: bool) -> Ledger:
+    """The run's ledger; where it is refused, a run that was only just made goes again."""
+    try:
+        return open_ledger(run, path)
+    except RlaifError:
+        if is_new:
+            discard_run(run)
+        raise
 
 
 def _to_store(

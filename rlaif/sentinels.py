@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate, rendered_digest
@@ -19,8 +20,9 @@ from rlaif.files import write_atomically
 from rlaif.intervals import mean_interval, share_interval
 from rlaif.judges import RunJudge, find_judge_ids
 from rlaif.judging.ask_now import ask_now
+from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
 from rlaif.judging.questions import render_question
-from rlaif.judging.verdict import LOWEST_LOGPROB
+from rlaif.judging.unlisted import LOWEST_LOGPROB
 from rlaif.records import (
     Estimate,
     FailedJudgement,
@@ -44,7 +46,21 @@ MAX_MOVE = 0.1
 """Logits; a mean distance above it is drift. Other batches move a local model's logits by a millionth."""
 CLEAR = 1.0
 """Logits; a verdict that was at least as sure turns by drift alone, a nearer one also by a server's noise."""
+FALSE_ALARM = 0.02
+"""Probability with which an unchanged judge that draws its answers is called changed, by the answers it gives and again
+by those that it fails to give."""
+NUM_AGAIN = 3
+"""How often a judge that draws its answers is asked each question: several answers of now say what chance makes."""
+MAX_VOTES = 99
+"""The most that judge.endpoint.num_votes can be."""
 _FINGERPRINT = ("engine", "weights", "tokenizer", "chat_template", "dtype")
+
+
+class Further(NamedTuple):
+    """More answers of a judge to a question whose answers it draws."""
+
+    then: Sequence[Judgement] = ()
+    now: Sequence[Judgement | FailedJudgement] = ()
 
 
 class SentinelCheck(Value):
@@ -57,6 +73,14 @@ class SentinelCheck(Value):
     verdicts_changed: Estimate | None
     clear_changed: int
     """Changed verdicts among those that were surer than `CLEAR` logits, or came without log-probabilities."""
+    num_drawn: int = 0
+    """Questions whose answers the judge draws, so that they differ by chance from one time to the next."""
+    drawn_apart: float | None = None
+    """Of these: mean distance of an answer of then to one of now; of verdicts alone the share that differ."""
+    drawn_by_chance: float | None = None
+    """The same of two answers of one time; None where each question has one answer of then and one of now."""
+    chance: float | None = None
+    """Probability that an unchanged judge's drawn answers are as far apart; None where none are drawn."""
     mean_move: Estimate | None
     """Mean distance of the logits, then and now; None without log-probabilities."""
     largest_move: float | None
@@ -86,17 +110,19 @@ def check_sentinels(work: Work) -> SentinelCheck:
             "the ledger no longer holds the stored questions", where=str(path), fix="remove the file to draw others"
         )
     judges = dict(zip(find_judge_ids(work), work.judges, strict=True))
-    answers: dict[str, Judgement | FailedJudgement] = {}
+    answers: dict[str, list[Judgement | FailedJudgement]] = {}
     changed: list[str] = []
     for judge_id, judge in judges.items():
         own = [question for question in questions if question.judge_id == judge_id]
         if own:
-            fields = _ask(work, judge, own, answers=answers)
+            fields = _ask(work, judge, own, then=then, answers=answers)
             changed += [f"{field} of {judge.name}" for field in fields] if len(judges) > 1 else fields
     check = compare_answers(
-        [(question.prompt_id, then[question.id], answers[question.id]) for question in questions],
+        [(question.prompt_id, then[question.id], answers[question.id][0]) for question in questions],
         fingerprint_changed=changed,
         stored_now=stored_now,
+        further=[Further(_find_votes(work, question, then), answers[question.id][1:]) for question in questions],
+        failure_rate=_find_failure_rate(work),
     )
     data["checks"].append({"at": utc_now(), **check.model_dump(mode="json")})
     write_atomically(path, json.dumps(data, indent=1))
@@ -108,8 +134,52 @@ def compare_answers(
     *,
     fingerprint_changed: Sequence[str],
     stored_now: bool,
+    further: Sequence[Further] | None = None,
+    failure_rate: float = 0.0,
 ) -> SentinelCheck:
-    """answers: a question's prompt, what the judge said then, and what it says now."""
+    """answers: a question's prompt, what the judge said then, and what it says now.
+
+    Answers that the judge does not draw are held against those of then one by one. Drawn ones differ by chance, so
+    their differences count together, and only as far as chance would not make them. further: more of each question's
+    drawn answers. failure_rate: share of the run's requests that brought no answer.
+    """
+    is_drawn = [_is_drawn(then) for _, then, _ in answers]
+    rows = list(zip(answers, further or [Further()] * len(answers), is_drawn, strict=True))
+    failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
+    exactly = [row for row, _, drawn in rows if not drawn]
+    drawn = [(then, (now, *more.now), more.then) for (_, then, now), more, drawn in rows if drawn]
+    apart = _compare_drawn(drawn)
+    everything, exact = _compare_one_by_one(answers), _compare_one_by_one(exactly)
+    return SentinelCheck(
+        stored_now=stored_now,
+        num_asked=len(answers),
+        failed_by_cause=dict(sorted(failed.items())),
+        verdicts_changed=everything.verdicts_changed,
+        clear_changed=everything.clear,
+        num_drawn=len(drawn),
+        drawn_apart=None if apart is None else apart.across,
+        drawn_by_chance=None if apart is None else apart.within,
+        chance=None if apart is None else apart.chance,
+        mean_move=everything.mean_move,
+        largest_move=everything.largest_move,
+        fingerprint_changed=tuple(fingerprint_changed),
+        drift=(
+            *_find_drift(fingerprint_changed, exact),
+            *_find_drift_of_drawn(apart, [now for _, now, _ in drawn], failure_rate=failure_rate),
+        ),
+    )
+
+
+class _OneByOne(NamedTuple):
+    failed: Mapping[FailureCause, int]
+    verdicts_changed: Estimate | None
+    clear: int
+    mean_move: Estimate | None
+    mean: float
+    largest_move: float | None
+
+
+def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | FailedJudgement]]) -> _OneByOne:
     failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
     read = [(prompt_id, then, now) for prompt_id, then, now in answers if isinstance(now, Judgement)]
     changed = [_named(then) != _named(now) for _, then, now in read]
@@ -119,35 +189,70 @@ def compare_answers(
         for (prompt_id, *_), (a, b) in zip(read, logits, strict=True)
         if a is not None and b is not None
     ]
-    prompts = [prompt_id for prompt_id, *_ in read]
-    clear = sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True))
-    mean_move = mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves])
-    mean = math.fsum(move for _, move in moves) / len(moves) if moves else 0.0
-    return SentinelCheck(
-        stored_now=stored_now,
-        num_asked=len(answers),
-        failed_by_cause=dict(sorted(failed.items())),
-        verdicts_changed=share_interval([float(turned) for turned in changed], clusters=prompts),
-        clear_changed=clear,
-        mean_move=mean_move,
-        largest_move=max((move for _, move in moves), default=None),
-        fingerprint_changed=tuple(fingerprint_changed),
-        drift=tuple(_find_drift(fingerprint_changed, failed=dict(failed), clear=clear, mean_move=mean)),
+    return _OneByOne(
+        failed,
+        share_interval([float(turned) for turned in changed], clusters=[prompt_id for prompt_id, *_ in read]),
+        sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
+        mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves]),
+        math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
+        max((move for _, move in moves), default=None),
     )
 
 
-def _find_drift(
-    fields: Sequence[str], *, failed: Mapping[FailureCause, int], clear: int, mean_move: float
-) -> Iterator[str]:
+def _is_drawn(then: Judgement) -> bool:
+    """Whether the judge's answer may be another one the next time.
+
+    A server's is, unless it was asked at temperature 0; a verdict alone may be, as nobody noted how it was made.
+    """
+    if then.observed.served is not None:
+        return then.observed.served.temperature != 0
+    return not then.logprobs and not then.choice_logprobs
+
+
+def _compare_drawn(
+    rows: Sequence[tuple[Judgement, Sequence[Judgement | FailedJudgement], Sequence[Judgement]]],
+) -> Difference | None:
+    """None where no question has drawn answers of both times."""
+    read = [
+        Answers((then, *votes), answered)
+        for then, now, votes in rows
+        if (answered := [judgement for judgement in now if isinstance(judgement, Judgement)])
+    ]
+    return compare_drawn(read) if read else None
+
+
+def _find_drift(fields: Sequence[str], exact: _OneByOne) -> Iterator[str]:
     if fields:
         yield f"the judge's fingerprint changed: {', '.join(fields)}"
-    if failed:
-        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(failed.items()))
-        yield f"{sum(failed.values())} questions that were answered then failed now ({causes})"
-    if clear:
-        yield f"{clear} verdicts turned that were not near"
-    if mean_move > MAX_MOVE:
-        yield f"logits moved by {mean_move:.2f} on average, more than {MAX_MOVE:g}"
+    if exact.failed:
+        yield f"{sum(exact.failed.values())} questions that were answered then failed now ({_list(exact.failed)})"
+    if exact.clear:
+        yield f"{exact.clear} verdicts turned that were not near"
+    if exact.mean > MAX_MOVE:
+        yield f"logits moved by {exact.mean:.2f} on average, more than {MAX_MOVE:g}"
+
+
+def _find_drift_of_drawn(
+    apart: Difference | None, now: Sequence[Sequence[Judgement | FailedJudgement]], *, failure_rate: float
+) -> Iterator[str]:
+    given = [answer for answers in now for answer in answers]
+    failed = Counter(answer.cause for answer in given if isinstance(answer, FailedJudgement))
+    num_failed = sum(failed.values())
+    if chance_of_failures(num_failed, asked=len(given), rate=failure_rate) < FALSE_ALARM:
+        yield (
+            f"{num_failed} of {len(given)} answers failed now ({_list(failed)}), where the run's failed at a rate of "
+            f"{failure_rate:.1%}"
+        )
+    if apart is not None and apart.chance < FALSE_ALARM:
+        beside = "" if apart.within is None else f", where two answers of one time are {apart.within:.2f} apart"
+        yield (
+            f"drawn answers of then and now are {apart.across:.2f} apart on average{beside}: chance alone does this "
+            f"with a probability of {apart.chance:.2g}"
+        )
+
+
+def _list(failed: Mapping[FailureCause, int]) -> str:
+    return ", ".join(f"{cause} {count}" for cause, count in sorted(failed.items()))
 
 
 def _named(judgement: Judgement) -> str | int:
@@ -179,7 +284,7 @@ def _store(work: Work, path: Path) -> None:
         raise RunFolderError("this run's judge answered nothing", where=str(work.run.path), fix="name another by --run")
     by_judge: dict[str, list[str]] = {}
     for question in work.used("3_judgements", Question):
-        if question.id in answered:
+        if question.id in answered and question.draw == 0:
             by_judge.setdefault(question.judge_id, []).append(question.id)
     drawn = [
         key
@@ -214,19 +319,45 @@ def _render(
 
 
 def _ask(
-    work: Work, judge: RunJudge, questions: Sequence[Question], *, answers: dict[str, Judgement | FailedJudgement]
+    work: Work,
+    judge: RunJudge,
+    questions: Sequence[Question],
+    *,
+    then: Mapping[str, Judgement],
+    answers: dict[str, list[Judgement | FailedJudgement]],
 ) -> list[str]:
     """One judge's stored questions, asked again; what of its fingerprint is another by now."""
     template = stored_template(work, questions[0].template_digest)
-    chats = _render(work, questions, template=template)
-    ids = [question.id for question in questions]
-    with work.lend_judge(judge) as scorer, Progress("sentinels", len(chats), unit="questions") as progress:
+    asked = [
+        (question, chat)
+        for question, chat in zip(questions, _render(work, questions, template=template), strict=True)
+        for _ in range(NUM_AGAIN if _is_drawn(then[question.id]) else 1)
+    ]
+    with work.lend_judge(judge) as scorer, Progress("sentinels", len(asked), unit="questions") as progress:
         found = ask_now(
-            scorer, chats, ids=ids, template=template, num_shown=[len(question.sample_ids) for question in questions],
-            config=judge.config, on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
+            scorer, [chat for _, chat in asked], ids=[question.id for question, _ in asked], template=template,
+            num_shown=[len(question.sample_ids) for question, _ in asked], config=judge.config,
+            on_batch=lambda asked, failed: progress.advance(asked, failed=failed),
         )  # fmt: skip
-        answers.update(zip(ids, found, strict=True))
+        for (question, _), answer in zip(asked, found, strict=True):
+            answers.setdefault(question.id, []).append(answer)
         return _changed_fields(work, questions[0].judge_id, now=scorer.fingerprint)
+
+
+def _find_votes(work: Work, question: Question, then: Mapping[str, Judgement]) -> list[Judgement]:
+    """The other draws of a stored question, as the run asked for them."""
+    if not _is_drawn(then[question.id]):
+        return []
+    others = [question.changed(draw=draw).id for draw in range(MAX_VOTES) if draw != question.draw]
+    return list(work.ledger.judgements_for(others).values())
+
+
+def _find_failure_rate(work: Work) -> float:
+    """Share of the run's requests that brought no answer. One failure is added, as a rate of 0 is never known."""
+    asked = [question.id for question in work.used("3_judgements", Question)]
+    failed = sum(work.ledger.failed_attempts(asked).values())
+    answered = len(work.used("3_judgements", Judgement))
+    return (failed + 1) / (failed + answered + 2)
 
 
 def _changed_fields(work: Work, judge_id: str, *, now: Model) -> list[str]:

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from rlaif import pipeline
 from rlaif.cli.constitution import constitution_app
+from rlaif.config.judge import JudgeConfig
 from rlaif.config.load import load_config
-from rlaif.constitution_diff import FileDiff, diff_constitutions
+from rlaif.constitution_diff import FileDiff, diff_constitutions, draws_answers
 from rlaif.errors import ConstitutionError, InputError, RunFolderError
+from rlaif.judges import RunJudge
 from rlaif.ledger.store import Ledger
 from rlaif.opening import open_work
 from rlaif.records import Question
@@ -170,3 +172,16 @@ def test_an_edit_is_asked_as_the_run_asked_its_principles(tmp_path: Path, mode: 
     )
     assert edited.preferences.num_failed == 0
     assert edited.preferences.flips == (), "this judge reads no principle"
+
+
+@pytest.mark.parametrize(
+    ("engine", "temperature", "draws"),
+    [("openai", 0.7, True), ("openai", None, True), ("openai", 0.0, False), ("transformers", 0.7, False)],
+)
+def test_a_server_that_is_not_asked_at_temperature_0_draws_its_answers(
+    engine: str, temperature: float | None, draws: bool
+) -> None:
+    config = JudgeConfig.model_validate(
+        {"model": {"engine": engine, "path": "m"}, "endpoint": {"temperature": temperature}}
+    )
+    assert draws_answers(RunJudge(1, config)) is draws

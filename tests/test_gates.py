@@ -68,6 +68,14 @@ def test_a_stricter_option_closes_its_gate(option: dict[str, float]) -> None:
     ]
 
 
+def test_a_fall_of_endings_that_few_prompts_make_by_chance_closes_no_gate() -> None:
+    few = Estimate(mean=0.66, low=0.61, high=0.71, n=8)
+    fallen = GOOD.model_copy(update={"win_rate": few, "ended_before": 0.875, "ended_after": 0.625})
+    assert find_closed_gates(fallen, config=GatesConfig()) == [], "two of eight responses"
+    fallen = fallen.model_copy(update={"ended_after": 0.25})
+    assert [gate.name for gate in find_closed_gates(fallen, config=GatesConfig())] == ["gates.max_eos_drop"]
+
+
 def test_what_was_not_measured_closes_no_gate() -> None:
     unknown = GOOD.model_copy(update={"accuracy": None, "ended_before": None, "ended_after": None, "num_compared": 0})
     unknown = unknown.model_copy(update={"num_flipped": 0, "num_questions": 0, "num_failed": 0})

@@ -11,6 +11,8 @@ from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.errors import RunFolderError
 from rlaif.frontdesk import POLICY_DIR
+from rlaif.functions import load_function
+from rlaif.input_checks import find_functions
 from rlaif.opening import open_work
 from rlaif.records import Model
 from rlaif.run_inputs import Input, expect_inputs, model_input
@@ -72,8 +74,9 @@ def test_a_stage_whose_folder_is_removed_begins_again_with_what_is_there(tmp_pat
     expect_inputs(tmp_path, stage, [other])
 
 
-def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path) -> None:
-    """And put back, it is trained: the copy has other bytes nowhere."""
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path, is_old: bool) -> None:
+    """And put back, it is trained. An older rlaif noted nothing, and the ledger tells who drew the samples."""
     shutil.copytree(POLICY_DIR, tmp_path / "policy")
     few = ["prompts.num_prompts=4", "sampling.num_samples=2", "sampling.num_pairs=1", "reward_model.num_epochs=1"]
     config = load_config(overrides=[*few, f"policy.path={tmp_path / 'policy'}"])
@@ -83,11 +86,25 @@ def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path) -> Non
     changed = {name: tensor * 1.01 for name, tensor in weights.items()}
     shutil.copy(tmp_path / "policy" / "model.safetensors", tmp_path / "before")
     save_file(changed, tmp_path / "policy" / "model.safetensors", metadata={"format": "pt"})
+    if is_old:
+        (tmp_path / "runs" / "r" / "inputs.json").unlink()
     stages = ("5_reward_model",)
     refused = open_work(config, run_name="r", runs_dir=tmp_path / "runs", resume=False, stages=stages)
-    with pytest.raises(RunFolderError, match=r"policy\.path .* when round_00/1_prompts .*weights"), refused as work:
+    with pytest.raises(RunFolderError, match=r"policy\.path .* when round_00/.* \(changed: weights\)"), refused as work:
         pipeline.train(work, stage="reward-model")
     shutil.copy(tmp_path / "before", tmp_path / "policy" / "model.safetensors")
     with open_work(config, run_name="r", runs_dir=tmp_path / "runs", resume=True, stages=stages) as work:
         pipeline.train(work, stage="reward-model")
         assert work.is_done("5_reward_model")
+
+
+def test_a_function_is_noted_by_the_source_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = tmp_path / "my_own_reward.py"
+    source.write_text("def reward(prompt, response):\n    return 1.0\n")
+    load_function("my_own_reward:reward", what="reward", where="ppo.rewards")
+    (before,) = find_functions("ppo.rewards", ["my_own_reward:reward", "rlaif.frontdesk.truth:measure"])
+    source.write_text("def reward(prompt, response):\n    return 2.0\n")
+    (after,) = find_functions("ppo.rewards", ["my_own_reward:reward"])
+    assert (before.name, before.path) == (after.name, after.path)
+    assert before.digests != after.digests

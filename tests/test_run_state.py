@@ -109,6 +109,7 @@ def test_a_new_run_makes_no_empty_ledger_beside_one_that_noted_heads_of_it(runs_
     with pytest.raises(LedgerError, match=r"gone, and run a beside this one uses it.*ledger\.path"):
         generate(config, runs_dir, "new")
     assert not (runs_dir / "ledger.sqlite").exists()
+    assert not (runs_dir / "new").exists(), "nothing began"
 
 
 def test_a_run_killed_before_its_manifest_resumes_and_misses_a_ledger_that_is_gone(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
-from rlaif.records import FailedJudgement, Judgement, VerdictLogprob
-from rlaif.sentinels import SentinelCheck, compare_answers, logit_of
+from rlaif.records import FailedJudgement, Judgement, Observed, Served, VerdictLogprob
+from rlaif.sentinels import Further, SentinelCheck, compare_answers, logit_of
 
 
 def answer(logit: float | None, question: str = "q") -> Judgement:
@@ -68,8 +69,45 @@ def test_a_question_that_fails_now_is_named_by_its_cause_and_is_no_number() -> N
     assert found.drift == ("1 questions that were answered then failed now (low_mass 1)",)
 
 
-def test_verdicts_without_log_probabilities_drift_when_one_turns() -> None:
+def test_a_verdict_alone_that_turned_is_counted_and_drift_only_where_the_judge_does_not_draw() -> None:
     turned = answer(None).changed(verdict="second")
     found = compare_answers([("p", answer(None), turned)], fingerprint_changed=(), stored_now=False)
-    assert (found.clear_changed, found.mean_move) == (1, None)
+    assert (found.clear_changed, found.mean_move, found.num_drawn, found.drift) == (1, None, 1, ())
     assert logit_of(turned, named="first") is None
+    greedy = answer(None).model_copy(update={"observed": Observed(served=Served(host="h", temperature=0.0))})
+    found = compare_answers([("p", greedy, turned)], fingerprint_changed=(), stored_now=False)
+    assert (found.num_drawn, found.drift) == (0, ("1 verdicts turned that were not near",))
+
+
+def drawn(logit: float | None, question: str = "q") -> Judgement:
+    sampled = Observed(served=Served(host="h", temperature=0.7))
+    return answer(logit, question).model_copy(update={"observed": sampled})
+
+
+def test_a_judge_that_samples_its_reasons_moves_its_logits_by_chance() -> None:
+    draw = random.Random(0)
+    rows, further = [], []
+    for number in range(40):
+        said = [drawn(draw.gauss(2, 1.5)) for _ in range(4)]
+        rows.append((f"p{number}", said[0], said[1]))
+        further.append(Further((), said[2:]))
+    found = compare_answers(rows, fingerprint_changed=(), stored_now=False, further=further)
+    assert found.drift == ()
+    assert found.mean_move is not None
+    assert found.mean_move.mean > 1
+    assert found.drawn_by_chance == pytest.approx(found.drawn_apart, rel=0.25)
+    again = compare_answers(
+        [(prompt, then, drawn(-2.0)) for prompt, then, _ in rows], fingerprint_changed=(), stored_now=False,
+        further=[Further((), [drawn(-1.0), drawn(-3.0)])] * 40,
+    )  # fmt: skip
+    [sentence] = again.drift
+    assert sentence.startswith("drawn answers of then and now are 0.")
+    assert "where two answers of one time are 0." in sentence
+
+
+def test_a_failure_of_a_judge_that_draws_is_drift_only_beyond_the_rate_of_the_run() -> None:
+    failed = FailedJudgement(question_id="q", cause="unparsable")
+    rows = [(f"p{n}", drawn(None), failed if n < 4 else drawn(None)) for n in range(40)]
+    assert compare_answers(rows, fingerprint_changed=(), stored_now=False, failure_rate=0.1).drift == ()
+    found = compare_answers(rows, fingerprint_changed=(), stored_now=False, failure_rate=0.01)
+    assert found.drift == ("4 of 40 answers failed now (unparsable 4), where the run's failed at a rate of 1.0%",)

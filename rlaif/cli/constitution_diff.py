@@ -129,6 +129,11 @@ def _say(result: FileDiff) -> Iterator[str]:
     if found.label_move is not None:
         move = found.label_move
         yield f"labels move by {move.mean:.3f} on average (95 % interval {move.low:.3f} to {move.high:.3f})"
+    if result.is_drawn:
+        yield (
+            "the judge draws its answers, so that some decisions flip by chance: `rlaif judge-check --sentinels` shows "
+            "how far its answers to one question lie apart"
+        )
     yield f"preferences, old: {found.old_tally}"
     yield f"preferences, new: {found.new_tally}"
     yield (

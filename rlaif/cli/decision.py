@@ -121,10 +121,7 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
     outcome = judgement.verdict or _outcome(judgement)
     yield _line("judgement", f"{judgement.id}{' (imported)' if judgement.origin == 'imported' else ''}")
     yield _line("verdict", outcome)
-    named = [(entry.verdict, entry.logprob) for entry in judgement.logprobs]
-    numbered = [(str(n), logprob) for n, logprob in enumerate(judgement.choice_logprobs, start=1)]
-    shown = ", ".join(f"{name} {'not listed' if x is None else f'{x:.4f}'}" for name, x in (*named, *numbered))
-    yield _line("log-probabilities", shown or "not known")
+    yield _line("log-probabilities", _logprobs(judgement) or "not known")
     yield _line("label mass", "not known" if judgement.label_mass is None else f"{judgement.label_mass:.6f}")
     yield _line("reason", "none given" if judgement.reason is None else judgement.reason)
     yield _line("raw reply", judgement.raw_reply)
@@ -137,6 +134,18 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
         server = f", {seen.served_model}" if seen.served_model else ""
         yield _line("asked", f"{seen.at}, {seen.latency_s:.3f} s, {tokens}{server}")
     yield from _served(seen.served)
+
+
+def _logprobs(judgement: Judgement) -> str:
+    """Those that the server listed, and the bound of those that it left out."""
+    at_most = judgement.unlisted_at_most
+    unlisted = "not listed" if at_most is None else f"not listed, {at_most:.4f} at most"
+    named = [(str(entry.verdict), f"{entry.logprob:.4f}") for entry in judgement.logprobs]
+    named += [(verdict, unlisted) for verdict in judgement.unlisted]
+    numbered = [
+        (str(n), unlisted if x is None else f"{x:.4f}") for n, x in enumerate(judgement.choice_logprobs, start=1)
+    ]
+    return ", ".join(f"{name} {said}" for name, said in (*named, *numbered))
 
 
 def _outcome(judgement: Judgement) -> str:

@@ -234,3 +234,14 @@ def _notes(check: JudgeCheck) -> Iterator[str]:
     if check.sentinels is not None:
         when = "stored now" if check.sentinels.stored_now else "stored before"
         yield f"sentinels: {when}; {'drift' if check.sentinels.drift else 'the judge answers as it did'}"
+        yield from _drawn_sentinels(check.sentinels)
+
+
+def _drawn_sentinels(check: SentinelCheck) -> Iterator[str]:
+    if check.drawn_apart is not None and check.chance is not None:
+        beside = "" if check.drawn_by_chance is None else f", two answers of one time {check.drawn_by_chance:.2f}"
+        yield (
+            f"sentinels: the judge draws its answers to {check.num_drawn} of them; then and now are "
+            f"{check.drawn_apart:.2f} apart on average{beside}; chance alone does this with a probability of "
+            f"{check.chance:.2g}"
+        )

@@ -25,4 +25,5 @@ class GatesConfig(Config):
     """Stop when more than this share of the round's comparisons changed with the order; null: no gate.
     Responses that have grown alike flip more, and both orders together still mean something."""
     max_eos_drop: float | None = Field(0.2, ge=0, le=1)
-    """Stop when the share of responses that the policy ends itself fell by more than this; null: no gate."""
+    """Stop when the share of responses that the policy ends itself fell by more than this, and by more than two
+    standard errors of the fall; null: no gate."""

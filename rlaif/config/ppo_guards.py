@@ -31,8 +31,8 @@ class GuardsConfig(Config):
     """Alarm when the held-out reward model's mean has lost more than this share of its gain, and more than twice its
     standard error, while the training reward rose; null: off. Needs held_out_model."""
     max_win_rate_drop: float | None = Field(0.1, ge=0, lt=1)
-    """Alarm when the judge's win rate over the start is below its best by more than this; null: off. Needs
-    judge_every."""
+    """Alarm when the judge's win rate over the start is below its best by more than this, and by more than twice the
+    standard error of their difference; null: off. Needs judge_every."""
     patience: int = Field(2, ge=1)
     """Evaluations in a row that must tell of a drop before it is an alarm."""
     on_alarm: Literal["stop", "roll_back", "lower_rate"] = "stop"

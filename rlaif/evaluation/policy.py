@@ -16,6 +16,7 @@ from rlaif.evaluation.length_control import LengthControlled, LengthRow, control
 from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
+from rlaif.records.odds import mean_label
 
 
 class PolicyPair(NamedTuple):
@@ -90,8 +91,8 @@ def compute_win_rate(
 ) -> WinRate:
     """The win rate over all pairs, by sigmoid(sum w s / sum w), and under each principle alone.
 
-    s is a comparison's logit for the trained response; where verdicts came without log-probabilities the
-    weighted mean of the probabilities is taken. Comparisons of other pairs are not read. `draw_seed`: each pair was
+    s is a comparison's logit for the trained response; where a verdict came without log-probabilities
+    the weighted mean of the probabilities is taken. Comparisons of other pairs are not read. `draw_seed`: each pair was
     asked under one principle, drawn with this seed.
     """
     principles = asked_principles(constitution)
@@ -190,12 +191,8 @@ def _seen_from(sample_id: str, comparison: Comparison) -> _Judged:
 
 
 def _combine(judged: Mapping[str, _Judged], principles: Sequence[Principle]) -> float:
-    total = math.fsum(principle.weight for principle in principles)
-    if any(judgement.logit is None for judgement in judged.values()):
-        return math.fsum(p.weight * judged[p.id].p for p in principles) / total
-    s = math.fsum(p.weight * (judged[p.id].logit or 0.0) for p in principles) / total
-    odds = math.exp(-abs(s))
-    return 1 / (1 + odds) if s >= 0 else odds / (1 + odds)
+    found = [judged[principle.id] for principle in principles]
+    return mean_label([(one.p, one.logit) for one in found], weights=[principle.weight for principle in principles])[0]
 
 
 def _decided(rows: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

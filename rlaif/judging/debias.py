@@ -1,7 +1,8 @@
 """Two orders of one pair -> one comparison that does not depend on which response was shown first.
 
-Log-probabilities are averaged over the orders before they become a probability; hard verdicts count
-1, 0 or one half. One order alone is marked as not debiased. Does not ask and does not combine principles.
+Log-probabilities are averaged over the orders before they become a probability; verdicts alone count 1, 0 or one half,
+and where one order gave a verdict alone, probabilities are averaged. One order alone is marked
+as not debiased. Does not ask and does not combine principles.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.judging.unlisted import verdict_logprobs
 from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
+from rlaif.records.odds import mean_label, sigmoid
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 _P_FIRST: Mapping[Verdict | None, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
@@ -78,24 +81,17 @@ def compare(
 def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
     """p_first = softmax of the verdict log-probabilities averaged over the orders, ties split evenly.
 
-    Log-probabilities are used where every order has them, for the same verdicts; otherwise the verdicts
-    count as 1, 0 and 1/2 and there is no logit.
+    A verdict that a server's list left out counts as the most that it can have been. Where an order gave a verdict
+    alone, which is 1, 0 or 1/2, the probabilities of both orders are averaged, and there is no logit.
     """
-    orders = [listed] if swapped is None else [listed, swapped]
-    if any(judgement.verdict is None for judgement in orders):
-        raise ValueError("only judgements of a pair can be compared")
-    flipped = None
-    if swapped is not None:
-        # Both orders chose, and both chose the same place: two different responses.
-        flipped = listed.verdict == swapped.verdict != "tie"
-    tables = [{entry.verdict: entry.logprob for entry in judgement.logprobs} for judgement in orders]
-    if any(not {"first", "second"} <= table.keys() or table.keys() != tables[0].keys() for table in tables):
-        by_order = _list_orders([listed.verdict, None if swapped is None else swapped.verdict], logits=(None, None))
-        hard = [_P_FIRST[order.verdict] for order in by_order]
-        return Debiased(math.fsum(hard) / len(hard), None, None, flipped, by_order)
     if swapped is None:
-        logit = _logit_first(tables[0])
-        return Debiased(sigmoid(logit), logit, None, None, _list_orders([listed.verdict], logits=[logit]))
+        return combine_votes([listed], None)
+    tie = {entry.verdict for judgement in (listed, swapped) for entry in judgement.logprobs} - {"first", "second"}
+    tables = [verdict_logprobs(judgement, verdicts=tie) for judgement in (listed, swapped)]
+    if not all(tables) or listed.verdict is None or swapped.verdict is None:
+        return combine_votes([listed], [swapped])
+    # Both orders chose, and both chose the same place: two different responses.
+    flipped = listed.verdict == swapped.verdict != "tie"
     unswapped = {_SWAPPED[verdict]: logprob for verdict, logprob in tables[1].items()}
     # Halved before they are added: exact, and the sum cannot overflow.
     logit = _logit_first({verdict: tables[0][verdict] / 2 + unswapped[verdict] / 2 for verdict in unswapped})
@@ -106,36 +102,56 @@ def combine_orders(listed: Judgement, swapped: Judgement | None) -> Debiased:
 
 
 def combine_votes(listed: Sequence[Judgement], swapped: Sequence[Judgement] | None) -> Debiased:
-    """p_first = share of the votes, a tie half a one, averaged over the orders; flipped by the majorities."""
-    share = _share_first(listed)
+    """p_first = mean of the votes, averaged over the orders; flipped by what most votes of each order say.
+
+    A vote counts as its probability where it has log-probabilities, and else as 1, 0 or 1/2, so that votes without
+    log-probabilities give their share. Only one order's only vote has a logit.
+    """
+    one = _find_side(listed)
     if swapped is None:
-        return Debiased(share, None, None, None, _list_orders([_majority(share)], logits=[None]))
-    swapped_share = _share_first(swapped)
-    by_order = _list_orders([_majority(share), _majority(swapped_share)], logits=[None, None])
-    # Halved before they are added: exact, so that swapping the responses gives exactly 1 - p.
-    p_first = share / 2 + (1 - swapped_share) / 2
-    return Debiased(p_first, None, None, (share - 0.5) * (swapped_share - 0.5) > 0, by_order)
+        return Debiased(one.p, one.logit, None, None, _list_orders([one.verdict], logits=[one.logit]))
+    other = _find_side(swapped)
+    by_order = _list_orders([one.verdict, other.verdict], logits=[one.logit, other.logit])
+    p_first, _ = mean_label([(one.p, None), (1 - other.p, None)], weights=(1.0, 1.0))
+    return Debiased(p_first, None, None, one.verdict == other.verdict != "tie", by_order)
 
 
-def _list_orders(verdicts: Sequence[Verdict | None], *, logits: Sequence[float | None]) -> tuple[OrderVerdict, ...]:
+class _Side(NamedTuple):
+    """What one order says of the response that it showed first."""
+
+    verdict: Verdict
+    p: float
+    logit: float | None
+    """None for several votes, and for a verdict alone."""
+
+
+def _find_side(votes: Sequence[Judgement]) -> _Side:
+    logits = [_find_logit(vote) for vote in votes]
+    if len(votes) == 1 and logits[0] is not None and votes[0].verdict is not None:
+        return _Side(votes[0].verdict, sigmoid(logits[0]), logits[0])
+    counted = [_P_FIRST[v.verdict] if x is None else sigmoid(x) for v, x in zip(votes, logits, strict=True)]
+    share = math.fsum(counted) / len(counted)
+    return _Side("tie" if share == 0.5 else "first" if share > 0.5 else "second", share, None)
+
+
+def _find_logit(judgement: Judgement) -> float | None:
+    """None for a verdict alone."""
+    if judgement.verdict is None:
+        raise ValueError("only judgements of a pair can be compared")
+    table = verdict_logprobs(judgement)
+    return _logit_first(table) if table else None
+
+
+def _list_orders(verdicts: Sequence[Verdict], *, logits: Sequence[float | None]) -> tuple[OrderVerdict, ...]:
     """Verdicts and logits as shown, the swapped order second -> as the pair is listed."""
     return tuple(
         OrderVerdict(verdict=_SWAPPED[verdict] if number else verdict, logit=_turned(logit) if number else logit)
-        for number, (verdict, logit) in enumerate(zip(verdicts, logits, strict=False))
-        if verdict is not None
+        for number, (verdict, logit) in enumerate(zip(verdicts, logits, strict=True))
     )
-
-
-def _majority(share: float) -> Verdict:
-    return "tie" if share == 0.5 else "first" if share > 0.5 else "second"
 
 
 def _turned(logit: float | None) -> float | None:
     return None if logit is None else 0.0 - logit
-
-
-def _share_first(votes: Sequence[Judgement]) -> float:
-    return math.fsum(_P_FIRST[vote.verdict] for vote in votes) / len(votes)
 
 
 def _logit_first(logprobs: Mapping[Verdict, float]) -> float:
@@ -149,8 +165,3 @@ def _logit_first(logprobs: Mapping[Verdict, float]) -> float:
 
 def _log_add(a: float, b: float) -> float:
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
-
-
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))

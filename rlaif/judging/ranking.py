@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rlaif.judging.debias import Debiased, sigmoid
+from rlaif.judging.debias import Debiased
 from rlaif.judging.shuffles import Group
+from rlaif.judging.unlisted import choice_logprobs
 from rlaif.records import Comparison, Judgement, Question
+from rlaif.records.odds import share_of_lead, sigmoid
 
 
 def compare_ranked(group: Group, shuffles: Sequence[tuple[Question, Sequence[Judgement]]]) -> Iterator[Comparison]:
@@ -43,16 +45,14 @@ def combine_shuffles(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -
     """p_first = sigmoid(mean over the shuffles of log p(first is best) - log p(second is best)).
 
     shuffles: the places of the two replies, and the judgement with its votes. Eq. (1) of the choice model, P(i) =
-    exp(u_i) / sum_k exp(u_k), has log P(i) - log P(j) = u_i - u_j whatever else is shown. Where a shuffle has no
-    log-probability of one of the two, the share of the votes counts, a vote for a third reply half.
+    exp(u_i) / sum_k exp(u_k), has log P(i) - log P(j) = u_i - u_j whatever else is shown. A reply that a server's list
+    left out counts as the most that it can have been. Where a shuffle gave a choice alone, the probabilities that all
+    votes give are averaged, a vote for a third reply being one half, and there is no logit.
     """
-    differences: list[float] = []
-    for one, other, judgements in shuffles:
-        logprobs = judgements[0].choice_logprobs
-        a, b = (logprobs[one], logprobs[other]) if logprobs else (None, None)
-        if a is None or b is None:
-            return _combine_votes(shuffles)
-        differences.append(a - b)
+    found = [_find_difference(one, other, judgements[0]) for one, other, judgements in shuffles]
+    differences = [difference for difference in found if difference is not None]
+    if len(differences) < len(found):
+        return _combine_votes(shuffles)
     logit = math.fsum(differences) / len(differences) + 0.0  # never minus zero
     before = [d for (one, other, _), d in zip(shuffles, differences, strict=True) if one < other]
     after = [d for (one, other, _), d in zip(shuffles, differences, strict=True) if one > other]
@@ -63,19 +63,32 @@ def combine_shuffles(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -
     return Debiased(sigmoid(logit), logit, position, flipped)
 
 
+def _find_difference(one: int, other: int, judgement: Judgement) -> float | None:
+    """By how much the log-probability of one reply is above another's; None for a choice alone."""
+    logprobs = choice_logprobs(judgement)
+    return logprobs[one] - logprobs[other] if logprobs else None
+
+
 def _combine_votes(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -> Debiased:
-    best = [
-        (one, other, judgement.ranking[0])
+    leads = [
+        _find_lead(one, other, judgement)
         for one, other, judgements in shuffles
         for judgement in judgements
         if judgement.ranking
     ]
-    won = sum(one == named for one, _, named in best)
-    lost = sum(other == named for _, other, named in best)
-    lead = (won - lost) / (2 * len(best))
-    flipped = None if len(shuffles) == 1 or not won + lost else bool(won and lost)
-    # subtle: one of the two orders is made from the other, so that they sum to exactly one.
-    return Debiased(0.5 + lead if lead >= 0 else 1 - (0.5 - lead), None, None, flipped)
+    won, lost = any(lead > 0 for lead in leads), any(lead < 0 for lead in leads)
+    flipped = None if len(shuffles) == 1 or not (won or lost) else won and lost
+    return Debiased(share_of_lead(math.fsum(leads) / len(leads)), None, None, flipped)
+
+
+def _find_lead(one: int, other: int, judgement: Judgement) -> float:
+    """The probability that one reply is better than another, less a half."""
+    difference = _find_difference(one, other, judgement)
+    if difference is not None:
+        lead = sigmoid(abs(difference)) - 0.5
+        return lead if difference >= 0 else -lead
+    named = (judgement.ranking or (None,))[0]
+    return 0.5 * ((one == named) - (other == named))
 
 
 def is_balanced(orders: Sequence[Sequence[str]], one: str, other: str) -> bool:

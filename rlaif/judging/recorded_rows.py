@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.judging.recorded_columns import ColumnMap
+from rlaif.judging.unlisted import bound_unlisted
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (
@@ -27,6 +28,7 @@ from rlaif.records import (
     Verdict,
     VerdictLogprob,
 )
+from rlaif.records.odds import describe_impossible
 from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
 
 UNKNOWN_POLICY = "unknown"
@@ -164,13 +166,19 @@ def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: Co
     # A verdict on the columns' responses becomes one on the places in which they were shown.
     by_response = columns.order is not None and columns.order.verdict_names == "response"
     turned = by_response and question.sample_ids[0] != pair.samples[0].id
-    logprobs = _logprobs(row, columns, turned=turned)
+    verdict = _OTHER_PLACE[verdict] if turned else verdict
+    logprobs, unlisted = _logprobs(row, columns, turned=turned)
+    if verdict not in {entry.verdict for entry in logprobs}:
+        logprobs, unlisted = (), ()  # what the judge said is not among them, so they tell nothing of it
+    known = [entry.logprob for entry in logprobs]
     return Judgement(
         question_id=question.id,
         origin="imported",
-        verdict=_OTHER_PLACE[verdict] if turned else verdict,
+        verdict=verdict,
         logprobs=logprobs,
-        label_mass=min(1.0, math.fsum(math.exp(entry.logprob) for entry in logprobs)) if logprobs else None,
+        unlisted=unlisted,
+        unlisted_at_most=bound_unlisted(known, number=len(unlisted)) if unlisted else None,
+        label_mass=min(1.0, math.fsum(map(math.exp, known))) if known else None,
         reason=_text(row, columns.reason) if columns.reason else None,
         raw_reply=raw_reply,
     )
@@ -186,24 +194,34 @@ def _verdict_in(text: str, columns: ColumnMap) -> Verdict | None:
     return None if found is None else tuple(by_text.values())[found.choice]
 
 
-def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[VerdictLogprob, ...]:
+def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[tuple[VerdictLogprob, ...], tuple[Verdict, ...]]:
+    """The log-probabilities that the row has, and the verdicts whose column is empty while another one is not."""
     if columns.logprobs is None:
-        return ()
+        return (), ()
     named: list[tuple[Verdict, str | None]] = [
         ("first", columns.logprobs.first), ("second", columns.logprobs.second), ("tie", columns.logprobs.tie),
     ]  # fmt: skip
-    entries = []
-    for verdict, column in named:
+    entries: list[VerdictLogprob] = []
+    empty: list[Verdict] = []
+    for name, column in named:
         if column is None:
             continue
+        verdict = _OTHER_PLACE[name] if turned else name
         value = row.cells.get(column)
         if value is None or (isinstance(value, float) and math.isnan(value)):
-            return ()
+            empty.append(verdict)
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value <= 1e-6:
             raise DataError(
                 f'"{column}" holds {describe(value)}, no log-probability',
                 where=row.where,
                 fix="give the natural logarithm of a probability: zero or less",
             )
-        entries.append(VerdictLogprob(verdict=_OTHER_PLACE[verdict] if turned else verdict, logprob=value))
-    return tuple(entries)
+        entries.append(VerdictLogprob(verdict=verdict, logprob=value))
+    if said := describe_impossible([entry.logprob for entry in entries]):
+        raise DataError(
+            f"the log-probabilities of the verdicts are none: {said}",
+            where=row.where,
+            fix="give natural logarithms of probabilities that sum to 1 at most, or leave out logprobs",
+        )
+    return tuple(entries), tuple(empty)

@@ -7,14 +7,15 @@ cost n questions. Two scores are taken as independent. The pure functions ask no
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.asked import asked_principles
 from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
 from rlaif.judging.ask_now import ask_now
-from rlaif.judging.debias import Debiased, sigmoid
+from rlaif.judging.debias import Debiased
+from rlaif.judging.unlisted import choice_logprobs
 from rlaif.judging.verdict import score_distribution
 from rlaif.models.interface import TokenScorer
 from rlaif.records import (
@@ -26,6 +27,7 @@ from rlaif.records import (
     Judgement,
     Prompt,
 )
+from rlaif.records.odds import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """Of a probability: the smallest number a float32 softmax can give."""
@@ -34,7 +36,7 @@ _LEAST = 1e-45
 def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> Debiased:
     """p_first = P(S1 > S2) + P(S1 = S2) / 2 of two independent scores, each given by one judgement or by votes.
 
-    Exactly antisymmetric. Without log-probabilities the votes are the distribution, and there is no logit.
+    Exactly antisymmetric. Without log-probabilities of either the votes are its distribution, and there is no logit.
     """
     one, other = distribution_of(first), distribution_of(second)
     scores = sorted({*one, *other})
@@ -45,17 +47,29 @@ def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> D
     if all(judgement.choice_logprobs for judgement in (first[0], second[0])):
         return Debiased(sigmoid(logit), logit, None, None)
     lead = (won - lost) / 2
-    # subtle: one of the two orders is made from the other, so that they sum to exactly one.
-    return Debiased(0.5 + lead if lead >= 0 else 1 - (0.5 - lead), None, None, None)
+    return Debiased(share_of_lead(lead), None, None, None)
 
 
 def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
-    """Score -> its probability: by the log-probabilities of the first judgement, else by the votes of all."""
-    logprobs = judgements[0].choice_logprobs
-    if logprobs:
-        return {float(score): p for score, p in enumerate(score_distribution(logprobs), start=1)}
-    votes = Counter(judgement.score for judgement in judgements if judgement.score is not None)
-    return {score: count / votes.total() for score, count in votes.items()}
+    """Score -> its probability: by the log-probabilities of the first judgement, else by the votes of all.
+
+    A score that a server's list left out has at most its bound. A vote with log-probabilities counts for each score as
+    probable as they say.
+    """
+    votes = judgements[:1] if judgements[0].choice_logprobs else judgements
+    counted: dict[float, list[float]] = defaultdict(list)
+    for vote in votes:
+        logprobs = choice_logprobs(vote)
+        said = enumerate(score_distribution(logprobs), start=1) if logprobs else [(vote.score, 1.0)]
+        for score, p in said:
+            if score is not None:
+                counted[float(score)].append(p)
+    return {score: math.fsum(shares) / len(votes) for score, shares in counted.items()}
+
+
+def expect(judgements: Sequence[Judgement]) -> float:
+    """The expected score of a response."""
+    return math.fsum(score * p for score, p in distribution_of(judgements).items())
 
 
 def compare_scores(
@@ -117,5 +131,5 @@ def weigh_scores(answers: Sequence[Judgement | FailedJudgement], *, weights: Seq
             return answer.cause
         if answer.score is None:
             raise ValueError("only judgements with a score can be weighed")
-        scores.append(answer.score)
+        scores.append(expect([answer]))
     return math.fsum(w * s for w, s in zip(weights, scores, strict=True)) / math.fsum(weights)

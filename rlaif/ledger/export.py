@@ -20,9 +20,11 @@ def write_records(records: Sequence[Record], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    names = {name for record in records for name in record.column_when_used}
+    unused = {name for name in names if not any(getattr(record, name, None) for record in records)}
     rows: list[dict[str, Any]] = []
     for record in records:
-        content = record.model_dump(mode="json", exclude={"observed"})
+        content = record.model_dump(mode="json", exclude={"observed", *unused})
         row = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in content.items()}
         rows.append({"id": record.id, **row})
     sink = io.BytesIO()

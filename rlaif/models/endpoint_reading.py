@@ -114,7 +114,7 @@ class ReplyReader:
             raise Stopped(error, at_once=True) from None
         if strange:
             return answer._replace(said=strange), None, usage
-        if read.logprobs:
+        if read.logprobs or read.failure == "impossible_logprobs":
             state.has_given_logprobs = True
         elif (
             read.failure is None
@@ -142,7 +142,8 @@ class ReplyReader:
             usage.prompt_tokens, usage.reply_tokens, read.failure, verdict=read.verdict,
             unknown=frozenset(place for place, x in enumerate(read.logprobs) if x is None),
             seconds=question.seconds(), served_model=_served_model(answer),
-            served=self._served(question, answer, usage, had=had),
+            served=self._served(question, answer._replace(said=answer.said or read.said), usage, had=had),
+            at_most=read.at_most,
         )  # fmt: skip
 
     def give_up(self, question: SentQuestion, answer: Answer) -> ScoredReply:

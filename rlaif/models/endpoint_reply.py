@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
+from rlaif.records.odds import ROUNDING, describe_impossible
 
 CUT_OFF = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}
@@ -41,6 +42,10 @@ class ReadReply(NamedTuple):
     logprobs: tuple[float | None, ...] = ()
     """Of each choice, None where the server did not list it; empty where it gave none at all."""
     failure: FailureCause | None = None
+    at_most: float | None = None
+    """The log-probability of a choice that the server did not list is this at most."""
+    said: str = ""
+    """What is wrong with the numbers, where something is."""
 
 
 class Usage(NamedTuple):
@@ -67,8 +72,13 @@ def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
     if found is None:
         return ReadReply(content, failure=_why_unreadable(answer, is_cut_off=is_cut_off))
     reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
-    logprobs = read_logprobs(choice.get("logprobs"), answer=answer, found=found, request=request)
-    return ReadReply(content, reason, found.choice, logprobs)
+    listed = find_listed(choice.get("logprobs"), answer=answer, found=found, request=request)
+    if listed is None:
+        return ReadReply(content, reason, found.choice)
+    if said := describe_impossible([*listed.by_token.values()]):
+        return ReadReply(content, verdict=found.choice, failure="impossible_logprobs", said=said)
+    logprobs = _sum_by_choice(listed, verdict=found.choice, request=request)
+    return ReadReply(content, reason, found.choice, logprobs, at_most=listed.bound() if None in logprobs else None)
 
 
 def read_usage(body: Mapping[str, Any]) -> Usage | None:
@@ -84,23 +94,46 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     return Usage(prompt, reply, thought or 0)
 
 
-def read_logprobs(given: Any, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> tuple[float | None, ...]:
-    """The choices' log-probabilities at the place of the verdict; empty where the server gave none for it."""
+class Listed(NamedTuple):
+    """The alternatives that a server listed for the token of the verdict."""
+
+    by_token: dict[str, float]
+    written: str
+    """The token that was written; it may be less likely than all others listed."""
+    before: str
+    """What stands in that token before the verdict begins."""
+
+    def bound(self) -> float | None:
+        """The most that a token can be that was left out: the least of those listed, and what they leave of 1."""
+        known = {token: x for token, x in self.by_token.items() if math.isfinite(x)}
+        if not known:
+            return None
+        left = max(0.0, 1 - math.fsum(math.exp(min(x, 0.0)) for x in known.values())) + ROUNDING
+        alternatives = [x for token, x in known.items() if token != self.written]
+        return min(math.log(left), *(alternatives or known.values()))
+
+
+def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> Listed | None:
+    """What the server listed at the place of the verdict; None where it gave nothing for it."""
     entries = given.get("content") if isinstance(given, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
-        return ()
+        return None
     tokens = [entry["token"] for entry in entries]
     at = _find_in_tokens("".join(tokens), answer=answer, found=found, request=request)
     if at is None:
-        return ()
-    place, verdict = 0, found.choice
+        return None
+    place = 0
     while at >= len(tokens[place]):
         at -= len(tokens[place])
         place += 1
     listed = entries[place].get("top_logprobs")
     if not isinstance(listed, list) or not listed:
-        return ()
-    return _sum_by_choice([*listed, entries[place]], before=tokens[place][:at], verdict=verdict, request=request)
+        return None
+    by_token: dict[str, float] = {}
+    for entry in [*listed, entries[place]]:
+        if isinstance(entry, Mapping) and _is_text(entry.get("token")) and _is_number(entry.get("logprob")):
+            by_token.setdefault(entry["token"], float(entry["logprob"]))
+    return Listed(by_token, tokens[place], tokens[place][:at])
 
 
 def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> int | None:
@@ -119,24 +152,15 @@ def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: S
     return start + again.at if is_same else None
 
 
-def _sum_by_choice(
-    listed: Sequence[Any], *, before: str, verdict: int, request: ScoreRequest
-) -> tuple[float | None, ...]:
-    """Each token counts for the choice that it writes; "A" and " A" are two tokens of one choice.
-
-    `before`: what stands in the written token before the verdict begins.
-    """
+def _sum_by_choice(listed: Listed, *, verdict: int, request: ScoreRequest) -> tuple[float | None, ...]:
+    """Each token counts for the choice that it writes; "A" and " A" are two tokens of one choice."""
     choices = [choice.strip() for choice in request.choices]
-    # The last one listed is what was written: where it is a part of its choice alone, parts tell the choices apart.
-    written = _written(listed[-1]["token"], before)
+    # Where what was written is a part of its choice alone, parts tell the choices apart.
+    written = _written(listed.written, listed.before)
     in_parts = written is not None and written != choices[verdict]
-    by_token: dict[str, float] = {}
-    for entry in listed:
-        if isinstance(entry, Mapping) and _is_text(entry.get("token")) and _is_number(entry.get("logprob")):
-            by_token.setdefault(entry["token"], float(entry["logprob"]))
     by_choice: list[list[float]] = [[] for _ in choices]
-    for token, logprob in by_token.items():
-        text = _written(token, before)
+    for token, logprob in listed.by_token.items():
+        text = _written(token, listed.before)
         if not text:
             continue
         fitting = [n for n, choice in enumerate(choices) if choice == text or (in_parts and choice.startswith(text))]

@@ -58,6 +58,8 @@ class ScoredReply(NamedTuple):
     served_model: str = ""
     served: Served | None = None
     """None for a local engine."""
+    at_most: float | None = None
+    """The log-probability of each choice that is not known is this at most; None where that is not known either."""
 
 
 class TextGenerator(Protocol):

@@ -19,6 +19,7 @@ from rlaif.config.ppo_rollout import RolloutServerConfig
 from rlaif.errors import InputError, TrainingError
 from rlaif.models.endpoint_http import RETRIED, Address, Answer, open_session, post, read_answer
 from rlaif.models.vllm_copy import DrawnTokens
+from rlaif.records.odds import MAX_LOGPROB
 
 if TYPE_CHECKING:
     import aiohttp
@@ -193,6 +194,8 @@ def _find_fault(answer: Answer, request: _Request) -> str:
         return "the reply has not the token ids and log-probabilities that were asked for"
     if not drawn.ids or len(drawn.ids) != len(drawn.logprobs) or not all(map(math.isfinite, drawn.logprobs)):
         return f"the reply has {len(drawn.ids)} tokens and {len(drawn.logprobs)} log-probabilities, or one is no number"
+    if (highest := max(drawn.logprobs)) > MAX_LOGPROB:
+        return f"the reply has {highest:g} as a log-probability, and none is above 0"
     return ""
 
 

@@ -1,16 +1,18 @@
 """Labels of one pair, under several principles or by several judges -> one label, or why there is none.
 
-The rule is one: logits are averaged by weight, and probabilities where one label has no logit. Reads no comparison and
-knows no constitution.
+The rule is one, `rlaif.records.odds.mean_label`: logits are averaged by weight, and probabilities where one label has
+no logit. Reads no comparison and knows no constitution.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.records import Panel
+from rlaif.records.odds import mean_label, sigmoid
+
+__all__ = ["PairLabel", "combine_labels", "find_judges", "sigmoid"]
 
 
 class PairLabel(NamedTuple):
@@ -40,14 +42,4 @@ def combine_labels(labels: Sequence[PairLabel], *, weights: Sequence[float]) -> 
     Averaging logits is the weighted geometric mean of the odds: one certainty cannot be outvoted by several lukewarm
     labels, and swapping the samples swaps the label.
     """
-    total = math.fsum(weights)
-    logits = [label.logit for label in labels if label.logit is not None]
-    if len(logits) < len(labels):
-        return PairLabel(math.fsum(w * label.p_first for w, label in zip(weights, labels, strict=True)) / total, None)
-    logit = math.fsum(w * s for w, s in zip(weights, logits, strict=True)) / total
-    return PairLabel(sigmoid(logit), logit)
-
-
-def sigmoid(x: float) -> float:
-    odds = math.exp(-abs(x))
-    return 1 / (1 + odds) if x >= 0 else odds / (1 + odds)
+    return PairLabel(*mean_label(labels, weights=weights))

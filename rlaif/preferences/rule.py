@@ -15,6 +15,7 @@ from rlaif.config.preferences import PreferencesConfig
 from rlaif.preferences.combine import PairLabel, combine_labels, sigmoid
 from rlaif.ranks import find_highest, is_same
 from rlaif.records import Comparison, CountedAs, OrderVerdict, Principle, digest_text
+from rlaif.records.odds import log_odds, mean_label
 
 _P_OF = {"first": 1.0, "second": 0.0, "tie": 0.5}
 _MIN_P = 1e-15
@@ -98,9 +99,8 @@ class LabelRule:
         logits = [order.logit for order in orders if order.logit is not None]
         if self.config.average == "logits" or len(logits) < len(orders):
             return PairLabel(comparison.p_first, comparison.logit)
-        p = math.fsum(sigmoid(logit) for logit in logits) / len(logits)
-        within = min(max(p, _MIN_P), 1 - _MIN_P)
-        return PairLabel(p, math.log(within) - math.log1p(-within))
+        p = mean_label([(sigmoid(logit), None) for logit in logits], weights=[1.0] * len(logits))[0]
+        return PairLabel(p, log_odds(p, least=_MIN_P))
 
     def _find_scale(self, comparisons: Iterable[Comparison]) -> _Scale:
         """About zero: which response is called the first is arbitrary, so that the mean of log-odds is."""

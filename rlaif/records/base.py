@@ -110,6 +110,8 @@ class Record(Value):
     """What stands for a redacted text of `json_fields`."""
     left_out_when_empty: ClassVar[tuple[str, ...]] = ()
     """Content fields that most records do not have: an empty one is not in the content, and so in no id."""
+    column_when_used: ClassVar[tuple[str, ...]] = ()
+    """Those of them that an exported table has a column for only where one of its records has them."""
     _not_in_content: ClassVar[set[str]] = set()
 
     @classmethod

@@ -21,6 +21,7 @@ FailureCause = Literal[
     "truncated",
     "low_mass",
     "non_finite",
+    "impossible_logprobs",
     "over_length",
     "endpoint",
 ]
@@ -60,7 +61,8 @@ class Judgement(Record):
 
     table: ClassVar[str] = "judgements"
     text_fields: ClassVar[tuple[str, ...]] = ("reason", "raw_reply")
-    left_out_when_empty: ClassVar[tuple[str, ...]] = ("choice_logprobs",)
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("choice_logprobs", "unlisted", "unlisted_at_most")
+    column_when_used: ClassVar[tuple[str, ...]] = ("unlisted", "unlisted_at_most")
     question_id: str
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None
@@ -69,10 +71,15 @@ class Judgement(Record):
     ranking: tuple[int, ...] | None = None
     """Places of the replies in the order shown, from 0, best first; without log-probabilities the best alone."""
     logprobs: tuple[VerdictLogprob, ...] = ()
-    """Unnormalised log-probabilities of the verdicts; empty where they are not known."""
+    """Unnormalised log-probabilities of the verdicts that were listed; empty where none are known."""
     choice_logprobs: tuple[float | None, ...] = ()
     """Of a score or a ranking: unnormalised log-probabilities of the scores, lowest first, or of the replies in the
     order shown. None: the judge's server did not list it; empty where none are known."""
+    unlisted: tuple[Verdict, ...] = ()
+    """Verdicts that the list of the judge's server left out while it listed others."""
+    unlisted_at_most: float | None = Field(None, le=0)
+    """The log-probability of each verdict or choice that was left out is this at most; None where none was left out,
+    and in records from before it was kept."""
     label_mass: float | None = Field(None, ge=0, le=1 + 1e-6)
     """Probability that the judge put on the verdict strings together."""
     reason: str | None = None

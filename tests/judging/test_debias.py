@@ -94,9 +94,10 @@ def test_hard_verdicts_count_one_zero_or_a_half(
     assert result[:4] == (p_first, None, None, flipped)
 
 
-def test_log_probabilities_of_one_order_alone_are_not_mixed_with_a_hard_verdict() -> None:
+def test_beside_an_order_that_gave_a_verdict_alone_the_other_ones_probability_stays_soft() -> None:
     result = combine_orders(asked(first=0.6, second=0.4), hard("second"))
-    assert result[:4] == (1.0, None, None, False)
+    assert result[:4] == (pytest.approx((0.6 + 1) / 2), None, None, False)
+    assert [order.logit for order in result.orders] == [pytest.approx(math.log(1.5)), None]
 
 
 def test_one_order_is_marked_as_not_debiased_and_has_no_position_effect() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,16 @@ def test_a_pair_without_recorded_log_probabilities_has_a_hard_label_beside_soft_
     assert recorded.comparisons[0].logit is None
 
 
+def test_a_verdict_whose_log_probability_is_missing_beside_that_of_the_verdict_given_is_bounded() -> None:
+    recorded = imported(
+        [PAIR], [{"id": 7, "verdict": 1, "la": -0.1, "lb": None}], logprobs={"first": "la", "second": "lb"}
+    )
+    [judgement] = recorded.judgements
+    assert [(entry.verdict, entry.logprob) for entry in judgement.logprobs] == [("first", -0.1)]
+    assert judgement.unlisted == ("second",)
+    assert judgement.unlisted_at_most == pytest.approx(math.log(1 - math.exp(-0.1)), abs=1e-5)
+
+
 def test_a_repeated_verdict_is_counted_and_the_first_one_stands() -> None:
     recorded = imported([PAIR], [{"id": 7, "verdict": 1}, {"id": 7, "verdict": 2}])
     assert p_of(recorded, "So.") == 1.0
@@ -319,6 +330,10 @@ ODD_ROWS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ({}, {"r1": {"text": "x"}}, {}, r'"r1" holds an object where text belongs'),
     ({"policies": {"joined": "m", "separator": "_"}}, {"m": "a_b_c"}, {}, r'"m" does not hold two names'),
     ({"logprobs": {"first": "l", "second": "l"}}, {}, {"l": 0.5}, r'"l" holds the number 0.5, no log-prob'),
+    (
+        {"logprobs": {"first": "l", "second": "m"}}, {}, {"l": -0.1, "m": -0.2},
+        r"the log-probabilities of the verdicts are none: the probabilities .* sum to 1.724, more than 1 \(file.jsonl",
+    ),
     (
         {"order": {"column": "o", "listed": [0], "swapped": [1], "verdict_names": "place"}}, {}, {"o": 2},
         r'"o" holds the number 2, which the column map does not name',

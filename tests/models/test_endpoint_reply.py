@@ -101,6 +101,33 @@ def test_a_verdict_that_the_server_did_not_list_is_not_known():
     assert logprobs(*HEAD, (" A", 0.99, {" The": 0.01})) == (0.99, None)
 
 
+def test_a_verdict_that_was_not_listed_is_no_likelier_than_the_last_one_listed_nor_than_what_is_left():
+    def at_most(*row):
+        content = "So A\nVerdict: A"
+        found = read_choice(body(content, logprobs=tokens(*HEAD, row)), request=WITH_REASON).at_most
+        return None if found is None else math.exp(found)
+
+    assert at_most(" A", 0.7, {" The": 0.2, " So": 0.05}) == pytest.approx(0.05), "the last one listed"
+    assert at_most(" A", 0.8, {" The": 0.19}) == pytest.approx(0.01, rel=1e-4), "what is left"
+    assert at_most(" A", 0.3, {" The": 0.4, " So": 0.31}) == pytest.approx(0.0, abs=1e-6), "nothing is left"
+    assert at_most(" A", 0.01, {" The": 0.4, " So": 0.3}) == pytest.approx(0.29, rel=1e-4), (
+        "what was written, though rare"
+    )
+    assert at_most(" A", 0.7, {" B": 0.2}) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ((" A", math.exp(5), {" B": math.exp(3)}), "the judge gave 5 as a log-probability, and none is above 0"),
+        ((" A", 0.6, {" B": 0.3, " The": 0.5}), "the probabilities that the judge gave sum to 1.4, more than 1"),
+    ],
+)
+def test_numbers_that_are_no_log_probabilities_are_a_failure_that_says_which(row, said):
+    read = read_choice(body("So A\nVerdict: A", logprobs=tokens(*HEAD, row)), request=WITH_REASON)
+    assert (read.failure, read.said, read.logprobs) == ("impossible_logprobs", said, ())
+
+
 def test_spaces_and_marks_before_the_verdict_may_be_tokens_of_their_own_or_part_of_it():
     assert logprobs(*HEAD, (" **", 1.0, {}), ("B", 0.6, {"A": 0.3}), ("**", 1.0, {})) == (0.3, 0.6)
     head = HEAD[:-1]

@@ -210,10 +210,14 @@ def test_saving_replaces_a_folder_as_a_whole(llama3, tmp_path):
     loaded = load_causal_lm(str(llama3), device="cpu")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old").touch()
+    (out / "old.safetensors").touch()
     save_model(loaded.model, loaded.tokenizer, out)
-    assert not (out / "old").exists()
+    assert not (out / "old.safetensors").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (out / "notes.txt").write_text("mine")
+    save_model(loaded.model, loaded.tokenizer, out)
+    assert not (out / "notes.txt").exists()
+    assert (tmp_path / "out.kept-1" / "notes.txt").read_text() == "mine"
 
 
 def test_a_chat_model_is_no_reward_model(llama3):

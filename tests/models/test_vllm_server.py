@@ -136,6 +136,7 @@ def test_each_response_has_its_own_seed_and_comes_back_in_its_place(
         (200, completion([])),
         (200, completion([4, 9], [-0.5, None])),
         (200, completion([4, 9], [-0.5, float("nan")])),
+        (200, completion([4, 9], [-0.5, 3.0])),
         (200, {"choices": []}),
         (200, {"choices": [{"text": "abc", "logprobs": None}]}),
         (200, "hello"),

@@ -7,7 +7,7 @@ gradient that is not finite is no alarm but an error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -127,8 +127,13 @@ def find_evaluation_alarm(evaluations: Sequence[Evaluation], *, config: GuardsCo
     """The alarm that the last evaluation gives, the judge's first."""
     step = evaluations[-1].step
     if config.max_win_rate_drop is not None and "eval/win_rate" in evaluations[-1].numbers:
-        rates = [e.numbers["eval/win_rate"] for e in evaluations if "eval/win_rate" in e.numbers]
-        fallen = find_win_rate_drop(rates, most=config.max_win_rate_drop, patience=config.patience)
+        judged = [e.numbers for e in evaluations if "eval/win_rate" in e.numbers]
+        rates = [numbers["eval/win_rate"] for numbers in judged]
+        best = judged[rates.index(max(rates))]
+        fallen = find_win_rate_drop(
+            rates, most=config.max_win_rate_drop, patience=config.patience,
+            standard_error=math.hypot(_win_rate_error(best), _win_rate_error(judged[-1])),
+        )  # fmt: skip
         if fallen is not None:
             return Alarm(name="max_win_rate_drop", step=step, **fallen._asdict())
     known = [e.numbers for e in evaluations if "eval/held_out" in e.numbers and "eval/scores" in e.numbers]
@@ -145,16 +150,28 @@ def find_evaluation_alarm(evaluations: Sequence[Evaluation], *, config: GuardsCo
     return None
 
 
-def find_win_rate_drop(rates: Sequence[float], *, most: float, patience: int) -> Finding | None:
-    """rates: the judge's win rates over the start, in time; each of the last `patience` must be too low."""
+def _win_rate_error(numbers: Mapping[str, float]) -> float:
+    """Standard error of a win rate by its 95 % interval; 0 where it has none."""
+    low, high = (numbers.get(f"eval/win_rate_{end}") for end in ("low", "high"))
+    return 0.0 if low is None or high is None else (high - low) / (2 * 1.96)
+
+
+def find_win_rate_drop(
+    rates: Sequence[float], *, most: float, patience: int, standard_error: float = 0.0
+) -> Finding | None:
+    """rates: the judge's win rates over the start, in time; each of the last `patience` must be too low.
+
+    standard_error: of the difference between the best rate and the last one; a fall within two of them is chance.
+    """
     best = max(rates)
-    drop = best - max(rates[-patience:])
-    if len(rates) <= patience or drop <= most:
+    drop, limit = best - max(rates[-patience:]), max(most, 2 * standard_error)
+    if len(rates) <= patience or drop <= limit:
         return None
     return Finding(
-        drop, most,
+        drop, limit,
         f"by the judge the policy wins {rates[-1]:.1%} against its start and won {best:.1%} at its best, a fall of "
-        f"more than ppo.guards.max_win_rate_drop {most:g} in {_say_times(patience)}",
+        f"more than {'' if limit == most else f'{limit:.3f}, two standard errors, and '}"
+        f"ppo.guards.max_win_rate_drop {most:g} in {_say_times(patience)}",
     )  # fmt: skip
 
 

@@ -103,6 +103,24 @@ def test_a_fall_of_the_win_rate_must_last(rates: list[float], drop: float | None
     assert (None if found is None else found.value) == (None if drop is None else pytest.approx(drop))
 
 
+def test_a_fall_of_the_win_rate_that_few_prompts_make_by_chance_is_no_alarm() -> None:
+    def alarm(half_width: float) -> bool:
+        evaluations = [
+            Evaluation(
+                step=5 * n,
+                numbers={
+                    "eval/win_rate": rate, "eval/win_rate_low": rate - half_width,
+                    "eval/win_rate_high": rate + half_width,
+                },
+            )
+            for n, rate in enumerate([0.5, 0.7, 0.58, 0.57])
+        ]  # fmt: skip
+        return find_evaluation_alarm(evaluations, config=GuardsConfig(judge_every=5, max_win_rate_drop=0.1)) is not None
+
+    assert alarm(0.05)
+    assert not alarm(0.12), "two rates with this interval often lie so far apart"
+
+
 RISING = [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
