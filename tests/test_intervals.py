@@ -161,3 +161,9 @@ def test_kishs_size_of_two_to_one() -> None:
 def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="weights"):
         mean_interval([1.0, 2.0], weights=weights)
+
+
+def test_clusters_whose_values_balance_out_are_no_certainty() -> None:
+    found = mean_interval([1.0, -1.0, 2.0, -2.0], clusters=["a", "a", "b", "b"])
+    assert found is not None
+    assert found.low < -1 < found.mean == 0 < 1 < found.high

@@ -6,13 +6,15 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from rlaif.metrics import MetricsLog
 from rlaif.policy.ppo.checks import Answer
 from rlaif.policy.ppo.evaluate import Evaluated
 from rlaif.policy.ppo.guards import Evaluation
 from rlaif.policy.ppo.metrics import ShownResponse
 from rlaif.records import Alarm, Message, Prompt
-from rlaif.training_log import TrainingLog
+from rlaif.training_log import TrainingLog, read_kl
 
 
 def test_each_step_has_the_seconds_since_the_one_before(tmp_path: Path) -> None:
@@ -67,3 +69,15 @@ def test_where_training_went_back_each_step_and_evaluation_stands_once_and_every
     assert (row.step, dict(row.numbers)) == (3, {"alarm/kl_ceiling": 21.0, "alarm/limit": 20.0})
     texts = [json.loads(line)["response"] for line in path.read_text().splitlines()]
     assert texts == ["zero", "first 1", "second 2"]
+
+
+def test_the_kl_of_a_step_is_that_of_its_evaluation_with_an_interval(tmp_path: Path) -> None:
+    path = tmp_path / "evaluations.jsonl"
+    rows = [{"step": step, "prompt_id": f"p{n}", "kl": step + n} for step in (0, 4) for n in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_kl(path, step=4)
+    assert found is not None
+    assert (found.mean, found.n) == (5, 3)
+    assert found.low == pytest.approx(5 - 4.302653 / 3**0.5)
+    assert read_kl(path, step=2) is None
+    assert read_kl(tmp_path / "none.jsonl", step=4) is None

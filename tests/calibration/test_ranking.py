@@ -157,3 +157,14 @@ def test_policies_that_only_one_side_ranks_are_left_out_and_n_counts_the_others(
     # z = atanh(.9) = 1.472, half width 1.96 * sqrt(1.405 / 2) = 1.643
     assert (correlation.low, correlation.high) == pytest.approx((math.tanh(-0.171), math.tanh(3.115)), abs=1e-3)
     assert rank_correlation(people, {"a": judge["a"], "b": judge["b"]}) is None
+
+
+def test_equal_and_opposite_rankings_have_an_interval_with_a_width() -> None:
+    people = {name: Estimate(mean=value, low=0, high=0, n=1) for value, name in enumerate("abcdef")}
+    opposite = {name: Estimate(mean=-value, low=0, high=0, n=1) for value, name in enumerate("abcdef")}
+    same, other = rank_correlation(people, people), rank_correlation(people, opposite)
+    assert same is not None
+    assert other is not None
+    assert (same.mean, same.high) == (pytest.approx(1), 1)
+    assert 0 < same.low < 0.9
+    assert (other.low, other.high) == (-1, pytest.approx(-same.low))

@@ -13,7 +13,8 @@ from page import Node, Page
 from rlaif.evaluation.loop_plot import loop_plot_svg
 from rlaif.evaluation.report import render_report, report_data, write_report
 from rlaif.evaluation.report_input import CurvePoint, ReportInput, ShownSample
-from rlaif.records import CalibrationCard, Message
+from rlaif.evaluation.report_trust import list_figure_rows
+from rlaif.records import CalibrationCard, Estimate, Message
 
 
 @pytest.fixture(scope="module")
@@ -418,3 +419,16 @@ def test_the_loop_plot_stands_alone(full_report: ReportInput) -> None:
 
 def test_the_loop_plot_of_a_run_without_measures_has_no_rows(bare_report: ReportInput) -> None:
     assert "<circle" not in loop_plot_svg(report_data(bare_report))
+
+
+def test_the_kl_of_the_kept_policy_has_its_interval_or_says_of_what_it_is(full_report: ReportInput) -> None:
+    behaviour = full_report.behaviour
+    assert behaviour is not None
+    measured = Estimate(mean=1.9, low=1.6, high=2.2, n=64)
+    kept = full_report.model_copy(update={"behaviour": behaviour.model_copy(update={"kl_interval": measured})})
+    row = next(row for row in list_figure_rows(kept) if row["name"].startswith("KL"))
+    assert (row["after"].mean, row["after"].interval, row["n"]) == ("1.90", "1.60 to 2.20", "64 prompts")
+    assert "held out" in row["note"]
+    row = next(row for row in list_figure_rows(full_report) if row["name"].startswith("KL"))
+    assert "drawn before that step's update" in row["note"]
+    assert (row["after"].interval, row["n"][:4]) == ("", "step")
