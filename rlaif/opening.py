@@ -57,9 +57,7 @@ def open_work(
     Further stages are done in the newest round that is ready for them.
     recorded: files of a run whose samples and verdicts exist already. team: processes that train together.
     resolved: options of `config` that were not given, and what they came to; the run keeps them by name.
-
-    recorded: files of a run whose samples and verdicts exist already. team: processes that train together. file: what
-    the run keeps of its config file.
+    file: what the run keeps of its config file.
     """
     known = {RESOLVED: dict(resolved)} if resolved else {}
     inputs: dict[str, Any] = {**template_digests(config.judge)}
