@@ -62,7 +62,7 @@ def expect_judge(work: Work, stage: str, model: Model, config: JudgeConfig, temp
     judges = [judge.config.model for judge in work.judges]
     number = judges.index(config.model) + 1 if config.model in judges else None
     name = "evaluation.judge" if number is None else "judge" if number == 1 else f"judge.panel.{number - 2}"
-    asked = Input(f"the template of {name}", config.template, {CONTENTS: template.digest})
+    asked = Input(f"the template of {name}", template.name, {CONTENTS: template.digest})
     principles = Input("constitution", work.config.constitution, {CONTENTS: work.constitution.id})
     _expect(work, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
 

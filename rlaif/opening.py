@@ -16,6 +16,7 @@ from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
 from rlaif.errors import InputError, RlaifError
+from rlaif.full_disk import describe_full_disk
 from rlaif.judges import template_digests
 from rlaif.labelling import check_made, label_inputs, refuse_left_out
 from rlaif.ledger.store import Ledger
@@ -108,11 +109,11 @@ def open_work(
 
 
 def _open_ledger(run: RunFolder, path: Path, *, is_new: bool) -> Ledger:
-    """The run's ledger; where it is refused, a run that was only just made goes again."""
+    """The run's ledger; where it is refused, a run that was only just made is removed. A full disk is no refusal."""
     try:
         return open_ledger(run, path)
-    except RlaifError:
-        if is_new:
+    except RlaifError as error:
+        if is_new and describe_full_disk(error) is None:
             discard_run(run)
         raise
 

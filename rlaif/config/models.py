@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import filecmp
+import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,13 +15,33 @@ MAX_NEW_TOKENS = 131_072
 """Longest response of any option in tokens: a number is drawn beforehand for each of them."""
 MAX_TOKENS = 10_000_000
 """Longest text of any option in tokens; no model reads a longer one."""
+_CONTEXT = ("max_position_embeddings", "n_positions")
 FRONTDESK = "frontdesk"
 """Stands for what comes with rlaif: the policy, the judge, the visitors' questions."""
 
 
 def is_frontdesk(path: str, *, part: Literal["policy", "judge"]) -> bool:
-    """Whether a model is the one that comes with rlaif, by its name or by its folder."""
-    return path == FRONTDESK or os.path.realpath(path) == str(Path(__file__).resolve().parent.parent / FRONTDESK / part)
+    """Whether a model is the one that comes with rlaif, a copy of it, or one that was trained from it.
+
+    A folder is known by its tokenizer: nothing else was ever trained with the front desk's.
+    """
+    if path == FRONTDESK:
+        return True
+    shipped = Path(__file__).parent.parent / FRONTDESK / part / "tokenizer.json"
+    try:
+        return filecmp.cmp(Path(path).expanduser() / "tokenizer.json", shipped, shallow=False)
+    except (OSError, ValueError, RuntimeError):  # no folder, no path at all, no such user
+        return False
+
+
+def read_context(path: str) -> int | None:
+    """The longest text in tokens that the config.json of a model's folder says it reads; None where nothing says so."""
+    try:
+        config = json.loads((Path(path).expanduser() / "config.json").read_bytes())
+        found = [config.get("text_config", {}).get(name, config.get(name)) for name in _CONTEXT]
+    except (OSError, ValueError, RuntimeError, AttributeError):  # what is wrong there is said when it is loaded
+        return None
+    return min((one for one in found if isinstance(one, int) and one > 0), default=None)
 
 
 class ModelConfig(Config):

@@ -1,7 +1,7 @@
 """Options that follow a model: null, or not given -> what suits the policy or the judge that the configuration names.
 
 The front desk's models have half a million parameters and learn at a thousand times the rate of a real one. Decides
-from the configuration alone and loads no model.
+from the configuration and from the small files of a model's folder, and loads no model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from rlaif.config.base import Follows
 from rlaif.config.evaluation import EvaluationJudgeConfig
 from rlaif.config.judge import JudgeConfig, JudgeModelConfig, PanelJudgeConfig
-from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk
+from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk, read_context
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
 
@@ -33,6 +33,8 @@ ADAPTERS: dict[str, Any] = {"ppo.learning_rate": 1e-5}
 """What suits a policy of ordinary size of which only adapters are trained."""
 SEPARATE_VALUES = 1e-5
 """Learning rate of a value model of ordinary size: its loss is a regression, which bears more than the policy's."""
+_LENGTHS = ("sampling.max_new_tokens", "ppo.response_length")
+"""A response takes half of the context at most, so that a model with a short one has room for prompts."""
 DEMO = {"constitution": RunConfig().constitution, "prompts.path": FRONTDESK}
 """Options whose defaults are the demo's; they make sense for other models, and are said to be used."""
 
@@ -123,6 +125,8 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
             "ppo.rollout.dtype": "bfloat16" if config.ppo.rollout.engine == "vllm" else "float32",
             **(ADAPTERS if config.ppo.model.train == "lora" else {}),
         }
+        if (context := read_context(config.policy.path)) is not None:
+            found |= {name: max(1, min(default_of(config, name), context // 2)) for name in _LENGTHS}
     return {name: value for name, value in found.items() if name in values}
 
 

@@ -48,6 +48,35 @@ def test_the_front_desks_models_are_known_by_their_folders_too():
     assert load_options(overrides=named).resolved == DESK
 
 
+def test_copies_of_the_front_desks_models_and_what_was_trained_from_them_are_known_by_their_tokenizer(tmp_path):
+    for name, folder in (("policy", POLICY_DIR), ("judge", JUDGE_DIR)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+        (tmp_path / name / "model.safetensors").write_bytes(b"other weights")
+    named = [f"policy.path={tmp_path / 'policy'}", f"judge.model.path={tmp_path / 'judge'}"]
+    assert load_options(overrides=named).resolved == DESK
+    (tmp_path / "policy" / "tokenizer.json").write_text("{}")
+    assert load_options(overrides=named).resolved["ppo.learning_rate"] == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({"max_position_embeddings": 512}, 256),
+        ({"max_position_embeddings": 131072}, 512),
+        ({"n_positions": 300}, 150),
+        ({"max_position_embeddings": 8, "text_config": {"max_position_embeddings": 600}}, 300),
+        ({}, 512),
+        ({"max_position_embeddings": "many"}, 512),
+        ([], 512),
+    ],
+)
+def test_a_response_takes_half_of_the_policys_context_at_most(tmp_path, config, length):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    resolved = load_options(overrides=[f"policy.path={tmp_path}"]).resolved
+    assert (resolved["sampling.max_new_tokens"], resolved["ppo.response_length"]) == (length, length)
+
+
 def test_another_policy_gets_rates_and_lengths_of_an_ordinary_one_and_its_judge_stays():
     loaded = load_options(overrides=["policy.path=org/instruct-7b"])
     assert loaded.resolved == DESK | OWN_POLICY
