@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from rlaif.console import say
 _AT_CWD = -100
 _SWAP = 2
 """RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS."""
+KEPT = re.compile(r"\.kept-[0-9]+$")
+"""End of the name of a folder beside one that was written again: it holds what a user had put into that one."""
 _SHARDS = (".parquet", ".safetensors")
 """Files of a folder of data or weights whose names change with their number or content."""
 

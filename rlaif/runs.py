@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.files import KEPT
 from rlaif.files import replace_directory as replace_directory
 from rlaif.files import write_atomically as write_atomically
 from rlaif.records import Tally
@@ -275,7 +276,8 @@ def _outputs(stage_dir: Path) -> list[str]:
 
 
 def _passes_away(name: str) -> bool:
-    return name.startswith(".") or name == "checkpoints"
+    """Hidden files and checkpoints go, and a user may take away what was kept for him."""
+    return name.startswith(".") or name == "checkpoints" or KEPT.search(name) is not None
 
 
 class FinishedStage(NamedTuple):

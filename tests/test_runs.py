@@ -140,6 +140,16 @@ def test_a_run_is_whole_from_its_first_moment(tmp_path: Path) -> None:
     new_run(tmp_path, "a")
 
 
+def test_what_was_kept_for_the_user_is_no_output_of_a_stage(tmp_path: Path) -> None:
+    stage = new_run(tmp_path).stage_dir(0, "4_preferences")
+    kept = stage / "dataset.kept-1"
+    kept.mkdir(parents=True)
+    (kept / "notes.txt").write_text("mine")
+    finish_stage(stage, tally=Tally(num_in=1), unit="pairs")
+    (kept / "notes.txt").unlink()
+    assert stage_done(stage)
+
+
 def test_a_run_in_which_nothing_began_is_removed_unless_anything_else_is_in_it(tmp_path: Path) -> None:
     empty, noted, resumed = (new_run(tmp_path, name) for name in ("empty", "noted", "resumed"))
     for run in (empty, noted, resumed, resumed):
