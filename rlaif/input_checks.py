@@ -57,12 +57,17 @@ def _find_sampled_with(work: Work) -> Model | None:
     return None if model is None or model.engine == "recorded" else model
 
 
-def expect_judge(work: Work, stage: str, model: Model, config: JudgeConfig, template: JudgeTemplate) -> None:
-    """One of the judges of the run, or that of the evaluation, and the template and principles that it is asked by."""
+def expect_judge(
+    work: Work, stage: str, model: Model, config: JudgeConfig, template: JudgeTemplate, *, rewards: bool = False
+) -> None:
+    """One of the judges of the run, or that of the evaluation, and the template and principles that it is asked by.
+
+    rewards: it is asked for PPO's rewards, by a template that may be another one than that of its labels.
+    """
     judges = [judge.config.model for judge in work.judges]
     number = judges.index(config.model) + 1 if config.model in judges else None
     name = "evaluation.judge" if number is None else "judge" if number == 1 else f"judge.panel.{number - 2}"
-    asked = Input(f"the template of {name}", template.name, {CONTENTS: template.digest})
+    asked = Input(f"the {'reward ' if rewards else ''}template of {name}", config.template, {CONTENTS: template.digest})
     principles = Input("constitution", work.config.constitution, {CONTENTS: work.constitution.id})
     _expect(work, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
 

@@ -70,7 +70,7 @@ class JudgeReward:
     def _scorer(self) -> TokenScorer:
         """The judge, loaded when it is first asked; the one that earlier attempts and stages asked."""
         work = self._work
-        expect_judge(work, STAGE, work.judge.fingerprint, work.judges[0].config, self._template)
+        expect_judge(work, STAGE, work.judge.fingerprint, work.judges[0].config, self._template, rewards=True)
         return _at_once(work.judge)
 
     def _as_sample(self, episode: Episode) -> Sample:

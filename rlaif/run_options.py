@@ -73,19 +73,34 @@ def update_config(run: RunFolder, config: Mapping[str, Any], *, resume: bool = F
     labels cannot come late.
     """
     stored = run.config
+    for change in _find_allowed(run, stored, config, resume=resume):
+        say(f"{change}, from now on")
+    new = {**stored, **config}
+    if new != stored:
+        write_atomically(run.path / "config.json", json.dumps(new, indent=2))
+
+
+def refuse_contradictions(run: RunFolder, config: RunConfig, *, resume: bool = False) -> None:
+    """Refuse the options that `update_config` would refuse. Changes nothing."""
+    stored = run.config
+    asked = {"config": config.model_dump(mode="json"), "inputs": stored.get("inputs", {})}
+    _find_allowed(run, stored, asked, resume=resume)
+
+
+def _find_allowed(
+    run: RunFolder, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
+) -> list[Change]:
+    """What differs, none of it in a part that is held."""
     changed = find_changes(stored, config)
-    held = [change for change in changed if _is_held(change.key, fixed=_find_fixed(run, stored, resume=resume))]
+    fixed = _find_fixed(run, stored, resume=resume)
+    held = [change for change in changed if _is_held(change.key, fixed=fixed)]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values ({'; '.join(map(str, held))})",
             where=str(run.path),
             fix="put them back, or start a new run",
         )
-    for change in changed:
-        say(f"{change}, from now on")
-    new = {**stored, **config}
-    if new != stored:
-        write_atomically(run.path / "config.json", json.dumps(new, indent=2))
+    return changed
 
 
 def find_changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[Change]:

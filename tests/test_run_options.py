@@ -8,7 +8,7 @@ import pytest
 
 from rlaif.config.run import RunConfig
 from rlaif.errors import RunFolderError
-from rlaif.run_options import find_changes, update_config
+from rlaif.run_options import find_changes, refuse_contradictions, update_config
 from rlaif.runs import RunFolder, create_run
 
 INPUTS = {"constitution": "a" * 64, "judge.template": "b" * 64}
@@ -48,6 +48,13 @@ def test_an_option_of_a_begun_stage_is_refused_with_its_old_and_new_value(
     with pytest.raises(RunFolderError, match="put them back, or start a new run") as raised:
         update_config(run, config_with(**options), resume=resume)
     assert words in raised.value.sentence
+    assert run.config == config_with()
+
+
+def test_a_check_beforehand_refuses_what_the_update_would_and_changes_nothing(run: RunFolder) -> None:
+    with pytest.raises(RunFolderError, match=r"\(seed: 0 -> 1\)"):
+        refuse_contradictions(run, RunConfig(seed=1))
+    refuse_contradictions(run, RunConfig(rounds=3))
     assert run.config == config_with()
 
 

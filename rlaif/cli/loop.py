@@ -257,20 +257,25 @@ def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
 def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
     """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
     from rlaif.preflight import check_inputs, check_new_run, find_open_stages
+    from rlaif.run_options import refuse_contradictions
     from rlaif.runs import holds_run, open_run
 
     check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
     is_there = resume and (run is None or holds_run(runs_dir / run))
     folder: RunFolder | None = open_run(runs_dir, run) if is_there else None
+    if folder is not None:
+        refuse_contradictions(folder, config, resume=True)
     check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=config.rounds))
 
 
 def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
     """The same for a command that continues a run."""
     from rlaif.preflight import check_inputs, find_open_stages
+    from rlaif.run_options import refuse_contradictions
     from rlaif.runs import newest_round, open_run
 
     folder = open_run(runs_dir, run)
+    refuse_contradictions(folder, config)
     num_rounds = 1 + newest_round(folder, stage=stages[0])
     check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=num_rounds))
 
