@@ -21,6 +21,7 @@ from rlaif.constitution.render import load_template
 from rlaif.errors import RunFolderError
 from rlaif.functions import load_function
 from rlaif.judges import check_mode, find_run_judges, load_score_template
+from rlaif.judging.recorded_columns import load_column_map
 from rlaif.labelling import load_labels
 from rlaif.models.endpoint_http import find_address, find_reward_address
 from rlaif.models.model_folder import check_model_path, find_model_folder
@@ -28,7 +29,7 @@ from rlaif.models.vllm_copy import check_rollouts
 from rlaif.models.vllm_process import find_vllm
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
-from rlaif.rows import is_row_file
+from rlaif.rows import is_row_file, read_rows
 from rlaif.runs import STAGES, RunFolder, read_stage, refuse_run
 from rlaif.sampling.prompts import read_demonstrations, read_prompts
 
@@ -80,6 +81,13 @@ def check_inputs(config: RunConfig, *, stages: Collection[str]) -> None:
     if "6_policy" in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
     _check_model(config.policy, adapters=config.policy.engine == "transformers")
+
+
+def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
+    """The column map whole, and of each recorded file that its first row can be read."""
+    named = load_column_map(columns)
+    for path, wanted in ((samples, named.sample_columns), (judgements, named.judgement_columns)):
+        next(read_rows(path, wanted=wanted), None)
 
 
 def check_judge_place(config: JudgeConfig, constitution: Constitution | None) -> None:

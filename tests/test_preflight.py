@@ -16,6 +16,7 @@ from rlaif.preflight import GENERATING, check_inputs, check_new_run, find_open_s
 from rlaif.records import Tally
 from rlaif.runs import create_run, finish_stage
 
+ROOT = Path(__file__).parents[1]
 # Each command line in one process in which torch cannot be imported: what needs it ends in a traceback.
 WITHOUT_TORCH = """
 import json, sys
@@ -59,12 +60,16 @@ REFUSED_BY_THE_LOOP: dict[str, tuple[tuple[str, ...], str]] = {
 }  # fmt: skip
 
 
+RECORDED = ("generate-prefs", "--samples", "no_samples.jsonl", "--judgements", "rows.jsonl")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "When does the museum open?"}\n')
     (tmp_path / "broken.jsonl").write_text("{\n")
+    (tmp_path / "columns.yaml").write_bytes((ROOT / "examples/recorded-verdicts/columns.yaml").read_bytes())
     (tmp_path / "strange.yaml").write_text(
         "name: strange\nprinciples:\n  - id: one\n    text: Prefer the more zephyr reply.\n"
     )
@@ -84,6 +89,8 @@ def test_every_mistake_is_a_sentence_before_torch_is_imported(folder: Path) -> N
             for command in (("train",), ("evaluate",), ("judge-check",), ("constitution", "diff"), ("run", "--resume"))
         ),
         ("a principle file", ("constitution", "check", "no_such"), (), "no_such"),
+        ("a column map", (*RECORDED, "--columns", "no.yaml"), (), "no.yaml"),
+        ("recorded samples", (*RECORDED, "--columns", "columns.yaml"), (), "no_samples.jsonl"),
         ("a template", ("constitution", "check", "curt_and_brief", "--template", "no_such"), (), "no_such"),
     ]  # fmt: skip
     lines = [

@@ -87,9 +87,11 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
-    from rlaif.preflight import GENERATING
+    from rlaif.preflight import GENERATING, check_recorded
 
     _check_new(loaded.config, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
+    if samples and judgements and columns:
+        check_recorded(samples, judgements, columns)
     say(LOADING)
     from rlaif import pipeline
 
