@@ -87,14 +87,18 @@ def _load_adapter(found: ModelFolder, *, dtype: str, device: str, merge: bool) -
 
 
 def base_of_adapter(found: ModelFolder) -> str:
-    """Path or hub id of an adapter's base model; a relative path counts from here, else from the adapter's folder."""
+    """Path or hub id of an adapter's base model.
+
+    A relative path counts from the working directory where a model is there, else from the adapter's folder.
+    """
     base = read_json(found.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise ModelError(
             "the adapter does not name its base model", where=found.path, fix="set base_model_name_or_path"
         )
     beside = found.folder / base
-    return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
+    is_here = any((Path(base) / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
+    return str(beside) if not is_here and beside.is_dir() else base
 
 
 def load_reward_model(
