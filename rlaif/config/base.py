@@ -25,11 +25,11 @@ class Config(BaseModel):
 def refuse_idle(
     config: Config, names: Mapping[str, tuple[Any, ...]], *, when: str, info: ValidationInfo, prefix: str = ""
 ) -> None:
-    """Raise ValueError where an option was given that does nothing `when` another has the value that it has.
+    """Raise ValueError where a user typed an option that does nothing `when` another has the value that it has.
 
     names: the options, each with the values beside its default that say "off" and are no mistake.
     """
-    if info.context is not None and info.context.get("stored"):
+    if not (info.context or {}).get("typed"):
         return
     for name, off in names.items():
         value = getattr(config, name)
