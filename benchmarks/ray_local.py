@@ -96,8 +96,8 @@ def front_desk_pairs(num_prompts: int) -> tuple[dict[str, Prompt], Pairs]:
     policy = TransformersEngine(load_model(ModelConfig(), part="policy"))
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.sqlite") as ledger:
         samples = sample_responses(
-            prompts, generator=policy, config=SamplingConfig(), num_samples=4, seed=0, round=0, ledger=ledger,
-            plan_path=Path(folder) / "samples_plan.json",
+            prompts, generator=policy, config=SamplingConfig(max_new_tokens=64), num_samples=4, seed=0, round=0,
+            ledger=ledger, plan_path=Path(folder) / "samples_plan.json",
         )  # fmt: skip
     return {prompt.id: prompt for prompt in prompts}, draw_pairs(samples, num_pairs=3, seed=0).pairs
 
@@ -122,7 +122,7 @@ def plain_pairs(num: int) -> tuple[dict[str, Prompt], Pairs]:
 def measure(num_prompts: int, fast_pairs: int) -> Iterator[tuple[str, dict[str, float]]]:
     constitution = load_constitution("courteous_and_brief")
     prompts, pairs = front_desk_pairs(num_prompts)
-    config = JudgeConfig()
+    config = JudgeConfig(template="frontdesk_pair")
     template = load_template(config.template, kind="pair")
     for name, scale in (
         ("front desk, this process", ScaleConfig()),

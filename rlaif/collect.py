@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from rlaif import __version__
+from rlaif.config.base import RESOLVED
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
 from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training
 from rlaif.evaluation.measures import compute_measures, load_measure
@@ -127,6 +128,7 @@ def collect_report(
             ledger_seq=seq,
             ledger_head=head,
             config=work.config.model_dump(mode="json"),
+            resolved=work.run.config.get(RESOLVED, {}),
         ),
         constitution=work.constitution,
         evaluation=evaluation,

@@ -32,6 +32,8 @@ from rlaif.training_checks import MAX_SHARE
 from rlaif.work import drop_long_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
+TRIAL_RESPONSES = 64
+"""Responses that are tried, but those to one prompt at least: 8 prompts with up to 8 responses each."""
 
 
 class RunEstimate(NamedTuple):
@@ -78,7 +80,8 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     policy = load_generator(config.policy)
     prompts = drop_long_prompts(read, policy, config=config).prompts
     sampling = config.sampling
-    trial = _try_sampling(prompts[:TRIAL_PROMPTS], policy, config=config)
+    num_tried = max(1, min(TRIAL_PROMPTS, TRIAL_RESPONSES // sampling.num_samples))
+    trial = _try_sampling(prompts[:num_tried], policy, config=config)
     per_prompt = pairs_per_prompt(sampling, template=judges[0].template)
     pairs = draw_pairs(trial, num_pairs=per_prompt, seed=config.seed).pairs
     num_samples = len(prompts) * sampling.num_samples if prefers else 0
@@ -314,7 +317,7 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     asked = [judge for judge, _ in _estimated_judges(estimate)]
     example = asked[0].example if asked else None
     if example is not None:
-        yield "one judge prompt:"
+        yield f"one judge prompt{f', by the template {estimate.judge_config.template}' if estimate.judges else ''}:"
         for message in example:
             yield f"[{message.role}]"
             yield message.text

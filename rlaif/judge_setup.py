@@ -21,6 +21,7 @@ from rlaif.config.generate import (
     PolicyModelConfig,
     SamplingConfig,
 )
+from rlaif.config.models import is_frontdesk
 from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
@@ -135,7 +136,7 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     choice_token_ids(encoder, template.verdict_marker, template.choices)
     if template.reason_max_tokens == 0:
         encoder.encode_response_start(template.verdict_marker)
-    if config.principles == "together" and config.model.path == FRONTDESK:
+    if config.principles == "together" and is_frontdesk(config.model.path, part="judge"):
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")
     if config.principles == "together" and constitution.source:
         constitution = parse_constitution(constitution.source, where=constitution.name)  # one by one, without numbers

@@ -5,15 +5,16 @@ Each keeps plan and list of questions in a folder of its own, so that each goes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.config.models import FRONTDESK
+from rlaif.config.models import is_frontdesk
 from rlaif.config.ppo_rewards import RewardConfig
-from rlaif.config.run import RunConfig
+from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import ConfigError, ModelError
@@ -66,7 +67,15 @@ def template_digests(config: JudgeConfig) -> dict[str, str]:
 
 
 def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
-    """Refuse, before anything is spent, options that a ranking cannot serve."""
+    """Refuse, before anything is spent, options that a template cannot serve."""
+    num_pairs = config.prompts.num_prompts * math.comb(config.sampling.num_samples, 2)
+    if template.kind != "pair" and num_pairs > MAX_RECORDS:
+        raise ConfigError(
+            f"a judge that scores or ranks gives every pair of a prompt's {config.sampling.num_samples} responses, "
+            f"which would be {num_pairs:,} pairs, and a run holds at most {MAX_RECORDS:,}",
+            where="sampling.num_samples",
+            fix="lower it, 2 to 16 are usual, or lower prompts.num_prompts",
+        )
     if template.kind != "ranking":
         return
     if config.judge.principles == "sampled":
@@ -98,11 +107,8 @@ def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempla
             )
         return template
     own = load_template(judge.template)
-    return own if own.kind == "score" else load_template("frontdesk_score" if _is_frontdesk(judge) else "score")
-
-
-def _is_frontdesk(judge: JudgeConfig) -> bool:
-    return judge.model.is_local and judge.model.path == FRONTDESK
+    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
+    return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
 
 
 def ask_all(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import __version__
+from rlaif.config.base import RESOLVED
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
@@ -48,14 +49,17 @@ def open_work(
     stages: Sequence[str] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
+    resolved: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
 ) -> Iterator[Work]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
     Further stages are done in the newest round that is ready for them.
-    recorded: files of a run whose samples and verdicts exist already. team: processes that train together. file: what
-    the run keeps of its config file.
+    recorded: files of a run whose samples and verdicts exist already. team: processes that train together.
+    resolved: options of `config` that were not given, and what they came to; the run keeps them by name.
+    file: what the run keeps of its config file.
     """
+    known = {RESOLVED: dict(resolved)} if resolved else {}
     inputs: dict[str, Any] = {**template_digests(config.judge)}
     if stages:
         run = open_run(runs_dir, run_name)
@@ -65,13 +69,13 @@ def open_work(
         # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
         is_trained = any(run.path.glob("round_*/5_reward_model"))
         inputs |= {} if is_trained else label_inputs(config.human_labels)
-        stored = _to_store(config, inputs, file=file)
+        stored = _to_store(config, inputs, file=file) | known
     else:
         inputs["constitution"] = load_constitution(config.constitution).file_digest
         inputs |= label_inputs(config.human_labels)
         if recorded:
             inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-        stored = _to_store(config, inputs, file=file, recorded=recorded)
+        stored = _to_store(config, inputs, file=file, recorded=recorded) | known
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
     round = newest_round(run, stage=stages[0]) if stages else 0
     ledger_path = ledger_path_of(stored, runs_dir=runs_dir)

@@ -340,6 +340,8 @@ def train_policy(work: Work) -> None:
         raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
     if trained.note:
         say(f"policy: {trained.note}")
+    if trained.steps == 0:
+        say("policy: no step of training is kept, it is the policy that training began with: lower ppo.learning_rate")
     scored = tally_rewards(work.metrics.read("policy"))
     if scored.num_dropped:
         say(f"rewards: {scored} responses")

@@ -173,7 +173,7 @@ def test_a_server_that_gives_no_answer_stops_training_and_its_rewards_are_asked_
 
 
 def test_the_template_is_the_judges_own_where_it_scores_and_one_that_does_not_is_refused() -> None:
-    frontdesk = RunConfig().judge
+    frontdesk = load_config().judge
     assert load_score_template(RewardConfig(judge=True), frontdesk).name == "prompts/frontdesk_score.j2"
     own = frontdesk.model_copy(update={"template": "score"})
     assert load_score_template(RewardConfig(judge=True), own).name == "prompts/score.j2"

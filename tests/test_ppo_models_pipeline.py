@@ -71,7 +71,7 @@ def test_the_first_values_are_the_reward_models(runs_dir: Path) -> None:
 def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(runs_dir: Path, tmp_path: Path) -> None:
     adapter = Path(shutil.copytree(runs_dir / "first" / "round_00" / "6_policy" / "adapter", tmp_path / "adapter"))
     overrides = [
-        *SMALL, *LORA, f"policy.path={adapter}",
+        *SMALL, *LORA, f"policy.path={adapter}", "sampling.max_new_tokens=16", "ppo.learning_rate=7e-4",
         'ppo.rewards=[{"function": "test_ppo_models_pipeline:prefer_short"}]',
     ]  # fmt: skip
     with open_work(load_config(overrides=overrides), run_name="second", runs_dir=tmp_path, resume=False) as work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -190,9 +191,18 @@ def test_the_users_own_options_win_over_the_preset_on_the_command_line(tmp_path:
         "constitution: c.yaml\nprompts: {num_prompts: 4}\nsampling: {num_samples: 2, num_pairs: 1}\n"
         'judge: {both_orders: true, model: {engine: scripted, path: "panel_judges:by_principle"}}\n'
     )
-    done = CliRunner().invoke(app, ["generate-prefs", "--preset", "cai", "--set", "preferences.clamp=0.3"])
+    own = ["--set", "preferences.clamp=0.3", "--set", "judge.both_orders=true"]
+    done = CliRunner().invoke(app, ["generate-prefs", "--preset", "cai", *own])
     assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    assert "--preset cai wins over rlaif.yaml: judge.both_orders is false, not true" in told
+    assert "--set wins over the preset cai: preferences.clamp is 0.3, not 0.0" in told
+    assert "judge.both_orders is true, not false" in told
+    assert "ppo.learning_rate 0.0007" in told
     [name] = [path.name for path in Path("runs").iterdir() if path.is_dir()]
+    kept = json.loads(Path("runs", name, "config.json").read_text())
+    assert kept["resolved"]["ppo.learning_rate"] == kept["config"]["ppo"]["learning_rate"] == 7e-4
+    assert "judge.template" not in kept["resolved"]  # the preset gave it
     with Ledger.open(Path("runs/ledger.sqlite"), read_only=True) as ledger:
         preferences = ledger.used(name, 0, "4_preferences", Preference)
         comparisons = ledger.used(name, 0, "3_judgements", Comparison)

@@ -17,6 +17,7 @@ principles:
   - {id: polite, text: Prefer the reply that is polite., tags: [courteous]}
   - {id: idle, text: The better reply is brief., weight: 0}
 """
+FRONTDESK_JUDGE = JudgeConfig(template="frontdesk_pair")
 
 
 def write_probes(path: Path, *, n: int) -> Path:
@@ -33,7 +34,7 @@ def constitution():
 
 
 def test_the_users_own_pairs_are_asked_and_a_principle_without_weight_is_not(constitution, tmp_path, capsys):
-    probing = probe_judge(constitution, config=JudgeConfig(), probes=write_probes(tmp_path / "own.jsonl", n=9))
+    probing = probe_judge(constitution, config=FRONTDESK_JUDGE, probes=write_probes(tmp_path / "own.jsonl", n=9))
     [reading] = probing.readings
     assert (reading.principle.id, reading.num_pairs, reading.num_right, reading.num_flipped) == ("polite", 9, 9, 0)
     assert probing.why_not == ""
@@ -41,7 +42,7 @@ def test_the_users_own_pairs_are_asked_and_a_principle_without_weight_is_not(con
 
 
 def test_words_alone_are_checked_without_loading_the_judge(constitution, capsys):
-    probing = probe_judge(constitution, config=JudgeConfig(), ask=False)
+    probing = probe_judge(constitution, config=FRONTDESK_JUDGE, ask=False)
     assert (probing.readings, probing.why_not) == ([], "--no-probe")
     assert probing.vocabulary is not None
     assert "loading the judge" not in capsys.readouterr().err
@@ -50,9 +51,13 @@ def test_words_alone_are_checked_without_loading_the_judge(constitution, capsys)
 def test_what_is_wrong_is_refused_before_the_judge_is_loaded(constitution, tmp_path, capsys):
     unknown = parse_constitution(SOURCE.replace("polite.", "sarcastic."), where="mine.yaml")
     with pytest.raises(ConstitutionError, match="sarcastic"):
-        probe_judge(unknown, config=JudgeConfig())
+        probe_judge(unknown, config=FRONTDESK_JUDGE)
     with pytest.raises(DataError, match="3 probe pairs say little"):
-        probe_judge(constitution, config=JudgeConfig(), probes=write_probes(tmp_path / "few.jsonl", n=3))
+        probe_judge(
+            constitution,
+            config=FRONTDESK_JUDGE,
+            probes=write_probes(tmp_path / "few.jsonl", n=3),
+        )
     with pytest.raises(InputError, match="single replies"):
         probe_judge(
             constitution,

@@ -48,7 +48,9 @@ def agreement(
             help="The majority where no choice has the most votes: none, the one of them that stands first, or a tie.",
         ),
     ] = "leave-out",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resampling behind the intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of the resampling behind the intervals.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every figure.")] = False,
 ) -> None:
     """Agreement of people with one another and of a judge with people, every figure with its 95 % interval."""

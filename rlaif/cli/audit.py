@@ -57,7 +57,9 @@ def list_(
     ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only answers that could not be used.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Lines of one page.")] = 20,
-    after: Annotated[int, typer.Option("--after", metavar="KEY", help="Go on after this key.")] = 0,
+    after: Annotated[
+        int, typer.Option("--after", metavar="KEY", min=0, max=2**63 - 1, help="Go on after this key.")
+    ] = 0,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:

@@ -120,14 +120,16 @@ def _check_for(
 
 def _configured_judges(config: Path | None, *, model: str | None, template: str | None) -> tuple[JudgeConfig, ...]:
     """The config's judges (its file, else ./rlaif.yaml, else the defaults), or the one that the options name."""
-    from rlaif.config.generate import FRONTDESK, JudgeModelConfig
+    from rlaif.config.generate import JudgeModelConfig
     from rlaif.config.load import find_config, load_config
+    from rlaif.config.resolve import find_gpu, suit_judge
 
     asked = load_config(find_config(config)).judge
     if model is not None:
-        general = "frontdesk_pair" if model == FRONTDESK else "pair"
-        other = {"model": JudgeModelConfig(path=model), "template": general, "panel": ()}
-        asked = asked.model_copy(update=other)
+        other = JudgeModelConfig(path=model)
+        suits = suit_judge(other, on_gpu=find_gpu())
+        other = other.model_copy(update={"dtype": suits.dtype})
+        asked = asked.model_copy(update={"model": other, "template": suits.template, "panel": ()})
     judges = asked.judges()
     return judges if template is None else tuple(one.model_copy(update={"template": template}) for one in judges)
 

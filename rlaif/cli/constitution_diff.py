@@ -40,9 +40,13 @@ def diff(
     runs_dir: RunsDirOption = Path("runs"),
     prompts: Annotated[
         int | None,
-        typer.Option("--prompts", metavar="N", min=1, help="Ask about the pairs of at most so many prompts."),
+        typer.Option(
+            "--prompts", metavar="N", min=1, max=10**9, help="Ask about the pairs of at most so many prompts."
+        ),
     ] = None,
-    show: Annotated[int, typer.Option("--show", metavar="N", min=0, help="Flipped decisions to print in full.")] = 3,
+    show: Annotated[
+        int, typer.Option("--show", metavar="N", min=0, max=10**9, help="Flipped decisions to print in full.")
+    ] = 3,
     count: Annotated[
         bool, typer.Option("--count", help="Say how many questions the judge would be asked, ask nothing.")
     ] = False,

@@ -32,6 +32,7 @@ from rlaif.errors import InputError
 from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
+    from rlaif.config.load import Loaded
     from rlaif.config.run import RunConfig
     from rlaif.runs import RunFolder
     from rlaif.work import Work
@@ -82,23 +83,23 @@ def generate_prefs(
     if given and dry_run:
         raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
-    resolved = _load(
+    loaded = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
     from rlaif.preflight import GENERATING
 
-    _check_new(resolved, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
+    _check_new(loaded.config, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
     say(LOADING)
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(resolved, run, runs_dir, file=config, resume=resume, recorded=given) as work:
+        with _work(loaded, run, runs_dir, file=config, resume=resume, recorded=given) as work:
             pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
-        _show_estimate(resolved)
+        _show_estimate(loaded)
     else:
-        with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
+        with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
             pipeline.generate_preferences(work)
 
 
@@ -126,19 +127,19 @@ def train(
         "policy": ("6_policy",),
     }
     labels = (human_labels, label_columns)
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
-    _check_further(resolved, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
+    loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    _check_further(loaded.config, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
     say(LOADING)
     from rlaif import pipeline
     from rlaif.crew import check_sharing, dismiss, follow
 
-    check_sharing(resolved, num_processes=num_launched())
-    with join_team(on_cpu=resolved.policy.device == "cpu") as team:
+    check_sharing(loaded.config, num_processes=num_launched())
+    with join_team(on_cpu=loaded.config.policy.device == "cpu") as team:
         if not team.is_first:
             follow(team)
             return
         with _work(
-            resolved, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
+            loaded, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
         ) as work:
             pipeline.train(work, stage=stage)
         dismiss(team)
@@ -168,21 +169,21 @@ def run(
     """
     refuse_several("run")
     labels = (human_labels, label_columns)
-    resolved = _load(
+    loaded = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
     from rlaif.preflight import needed_stages
 
-    _check_new(resolved, run, runs_dir, resume=resume, stages=needed_stages(resolved))
+    _check_new(loaded.config, run, runs_dir, resume=resume, stages=needed_stages(loaded.config))
     say(LOADING)
     from rlaif import pipeline
     from rlaif.rounds import describe_rounds, require_good_round
 
     if dry_run:
-        _show_estimate(resolved, num_rounds=resolved.rounds, evaluates=True)
+        _show_estimate(loaded, num_rounds=loaded.config.rounds, evaluates=True)
         return
-    with _work(resolved, run, runs_dir, file=config, resume=resume) as work:
+    with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
         done = pipeline.run_rounds(work)
         if done.asked_for > 1:
             for line in describe_rounds(done, constitution=work.constitution):
@@ -201,12 +202,12 @@ def evaluate(
 ) -> None:
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
-    resolved = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
-    _check_further(resolved, run, runs_dir, stages=("7_evaluation",))
+    loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
+    _check_further(loaded.config, run, runs_dir, stages=("7_evaluation",))
     say(LOADING)
     from rlaif import pipeline
 
-    with _work(resolved, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
+    with _work(loaded, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
         pipeline.evaluate(work)
 
 
@@ -223,9 +224,9 @@ def _load(
     preset: str | None = None,
     batch_api: bool = False,
     engine: str | None = None,
-) -> RunConfig:
+) -> Loaded:
     """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
-    from rlaif.config.load import find_config, load_config
+    from rlaif.config.load import find_config, load_options
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -236,11 +237,15 @@ def _load(
     from rlaif.cli.stored_options import find_stored, load_stored
 
     going_on = find_stored(runs_dir, run, config) if stored else None
+    if config is not None and find_config(None) not in (None, config):
+        say(f"options are read from {config}, and not from {find_config(None)}")
     if going_on is None:
-        resolved = load_config(find_config(config), overrides=overrides)
+        loaded = load_options(find_config(config), overrides=overrides)
     else:
-        resolved = load_stored(going_on, config, overrides)
-    return resolved
+        loaded = load_stored(going_on, config, overrides)
+    for note in loaded.notes:
+        say(note)
+    return loaded
 
 
 def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
@@ -272,7 +277,7 @@ def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages
 
 @contextmanager
 def _work(
-    config: RunConfig,
+    loaded: Loaded,
     run: str | None,
     runs_dir: Path,
     *,
@@ -287,16 +292,16 @@ def _work(
     from rlaif.opening import open_work
 
     with open_work(
-        config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
-        file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
+        loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
+        resolved=loaded.resolved, file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
     ) as work:  # fmt: skip
         yield work
 
 
-def _show_estimate(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> None:
+def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = False) -> None:
     """What the run would ask of its models; nothing is written."""
     from rlaif.dry_run import describe_estimate, estimate_run
 
-    estimate = estimate_run(config, num_rounds=num_rounds, evaluates=evaluates)
+    estimate = estimate_run(loaded.config, num_rounds=num_rounds, evaluates=evaluates)
     for line in describe_estimate(estimate):
         console.print(show_text(line))

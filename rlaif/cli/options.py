@@ -12,7 +12,11 @@ ConfigOption = Annotated[
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="A published recipe: cai, cai_cot, lee2023, salmon, mtbench."),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="A published recipe: cai, cai_cot, lee2023, salmon, mtbench. It wins over the file.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=value", help="Override one value of the config.")

@@ -5,13 +5,11 @@ Opens no run for work and loads no model.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rlaif.config.file_changes import find_edits, find_file, note_file, read_options
-from rlaif.config.load import find_config, load_config, parse_config
-from rlaif.config.run import RunConfig
+from rlaif.config.load import Loaded, find_config, load_config, parse_stored
 from rlaif.errors import ConfigError, RunFolderError
 from rlaif.runs import RunFolder, open_run
 
@@ -35,15 +33,15 @@ def find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
         return []
 
 
-def load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) -> RunConfig:
+def load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) -> Loaded:
     """The run's options, with what was edited in its config file since, and what is given now."""
     stored = folder.config
     noted = stored.get("file", {"path": None, "options": {}})
     file = find_file(config, noted)
     edits = [] if file is None else find_edits(noted["options"], read_options(file))
-    text, where = json.dumps(stored["config"]), str(folder.path / "config.json")
+    where = str(folder.path / "config.json")
     try:
-        return parse_config(text, where=where, overrides=[*edits, *overrides], is_complete=True)
+        return parse_stored(stored, where=where, overrides=[*edits, *overrides])
     except ConfigError:
         if edits:
             load_config(file, overrides=overrides)  # names the file's line where the mistake is in it

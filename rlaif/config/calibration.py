@@ -19,7 +19,7 @@ class HumanLabelsConfig(Config):
     its `train` and `test` splits, all of whose rows are people's."""
     columns: str | None = None
     """YAML file that maps the columns of the labels; null: they have our own names, see examples/human-labels."""
-    weight: float = Field(5.0, gt=0)
+    weight: float = Field(5.0, gt=0, le=1e6)
     """How much a pair that people labelled counts in the reward model's training; the judge's pairs count 1 each."""
 
     @model_validator(mode="after")

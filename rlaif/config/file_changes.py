@@ -45,7 +45,16 @@ def find_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """`option=value` for each option that differs; one that is no longer set gets its default back."""
     groups = {option.path for option in describe_config(RunConfig) if option.is_group}
     defaults = RunConfig().model_dump(mode="json")
+    for option in describe_config(RunConfig):
+        if option.follows is not None:
+            _put(defaults, option.path, None)  # it follows a model again
     return [f"{'.'.join(path)}={json.dumps(value)}" for path, value in _edits(then, now, (), groups, defaults)]
+
+
+def _put(value: dict[str, Any], path: tuple[str, ...], given: Any) -> None:
+    for key in path[:-1]:
+        value = value[key]
+    value[path[-1]] = given
 
 
 def _edits(

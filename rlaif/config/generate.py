@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Self
 
-from rlaif.config.base import Config
+from pydantic import Field, model_validator
+
+from rlaif.config.base import FOLLOWS_POLICY, Config
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, VllmConfig
+from rlaif.config.models import FRONTDESK, MAX_NEW_TOKENS, ModelConfig, PolicyModelConfig, VllmConfig
 from rlaif.config.preferences import PreferencesConfig
 
 __all__ = [
@@ -23,6 +25,10 @@ __all__ = [
 ]
 
 
+MAX_DRAWN = 500_000_000
+"""Tokens of a batch of responses, at most: a random number of four bytes is drawn for each."""
+
+
 class PromptsConfig(Config):
     """Where prompts come from."""
 
@@ -34,8 +40,8 @@ class PromptsConfig(Config):
     """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF, its last reply left off."""
     reference_column: str = "reference"
     """Column that holds a known answer as text; functions that give rewards are handed it. Rows may lack it."""
-    num_prompts: int = Field(500, ge=1)
-    """At most this many prompts."""
+    num_prompts: int = Field(500, ge=1, le=10_000_000)
+    """At most this many prompts; a thousand to a hundred thousand are usual."""
     test_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the prompts held out of training, drawn by prompt id."""
 
@@ -43,15 +49,25 @@ class PromptsConfig(Config):
 class SamplingConfig(Config):
     """How the policy answers each prompt."""
 
-    num_samples: int = Field(4, ge=2)
-    """Responses per prompt."""
-    num_pairs: int = Field(3, ge=1)
+    num_samples: int = Field(4, ge=2, le=1024)
+    """Responses per prompt; 2 to 16 are usual."""
+    num_pairs: int = Field(3, ge=1, le=1_000_000)
     """Pairs judged per prompt, drawn from all of its responses'; a judge that scores or ranks gives them all."""
-    temperature: float = Field(1.0, gt=0)
-    """Sampling temperature."""
+    temperature: float = Field(1.0, ge=0.001, le=100)
+    """Sampling temperature; 0.7 to 1 is usual."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus sampling."""
-    max_new_tokens: int = Field(64, ge=1)
-    """Longest response in tokens."""
-    batch_size: int = Field(256, ge=1)
-    """Responses sampled together."""
+    max_new_tokens: Annotated[int, FOLLOWS_POLICY] = Field(512, ge=1, le=MAX_NEW_TOKENS)
+    """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual,
+    thousands for a policy that thinks."""
+    batch_size: int = Field(256, ge=1, le=100_000)
+    """Responses sampled together; fewer by themselves where memory runs out."""
+
+    @model_validator(mode="after")
+    def _a_batch_can_be_drawn(self) -> Self:
+        if self.batch_size * self.max_new_tokens > MAX_DRAWN:
+            raise ValueError(
+                f"batch_size {self.batch_size:,} times max_new_tokens {self.max_new_tokens:,} is more than "
+                f"{MAX_DRAWN:,} tokens drawn together: lower batch_size"
+            )
+        return self

@@ -7,12 +7,12 @@ Does not read the environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from rlaif.config.base import Config
-from rlaif.config.models import FRONTDESK, ModelConfig, VllmConfig
+from rlaif.config.base import FOLLOWS_JUDGE, Config
+from rlaif.config.models import FRONTDESK, MAX_TOKENS, ModelConfig, VllmConfig
 
 RESERVED_BODY = (
     "messages", "model", "n", "stream", "logprobs", "top_logprobs", "temperature", "max_tokens",
@@ -21,6 +21,7 @@ RESERVED_BODY = (
 """Fields of a request that rlaif sets itself."""
 
 
+MAX_SECONDS = 7 * 24 * 3600.0
 CAPS = ("max_calls", "max_tokens", "max_cost")
 """Of all judges of a run together."""
 
@@ -33,6 +34,9 @@ class JudgeModelConfig(ModelConfig):
     the extra `vllm` (docs/scale.md). openai: a server with the OpenAI chat API, its address in
     OPENAI_BASE_URL; `path` is the name it serves the model under, `revision` any word of yours that tells two models
     behind one name apart. scripted: `path` is module:function, see rlaif/models/scripted_engine.py."""
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], FOLLOWS_JUDGE] = "float32"
+    """Number format of the weights. null: float32 for the front desk's judge and on a CPU, bfloat16 for any other judge
+    on an NVIDIA GPU."""
     vllm: VllmConfig = VllmConfig()
     """How vLLM runs it; only for `engine: vllm`."""
 
@@ -51,19 +55,19 @@ class EndpointConfig(Config):
     """Environment variable that holds the key; not set: no key is sent."""
     concurrency: int = Field(64, ge=1, le=4096)
     """Questions under way at once."""
-    max_retries: int = Field(6, ge=0)
+    max_retries: int = Field(6, ge=0, le=1000)
     """How often a request is sent again after 429, 5xx, a lost connection or a broken body."""
-    timeout_s: float = Field(120.0, gt=0)
+    timeout_s: float = Field(120.0, gt=0, le=MAX_SECONDS)
     """Longest wait for one reply."""
-    deadline_s: float = Field(600.0, gt=0)
+    deadline_s: float = Field(600.0, gt=0, le=MAX_SECONDS)
     """Longest time for one question, all its retries included."""
-    requests_per_minute: float | None = Field(None, gt=0)
+    requests_per_minute: float | None = Field(None, gt=0, le=1e9)
     """The server's limit on requests; all questions share it."""
-    tokens_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0, le=1e12)
     """The server's limit on prompt and reply tokens together."""
-    prompt_price: float | None = Field(None, ge=0)
+    prompt_price: float | None = Field(None, ge=0, le=1e9)
     """Price of a million prompt tokens, in any currency."""
-    reply_price: float | None = Field(None, ge=0)
+    reply_price: float | None = Field(None, ge=0, le=1e9)
     """Price of a million reply tokens, those of its thinking included."""
     batch_api: bool = False
     """Submit the questions as files to the server's batch endpoint, which answers them within a day for less money;
@@ -75,9 +79,9 @@ class EndpointConfig(Config):
     without them is a failure; no: the verdict alone."""
     num_votes: int = Field(1, ge=1, le=99)
     """Draws per question where there are no log-probabilities; their share is the label."""
-    temperature: float | None = Field(0.0, ge=0)
+    temperature: float | None = Field(0.0, ge=0, le=100)
     """Sampling temperature; null sends none, for judges that refuse it. Several votes need one above 0, or null."""
-    max_reply_tokens: int | None = Field(None, ge=1)
+    max_reply_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     """Longest reply, thinking included; null: the template's reason and 16 for the verdict. Judges that think need
     thousands."""
     extra_body: dict[str, Any] = {}
@@ -123,8 +127,9 @@ class PanelJudgeConfig(Config):
     endpoint: dict[str, Any] = {}
     """Those options of `judge.endpoint` that are others for this judge, such as {base_url_env: OTHER_URL}."""
     template: str | None = None
-    """Judge template: a path, or a name from prompts/; null: the one of `judge`."""
-    weight: float = Field(1.0, gt=0)
+    """Judge template: a path, or a name from prompts/; null: the one of `judge`; `pair` where that is the
+    front desk's and this judge is another model."""
+    weight: float = Field(1.0, gt=0, le=1e6)
     """How much its label of a pair counts beside the other judges'."""
 
 
@@ -133,37 +138,38 @@ class JudgeConfig(Config):
 
     model: JudgeModelConfig = JudgeModelConfig()
     """The judge; the first one, where `panel` names more."""
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, le=1e6)
     """How much its label of a pair counts beside those of the panel's other judges."""
     panel: tuple[PanelJudgeConfig, ...] = ()
     """Further judges: each is asked all questions too, one judge after another, and a pair's label is the weighted
     mean of theirs. What one does not say is as in `judge`; the caps below hold for all of them together."""
     endpoint: EndpointConfig = EndpointConfig()
     """How a server is asked; only for `engine: openai`."""
-    template: str = "frontdesk_pair"
-    """Judge template: a path, or a name from prompts/."""
+    template: Annotated[str, FOLLOWS_JUDGE] = "pair"
+    """Judge template: a path, or a name from prompts/. null: frontdesk_pair for the front desk's judge, which can read
+    no other; `pair`, a reason and then the verdict, for any other judge."""
     principles: Literal["each", "together", "sampled"] = "each"
     """How the principles are asked. each: a question for each, combined by weight. together: all in one question,
     their weights untold. sampled: one for each pair, drawn in proportion to the weights."""
     both_orders: bool = True
     """Ask each pair in both orders; one order alone is marked as not debiased."""
-    num_shuffles: int | None = Field(None, ge=1)
+    num_shuffles: int | None = Field(None, ge=1, le=1024)
     """Only for a template that ranks: the orders in which it is shown a prompt's responses, the rotations first; null:
     as many as there are responses, so that each stands in each place once."""
-    batch_tokens: int = Field(131072, ge=1)
+    batch_tokens: int = Field(131072, ge=1, le=1_000_000_000)
     """Prompt and reply tokens of the questions that a local judge is asked together, shared ones counted for each."""
     min_label_mass: float = Field(0.5, ge=0, le=1)
     """A verdict on which the judge put less probability than this is a failed judgement."""
-    max_attempts: int = Field(3, ge=1)
+    max_attempts: int = Field(3, ge=1, le=1000)
     """How often a failed question is asked, over all resumptions. While questions that got no answer at all from a
     server have attempts left, their stage stays open and the command ends with exit status 1; an answer that cannot be
     used (empty, cut off, refused, without a verdict) is dropped by name and closes it."""
-    max_calls: int | None = Field(None, ge=1)
+    max_calls: int | None = Field(None, ge=1, le=10**12)
     """The run stops before it sends its judges more requests than this, retries included. A request counts once it is
     sent. A local judge's batch is asked whole or not at all. Raise it and --resume."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, le=10**15)
     """The run stops before its judges' prompts and replies together may hold more tokens than this."""
-    max_cost: float | None = Field(None, gt=0)
+    max_cost: float | None = Field(None, gt=0, le=1e12)
     """The run stops before its judges may cost more than this; needs endpoint.prompt_price and endpoint.reply_price."""
 
     def with_other(

@@ -1,25 +1,29 @@
 """rlaif.yaml and --set values -> a validated RunConfig, or one sentence that says what is wrong and where.
 
-Later overrides win over earlier ones and over the file. Does not resolve names or paths and loads no model.
+The file, its preset and the command line are put together (sources.py) and validated; what is left open then follows
+the models that are named (resolve.py), so that a RunConfig holds every value. Loads no model.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rlaif.config.base import STORED, TYPED
+from rlaif.config.base import MAX_TEXT, RESOLVED, STORED, TYPED
 from rlaif.config.options import Option, describe_config, describe_items
-from rlaif.config.presets import Preset, fill_in, load_preset
+from rlaif.config.resolve import DEMO, describe_demo, describe_resolved, find_gpu, resolve
 from rlaif.config.run import RunConfig
+from rlaif.config.sources import MAX_SHOWN, Sources
 from rlaif.config.strict_yaml import Path as KeyPath
-from rlaif.config.strict_yaml import StrictYaml, load_strict
+from rlaif.config.strict_yaml import load_strict
 from rlaif.errors import ConfigError
 
 CONFIG_NAME = "rlaif.yaml"
@@ -31,9 +35,25 @@ def find_config(given: Path | None) -> Path | None:
     return here if given is None and here.is_file() else given
 
 
+class Loaded(NamedTuple):
+    """A configuration, and what was decided on the way to it."""
+
+    config: RunConfig
+    resolved: dict[str, Any]
+    """Options that follow a model and were not given -> what they came to."""
+    notes: tuple[str, ...]
+    """Which of two sources won, and what was resolved, in a line each."""
+
+
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration in `path` (none: the defaults) with overrides "a.b=value", whose values are YAML."""
-    return parse_config(read_config_text(Path(path)) if path else "", where=str(path), overrides=overrides)
+    return load_options(path, overrides=overrides).config
+
+
+def load_options(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> Loaded:
+    """As `load_config`, with what was decided."""
+    text = read_config_text(Path(path)) if path else ""
+    return parse_options(text, where=str(path) if path else "the defaults", overrides=overrides)
 
 
 def read_config_text(path: Path) -> str:
@@ -58,69 +78,132 @@ def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_com
 
     is_complete: the text is what a run was started with, so that its preset has nothing to add.
     """
+    return parse_options(text, where=where, overrides=overrides, is_complete=is_complete).config
+
+
+def parse_options(
+    text: str,
+    *,
+    where: str,
+    overrides: Sequence[str] = (),
+    is_complete: bool = False,
+    resolved: Mapping[str, Any] = MappingProxyType({}),
+) -> Loaded:
+    """As `parse_config`, with what was decided.
+
+    resolved: options of a complete text that its run had not given, and what they came to. They keep their values
+    unless an override changes what they follow.
+    """
+    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
+    context = STORED if is_complete else TYPED
+    sources = _read(text, where=where, options=options, without=resolved)
+    sources.put_together(overrides, is_complete=is_complete)
+    names = _leave_open(sources, options)
+    then: dict[str, Any] = {}
+    if is_complete:
+        before = _read(text, where=where, options=options, without=resolved)
+        were_open = _leave_open(before, options)
+        names -= were_open - resolved.keys()  # null there is a value that the run was started with
+        then = resolve(_validate(before, options, context=context), left_open=were_open, has_gpu=find_gpu())
+    values = resolve(_validate(sources, options, context=context), left_open=names, has_gpu=find_gpu())
+    values |= {name: resolved[name] for name in values if name in resolved and then.get(name) == values[name]}
+    for name, suits in values.items():
+        _put(sources.value, tuple(name.split(".")), suits)
+    config = _validate(sources, options, context=context)
+    demo = () if is_complete else describe_demo(config, names)
+    return Loaded(config, values, (*sources.describe(), *describe_resolved(config, values), *demo))
+
+
+def parse_stored(stored: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Loaded:
+    """The options of a run as its config.json keeps them, and overrides."""
+    resolved = stored.get(RESOLVED, {})
+    return parse_options(
+        json.dumps(stored["config"]), where=where, overrides=overrides, is_complete=True, resolved=resolved
+    )
+
+
+def _read(text: str, *, where: str, options: Mapping[tuple[str, ...], Option], without: Iterable[str]) -> Sources:
+    """The text alone; `without`: options in it that are left out."""
     document = load_strict(text, where=where, error=ConfigError)
-    value: dict[str, Any] = document.value if document.value is not None else {}
-    if not isinstance(value, dict):
+    if not isinstance(document.value, dict | None):
         raise ConfigError(
             "the config file is not a list of options", where=f"{where}:1", fix="write `option: value` lines"
         )
-    source = _Source(document, where)
-    for override in overrides:
-        source.apply(value, override)
-    if isinstance(name := value.get("preset"), str) and not is_complete:
-        source.fill_in(value, load_preset(name, where=source.where(("preset",))))
-    options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
-    _drop_empty_groups(value, options)
+    sources = Sources(document, where=where, groups={path for path, option in options.items() if option.is_group})
+    for name in without:
+        _drop(sources.value, tuple(name.split(".")))
+    return sources
+
+
+def _leave_open(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> set[str]:
+    """The names of what is left open; null means the same as nothing there."""
+    _drop_empty_groups(sources.value, options)
+    left_open = _find_open(sources.value, options)
+    for path in left_open:
+        if path in options and options[path].follows is not None:
+            _drop(sources.value, path)
+    return {".".join(path) for path in left_open}
+
+
+def _validate(sources: Sources, options: Mapping[tuple[str, ...], Option], *, context: Mapping[str, bool]) -> RunConfig:
     try:
-        context = STORED if is_complete else TYPED
-        return RunConfig.model_validate_json(json.dumps(value), strict=True, context=context)
+        config = RunConfig.model_validate_json(json.dumps(sources.value), strict=True, context=dict(context))
     except ValidationError as error:
-        _raise_first(error.errors(include_url=False), source, options)
+        _raise_first(error.errors(include_url=False), sources, options)
+    for path, value in _find_not_finite(sources.value):  # in what is handed on as it is, such as extra_body
+        where = sources.where(path)
+        raise ConfigError(f'"{".".join(map(str, path))}" is {value}', where=where, fix="write a finite number")
+    return config
 
 
-class _Source:
-    """Where each value came from: a line of the file, an override, or a line of the preset."""
-
-    def __init__(self, document: StrictYaml, where: str) -> None:
-        self._document = document
-        self._where = where
-        self._overrides: dict[KeyPath, str] = {}
-        self._preset: Preset | None = None
-
-    def fill_in(self, value: dict[str, Any], preset: Preset) -> None:
-        self._preset = preset
-        fill_in(value, preset.options)
-
-    def apply(self, value: dict[str, Any], override: str) -> None:
-        dotted, equals, text = override.partition("=")
-        keys = tuple(dotted.strip().split("."))
-        if not equals or not all(keys):
-            raise ConfigError(f'"{override}" sets nothing', where="--set", fix="write --set group.option=value")
-        here = value
-        for key in keys[:-1]:
-            if not isinstance(here.get(key), dict):
-                here[key] = {}
-                self._forget(keys[:-1])
-            here = here[key]
-        here[keys[-1]] = load_strict(text, where=f"--set {dotted}", error=ConfigError).value
-        self._forget(keys)
-        self._overrides[keys] = f"--set {override}"
-
-    def _forget(self, keys: KeyPath) -> None:
-        """The file's lines at and under `keys` no longer say what holds."""
-        for path in [path for path in self._document.lines if path[: len(keys)] == keys]:
-            del self._document.lines[path]
-
-    def where(self, path: KeyPath) -> str:
-        for keys, override in reversed(self._overrides.items()):
-            if path[: len(keys)] == keys or (keys[: len(path)] == path and path not in self._document.lines):
-                return override
-        if self._preset is not None and path in self._preset.document.lines and path not in self._document.lines:
-            return f"{self._preset.where}:{self._preset.document.line_of(path)}"
-        return f"{self._where}:{self._document.line_of(path)}"
+def _find_not_finite(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _find_not_finite(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _find_not_finite(inner, (*path, number))
 
 
-def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Option]) -> None:
+def _find_open(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> list[tuple[str, ...]]:
+    """Paths of single options that are null or not given, where an option follows a model or has the demo's default.
+
+    Of each further judge its template.
+    """
+    names = [path for path, option in options.items() if option.follows is not None or option.dotted in DEMO]
+    panel = _find(value, ("judge", "panel"))
+    names += [("judge", "panel", str(n), "template") for n in range(len(panel) if isinstance(panel, list) else 0)]
+    return [path for path in (*names, ("evaluation", "judge", "template")) if _find(value, path) is None]
+
+
+def _find(value: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict):
+            value = value.get(key)
+        else:
+            return None
+    return value
+
+
+def _drop(value: dict[str, Any], path: tuple[str, ...]) -> None:
+    parent = _find(value, path[:-1])
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
+
+
+def _put(value: dict[str, Any], path: tuple[str, ...], given: Any) -> None:
+    for length in range(1, len(path)):
+        parent = _find(value, path[: length - 1])
+        if isinstance(parent, dict):
+            parent.setdefault(path[length - 1], {})
+    _find(value, path[:-1])[path[-1]] = given
+
+
+def _drop_empty_groups(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> None:
     """`ppo:` with nothing under it (all its lines commented out) means the defaults."""
     groups = sorted((o.path for o in options.values() if o.is_group), key=len, reverse=True)
     for path in groups:
@@ -131,7 +214,9 @@ def _drop_empty_groups(value: dict[str, Any], options: dict[tuple[str, ...], Opt
             del parent[path[-1]]
 
 
-def _raise_first(errors: Sequence[ErrorDetails], source: _Source, options: dict[tuple[str, ...], Option]) -> NoReturn:
+def _raise_first(
+    errors: Sequence[ErrorDetails], source: Sources, options: Mapping[tuple[str, ...], Option]
+) -> NoReturn:
     """Misspelt keys are told first: a value that is missing or wrong may be their consequence."""
     error = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     path = tuple(error["loc"])
@@ -161,7 +246,7 @@ def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("*" if part.isdigit() else part for part in path)
 
 
-def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -> str:
+def _suggest(unknown: tuple[str, ...], options: Mapping[tuple[str, ...], Option]) -> str:
     unknown = _starred(unknown)
     siblings = [path for path in options if path[:-1] == unknown[:-1]]
     within = [path for path in options if path[: len(unknown) - 1] == unknown[:-1] and path[-1] == unknown[-1]]
@@ -180,7 +265,7 @@ def _suggest(unknown: tuple[str, ...], options: dict[tuple[str, ...], Option]) -
 
 def _show(value: Any) -> str:
     shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
 
 
 def _hint(error: ErrorDetails, option: Option) -> str:
@@ -190,4 +275,9 @@ def _hint(error: ErrorDetails, option: Option) -> str:
         return f' (did you mean "{near[0]}"?)' if near else ""
     if error["type"] == "string_type" and isinstance(value, int | float):
         return ", in quotes if it looks like a number"
+    if error["type"] == "string_too_long":
+        return f", at most {MAX_TEXT} characters long"
+    if error["type"] in ("less_than", "less_than_equal"):  # far from what is usual: say what the number means
+        usual = "" if option.default is None else f"; by default {option.default}"
+        return f" ({option.help.rstrip('.')}{usual})"
     return ""

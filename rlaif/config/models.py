@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
 
+MAX_NEW_TOKENS = 131_072
+"""Longest response of any option in tokens: a number is drawn beforehand for each of them."""
+MAX_TOKENS = 10_000_000
+"""Longest text of any option in tokens; no model reads a longer one."""
 FRONTDESK = "frontdesk"
 """Stands for what comes with rlaif: the policy, the judge, the visitors' questions."""
+
+
+def is_frontdesk(path: str, *, part: Literal["policy", "judge"]) -> bool:
+    """Whether a model is the one that comes with rlaif, by its name or by its folder."""
+    return path == FRONTDESK or os.path.realpath(path) == str(Path(__file__).resolve().parent.parent / FRONTDESK / part)
 
 
 class ModelConfig(Config):
@@ -20,7 +31,8 @@ class ModelConfig(Config):
     revision: str | None = None
     """Commit or tag of a hub model."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the computation."""
+    """Number format of the weights. A policy that is trained keeps float32; ppo.model.compute_dtype makes its
+    arithmetic shorter."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto."""
 
@@ -38,9 +50,9 @@ class VllmConfig(Config):
 
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that it takes, free when it starts, for the weights and its cache of prefixes."""
-    tensor_parallel_size: int = Field(1, ge=1)
+    tensor_parallel_size: int = Field(1, ge=1, le=1024)
     """GPUs over which each layer is spread."""
-    max_model_len: int | None = Field(None, ge=16)
+    max_model_len: int | None = Field(None, ge=16, le=MAX_TOKENS)
     """Longest prompt and reply together, in tokens; null: as the model says."""
     engine_args: dict[str, Any] = {}
     """Further arguments of vllm.LLM, such as {quantization: fp8}; under other ones it counts as another model."""

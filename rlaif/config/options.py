@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeGuard, Union, get_ar
 
 from pydantic.fields import FieldInfo
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, Follows
 
 
 class Option(NamedTuple):
@@ -25,6 +25,8 @@ class Option(NamedTuple):
     default: Any
     """None for a group."""
     help: str
+    follows: Follows | None = None
+    """The model whose kind says what holds where the option is null."""
 
     @property
     def dotted(self) -> str:
@@ -45,7 +47,8 @@ def _describe(config: type[Config], path: tuple[str, ...], *, default: Config | 
             yield Option(here, True, "its options, on lines of their own under it", None, text)
             yield from _describe(group, here, default=value)
         else:
-            yield Option(here, False, expected_of(field), value, text)
+            follows = next((mark for mark in field.metadata if isinstance(mark, Follows)), None)
+            yield Option(here, False, expected_of(field), value if follows is None else None, text, follows)
 
 
 def describe_items(config: type[Config]) -> Iterator[Option]:
@@ -88,7 +91,8 @@ def expected_of(field: FieldInfo) -> str:
     ]
     parts = _alternatives(field.annotation)
     words = " or ".join(_in_words(part) for part in parts if part is not type(None))
-    or_null = " or null" if type(None) in parts else ""
+    is_open = type(None) in parts or any(isinstance(mark, Follows) for mark in field.metadata)
+    or_null = " or null" if is_open else ""
     return ", ".join((f"{words} {bounds[0]}" if bounds else words, *bounds[1:])) + or_null
 
 

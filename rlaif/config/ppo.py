@@ -5,11 +5,12 @@ There is no top_p and no top_k: cutting the distribution would leak the cut's no
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config, refuse_idle
+from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
+from rlaif.config.models import MAX_NEW_TOKENS
 from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rewards import RewardConfig, check_labels, find_sources
@@ -29,32 +30,35 @@ class PpoConfig(Config):
     none: the run's reward model. Of several the weighted sum, see docs/rewards.md."""
     model: PpoModelConfig = PpoModelConfig()
     """Value model, reference, what is trained, and how it is computed."""
-    num_steps: int = Field(30, ge=1)
-    """Steps of training: each samples, scores and then updates."""
-    num_prompts_per_step: int = Field(32, ge=1)
+    num_steps: Annotated[int, FOLLOWS_POLICY] = Field(100, ge=1, le=100_000)
+    """Steps of training: each samples, scores and then updates. null: 30 for the front desk's policy, 100 for any
+    other; a hundred to a thousand are usual."""
+    num_prompts_per_step: int = Field(32, ge=1, le=100_000)
     """Prompts sampled from in a step."""
-    num_samples_per_prompt: int = Field(4, ge=1)
+    num_samples_per_prompt: int = Field(4, ge=1, le=1024)
     """Responses to each of them."""
-    response_length: int = Field(64, ge=1)
-    """Longest response in tokens."""
-    temperature: float = Field(1.0, gt=0)
+    response_length: Annotated[int, FOLLOWS_POLICY] = Field(512, ge=1, le=MAX_NEW_TOKENS)
+    """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual."""
+    temperature: float = Field(1.0, ge=0.001, le=100)
     """Sampling temperature; the policy that is trained is the tempered one."""
-    learning_rate: float = Field(7e-4, ge=0)
-    """Adam's rate at the first step; it falls linearly to zero."""
-    num_ppo_epochs: int = Field(2, ge=1)
+    learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-6, ge=0, le=1)
+    """Adam's rate at the first step; it falls linearly to zero. null: 7e-4 for the front desk's policy; for any other
+    1e-5 where adapters are trained (`model.train: lora`), else 1e-6. Usual: 5e-7 to 3e-6, for adapters 5e-6 to
+    1e-4."""
+    num_ppo_epochs: int = Field(2, ge=1, le=10_000)
     """Passes over a step's responses."""
-    num_mini_batches: int = Field(1, ge=1)
+    num_mini_batches: int = Field(1, ge=1, le=100_000)
     """Optimizer steps in a pass."""
-    kl_coef: float = Field(0.1, ge=0)
+    kl_coef: float = Field(0.1, ge=0, le=1e6)
     """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
     """Penalty per token in the reward. k1: log-ratio, whose gradient is the KL's. k2: half its square. k3: never
     negative. With k2 and k3 the optimum is another one."""
     adaptive_kl: bool = False
     """Steer kl_coef so that the KL meets kl_target."""
-    kl_target: float = Field(6.0, gt=0)
+    kl_target: float = Field(6.0, gt=0, le=1e6)
     """KL in nats per response that adaptive_kl steers to."""
-    kl_horizon: float = Field(10_000.0, gt=0)
+    kl_horizon: float = Field(10_000.0, gt=0, le=1e12)
     """Episodes over which adaptive_kl corrects a fifth of kl_coef at most."""
     gamma: float = Field(1.0, ge=0, le=1)
     """Discount per token."""
@@ -62,15 +66,15 @@ class PpoConfig(Config):
     """Lambda of generalised advantage estimation."""
     value_lam: float | None = Field(None, ge=0, le=1)
     """Lambda of the returns that the values learn; null: lam. With 1 they learn from whole responses."""
-    cliprange: float = Field(0.2, gt=0)
+    cliprange: float = Field(0.2, gt=0, le=1e6)
     """How far the probability ratio may move before its gradient is cut."""
-    dual_clip: float | None = Field(None, gt=1)
+    dual_clip: float | None = Field(None, gt=1, le=1e6)
     """Ratio above which a token with a negative advantage counts no more; null: no bound. 3 is usual."""
-    cliprange_value: float = Field(0.2, gt=0)
+    cliprange_value: float = Field(0.2, gt=0, le=1e9)
     """How far a value may move from the old value before its gradient is cut."""
-    vf_coef: float = Field(0.1, ge=0)
+    vf_coef: float = Field(0.1, ge=0, le=1e6)
     """Weight of the value loss."""
-    value_warmup_steps: int = Field(2, ge=0)
+    value_warmup_steps: int = Field(2, ge=0, le=100_000)
     """Steps in which only the value head is trained."""
     whiten_advantages: bool | None = None
     """Bring a step's advantages to mean 0 and standard deviation 1; null: with ppo yes, with rloo no."""
@@ -80,27 +84,27 @@ class PpoConfig(Config):
     """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses; several sources are by
     default, so that their weights mean something. A reward model that learnt
     nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
-    num_reference_samples: int = Field(256, ge=2)
+    num_reference_samples: int = Field(256, ge=2, le=1_000_000)
     """Responses of the reference policy on which scores are measured before training, to standardise them."""
     truncated: Literal["penalise", "replace", "bootstrap", "mask"] = "penalise"
     """What a response that ran out of tokens counts. penalise: its score less missing_eos_penalty. replace: minus
     missing_eos_penalty, whatever its score. bootstrap: its score, and the value of what would follow. mask: nothing, it
     is not trained on."""
-    missing_eos_penalty: float = Field(1.0, ge=0)
+    missing_eos_penalty: float = Field(1.0, ge=0, le=1e6)
     """What truncated responses lose."""
     max_failed_rewards: float = Field(0.1, ge=0, le=1)
     """Share of a step's responses whose reward may fail; above it training stops. A judge or reward server that gives
     no answer at all stops it at once, and --resume asks for those rewards again."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
-    adam_epsilon: float = Field(1e-5, gt=0)
+    adam_epsilon: float = Field(1e-5, gt=0, le=1)
     """Adam's epsilon."""
-    micro_batch_tokens: int | None = Field(None, ge=1)
+    micro_batch_tokens: int | None = Field(None, ge=1, le=1_000_000_000)
     """Tokens in one forward and backward pass; the result does not depend on it. null: on a CPU 512 for each of
     num_samples_per_prompt, 16384 on an accelerator, and fewer by themselves where memory runs out."""
-    sample_every: int = Field(5, ge=1)
+    sample_every: int = Field(5, ge=1, le=1_000_000)
     """Show some responses every so many steps."""
-    checkpoint_every: int = Field(5, ge=1)
+    checkpoint_every: int = Field(5, ge=1, le=1_000_000)
     """Write a checkpoint every so many steps; the last two are kept, and the best."""
     rollout: RolloutConfig = RolloutConfig()
     """What samples the responses."""

@@ -17,9 +17,9 @@ BestMetric = Literal["win_rate", "held_out", "rlhf_reward", "scores"]
 class GuardsConfig(Config):
     """What is watched while the policy trains, and what an alarm does."""
 
-    kl_ceiling: float | None = Field(20.0, gt=0)
+    kl_ceiling: float | None = Field(20.0, gt=0, le=1e6)
     """Alarm when the KL is above this, in nats per response; null: off."""
-    max_length_factor: float | None = Field(4.0, gt=1)
+    max_length_factor: float | None = Field(4.0, gt=1, le=1e6)
     """Alarm when responses are longer than the first step's by more than this factor, or shorter by it; null: off."""
     max_eos_drop: float | None = Field(0.4, gt=0, lt=1)
     """Alarm when the share of responses that the policy ends itself is below the first step's by more than this; null:
@@ -27,13 +27,13 @@ class GuardsConfig(Config):
     max_repetition_rise: float | None = Field(0.4, gt=0, lt=1)
     """Alarm when the share of three-token sequences that a response says again is above the first step's by more than
     this; null: off."""
-    max_held_out_drop: float | None = Field(0.2, ge=0)
+    max_held_out_drop: float | None = Field(0.2, ge=0, le=1e6)
     """Alarm when the held-out reward model's mean has lost more than this share of its gain, and more than twice its
     standard error, while the training reward rose; null: off. Needs held_out_model."""
     max_win_rate_drop: float | None = Field(0.1, ge=0, lt=1)
     """Alarm when the judge's win rate over the start is below its best by more than this, and by more than twice the
     standard error of their difference; null: off. Needs judge_every."""
-    patience: int = Field(2, ge=1)
+    patience: int = Field(2, ge=1, le=100_000)
     """Evaluations in a row that must tell of a drop before it is an alarm."""
     on_alarm: Literal["stop", "roll_back", "lower_rate"] = "stop"
     """What an alarm does. stop: go back to the best policy so far and end there. roll_back: go on from it, more
@@ -41,18 +41,18 @@ class GuardsConfig(Config):
     the newest checkpoint before the alarm."""
     alarm_factor: float = Field(0.5, gt=0, lt=1)
     """An alarm that is not the end multiplies the learning rate by this; roll_back also divides kl_coef by it."""
-    max_roll_backs: int = Field(2, ge=1)
+    max_roll_backs: int = Field(2, ge=1, le=1000)
     """With roll_back, the alarm after so many stops."""
-    quiet_steps: int = Field(5, ge=1)
+    quiet_steps: int = Field(5, ge=1, le=1_000_000)
     """With lower_rate, steps for which the same alarm does not go again."""
-    evaluate_every: int | None = Field(5, ge=1)
+    evaluate_every: int | None = Field(5, ge=1, le=1_000_000)
     """Answer held-out prompts every so many steps, before the first and after the last one; null: never."""
-    num_prompts: int = Field(64, ge=2)
+    num_prompts: int = Field(64, ge=2, le=100_000)
     """Held-out prompts of these evaluations, at most. They are neither trained on nor asked in the final evaluation;
     where prompts come from a file, at most a fifth of PPO's prompts is held out for them."""
     held_out_model: str | None = None
     """Reward model, a folder or hub id, that looks on and is not trained against; null: none."""
-    judge_every: int | None = Field(None, ge=1)
+    judge_every: int | None = Field(None, ge=1, le=1_000_000)
     """The judge compares the responses to the held-out prompts with the starting policy's every so many steps; null:
     never. A multiple of evaluate_every."""
     best_metric: BestMetric | None = None

@@ -5,11 +5,11 @@ Reads nothing and loads nothing.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config, refuse_idle
+from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
 
 ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
 
@@ -17,9 +17,9 @@ ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
 class LoraConfig(Config):
     """Low-rank adapters, for `train: lora`. A policy that starts from an adapter goes on with its own rank."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(16, ge=1, le=65_536)
     """Rank of each adapter."""
-    alpha: int = Field(32, ge=1)
+    alpha: int = Field(32, ge=1, le=1_000_000)
     """What an adapter adds is scaled by alpha / rank."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Which layers get an adapter, by the last part of their names, such as [q_proj, v_proj]; all-linear leaves out the
@@ -32,12 +32,13 @@ class PpoModelConfig(Config):
     value_model: Literal["shared", "separate"] = "shared"
     """What says how much a state is worth. shared: a linear head on the policy's own trunk, zero at first. separate: a
     model of its own that starts as the reward model; twice the memory and half the speed."""
-    value_learning_rate: float | None = Field(None, ge=0)
-    """Adam's rate of the separate value model at the first step; null: the policy's. It falls as that does."""
+    value_learning_rate: Annotated[float | None, FOLLOWS_POLICY] = Field(None, ge=0, le=1)
+    """Adam's rate of the separate value model at the first step; it falls as the policy's does. null: the policy's for
+    the front desk, 1e-5 for any other model; 1e-6 to 1e-5 is usual."""
     train: Literal["all", "lora", "last_layers", "names"] = "all"
     """Which of the policy's weights change. all: every one. lora: adapters on a frozen model. last_layers: the upper
     num_layers layers and what comes after them. names: those that names says."""
-    num_layers: int = Field(2, ge=1)
+    num_layers: int = Field(2, ge=1, le=10_000)
     """How many layers last_layers trains, counted from the top."""
     names: tuple[str, ...] = ()
     """Weights that names trains, as patterns over their names, such as [model.layers.3.*, "*.mlp.*"]."""
@@ -52,8 +53,9 @@ class PpoModelConfig(Config):
     cache_trunk: bool = True
     """Compute the lower layers that are not trained once for each response and keep what they say until the step is
     over. false: less memory, more time."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the layers' arithmetic. Weights, logits and losses stay float32."""
+    compute_dtype: Annotated[Literal["float32", "bfloat16"], FOLLOWS_POLICY] = "float32"
+    """Number format of the layers' arithmetic. Weights, logits and losses stay float32. null: bfloat16 on an NVIDIA GPU
+    for a policy that is not the front desk's, else float32."""
     gradient_checkpointing: bool = False
     """Keep only the layers' inputs and run each layer again for its gradient: less memory, about a third more time."""
 

@@ -41,7 +41,7 @@ class RewardConfig(Config):
     """Server that is sent episodes by POST and answers with their rewards, see docs/rewards.md."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)] | None = None
     """What metrics and report call it; null: a name made of what it is."""
-    weight: float = 1.0
+    weight: float = Field(1.0, ge=-1e6, le=1e6)
     """Factor of its scores in the sum; below 0 they are a penalty."""
     standardise: bool | None = None
     """Bring its scores to mean 0 and standard deviation 1 on the reference policy's responses; null: with several
@@ -58,14 +58,14 @@ class RewardConfig(Config):
     `function`."""
     api_key_env: str | None = None
     """Environment variable that holds a key, sent as a bearer token; null: none is sent. Only for `url`."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, le=100_000)
     """Episodes in one request; only for `url`."""
     concurrency: int = Field(8, ge=1, le=4096)
     """Requests under way at once; only for `url`."""
-    max_retries: int = Field(6, ge=0)
+    max_retries: int = Field(6, ge=0, le=1000)
     """How often a request is sent again after 429, 5xx, a lost connection, no reply in time or a broken body; only for
     `url`."""
-    timeout_s: float = Field(60.0, gt=0)
+    timeout_s: float = Field(60.0, gt=0, le=7 * 24 * 3600.0)
     """Longest wait for one reply; only for `url`."""
 
     @property

@@ -6,12 +6,12 @@ be that of the policy which is trained.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import Config, refuse_idle
-from rlaif.config.models import VllmConfig
+from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
+from rlaif.config.models import MAX_TOKENS, VllmConfig
 
 BENDING_ENGINE_ARGS = (
     "enable_sleep_mode", "hf_overrides", "load_format", "logits_processors", "override_generation_config",
@@ -25,7 +25,7 @@ class RolloutVllmConfig(VllmConfig):
 
     gpu_memory_utilization: float = Field(0.3, gt=0, le=1)
     """Share of a GPU's memory that it takes beside the training, free when it starts."""
-    max_model_len: int | None = Field(None, ge=16)
+    max_model_len: int | None = Field(None, ge=16, le=MAX_TOKENS)
     """Longest prompt and response together, in tokens; null: those that there are."""
     engine_args: dict[str, Any] = {}
     """Further arguments of vllm.LLM, such as {max_num_seqs: 512}; none that changes what is sampled."""
@@ -49,11 +49,11 @@ class RolloutServerConfig(Config):
     own disk."""
     api_key_env: str = "VLLM_API_KEY"
     """Environment variable that holds its key, if it wants one."""
-    concurrency: int = Field(64, ge=1)
+    concurrency: int = Field(64, ge=1, le=4096)
     """Responses asked for at once."""
-    timeout_s: float = Field(600.0, gt=0)
+    timeout_s: float = Field(600.0, gt=0, le=7 * 24 * 3600.0)
     """Seconds that one response, or taking new weights, may take."""
-    max_retries: int = Field(5, ge=0)
+    max_retries: int = Field(5, ge=0, le=1000)
     """How often a request that failed is sent again; then training stops."""
 
 
@@ -64,8 +64,9 @@ class RolloutConfig(Config):
     """Who samples. transformers: the model in training itself. vllm: a copy in a process of its own on the same
     machine, which gets the new weights before each rollout; needs the extra `vllm` (docs/scale.md). vllm_server: the
     same in a server that runs."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of vLLM's copy, and of the weights that are handed to it."""
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], FOLLOWS_POLICY] = "float32"
+    """Number format of vLLM's copy, and of the weights that are handed to it. null: bfloat16 with `engine: vllm` and a
+    policy that is not the front desk's, else float32."""
     device: str | None = None
     """What `engine: vllm` computes on, such as cuda:1; null: where the policy is trained."""
     vllm: RolloutVllmConfig = RolloutVllmConfig()
@@ -77,10 +78,10 @@ class RolloutConfig(Config):
     one_step_off: bool = False
     """Sample the next step's responses while this step's update runs, with the weights from before it. With vLLM both
     happen at once; the responses are one update old, which the importance weights make up for."""
-    max_importance_weight: float | None = Field(2.0, ge=1)
+    max_importance_weight: float | None = Field(2.0, ge=1, le=1e6)
     """A token's loss is weighed by its probability under the policy in training over that under what sampled it, at
     most this; null: not weighed."""
-    max_logprob_gap: float = Field(0.05, gt=0)
+    max_logprob_gap: float = Field(0.05, gt=0, le=1000)
     """Training stops where the engine's own log-probabilities are further than this from those of the policy whose
     weights it was given, in nats per token, for then it did not get them. In float32 0.001 will do."""
 

@@ -25,7 +25,7 @@ class PreferencesConfig(Config):
     """Drop pairs whose label is nearer to one half than this."""
     drop_flipped: bool = False
     """Drop pairs on which every principle's verdict flipped with the order."""
-    min_judges: int | None = Field(None, ge=1)
+    min_judges: int | None = Field(None, ge=1, le=1000)
     """With `judge.panel`: a pair is labelled where so many judges have answered all of its questions; null: all."""
     average: Literal["logits", "probabilities"] = "logits"
     """What is averaged over the two orders of a pair: the log-odds of its first response, or the probabilities."""
@@ -42,7 +42,7 @@ class PreferencesConfig(Config):
     subset_p: float | None = Field(None, gt=0, lt=1)
     """Label each pair by some of its principles alone, drawn anew for each pair: how many is geometric, with this
     chance to stop after each; null: by all of them."""
-    subset_max: int = Field(8, ge=1)
+    subset_max: int = Field(8, ge=1, le=1000)
     """With `subset_p`: at most so many principles."""
     labels: Literal["soft", "hard"] = "soft"
     """What training reads. hard: 1, 0 or one half, whichever side of one half a label is on."""

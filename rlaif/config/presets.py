@@ -1,4 +1,4 @@
-"""A preset's name -> its options: a published recipe, as a file of ordinary options that the user's own ones overrule.
+"""A preset's name -> its options: a published recipe, as a file of ordinary options.
 
 Looks into ./presets first, then among those that come with rlaif. Does not validate the options; load.py does.
 """
@@ -65,12 +65,3 @@ def _find(name: str, *, where: str) -> Path:
     raise ConfigError(
         f'there is no preset "{name[:80]}"', where=where, fix=f"{meant}these exist: {', '.join(names) or 'none'}"
     )
-
-
-def fill_in(value: dict[str, Any], preset: dict[str, Any]) -> None:
-    """Put the preset's options where `value` says nothing; a group is filled, a list or a single value is not."""
-    for key, given in preset.items():
-        if isinstance(given, dict) and isinstance(value.get(key), dict):
-            fill_in(value[key], given)
-        elif key not in value or (isinstance(given, dict) and value[key] is None):
-            value[key] = given

@@ -1,15 +1,17 @@
 """Options of the reward model and its training.
 
-The defaults suit the front desk's model of half a million parameters. Does not read files.
+The defaults suit a language model of ordinary size; what suits the front desk's stands in resolve.py. Does not read
+files.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import FOLLOWS_POLICY, Config
+from rlaif.config.models import MAX_TOKENS
 
 
 class RewardModelConfig(Config):
@@ -20,25 +22,27 @@ class RewardModelConfig(Config):
     split: str | None = None
     """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. The test
     split of the same name, `test_prefs`, is held out where it is there. null: `train` and `test`."""
-    num_epochs: int = Field(3, ge=1)
-    """Passes over the training pairs."""
-    learning_rate: float = Field(1e-3, gt=0)
-    """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
-    batch_size: int = Field(32, ge=1)
+    num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
+    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the
+    pairs by heart."""
+    learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
+    """Peak learning rate of AdamW. null: 1e-3 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
+    usual."""
+    batch_size: int = Field(32, ge=1, le=100_000)
     """Pairs per optimizer step; the pairs of a prompt follow one another."""
-    micro_batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, le=100_000)
     """Pairs per forward pass, to save memory; null: the whole batch. Does not change what is learnt."""
-    max_length: int = Field(1024, ge=2)
+    max_length: int = Field(1024, ge=2, le=MAX_TOKENS)
     """Longest prompt and response together, in tokens; longer pairs are dropped and counted, never cut."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises; then it falls linearly to zero."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
-    center_rewards_coefficient: float = Field(0.01, ge=0)
+    center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
     """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
-    checkpoint_every: int = Field(50, ge=1)
+    checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; a killed training goes on from the last one."""
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ Every value has a default: without a file everything runs on the embedded front 
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -14,10 +15,15 @@ from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
+from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.config.sft import SftConfig
+
+MAX_FRONTDESK = 1_000_000
+MAX_RECORDS = 100_000_000
+"""Responses or pairs of a round, at most: each is a record of about a kilobyte in memory."""
 
 
 class LedgerConfig(Config):
@@ -31,8 +37,8 @@ class RunConfig(Config):
     """Everything a run can be told."""
 
     preset: str | None = None
-    """A published recipe, whose options hold where you say nothing: cai, cai_cot, lee2023, salmon or mtbench, see
-    docs/presets.md; a path, or a name from presets/."""
+    """A published recipe: cai, cai_cot, lee2023, salmon or mtbench, see docs/presets.md; a path, or a name from
+    presets/. The other options of the file that names it win over it; on the command line it wins over the file."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything that is drawn."""
     rounds: int = Field(1, ge=1, le=99)
@@ -74,6 +80,28 @@ class RunConfig(Config):
                 f"{self.rounds} rounds train the reward model on what they judged themselves, "
                 "so reward_model.preferences must be null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_can_be_held(self) -> Self:
+        prompts, sampling, evaluation = self.prompts, self.sampling, self.evaluation
+        if prompts.path == FRONTDESK and prompts.num_prompts * self.rounds > MAX_FRONTDESK:
+            raise ValueError(
+                f"prompts.num_prompts is {prompts.num_prompts:,} in {self.rounds} rounds, and the front desk draws at "
+                f"most {MAX_FRONTDESK:,} different questions; 500 to 5,000 are usual"
+            )
+        num_pairs = min(sampling.num_pairs, math.comb(sampling.num_samples, 2))
+        counts = {
+            "prompts.num_prompts times sampling.num_samples": prompts.num_prompts * sampling.num_samples,
+            "prompts.num_prompts times sampling.num_pairs": prompts.num_prompts * num_pairs,
+            "evaluation.num_prompts times its responses": evaluation.num_prompts
+            * (2 * evaluation.num_samples + evaluation.best_of),
+            "ppo.num_prompts_per_step times ppo.num_samples_per_prompt": self.ppo.num_prompts_per_step
+            * self.ppo.num_samples_per_prompt,
+        }
+        for name, count in counts.items():
+            if count > MAX_RECORDS:
+                raise ValueError(f"{name} is {count:,}, and a run holds at most {MAX_RECORDS:,} of them: lower one")
         return self
 
     @model_validator(mode="after")

@@ -24,11 +24,11 @@ class ScaleConfig(Config):
     host:port: the head of one."""
     num_workers: int = Field(2, ge=1, le=4096)
     """Workers, over all nodes."""
-    cpus_per_worker: float = Field(1.0, gt=0)
+    cpus_per_worker: float = Field(1.0, gt=0, le=4096)
     """CPU cores that each worker is given."""
-    gpus_per_worker: float = Field(0.0, ge=0)
+    gpus_per_worker: float = Field(0.0, ge=0, le=1024)
     """GPUs that each worker is given; a worker with none computes on its cores."""
-    batch_size: int = Field(192, ge=1)
+    batch_size: int = Field(192, ge=1, le=100_000)
     """Questions that travel to a worker together. Responses travel in batches of `sampling.batch_size`."""
 
     @field_validator("address")

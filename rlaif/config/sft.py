@@ -5,11 +5,12 @@ Does not read files.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import FOLLOWS_POLICY, Config
+from rlaif.config.models import MAX_TOKENS
 
 
 class SftConfig(Config):
@@ -20,21 +21,22 @@ class SftConfig(Config):
     supervised fine-tuning."""
     split: str | None = None
     """Split of a folder or hub data set, such as `train_sft`, or `SUBSET/SPLIT`; null: `train`."""
-    num_epochs: int = Field(1, ge=1)
+    num_epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the demonstrations."""
-    learning_rate: float = Field(5e-4, gt=0)
-    """Peak learning rate of AdamW, for the front desk's model; 1e-5 is usual for billions of parameters."""
-    batch_size: int = Field(16, ge=1)
+    learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
+    """Peak learning rate of AdamW. null: 5e-4 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
+    usual."""
+    batch_size: int = Field(16, ge=1, le=100_000)
     """Demonstrations per optimizer step."""
-    micro_batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, le=100_000)
     """Demonstrations per forward pass, to save memory; null: the whole batch. Must divide batch_size."""
-    max_length: int = Field(1024, ge=2)
+    max_length: int = Field(1024, ge=2, le=MAX_TOKENS)
     """Longest prompt and response together, in tokens; longer ones are dropped and counted, never cut."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises; then it falls linearly to zero."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a fifth slower."""

@@ -65,7 +65,7 @@ def read_plain_scalar(text: str) -> str | int | float | bool | None:
     if _INTEGER.fullmatch(text):
         return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        return float(text) + 0.0  # -0.0 is 0
     if match := _NOT_FINITE.fullmatch(text):
         return float(match.group(1) + "inf") if match.group(2) else float("nan")
     return text

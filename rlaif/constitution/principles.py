@@ -19,6 +19,7 @@ from rlaif.errors import ConstitutionError, InputError
 from rlaif.records import Constitution, Principle
 
 MAX_BYTES = 1 << 20
+MAX_WEIGHT = 1_000_000
 SUFFIX = ".yaml"
 VOCABULARY_FILE = "principle_vocabulary.json"
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -132,8 +133,9 @@ class _Reader:
 
     def _weight(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> float:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-        if number is None or not math.isfinite(number) or number < 0:
-            self._refuse(f"the weight of {noun} is {_shown(value)}", path, "give a number of 0 or more, such as 1")
+        if number is None or not math.isfinite(number) or not 0 <= number <= MAX_WEIGHT:
+            fix = f"give a number from 0 to {MAX_WEIGHT:,}, such as 1"
+            self._refuse(f"the weight of {noun} is {_shown(value)}", path, fix)
         return float(number)
 
     def _tags(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> tuple[str, ...]:

@@ -126,6 +126,8 @@ class Provenance(Value):
     ledger_head: str | None = None
     """The chain's head when the report was written: `rlaif audit verify` finds any change before it."""
     config: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    """Options that were not set and follow a model, with what they came to; `config` holds them as well."""
 
 
 class ReportInput(Value):

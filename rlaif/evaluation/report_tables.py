@@ -5,7 +5,7 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.evaluation.cost import StageCost, total_cost
@@ -105,6 +105,7 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
         ),
         ("Preferences", f"sha256 {p.dataset_digest}" if p.dataset_digest else "not given", "mono"),
         ("People's labels", f"sha256 {report.calibration.labels_digest}" if report.calibration else "none", "mono"),
+        *([("Options not set", _describe_resolved(p.resolved), "mono")] if p.resolved else []),
         ("Evaluation", report.evaluation.id, "mono"),
         (
             "Ledger's head",
@@ -113,6 +114,11 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
         ),
     ]
     return facts
+
+
+def _describe_resolved(resolved: Mapping[str, Any]) -> str:
+    """Options that follow a model, and what they came to."""
+    return ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None)
 
 
 def describe_rewards(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:

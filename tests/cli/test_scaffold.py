@@ -16,7 +16,7 @@ from rlaif.errors import InputError
 def test_the_config_as_written_changes_nothing_and_its_names_find_the_copies(tmp_path, monkeypatch):
     write_scaffold(tmp_path / "new")
     config = load_config(tmp_path / "new" / "rlaif.yaml")
-    assert config == RunConfig()
+    assert config == load_config()
     monkeypatch.chdir(tmp_path / "new")
     assert find_shipped("constitutions", config.constitution, ".yaml") == Path("constitutions/courteous_and_brief.yaml")
     assert find_shipped("prompts", config.judge.template, ".j2") == Path("prompts/frontdesk_pair.j2")

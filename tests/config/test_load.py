@@ -16,8 +16,11 @@ def refusal(text: str, *overrides: str) -> str:
     return caught.value.sentence
 
 
-def test_without_a_file_everything_has_its_default():
-    assert load_config() == RunConfig()
+def test_without_a_file_everything_has_the_front_desks_value():
+    config = load_config()
+    assert config == parse_config("", where="x")
+    assert (config.policy, config.prompts, config.gates) == (RunConfig().policy, RunConfig().prompts, RunConfig().gates)
+    assert config.judge.template == "frontdesk_pair"
 
 
 def test_the_values_of_a_file_are_read(tmp_path):
@@ -40,7 +43,7 @@ def test_an_override_may_be_a_list_or_quoted_text():
 
 
 def test_a_group_whose_lines_are_all_commented_out_means_its_defaults():
-    assert parse_config("ppo:\n  # gamma: 0.5\njudge:\n  model:\n", where="x") == RunConfig()
+    assert parse_config("ppo:\n  # gamma: 0.5\njudge:\n  model:\n", where="x") == load_config()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +69,15 @@ def test_a_group_whose_lines_are_all_commented_out_means_its_defaults():
         ),
         (
             "sampling:\n  num_samples: 4.5\n",
-            '"sampling.num_samples" is 4.5 (rlaif.yaml:2): write a whole number at least 2',
+            '"sampling.num_samples" is 4.5 (rlaif.yaml:2): write a whole number at least 2, at most 1024',
         ),
         (
             "sampling:\n  num_samples: true\n",
-            '"sampling.num_samples" is true (rlaif.yaml:2): write a whole number at least 2',
+            '"sampling.num_samples" is true (rlaif.yaml:2): write a whole number at least 2, at most 1024',
         ),
         (
             "sampling:\n\n  num_samples: '4'\n",
-            '"sampling.num_samples" is "4" (rlaif.yaml:3): write a whole number at least 2',
+            '"sampling.num_samples" is "4" (rlaif.yaml:3): write a whole number at least 2, at most 1024',
         ),
         ("judge:\n  both_orders: yes\n", '"judge.both_orders" is "yes" (rlaif.yaml:2): write true or false'),
         (

@@ -68,7 +68,7 @@ def test_the_users_own_options_win_in_the_file_and_on_the_command_line():
     assert (config.judge.template, config.judge.principles) == ("pair", "sampled")
     assert (config.preferences.clamp, config.preferences.min_margin) == (0.3, 0.1)
     named = parse_config("judge: {template: pair}", where="x", overrides=["preset=mtbench"])
-    assert (named.judge.template, named.preferences.verdicts) == ("pair", "hard")
+    assert (named.judge.template, named.preferences.verdicts) == ("mtbench", "hard")
     assert parse_config("preset: salmon\njudge:\npreferences:\n", where="x").preferences.combine == "dominant"
 
 

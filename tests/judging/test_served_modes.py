@@ -60,11 +60,14 @@ def make_pairs(num: int) -> list[tuple[Sample, Sample]]:
     return all_pairs(*groups)
 
 
-def judge(server: ChatServer, folder: Path, *, template: str, num_prompts: int = 4, **endpoint) -> Judging:
+def judge(
+    server: ChatServer, folder: Path, *, template: str, num_prompts: int = 4, max_attempts: int = 3, **endpoint
+) -> Judging:
     config = JudgeConfig(
         model=JudgeModelConfig(engine="openai", path="judge-7b"),
         endpoint=EndpointConfig(**{"concurrency": 8, "max_retries": 1, "timeout_s": 5, **endpoint}),
         template=template,
+        max_attempts=max_attempts,
     )
     engine = OpenAIEngine(config, budget=Budget(), environ={"OPENAI_BASE_URL": server.url})
     with Ledger.open(folder / "ledger.sqlite") as ledger:
@@ -130,7 +133,7 @@ def test_no_fault_of_a_server_becomes_a_number_in_any_mode(tmp_path, template):
         return fault if tries < times else "good"
 
     with running(ChatServer(behave, opinion=OPINIONS[template])) as server:
-        judging = judge(server, tmp_path, template=template, num_prompts=16)
+        judging = judge(server, tmp_path, template=template, num_prompts=16, max_attempts=1)
     assert len(judging.judgements) + len(judging.failed) == len(judging.questions)
     assert judging.tally.dropped == dict(Counter(failure.cause for failure in judging.failed))
     assert {"non_finite", "low_mass", "refused", "filtered", "truncated", "empty", "unparsable", "over_length"} <= {

@@ -110,7 +110,7 @@ def test_nothing_but_the_finished_folder_is_left(train: Training, base: LoadedMo
 
 def test_the_seed_fixes_every_byte_and_leaves_other_draws_alone(train: Training, tmp_path: Path) -> None:
     demonstrations = [demonstrate(place, f"To the {place}.") for place in PLACES]
-    options = {"demonstrations": demonstrations, "config": SftConfig(num_epochs=2, batch_size=2)}
+    options = {"demonstrations": demonstrations, "config": SftConfig(num_epochs=2, batch_size=2, learning_rate=5e-4)}
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -125,7 +125,7 @@ def test_the_seed_fixes_every_byte_and_leaves_other_draws_alone(train: Training,
 @pytest.mark.heavy
 def test_micro_batches_take_the_same_number_of_steps_and_learn_nearly_the_same(train: Training, tmp_path: Path) -> None:
     demonstrations = [demonstrate(place, "To the " + place * n) for n, place in enumerate(PLACES)]
-    config = SftConfig(num_epochs=2, batch_size=6)
+    config = SftConfig(num_epochs=2, batch_size=6, learning_rate=5e-4)
     whole = train(tmp_path / "whole", demonstrations=demonstrations, config=config)
     cut = train(
         tmp_path / "cut",

@@ -68,7 +68,7 @@ def test_it_orders_replies_by_whether_they_agree_with_the_notice_and_a_fact_said
         base=POLICY_DIR,
         train_rows=rows,
         test_rows=[],
-        config=RewardModelConfig(),
+        config=RewardModelConfig(num_epochs=3, learning_rate=1e-3),
         out_dir=tmp_path / "model",
         seed=0,
     )

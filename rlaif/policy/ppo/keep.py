@@ -41,6 +41,7 @@ def find_best_step(progress: Progress) -> int | None:
 def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progress:
     """Where training stands after an alarm; `ended` says so where it was the end."""
     guards = training.config.guards
+    alarm = alarm.model_copy(update={"sentence": f"{alarm.sentence}; {_describe_rate(progress)}"})
     if guards.on_alarm == "lower_rate":
         rate_factor = progress.rate_factor * guards.alarm_factor
         answered = alarm.model_copy(update={"answer": f"the learning rate is {rate_factor:g} of what it was"})
@@ -71,6 +72,12 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
         team=training.team,
     )
     return kept
+
+
+def _describe_rate(progress: Progress) -> str:
+    """The rate at which the policy learnt: too high a one is the usual reason for an alarm."""
+    lowered = f", lowered to {progress.rate_factor:g} of it" if progress.rate_factor != 1 else ""
+    return f"it learns at ppo.learning_rate {progress.config.learning_rate:g}{lowered}"
 
 
 def is_quiet(progress: Progress, alarm: Alarm) -> bool:

@@ -155,6 +155,7 @@ def test_an_alarm_stops_at_the_best_policy_before_it_and_a_resumed_training_says
     assert goes_on_at is None
     assert alarm.answer == f"training stops and the policy of step {trained.steps} is kept"
     assert trained.note == f"after {alarm.step} steps {alarm.sentence}; {alarm.answer}"
+    assert alarm.sentence.endswith(f"; it learns at ppo.learning_rate {SETTINGS['learning_rate']:g}")
     again = run(tmp_path, guards=guards, num_steps=30, kl_coef=0.0, resume=True)
     assert (run.steps, run.alarms, again.note, again.alarms) == ([], [], trained.note, (alarm,))
     assert_equal(weights(again), weights(trained))
