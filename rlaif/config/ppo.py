@@ -139,7 +139,7 @@ class PpoConfig(Config):
             refuse_idle(self, names, when="with algorithm: rloo, which has no values", info=info)
         if not self.adaptive_kl and "adaptive_kl" not in self.model_fields_set:
             refuse_idle(self, {"kl_target": (), "kl_horizon": ()}, when="without adaptive_kl: true", info=info)
-        if self.truncated in ("bootstrap", "mask") and (info.context or {}).get("typed"):
+        if self.truncated in ("bootstrap", "mask"):
             when = f"with truncated: {self.truncated}"
             refuse_idle(self, {"missing_eos_penalty": (0.0,)}, when=when, info=info)
         if self.learning_rate == 0 and not (info.context or {}).get("stored") and self.model.value_learning_rate:
