@@ -110,8 +110,9 @@ def parse_options(
     for name, suits in values.items():
         _put(sources.value, tuple(name.split(".")), suits)
     config = _validate(sources, options, context=context)
-    demo = () if is_complete else describe_demo(config, names)
-    return Loaded(config, values, (*sources.describe(), *describe_resolved(config, values), *demo))
+    # What a run's options were and are is said where they are compared with its stages; see run_options.py.
+    won, demo = ((), ()) if is_complete else (sources.describe(), describe_demo(config, names))
+    return Loaded(config, values, (*won, *describe_resolved(config, values), *demo))
 
 
 def parse_stored(stored: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Loaded:

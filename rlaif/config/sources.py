@@ -61,13 +61,17 @@ class Sources:
             yield f"{winner}: {'; '.join(losers)}"
 
     def where(self, path: KeyPath) -> str:
-        """The override, the line of the preset or the line of the file that gives what stands at `path`."""
+        """The override, the line of the preset or the line of the file that gives what stands at `path`.
+
+        A group that the file begins and overrides change is named by both.
+        """
         for keys, override in reversed(self._overrides.items()):
             if path[: len(keys)] == keys or (keys[: len(path)] == path and path not in self._document.lines):
                 return f"--set {override.text}"
         if self._preset is not None and path in self._preset.document.lines and path not in self._document.lines:
             return f"{self._preset.where}:{self._preset.document.line_of(path)}"
-        return f"{self._where}:{self._document.line_of(path)}"
+        inside = [f"--set {one.text}" for keys, one in self._overrides.items() if keys[: len(path)] == path]
+        return ", ".join([f"{self._where}:{self._document.line_of(path)}", *inside])
 
     def _add_preset(self, name: str, *, where: str, wins: bool) -> None:
         """`wins`: over the file's own options; else it gives way to them."""

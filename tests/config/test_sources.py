@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from rlaif.config.load import load_options, parse_options
+import pytest
+
+from rlaif.config.load import load_config, load_options, parse_options
+from rlaif.errors import ConfigError
 
 
 def notes(text: str, *overrides: str) -> list[str]:
@@ -58,3 +61,14 @@ def test_an_empty_group_in_the_file_is_filled_by_the_preset_and_a_wrong_one_is_r
     path = tmp_path / "rlaif.yaml"
     path.write_text("seed: 1\n")
     assert load_options(path, overrides=["seed=2"]).notes[0] == f"the command line wins over {path}: seed is 2, not 1"
+
+
+def test_a_group_of_the_file_that_an_override_contradicts_is_named_by_both(tmp_path):
+    path = tmp_path / "rlaif.yaml"
+    path.write_text("seed: 1\nppo: {kl_coef: 0.1}\n")
+    overrides = ["ppo.algorithm=rloo", "ppo.num_samples_per_prompt=2", "ppo.lam=0.9"]
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, overrides=overrides)
+    assert "lam does nothing" in raised.value.sentence
+    assert "rlaif.yaml:2, --set ppo.algorithm=rloo, " in raised.value.sentence
+    assert "--set ppo.lam=0.9" in raised.value.sentence
