@@ -26,7 +26,7 @@ OUR_OWN = "rlaif."
 
 
 def expect_prompts(work: Work, stage: str, prompts: Sequence[Prompt]) -> None:
-    """Those of a file or data set, which are the same in every round; the front desk's are made from the seed."""
+    """Compare prompts of a file or data set, the same in every round. The front desk's come from the seed."""
     path = work.config.prompts.path
     if path != FRONTDESK:
         answers = [f"{prompt.id} {prompt.reference or ''}" for prompt in prompts]
@@ -78,14 +78,14 @@ def expect_evaluation_judge(work: Work, stage: str) -> None:
 
 
 def expect_preferences(work: Work, stage: str) -> None:
-    """Those that a path names; the run's own are answered for by the stage that made them."""
+    """Compare preferences that a path names. The run's own are checked by the stage that made them."""
     given = work.config.reward_model.preferences
     if given is not None:
         _expect(work, stage, [Input("reward_model.preferences", given, {CONTENTS: work.dataset_digest})])
 
 
 def expect_rewards(work: Work, stage: str, models: Iterable[tuple[str, str, Model]]) -> None:
-    """What PPO's rewards come from: functions, and reward models as (name, path, model)."""
+    """Compare the sources of PPO's rewards: functions, and reward models as (name, path, model)."""
     functions = [source.function for source in find_sources(work.config.ppo.rewards) if source.function is not None]
     loaded = [model_input(f"the reward model {name}", model, path=path) for name, path, model in models]
     _expect(work, stage, [*loaded, *find_functions("ppo.rewards", functions)])
@@ -102,7 +102,7 @@ def expect_measures(work: Work, stage: str) -> None:
 
 
 def expect_demonstrations(work: Work, stage: str, records: Iterable[Record]) -> None:
-    """What SFT learns from."""
+    """Compare the demonstrations that SFT learns from."""
     path = work.config.sft.demonstrations or ""
     _expect(work, stage, [records_input("sft.demonstrations", (record.id for record in records), path=path)])
 

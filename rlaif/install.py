@@ -14,9 +14,9 @@ DISTRIBUTION = "rlaif-pipeline"
 _PACKAGE = Path(__file__).parent
 
 
-def extra_line(extra: str) -> str:
+def extra_line(extra: str, *, package: Path = _PACKAGE) -> str:
     """The command that adds an extra to this installation: a clone is installed from its folder."""
-    root = _PACKAGE.parent
+    root = package.parent
     if not is_clone(root):
         return f'pip install "{DISTRIBUTION}[{extra}]"'
     return f'pip install -e "{"." if root == Path.cwd() else root}[{extra}]"'

@@ -46,7 +46,7 @@ def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume:
 
 
 def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_rounds: int = 1) -> list[str]:
-    """Those of the stages that are not finished in every round."""
+    """The given stages that are not finished in every round."""
     if run is None:
         return [*stages]
     folders = {stage: [run.stage_dir(number, stage) for number in range(num_rounds)] for stage in stages}

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 
 TOLERANCE = 1e-9
-"""Of float64 arithmetic such as means, sums and fitted scores, relative to the larger number and to one."""
+"""Rounding of float64 arithmetic such as means, sums and fitted scores, relative to the larger number and to one."""
 FLOAT32_TOLERANCE = 1e-5
-"""Of numbers from a model's forward pass, whose last bits depend on the batch and the processor."""
+"""Rounding of a model's forward pass, whose last bits depend on the batch and the processor."""
 
 
 def is_same(one: float, other: float, *, tolerance: float = TOLERANCE) -> bool:

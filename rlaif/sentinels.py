@@ -76,9 +76,9 @@ class SentinelCheck(Value):
     num_drawn: int = 0
     """Questions whose answers the judge draws, so that they differ by chance from one time to the next."""
     drawn_apart: float | None = None
-    """Of these: mean distance of an answer of then to one of now; of verdicts alone the share that differ."""
+    """Mean distance between an old and a new answer to a drawn question; for verdicts alone, the share that differ."""
     drawn_by_chance: float | None = None
-    """The same of two answers of one time; None where each question has one answer of then and one of now."""
+    """Mean distance between two answers of one time; None where each question has one old and one new answer."""
     chance: float | None = None
     """Probability that an unchanged judge's drawn answers are as far apart; None where none are drawn."""
     mean_move: Estimate | None

@@ -309,7 +309,7 @@ def read_given_prompts(config: RunConfig, *, round: int = 0) -> PromptRead:
 
 
 def drop_long_prompts(read: PromptRead, policy: TextGenerator, *, config: RunConfig) -> PromptRead:
-    """Those of the prompts that leave the policy room for a response."""
+    """The prompts that leave the policy room for a response, and the tally of the others."""
     fitting = drop_over_length(
         read.prompts,
         count_tokens=lambda prompt: policy.count_tokens(prompt.as_segments()),

@@ -25,9 +25,8 @@ def test_in_a_clone_an_extra_is_installed_from_its_folder(tmp_path: Path, monkey
     assert extra_line("vllm") == f'pip install -e "{ROOT}[vllm]"'
 
 
-def test_outside_a_clone_an_extra_is_installed_from_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("rlaif.install._PACKAGE", tmp_path / "rlaif")
-    assert extra_line("ray") == 'pip install "rlaif-pipeline[ray]"'
+def test_outside_a_clone_an_extra_is_installed_from_the_index(tmp_path: Path) -> None:
+    assert extra_line("ray", package=tmp_path / "rlaif") == 'pip install "rlaif-pipeline[ray]"'
 
 
 def test_no_text_of_the_project_tells_to_install_the_strangers_package() -> None:

@@ -137,7 +137,7 @@ def _judgement(judgement: Judgement) -> Iterator[Text]:
 
 
 def _logprobs(judgement: Judgement) -> str:
-    """Those that the server listed, and the bound of those that it left out."""
+    """The log-probabilities that the server listed, and the bound of the verdicts that it left out."""
     at_most = judgement.unlisted_at_most
     unlisted = "not listed" if at_most is None else f"not listed, {at_most:.4f} at most"
     named = [(str(entry.verdict), f"{entry.logprob:.4f}") for entry in judgement.logprobs]

@@ -227,7 +227,7 @@ def _load(
     batch_api: bool = False,
     engine: str | None = None,
 ) -> Loaded:
-    """What the run was started with if it goes on (`stored`), else the config file, else the defaults."""
+    """The options of the run that is continued (`stored`), else of the config file, else the defaults."""
     from rlaif.config.load import find_config, load_options
 
     given = {"seed": seed, "rounds": rounds, "scale.engine": engine}
@@ -257,7 +257,7 @@ def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
 
 
 def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
-    """A run that begins or is resumed: all that can be refused without a model, before torch is imported."""
+    """For a run that begins or is resumed: refuse all that needs no model, before torch is imported."""
     from rlaif.preflight import check_inputs, check_new_run, find_open_stages
     from rlaif.run_options import refuse_contradictions
     from rlaif.runs import holds_run, open_run
@@ -271,7 +271,7 @@ def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bo
 
 
 def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
-    """The same for a command that continues a run."""
+    """For a command that continues a run: refuse all that needs no model, before torch is imported."""
     from rlaif.preflight import check_inputs, find_open_stages
     from rlaif.run_options import refuse_contradictions
     from rlaif.runs import newest_round, open_run

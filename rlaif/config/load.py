@@ -51,7 +51,7 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
 
 
 def load_options(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> Loaded:
-    """As `load_config`, with what was decided."""
+    """The configuration of `load_config`, with the values that were resolved and the lines to print."""
     text = read_config_text(Path(path)) if path else ""
     return parse_options(text, where=str(path) if path else "the defaults", overrides=overrides)
 
@@ -89,7 +89,7 @@ def parse_options(
     is_complete: bool = False,
     resolved: Mapping[str, Any] = MappingProxyType({}),
 ) -> Loaded:
-    """As `parse_config`, with what was decided.
+    """The configuration of `parse_config`, with the values that were resolved and the lines to print.
 
     resolved: options of a complete text that its run had not given, and what they came to. They keep their values
     unless an override changes what they follow.

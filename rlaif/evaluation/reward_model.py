@@ -110,7 +110,7 @@ def _accuracy(decided: Sequence[ScoredPair]) -> Estimate | None:
 
 
 def _at_most(decided: Sequence[ScoredPair]) -> float:
-    """Of the rows about the same two responses, those on the heavier side can all be right."""
+    """Highest accuracy that rewards can reach: of rows about the same two responses, only one side can be right."""
     sides: dict[tuple[str, frozenset[str]], dict[str, float]] = {}
     for pair in decided:
         if pair.responses is not None:

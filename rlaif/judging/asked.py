@@ -55,7 +55,7 @@ def read_planned(folder: Path) -> list[str]:
 
 
 def read_streamed(folder: Path) -> list[str]:
-    """Those on the list, in the order of their requests."""
+    """Questions on the list, in the order of their requests."""
     return [key for key, *rest in _lines(folder) if rest != [_UNSENT]]
 
 

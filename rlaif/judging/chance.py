@@ -35,9 +35,9 @@ class Difference(NamedTuple):
     """How far the answers of now are from those of then."""
 
     across: float
-    """Mean distance of an answer of then to one of now; of verdicts alone the share that differ."""
+    """Mean distance between an old and a new answer; for verdicts alone, the share that differ."""
     within: float | None
-    """The same of two answers of now, or of two of then: what chance makes; None where each was given once."""
+    """Mean distance between two answers of one time, which chance alone makes; None where each was given once."""
     chance: float
     """Probability that unchanged answers are this far apart, by either way of looking."""
 

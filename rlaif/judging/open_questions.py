@@ -70,7 +70,7 @@ def find_open(
 
 
 def _find_unanswered_elsewhere(used_up: list[str], *, ledger: Ledger, asked_path: Path) -> set[str]:
-    """Of the questions without attempts left, those that no server answered and that this stage never sent."""
+    """Questions without attempts left that no server ever answered and that this stage never sent."""
     if not used_up:
         return set()
     failures = ledger.failures_for(used_up)

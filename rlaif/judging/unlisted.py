@@ -45,7 +45,7 @@ def verdict_logprobs(judgement: Judgement, *, verdicts: Collection[Verdict] = ()
 
 
 def choice_logprobs(judgement: Judgement) -> tuple[float, ...]:
-    """The same of a score or a ranking, in the order of the choices."""
+    """Log-probabilities of a score's or ranking's choices, in their order; unlisted ones are at their bound."""
     given = judgement.choice_logprobs
     known = [x for x in given if x is not None]
     if not known:

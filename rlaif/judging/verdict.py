@@ -25,7 +25,7 @@ class _Known(NamedTuple):
     at_most: float | None = None
     """Each that was not listed is this at most."""
     mass: float | None = None
-    """Of those that were listed together: what was not seen does not count."""
+    """Probability of the listed choices together; unlisted ones are not in it."""
 
 
 class _Unusable(NamedTuple):

@@ -30,7 +30,10 @@ _NUM_COMPARED = 16
 """Tokens on which a merged model is compared with the adapted one."""
 _TOLERANCES = {torch.float32: 0.01, torch.float64: 0.01}
 _HALF_TOLERANCE = 0.5
-"""Of the logits' standard deviation: [M] rounding alone gives 6e-6 in float32, and .08 in bfloat16, at 24 layers."""
+"""Largest difference of two logits, in standard deviations of the logits.
+
+[M] Rounding alone gives 6e-6 in float32, and .08 in bfloat16, at 24 layers.
+"""
 
 
 def has_adapter(model: nn.Module) -> bool:
@@ -158,7 +161,7 @@ def _untie(model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def _logits(model: PreTrainedModel) -> Tensor:
-    """Of a few tokens from all over the vocabulary, (tokens, vocabulary)."""
+    """Logits behind a few tokens from all over the vocabulary: (tokens, vocabulary)."""
     embeddings: Any = model.get_input_embeddings()
     num_tokens = embeddings.weight.shape[0]
     ids = torch.arange(_NUM_COMPARED, device=embeddings.weight.device) * (num_tokens // _NUM_COMPARED) % num_tokens

@@ -23,7 +23,7 @@ _EMPHASIS = f"*_`{INVISIBLE}"
 _OWN = f"{_BLANK}*_`#"
 """What stands before the marker on a line that is surely the judge's own: emphasis or a heading."""
 _LEAD = rf"(?:[{re.escape(_QUOTES + _OPENING)}>+•◦‣▪·–—\-{_OWN}]|\d{{1,3}}[.)])*?"
-"""The same, a list's bullet or number, and quotes: such a line may repeat the instruction."""
+"""What may stand before any marker: also a bullet, a number or quotes. Such a line may repeat the instruction."""
 _ANY_LEAD = re.compile(_LEAD.removesuffix("?"))
 _WITHOUT_DRESS = re.compile(f"[{_BLANK}*_`]")
 _GAP = rf"(?:[{_BLANK}\n*_`$:{re.escape(_QUOTES + _OPENING)}]|\\(?:boxed|text|textbf|mathbf)\{{)*"

@@ -111,7 +111,7 @@ class Record(Value):
     left_out_when_empty: ClassVar[tuple[str, ...]] = ()
     """Content fields that most records do not have: an empty one is not in the content, and so in no id."""
     column_when_used: ClassVar[tuple[str, ...]] = ()
-    """Those of them that an exported table has a column for only where one of its records has them."""
+    """Fields of `left_out_when_empty` that get a column in an exported table only where one of its records has them."""
     _not_in_content: ClassVar[set[str]] = set()
 
     @classmethod

@@ -50,7 +50,7 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
 
 
 def _at_most(decided: Sequence[Pair | Choice]) -> float:
-    """Of the rows about one set of responses, those that have the commonest best can all be right."""
+    """Highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
     by_responses: dict[frozenset[int], dict[int, float]] = {}
     for item in decided:
         shares, places = _shares(item), _places(item)
