@@ -19,13 +19,13 @@ from rlaif.config.load import load_config
 from rlaif.config.ppo import PpoConfig
 from rlaif.frontdesk.truth import measure_attributes
 from rlaif.frontdesk.world import make_prompts
-from rlaif.models.decode import decode, row_uniforms
-from rlaif.models.loading import LoadedModel
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
+from rlaif.models.local.decode import decode, row_uniforms
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.passes import compute_logprobs
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
 

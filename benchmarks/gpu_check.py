@@ -41,13 +41,13 @@ from rlaif.frontdesk import JUDGE_DIR
 from rlaif.frontdesk.judge_quality import draw_pairs
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.models.budget import Budget
+from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, TokenScorer
-from rlaif.models.loading import free_memory, load_causal_lm, load_tokenizer, write_model
-from rlaif.models.model_folder import find_model_folder
-from rlaif.models.openai_engine import OpenAIEngine
-from rlaif.models.transformers_engine import TransformersEngine
-from rlaif.models.vllm_engine import VllmEngine
-from rlaif.models.vllm_process import installed_version, stop_vllm
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.vllm.engine import VllmEngine
+from rlaif.models.vllm.process import installed_version, stop_vllm
+from rlaif.models.weights.loading import free_memory, load_causal_lm, load_tokenizer, write_model
+from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.records import Prompt
 
 RESULTS = Path(__file__).parent / "results" / "gpu_check.json"

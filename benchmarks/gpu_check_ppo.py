@@ -21,11 +21,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.interface import Chat
-from rlaif.models.loading import free_memory
-from rlaif.models.vllm_process import installed_version
+from rlaif.models.vllm.process import installed_version
+from rlaif.models.weights.loading import free_memory
 from rlaif.policy.ppo import train
 from rlaif.policy.ppo.engines import LearnerRollouts, VllmRollouts
-from rlaif.policy.ppo.rewards import Episode
+from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
 
 GIB = 2**30

@@ -28,7 +28,7 @@ from rlaif.judging.questions import render_questions
 from rlaif.judging.streaming import Rendered, StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 
 CONCURRENCY = 64
@@ -139,7 +139,7 @@ def floor(url: str, num_requests: int, results: Any) -> None:
     """The same requests by aiohttp alone."""
     import aiohttp
 
-    from rlaif.models.endpoint_prompt import to_plain_chat
+    from rlaif.models.endpoint.prompt import to_plain_chat
 
     class Nobody:
         fingerprint = type("F", (), {"id": "x"})

@@ -25,20 +25,20 @@ from typing import NamedTuple
 import torch
 import transformers
 
-from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate, load_template, render, render_conversation
+from rlaif.files.batch_plan import cut_into_batches
 from rlaif.frontdesk import JUDGE_DIR, truth
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.wordings import wordings
 from rlaif.frontdesk.world import draw_scene
 from rlaif.judging.questions import score_request
-from rlaif.models.decode import decode
 from rlaif.models.interface import Chat
-from rlaif.models.loading import LoadedModel, load_causal_lm
-from rlaif.models.prompt_tokens import choice_token_ids
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.decode import decode
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.tokens.prompt_tokens import choice_token_ids
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm
 from rlaif.records import Prompt
 
 RESULTS = Path(__file__).parent / "results" / "judging_local.json"

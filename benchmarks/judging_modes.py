@@ -31,7 +31,7 @@ from rlaif.frontdesk.wordings import draw_wording
 from rlaif.frontdesk.world import draw_scene
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.ledger.store import Ledger
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.preferences.pairing import label_pairs, pair_comparisons
 from rlaif.records import Constitution, Principle, Prompt, Sample
 

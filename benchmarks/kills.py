@@ -34,8 +34,8 @@ from rlaif.judging.streaming import MAX_UNACKNOWLEDGED
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.models.budget import Budget
-from rlaif.models.endpoint_prompt import to_plain_chat
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint.engine import OpenAIEngine
+from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.records import Prompt, Sample
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"

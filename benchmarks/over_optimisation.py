@@ -30,9 +30,9 @@ from over_optimisation_plot import draw
 from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
 from rlaif.records import PolicyCard
-from rlaif.training_log import EVALUATION
+from rlaif.training.log import EVALUATION
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "over_optimisation.json"

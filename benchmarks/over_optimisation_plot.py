@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlaif.evaluation.svg import svg_line, svg_text
-from rlaif.evaluation.wording import say_number, show_plain
+from rlaif.report.svg import svg_line, svg_text
+from rlaif.report.wording import say_number, show_plain
 
 WIDTH, HEIGHT, TOP, BOTTOM = 820, 340, 92, 46
 PANELS = ((64, 470), (560, 796))

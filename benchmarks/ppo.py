@@ -31,8 +31,8 @@ from ppo_world import EOS, PAD, World, count_reward, make_policy, make_prompts, 
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.models.interface import Chat
-from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import compute_rewards
 

@@ -25,12 +25,12 @@ from rlaif.config.scale import ScaleConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judge_setup import load_judge, load_model
 from rlaif.judging.judge import judge_pairs
+from rlaif.judging.setup import load_judge, load_model
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TokenScorer
-from rlaif.models.ray_cluster import leave_cluster
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.ray.cluster import leave_cluster
 from rlaif.records import Constitution, Message, Prompt, Sample
 from rlaif.sampling.sampler import draw_pairs, sample_responses
 

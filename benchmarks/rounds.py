@@ -25,9 +25,9 @@ from typing import Any
 from rlaif.config.gates import GatesConfig
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
-from rlaif.gates import RoundFigures, find_closed_gates
-from rlaif.intervals import mean_interval
+from rlaif.loop.gates import RoundFigures, find_closed_gates
 from rlaif.records import Estimate
+from rlaif.stats.intervals import mean_interval
 
 RESULTS = Path(__file__).parent / "results" / "rounds.json"
 OPEN_GATES = [f"gates.{name}={'false' if name == 'alarm' else 'null'}" for name in GatesConfig.model_fields]

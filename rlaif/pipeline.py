@@ -13,15 +13,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rlaif.collect import collect_report
 from rlaif.console import say
-from rlaif.crew import PolicyJob, RewardModelJob, call_in
 from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
-from rlaif.evaluation.report import write_report
-from rlaif.files import write_atomically
-from rlaif.input_checks import (
+from rlaif.files.atomic import write_atomically
+from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.panel import ask_all, find_panel
+from rlaif.judging.recorded import import_recorded
+from rlaif.loop.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
+from rlaif.models.interface import TextGenerator
+from rlaif.models.vllm.copy import check_rollouts
+from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.weights.context import NO_LIMIT
+from rlaif.policy.card import render_policy_card
+from rlaif.policy.methods.sft import train_sft as train_on_demonstrations
+from rlaif.policy.ppo import train as ppo
+from rlaif.policy.ppo.asked_checks import hold_out, make_checks, stop_on_sigterm
+from rlaif.policy.ppo.checkpoint import drop_checkpoints
+from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start, save_policy
+from rlaif.policy.rewards.sources import Rewards, check_rewards, tally_rewards, trains_reward_model
+from rlaif.preferences.export import export_preferences
+from rlaif.preferences.pairing import pair_comparisons
+from rlaif.preferences.people import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
+from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
+from rlaif.report.collect import collect_report
+from rlaif.report.page import write_report
+from rlaif.reward_model.save import describe_bound
+from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.train import train_reward_model as train_on_preferences
+from rlaif.run.input_checks import (
     expect_demonstrations,
     expect_evaluation_judge,
     expect_measures,
@@ -30,32 +51,11 @@ from rlaif.input_checks import (
     expect_prompts,
     expect_rewards,
 )
-from rlaif.judges import ask_all, find_panel
-from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.recorded import import_recorded
-from rlaif.labelling import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
-from rlaif.models.context import NO_LIMIT
-from rlaif.models.interface import TextGenerator
-from rlaif.models.vllm_copy import check_rollouts
-from rlaif.models.vllm_process import stop_vllm
-from rlaif.policy.card import render_policy_card
-from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.checkpoint import drop_checkpoints
-from rlaif.policy.sft import train_sft as train_on_demonstrations
-from rlaif.ppo_models import find_initial_policy, find_value_start, save_policy
-from rlaif.preferences.export import export_preferences
-from rlaif.preferences.pairing import pair_comparisons
-from rlaif.records import Comparison, Model, PolicyCard, Prompt, Sample, Tally
-from rlaif.reward_model.save import describe_bound
-from rlaif.reward_model.score import RewardModelScorer
-from rlaif.reward_model.train import train_reward_model as train_on_preferences
-from rlaif.reward_sources import Rewards, check_rewards, tally_rewards, trains_reward_model
-from rlaif.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
+from rlaif.run.work import Work, drop_long_prompts, read_given_prompts
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
-from rlaif.training_checks import hold_out, make_checks, stop_on_sigterm
-from rlaif.training_log import TrainingLog, read_kl
-from rlaif.work import Work, drop_long_prompts, read_given_prompts
+from rlaif.training.crew import PolicyJob, RewardModelJob, call_in
+from rlaif.training.log import TrainingLog, read_kl
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
 

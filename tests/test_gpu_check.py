@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.doctor import GPU_CHECK, GpuCheck, Machine, check_vllm, find_gpu_check, find_untried
-from rlaif.install import extra_line
+from rlaif.cli.doctor import GPU_CHECK, GpuCheck, Machine, check_vllm, find_gpu_check, find_untried
+from rlaif.models.install import extra_line
 
 SCRIPT = GPU_CHECK.parents[1] / "gpu_check.py"
 WITH_GPU = Machine("Linux", "x86_64", "3.11", ("cuda:0 NVIDIA H100",))
@@ -76,7 +76,7 @@ def test_vllm_on_cuda_is_called_untried_until_results_lift_the_label(monkeypatch
     missing = check_vllm(None)
     assert (missing.state, missing.fix) == ("note", extra_line("vllm"))
     assert missing.found == "not installed, only `engine: vllm` needs it; tested on a CPU and never on a GPU"
-    monkeypatch.setattr("rlaif.models.vllm_process.installed_version", lambda: "0.32.0")
+    monkeypatch.setattr("rlaif.models.vllm.process.installed_version", lambda: "0.32.0")
     assert check_vllm(None).found == "0.32.0; tested on a CPU and never on a GPU"
     assert check_vllm(GpuCheck("NVIDIA H200", ("transformers",))).found.endswith("never on a GPU")
     assert check_vllm(GpuCheck("NVIDIA H200", ("vllm",))).found == "0.32.0; tested on a CPU and on NVIDIA H200"

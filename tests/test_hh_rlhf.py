@@ -16,7 +16,7 @@ from rlaif import pipeline
 from rlaif.calibration.labels import labels_from_preferences
 from rlaif.config.generate import PromptsConfig
 from rlaif.config.load import load_config
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Prompt, RewardModelCard, Sample
 from rlaif.sampling.prompts import read_prompts

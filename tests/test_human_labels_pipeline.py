@@ -20,9 +20,9 @@ from rlaif.config.load import load_config, parse_config
 from rlaif.errors import ConfigError, DataError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
 from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, Sample
-from rlaif.runs import open_run, read_stage
+from rlaif.run.folder import open_run, read_stage
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"
 PANDALM = Path(__file__).parents[2] / "shared" / "data" / "pandalm"

@@ -14,16 +14,16 @@ from typer.testing import CliRunner
 
 from rlaif import pipeline
 from rlaif.cli import app
-from rlaif.collect import _judging_costs
 from rlaif.config.load import load_config
-from rlaif.constitution_diff import diff_constitutions
-from rlaif.dry_run import describe_estimate, estimate_run
 from rlaif.errors import RunFolderError, StageError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.opening import open_work
+from rlaif.loop.dry_run import describe_estimate, estimate_run
+from rlaif.loop.open_run import open_work
+from rlaif.preferences.edit_diff import diff_constitutions
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
-from rlaif.runs import read_stage
+from rlaif.report.collect import _judging_costs
+from rlaif.run.folder import read_stage
 
 SMALL = [
     "constitution=courteous_and_brief", "prompts.num_prompts=6", "sampling.num_samples=2", "sampling.num_pairs=1",

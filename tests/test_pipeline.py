@@ -15,10 +15,10 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import ModelError, RunFolderError, RunFolderInUse
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.models import vllm_process
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
+from rlaif.models.vllm import process as vllm_process
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
-from rlaif.runs import STAGES, read_stage
+from rlaif.run.folder import STAGES, read_stage
 
 SMALL = [
     "prompts.num_prompts=24", "sampling.num_samples=3", "reward_model.num_epochs=1", "ppo.num_steps=2",

@@ -10,7 +10,7 @@ from families import FAMILIES, SIMPLE_TEMPLATE, build_family
 
 from rlaif import pipeline
 from rlaif.config.load import load_config
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Sample
 
 CONSTITUTION = """\

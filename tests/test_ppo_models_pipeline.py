@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.errors import ConfigError
-from rlaif.metrics import MetricsLog
-from rlaif.models.adapters import has_adapter
-from rlaif.models.loading import load_reward_model
-from rlaif.opening import open_work
-from rlaif.ppo_models import find_initial_policy, make_value_start
+from rlaif.loop.open_run import open_work
+from rlaif.models.weights.adapters import has_adapter
+from rlaif.models.weights.loading import load_reward_model
+from rlaif.policy.ppo.given_models import find_initial_policy, make_value_start
+from rlaif.training.metrics import MetricsLog
 
 SMALL = [
     "prompts.num_prompts=16", "sampling.num_samples=2", "sampling.num_pairs=1", "reward_model.num_epochs=1",

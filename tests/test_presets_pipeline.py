@@ -17,7 +17,7 @@ from rlaif.config.load import load_config
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.principles import parse_constitution
 from rlaif.ledger.store import Ledger
-from rlaif.opening import open_work
+from rlaif.loop.open_run import open_work
 from rlaif.preferences.combine import sigmoid
 from rlaif.records import Comparison, Judgement, Preference, Question
 

@@ -31,8 +31,8 @@ from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.models.budget import Budget
-from rlaif.models.ray_cluster import leave_cluster
-from rlaif.models.ray_engine import Described, RayScorer
+from rlaif.models.ray.cluster import leave_cluster
+from rlaif.models.ray.engine import Described, RayScorer
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from rlaif.cli import app
 from rlaif.errors import RlaifError
-from rlaif.metrics import MetricsLog
-from rlaif.runs import read_stage
+from rlaif.run.folder import read_stage
+from rlaif.training.metrics import MetricsLog
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "verifiable-answers"
 CONFIG = """

@@ -18,8 +18,8 @@ from chat_server import ChatServer, running
 from rlaif.config.generate import JudgeConfig, JudgeModelConfig
 from rlaif.constitution.principles import parse_constitution
 from rlaif.frontdesk import JUDGE_DIR
+from rlaif.judging.probing import probe_judge
 from rlaif.ledger.store import Ledger
-from rlaif.probing import probe_judge
 
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 

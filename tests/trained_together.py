@@ -26,15 +26,15 @@ from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.sharing import Shared, share_learner, whole_tensor
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.update import backward_mini_batch, update
-from rlaif.processes import ALONE, Team, has_lost_another, join_team
+from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.records import Message, Prompt, Tally
 from rlaif.reward_model.data import Choice, Pair, Pairs
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.training.team import ALONE, Team, has_lost_another, join_team
 
 SEQUENCES = [
     TokenSequence([1, 2], [3, 4, 15]),

@@ -20,7 +20,7 @@ from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.pairing import PairLabel, label_pairs
 from rlaif.records import CalibrationCard, Comparison, Constitution, Preference, Prompt, Sample
-from rlaif.runs import open_run
+from rlaif.run.folder import open_run
 
 SIMULATED = "SIMULATED: drawn from the front desk's truth, no person was asked"
 

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from rlaif.console import console, notes, say, show_text
 from rlaif.errors import RlaifError
-from rlaif.files import write_atomically
+from rlaif.files.atomic import write_atomically
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -19,9 +19,9 @@ from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import ConfigError, ConstitutionError
-from rlaif.judge_setup import check_judge, resolve_path
+from rlaif.files.atomic import digest_file
+from rlaif.judging.setup import check_judge, resolve_path
 from rlaif.records import digest_text
-from rlaif.runs import digest_file
 
 
 class Job(NamedTuple):

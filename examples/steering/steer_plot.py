@@ -12,8 +12,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 from steer_table import Spread, Table
 
-from rlaif.evaluation.wording import show_plain
 from rlaif.frontdesk.truth import ATTRIBUTES
+from rlaif.report.wording import show_plain
 
 WIDTH, ROW, TOP, LABELS, GAP, RIGHT = 920, 34, 132, 116, 26, 22
 _STYLE = """

@@ -20,17 +20,16 @@ from steer_table import Row, Start
 
 from rlaif import pipeline
 from rlaif.evaluation.best_of_n import pick_best
-from rlaif.files import write_atomically
+from rlaif.files.atomic import replace_directory, write_atomically
 from rlaif.frontdesk.truth import ATTRIBUTES, measure_attributes
+from rlaif.loop.open_run import open_work
 from rlaif.models.interface import TextGenerator
-from rlaif.models.transformers_engine import TransformersEngine
-from rlaif.opening import open_work
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.records import PolicyCard, Prompt, RewardModelCard, Sample
 from rlaif.records.base import Value
 from rlaif.reward_model.score import RewardModelScorer
-from rlaif.runs import replace_directory
+from rlaif.run.work import Work
 from rlaif.sampling.sampler import sample_responses
-from rlaif.work import Work
 
 Told = Callable[[str, int], None]
 """Hears what a worker begins with, and how many steps are behind it since it was told last."""

@@ -19,8 +19,8 @@ from steer_targets import Target
 
 from rlaif import __version__
 from rlaif.console import show_text
-from rlaif.evaluation.wording import MINUS
 from rlaif.frontdesk.truth import ATTRIBUTES
+from rlaif.report.wording import MINUS
 
 ARROWS = {1: "▲", -1: "▼"}
 MOST_COLUMNS = 3

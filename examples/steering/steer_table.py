@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from rlaif.errors import ConstitutionError
 from rlaif.frontdesk.truth import ATTRIBUTES, OPPOSITES
 from rlaif.frontdesk.wordings import find_wording
-from rlaif.intervals import mean_interval
 from rlaif.records import Constitution, Estimate
 from rlaif.records.base import Value
+from rlaif.stats.intervals import mean_interval
 
 ROOM = 25.0
 """A principle has room where the start lies at least this far from its pole."""

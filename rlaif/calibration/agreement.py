@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
-from rlaif.ranks import is_above
 from rlaif.records import TIE_BAND, Agreement, Estimate, Verdict
+from rlaif.stats.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
+from rlaif.stats.ranks import is_above
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.ranks import is_above
 from rlaif.records import CalibrationMap, MapKind, digest_text
+from rlaif.stats.ranks import is_above
 
 Array = NDArray[np.float64]
 

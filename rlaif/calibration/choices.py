@@ -18,8 +18,8 @@ from rlaif.config import column_map
 from rlaif.config.base import Config
 from rlaif.config.column_map import Columns, PolicyNames, VerdictValues
 from rlaif.errors import DataError
+from rlaif.files.rows import Row, describe, read_rows, scalar_text
 from rlaif.records import Tally, Verdict
-from rlaif.rows import Row, describe, read_rows, scalar_text
 
 EXAMPLE = "examples/agreement"
 Key = tuple[str, ...]

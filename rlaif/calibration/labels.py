@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from rlaif.calibration.label_columns import LabelColumns, load_label_columns, own_columns
 from rlaif.errors import DataError
-from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
-from rlaif.rows import (
+from rlaif.files.rows import (
     Row,
     describe,
     joined_text,
@@ -25,6 +24,7 @@ from rlaif.rows import (
     read_rows,
     scalar_text,
 )
+from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
 
 OVERALL = "overall"
 UNNAMED = "unnamed"

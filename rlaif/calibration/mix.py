@@ -16,7 +16,6 @@ from rlaif.calibration.agreement import choice_of, measure_agreement
 from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.match import Pair, sorted_ids
-from rlaif.intervals import effective_size, share_interval
 from rlaif.records import (
     TIE_BAND,
     Agreement,
@@ -29,6 +28,7 @@ from rlaif.records import (
     Tally,
     Verdict,
 )
+from rlaif.stats.intervals import effective_size, share_interval
 
 _CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 

@@ -16,9 +16,9 @@ from typing import Literal
 from rlaif.calibration.agreement import krippendorff_alpha, measure_agreement, measure_quality
 from rlaif.calibration.choices import Item, Key, PeopleRead, VerdictsRead
 from rlaif.calibration.ranking import bradley_terry, rank_correlation
-from rlaif.intervals import effective_size, share_interval
 from rlaif.records import Agreement, Estimate, Tally, Verdict
 from rlaif.records.base import Value
+from rlaif.stats.intervals import effective_size, share_interval
 
 SplitVotes = Literal["leave-out", "earliest", "tie"]
 """What an item's majority is where no choice has the most votes: none, that of them which stands first, a tie."""

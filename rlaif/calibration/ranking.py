@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.bradley_terry import Array, compute_information, find_reachable, maximise
-from rlaif.intervals import LEVEL, t_quantile
-from rlaif.ranks import mean_ranks, order_descending
 from rlaif.records import Estimate, Verdict
+from rlaif.stats.bradley_terry import Array, compute_information, find_reachable, maximise
+from rlaif.stats.intervals import LEVEL, t_quantile
+from rlaif.stats.ranks import mean_ranks, order_descending
 
 Indices = NDArray[np.intp]
 

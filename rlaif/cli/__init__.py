@@ -24,8 +24,8 @@ from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.console import console, notes
 from rlaif.errors import OtherProcessFailed, RlaifError
-from rlaif.full_disk import describe_full_disk
-from rlaif.processes import has_lost_another, launched_rank, num_launched
+from rlaif.files.full_disk import describe_full_disk
+from rlaif.training.team import has_lost_another, launched_rank, num_launched
 
 app = typer.Typer(
     name="rlaif",

@@ -21,7 +21,7 @@ from rlaif.errors import InputError, LedgerError, RunFolderError
 if TYPE_CHECKING:
     from rlaif.ledger.queries import ComparisonLine, FailureLine, JudgementLine, Page
     from rlaif.ledger.store import Ledger
-    from rlaif.runs import RunFolder
+    from rlaif.run.folder import RunFolder
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
@@ -100,8 +100,8 @@ def show(
 
     Of a preference, such as the id of a row of the data set: each comparison behind its label, and what it counted as.
     """
-    from rlaif.cli.decision import decision_parts
-    from rlaif.cli.label import label_line, label_parts
+    from rlaif.audit.decision import decision_parts
+    from rlaif.audit.label import label_line, label_parts
     from rlaif.ledger.labels import find_label, find_labels_of
     from rlaif.ledger.queries import find_decision
 
@@ -159,7 +159,7 @@ def verify(
 def _open(runs_dir: Path, run: str | None, ledger: Path | None) -> Ledger:
     """The ledger to read, refused where it is not the one that the run left; a file that is named is read as it is."""
     from rlaif.ledger.store import Ledger
-    from rlaif.run_state import open_ledger
+    from rlaif.run.state import open_ledger
 
     path = _ledger_path(runs_dir, run, ledger)
     found = None if ledger is not None else _find_run(runs_dir, run)
@@ -168,7 +168,7 @@ def _open(runs_dir: Path, run: str | None, ledger: Path | None) -> Ledger:
 
 def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
     """The named or the newest run; None where there is none yet."""
-    from rlaif.runs import open_run
+    from rlaif.run.folder import open_run
 
     try:
         return open_run(runs_dir, run)
@@ -187,14 +187,14 @@ def _ledger_path(runs_dir: Path, run: str | None, ledger: Path | None) -> Path:
 
 
 def _ledger_of(runs_dir: Path, stored: dict[str, Any]) -> Path:
-    from rlaif.run_state import ledger_path_of
+    from rlaif.run.state import ledger_path_of
 
     return ledger_path_of(stored, runs_dir=runs_dir)
 
 
 def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterable[tuple[int, str]]:
     """The heads in the manifests of the named run, or of all runs that use this ledger."""
-    from rlaif.runs import RunFolder, find_runs, open_run
+    from rlaif.run.folder import RunFolder, find_runs, open_run
 
     folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in find_runs(runs_dir)]
     for folder in folders:

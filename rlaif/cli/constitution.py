@@ -1,6 +1,6 @@
 """`rlaif constitution check, show, diff`: does the judge understand a principle file, and what exactly will it read?
 
-Parses options, asks `rlaif.probing`, prints. `show` loads no model; `diff` is in constitution_diff.py.
+Parses options, asks `rlaif.judging.probing`, prints. `show` loads no model; `diff` is in constitution_diff.py.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def check(
     from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.probe_file import load_probes
     from rlaif.constitution.render import load_template
-    from rlaif.preflight import check_judge_place
+    from rlaif.loop.preflight import check_judge_place
 
     constitution = load_constitution(name)
     judges = _configured_judges(config, model=judge, template=template)
@@ -97,7 +97,7 @@ def _check_for(
     judge: JudgeConfig, constitution: Constitution, *, probes: Path | None, ask: bool, max_flips: float
 ) -> None:
     from rlaif.constitution.probe import refuse_misread
-    from rlaif.probing import probe_judge
+    from rlaif.judging.probing import probe_judge
 
     done = probe_judge(constitution, config=judge, probes=probes, ask=ask, max_flips=max_flips)
     console.print(_table(constitution, done.readings))

@@ -1,6 +1,6 @@
 """`rlaif constitution diff`: what an edited principle file would decide otherwise, as text or JSON.
 
-Parses options, asks `rlaif.constitution_diff`, prints.
+Parses options, asks `rlaif.preferences.edit_diff`, prints.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rlaif.errors import InputError
 
 if TYPE_CHECKING:
     from rlaif.constitution.diff import Edit
-    from rlaif.constitution_diff import Diff, FileDiff, Shown, ToAsk
     from rlaif.preferences.diff import EditEffect, PairChange
+    from rlaif.preferences.edit_diff import Diff, FileDiff, Shown, ToAsk
     from rlaif.records import Estimate
 
 MAX_TEXT = 300
@@ -63,12 +63,12 @@ def diff(
         )
     old, new = ([None, None] + (files or []))[-2:]
     from rlaif.constitution.principles import load_constitution
-    from rlaif.runs import open_run
+    from rlaif.run.folder import open_run
 
     open_run(runs_dir, run)  # what is not there costs no import of torch
     for name in files or []:
         load_constitution(name)
-    from rlaif.constitution_diff import diff_constitutions
+    from rlaif.preferences.edit_diff import diff_constitutions
 
     done = diff_constitutions(old, new, run=run, runs_dir=runs_dir, num_prompts=prompts, count_only=count)
     if as_json:

@@ -1,6 +1,6 @@
 """`rlaif judge-check`: the judge's health on a run, as a table or as JSON.
 
-Parses options, asks `rlaif.judge_check`, prints.
+Parses options, asks `rlaif.judge_health.check`, prints.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rlaif.console import console, show_text
 from rlaif.errors import StageError
 
 if TYPE_CHECKING:
-    from rlaif.evaluation.judge_health import JudgeHealth
-    from rlaif.evaluation.judge_panel import JudgesAgree, PanelAgreement
-    from rlaif.evaluation.length_effect import LengthEffect
-    from rlaif.judge_check import JudgeCheck
+    from rlaif.judge_health.check import JudgeCheck
+    from rlaif.judge_health.health import JudgeHealth
+    from rlaif.judge_health.length_effect import LengthEffect
+    from rlaif.judge_health.panel import JudgesAgree, PanelAgreement
+    from rlaif.judge_health.sentinels import SentinelCheck
     from rlaif.records import Estimate
-    from rlaif.sentinels import SentinelCheck
 
 Row = tuple[str, str, str, str]
 
@@ -44,10 +44,10 @@ def judge_check(
 
     Without --sentinels no model is loaded and nothing is asked. Intervals are 95 % and count prompts, n.
     """
-    from rlaif.runs import open_run
+    from rlaif.run.folder import open_run
 
     open_run(runs_dir, run)  # a run that is not there costs no import of torch
-    from rlaif.judge_check import check_judge_of_run
+    from rlaif.judge_health.check import check_judge_of_run
 
     check = check_judge_of_run(run, runs_dir=runs_dir, sentinels=sentinels)
     if as_json:
@@ -206,7 +206,7 @@ def _short(estimate: Estimate | None, *, percent: bool) -> str:
 
 
 def _mass_line(health: JudgeHealth) -> str:
-    from rlaif.evaluation.judge_health import MASS_EDGES
+    from rlaif.judge_health.health import MASS_EDGES
 
     names = [f"up to {MASS_EDGES[0]:g}", *(f"to {edge:g}" for edge in MASS_EDGES[1:]), "above"]
     found = zip(names, health.label_mass_bins, strict=True)

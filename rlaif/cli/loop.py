@@ -29,13 +29,13 @@ from rlaif.cli.options import (
 )
 from rlaif.console import console, say, show_text
 from rlaif.errors import InputError
-from rlaif.processes import ALONE, Team, join_team, num_launched, refuse_several
+from rlaif.training.team import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
     from rlaif.config.load import Loaded
     from rlaif.config.run import RunConfig
-    from rlaif.runs import RunFolder
-    from rlaif.work import Work
+    from rlaif.run.folder import RunFolder
+    from rlaif.run.work import Work
 
 LOADING = "loading torch and transformers"
 """Said before the import, which takes seconds in which nothing else would be seen."""
@@ -87,7 +87,7 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
-    from rlaif.preflight import GENERATING, check_recorded
+    from rlaif.loop.preflight import GENERATING, check_recorded
 
     _check_new(loaded.config, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
     if samples and judgements and columns:
@@ -133,7 +133,7 @@ def train(
     _check_further(loaded.config, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
     say(LOADING)
     from rlaif import pipeline
-    from rlaif.crew import check_sharing, dismiss, follow
+    from rlaif.training.crew import check_sharing, dismiss, follow
 
     check_sharing(loaded.config, num_processes=num_launched())
     with join_team(on_cpu=loaded.config.policy.device == "cpu") as team:
@@ -175,12 +175,12 @@ def run(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, rounds=rounds, labels=labels,
         batch_api=batch_api, engine=engine, preset=preset,
     )  # fmt: skip
-    from rlaif.preflight import needed_stages
+    from rlaif.loop.preflight import needed_stages
 
     _check_new(loaded.config, run, runs_dir, resume=resume, stages=needed_stages(loaded.config))
     say(LOADING)
     from rlaif import pipeline
-    from rlaif.rounds import describe_rounds, require_good_round
+    from rlaif.loop.rounds import describe_rounds, require_good_round
 
     if dry_run:
         _show_estimate(loaded, num_rounds=loaded.config.rounds, evaluates=True)
@@ -258,9 +258,9 @@ def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
 
 def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
     """For a run that begins or is resumed: refuse all that needs no model, before torch is imported."""
-    from rlaif.preflight import check_inputs, check_new_run, find_open_stages
-    from rlaif.run_options import refuse_contradictions
-    from rlaif.runs import holds_run, open_run
+    from rlaif.loop.preflight import check_inputs, check_new_run, find_open_stages
+    from rlaif.run.folder import holds_run, open_run
+    from rlaif.run.options import refuse_contradictions
 
     check_new_run(config, run=run, runs_dir=runs_dir, resume=resume)
     is_there = resume and (run is None or holds_run(runs_dir / run))
@@ -272,9 +272,9 @@ def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bo
 
 def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
     """For a command that continues a run: refuse all that needs no model, before torch is imported."""
-    from rlaif.preflight import check_inputs, find_open_stages
-    from rlaif.run_options import refuse_contradictions
-    from rlaif.runs import newest_round, open_run
+    from rlaif.loop.preflight import check_inputs, find_open_stages
+    from rlaif.run.folder import newest_round, open_run
+    from rlaif.run.options import refuse_contradictions
 
     folder = open_run(runs_dir, run)
     refuse_contradictions(folder, config)
@@ -296,7 +296,7 @@ def _work(
 ) -> Iterator[Work]:
     """`file`: the config file that is given on the command line."""
     from rlaif.cli.stored_options import note_file_of_run
-    from rlaif.opening import open_work
+    from rlaif.loop.open_run import open_work
 
     with open_work(
         loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
@@ -307,7 +307,7 @@ def _work(
 
 def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = False) -> None:
     """What the run would ask of its models; nothing is written."""
-    from rlaif.dry_run import describe_estimate, estimate_run
+    from rlaif.loop.dry_run import describe_estimate, estimate_run
 
     estimate = estimate_run(loaded.config, num_rounds=num_rounds, evaluates=evaluates)
     for line in describe_estimate(estimate):

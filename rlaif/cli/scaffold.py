@@ -18,9 +18,9 @@ from rlaif.config.options import describe_config
 from rlaif.config.presets import FOLDER as PRESETS
 from rlaif.config.presets import load_preset, shipped_presets
 from rlaif.config.run import RunConfig
-from rlaif.config.strict_yaml import read_plain_scalar
 from rlaif.constitution.shipped import Kind, shipped_folder
 from rlaif.errors import InputError
+from rlaif.files.strict_yaml import read_plain_scalar
 
 FOLDERS: tuple[Kind, ...] = ("constitutions", "prompts")
 HEADER = """\

@@ -27,7 +27,7 @@ def doctor(
 
     Works with torch missing. Exit code 1 if something must be mended before rlaif can run.
     """
-    from rlaif.doctor import examine
+    from rlaif.cli.doctor import examine
 
     sections = examine(runs_dir=runs_dir, environ=os.environ)
     for title, findings in sections.items():

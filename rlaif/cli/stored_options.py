@@ -11,7 +11,7 @@ from typing import Any
 from rlaif.config.file_changes import find_edits, find_file, note_file, read_options
 from rlaif.config.load import Loaded, find_config, load_config, parse_stored
 from rlaif.errors import ConfigError, RunFolderError
-from rlaif.runs import RunFolder, open_run
+from rlaif.run.folder import RunFolder, open_run
 
 
 def find_stored(runs_dir: Path, run: str | None, config: Path | None) -> RunFolder | None:

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.strict_yaml import load_strict
 from rlaif.errors import ConfigError, DataError
+from rlaif.files.rows import Row, describe, scalar_text
+from rlaif.files.strict_yaml import load_strict
 from rlaif.records import Verdict
-from rlaif.rows import Row, describe, scalar_text
 
 Scalar = str | int | float | bool
 Scalars = tuple[Scalar, ...]

@@ -14,8 +14,8 @@ from typing import Any
 from rlaif.config.load import find_config, read_config_text
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
-from rlaif.config.strict_yaml import load_strict
 from rlaif.errors import ConfigError
+from rlaif.files.strict_yaml import load_strict
 
 
 def read_options(path: Path | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Options of the gates between rounds: what a round must have come to for the loop to go on.
 
-Read by `rlaif.gates`. Does not measure anything.
+Read by `rlaif.loop.gates`. Does not measure anything.
 """
 
 from __future__ import annotations

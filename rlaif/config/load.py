@@ -22,9 +22,9 @@ from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.resolve import DEMO, describe_demo, describe_resolved, find_gpu, resolve
 from rlaif.config.run import RunConfig
 from rlaif.config.sources import MAX_SHOWN, Sources
-from rlaif.config.strict_yaml import Path as KeyPath
-from rlaif.config.strict_yaml import load_strict
 from rlaif.errors import ConfigError
+from rlaif.files.strict_yaml import Path as KeyPath
+from rlaif.files.strict_yaml import load_strict
 
 CONFIG_NAME = "rlaif.yaml"
 

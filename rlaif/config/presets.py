@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlaif.config.strict_yaml import StrictYaml, load_strict
 from rlaif.errors import ConfigError
+from rlaif.files.strict_yaml import StrictYaml, load_strict
 
 FOLDER = "presets"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

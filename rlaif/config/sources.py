@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.config.presets import Preset, load_preset
-from rlaif.config.strict_yaml import Path as KeyPath
-from rlaif.config.strict_yaml import StrictYaml, load_strict
 from rlaif.errors import ConfigError
+from rlaif.files.strict_yaml import Path as KeyPath
+from rlaif.files.strict_yaml import StrictYaml, load_strict
 
 MAX_SHOWN = 60
 

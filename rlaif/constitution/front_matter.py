@@ -9,9 +9,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from rlaif.config.strict_yaml import StrictYaml, load_strict
 from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED, TemplateKind
 from rlaif.errors import TemplateError
+from rlaif.files.strict_yaml import StrictYaml, load_strict
 from rlaif.records import Verdict
 
 KEYS = (

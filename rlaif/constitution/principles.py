@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from rlaif.config.strict_yaml import StrictYaml, load_strict
 from rlaif.constitution.shipped import find_file
 from rlaif.errors import ConstitutionError, InputError
+from rlaif.files.strict_yaml import StrictYaml, load_strict
 from rlaif.records import Constitution, Principle
 
 MAX_BYTES = 1 << 20

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from rlaif.errors import DataError
+from rlaif.files.rows import Row, describe, read_prompt_messages, read_rows, read_text
 from rlaif.records import Message, Principle
-from rlaif.rows import Row, describe, read_prompt_messages, read_rows, read_text
 
 PROBE_FILE = "probes.jsonl"
 """Name of the probes in a judge's folder."""

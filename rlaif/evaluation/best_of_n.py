@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from rlaif.errors import StageError
 from rlaif.evaluation.policy import PolicyPair
-from rlaif.ranks import FLOAT32_TOLERANCE, find_highest
 from rlaif.records import Sample
+from rlaif.stats.ranks import FLOAT32_TOLERANCE, find_highest
 
 
 class Picks(NamedTuple):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from rlaif.metrics import MetricsRow
 from rlaif.records import FailedJudgement, Judgement, Observed, Sample
 from rlaif.records.base import Value
+from rlaif.training.metrics import MetricsRow
 
 
 class StageCost(Value):

@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rlaif.evaluation.regression import fit_logistic
-from rlaif.intervals import share_interval
 from rlaif.records import Estimate, Value
+from rlaif.stats.intervals import share_interval
+from rlaif.stats.regression import fit_logistic
 
 
 class LengthControlled(Value):

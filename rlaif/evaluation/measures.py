@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from rlaif.config.functions import load_function
 from rlaif.errors import ConfigError, DataError
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
-from rlaif.functions import load_function
 from rlaif.records import Prompt, Sample
 
 Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import StageError
 from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
-from rlaif.intervals import mean_interval, share_interval
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
 from rlaif.records.odds import mean_label
+from rlaif.stats.intervals import mean_interval, share_interval
 
 
 class PolicyPair(NamedTuple):

@@ -12,10 +12,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
-from rlaif.intervals import mean_interval, share_interval
-from rlaif.ranks import FLOAT32_TOLERANCE, is_same
 from rlaif.records import Estimate
 from rlaif.records.base import Value
+from rlaif.stats.intervals import mean_interval, share_interval
+from rlaif.stats.ranks import FLOAT32_TOLERANCE, is_same
 
 NUM_BUCKETS = 3
 

@@ -16,8 +16,8 @@ from rlaif.frontdesk import truth
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE, SCORE_TEMPLATE
 from rlaif.frontdesk.world import Messages
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
-from rlaif.models.loading import load_causal_lm
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import Prompt, SamplingParams
 
 BATCH = 128

@@ -19,7 +19,7 @@ from rlaif.frontdesk.judge_text import score_reason_for, see_reply, true_reason
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.wordings import Wording, draw_wording
 from rlaif.frontdesk.world import Messages, Scene, draw_scene
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 
 
 class TextPair(NamedTuple):

@@ -15,7 +15,7 @@ from rlaif.frontdesk.ask import sample_replies
 from rlaif.frontdesk.cards import JudgeFigures, PolicyFigures, judge_card, policy_card
 from rlaif.frontdesk.judge_quality import Figures, TextPair, draw_pairs, judge_both_orders, measure_scores, policy_pairs
 from rlaif.frontdesk.world import make_prompts
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 
 
 def measure_policy(policy: TransformersEngine, *, seed: int, n: int) -> PolicyFigures:

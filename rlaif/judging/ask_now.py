@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rlaif.batch_plan import cut_into_batches
 from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.files.batch_plan import cut_into_batches
 from rlaif.judging.questions import score_request
 from rlaif.judging.unanswered import NOTHING_DECIDED, is_refusal, make_error, naming_next_step
 from rlaif.judging.verdict import read_answer
-from rlaif.models.endpoint_reading import NO_LOGPROBS
+from rlaif.models.endpoint.reading import NO_LOGPROBS
 from rlaif.models.interface import ScoredReply, TokenScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, SegmentedMessage
 

@@ -10,8 +10,8 @@ from collections import Counter
 from rlaif.judging.batch_journal import SentLine
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
+from rlaif.models.endpoint.batch_reply import BatchLine
 from rlaif.models.interface import ScoredReply
-from rlaif.models.openai_batch_reply import BatchLine
 from rlaif.records import FailedJudgement, Judgement
 
 GROUP_ROWS = 64

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RlaifError, StageError
+from rlaif.files.atomic import utc_now
 from rlaif.judging.asked import AskedLog
 from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
@@ -22,13 +23,12 @@ from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
-from rlaif.models.endpoint_prompt import PlainChat, to_plain_chat
-from rlaif.models.endpoint_reading import Stopped
+from rlaif.models.endpoint.batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
+from rlaif.models.endpoint.batch_reply import BatchLine, BatchState
+from rlaif.models.endpoint.prompt import PlainChat, to_plain_chat
+from rlaif.models.endpoint.reading import Stopped
 from rlaif.models.interface import BatchingScorer
-from rlaif.models.openai_batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
-from rlaif.models.openai_batch_reply import BatchLine, BatchState
 from rlaif.records import Observed, Question
-from rlaif.runs import utc_now
 
 MIN_ANSWERS = 16
 """So many answers without any verdict among them, and the judge or its template is taken to be wrong."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import RunFolderError
-from rlaif.files import sync_folder
+from rlaif.files.atomic import sync_folder
 from rlaif.models.budget import Spending
-from rlaif.models.endpoint_prompt import PlainChat
-from rlaif.models.endpoint_settings import Settings
+from rlaif.models.endpoint.prompt import PlainChat
+from rlaif.models.endpoint.settings import Settings
 
 JOURNAL_NAME = "batches.jsonl"
 FILES_NAME = "batches"

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlaif.batch_plan import find_strangers, planned_groups, refuse_other_plan
 from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.files.atomic import utc_now
+from rlaif.files.batch_plan import find_strangers, planned_groups, refuse_other_plan
 from rlaif.judging.questions import render_question, score_request
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
@@ -30,7 +31,6 @@ from rlaif.records import (
     Sample,
     SegmentedMessage,
 )
-from rlaif.runs import utc_now
 
 
 class BatchAsker:

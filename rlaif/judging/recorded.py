@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.errors import ConstitutionError, DataError
+from rlaif.files.rows import Row, describe, missing_column, read_rows, scalar_text
 from rlaif.judging.debias import compare
 from rlaif.judging.recorded_columns import ColumnMap, load_column_map
 from rlaif.judging.recorded_rows import (
@@ -38,7 +39,6 @@ from rlaif.records import (
     Sample,
     Tally,
 )
-from rlaif.rows import Row, describe, missing_column, read_rows, scalar_text
 
 R = TypeVar("R", bound=Record)
 

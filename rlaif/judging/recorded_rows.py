@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
+from rlaif.files.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.judging.unlisted import bound_unlisted
 from rlaif.models.interface import ScoreRequest
-from rlaif.models.verdict_text import find_answer_start, find_verdict
+from rlaif.models.replies.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (
     AskedPrinciple,
     FailedJudgement,
@@ -29,7 +30,6 @@ from rlaif.records import (
     VerdictLogprob,
 )
 from rlaif.records.odds import describe_impossible
-from rlaif.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
 
 UNKNOWN_POLICY = "unknown"
 WITH_REASON = 1

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rlaif.console import Progress, say
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.files.atomic import utc_now
 from rlaif.judging.asked import AskedLog
 from rlaif.judging.batch_api import BatchApiAsker
 from rlaif.judging.batch_journal import BatchJournal
@@ -25,7 +26,6 @@ from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
 from rlaif.models.interface import BatchingScorer, ScoredReply, StreamingScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
-from rlaif.runs import utc_now
 
 MAX_UNACKNOWLEDGED = 64
 """So many answers at most wait for their commit; a kill loses no more, beside those under way."""

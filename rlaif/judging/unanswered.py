@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from rlaif.errors import StageError
 from rlaif.ledger.store import Ledger
-from rlaif.models.endpoint_reading import NO_LOGPROBS, ServerDown
+from rlaif.models.endpoint.reading import NO_LOGPROBS, ServerDown
 from rlaif.records import FailedJudgement, Judgement, Question
 
 RESUME = "continue with the same command and --resume"

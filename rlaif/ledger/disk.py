@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 
 from rlaif.errors import LedgerError
-from rlaif.full_disk import FULL
+from rlaif.files.full_disk import FULL
 
 NETWORK_TYPES = frozenset({
     "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",

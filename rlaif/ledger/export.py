@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.atomic import write_atomically
 from rlaif.records import Record
-from rlaif.runs import write_atomically
 
 
 def write_records(records: Sequence[Record], path: Path) -> None:

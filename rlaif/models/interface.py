@@ -13,7 +13,7 @@ from rlaif.models.budget import Budget, Spending
 from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
 
 if TYPE_CHECKING:
-    from rlaif.models.openai_batch import BatchServer
+    from rlaif.models.endpoint.batch import BatchServer
 
 Chat = Sequence[SegmentedMessage]
 """A conversation up to the assistant's turn."""

@@ -20,8 +20,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
+from rlaif.config.functions import load_function
 from rlaif.errors import DataError
-from rlaif.functions import load_function
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.records import FailureCause, Model, ModelObserved, digest_text
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
-from rlaif.intervals import share_interval
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
 from rlaif.preferences.rule import LabelRule
-from rlaif.ranks import is_same, order_descending
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
+from rlaif.stats.intervals import share_interval
+from rlaif.stats.ranks import is_same, order_descending
 
 Key = tuple[str, str]
 """Sample ids of a pair in canonical order."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import StageError
+from rlaif.files.atomic import replace_directory
+from rlaif.files.rows import is_row_file
 from rlaif.preferences.card import RowKind, SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, split_of
-from rlaif.rows import is_row_file
-from rlaif.runs import replace_directory
 
 
 class _Part(NamedTuple):

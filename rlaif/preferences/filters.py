@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlaif.config.preferences import PreferencesConfig
-from rlaif.ranks import is_above
 from rlaif.records import Comparison
+from rlaif.stats.ranks import is_above
 
 
 def find_reason_to_drop(label: float, comparisons: Sequence[Comparison], *, config: PreferencesConfig) -> str | None:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rlaif.bradley_terry import find_reachable, maximise
-from rlaif.ranks import is_same
+from rlaif.stats.bradley_terry import find_reachable, maximise
+from rlaif.stats.ranks import is_same
 
 Pair = tuple[str, str]
 SUREST = 0.9999

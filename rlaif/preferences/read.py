@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from rlaif.errors import DataError
+from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
+from rlaif.files.rows import Row, describe, missing_column, read_messages, read_rows
+from rlaif.files.transcripts import is_transcript
 from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, split_of
-from rlaif.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
-from rlaif.rows import Row, describe, missing_column, read_messages, read_rows
-from rlaif.transcripts import is_transcript
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
 _OPTION = "reward_model.split"

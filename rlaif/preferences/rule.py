@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.preferences.combine import PairLabel, combine_labels, sigmoid
-from rlaif.ranks import find_highest, is_same
 from rlaif.records import Comparison, CountedAs, OrderVerdict, Principle, digest_text
 from rlaif.records.odds import log_odds, mean_label
+from rlaif.stats.ranks import find_highest, is_same
 
 _P_OF = {"first": 1.0, "second": 0.0, "tie": 0.5}
 _MIN_P = 1e-15

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rlaif.errors import RunFolderError
-from rlaif.runs import replace_directory
-from rlaif.sealed import check_seal, seal_folder
+from rlaif.files.atomic import replace_directory
+from rlaif.files.sealed import check_seal, seal_folder
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from rlaif.models.prompt_tokens import PromptEncoder
+from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Segment, SegmentedMessage, Tally, digest_text
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlaif.intervals import share_interval
 from rlaif.records import Estimate, Value
 from rlaif.reward_model.data import Choice, Pair
+from rlaif.stats.intervals import share_interval
 
 
 class HeldOut(Value):

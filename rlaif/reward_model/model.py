@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.errors import ModelError
-from rlaif.models.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import digest_text
 
 

@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
-from rlaif.processes import ALONE, Team, adding_up
 from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
 from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
 from rlaif.reward_model.model import compute_rewards
+from rlaif.training.team import ALONE, Team, adding_up
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 """Called after each optimizer step with its number, from 1, and its figures."""

@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
-from rlaif.models.loading import LoadedModel, write_model
+from rlaif.files.atomic import replace_directory
+from rlaif.models.weights.loading import LoadedModel, write_model
 from rlaif.records import Tally, Value
 from rlaif.reward_model.held_out import HeldOut
 from rlaif.reward_model.model import with_pad_token
-from rlaif.runs import replace_directory
 
 RESULTS = "training.json"
 

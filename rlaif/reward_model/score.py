@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 
 from rlaif.errors import DataError
-from rlaif.models.context import NO_LIMIT, context_tokens_of
-from rlaif.models.loading import LoadedModel
+from rlaif.models.weights.context import NO_LIMIT, context_tokens_of
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import Prompt
 from rlaif.reward_model.data import encode_example, encode_whole
 from rlaif.reward_model.model import compute_rewards

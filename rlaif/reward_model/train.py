@@ -16,9 +16,8 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
-from rlaif.models.context import context_tokens_of
-from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model
-from rlaif.processes import ALONE, Team
+from rlaif.models.weights.context import context_tokens_of
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
@@ -26,6 +25,7 @@ from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import OnMetrics, Optimisation
 from rlaif.reward_model.save import Results, read_results, save_reward_model
+from rlaif.training.team import ALONE, Team
 
 MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""

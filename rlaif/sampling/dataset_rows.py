@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaif.errors import DataError
-from rlaif.row_parts import find_parts, list_parts, no_training_part
-from rlaif.rows import SUFFIXES, Row
+from rlaif.files.row_parts import find_parts, list_parts, no_training_part
+from rlaif.files.rows import SUFFIXES, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

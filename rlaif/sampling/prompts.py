@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from rlaif.config.generate import PromptsConfig
 from rlaif.errors import DataError
-from rlaif.records import Demonstration, Message, Prompt, Tally
-from rlaif.row_parts import refuse_part_of_file
-from rlaif.rows import (
+from rlaif.files.row_parts import refuse_part_of_file
+from rlaif.files.rows import (
     SUFFIXES,
     Row,
     describe,
@@ -28,6 +27,7 @@ from rlaif.rows import (
     read_rows,
     read_text,
 )
+from rlaif.records import Demonstration, Message, Prompt, Tally
 from rlaif.sampling.dataset_rows import read_dataset_rows
 
 _RESPONSE_COLUMNS = ("response", "completion")

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.batch_plan import find_strangers, planned_batches, refuse_other_plan
 from rlaif.config.generate import SamplingConfig
 from rlaif.console import Progress, say
+from rlaif.files.atomic import utc_now
+from rlaif.files.batch_plan import find_strangers, planned_batches, refuse_other_plan
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import Chat, Generation, StreamingGenerator, TextGenerator
 from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
-from rlaif.runs import utc_now
 
 
 class Pairs(NamedTuple):

@@ -20,7 +20,7 @@ from rlaif.calibration.agreement import (
     measure_agreement,
     measure_quality,
 )
-from rlaif.intervals import share_interval
+from rlaif.stats.intervals import share_interval
 
 # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: the textbook example of kappa.
 A = ["yes"] * 25 + ["no"] * 25

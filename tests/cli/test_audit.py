@@ -17,7 +17,7 @@ from rlaif.cli.audit import audit_app
 from rlaif.errors import InputError, LedgerError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.records import digest_text
-from rlaif.runs import create_run, write_manifest
+from rlaif.run.folder import create_run, write_manifest
 
 WORLDS = [make_world(0, verdicts=("first", "second")), make_world(1, verdicts=("first", "first"))]
 

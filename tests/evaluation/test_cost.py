@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training, total_cost
-from rlaif.metrics import MetricsRow
 from rlaif.records import FailedJudgement, Judgement, Observed, Sample, Served
+from rlaif.training.metrics import MetricsRow
 
 PAID = Observed(latency_s=0.5, prompt_tokens=100, reply_tokens=20)
 

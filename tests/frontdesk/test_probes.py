@@ -25,7 +25,7 @@ from rlaif.frontdesk.wordings import find_wording
 from rlaif.frontdesk.world import PLACES, draw_scene, is_held_out, read_facts
 from rlaif.judging.probe_judge import make_probe_judge
 from rlaif.models.interface import ScoredReply
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.records import Principle
 
 PROBES = load_probes(JUDGE_DIR / PROBE_FILE)

@@ -15,7 +15,7 @@ from rlaif.frontdesk.ask import PairQuestion, SingleQuestion, judge_pairs, load_
 from rlaif.frontdesk.judge_quality import Figures, draw_pairs, judge_both_orders, measure_scores, summarise
 from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.world import make_prompts
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 
 CONSTITUTIONS = Path(__file__).parents[2] / "constitutions"
 

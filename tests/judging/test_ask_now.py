@@ -9,10 +9,10 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template, render
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.unanswered import Unanswered
-from rlaif.models import endpoint_client
 from rlaif.models.budget import Budget
-from rlaif.models.endpoint_reading import ServerDown
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint import client as endpoint_client
+from rlaif.models.endpoint.engine import OpenAIEngine
+from rlaif.models.endpoint.reading import ServerDown
 from rlaif.records import FailedJudgement, Judgement
 
 

@@ -14,14 +14,14 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
-from rlaif.judge_setup import find_spent
 from rlaif.judging import batch_api
 from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.setup import find_spent
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.models import openai_batch
 from rlaif.models.budget import Budget
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint import batch as openai_batch
+from rlaif.models.endpoint.engine import OpenAIEngine
 
 PAIRS = 10
 QUESTIONS = PAIRS * 2 * 2

@@ -5,7 +5,7 @@ import pytest
 from rlaif.errors import RunFolderError
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.models.budget import Spending
-from rlaif.models.endpoint_settings import Settings
+from rlaif.models.endpoint.settings import Settings
 
 SENT = [SentLine("q1", 1, 2, 0, 100), SentLine("q2", 3, 2, 2, 250)]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from rlaif.judge_health.sentinels import FALSE_ALARM, NUM_AGAIN
 from rlaif.judging.chance import Answers, chance_of_failures, compare_drawn
 from rlaif.records import Judgement
-from rlaif.sentinels import FALSE_ALARM, NUM_AGAIN
 
 Judge = Callable[[random.Random, float], Judgement]
 

@@ -14,17 +14,17 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
+from rlaif.files.rows import Row
 from rlaif.judging.judge import judge_pairs
 from rlaif.judging.recorded import records_from_rows
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.ledger.store import Ledger
-from rlaif.models import openai_batch
 from rlaif.models.budget import Budget
+from rlaif.models.endpoint import batch as openai_batch
+from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import ScoreRequest
-from rlaif.models.openai_engine import OpenAIEngine
-from rlaif.models.verdict_text import find_answer_start, find_verdict
+from rlaif.models.replies.verdict_text import find_answer_start, find_verdict
 from rlaif.records import Segment, SegmentedMessage
-from rlaif.rows import Row
 
 REPLIES = list(make_replies(600, seed="one grammar"))
 

@@ -13,10 +13,10 @@ import pytest
 
 from rlaif.constitution.principles import parse_constitution
 from rlaif.errors import ConfigError, ConstitutionError, DataError
+from rlaif.files.rows import Row
 from rlaif.judging.recorded import Recorded, implicit_constitution, import_recorded, records_from_rows
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.records import Constitution, Principle
-from rlaif.rows import Row
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "recorded-verdicts"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rlaif.errors import ConfigError
+from rlaif.files.rows import scalar_text
 from rlaif.judging.recorded_columns import parse_column_map
-from rlaif.rows import scalar_text
 
 GOOD_MAP = """\
 key: id

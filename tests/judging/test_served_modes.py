@@ -16,9 +16,9 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.ledger.store import Ledger
-from rlaif.models import endpoint_client
 from rlaif.models.budget import Budget
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint import client as endpoint_client
+from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.records import Constitution, Sample
 
 ONLY_KIND = Constitution(name="kind", principles=(KIND,), source="")

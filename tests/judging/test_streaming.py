@@ -20,17 +20,17 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
-from rlaif.judge_setup import find_spent
 from rlaif.judging.asked import read_streamed
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.questions import render_question, render_questions
+from rlaif.judging.setup import find_spent
 from rlaif.judging.unanswered import Unanswered
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.models import endpoint_client
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.endpoint_prompt import to_plain_chat
-from rlaif.models.openai_engine import OpenAIEngine
+from rlaif.models.endpoint import client as endpoint_client
+from rlaif.models.endpoint.engine import OpenAIEngine
+from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.records import Prompt, Sample
 

@@ -17,7 +17,7 @@ from rlaif.judging.ranking import combine_shuffles
 from rlaif.judging.scores import combine_scores, distribution_of
 from rlaif.judging.unlisted import LOWEST_LOGPROB, choice_logprobs, verdict_logprobs
 from rlaif.judging.verdict import read_answer
-from rlaif.models.endpoint_reply import read_choice
+from rlaif.models.endpoint.reply import read_choice
 from rlaif.models.interface import ScoredReply
 from rlaif.preferences.pairing import label_pairs
 from rlaif.records import (

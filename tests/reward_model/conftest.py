@@ -10,7 +10,7 @@ import torch
 from families import SIMPLE_TEMPLATE, build_family
 
 from rlaif.config.reward_model import RewardModelConfig
-from rlaif.models.loading import LoadedModel, load_causal_lm
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm
 from rlaif.records import Message, PreferenceRow, Prompt
 
 LoadFamily = Callable[[str], LoadedModel]

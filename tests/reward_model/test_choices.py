@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.config.reward_model import RewardModelConfig
-from rlaif.models.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import ChoiceRow, PreferenceRow, Prompt
 from rlaif.reward_model.data import Choice, Pair, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import measure_held_out

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from families import build_tokenizer
 
-from rlaif.models.loading import LoadedModel
-from rlaif.models.prompt_tokens import PromptEncoder
+from rlaif.models.tokens.prompt_tokens import PromptEncoder
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import Message, PreferenceRow, Prompt
 from rlaif.reward_model.data import Pair, cut_batch, digest_pairs, encode_example, encode_pairs, plan_epoch
 

@@ -16,7 +16,7 @@ from rlaif.frontdesk import POLICY_DIR
 from rlaif.frontdesk.ask import load_folder, sample_replies
 from rlaif.frontdesk.truth import annotator_probability, measure, true_answer, truth_gap
 from rlaif.frontdesk.world import Messages, make_prompts, read_facts
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.records import PreferenceRow, Prompt
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import train_reward_model

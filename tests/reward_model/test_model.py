@@ -9,7 +9,7 @@ from families import CHAT_FAMILIES, FAMILIES
 from torch import nn
 
 from rlaif.errors import ModelError
-from rlaif.models.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.data import encode_example
 from rlaif.reward_model.model import compute_rewards, find_head, find_pad_token_id, make_reward_model

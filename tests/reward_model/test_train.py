@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError, StageError, TrainingError
-from rlaif.models.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import PreferenceRow
 from rlaif.reward_model.checkpoint import find_checkpoints
 from rlaif.reward_model.optimise import compute_schedule

@@ -13,8 +13,8 @@ from rlaif.frontdesk import POLICY_DIR
 from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TextGenerator
-from rlaif.models.loading import load_causal_lm
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import Prompt, Sample
 from rlaif.sampling.sampler import sample_responses
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.models.vllm_process import installed_version
+from rlaif.models.vllm.process import installed_version
 
 os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
 

@@ -18,10 +18,10 @@ from rlaif.errors import StageError
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.models.interface import ScoredReply
-from rlaif.models.loading import load_causal_lm
-from rlaif.models.transformers_engine import TransformersEngine
-from rlaif.models.vllm_engine import VllmEngine
-from rlaif.models.vllm_process import stop_vllm
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.vllm.engine import VllmEngine
+from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import SamplingParams
 
 pytestmark = pytest.mark.heavy

@@ -20,15 +20,15 @@ from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import TrainingError
-from rlaif.models.vllm_copy import VllmCopy
-from rlaif.models.vllm_server import VllmServer
-from rlaif.models.vllm_weights import write_for_vllm
+from rlaif.models.vllm.copy import VllmCopy
+from rlaif.models.vllm.server import VllmServer
+from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.engines import RolloutEngine, open_engine
 from rlaif.policy.ppo.mismatch import measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.rollout import EncodedPrompt, ask_for, encode_prompts
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import Message, Prompt
 
 pytestmark = pytest.mark.heavy

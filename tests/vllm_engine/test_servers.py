@@ -15,11 +15,11 @@ from rlaif.constitution.render import load_template
 from rlaif.frontdesk import JUDGE_DIR
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.models.budget import Budget
+from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import ScoredReply
-from rlaif.models.loading import load_causal_lm
-from rlaif.models.openai_engine import OpenAIEngine
-from rlaif.models.prompt_tokens import choice_token_ids
-from rlaif.models.transformers_engine import TransformersEngine
+from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.tokens.prompt_tokens import choice_token_ids
+from rlaif.models.weights.loading import load_causal_lm
 
 pytestmark = pytest.mark.heavy
 TEMPLATE = load_template(PAIR_TEMPLATE)

@@ -18,7 +18,7 @@ from rlaif.policy.ppo.engines import RolloutEngine
 from rlaif.policy.ppo.mismatch import check_gap, measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, ask_for
-from rlaif.processes import ALONE, Team
+from rlaif.training.team import ALONE, Team
 
 NUM_PROBED = 4
 PROBE_LENGTH = 16

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from rlaif.config.base import STORED
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
-from rlaif.files import replace_directory
+from rlaif.files.atomic import replace_directory
+from rlaif.files.sealed import check_seal, seal_folder
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.sharing import like, whole_tensor
-from rlaif.processes import ALONE, Team
-from rlaif.sealed import check_seal, seal_folder
+from rlaif.training.team import ALONE, Team
 
 AHEAD_FILE = "ahead.json"
 

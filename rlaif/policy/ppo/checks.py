@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from rlaif.policy.ppo.rewards import Episode, RewardSource
+from rlaif.policy.rewards.episodes import Episode, RewardSource
 from rlaif.records import Prompt
 
 

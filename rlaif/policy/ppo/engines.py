@@ -16,14 +16,14 @@ import torch
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.models.vllm_copy import DrawnTokens, VllmCopy
-from rlaif.models.vllm_engine import seed_of
-from rlaif.models.vllm_server import VllmServer
-from rlaif.models.vllm_weights import write_for_vllm
+from rlaif.models.vllm.copy import DrawnTokens, VllmCopy
+from rlaif.models.vllm.engine import seed_of
+from rlaif.models.vllm.server import VllmServer
+from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
-from rlaif.processes import ALONE, Team
+from rlaif.training.team import ALONE, Team
 
 
 class RolloutEngine(Protocol):

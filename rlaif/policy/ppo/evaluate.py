@@ -15,10 +15,10 @@ from rlaif.policy.ppo.guards import Evaluation, compute_repetition
 from rlaif.policy.ppo.metrics import ShownResponse, kl_per_response
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward
 from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.shaping import is_trained_on, shape_scores
 from rlaif.policy.ppo.start import Training
+from rlaif.policy.rewards.episodes import Episode, Scored, ScoreScale, WeightedReward
 
 DRAWS = -2
 """Stands for the step in the key of what is drawn."""

@@ -19,8 +19,8 @@ from rlaif.policy.ppo.checkpoint import (
 from rlaif.policy.ppo.guards import NUM_LOOKS, Look
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.start import Training
-from rlaif.ranks import FLOAT32_TOLERANCE, find_highest
 from rlaif.records import Alarm
+from rlaif.stats.ranks import FLOAT32_TOLERANCE, find_highest
 
 
 def add_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:

@@ -13,9 +13,9 @@ from torch import Tensor
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
 from rlaif.policy.ppo.guards import Look
 from rlaif.policy.ppo.prepare import TrainingBatch
-from rlaif.policy.ppo.rewards import Scored
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.update import UpdateStats
+from rlaif.policy.rewards.episodes import Scored
 from rlaif.records import Prompt
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from rlaif.errors import ModelError
-from rlaif.models.adapters import has_adapter, merge_adapter
+from rlaif.models.weights.adapters import has_adapter, merge_adapter
 from rlaif.policy.ppo.batching import PaddedBatch
 from rlaif.policy.ppo.passes import PLAIN, Computing, at_mask, forward_tokens, forward_trunk
 

@@ -16,9 +16,9 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from rlaif.models.kv_cache import PromptStates, prefill_tokens, run_prompts
-from rlaif.models.layers import entered_at, left_at, recomputed
-from rlaif.models.linear_head import find_linear_head, float32_head, replaced_head
+from rlaif.models.local.kv_cache import PromptStates, prefill_tokens, run_prompts
+from rlaif.models.local.layers import entered_at, left_at, recomputed
+from rlaif.models.local.linear_head import find_linear_head, float32_head, replaced_head
 from rlaif.policy.ppo.batching import PaddedBatch, groups_of_like_length
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs
 

@@ -20,11 +20,11 @@ from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches,
 from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
 from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
-from rlaif.policy.ppo.rewards import compute_rewards, estimate_kl
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.shaping import is_trained_on
 from rlaif.policy.ppo.token_budget import TokenBudget
-from rlaif.processes import ALONE, Team
+from rlaif.policy.rewards.episodes import compute_rewards, estimate_kl
+from rlaif.training.team import ALONE, Team
 
 
 class TrainingBatch(NamedTuple):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from rlaif.config.ppo import PpoConfig
 from rlaif.policy.ppo.checks import Answer
 from rlaif.policy.ppo.guards import Evaluation, Look
-from rlaif.policy.ppo.rewards import ScoreScale
+from rlaif.policy.rewards.episodes import ScoreScale
 from rlaif.records import Alarm
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo_model import PpoModelConfig, ReferenceMode
 from rlaif.errors import ConfigError
-from rlaif.models.adapters import has_adapter
+from rlaif.models.weights.adapters import has_adapter
 from rlaif.policy.ppo.trained import shares_trunk, trunk_depth
 
 

@@ -14,17 +14,17 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.errors import DataError
-from rlaif.models.decode import decode, row_uniforms
 from rlaif.models.interface import Chat
-from rlaif.models.linear_head import find_linear_head
+from rlaif.models.local.decode import decode, row_uniforms
+from rlaif.models.local.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.rewards import Episode, Scored, ScoreScale, WeightedReward, score_episodes
-from rlaif.processes import ALONE, Team
+from rlaif.policy.rewards.episodes import Episode, Scored, ScoreScale, WeightedReward, score_episodes
 from rlaif.records import Prompt
+from rlaif.training.team import ALONE, Team
 
 
 class Encoder(Protocol):
-    """Text <-> token ids; `rlaif.models.prompt_tokens.PromptEncoder` is one."""
+    """Text <-> token ids; `rlaif.models.tokens.prompt_tokens.PromptEncoder` is one."""
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]: ...

@@ -19,10 +19,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rlaif.errors import ConfigError
-from rlaif.models.linear_head import find_linear_head
+from rlaif.models.local.linear_head import find_linear_head
 from rlaif.policy.ppo.batching import TokenSequence, groups_of_like_length, micro_batches
 from rlaif.policy.ppo.models import PolicyWithValue, device_of
-from rlaif.processes import Team
+from rlaif.training.team import Team
 
 
 class Shared(NamedTuple):

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError, TrainingError
-from rlaif.models.context import shortest_context
-from rlaif.models.layers import enters_exactly, find_layers
+from rlaif.models.local.layers import enters_exactly, find_layers
+from rlaif.models.weights.context import shortest_context
 from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
@@ -40,7 +40,6 @@ from rlaif.policy.ppo.models import (
 from rlaif.policy.ppo.passes import Computing
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.reference import Reference, choose_reference
-from rlaif.policy.ppo.rewards import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.policy.ppo.rollout import (
     EncodedPrompt,
     Encoder,
@@ -52,8 +51,9 @@ from rlaif.policy.ppo.shaping import counts_its_score
 from rlaif.policy.ppo.sharing import Shared, share_learner
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.trained import make_trained, trunk_depth
-from rlaif.processes import ALONE, Team
+from rlaif.policy.rewards.episodes import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.records import Prompt, digest_text
+from rlaif.training.team import ALONE, Team
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 
 from rlaif.console import say
 from rlaif.errors import ModelError
-from rlaif.models.halving import is_out_of_memory
-from rlaif.models.loading import free_memory
+from rlaif.models.local.halving import is_out_of_memory
+from rlaif.models.weights.loading import free_memory
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches
 
 Result = TypeVar("Result")

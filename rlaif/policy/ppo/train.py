@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RlaifError
-from rlaif.models.adapters import has_adapter
+from rlaif.models.weights.adapters import has_adapter
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
@@ -28,13 +28,13 @@ from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import PolicyWithValue, ValueStart
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
-from rlaif.policy.ppo.rewards import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
 from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
 from rlaif.policy.ppo.shaping import shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
 from rlaif.policy.ppo.update import update
-from rlaif.processes import ALONE, Team
+from rlaif.policy.rewards.episodes import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
 from rlaif.records import Alarm, Prompt
+from rlaif.training.team import ALONE, Team
 
 StopReason = Literal["done", "stop_requested", "alarm"]
 

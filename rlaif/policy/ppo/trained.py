@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError
-from rlaif.models.adapters import add_adapter, has_adapter, is_of_adapter
-from rlaif.models.layers import find_layers, parameters_below
+from rlaif.models.local.layers import find_layers, parameters_below
+from rlaif.models.weights.adapters import add_adapter, has_adapter, is_of_adapter
 from rlaif.records import digest_text
 
 

@@ -19,7 +19,7 @@ from rlaif.policy.ppo.models import PolicyForward
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.sharing import in_one_pass, plan_rows, whole_tensor
 from rlaif.policy.ppo.token_budget import TokenBudget
-from rlaif.processes import ALONE, Team, adding_up
+from rlaif.training.team import ALONE, Team, adding_up
 
 
 class UpdateStats(NamedTuple):

@@ -15,7 +15,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ModelError
-from rlaif.models.layers import find_layers
+from rlaif.models.local.layers import find_layers
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue

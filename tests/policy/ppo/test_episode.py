@@ -14,9 +14,9 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.rollout import TokenNumbers, Trajectory
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.rewards.episodes import Episode
 
 MakeWorld = Callable[..., Any]
 STOP = 3

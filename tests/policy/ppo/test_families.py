@@ -9,9 +9,9 @@ import torch
 from families import FAMILIES, SIMPLE_TEMPLATE, build_family
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.models.loading import LoadedModel, load_causal_lm, load_reward_model, write_model
-from rlaif.policy.ppo.rewards import Episode
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model, write_model
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import make_reward_model, with_pad_token
 from rlaif.reward_model.score import RewardModelScorer

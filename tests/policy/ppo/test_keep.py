@@ -18,8 +18,8 @@ from rlaif.errors import TrainingError
 from rlaif.policy.ppo.checkpoint import drop_checkpoints, find_checkpoints, read_progress, step_of
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.ppo.evaluate import Evaluated
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import Alarm
 
 QUIET = {"max_length_factor": None, "max_eos_drop": None, "max_repetition_rise": None}

@@ -23,10 +23,10 @@ from rlaif.policy.ppo.metrics import describe_step
 from rlaif.policy.ppo.mismatch import describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, Scored
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.train import Rollout, look_at, train_policy
 from rlaif.policy.ppo.update import UpdateStats, update
+from rlaif.policy.rewards.episodes import Episode, Scored
 from rlaif.records import Message, Prompt
 
 STOP = 15

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from rlaif.models.decode import decode, row_uniforms
+from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.passes import compute_logprobs

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.models.decode import decode, row_uniforms
+from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.passes import Computing, compute_logprobs
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs

@@ -21,10 +21,10 @@ from rlaif.policy.ppo import token_logprobs
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.update import backward_mini_batch
+from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
 
 MakeLlama = Callable[..., LlamaForCausalLM]

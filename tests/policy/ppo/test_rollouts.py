@@ -24,10 +24,10 @@ from rlaif.policy.ppo.engines import LearnerRollouts
 from rlaif.policy.ppo.loss import compute_importance_weights, compute_policy_loss
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, RewardFailure
 from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.policy.ppo.update import backward_mini_batch
+from rlaif.policy.rewards.episodes import Episode, RewardFailure
 
 NO_GUARDS = GuardsConfig(kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None)
 SMALL: dict[str, Any] = {

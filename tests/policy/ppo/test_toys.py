@@ -14,8 +14,8 @@ import pytest
 from transformers import LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.policy.ppo.rewards import Episode
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.rewards.episodes import Episode
 
 LONGEST, WANTED = 6, 3
 GUARDS_OFF = {"kl_ceiling": None, "max_eos_drop": None, "max_repetition_rise": None}

@@ -15,8 +15,8 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError, DataError, ModelError, RunFolderError, TrainingError
 from rlaif.policy.ppo.checkpoint import find_checkpoints, find_resume_step, read_progress
-from rlaif.policy.ppo.rewards import Episode, RewardFailure, WeightedReward
 from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.rewards.episodes import Episode, RewardFailure, WeightedReward
 
 SMALL: dict[str, Any] = {
     "num_steps": 6, "num_prompts_per_step": 4, "num_samples_per_prompt": 2, "response_length": 6,

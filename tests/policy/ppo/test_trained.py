@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from rlaif.config.ppo_model import LoraConfig, PpoModelConfig
 from rlaif.errors import ConfigError, ModelError
-from rlaif.models.adapters import add_adapter, has_adapter, merge_adapter
+from rlaif.models.weights.adapters import add_adapter, has_adapter, merge_adapter
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
 from rlaif.policy.ppo.passes import compute_frozen, compute_logprobs
 from rlaif.policy.ppo.reference import choose_reference

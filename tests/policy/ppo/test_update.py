@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.models.decode import decode, row_uniforms
+from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch

@@ -17,10 +17,10 @@ from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, ValueStart
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rewards import Episode, WeightedReward
 from rlaif.policy.ppo.start import begin, make_learner, make_optimizer, set_up
 from rlaif.policy.ppo.train import TrainedPolicy, roll_out, train_policy
 from rlaif.policy.ppo.update import update
+from rlaif.policy.rewards.episodes import Episode, WeightedReward
 from rlaif.reward_model.model import compute_rewards
 
 SEPARATE = PpoModelConfig(value_model="separate")

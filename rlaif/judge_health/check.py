@@ -1,0 +1,86 @@
+"""A judged run -> the health of its judge: what the ledger tells, and, where asked for, whether it still answers so.
+
+Figures are computed in `rlaif.evaluation`, agreement in `rlaif.calibration`. Loads no model unless sentinels are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+from rlaif.errors import StageError
+from rlaif.judge_health.agreement import by_judge_and_key, compare_two
+from rlaif.judge_health.facts import check_judges, find_agreement, name_judge
+from rlaif.judge_health.health import JudgeHealth
+from rlaif.judge_health.panel import CheckedJudge, JudgesAgree, PanelAgreement
+from rlaif.judge_health.sentinels import SentinelCheck, check_sentinels
+from rlaif.ledger.queries import find_comparisons
+from rlaif.records import Comparison, Value
+from rlaif.run.stored import JUDGED, look_at_run
+from rlaif.run.work import Work
+
+
+class JudgeCheck(Value):
+    run: str
+    round: int
+    judge: str
+    judge_id: str
+    constitution: str
+    health: JudgeHealth
+    """Of that judge; where a panel judged, of its first one."""
+    further: tuple[CheckedJudge, ...] = ()
+    """The panel's other judges."""
+    panel: PanelAgreement | None = None
+    """How far the panel's judges agree; None: one judge alone was asked."""
+    judges: tuple[JudgesAgree, ...]
+    """This run's judges and others that judged the same pairs, in any run of the ledger."""
+    sentinels: SentinelCheck | None
+    """None: not asked for."""
+
+
+def check_judge_of_run(run: str | None, *, runs_dir: Path, sentinels: bool = False) -> JudgeCheck:
+    """The named run or the newest, at its newest judged round. `sentinels`: load the judge and ask it again."""
+    with look_at_run(runs_dir, run, read_only=not sentinels) as work:
+        checked = check_judges(work)
+        if not checked:
+            raise StageError(
+                "every question to this run's judge failed: there is nothing to compare",
+                where=str(work.run.path),
+                fix="see `rlaif audit list --failed`",
+            )
+        panel = find_agreement(work)
+        return JudgeCheck(
+            run=work.run.name,
+            round=work.round,
+            judge=checked[0].name,
+            judge_id=checked[0].judge_id,
+            constitution=work.constitution.name,
+            health=checked[0].health,
+            further=tuple(checked[1:]),
+            panel=panel,
+            judges=tuple(_compare_judges(work, panel)),
+            sentinels=check_sentinels(work) if sentinels else None,
+        )
+
+
+def _compare_judges(work: Work, panel: PanelAgreement | None) -> Iterator[JudgesAgree]:
+    """Every two judges that compared some of the run's pairs under the same principle; the panel's are compared."""
+    comparisons = work.used(JUDGED, Comparison)
+    own = by_judge_and_key(comparisons)
+    wanted = {key for judged in own.values() for key in judged}
+    others = find_comparisons(work.ledger, dict.fromkeys(c.prompt_id for c in comparisons))
+    # The run's own comparisons stand: the first one of each question is kept.
+    by_judge = {
+        judge_id: {key: comparison for key, comparison in judged.items() if key in wanted}
+        for judge_id, judged in by_judge_and_key([*comparisons, *others]).items()
+    }
+    yield from panel.pairs if panel is not None else ()
+    for one, other in combinations(by_judge, 2):
+        if not {one, other} <= own.keys():
+            found = compare_two(
+                by_judge[one], by_judge[other], names=(name_judge(work, one), name_judge(work, other)),
+                constitution=work.constitution, draw_seed=work.draw_seed,
+            )  # fmt: skip
+            if found is not None:
+                yield found

@@ -1,0 +1,46 @@
+"""What several judges say of the same pairs: how far they agree, and how steady each of them is. Values alone.
+
+Computed in `rlaif.judge_health.agreement`, drawn in report_judges.py.
+"""
+
+from __future__ import annotations
+
+from rlaif.judge_health.health import JudgeHealth
+from rlaif.records import Agreement, Estimate
+from rlaif.records.base import Value
+
+
+class JudgesAgree(Value):
+    """Two judges on the same pairs under the same principles."""
+
+    judges: tuple[str, str]
+    """What each is called, this run's first; the beginning of the fingerprint's id tells them apart."""
+    agreement: Agreement
+    """On the winner of each comparison: a pair under one principle."""
+    by_principle: dict[str, Agreement] = {}
+    winners: Estimate | None = None
+    """Share of pairs on which they name the same winner over all principles; None where no pair has both labels."""
+    correlation: Estimate | None = None
+    """Of their logits, about zero, as either response may be called the first; None without log-probabilities."""
+
+
+class PanelAgreement(Value):
+    """All judges of a run together. Krippendorff's alpha corrects for chance and takes any number of judges."""
+
+    judges: tuple[str, ...]
+    num_comparisons: int
+    """A pair under one principle that two judges at least compared."""
+    alpha: Estimate | None
+    """None where all of them always chose the same."""
+    alpha_by_principle: dict[str, Estimate | None]
+    unanimous: Estimate | None
+    """Share of pairs on which all judges name the same winner over all principles."""
+    pairs: tuple[JudgesAgree, ...]
+
+
+class CheckedJudge(Value):
+    """One judge of a run by itself."""
+
+    name: str
+    judge_id: str
+    health: JudgeHealth

@@ -1,0 +1,157 @@
+"""What a command was given, checked before torch is imported and a model is loaded: files, templates, functions,
+addresses, model folders, and the place of the run.
+
+Every check is the reader or check of the stage that needs the input, so that both refuse it with the same sentence.
+Keeps nothing and writes nothing. What only a model or the hub can tell is checked later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from rlaif import frontdesk
+from rlaif.calibration.labels import check_principles
+from rlaif.config.functions import load_function
+from rlaif.config.generate import FRONTDESK, JudgeConfig, JudgeModelConfig, PolicyModelConfig
+from rlaif.config.ppo_rewards import RUN, find_sources, uses_run_model
+from rlaif.config.run import RunConfig
+from rlaif.constitution.principles import check_wording, load_constitution
+from rlaif.constitution.render import load_template
+from rlaif.errors import RunFolderError
+from rlaif.files.rows import is_row_file, read_rows
+from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
+from rlaif.judging.recorded_columns import load_column_map
+from rlaif.models.endpoint.http import find_address, find_reward_address
+from rlaif.models.vllm.copy import check_rollouts
+from rlaif.models.vllm.process import find_vllm
+from rlaif.models.weights.model_folder import check_model_path, find_model_folder
+from rlaif.preferences.people import load_labels
+from rlaif.preferences.read import read_preferences
+from rlaif.records import Constitution
+from rlaif.run.folder import STAGES, RunFolder, read_stage, refuse_run
+from rlaif.sampling.prompts import read_demonstrations, read_prompts
+
+GENERATING = STAGES[1:5]
+"""Prompts to preferences."""
+
+
+def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume: bool) -> None:
+    """The place of a run that is to be made, or with `resume` to be continued."""
+    refuse_run(runs_dir, run, resume=resume)
+    _check_can_write(runs_dir, option="--runs-dir")
+    if config.ledger.path is not None:
+        _check_can_write(Path(config.ledger.path).parent, option="ledger.path")
+
+
+def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_rounds: int = 1) -> list[str]:
+    """The given stages that are not finished in every round."""
+    if run is None:
+        return [*stages]
+    folders = {stage: [run.stage_dir(number, stage) for number in range(num_rounds)] for stage in stages}
+    return [stage for stage, of in folders.items() if any(read_stage(folder) is None for folder in of)]
+
+
+def check_inputs(config: RunConfig, *, stages: Collection[str]) -> None:
+    """What the stages that are still to be done will read. Raises the sentence that they would."""
+    is_begun = not {"1_prompts", "3_judgements"} & set(stages)  # by then the ledger has the principles
+    constitution = None if is_begun else load_constitution(config.constitution)
+    evaluator = config.evaluation.judge.instead_of(config.judge)
+    if "3_judgements" in stages:
+        for judge in find_run_judges(config.judge):
+            check_mode(config, template=judge.template)
+            check_judge_place(judge.config, constitution)
+    if "7_evaluation" in stages:
+        check_mode(config, template=load_template(evaluator.template))
+        check_judge_place(evaluator, constitution)
+        for spec in config.evaluation.measures:
+            load_function(spec, what="measure", where="evaluation.measures")
+    if "4_preferences" in stages:
+        labels = load_labels(config.human_labels)
+        if labels is not None and constitution is not None:
+            check_principles(labels, constitution)
+    if "0_sft" in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
+        read_demonstrations(config.sft.demonstrations, split=config.sft.split)
+    if "1_prompts" in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
+        read_prompts(config.prompts)
+    given = config.reward_model.preferences
+    if "5_reward_model" in stages and given is not None and _is_here(given):
+        read_preferences(given, part=config.reward_model.split)
+    if "6_policy" in stages:
+        _check_ppo(config, evaluator=evaluator, constitution=constitution)
+    _check_model(config.policy, adapters=config.policy.engine == "transformers")
+
+
+def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
+    """The column map whole, and of each recorded file that its first row can be read."""
+    named = load_column_map(columns)
+    for path, wanted in ((samples, named.sample_columns), (judgements, named.judgement_columns)):
+        next(read_rows(path, wanted=wanted), None)
+
+
+def check_judge_place(config: JudgeConfig, constitution: Constitution | None) -> None:
+    """Its address, its script or its folder, and the words of the principles where the folder says which it knows."""
+    model = config.model
+    if model.engine == "openai":
+        endpoint = config.endpoint
+        find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)
+    elif model.engine == "scripted":
+        load_function(model.path, what="scripted judge", where="judge.model.path")
+    elif model.path == FRONTDESK:
+        if constitution is not None:
+            check_wording(constitution, judge_dir=frontdesk.JUDGE_DIR)
+    else:
+        _check_model(model)
+        if constitution is not None and Path(model.path).expanduser().is_dir():
+            check_wording(constitution, judge_dir=find_model_folder(model.path).folder)
+
+
+def needed_stages(config: RunConfig) -> list[str]:
+    """The stages of a whole round: what the rewards do not need is left out."""
+    has_demonstrations = config.sft.demonstrations is not None
+    trains = uses_run_model(config.ppo.rewards)
+    of_reward_model = dict.fromkeys(("2_samples", "3_judgements", "4_preferences", "5_reward_model"), not trains)
+    left_out = {"0_sft": not has_demonstrations, **of_reward_model}
+    return [stage for stage in STAGES if not left_out.get(stage, False)]
+
+
+def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Constitution | None) -> None:
+    check_rollouts(config.ppo.rollout)
+    judge = config.judge.judges()[0]
+    for source in find_sources(config.ppo.rewards):
+        if source.function is not None:
+            load_function(source.function, what="reward", where="ppo.rewards")
+        elif source.url is not None:
+            find_reward_address(source.url, api_key_env=source.api_key_env, environ=os.environ)
+        elif source.judge:
+            load_score_template(source, judge)
+            check_judge_place(judge, constitution)
+        elif source.model is not None and source.model != RUN:
+            check_model_path(source.model, revision=source.revision)
+    if config.ppo.guards.held_out_model is not None:
+        check_model_path(config.ppo.guards.held_out_model)
+    if config.ppo.guards.judge_every is not None:
+        load_template(evaluator.template)
+        check_judge_place(evaluator, constitution)
+
+
+def _check_model(config: JudgeModelConfig | PolicyModelConfig, *, adapters: bool = False) -> None:
+    if config.engine == "vllm":
+        find_vllm()
+    if config.path != FRONTDESK:
+        check_model_path(config.path, revision=config.revision, adapters=adapters)
+
+
+def _is_here(path: str) -> bool:
+    """Whether rows are on this machine, or should be: a file that is missing is no data set of the hub."""
+    return Path(path).exists() or is_row_file(Path(path))
+
+
+def _check_can_write(folder: Path, *, option: str) -> None:
+    """`folder` is a folder that can be written, or can be made."""
+    place = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not place.is_dir():
+        raise RunFolderError("this is no folder", where=str(place), fix=f"give another folder by {option}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunFolderError("this folder cannot be written", where=str(place), fix=f"give another one by {option}")

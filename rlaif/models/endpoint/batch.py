@@ -1,0 +1,232 @@
+"""A server's batch endpoint: files of requests go up, and hours later files of answers come down, for less money.
+
+Talks with the server and reads its words, as endpoint_client.py does for one request; remembers nothing between calls.
+Does not choose what is asked and keeps no account of what was sent: that is judging/batch_api.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic_core import to_json
+
+from rlaif.config.judge import EndpointConfig
+from rlaif.errors import StageError
+from rlaif.models.budget import Spending
+from rlaif.models.endpoint.batch_reply import BatchLine, BatchState, read_batch, read_field, read_line
+from rlaif.models.endpoint.client import FIRST_WAIT_S, LONGEST_WAIT_S
+from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, read_answer
+from rlaif.models.endpoint.prompt import PlainChat
+from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState
+from rlaif.models.endpoint.settings import Settings, reply_limit
+from rlaif.models.interface import ScoredReply, ScoreRequest
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+MAX_REQUESTS, MAX_FILE_BYTES = 50_000, 200_000_000
+"""What one batch may hold."""
+CHAT_PATH = "/v1/chat/completions"
+MAX_PAGES = 10
+"""Of the server's list of batches, the newest first."""
+
+
+class UnknownBatch(StageError):
+    """A file was submitted or not, and the server does not tell."""
+
+    def __init__(self, host: str, file_id: str) -> None:
+        super().__init__(
+            f"it is not known whether the server works on {file_id} already: the attempt to submit it was cut off, and "
+            "the server lists no batches",
+            where=host,
+            fix="look for that file there; --resume submits its questions once more",
+        )
+
+
+class BatchServer:
+    """Implements what judging/batch_api.py asks of a server; each call opens its own connections."""
+
+    def __init__(
+        self, *, address: Address, model: str, config: EndpointConfig, state: ServerState, request: ScoreRequest
+    ) -> None:
+        """`config`: its prices are those of a request that is answered at once."""
+        self._address, self._model, self._request, self.state = address, model, request, state
+        share = 1 - config.batch_discount
+        prices = {
+            name: None if (price := getattr(config, name)) is None else price * share
+            for name in ("prompt_price", "reply_price")
+        }
+        self._config = config.model_copy(update=prices)
+        self._reader = ReplyReader(address=address, config=self._config, state=state, request=request)
+        self._reply_limit = reply_limit(config, request.max_reason_tokens)
+        self._base = address.url.removesuffix("/chat/completions")
+
+    @property
+    def host(self) -> str:
+        return self._address.host
+
+    def line(self, key: str, plain: PlainChat) -> bytes:
+        """A request as a line of a batch file."""
+        body = self.state.settings.body(
+            model=self._model, max_tokens=self._reply_limit, extra=self._config.extra_body
+        )  # fmt: skip
+        body = {**body, "messages": plain.messages}
+        return to_json({"custom_id": key, "method": "POST", "url": CHAT_PATH, "body": body}) + b"\n"
+
+    def bound(self, plain: PlainChat) -> Spending:
+        """What a request can cost at most."""
+        return self._reader.bound(plain, self._reply_limit)
+
+    def read(self, answer: Answer, *, plain: PlainChat, settings: Settings) -> ScoredReply | None:
+        """The reply in an answer, or the failure that stands for it; None where the server was asked for too much and
+        will be asked for less."""
+        sent = SentQuestion(plain, self._reply_limit, settings, calls=1)
+        answer, read, usage = self._reader.read(answer, sent)
+        if read is not None and usage is not None:
+            return self._reader.reply(sent, answer, read, usage)
+        if usage is not None:
+            sent.lost = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
+        # A setting that an earlier line of the same batch has taught is not to be learnt twice.
+        if settings != self.state.settings and answer.status in (400, 422):
+            return None
+        return None if self._reader.learn(answer, settings) else self._reader.give_up(sent, answer)
+
+    def upload(self, path: Path) -> str:
+        """Bring a file to the server; its id there."""
+        import aiohttp
+
+        async def send(session: aiohttp.ClientSession) -> Answer:
+            with path.open("rb") as file:
+                form = aiohttp.FormData()
+                form.add_field("purpose", "batch")
+                form.add_field("file", file, filename=path.name, content_type="application/jsonl")
+                data = form()
+                headers = {"Content-Type": data.content_type}
+                async with session.post(
+                    f"{self._base}/files", data=data, headers=headers, timeout=self._patience()
+                ) as response:
+                    return await read_answer(response, self._address)
+
+        return read_field(self._run(lambda session: self._retried(lambda: send(session))), "id")
+
+    def create(self, file_id: str, *, label: str, may_exist: bool) -> BatchState:
+        """Have an uploaded file worked on. A batch of this file that exists already is taken instead.
+
+        `may_exist`: an attempt before this one may have been heard. `UnknownBatch` where that cannot be found out.
+        """
+        body = {
+            "input_file_id": file_id, "endpoint": CHAT_PATH, "completion_window": "24h",
+            "metadata": {"rlaif": label},
+        }  # fmt: skip
+        unsure = may_exist
+
+        async def send(session: aiohttp.ClientSession) -> Answer:
+            nonlocal unsure
+            if unsure and (found := await self._find(session, file_id)) is not None:
+                return found
+            unsure = True  # until the server has answered
+            async with session.post(f"{self._base}/batches", json=body) as response:
+                answer = await read_answer(response, self._address)
+            unsure = answer.status in RETRIED and answer.status != 429
+            return answer
+
+        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+
+    def look(self, batch_id: str) -> BatchState:
+        """How far a batch is."""
+
+        async def send(session: aiohttp.ClientSession) -> Answer:
+            async with session.get(f"{self._base}/batches/{batch_id}") as response:
+                return await read_answer(response, self._address)
+
+        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+
+    def download(self, file_id: str, path: Path) -> None:
+        """Fetch a file of answers."""
+
+        async def send(session: aiohttp.ClientSession) -> Answer:
+            async with session.get(f"{self._base}/files/{file_id}/content", timeout=self._patience()) as response:
+                if response.status != 200:
+                    return await read_answer(response, self._address)
+                with path.open("wb") as file:
+                    async for chunk in response.content.iter_chunked(1 << 16):
+                        file.write(chunk)
+                return Answer(200)
+
+        self._run(lambda session: self._retried(lambda: send(session)))
+
+    def lines(self, path: Path) -> Iterator[BatchLine | None]:
+        """The answers in a file, in the order in which the server wrote them; None for a line that is none."""
+        with path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield read_line(line, address=self._address)
+
+    async def _find(self, session: aiohttp.ClientSession, file_id: str) -> Answer | None:
+        """The batch that works on a file; None where the server knows of none."""
+        query = {"limit": "100"}
+        for _ in range(MAX_PAGES):
+            async with session.get(f"{self._base}/batches", params=query) as response:
+                answer = await read_answer(response, self._address)
+            listed = answer.body.get("data") if isinstance(answer.body, dict) else None
+            if answer.status in RETRIED:
+                return answer
+            if answer.status != 200 or not isinstance(listed, list):
+                raise UnknownBatch(self.host, file_id)
+            for batch in listed:
+                if isinstance(batch, dict) and batch.get("input_file_id") == file_id:
+                    return answer._replace(body=batch)
+            last = listed[-1].get("id") if listed and isinstance(listed[-1], dict) else None
+            if not answer.body.get("has_more") or not isinstance(last, str):
+                return None
+            query["after"] = last
+        return None
+
+    def _run(self, talk: Callable[[aiohttp.ClientSession], Awaitable[T]]) -> T:
+        async def run() -> T:
+            async with open_session(self._address, concurrency=4, timeout_s=self._config.timeout_s) as session:
+                return await talk(session)
+
+        return asyncio.run(run())
+
+    def _patience(self) -> aiohttp.ClientTimeout:
+        """No limit on the whole, as a file of 200 MB takes its time; each wait for some of it has one."""
+        import aiohttp
+
+        return aiohttp.ClientTimeout(sock_connect=30.0, sock_read=self._config.timeout_s)
+
+    async def _retried(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The good answer, after as many tries as are configured; raises with the server's words."""
+        import aiohttp
+
+        for retries in range(self._config.max_retries + 1):
+            try:
+                answer = await send()
+            except TimeoutError:
+                answer = Answer(0, said=f"nothing came within {self._config.timeout_s:.3g} s")
+            except (aiohttp.ClientError, OSError) as error:
+                answer = Answer(0, said=self._address.hide(f"{type(error).__name__}: {error}"))
+            if answer.status in (200, 201):
+                return answer
+            if answer.status not in RETRIED and answer.status != 0:
+                break
+            if retries < self._config.max_retries:
+                wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**retries) * random.uniform(0.5, 1)
+                await asyncio.sleep(wait if answer.retry_after_s is None else answer.retry_after_s)
+        raise self._refused(answer)
+
+    def _refused(self, answer: Answer) -> StageError:
+        config, fix = self._config, "what was submitted is noted down; go on with --resume"
+        if answer.status == 401:
+            fix = f"set {config.api_key_env} to a key that it takes, then --resume"
+        elif answer.status in (404, 405, 501):
+            fix = f"ask without --batch-api, or mend {config.base_url_env}, which usually ends in /v1"
+        elif answer.status == 0:
+            fix = f"start the server, or mend {config.base_url_env}; then --resume"
+        what = "the judge's server did not take a batch"
+        return StageError(f"{what} ({answer.said[:300]})", where=self.host, fix=fix)

@@ -1,0 +1,155 @@
+"""One question to a chat server until it is answered or nothing more is worth trying: retries, limits, caps, account.
+
+A question in, a reply out; what went wrong is a named failure in it, never a number. Raises `Stopped` where no further
+question can be asked. Chooses no questions and keeps no replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+from rlaif.config.judge import EndpointConfig
+from rlaif.errors import StageError
+from rlaif.models.budget import NOTHING, Spending
+from rlaif.models.endpoint.http import RETRIED, Address, Answer, post
+from rlaif.models.endpoint.prompt import to_plain_chat
+from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, Stopped
+from rlaif.models.endpoint.settings import reply_limit
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MAX_FAILURES_IN_A_ROW = 32
+"""After so many questions without a reply, or as many as are under way at once, the server is taken to be down."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+"""Waits between retries double; each is drawn between its half and its whole."""
+
+
+class EndpointClient:
+    """Bound to one running loop and its connections."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        address: Address,
+        model: str,
+        config: EndpointConfig,
+        state: ServerState,
+        request: ScoreRequest,
+        log: SendingLog | None = None,
+    ) -> None:
+        """`log`: hears of each request before it is sent."""
+        self._log = log
+        self._session, self._address, self._model = session, address, model
+        self._config, self._state = config, state
+        self._reader = ReplyReader(address=address, config=config, state=state, request=request)
+        self._reply_limit = reply_limit(config, request.max_reason_tokens)
+        self._settled = asyncio.Event()
+
+    async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
+        """The judge's reply, or the failure that stands for it; `key` names the question in the log."""
+        question = SentQuestion(to_plain_chat(chat), self._reply_limit, self._state.settings, key=key)
+        while True:
+            question.settings = self._state.settings
+            answer, reply = await self._send(question)
+            if reply is not None:
+                return reply
+            if self._reader.learn(answer, question.settings):
+                continue
+            self._stop_where_hopeless(answer)
+            wait = self._next_wait(question, answer)
+            if wait is None:
+                return self._reader.give_up(question, answer)
+            await asyncio.sleep(wait)
+
+    async def _send(self, question: SentQuestion) -> tuple[Answer, ScoredReply | None]:
+        """One request within caps and limits: what came back, and the reply where it can be used."""
+        state = self._state
+        bound = self._reader.bound(question.plain, question.reply_limit)
+        while not state.budget.reserve(bound):
+            if not state.budget.is_waited_for:
+                error = state.budget.refusal(bound)
+                sent = self._reader.give_up(question, Answer(0, said=error.what)) if question.calls else None
+                raise Stopped(error, at_once=False, reply=sent)
+            await self._settled.wait()
+        expected = state.estimate(question.plain) + question.reply_limit
+        used, taken = NOTHING, 0  # until it is sent
+        try:
+            await state.limit.take(tokens=expected)
+            taken = expected
+            if self._log is not None:
+                self._log.write(question.key, bound)
+            used = bound  # until it is known that less was charged
+            answer, read, usage = self._reader.read(await self._post(question), question)
+            if answer.unreachable:
+                used = NOTHING
+                self._take_back(question)
+            elif answer.status not in (0, 200):
+                used = Spending(calls=1)
+            elif usage is not None:
+                used = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
+        finally:
+            state.budget.settle(bound, used=used)
+            state.limit.give_back(tokens=taken - used.tokens)
+            self._settled.set()
+            self._settled = asyncio.Event()
+        if read is None or usage is None:
+            question.lost = question.lost.plus(used)
+            return answer, None
+        return answer, self._reader.reply(question, answer, read, usage)
+
+    def _take_back(self, question: SentQuestion) -> None:
+        """There was nobody to send it to."""
+        question.calls -= 1
+        if self._log is not None:
+            self._log.take_back(question.key)
+
+    async def _post(self, question: SentQuestion) -> Answer:
+        question.sent = time.monotonic()
+        if question.first_sent is None:
+            question.first_sent = question.sent
+        question.calls += 1
+        body = question.settings.body(
+            model=self._model, max_tokens=question.reply_limit, extra=self._config.extra_body
+        )  # fmt: skip
+        left = self._config.deadline_s - question.seconds()
+        return await post(
+            self._session, self._address, to_json({**body, "messages": question.plain.messages}),
+            timeout_s=max(0.01, min(self._config.timeout_s, left)),
+        )  # fmt: skip
+
+    def _stop_where_hopeless(self, answer: Answer) -> None:
+        config, host = self._config, self._address.host
+        if answer.status == 401:
+            what, fix = "the judge's server refused the key", f"set {config.api_key_env} to a key that it takes"
+        elif self._state.has_answered:
+            return
+        elif answer.unreachable:
+            what, fix = "the judge's server cannot be reached", f"start it, or mend {config.base_url_env}"
+        elif answer.status == 404:
+            what = f'the judge\'s server has no model "{self._model}", or no chat API at this address'
+            fix = f"mend judge.model.path or {config.base_url_env}, which usually ends in /v1"
+        elif answer.status == 403 or 300 <= answer.status < 400:
+            what, fix = "the judge's server does not serve us", f"check {config.base_url_env} and {config.api_key_env}"
+        else:
+            return
+        raise Stopped(StageError(f"{what} ({answer.said[:300]})", where=host, fix=fix), at_once=True)
+
+    def _next_wait(self, question: SentQuestion, answer: Answer) -> float | None:
+        """How long until the next try; None where there is none."""
+        may_pass = answer.status in RETRIED or answer.status in (0, 200)
+        if not may_pass or question.retries >= self._config.max_retries:
+            return None
+        wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**question.retries) * self._state.jitter.uniform(0.5, 1)
+        if answer.retry_after_s is not None:
+            wait = answer.retry_after_s
+            if question.seconds() + wait < self._config.deadline_s:
+                self._state.limit.pause(wait)
+        question.retries += 1
+        return wait if question.seconds() + wait < self._config.deadline_s else None

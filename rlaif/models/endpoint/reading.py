@@ -1,0 +1,202 @@
+"""What a chat server sent back for a question -> a reply with its account, or why it is worth nothing.
+
+The same for a reply that came at once and for one out of a batch. What a server is found to refuse is learnt here.
+Sends nothing and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rlaif.config.judge import EndpointConfig
+from rlaif.console import say
+from rlaif.errors import RlaifError, StageError
+from rlaif.models.budget import Budget, Spending
+from rlaif.models.endpoint.http import Address, Answer
+from rlaif.models.endpoint.one_model import OneModel
+from rlaif.models.endpoint.prompt import PlainChat
+from rlaif.models.endpoint.rate_limit import RateLimit
+from rlaif.models.endpoint.reply import BrokenReply, ReadReply, Usage, read_choice, read_usage
+from rlaif.models.endpoint.settings import Settings, with_less
+from rlaif.models.interface import ScoredReply, ScoreRequest
+from rlaif.records import FailureCause, Served
+
+_TOO_LONG = ("context_length", "context length", "maximum context", "too long", "too many tokens")
+_FILTERED = ("content_filter", "content filter", "content management", "safety", "moderation")
+NO_LOGPROBS = "the reply has no log-probabilities at its verdict"
+BYTES_PER_TOKEN = 4.0
+"""Of English text, until the server has counted some."""
+CHAT_FORM_TOKENS = 256
+"""At most so many tokens does a server's chat template add to the texts."""
+
+
+class ServerDown(StageError):
+    """The judge's server failed so many questions in a row that it is taken to be down."""
+
+
+class Stopped(Exception):
+    """No further question can be asked; `at_once`: nor is it worth waiting for those under way."""
+
+    def __init__(self, error: RlaifError, *, at_once: bool, reply: ScoredReply | None = None) -> None:
+        """`reply`: the failure of the question at which this was found out, where it had been sent already."""
+        super().__init__(error.sentence)
+        self.error, self.at_once, self.reply = error, at_once, reply
+
+
+@dataclass
+class ServerState:
+    """What holds from one stream of questions to the next."""
+
+    settings: Settings
+    limit: RateLimit
+    budget: Budget
+    jitter: random.Random
+    model: OneModel
+    has_answered: bool = False
+    has_given_logprobs: bool = False
+    failures_in_a_row: int = 0
+    has_read_verdict: bool = False
+    without_verdict: int = 0
+    """Replies in which none was found, before the first in which one was."""
+    counted_bytes: int = 0
+    counted_tokens: int = 0
+
+    def estimate(self, plain: PlainChat) -> int:
+        """Tokens of a prompt, by those that the server has counted so far."""
+        per_token = self.counted_bytes / self.counted_tokens if self.counted_tokens else BYTES_PER_TOKEN
+        return max(1, round(plain.num_bytes / per_token))
+
+
+@dataclass
+class SentQuestion:
+    """What was tried for one question so far."""
+
+    plain: PlainChat
+    reply_limit: int
+    settings: Settings
+    first_sent: float | None = None
+    sent: float = 0.0
+    calls: int = 0
+    """Requests that reached a server, or may have."""
+    retries: int = 0
+    lost: Spending = field(default_factory=Spending)
+    key: str = ""
+    """Its name in the log of requests."""
+
+    def seconds(self) -> float:
+        """Since it was first sent."""
+        return 0.0 if self.first_sent is None else time.monotonic() - self.first_sent
+
+
+class ReplyReader:
+    """Reads what comes back from one server."""
+
+    def __init__(self, *, address: Address, config: EndpointConfig, state: ServerState, request: ScoreRequest) -> None:
+        self._address, self._config, self._state, self._request = address, config, state, request
+
+    def read(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply | None, Usage | None]:
+        """What a whole reply says; one that is worth asking for again says why not."""
+        if answer.status != 200 or answer.body is None:
+            return answer, None, None
+        usage = read_usage(answer.body) if isinstance(answer.body, dict) else None
+        try:
+            read = read_choice(answer.body, request=self._request)
+        except BrokenReply as error:
+            return answer._replace(said=self._address.hide(str(error))), None, usage
+        state = self._state
+        try:
+            strange = state.model.check(_served_model(answer))
+        except StageError as error:
+            raise Stopped(error, at_once=True) from None
+        if strange:
+            return answer._replace(said=strange), None, usage
+        if read.logprobs or read.failure == "impossible_logprobs":
+            state.has_given_logprobs = True
+        elif (
+            read.failure is None
+            and question.settings.top_logprobs
+            and (self._config.logprobs == "yes" or state.has_given_logprobs)
+        ):
+            return answer._replace(said=NO_LOGPROBS), None, usage
+        state.has_answered, state.failures_in_a_row = True, 0
+        state.has_read_verdict = state.has_read_verdict or read.verdict is not None
+        state.without_verdict += not state.has_read_verdict
+        if usage is None:
+            reply_bytes = len(read.raw_reply.encode("utf-8", "replace"))
+            usage = Usage(state.estimate(question.plain), max(1, round(reply_bytes / BYTES_PER_TOKEN)), 0, True)
+        else:
+            state.counted_bytes += question.plain.num_bytes
+            state.counted_tokens += usage.prompt_tokens
+        return answer, read, usage
+
+    def reply(self, question: SentQuestion, answer: Answer, read: ReadReply, usage: Usage) -> ScoredReply:
+        had: Literal["nothing", "verdict", "logprobs"] = "nothing"
+        if read.failure is None:
+            had = "logprobs" if read.logprobs else "verdict"
+        return ScoredReply(
+            read.raw_reply, read.reason, tuple(-math.inf if x is None else x for x in read.logprobs),
+            usage.prompt_tokens, usage.reply_tokens, read.failure, verdict=read.verdict,
+            unknown=frozenset(place for place, x in enumerate(read.logprobs) if x is None),
+            seconds=question.seconds(), served_model=_served_model(answer),
+            served=self._served(question, answer._replace(said=answer.said or read.said), usage, had=had),
+            at_most=read.at_most,
+        )  # fmt: skip
+
+    def give_up(self, question: SentQuestion, answer: Answer) -> ScoredReply:
+        cause = _cause(answer)
+        self._state.failures_in_a_row += cause == "endpoint"
+        return ScoredReply(
+            "", None, (), 0, 0, cause, seconds=question.seconds(), served_model=_served_model(answer),
+            served=self._served(question, answer, Usage(0, 0, 0, False), had="nothing"),
+        )  # fmt: skip
+
+    def _served(
+        self, question: SentQuestion, answer: Answer, usage: Usage, *, had: Literal["nothing", "verdict", "logprobs"]
+    ) -> Served:
+        spent = self.spending(usage.prompt_tokens, usage.reply_tokens).plus(question.lost)
+        return Served(
+            host=self._address.host, request_id=answer.request_id, calls=question.calls,
+            lost_tokens=question.lost.tokens, cost=spent.cost if self._config.has_prices else None,
+            reasoning_tokens=usage.reasoning_tokens, tokens_estimated=usage.is_estimated, had=had,
+            temperature=question.settings.temperature, neutralised=question.plain.neutralised,
+            detail=answer.said[:500],
+        )  # fmt: skip
+
+    def learn(self, answer: Answer, sent: Settings) -> bool:
+        """Whether the server refused a setting that can be left out; later requests do without it."""
+        if answer.status not in (400, 422):
+            return False
+        less = with_less(sent, answer.said, needs_logprobs=self._config.logprobs == "yes")
+        if less is not None and self._state.settings == sent:
+            say(f"judge: the server refuses {sent.difference(less)}, so it is asked without ({answer.said[:200]})")
+            self._state.settings = less
+        return less is not None
+
+    def bound(self, plain: PlainChat, reply_limit: int) -> Spending:
+        """What a request can cost at most."""
+        return self.spending(plain.num_bytes + CHAT_FORM_TOKENS, reply_limit)
+
+    def spending(self, prompt_tokens: int, reply_tokens: int) -> Spending:
+        config = self._config
+        cost = (prompt_tokens * (config.prompt_price or 0.0) + reply_tokens * (config.reply_price or 0.0)) / 1e6
+        return Spending(1, prompt_tokens + reply_tokens, cost)
+
+
+def _served_model(answer: Answer) -> str:
+    model = answer.body.get("model") if isinstance(answer.body, dict) else None
+    return model[:300] if isinstance(model, str) else ""
+
+
+def _cause(answer: Answer) -> FailureCause:
+    """What a refusal means, where the server's words say it."""
+    said = answer.said.lower()
+    if answer.status in (400, 413, 422):
+        if any(words in said for words in _TOO_LONG):
+            return "over_length"
+        if any(words in said for words in _FILTERED):
+            return "filtered"
+    return "endpoint"

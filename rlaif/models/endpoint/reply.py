@@ -1,0 +1,247 @@
+"""A chat server's reply -> the verdict in it, its reason, and the log-probabilities at the verdict's place.
+
+What counts as a verdict is decided in verdict_text.py. A token that the server did not list is not known, and no reply
+is guessed at: what cannot be read has a named cause. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rlaif.models.interface import ScoreRequest
+from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
+from rlaif.records import FailureCause
+from rlaif.records.odds import ROUNDING, describe_impossible
+
+CUT_OFF = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}
+)
+"""What servers call the end of a reply that its judge did not end."""
+_DECORATION = " \t\n\r*_\"'`([“‘"
+_REFUSAL = re.compile(
+    r"\s*(?:i['’]?m (?:very )?sorry|i am sorry|sorry,|i can(?:['’]t|not)|i am (?:unable|not able)|i won['’]t|as an ai\b"
+    r"|i['’]m (?:unable|not able))",
+    re.IGNORECASE,
+)
+
+
+class BrokenReply(ValueError):
+    """The server's body is not a reply: worth asking again."""
+
+
+class ReadReply(NamedTuple):
+    """A reply as it was written, and what could be read of it."""
+
+    raw_reply: str
+    reason: str | None = None
+    verdict: int | None = None
+    """Place of the choice that was written."""
+    logprobs: tuple[float | None, ...] = ()
+    """Of each choice, None where the server did not list it; empty where it gave none at all."""
+    failure: FailureCause | None = None
+    at_most: float | None = None
+    """The log-probability of a choice that the server did not list is this at most."""
+    said: str = ""
+    """What is wrong with the numbers, where something is."""
+
+
+class Usage(NamedTuple):
+    prompt_tokens: int
+    reply_tokens: int
+    reasoning_tokens: int
+    is_estimated: bool = False
+
+
+def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
+    """The verdict in a body as the chat API answers; `BrokenReply` where it is no such body."""
+    choice = _first_choice(body)
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        raise BrokenReply("the reply has no message")
+    content, finish = _text(message.get("content")), choice.get("finish_reason")
+    if finish == "content_filter":
+        return ReadReply(content, failure="filtered")
+    if isinstance(refusal := message.get("refusal"), str) and refusal:
+        return ReadReply(refusal, failure="refused")
+    start, is_cut_off = find_answer_start(content), isinstance(finish, str) and finish.lower() in CUT_OFF
+    answer = content[start:]
+    found = find_verdict(answer, request=request, is_cut_off=is_cut_off)
+    if found is None:
+        return ReadReply(content, failure=_why_unreadable(answer, is_cut_off=is_cut_off))
+    reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
+    listed = find_listed(choice.get("logprobs"), answer=answer, found=found, request=request)
+    if listed is None:
+        return ReadReply(content, reason, found.choice)
+    if said := describe_impossible([*listed.by_token.values()]):
+        return ReadReply(content, verdict=found.choice, failure="impossible_logprobs", said=said)
+    logprobs = _sum_by_choice(listed, verdict=found.choice, request=request)
+    return ReadReply(content, reason, found.choice, logprobs, at_most=listed.bound() if None in logprobs else None)
+
+
+def read_usage(body: Mapping[str, Any]) -> Usage | None:
+    """The server's token counts; None where it gave none that are numbers."""
+    usage = body.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, reply = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None or reply is None:
+        return None
+    details = usage.get("completion_tokens_details")
+    thought = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    return Usage(prompt, reply, thought or 0)
+
+
+class Listed(NamedTuple):
+    """The alternatives that a server listed for the token of the verdict."""
+
+    by_token: dict[str, float]
+    written: str
+    """The token that was written; it may be less likely than all others listed."""
+    before: str
+    """What stands in that token before the verdict begins."""
+
+    def bound(self) -> float | None:
+        """The most that a token can be that was left out: the least of those listed, and what they leave of 1."""
+        known = {token: x for token, x in self.by_token.items() if math.isfinite(x)}
+        if not known:
+            return None
+        left = max(0.0, 1 - math.fsum(math.exp(min(x, 0.0)) for x in known.values())) + ROUNDING
+        alternatives = [x for token, x in known.items() if token != self.written]
+        return min(math.log(left), *(alternatives or known.values()))
+
+
+def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> Listed | None:
+    """What the server listed at the place of the verdict; None where it gave nothing for it."""
+    entries = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
+        return None
+    tokens = [entry["token"] for entry in entries]
+    at = _find_in_tokens("".join(tokens), answer=answer, found=found, request=request)
+    if at is None:
+        return None
+    place = 0
+    while at >= len(tokens[place]):
+        at -= len(tokens[place])
+        place += 1
+    listed = entries[place].get("top_logprobs")
+    if not isinstance(listed, list) or not listed:
+        return None
+    by_token: dict[str, float] = {}
+    for entry in [*listed, entries[place]]:
+        if isinstance(entry, Mapping) and _is_text(entry.get("token")) and _is_number(entry.get("logprob")):
+            by_token.setdefault(entry["token"], float(entry["logprob"]))
+    return Listed(by_token, tokens[place], tokens[place][:at])
+
+
+def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> int | None:
+    """Where the verdict that was found in the answer stands in the joined tokens; None where that is not sure."""
+    joined = _without_last_control(joined)
+    written = answer.strip()
+    if (start := joined.rfind(written)) >= 0:
+        return start + found.at - (len(answer) - len(answer.lstrip()))
+    # A character in parts, or another spelling of spaces: the verdict's line must be there all the same.
+    start = find_answer_start(joined)
+    again = find_verdict(joined[start:], request=request)
+    if again is None or again.choice != found.choice:
+        return None
+    line, marker = answer[found.marker_at : found.at + 1], request.marker.strip()
+    is_same = joined.startswith(line, start + again.marker_at) and answer.count(marker) == joined.count(marker, start)
+    return start + again.at if is_same else None
+
+
+def _sum_by_choice(listed: Listed, *, verdict: int, request: ScoreRequest) -> tuple[float | None, ...]:
+    """Each token counts for the choice that it writes; "A" and " A" are two tokens of one choice."""
+    choices = [choice.strip() for choice in request.choices]
+    # Where what was written is a part of its choice alone, parts tell the choices apart.
+    written = _written(listed.written, listed.before)
+    in_parts = written is not None and written != choices[verdict]
+    by_choice: list[list[float]] = [[] for _ in choices]
+    for token, logprob in listed.by_token.items():
+        text = _written(token, listed.before)
+        if not text:
+            continue
+        fitting = [n for n, choice in enumerate(choices) if choice == text or (in_parts and choice.startswith(text))]
+        ambiguous = sum(choice.startswith(text) for choice in choices) > 1
+        if ambiguous and fitting:
+            return ()  # "1" may become "10": the next token decides, so this place knows no probabilities
+        for number in fitting:
+            by_choice[number].append(logprob)
+    if not by_choice[verdict]:
+        return ()
+    return tuple(_log_sum(values) for values in by_choice)
+
+
+def _written(token: str, before: str) -> str | None:
+    """What a token writes of the verdict; None where it does not begin like the one that was written."""
+    if before.strip():
+        if not token.startswith(before):
+            return None
+        token = token[len(before) :]
+    return token.lstrip(_DECORATION).rstrip(" \t\n\r*_\"'`)].,”’")
+
+
+def _log_sum(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    if any(math.isnan(x) or x == math.inf for x in values):
+        return math.nan
+    top = max(values)
+    return top if top == -math.inf else top + math.log(math.fsum(math.exp(x - top) for x in values))
+
+
+def _without_last_control(text: str) -> str:
+    """Servers list the token that ends a reply although the reply does not show it."""
+    return re.sub(r"<[|｜/]?[^<>\s]{1,40}>$", "", text)
+
+
+def _why_unreadable(answer: str, *, is_cut_off: bool) -> FailureCause:
+    if is_cut_off:
+        return "truncated"
+    if not answer.strip():
+        return "empty"
+    return "refused" if _REFUSAL.match(answer) else "unparsable"
+
+
+def _first_choice(body: Any) -> Mapping[str, Any]:
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise BrokenReply(f"the reply has no choices{_said(body)}")
+    return choices[0]
+
+
+def _said(body: Any) -> str:
+    return f": {said}" if (said := next(error_texts(body), "")) else ""
+
+
+def error_texts(body: Any) -> Iterator[str]:
+    """What a server says went wrong, in the places where servers say it."""
+    if not isinstance(body, Mapping):
+        return
+    for holder in (body.get("error"), body):
+        if isinstance(holder, str):
+            yield holder
+        elif isinstance(holder, Mapping):
+            yield from (holder[name] for name in ("message", "detail", "code", "type") if _is_text(holder.get(name)))
+
+
+def _text(content: Any) -> str:
+    """A message's text; some servers give a list of parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,118 @@
+"""A copy of a model in training that vLLM samples from, in a process of its own on this machine.
+
+Token ids in, token ids and log-probabilities out. The first weights start the process, later ones replace them in it.
+Knows no text and no reward.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlaif.config.ppo_rollout import RolloutConfig
+from rlaif.models.vllm.engine import read_device
+from rlaif.models.vllm.process import VllmProcess, find_vllm
+
+
+class DrawnTokens(NamedTuple):
+    """A sampled response as its engine gave it."""
+
+    ids: list[int]
+    """With the stop token where one was drawn."""
+    logprobs: list[float]
+    """Of each token under the distribution that it was drawn from."""
+
+
+def check_rollouts(config: RolloutConfig) -> None:
+    """Refuses an engine that is not installed, before hours are spent on what comes before it."""
+    if config.engine == "vllm":
+        find_vllm()
+
+
+class VllmCopy:
+    """Asleep or awake, started or not: whoever asks need not know. `close` ends the process."""
+
+    def __init__(self, config: RolloutConfig, *, device: str, max_tokens: int) -> None:
+        """device: what it computes on where the options name nothing. max_tokens: longest prompt and response."""
+        check_rollouts(config)
+        self._config = config
+        self._device = read_device(config.device or device, os.environ)
+        self._max_tokens = max_tokens
+        self._process: VllmProcess | None = None
+        self._is_asleep = False
+        self.version = ""
+        """What its weights are called."""
+
+    def load_weights(self, folder: Path, *, version: str) -> None:
+        """Take the weights of a model's folder, which may go afterwards."""
+        self.version = version
+        if self._process is None or self._process.pid is None:
+            self._process = VllmProcess(
+                _arguments(folder, self._config, max_tokens=self._max_tokens),
+                environ=self._device.environ,
+                device=self._device.kind,
+                where="ppo.rollout",
+                shares_memory=True,
+                after_death="training goes on from its last checkpoint with --resume",
+            )
+            self._process.start()
+            self._is_asleep = False
+            return
+        self._wake_up(self._process)
+        self._process.ask({"do": "load_weights", "folder": str(folder)})
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        seeds: Sequence[int],
+        max_tokens: int,
+        temperature: float,
+        stop_token_ids: Sequence[int],
+    ) -> list[DrawnTokens]:
+        """One response to each prompt, drawn from the tempered model as it is."""
+        if self._process is None or self._process.pid is None:
+            raise RuntimeError("vLLM has no weights yet")
+        self._wake_up(self._process)
+        rows = self._process.ask(
+            {
+                "do": "roll_out", "prompts": prompts, "seeds": seeds, "max_tokens": max_tokens,
+                "temperature": temperature, "stop_token_ids": stop_token_ids,
+            }
+        )  # fmt: skip
+        if self._config.sleep:
+            self._process.ask({"do": "sleep"})
+            self._is_asleep = True
+        return [DrawnTokens(row["ids"], row["logprobs"]) for row in rows]
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.close()
+
+    def _wake_up(self, process: VllmProcess) -> None:
+        if self._is_asleep:
+            process.ask({"do": "wake_up"})
+            self._is_asleep = False
+
+
+def _arguments(folder: Path, config: RolloutConfig, *, max_tokens: int) -> dict[str, Any]:
+    """Of vllm.LLM."""
+    options = config.vllm
+    return {
+        **options.engine_args,
+        "model": str(folder),
+        "load_format": "safetensors",
+        "dtype": config.dtype,
+        "skip_tokenizer_init": True,
+        "max_model_len": options.max_model_len or max_tokens,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "logprobs_mode": "processed_logprobs",  # of the tempered distribution, which is the one that is trained
+        "generation_config": "vllm",  # no sampling options from the model's folder
+        "trust_remote_code": False,
+        "seed": 0,
+        **({"enable_sleep_mode": True} if config.sleep else {}),
+    }

@@ -1,0 +1,223 @@
+"""A Hugging Face causal LM in vLLM, offline, as generator and as scorer: the transformers engine's records, faster.
+
+Prompts go in as token ids of our own making, and the verdict's exact log-probabilities come from the pass that wrote
+the reason. The tokenizer is here, the weights are in a process of their own. Plans no batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rlaif.config.models import ModelConfig, VllmConfig
+from rlaif.errors import ModelError
+from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
+from rlaif.models.replies.local_reply import encode_questions, read_reply
+from rlaif.models.replies.verdict_watch import WatchedReply, stop_after
+from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
+from rlaif.models.vllm.process import VllmProcess, find_vllm
+from rlaif.models.weights.loading import fingerprint, load_tokenizer, quiet_transformers, stop_token_ids
+from rlaif.models.weights.model_folder import ModelFolder, find_model_folder
+from rlaif.records import Model, SamplingParams
+
+
+class _Row(NamedTuple):
+    """What vLLM made of one prompt."""
+
+    ids: list[int]
+    """New tokens, with the stop token where one was drawn."""
+    logprobs: list[list[float]]
+    """Of each choice, at the place of each new token."""
+
+
+class VllmEngine:
+    """Implements `TextGenerator` and `TokenScorer`. Asking starts the process; `stop_vllm` ends it."""
+
+    def __init__(self, config: ModelConfig, *, options: VllmConfig) -> None:
+        """config: its `path` is a folder or hub id. Loads the tokenizer alone."""
+        find_vllm()
+        found = find_model_folder(config.path, revision=config.revision)
+        tokenizer = load_tokenizer(found)
+        settings = _read_settings(found)
+        if len(tokenizer) > settings.vocab_size:
+            raise ModelError(
+                f"the tokenizer has {len(tokenizer)} tokens, the model only {settings.vocab_size}",
+                where=config.path,
+                fix="put the tokenizer that belongs to the model into the folder",
+            )
+        self._encoder = PromptEncoder(tokenizer, stop_token_ids=settings.stop_token_ids)
+        self._stop_ids = frozenset(self._encoder.stop_token_ids)
+        self.context_tokens = min(settings.context_tokens, options.max_model_len or settings.context_tokens)
+        further = f" {json.dumps(options.engine_args, sort_keys=True)}" if options.engine_args else ""
+        self.fingerprint: Model = fingerprint(found, tokenizer=tokenizer, dtype=config.dtype + further).changed(
+            engine="vllm"
+        )
+        device = read_device(config.device, os.environ)
+        self.process = VllmProcess(
+            _arguments(found, config, options), environ=device.environ, device=device.kind, where=config.path
+        )
+
+    def count_tokens(self, chat: Chat) -> int:
+        return len(self._encoder.encode(chat))
+
+    def generate(
+        self, chats: Sequence[Chat], *, params: SamplingParams, keys: Sequence[tuple[int, ...]]
+    ) -> list[Generation]:
+        prompts = self._encoder.encode_batch(chats)
+        rows = self._run(
+            prompts,
+            max_tokens=params.max_new_tokens,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            seeds=[seed_of(key) for key in keys],
+        )
+        return [
+            Generation(
+                text=self._encoder.decode(row.ids),
+                token_ids=tuple(row.ids),
+                finish_reason="length" if self._stop_ids.isdisjoint(row.ids[-1:]) else "stop",
+                prompt_tokens=len(prompt),
+            )
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
+
+    def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
+        choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
+        prompts, fitting, replies = encode_questions(
+            self._encoder, chats, request=request, context_tokens=self.context_tokens
+        )
+        rows = self._run(
+            [prompts[row] for row in fitting],
+            max_tokens=request.max_reason_tokens + 2 if request.max_reason_tokens else 1,
+            choice_ids=choice_ids,
+            # Where the reply surely is over. Where exactly it is, is decided as for the transformers engine.
+            stop=[stop_after(request.marker, choice) for choice in request.choices]
+            if request.max_reason_tokens
+            else [],
+        )
+        for row, written in zip(fitting, rows, strict=True):
+            replies[row] = self._read(written, request=request, choice_ids=choice_ids, prompt_tokens=len(prompts[row]))
+        return replies
+
+    def _read(
+        self, written: _Row, *, request: ScoreRequest, choice_ids: Sequence[int], prompt_tokens: int
+    ) -> ScoredReply:
+        ids, is_finished = written.ids, True
+        end: int | None = 0
+        if request.max_reason_tokens:
+            reply = WatchedReply(
+                marker=request.marker, choice_ids=choice_ids, piece=self._encoder.piece, stop_ids=self._stop_ids,
+                max_new_tokens=request.max_reason_tokens,
+            )  # fmt: skip
+            for token in ids:
+                reply.append(token)
+                if reply.is_over:
+                    break
+            ids, end = reply.ids, reply.choice_place()
+            is_finished = reply.is_finished or len(ids) < request.max_reason_tokens
+        return read_reply(
+            self._encoder,
+            ids[:end],
+            request=request,
+            logprobs=None if end is None else tuple(written.logprobs[end]),
+            is_finished=is_finished,
+            prompt_tokens=prompt_tokens,
+        )
+
+    def _run(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seeds: Sequence[int] | None = None,
+        choice_ids: Sequence[int] = (),
+        stop: Sequence[str] = (),
+    ) -> list[_Row]:
+        if not prompts:
+            return []
+        answer = self.process.ask(
+            {
+                "prompts": prompts,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "seeds": seeds or [None] * len(prompts),
+                "choice_ids": choice_ids,
+                "stop": stop,
+                "stop_token_ids": sorted(self._stop_ids),
+            }
+        )
+        return [_Row(row["ids"], row["logprobs"]) for row in answer]
+
+
+def seed_of(key: tuple[int, ...]) -> int:
+    """A row's seed, a function of its key alone."""
+    return int.from_bytes(hashlib.sha256(",".join(map(str, key)).encode()).digest()[:7], "big")
+
+
+class _Settings(NamedTuple):
+    """What a model's folder says without its weights."""
+
+    stop_token_ids: list[int]
+    context_tokens: int
+    vocab_size: int
+
+
+def _read_settings(found: ModelFolder) -> _Settings:
+    from transformers import AutoConfig, GenerationConfig
+
+    with quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
+        except (OSError, ValueError, KeyError) as cause:
+            raise ModelError(
+                f"the model's config cannot be read: {str(cause).strip().splitlines()[0]}",
+                where=found.path,
+                fix="check that the folder is complete",
+            ) from cause
+        has_own = (found.folder / "generation_config.json").is_file()
+        ends = GenerationConfig.from_pretrained(str(found.folder), local_files_only=True) if has_own else config
+    text = config.get_text_config()
+    return _Settings(stop_token_ids(ends), int(getattr(text, "max_position_embeddings", 2**31)), int(text.vocab_size))
+
+
+def _arguments(found: ModelFolder, config: ModelConfig, options: VllmConfig) -> dict[str, Any]:
+    """Of vllm.LLM."""
+    return {
+        "load_format": "safetensors",
+        **options.engine_args,
+        "model": str(found.folder.resolve()),
+        "dtype": config.dtype,
+        "max_model_len": options.max_model_len,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "logprobs_mode": "raw_logprobs",
+        "generation_config": "vllm",  # no sampling options from the model's folder
+        "trust_remote_code": False,
+        "seed": 0,
+    }
+
+
+class Device(NamedTuple):
+    kind: str
+    """What vLLM must compute on; empty: anything."""
+    environ: dict[str, str]
+
+
+def read_device(device: str, environ: Mapping[str, str]) -> Device:
+    """`cuda:1` as vLLM understands it: the only GPU that it sees."""
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cuda", "cpu"):
+        raise ModelError(f'vLLM has no device "{device}"', fix="use auto, cuda, cuda:1 or cpu")
+    wanted = "" if kind == "auto" else kind
+    if not index:
+        return Device(wanted, {})
+    seen = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = seen[int(index)] if index.isdigit() and int(index) < len(seen) and seen[int(index)] else index
+    return Device(wanted, {"CUDA_VISIBLE_DEVICES": named})

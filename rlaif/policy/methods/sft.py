@@ -1,0 +1,199 @@
+"""Demonstrations -> a policy fine-tuned on them, by TRL's SFTTrainer.
+
+Loss on the response and on the token that ends it, never on the prompt; the tokens are those of sampling and
+PPO. Leaves a finished folder or none: an interrupted training starts again from its beginning.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+
+from rlaif.config.sft import SftConfig
+from rlaif.errors import DataError, StageError, TrainingError
+from rlaif.models.tokens.prompt_tokens import PromptEncoder
+from rlaif.models.weights.context import context_tokens_of
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, save_model
+from rlaif.records import Demonstration, Prompt, Tally
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+"""Called after each optimizer step with its number, from 1, and its figures."""
+
+IGNORED = -100
+"""Label of a token without loss, as in torch's cross-entropy."""
+_LOGGED = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "mean_token_accuracy": "token_accuracy",
+}
+"""What TRL logs -> what we call it."""
+
+
+class Examples(NamedTuple):
+    token_ids: list[list[int]]
+    labels: list[list[int]]
+    """`IGNORED` on the prompt's tokens; the response's tokens and the one that ends it are learnt."""
+    tally: Tally
+    """Dropped: `over_length`, `empty`."""
+
+
+class TrainedSft(NamedTuple):
+    path: Path
+    tally: Tally
+    metrics: dict[str, float]
+    """Mean loss over the first and the last tenth of the steps."""
+
+
+def encode_demonstrations(
+    demonstrations: Sequence[tuple[Prompt, Demonstration]], *, encoder: PromptEncoder, max_length: int
+) -> Examples:
+    """What does not fit is dropped and counted: a cut response would never end."""
+    examples = Examples([], [], Tally(num_in=len(demonstrations)))
+    dropped: Counter[str] = Counter()
+    for prompt, demonstration in demonstrations:
+        prompt_ids = encoder.encode(prompt.as_segments())
+        if not encoder.shows_whole(demonstration.response):
+            raise DataError(
+                "the chat template leaves out part of a demonstration, such as its reasoning",
+                where=f"prompt {prompt.id}",
+                fix="take that part out of the response, or let chat_template.jinja show all of the last answer",
+            )
+        response_ids = encoder.encode_response(encoder.strip_answer(demonstration.response))
+        if not demonstration.response.strip():
+            dropped["empty"] += 1
+        elif len(prompt_ids) + len(response_ids) > max_length:
+            dropped["over_length"] += 1
+        else:
+            examples.token_ids.append([*prompt_ids, *response_ids])
+            examples.labels.append([*([IGNORED] * len(prompt_ids)), *response_ids])
+    return examples._replace(tally=Tally(num_in=len(demonstrations), dropped=dict(dropped)))
+
+
+def train_sft(
+    *,
+    base: LoadedModel | str | Path,
+    demonstrations: Sequence[tuple[Prompt, Demonstration]],
+    config: SftConfig,
+    out_dir: Path,
+    seed: int,
+    on_metrics: OnMetrics | None = None,
+) -> TrainedSft:
+    """Fine-tune a copy of `base` and write the model's folder `out_dir` as a whole."""
+    if not isinstance(base, LoadedModel):
+        base = load_causal_lm(str(base))
+    context = context_tokens_of(base.model) or config.max_length
+    limit = min(config.max_length, context)
+    examples = encode_demonstrations(demonstrations, encoder=base.encoder, max_length=limit)
+    if not examples.token_ids:
+        raise StageError(
+            f"there is no demonstration to learn from: {examples.tally}",
+            where=str(out_dir),
+            fix="give demonstrations with responses, or raise sft.max_length",
+        )
+    model: Any = copy.deepcopy(base.model)  # Any: transformers' own annotations hide to() and eval()
+    model.to(torch.float32)
+    losses = _run_trainer(model, base, examples, config=config, seed=seed, on_metrics=on_metrics)
+    # The trainer fits both configs to its tokenizer; what stops a response is the base's to say.
+    model.config = copy.deepcopy(base.model.config)
+    model.generation_config = copy.deepcopy(base.model.generation_config)
+    save_model(model.eval(), base.tokenizer, out_dir)
+    tenth = max(1, len(losses) // 10)
+    metrics = {
+        "first_loss": statistics.fmean(losses[:tenth]),
+        "last_loss": statistics.fmean(losses[-tenth:]),
+        "num_steps": float(len(losses)),
+    }
+    return TrainedSft(out_dir, examples.tally, metrics)
+
+
+def _run_trainer(
+    model: PreTrainedModel,
+    base: LoadedModel,
+    examples: Examples,
+    *,
+    config: SftConfig,
+    seed: int,
+    on_metrics: OnMetrics | None,
+) -> list[float]:
+    """Train `model` in place; the loss of each step."""
+    import datasets
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    class Trainer(SFTTrainer):
+        def _send_telemetry(self) -> None:
+            """A training tells nobody that it took place."""
+
+    micro_batch_size = config.micro_batch_size or config.batch_size
+    num_steps = config.num_epochs * math.ceil(len(examples.token_ids) / config.batch_size)
+    watcher = _Watcher(on_metrics)
+    # subtle: the trainer seeds torch's global generator; what runs afterwards must not depend on that.
+    with TemporaryDirectory(prefix="rlaif-sft-") as scratch, torch.random.fork_rng(devices=[]):
+        args = SFTConfig(
+            output_dir=scratch,
+            num_train_epochs=config.num_epochs,
+            per_device_train_batch_size=micro_batch_size,
+            gradient_accumulation_steps=config.batch_size // micro_batch_size,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=int(num_steps * config.warmup_fraction),
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+            max_length=None,
+            gradient_checkpointing=config.gradient_checkpointing,
+            bf16=False,
+            use_cpu=model.device.type == "cpu",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            seed=seed,
+            logging_strategy="steps",
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = Trainer(
+            model=model,
+            args=args,
+            train_dataset=datasets.Dataset.from_dict({"input_ids": examples.token_ids, "labels": examples.labels}),
+            processing_class=copy.deepcopy(base.tokenizer),
+            callbacks=[watcher],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return watcher.losses
+
+
+class _Watcher(TrainerCallback):
+    """Passes each step's figures on, and stops at a loss that is not finite."""
+
+    def __init__(self, on_metrics: OnMetrics | None) -> None:
+        self.losses: list[float] = []
+        self._on_metrics = on_metrics
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        if logs is None or "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                "the loss is not finite",
+                where=f"sft, step {state.global_step}",
+                fix="lower sft.learning_rate, or look for broken weights in the model it starts from",
+            )
+        self.losses.append(logs["loss"])
+        if self._on_metrics is not None:
+            self._on_metrics(
+                state.global_step, {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
+            )

@@ -1,0 +1,52 @@
+"""A Python function of the user as a source of rewards: for answers that can be verified, or anything else.
+
+Calls it in this process, with texts. What it raises, and whatever it returns that is no finite number, is a named
+failure of the episode. Imports nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rlaif.policy.rewards.episodes import Episode, RewardFailure, read_reward
+
+RewardFunction = Callable[[list[dict[str, str]], str, str | None], Any]
+"""(messages of the prompt as role/content dicts, the response's text, the prompt's known answer) -> a number."""
+
+
+class FunctionReward:
+    """Implements `RewardSource`."""
+
+    def __init__(self, function: Callable[..., Any], *, batched: bool) -> None:
+        """`batched`: the function takes a list of each argument and returns a list, None where it has no number."""
+        self._function, self._batched = function, batched
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        return self._call_once(episodes) if self._batched else [self._call(episode) for episode in episodes]
+
+    def _call(self, episode: Episode) -> float | RewardFailure:
+        prompt = episode.prompt
+        try:
+            return read_reward(self._function(prompt.as_chat(), episode.response, prompt.reference))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in the user's code is the episode's failure
+            return _raised(error)
+
+    def _call_once(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        try:
+            given = self._function(
+                [episode.prompt.as_chat() for episode in episodes],
+                [episode.response for episode in episodes],
+                [episode.prompt.reference for episode in episodes],
+            )
+            values = list(given)
+        except Exception as error:  # noqa: BLE001 - as above
+            return [_raised(error)] * len(episodes)
+        if len(values) != len(episodes):
+            failure = RewardFailure("wrong_count", f"{len(values)} rewards for {len(episodes)} episodes")
+            return [failure] * len(episodes)
+        return [read_reward(value) for value in values]
+
+
+def _raised(error: Exception) -> RewardFailure:
+    return RewardFailure(f"raised_{type(error).__name__}", f"{error}"[:200])

@@ -1,0 +1,307 @@
+"""A `ReportInput` -> what the report says of what was asked for and what changed.
+
+Measures first, then the judge's opinion, the same change without training, and the course over rounds.
+Decides wording and order, not layout. Computes no statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from markupsafe import Markup
+
+from rlaif.config.generate import FRONTDESK
+from rlaif.records import Estimate
+from rlaif.report.charts import RoundPoint, round_chart
+from rlaif.report.headline import say_headline
+from rlaif.report.input import BestOfN, ReportInput, RoundSummary
+from rlaif.report.moved import Moved, MovedRow
+from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_row
+from rlaif.report.wording import Said, find_decimals, say_count, say_estimate, say_number, say_percent, show_plain
+
+MINUS = chr(0x2212)
+ROUND_UNITS = {
+    "Win rate": "%, against the run's start",
+    "Proxy reward": "gain over the start, by the round's own reward model",
+    "KL": "nats per response from the run's start",
+}
+NOTHING = Said("", "", "")
+
+
+def describe_asked(report: ReportInput) -> dict[str, Any]:
+    """The constitution in words, and who was asked and trained."""
+    total = sum(principle.weight for principle in report.constitution.principles)
+    provenance = report.provenance
+    facts = [
+        _name_judges(report),
+        *(
+            [
+                (
+                    "Judge of the win rate",
+                    _name_of(report, ("evaluation", "judge", "model", "path"), role="evaluation judge"),
+                )
+            ]
+            if report.same_judge is False
+            else []
+        ),
+        ("Policy", _name_of(report, ("policy", "path"), role="start policy")),
+        ("Run", f"{provenance.run}, round {provenance.round}, seed {provenance.seed}"),
+    ]
+    prompts = next((stage.tally.kept for stage in report.funnel if stage.name == "prompts"), None)
+    if prompts is not None:
+        facts.append(("Prompts", f"{say_number(prompts)} to learn from"))
+    return {
+        "facts": facts,
+        "principles": [
+            {
+                "id": principle.id,
+                "text": principle.text,
+                "weight": f"weight {say_number(principle.weight)} of {say_number(total)}",
+                "share": f"{100 * principle.weight / total:.1f}" if total else "0",
+                "tags": ", ".join(principle.tags),
+            }
+            for principle in report.constitution.principles
+        ],
+    }
+
+
+def _name_judges(report: ReportInput) -> tuple[str, str]:
+    """Everybody who made the labels; where they count differently, each with its weight."""
+    first = _name_of(report, ("judge", "model", "path"), role="judge")
+    judge = report.provenance.config.get("judge")
+    panel = judge.get("panel") if isinstance(judge, Mapping) else None
+    if not isinstance(judge, Mapping) or not panel:
+        return "Judge", first
+    said = [(first, judge.get("weight", 1.0)), *((one["model"]["path"] or first, one["weight"]) for one in panel)]
+    if len({weight for _, weight in said}) == 1:
+        return "Judges", ", ".join(name for name, _ in said)
+    return "Judges", ", ".join(f"{name} (weight {say_number(weight)})" for name, weight in said)
+
+
+def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
+    """What the configuration calls a model, or else what its fingerprint does."""
+    value: Any = report.provenance.config
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value == FRONTDESK:
+        return "the front desk's small model, which comes with rlaif"
+    model = report.provenance.models.get(role)
+    if isinstance(value, str) and value:
+        return value
+    return PurePath(model.observed.name).name if model and model.observed.name else "not named"
+
+
+def describe_changed(report: ReportInput, moved: Moved) -> dict[str, Any]:
+    rows = [*moved.named, *moved.unnamed]
+    best = report.best_of_n
+    scale = find_scale([row.change for row in rows])
+    return {
+        "axis": dot_axis(scale),
+        "named": [_describe_row(row, scale, f"moved-{k}", best) for k, row in enumerate(moved.named)],
+        "unnamed": [_describe_row(row, scale, f"drift-{k}", best) for k, row in enumerate(moved.unnamed)],
+        "mirrored": ", ".join(f"{pole} is 100 {MINUS} {shown}" for pole, shown in moved.mirrored.items()),
+        "table": [_describe_numbers(row, best) for row in rows],
+        "n": _say_n([row.change.change for row in rows]),
+        "best": _describe_best(report),
+        "win": _describe_win(report, best),
+        "rounds": describe_rounds(report.rounds, moved),
+    }
+
+
+def _say_n(estimates: Sequence[Estimate | None]) -> str:
+    """ "200 prompts", or "80 to 200 prompts"."""
+    counts = sorted({estimate.n for estimate in estimates if estimate is not None})
+    if not counts:
+        return "too few prompts for an interval"
+    return say_count(counts[0], "prompt") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} prompts"
+
+
+def _describe_row(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) -> dict[str, Any]:
+    decimals = 1 if scale.high - scale.low >= 10 else None
+    choice = best.measures.get(row.name) if best else None
+    return {
+        "name": row.name,
+        "principles": "" if row.principles in ((), (row.name,)) else ", ".join(row.principles),
+        "clear": row.clear,
+        "svg": dot_row(
+            row.change,
+            scale=scale,
+            name=name,
+            label=row.name,
+            choice=(f"best of {best.n}", choice) if best and choice else None,
+        ),
+        "said": say_estimate(row.change.change, signed=True, decimals=decimals),
+        "best": say_estimate(choice.change, signed=True, decimals=decimals) if choice else None,
+    }
+
+
+def _describe_numbers(row: MovedRow, best: BestOfN | None) -> dict[str, Any]:
+    change = row.change
+    choice = best.measures.get(row.name) if best else None
+    return {
+        "name": row.name,
+        "before": _say_side(change.before, change.mean_before),
+        "after": _say_side(change.after, change.mean_after),
+        "change": say_estimate(change.change, signed=True),
+        "best": say_estimate(choice.change, signed=True) if choice else NOTHING,
+    }
+
+
+def _say_side(estimate: Estimate | None, mean: float) -> Said:
+    return say_estimate(estimate) if estimate else say_estimate(None)._replace(mean=say_number(mean))
+
+
+def _describe_best(report: ReportInput) -> dict[str, Any] | None:
+    best = report.best_of_n
+    if best is None:
+        return None
+    behaviour = report.behaviour
+    measured = behaviour.kl_interval if behaviour else None
+    said = _say_kl(
+        behaviour.kl if behaviour else None,
+        low=measured.low if measured else None,
+        high=measured.high if measured else None,
+    )
+    return {
+        "n": best.n,
+        "kl_bound": say_number(best.kl_bound, decimals=2),
+        "kl": None
+        if behaviour is None or behaviour.kl is None
+        else f"{said.mean} ({said.interval or 'before its last update'})",
+    }
+
+
+def _describe_win(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | None:
+    win = report.win_rate
+    if win is None or win.soft is None:
+        return None
+    rows = [_describe_share("all together", win.soft, "win-all", "after", win.num_failed)]
+    equal = win.length_controlled
+    if equal is not None:
+        rows.append(_describe_share("at equal length", equal.win_rate, "win-equal", "after", 0))
+    for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
+        failed = win.failed_by_principle.get(name, 0)
+        rows.append(_describe_share(f"{name} alone", estimate, f"win-{k}", "after", failed))
+    if best is not None and best.win_rate is not None and best.win_rate.soft is not None:
+        choice = best.win_rate
+        rows.append(_describe_share(f"best of {best.n}", choice.soft, "win-best", "choice", choice.num_failed))
+        if choice.num_identical:
+            same = say_count(choice.num_identical, "pick is", "picks are")
+            rows[-1]["note"] = f"at most {say_percent(choice.at_most)}, as {same} the same text"
+    return {
+        "headline": say_headline(win),
+        "judge": _say_who_judged(report),
+        "equal": None
+        if equal is None or equal.slope is None
+        else {
+            "slope": say_estimate(equal.slope, signed=True, decimals=2),
+            "sd": say_number(equal.length_sd, decimals=0),
+        },
+        "axis": dot_axis(Scale(0, 1), percent=True),
+        "rows": rows,
+        "hard": say_estimate(win.hard, percent=True),
+        "pairs": say_count(win.num_pairs, "pair"),
+        "identical": say_count(win.num_identical, "pair") if win.num_identical else "",
+        "at_most": say_percent(win.at_most),
+        "failed": say_count(win.num_failed, "pair is", "pairs are") if win.num_failed else "",
+        "one_order": say_count(win.num_not_debiased, "comparison was", "comparisons were")
+        if win.num_not_debiased
+        else "",
+    }
+
+
+def _say_who_judged(report: ReportInput) -> str:
+    if report.same_judge is None:
+        return "Whether this judge also made the labels that training learnt from is not known."
+    if report.same_judge:
+        who = "One of the judges that made" if _name_judges(report)[0] == "Judges" else "The same judge made"
+        return (
+            f"{who} the labels that training learnt from: the policy may have learnt to use what it sees wrongly. "
+            "Another one can be named by evaluation.judge."
+        )
+    return "Another judge than the one whose labels training learnt from."
+
+
+def _describe_share(name: str, share: Estimate | None, svg_name: str, css: str, failed: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "note": "",
+        "failed": failed,
+        "svg": share_row(share, name=svg_name, label=f"Win rate, {name}", css=css) if share else Markup(""),
+        "said": say_estimate(share, percent=True),
+    }
+
+
+def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, Any] | None:
+    """Charts and a table over rounds; None where there is but one."""
+    if len(rounds) < 2:
+        return None
+    named = [row.name for row in moved.named if any(row.name in summary.measures for summary in rounds)]
+    columns = ["proxy reward", "KL, nats", *named, "win rate"]
+    panels = [
+        _draw_rounds(title, points, f"rounds-{k}") for k, (title, points) in enumerate(_round_series(rounds, named))
+    ]
+    return {
+        "columns": columns,
+        "rows": [
+            {
+                "round": summary.round,
+                "cells": [
+                    ("proxy reward", _say_plain(summary.proxy_reward)),
+                    ("KL, nats", _say_kl(summary.kl, low=summary.kl_low, high=summary.kl_high)),
+                    *((name, say_estimate(summary.measures.get(name))) for name in named),
+                    ("win rate", say_estimate(summary.win_rate, percent=True)),
+                ],
+            }
+            for summary in rounds
+        ],
+        "panels": [panel for panel in panels if panel],
+    }
+
+
+def _say_kl(kl: float | None, *, low: float | None, high: float | None) -> Said:
+    """With its interval where it was measured on the round's policy."""
+    said = _say_plain(kl)
+    if low is None or high is None or low == high:
+        return said
+    return said._replace(interval=f"{say_number(low, decimals=2)} to {say_number(high, decimals=2)}")
+
+
+def _say_plain(value: float | None) -> Said:
+    return NOTHING._replace(mean="unknown" if value is None else say_number(value, decimals=2))
+
+
+def _round_series(
+    rounds: Sequence[RoundSummary], named: Sequence[str]
+) -> Iterator[tuple[str, list[tuple[RoundPoint, int | None]]]]:
+    for name in named:
+        yield name, [_point(r.round, r.measures[name]) for r in rounds if name in r.measures]
+    yield "Win rate", [_point(r.round, r.win_rate, factor=100) for r in rounds if r.win_rate]
+    yield "Proxy reward", [_flat(r.round, r.proxy_reward) for r in rounds if r.proxy_reward is not None]
+    yield "KL", [_flat(r.round, r.kl) for r in rounds if r.kl is not None]
+
+
+def _point(round: int, estimate: Estimate, *, factor: float = 1) -> tuple[RoundPoint, int | None]:
+    return RoundPoint(round, factor * estimate.mean, factor * estimate.low, factor * estimate.high), estimate.n
+
+
+def _flat(round: int, value: float) -> tuple[RoundPoint, int | None]:
+    return RoundPoint(round, value, value, value), None
+
+
+def _draw_rounds(title: str, points: Sequence[tuple[RoundPoint, int | None]], name: str) -> dict[str, Any] | None:
+    if len(points) < 2:
+        return None
+    counts = sorted({n for _, n in points if n is not None})
+    spread = max(point.high for point, _ in points) - min(point.low for point, _ in points)
+    first, last = (say_number(points[k][0].mean, decimals=find_decimals(spread / 3)) for k in (0, -1))
+    n = f"{say_count(counts[-1], 'prompt')} each" if counts else f"{len(points)} rounds"
+    return {
+        "title": show_plain(title),
+        "unit": ROUND_UNITS.get(title, ""),
+        "note": "",
+        "course": f"{first} {chr(0x2192)} {last}, {n}",
+        "svg": round_chart([point for point, _ in points], name=name, title=show_plain(title)),
+    }

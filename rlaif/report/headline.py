@@ -1,0 +1,112 @@
+"""What moved and the win rate -> one plain sentence each, no stronger than their intervals.
+
+The truth of measures comes before the judge's opinion. Computes no statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from rlaif.evaluation.policy import WinRate
+from rlaif.report.moved import Moved, MovedRow
+from rlaif.report.wording import (
+    NARROW_SPACE,
+    say_count,
+    say_estimate,
+    say_list,
+    say_number,
+    say_percent,
+    show_plain,
+)
+
+Verdict = Literal["better", "worse", "unclear", "unknown"]
+
+
+class Headline(NamedTuple):
+    verdict: Verdict
+    title: str
+    sentence: str
+
+
+def say_outcome(moved: Moved, win_rate: WinRate | None) -> Headline:
+    """By the measures that the constitution names; by the judge where there are none."""
+    return say_moved(moved) or say_headline(win_rate)
+
+
+def say_moved(moved: Moved) -> Headline | None:
+    """Whether what the constitution asked for rose; None where no measure tells."""
+    rows = [row for row in moved.named if row.change.change is not None]
+    if not rows:
+        return None
+    rose = [row for row in rows if row.clear and row.change.mean_after > row.change.mean_before]
+    fell = [row for row in rows if row.clear and row.change.mean_after < row.change.mean_before]
+    still = [row for row in rows if not row.clear]
+    said = [f"{show_plain(row.name)} {_say_move(row)}" for row in (*rose, *fell)]
+    if still:
+        said.append(f"{say_list([show_plain(row.name) for row in still])} did not clearly move")
+    change = rows[0].change.change
+    n = f"On {say_estimate(change).n} held out of training, " if change else ""
+    return Headline(*_judge_move(rose, fell, still), f"{n}{say_list(said)}.")
+
+
+def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Sequence[MovedRow]) -> tuple[Verdict, str]:
+    if rose and fell:
+        return "unclear", "Some of what was asked for rose, some fell"
+    if fell:
+        return "worse", "The policy moved against what was asked"
+    if rose and still:
+        return "unclear", "The policy moved partly as asked"
+    if rose:
+        return "better", "The policy moved as asked"
+    return "unclear", "What was asked for did not clearly move"
+
+
+def _say_move(row: MovedRow) -> str:
+    change = row.change
+    before, after = (say_number(mean, decimals=1) for mean in (change.mean_before, change.mean_after))
+    return f"{'rose' if change.mean_after > change.mean_before else 'fell'} from {before} to {after}"
+
+
+def say_headline(win_rate: WinRate | None) -> Headline:
+    """What the judge found, in plain words and no stronger than its interval."""
+    if win_rate is None:
+        return Headline(
+            "unknown",
+            "The policies were not compared",
+            "No win rate was measured in this run: the judge was not asked about the trained policy.",
+        )
+    if win_rate.soft is None:
+        return Headline(
+            "unknown",
+            "The win rate is unknown",
+            f"All of the {win_rate.num_pairs} comparisons failed, so nothing can be said of the policy.",
+        )
+    said = say_estimate(win_rate.soft, percent=True)
+    sentence = (
+        f"On {said.n} held out of training, the judge gives the trained policy's response "
+        f"a {said.mean} chance of being the better one "
+        f"(95{NARROW_SPACE}% interval {said.interval}{NARROW_SPACE}%). "
+    )
+    if win_rate.num_identical:
+        sentence += (
+            f"More than {say_percent(win_rate.at_most)} could not be found: "
+            f"{say_count(win_rate.num_identical, 'pair is', 'pairs are')} one text twice, which counts one half. "
+        )
+    if win_rate.soft.low > 0.5:
+        return Headline(
+            "better",
+            "The trained policy beats its start",
+            sentence + "The interval lies above one half: by this judge the policy has become better.",
+        )
+    if win_rate.soft.high < 0.5:
+        return Headline(
+            "worse",
+            "The trained policy loses to its start",
+            sentence + "The interval lies below one half: by this judge the policy has become worse.",
+        )
+    return Headline(
+        "unclear",
+        "No clear difference",
+        sentence + "The interval includes one half: this run does not show that the policy has become better.",
+    )

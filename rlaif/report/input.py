@@ -1,0 +1,223 @@
+"""What a report shows, as frozen values: parts may be missing, and the report then says so.
+
+Put together by the pipeline from records and from this package's numbers. Renders nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from rlaif.evaluation.cost import StageCost
+from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
+from rlaif.evaluation.reward_calibration import RewardCalibration
+from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
+from rlaif.judge_health.health import JudgeHealth
+from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
+from rlaif.records import Alarm, CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
+from rlaif.records.base import Value
+from rlaif.training.metrics import MetricsRow
+
+
+class FunnelStage(Value):
+    """What one stage took in, kept and dropped."""
+
+    name: str
+    """prompts, samples, judgements, preferences, reward model, policy or evaluation."""
+    unit: str
+    """What is counted: prompts, responses, questions, pairs, ..."""
+    tally: Tally
+
+
+class CurvePoint(Value):
+    """One step of a training."""
+
+    step: int
+    numbers: dict[str, float | None]
+
+
+class ShownSample(Value):
+    """One prompt with a response of each policy. All of its text is untrusted."""
+
+    prompt: tuple[Message, ...]
+    before: str
+    after: str
+    reward_before: float | None = None
+    reward_after: float | None = None
+    p_after: float | None = Field(None, ge=0, le=1)
+    """The judge's probability that the trained policy's response is better."""
+
+
+class RewardCourse(Value):
+    """A source of PPO's rewards in the course of training, by its own scores."""
+
+    name: str
+    weight: float
+    first: float
+    last: float
+    """Mean score of the first step's responses and of the last one's."""
+    failed: dict[str, int] = {}
+    """Responses that it had no score for, by cause, over all steps."""
+
+
+class ResponseAt(Value):
+    """A response of the policy in training. Its text is untrusted."""
+
+    step: int
+    """Steps that were done."""
+    text: str
+    score: float
+    """By what it is trained on."""
+    kl: float
+    """Nats against the reference."""
+
+
+class ResponseCourse(Value):
+    """One held-out prompt, and what the policy said to it as training went on."""
+
+    prompt: tuple[Message, ...]
+    responses: tuple[ResponseAt, ...]
+
+
+class BestOfN(Value):
+    """What the same principles do without training: of n responses of the starting policy, the most rewarded one."""
+
+    n: int = Field(ge=2)
+    measures: dict[str, Change]
+    """Each measure of the starting policy, and of the best of n by the reward model, on the same prompts."""
+    win_rate: WinRate | None = None
+    """Of the best of n against the starting policy's single response."""
+    kl_bound: float
+    """log n - (n - 1) / n, nats per response: how far from the starting policy choosing can go at most."""
+
+
+class RoundSummary(Value):
+    """What one round of a run of several came to."""
+
+    round: int
+    proxy_reward: float | None = None
+    """By how much that round's reward model rewards the trained policy's responses more than the start's."""
+    kl: float | None = None
+    """Nats per response against the policy that the run started from: of the round's policy on held-out prompts, or
+    without an interval of the responses that its last step trained on, drawn before its update."""
+    kl_low: float | None = None
+    kl_high: float | None = None
+    win_rate: Estimate | None = None
+    """Against the policy that the run started from."""
+    measures: dict[str, Estimate] = {}
+    """Of the policy that the round trained, on the same held-out prompts in every round."""
+
+
+class Provenance(Value):
+    """From what the numbers came, and how to prove it."""
+
+    run: str
+    round: int = 0
+    rlaif_version: str
+    seed: int
+    models: dict[str, Model]
+    """Role (start policy, trained policy, judge, reward model) -> fingerprint."""
+    template_digest: str | None = None
+    evaluation_template_digest: str | None = None
+    """Of the judge that found the win rate; None: the template that the labels were made with."""
+    dataset_digest: str | None = None
+    ledger_seq: int | None = None
+    ledger_head: str | None = None
+    """The chain's head when the report was written: `rlaif audit verify` finds any change before it."""
+    config: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    """Options that were not set and follow a model, with what they came to; `config` holds them as well."""
+
+
+class ReportInput(Value):
+    provenance: Provenance
+    constitution: Constitution
+    evaluation: EvaluationReport
+    same_judge: bool | None = None
+    """Whether the judge of the win rate also made the labels that training learnt from; None: not known."""
+    win_rate: WinRate | None = None
+    measures: dict[str, Change] = {}
+    measures_note: str = ""
+    """Where the measures come from, for instance "simulated truth of the embedded world"."""
+    funnel: tuple[FunnelStage, ...] = ()
+    calibration: CalibrationCard | None = None
+    """What people's labels said of the judge; None: nobody checked it."""
+    judge_health: JudgeHealth | None = None
+    """Of the judge that made the labels; where a panel did, of its first one."""
+    judges: tuple[CheckedJudge, ...] = ()
+    """Every judge that made the labels."""
+    panel: PanelAgreement | None = None
+    """How far they agree; None: one judge alone was asked."""
+    reward_model: RewardModelQuality | None = None
+    reward_calibration: RewardCalibration | None = None
+    reward_model_curve: tuple[CurvePoint, ...] = ()
+    proxy_win: ProxyWin | None = None
+    policy_curve: tuple[CurvePoint, ...] = ()
+    reward_sources: tuple[RewardCourse, ...] = ()
+    """What PPO was rewarded by."""
+    policy_evaluations: tuple[CurvePoint, ...] = ()
+    """During training, on the same held-out prompts each time; the step is the number of steps done."""
+    alarms: tuple[Alarm, ...] = ()
+    kept_steps: int | None = None
+    """Steps that are in the trained policy's weights; None: not known."""
+    response_courses: tuple[ResponseCourse, ...] = ()
+    behaviour: Behaviour | None = None
+    costs: tuple[StageCost, ...] = ()
+    samples: tuple[ShownSample, ...] = ()
+    """Drawn by the seed alone."""
+    samples_drawn_from: int | None = None
+    """How many pairs of responses there were to draw from."""
+    best_of_n: BestOfN | None = None
+    rounds: tuple[RoundSummary, ...] = ()
+    """In order, this round last; shown when there are two or more."""
+
+
+def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:
+    """Rows of metrics.jsonl as the points of a curve."""
+    return tuple(CurvePoint(step=row.step, numbers=dict(row.numbers)) for row in rows)
+
+
+def make_evaluation_report(
+    *,
+    start_model_id: str,
+    policy_model_id: str,
+    constitution_id: str,
+    win_rate: WinRate | None,
+    measures: dict[str, Change],
+    behaviour: Behaviour | None,
+    proxy_win: ProxyWin | None = None,
+    judge_id: str | None = None,
+) -> EvaluationReport:
+    """The ledger's record of an evaluation; the win rates are the soft ones."""
+    figures = list_figures(behaviour) if behaviour else {}
+    if proxy_win is not None:
+        figures |= {"reward_before": proxy_win.reward.mean_before, "reward_after": proxy_win.reward.mean_after}
+    return EvaluationReport(
+        start_model_id=start_model_id,
+        policy_model_id=policy_model_id,
+        constitution_id=constitution_id,
+        win_rate=win_rate.soft if win_rate else None,
+        win_rate_by_principle=win_rate.soft_by_principle if win_rate else {},
+        win_rate_at_equal_length=win_rate.length_controlled.win_rate
+        if win_rate and win_rate.length_controlled
+        else None,
+        judge_id=judge_id,
+        measures_before={name: change.before for name, change in measures.items() if change.before},
+        measures_after={name: change.after for name, change in measures.items() if change.after},
+        measures_change={name: change.change for name, change in measures.items() if change.change},
+        figures=figures,
+    )
+
+
+def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
+    """What a round's record of its evaluation tells of its course."""
+    return RoundSummary(
+        round=round,
+        proxy_reward=evaluation.proxy_reward,
+        kl=evaluation.figures.get("kl"),
+        kl_low=evaluation.figures.get("kl_low"),
+        kl_high=evaluation.figures.get("kl_high"),
+        win_rate=evaluation.win_rate,
+        measures=evaluation.measures_after,
+    )

@@ -1,0 +1,85 @@
+"""Measures and the constitution -> which rows the report shows of what moved, and in which order.
+
+A measure that a principle's tags name is what the constitution asked for; what no principle names may have
+drifted all the same, and is shown apart. Computes no statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rlaif.evaluation.policy import Change
+from rlaif.records import Constitution, Estimate
+from rlaif.records.base import Value
+from rlaif.stats.ranks import order_descending
+
+
+class MovedRow(Value):
+    name: str
+    principles: tuple[str, ...]
+    """Ids of the principles whose tags name the measure; empty: nobody asked for it."""
+    change: Change
+    clear: bool
+    """The interval of the change excludes zero."""
+
+
+class Moved(NamedTuple):
+    named: list[MovedRow]
+    """In the order of the constitution."""
+    unnamed: list[MovedRow]
+    """Those that moved most first."""
+    mirrored: dict[str, str]
+    """Left out because it is exactly 100 minus another: opposite pole -> the one shown."""
+
+
+def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) -> Moved:
+    """All measures, opposite poles once."""
+    named_by: dict[str, list[str]] = {}
+    for principle in constitution.principles:
+        for tag in principle.tags:
+            if tag in measures and principle.weight > 0:
+                named_by.setdefault(tag, []).append(principle.id)
+    mirrored = _find_mirrored(measures, preferred=[*named_by, *(name for name in measures if name not in named_by)])
+    for name in named_by:
+        mirrored.pop(name, None)
+    rows = {
+        name: MovedRow(
+            name=name,
+            principles=tuple(named_by.get(name, ())),
+            change=change,
+            clear=_excludes_zero(change.change),
+        )
+        for name, change in measures.items()
+        if name not in mirrored
+    }
+    unnamed = [row for row in rows.values() if not row.principles]
+    largest_first = order_descending([abs(row.change.mean_after - row.change.mean_before) for row in unnamed])
+    return Moved([rows[name] for name in named_by], [unnamed[place] for place in largest_first], mirrored)
+
+
+def _excludes_zero(change: Estimate | None) -> bool:
+    return change is not None and (change.low > 0 or change.high < 0)
+
+
+def _find_mirrored(measures: Mapping[str, Change], *, preferred: list[str]) -> dict[str, str]:
+    mirrored: dict[str, str] = {}
+    for k, name in enumerate(preferred):
+        for other in preferred[k + 1 :]:
+            if name not in mirrored and other not in mirrored and _is_mirror(measures[name], measures[other]):
+                mirrored[other] = name
+    return mirrored
+
+
+def _is_mirror(a: Change, b: Change) -> bool:
+    """Means, intervals and change all agree with b = 100 - a; no accident does that."""
+    pairs = [(a.mean_before, b.mean_before), (a.mean_after, b.mean_after)]
+    for x, y in ((a.before, b.before), (a.after, b.after)):
+        if (x is None) != (y is None):
+            return False
+        if x is not None and y is not None:
+            pairs += [(x.low, y.high), (x.high, y.low)]
+    if a.change is not None and b.change is not None:
+        pairs += [(a.change.low + 100, b.change.high), (a.change.high + 100, b.change.low)]
+    return all(math.isclose(x + y, 100, abs_tol=1e-6) for x, y in pairs)

@@ -1,0 +1,106 @@
+"""Means and shares -> rows of dots with intervals on one scale, as wide as the page allows.
+
+Positions are percentages, so that a row fits a phone and a screen alike. Charts of a fixed shape are in
+charts.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from rlaif.evaluation.policy import Change
+from rlaif.records import Estimate
+from rlaif.report.svg import svg_figure, svg_line, svg_text
+from rlaif.report.wording import say_number, say_percent
+
+
+class Scale(NamedTuple):
+    low: float
+    high: float
+
+    def percent(self, x: float) -> str:
+        """Where x stands, from the left edge; what lies outside stands at the edge."""
+        share = (x - self.low) / (self.high - self.low)
+        return f"{100 * min(1.0, max(0.0, share)):.2f}%"
+
+
+def find_scale(changes: Sequence[Change]) -> Scale:
+    """0 to 100 where all means lie there, else the range of the intervals."""
+    means = [mean for change in changes for mean in (change.mean_before, change.mean_after)]
+    if all(0 <= mean <= 100 for mean in means) and any(mean > 1 for mean in means):
+        return Scale(0, 100)
+    ends = [end for c in changes for e in (c.before, c.after) if e for end in (e.low, e.high)] + means
+    if not ends or min(ends) == max(ends):
+        return Scale(min(ends, default=0) - 1, max(ends, default=0) + 1)
+    return Scale(min(ends), max(ends))
+
+
+def dot_row(change: Change, *, scale: Scale, name: str, label: str, choice: tuple[str, Change] | None = None) -> Markup:
+    """One measure before (hollow) and after (filled) with their intervals, as wide as the page allows.
+
+    `choice`: the name and the change of another way to the same end, drawn below.
+    """
+    at = scale.percent
+    marks = [svg_line("grid", at(x), 0, at(x), "100%") for x in _quarters(scale)]
+    marks.append(svg_line("move", at(change.mean_before), 17, at(change.mean_after), 31))
+    rows = [("before", change.before, change.mean_before, 17), ("after", change.after, change.mean_after, 31)]
+    desc = f"{label}: {_said(change.mean_before)} before, {_said(change.mean_after)} after"
+    if choice is not None:
+        rows.append(("choice", choice[1].after, choice[1].mean_after, 45))
+        desc += f", {_said(choice[1].mean_after)} by {choice[0]}"
+    for css, estimate, mean, y in rows:
+        marks += _mark(css, estimate, mean, scale=scale, y=y)
+    height = 48 if choice is None else 62
+    return svg_figure(
+        Markup("").join(marks),
+        name=name,
+        title=label,
+        desc=desc,
+        attributes=f'class="dots" width="100%" height="{height}"',
+    )
+
+
+def share_row(share: Estimate, *, name: str, label: str, css: str = "after") -> Markup:
+    """A share with its interval between 0 and 100 %, and the mark at one half."""
+    scale = Scale(0, 1)
+    marks = [
+        svg_line("half" if x == 0.5 else "grid", scale.percent(x), 0, scale.percent(x), "100%")
+        for x in _quarters(scale)
+    ]
+    marks += _mark(css, share, share.mean, scale=scale, y=22)
+    desc = f"{say_percent(share.mean)}, 95 % interval {say_percent(share.low)} to {say_percent(share.high)}"
+    return svg_figure(
+        Markup("").join(marks), name=name, title=label, desc=desc, attributes='class="dots" width="100%" height="44"'
+    )
+
+
+def _mark(css: str, estimate: Estimate | None, mean: float, *, scale: Scale, y: int) -> list[Markup]:
+    at = scale.percent
+    marks = [] if estimate is None else [svg_line(f"whisker {css}", at(estimate.low), y, at(estimate.high), y)]
+    if css == "choice":
+        # subtle: a percentage cannot stand in a path, so a nested svg carries the diamond to its place.
+        diamond = '<svg x="{}" y="{}" overflow="visible"><path class="dot choice" d="M-6 0L0-6L6 0L0 6Z"/></svg>'
+        return [*marks, Markup(diamond).format(at(mean), y)]
+    return [*marks, Markup('<circle class="dot {}" cx="{}" cy="{}" r="5"/>').format(css, at(mean), y)]
+
+
+def _quarters(scale: Scale) -> list[float]:
+    return [scale.low + (scale.high - scale.low) * k / 4 for k in range(5)]
+
+
+def _said(mean: float) -> str:
+    return say_number(mean, decimals=1)
+
+
+def dot_axis(scale: Scale, *, percent: bool = False) -> Markup:
+    """The scale above rows of dots; it says nothing that the rows do not, so readers may skip it."""
+    words = [say_percent(x, decimals=0) if percent else say_number(x) for x in _quarters(scale)]
+    texts = [
+        svg_text("tick", scale.percent(x), 12, "middle", said) for x, said in zip(_quarters(scale), words, strict=True)
+    ]
+    return Markup('<svg class="dots" width="100%" height="16" aria-hidden="true">{}</svg>').format(
+        Markup("").join(texts)
+    )

@@ -1,0 +1,137 @@
+"""A `ReportInput` -> the report's plain tables: what it cost, what each stage kept, where numbers come from.
+
+Decides wording and order, not layout. Computes no statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlaif.evaluation.cost import StageCost, total_cost
+from rlaif.report.input import ReportInput, RewardCourse
+from rlaif.report.wording import say_count, say_number, say_seconds
+
+NOT_RECORDED = "\u2013"
+
+
+def describe_cost(report: ReportInput) -> dict[str, Any] | None:
+    """Totals in words, and a row for each part of the run."""
+    costs = report.costs
+    if not costs:
+        return None
+    asked = sum(cost.calls for cost in costs if cost.unit == "questions")
+    drawn = sum(cost.calls for cost in costs if cost.unit == "responses")
+    found = sum(cost.found for cost in costs)
+    read, written, seconds, money = total_cost(costs)
+    return {
+        "calls": say_number(asked + drawn),
+        "asked": say_count(asked, "question") + " to the judge",
+        "drawn": say_count(drawn, "response") + " by the policy",
+        "found": say_count(found, "answer") if found else "",
+        "tokens": _say(None if read is None or written is None else read + written),
+        "read": _say(read),
+        "written": _say(written),
+        "seconds": say_seconds(seconds),
+        "money": "" if money is None else _say_money(money),
+        "rows": [_describe_stage(cost) for cost in costs],
+        "total": {
+            "read": _say(read),
+            "written": _say(written),
+            "seconds": say_seconds(seconds) if seconds is not None else NOT_RECORDED,
+        },
+    }
+
+
+def _describe_stage(cost: StageCost) -> dict[str, Any]:
+    unit = cost.unit.removesuffix("s")
+    return {
+        "name": cost.name,
+        "calls": say_count(cost.calls, unit),
+        "found": f"{say_number(cost.found)} more found in the ledger" if cost.found else "",
+        "read": _say(cost.prompt_tokens),
+        "written": _say(cost.reply_tokens),
+        "seconds": NOT_RECORDED if cost.seconds is None else say_seconds(cost.seconds),
+        "money": NOT_RECORDED if cost.money is None else _say_money(cost.money),
+    }
+
+
+def _say(tokens: int | None) -> str:
+    return NOT_RECORDED if tokens is None else say_number(tokens)
+
+
+def _say_money(money: float) -> str:
+    """Four digits after the point, as a judgement costs parts of a cent."""
+    return f"{money:,.4f}" if money < 100 else f"{money:,.2f}"
+
+
+def describe_funnel(report: ReportInput) -> dict[str, Any]:
+    """What every stage took in, kept, and dropped by name; apart those that dropped anything."""
+    stages: list[dict[str, Any]] = [
+        {
+            "name": stage.name,
+            "unit": stage.unit,
+            "num_in": say_number(stage.tally.num_in),
+            "kept": say_number(stage.tally.kept),
+            "dropped": [
+                (reason.replace("_", " "), say_number(count))
+                for reason, count in sorted(stage.tally.dropped.items(), key=lambda item: (-item[1], item[0]))
+                if count
+            ],
+        }
+        for stage in report.funnel
+    ]
+    return {"stages": stages, "dropping": [stage for stage in stages if stage["dropped"]]}
+
+
+def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
+    """(name, value, css class) of what proves where the numbers came from."""
+    p = report.provenance
+    facts = [
+        ("Run", f"{p.run}, round {p.round}", ""),
+        ("rlaif", p.rlaif_version, ""),
+        ("Seed", str(p.seed), ""),
+    ]
+    for role, model in p.models.items():
+        name = f"{model.observed.name}  " if model.observed.name else ""
+        facts.append((role.capitalize(), f"{name}weights {model.weights}", "mono"))
+    facts += [
+        ("Constitution", f"{report.constitution.name}  sha256 {report.constitution.file_digest}", "mono"),
+        ("Judge template", f"sha256 {p.template_digest}" if p.template_digest else "not given", "mono"),
+        *(
+            [("Evaluation's judge template", f"sha256 {p.evaluation_template_digest}", "mono")]
+            if p.evaluation_template_digest
+            else []
+        ),
+        ("Preferences", f"sha256 {p.dataset_digest}" if p.dataset_digest else "not given", "mono"),
+        ("People's labels", f"sha256 {report.calibration.labels_digest}" if report.calibration else "none", "mono"),
+        *([("Options not set", _describe_resolved(p.resolved), "mono")] if p.resolved else []),
+        ("Evaluation", report.evaluation.id, "mono"),
+        (
+            "Ledger's head",
+            f"row {p.ledger_seq}  {p.ledger_head}" if p.ledger_head else "not given: this report proves nothing",
+            "mono",
+        ),
+    ]
+    return facts
+
+
+def _describe_resolved(resolved: Mapping[str, Any]) -> str:
+    """Options that follow a model, and what they came to."""
+    return ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None)
+
+
+def describe_rewards(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
+    """A row for each source of PPO's rewards; none where there is one alone that never failed: its curve says it."""
+    if len(sources) == 1 and not sources[0].failed:
+        return []
+    return [
+        {
+            "name": source.name,
+            "weight": say_number(source.weight),
+            "first": say_number(source.first),
+            "last": say_number(source.last),
+            "failed": ", ".join(f"{cause.replace('_', ' ')} {count}" for cause, count in source.failed.items()) or "0",
+        }
+        for source in sources
+    ]

@@ -1,0 +1,321 @@
+"""Run folders: where a run keeps its stages, who works in it, and what is finished.
+
+A stage is finished once its stage.json is there, which is written last. Knows no stage's content.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.files.atomic import KEPT, digest_file, utc_now, write_atomically
+from rlaif.records import Tally
+from rlaif.run.options import update_config
+
+STAGES = (
+    "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
+)  # fmt: skip
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class RunFolder(NamedTuple):
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def stage_dir(self, round: int, stage: str) -> Path:
+        return self.path / f"round_{round:02d}" / stage
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was started with."""
+        stored: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return stored
+
+
+def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
+    """A new run folder, or with `resume` the one that is there; its config.json is `config`, as far as it may change.
+
+    A folder, link or file of that name that holds no run is refused: it belongs to the user.
+    """
+    if name is not None:
+        _check_name(name)
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(runs_dir):
+        if name is None and resume:
+            run = open_run(runs_dir, None)
+        else:
+            run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
+        refuse_run(runs_dir, run.name, resume=resume)
+        if holds_run(run.path):
+            update_config(run, config, resume=True)
+            return run
+        order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
+        # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
+        made = Path(tempfile.mkdtemp(prefix=".new-run-", dir=runs_dir))
+        try:
+            made.chmod(0o777 & ~_umask())
+            write_atomically(made / "order", f"{order}\n")
+            write_atomically(made / "config.json", json.dumps(config, indent=2))
+            made.rename(run.path)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+    return run
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a folder is a run's. Many folders hold a config.json, models above all: a run's names its inputs."""
+    try:
+        stored = json.loads((path / "config.json").read_bytes())
+    except OSError:
+        return False
+    except ValueError:  # damaged: only a run has its place in the order of runs beside it
+        return (path / "order").is_file()
+    return isinstance(stored, dict) and {"config", "inputs"} <= stored.keys()
+
+
+def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
+    """Refuse a name under which no run can be made or, with `resume`, continued. Changes nothing."""
+    if name is None:
+        if resume:
+            open_run(runs_dir, None)
+        return
+    _check_name(name)
+    path = runs_dir / name
+    if not os.path.lexists(path):
+        return
+    if holds_run(path):
+        if (path / "lock").is_file():
+            _hold(RunFolder(path)).close()  # a run that is under way is told apart from one that has ended
+        if resume:
+            return
+        raise RunFolderError(
+            "this run folder is already used", where=str(path), fix="add --resume, or give another --run NAME"
+        )
+    kind = "link" if path.is_symlink() else "folder" if path.is_dir() else "file"
+    raise RunFolderError(
+        f"a {kind} of this name is there already, and it holds no run",
+        where=str(path),
+        fix="give another --run NAME, or another --runs-dir",
+    )
+
+
+def discard_run(run: RunFolder) -> None:
+    """Remove a run of which its first attempt made everything that is there; any other file keeps the folder.
+
+    An earlier attempt would have left its log or the manifest.
+    """
+    made = {"order", "config.json", "lock", "logs", "logs/attempt_1", "logs/attempt_1/log.txt"}
+    if {path.relative_to(run.path).as_posix() for path in run.path.rglob("*")} <= made:
+        shutil.rmtree(run.path)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def find_runs(runs_dir: Path) -> list[Path]:
+    """The folders in `runs_dir` that hold a run, in no order."""
+    return [path for path in runs_dir.glob("*") if _NAME.fullmatch(path.name) and holds_run(path)]
+
+
+def _next_number(runs_dir: Path) -> str:
+    numbers = [int(name) for name in os.listdir(runs_dir) if re.fullmatch("[0-9]+", name)]
+    return f"{max(numbers, default=0) + 1:03d}"
+
+
+def _order(run_path: Path) -> int:
+    """Which run of its folder it is by age: counted, for clocks jump and copies lose their dates."""
+    path = run_path / "order"
+    return int(path.read_text()) if path.is_file() else 0
+
+
+def open_run(runs_dir: Path, name: str | None) -> RunFolder:
+    """The named run, or the newest."""
+    if name is not None:
+        _check_name(name)
+        run = RunFolder(runs_dir / name)
+        if not holds_run(run.path):
+            raise RunFolderError(
+                f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
+            )
+        return run
+    found = find_runs(runs_dir)
+    if not found:
+        raise RunFolderError("there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`")
+    return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
+
+
+def newest_round(run: RunFolder, *, stage: str) -> int:
+    """The newest round in which the stage before this one is finished; 0 where there is none, and for the first."""
+    if stage == STAGES[0]:
+        return 0
+    before = STAGES[STAGES.index(stage) - 1]
+    finished = run.path.glob(f"round_*/{before}/stage.json")
+    return max((int(path.parent.parent.name.removeprefix("round_")) for path in finished), default=0)
+
+
+def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: int = 0) -> None:
+    """Without `resume`, a stage that was begun and not finished, or nothing left to do, is refused."""
+    folders = [run.stage_dir(round, stage) for stage in stages]
+    broken_off = [folder.name for folder in folders if folder.is_dir() and read_stage(folder) is None]
+    if not resume and broken_off:
+        raise RunFolderError(
+            f"{broken_off[0]} of this run was begun and not finished", where=str(run.path), fix="add --resume"
+        )
+    if not resume and all(read_stage(folder) is not None for folder in folders):
+        raise RunFolderError(
+            f"{stages[-1]} of this run is done already",
+            where=str(run.path),
+            fix="start a new run with `rlaif generate-prefs`, or name another with --run",
+        )
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
+        raise RunFolderError(
+            f'"{name[:80]}" is not a run name', fix="use up to 64 of a-z 0-9 . _ -, a letter or digit first"
+        )
+
+
+@contextmanager
+def lock_run(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder; a second process is told who holds it. The kernel frees it when a holder dies."""
+    with _one_at_a_time(run.path.parent):
+        file = _hold(run)
+    with file:
+        file.truncate(0)
+        file.write(f"pid {os.getpid()}, boot {_boot_id()}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _hold(run: RunFolder) -> TextIO:
+    """The lock file, held until it is closed."""
+    file = (run.path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+        raise RunFolderInUse(
+            f"another process works in this run folder ({holder})",
+            where=str(run.path),
+            fix="wait for it, or give another --run NAME",
+        ) from None
+    return file
+
+
+@contextmanager
+def _one_at_a_time(runs_dir: Path) -> Iterator[None]:
+    """Between processes that make or take runs of one folder: waits, for moments only."""
+    handle = os.open(runs_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else "unknown"
+
+
+def next_attempt(run: RunFolder) -> Path:
+    """A new folder for this attempt's log."""
+    logs = run.path / "logs"
+    number = 1 + max((int(p.name.removeprefix("attempt_")) for p in logs.glob("attempt_*")), default=0)
+    folder = logs / f"attempt_{number}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def finish_stage(stage_dir: Path, *, tally: Tally, unit: str, used: Mapping[str, int] | None = None) -> None:
+    """Write stage.json last: the tally, how many records of each table were used, and every file's digest."""
+    stage = {"unit": unit, "in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped}
+    stage |= {} if used is None else {"used": dict(used)}
+    outputs = {path: digest_file(stage_dir / path) for path in _outputs(stage_dir)}
+    write_atomically(stage_dir / "stage.json", json.dumps({**stage, "outputs": outputs}, indent=2))
+
+
+def _outputs(stage_dir: Path) -> list[str]:
+    files = [p.relative_to(stage_dir) for p in stage_dir.rglob("*") if p.is_file() and p.name != "stage.json"]
+    return sorted(path.as_posix() for path in files if not any(_passes_away(part) for part in path.parts))
+
+
+def _passes_away(name: str) -> bool:
+    """Hidden files and checkpoints go, and a user may take away what was kept for him."""
+    return name.startswith(".") or name == "checkpoints" or KEPT.search(name) is not None
+
+
+class FinishedStage(NamedTuple):
+    tally: Tally
+    unit: str
+    outputs: dict[str, str]
+    """File -> sha256."""
+    used: dict[str, int] | None = None
+    """Table -> records; None where an older rlaif did not count them."""
+
+
+def read_stage(stage_dir: Path) -> FinishedStage | None:
+    """What a finished stage left; None where it is not finished."""
+    path = stage_dir / "stage.json"
+    if not path.is_file():
+        return None
+    stage = json.loads(path.read_text(encoding="utf-8"))
+    return FinishedStage(
+        Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"], stage.get("used")
+    )
+
+
+def stage_done(stage_dir: Path) -> bool:
+    """Whether the stage is finished; refused if a file it left has changed since."""
+    stage = read_stage(stage_dir)
+    if stage is None:
+        return False
+    for name, digest in stage.outputs.items():
+        path = stage_dir / name
+        if not path.is_file() or digest_file(path) != digest:
+            raise RunFolderError(
+                f'the file "{name}" is not what this stage wrote',
+                where=str(stage_dir),
+                fix="put it back, or remove stage.json to do the stage again",
+            )
+    return True
+
+
+def write_manifest(run: RunFolder, *, ledger_seq: int, ledger_head: str, version: str) -> None:
+    """manifest.json: every finished stage with its digests, and the ledger's head. Written last."""
+    stages = {
+        f"{folder.parent.name}/{folder.name}": json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        for folder in sorted(run.path.glob("round_*/*"))
+        if (folder / "stage.json").is_file()
+    }
+    heads = _heads(run)
+    heads.append({"seq": ledger_seq, "head": ledger_head, "at": utc_now()})
+    manifest = {"run": run.name, "rlaif": version, "ledger_heads": heads, "stages": stages}
+    write_atomically(run.path / "manifest.json", json.dumps(manifest, indent=2))
+
+
+def _heads(run: RunFolder) -> list[dict[str, Any]]:
+    """The heads printed so far: each one proves that nothing before it was changed or cut off."""
+    path = run.path / "manifest.json"
+    heads: list[dict[str, Any]] = json.loads(path.read_text())["ledger_heads"] if path.is_file() else []
+    return heads

@@ -1,0 +1,150 @@
+"""Which options a run holds to: those of the parts whose stages have begun. Others are taken over, with a line each.
+
+Compares what a run was started with and what is asked of it now. Reads no config file and runs no stage.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rlaif.config.run import RunConfig
+from rlaif.console import say
+from rlaif.errors import RunFolderError
+from rlaif.files.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from rlaif.run.folder import RunFolder
+
+HELD_BY_STAGE = {
+    "0_sft": ("sft", "policy"),
+    "1_prompts": ("seed", "prompts"),
+    "2_samples": ("policy", "sampling"),
+    "3_judgements": ("constitution", "judge"),
+    "4_preferences": ("preferences",),
+    "5_reward_model": ("reward_model", "human_labels", "policy"),
+    "6_policy": ("ppo", "policy"),
+    "7_evaluation": ("evaluation", "policy", "sampling", "judge", "constitution"),
+}
+"""Parts of the configuration that a stage which has begun holds fast."""
+_NOT_OF_RECORDED = {"prompts", "policy", "sampling", "judge"}
+"""What recorded samples and verdicts came without: their stages hold nothing of it."""
+_RECORDED_STAGES = ("1_prompts", "2_samples", "3_judgements", "4_preferences")
+HOW_FAR = (
+    "config.rounds", "config.gates", "config.scale",
+    "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
+    *(f"config.judge.endpoint.{name}" for name in (
+        "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
+        "tokens_per_minute", "prompt_price", "reply_price", "batch_api", "batch_discount",
+    )),
+    *(f"config.ppo.rollout.{name}" for name in ("device", "vllm", "sleep", "server")),
+)  # fmt: skip
+"""Options that say how far and how fast a run goes, not what a stage does: a resumed run may have others."""
+_OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")
+"""What a further judge says is held like what the first one does."""
+_HOW_A_REWARD_IS_ASKED = re.compile(
+    r"config\.ppo\.rewards\.\d+\.(api_key_env|batch_size|concurrency|max_retries|timeout_s)"
+)
+_LISTS = ("config.judge.panel", "config.ppo.rewards")
+_COMPARED = ("config", "inputs")
+MAX_SHOWN, DIGITS_SHOWN = 60, 12
+
+
+class Change(NamedTuple):
+    """A value that is not what the run has."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        group, _, name = self.key.partition(".")
+        if group == "config":
+            return f"{name}: {_show(self.old)} -> {_show(self.new)}"
+        return f"the contents of {name}: {_show_digest(self.old)} -> {_show_digest(self.new)}"
+
+
+def update_config(run: RunFolder, config: Mapping[str, Any], *, resume: bool = False) -> None:
+    """Take over what differs in parts whose stages have not begun, say it, and refuse what contradicts a begun one.
+
+    config: what config.json is to hold. resume: the stages up to the preferences are done by the same command, so that
+    labels cannot come late.
+    """
+    stored = run.config
+    for change in _find_allowed(run, stored, config, resume=resume):
+        say(f"{change}, from now on")
+    new = {**stored, **config}
+    if new != stored:
+        write_atomically(run.path / "config.json", json.dumps(new, indent=2))
+
+
+def refuse_contradictions(run: RunFolder, config: RunConfig, *, resume: bool = False) -> None:
+    """Refuse the options that `update_config` would refuse. Changes nothing."""
+    stored = run.config
+    asked = {"config": config.model_dump(mode="json"), "inputs": stored.get("inputs", {})}
+    _find_allowed(run, stored, asked, resume=resume)
+
+
+def _find_allowed(
+    run: RunFolder, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
+) -> list[Change]:
+    """What differs, none of it in a part that is held."""
+    changed = find_changes(stored, config)
+    fixed = _find_fixed(run, stored, resume=resume)
+    held = [change for change in changed if _is_held(change.key, fixed=fixed)]
+    if held:
+        raise RunFolderError(
+            f"stages of this run were done with other values ({'; '.join(map(str, held))})",
+            where=str(run.path),
+            fix="put them back, or start a new run",
+        )
+    return changed
+
+
+def find_changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[Change]:
+    """Options and digests of inputs that differ; an option that an older rlaif did not know had its default."""
+    old, new = ({group: one.get(group, {}) for group in _COMPARED} for one in (stored, config))
+    return sorted(_changes(old, new, {"config": RunConfig().model_dump(mode="json")}), key=lambda change: change.key)
+
+
+def _changes(old: Any, new: Any, defaults: Any, path: str = "") -> Iterator[Change]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            default = defaults.get(key) if isinstance(defaults, Mapping) else None
+            yield from _changes(old.get(key, default), new.get(key), default, f"{path}.{key}" if path else str(key))
+    elif path in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _changes(one, other, None, f"{path}.{number}")
+    elif old != new:
+        yield Change(path, old, new)
+
+
+def _find_fixed(run: RunFolder, stored: Mapping[str, Any], *, resume: bool) -> set[str]:
+    """The parts that are held; a preset is the name of what the run began as."""
+    begun = [stage for stage in HELD_BY_STAGE if any(run.path.glob(f"round_*/{stage}"))]
+    is_recorded = "recorded" in stored.get("inputs", {})
+    fixed = {"preset", "recorded"}
+    for stage in begun:
+        parts = set(HELD_BY_STAGE[stage])
+        fixed |= parts - _NOT_OF_RECORDED if is_recorded and stage in _RECORDED_STAGES else parts
+    return fixed | {"human_labels"} if resume and "4_preferences" in begun else fixed
+
+
+def _is_held(key: str, *, fixed: set[str]) -> bool:
+    """Files that a run read are held like the options that name them."""
+    return key.split(".")[1] in fixed and not is_how_far(key)
+
+
+def is_how_far(key: str) -> bool:
+    return bool(_HOW_A_REWARD_IS_ASKED.fullmatch(key)) or _OF_PANEL.sub("config.judge.", key).startswith(HOW_FAR)
+
+
+def _show_digest(value: Any) -> str:
+    return value[:DIGITS_SHOWN] if isinstance(value, str) else "none" if value is None else _show(value)
+
+
+def _show(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[: MAX_SHOWN - 3]}..."

@@ -1,0 +1,230 @@
+"""Worlds for the trainer's tests: an enumerable one whose best policy is known, and a tiny Llama."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_guards import GuardsConfig
+from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.records import Message, Prompt
+
+NO_GUARDS = GuardsConfig(
+    kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None, evaluate_every=None
+)
+
+
+class TabularConfig(PreTrainedConfig):
+    model_type = "tabular"
+
+    def __init__(self, vocab_size: int = 4, depth: int = 3, **kwargs: Any) -> None:
+        self.vocab_size = vocab_size
+        self.depth = depth
+        self.hidden_size = sum(vocab_size**level for level in range(depth))
+        super().__init__(**kwargs)
+
+
+class TabularForCausalLM(PreTrainedModel):
+    """Logits from a table with a row per prefix of the response; the hidden state is the prefix, one-hot.
+
+    The prompt is one token. A prefix is a node of a tree: 0 is the empty one, its children follow.
+    """
+
+    config_class = TabularConfig
+
+    def __init__(self, config: TabularConfig) -> None:
+        super().__init__(config)
+        self.table = nn.Parameter(torch.zeros(config.hidden_size, config.vocab_size))
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool = False,
+        logits_to_keep: int | Tensor = 0,
+    ) -> CausalLMOutputWithPast:
+        seen = input_ids
+        if past_key_values is not None:  # the cache keeps the tokens themselves
+            states = input_ids.float()[:, None, :, None]
+            seen = past_key_values.update(states, states, 0)[0][:, 0, :, 0].long()
+        nodes = torch.zeros_like(seen)
+        for t in range(1, seen.shape[1]):
+            nodes[:, t] = 1 + nodes[:, t - 1] * self.config.vocab_size + seen[:, t]
+        nodes = nodes[:, -input_ids.shape[1] :].clamp(max=self.config.hidden_size - 1)
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        return CausalLMOutputWithPast(
+            logits=self.logits_at(nodes[:, kept]),
+            past_key_values=past_key_values,
+            hidden_states=(nn.functional.one_hot(nodes, self.config.hidden_size).float(),),
+        )
+
+    def logits_at(self, nodes: Tensor) -> Tensor:
+        return self.table[nodes]
+
+
+class World:
+    """All responses of at most `depth` tokens, a reward for each, and the exact best policy.
+
+    The best policy of E[r] - beta KL(pi || pi_ref) is pi_ref exp(r / beta) / Z, and for every pi
+    J* - J(pi) = beta KL(pi || pi*).
+    """
+
+    letters = "abcdefgh"
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        vocab_size: int = 4,
+        depth: int = 3,
+        stop_id: int | None = None,
+        beta: float = 0.5,
+        temperature: float = 1.0,
+        model_class: type[TabularForCausalLM] = TabularForCausalLM,
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.beta, self.temperature, self.depth = beta, temperature, depth
+        self.stop_token_ids = () if stop_id is None else (stop_id,)
+        self.pad_token_id = 0
+        self.responses = [
+            response
+            for length in range(1, depth + 1)
+            for response in itertools.product(range(vocab_size), repeat=length)
+            if all(token != stop_id for token in response[:-1]) and (length == depth or response[-1] == stop_id)
+        ]
+        self.rewards = torch.randn(len(self.responses), generator=generator)
+        self.reward_of = {
+            self.decode(self.without_stop(response)): float(reward)
+            for response, reward in zip(self.responses, self.rewards, strict=True)
+        }
+        assert len(self.reward_of) == len(self.responses)
+        self.start = model_class(TabularConfig(vocab_size=vocab_size, depth=depth))
+        self.start.table.data = torch.randn(self.start.table.shape, generator=generator)
+        self.prompt = Prompt(messages=(Message(role="user", content="go"),))
+
+    # the encoder
+    def encode(self, chat: Any) -> list[int]:
+        return [0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(self.letters[i] for i in ids)
+
+    def without_stop(self, response: Sequence[int]) -> Sequence[int]:
+        return response[:-1] if response[-1] in self.stop_token_ids else response
+
+    # the reward source
+    def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
+        return [self.reward_of[episode.response] for episode in episodes]
+
+    # the exact numbers
+    @torch.no_grad()
+    def logprobs(self, model: TabularForCausalLM) -> Tensor:
+        """(num_responses,) exact log-probability of each response."""
+        table = torch.log_softmax(model.logits_at(torch.arange(len(model.table))) / self.temperature, dim=-1)
+        totals = []
+        for response in self.responses:
+            node, total = 0, torch.zeros((), dtype=torch.float64)
+            for token in response:
+                total = total + table[node, token].double()
+                node = 1 + node * model.config.vocab_size + token
+            totals.append(total)
+        return torch.stack(totals)
+
+    def best(self) -> Tensor:
+        return torch.log_softmax(self.logprobs(self.start) + self.rewards.double() / self.beta, dim=0)
+
+    def distance(self, model: TabularForCausalLM) -> float:
+        """KL(pi || pi*)."""
+        logprobs = self.logprobs(model)
+        return float((logprobs.exp() * (logprobs - self.best())).sum())
+
+    def objective(self, logprobs: Tensor) -> float:
+        reference = self.logprobs(self.start)
+        return float((logprobs.exp() * (self.rewards - self.beta * (logprobs - reference))).sum())
+
+    def train(self, out_dir: Path, *, reward: Any = None, reference: Any = None, **options: Any) -> TrainedPolicy:
+        """Through the trainer that users run. `options` may be values that the config itself refuses."""
+        settings: dict[str, Any] = {
+            "num_steps": 400, "num_prompts_per_step": 1, "num_samples_per_prompt": 256,
+            "response_length": self.depth, "temperature": self.temperature, "learning_rate": 0.05,
+            "num_ppo_epochs": 2, "num_mini_batches": 4, "kl_coef": self.beta, "guards": NO_GUARDS,
+            "vf_coef": 1.0, "value_warmup_steps": 0, "cliprange_value": 10.0, "standardise_scores": False,
+            "missing_eos_penalty": 0.0, "checkpoint_every": 1000, "sample_every": 1000,
+        }  # fmt: skip
+        return train_policy(
+            policy=self.start,
+            reference=reference,
+            encoder=self,
+            prompts=[self.prompt],
+            reward=reward or self,
+            config=PpoConfig.model_construct(**(dict(PpoConfig()) | settings | options)),
+            out_dir=out_dir,
+            seed=1,
+            resume=False,
+            on_metrics=lambda metrics: None,
+            on_samples=lambda step, rows: None,
+        )
+
+
+@pytest.fixture
+def make_world() -> Callable[..., World]:
+    return World
+
+
+@pytest.fixture
+def tabular_class() -> type[TabularForCausalLM]:
+    return TabularForCausalLM
+
+
+class LetterEncoder:
+    """a, b, c, ... are the tokens 0, 1, 2, ...; the last two of the vocabulary are pad and stop."""
+
+    def __init__(self, vocab_size: int = 16) -> None:
+        self.pad_token_id = vocab_size - 2
+        self.stop_token_ids = (vocab_size - 1,)
+
+    def encode(self, chat: Any) -> list[int]:
+        return [ord(letter) - ord("a") for message in chat for letter in message.text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(ord("a") + i) for i in ids if i < self.pad_token_id)
+
+
+@pytest.fixture
+def letter_encoder() -> LetterEncoder:
+    return LetterEncoder()
+
+
+@pytest.fixture
+def letter_prompts() -> list[Prompt]:
+    words = ["ab", "bad", "cab", "deaf", "face", "badge", "hi", "jade", "cafe", "beg", "head", "dig"]
+    return [Prompt(messages=(Message(role="user", content=word),)) for word in words]
+
+
+@pytest.fixture
+def make_llama() -> Callable[..., LlamaForCausalLM]:
+    def make(*, seed: int = 0, sharpness: float = 1.0, **options: Any) -> LlamaForCausalLM:
+        torch.manual_seed(seed)
+        config = LlamaConfig(**{
+            "vocab_size": 16, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 64, **options,
+        })  # fmt: skip
+        model = LlamaForCausalLM(config).eval()
+        model.lm_head.weight.data *= sharpness
+        return model
+
+    return make

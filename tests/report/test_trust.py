@@ -1,0 +1,52 @@
+"""What calibration does, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.report.trust import describe_calibration, say_map
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (CalibrationMap(), "left as they are"),
+        (CalibrationMap(kind="temperature", slope=0.7), "made less sure (their log-odds times 0.70)."),
+        (CalibrationMap(kind="temperature", slope=1.3), "made surer (their log-odds times 1.30)."),
+        (
+            CalibrationMap(kind="temperature_length", slope=1.3, length=0.5, length_sd=10),
+            "gains 0.50 log-odds for every 10.0 words that it is longer, up to 20 words: the judge had liked length l",
+        ),
+        (
+            CalibrationMap(kind="temperature_length", slope=1.3, length=-0.5, length_sd=10),
+            "loses 0.50 log-odds for every 10.0 words that it is longer, up to 20 words: the judge had liked length m",
+        ),
+    ],
+)
+def test_the_map_that_was_chosen_is_said_in_words(found: CalibrationMap, said: str) -> None:
+    assert said in say_map(found)
+
+
+def agreement(share: float) -> Agreement:
+    return Agreement(n=40, share=Estimate(mean=share, low=0.5, high=0.9, n=40), kappa=None, ac1=None, base_rates={})
+
+
+def test_the_design_and_the_ties_are_said_beside_the_agreement() -> None:
+    card = CalibrationCard(
+        judge_id="j", constitution_id="c", labels_digest="d", num_labels=40, num_annotators=1, simulated=False,
+        before=agreement(0.6), after=agreement(0.7), between_people=None, map=CalibrationMap(), log_loss={},
+        human_weight=5.0,
+    )  # fmt: skip
+    said = describe_calibration(card)
+    assert said is not None
+    assert said["design"] == []
+    share = Estimate(mean=0.875, low=0.7, high=0.95, n=32)
+    said = describe_calibration(card.changed(effective_n=17.6, num_tied=8, before_decided=share, after_decided=share))
+    assert said is not None
+    [drawn, ties] = said["design"]
+    assert "The 40 items tell as much as 18 drawn alike." in drawn
+    assert ties.startswith(
+        "On 8 items most people chose no side, and a label of the judge agrees with that within 0.01"
+    )
+    assert "87.5" in ties
