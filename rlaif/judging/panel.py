@@ -18,8 +18,8 @@ from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import ConfigError, ModelError
-from rlaif.judging.asked import JUDGE_FOLDER
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.question_log import JUDGE_FOLDER
 from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
 from rlaif.run.folder import RunFolder
 from rlaif.run.input_checks import expect_judge
@@ -144,10 +144,12 @@ def _ask(
         folder = judge.folder(work.folder(stage))
         folder.mkdir(exist_ok=True)
         return judge_pairs(
-            pairs, prompts=prompts, constitution=work.constitution, template=judge.template, scorer=scorer,
-            config=judge.config, ledger=work.ledger, plan_path=folder / "questions_plan.json",
+            pairs, prompts=prompts, scorer=scorer, plan_path=folder / "questions_plan.json",
+            asking=Asking(
+                constitution=work.constitution, template=judge.template, config=judge.config, ledger=work.ledger,
+                budget=work.judge_budget, draw_seed=work.draw_seed,
+            ),
             label="judgements" if alone else f"judgements {judge.number}/{len(work.judges)}",
-            budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.asked import ASKED_NAME, AskedLog
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.question_log import LOG_NAME, QuestionLog
 from rlaif.judging.scores import expect
 from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import TokenScorer
@@ -57,9 +57,11 @@ class JudgeReward:
         judging = judge_pairs(
             [(sample, sample) for sample in different],  # by itself: a question for each principle
             prompts={episode.prompt.id: episode.prompt for episode in episodes},
-            constitution=work.constitution, template=self._template, scorer=self._scorer, config=judge.config,
-            ledger=work.ledger, plan_path=plan_path, label="", budget=work.judge_budget, draw_seed=work.draw_seed,
-            drops_refused=True,
+            asking=Asking(
+                constitution=work.constitution, template=self._template, config=judge.config, ledger=work.ledger,
+                budget=work.judge_budget, draw_seed=work.draw_seed, drops_refused=True,
+            ),
+            scorer=self._scorer, plan_path=plan_path, label="",
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)
@@ -113,7 +115,7 @@ class JudgeReward:
         A training of a thousand steps would else leave a thousand plans.
         """
         if plan_path.is_file():
-            with AskedLog(self._folder / ASKED_NAME) as log:
+            with QuestionLog(self._folder / LOG_NAME) as log:
                 for batch in json.loads(plan_path.read_text(encoding="utf-8")):
                     for question_id in batch:
                         log.write(question_id)
