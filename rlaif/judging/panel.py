@@ -17,7 +17,7 @@ from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import ConfigError, ModelError
-from rlaif.judging.asked import JUDGE_FOLDER
+from rlaif.judging.question_log import JUDGE_FOLDER
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
 

@@ -221,7 +221,7 @@ def _make_judge_reward(
     judge = bench.judges[0]
     template = load_score_template(source, judge.config)
     return JudgeReward(
-        replace(ask_as(round, bench, judge), template=template),
+        replace(ask_as(round, bench, judge), template=template, drops_refused=True),
         open_judge=borrow.opener(judge, template=template, rewards=True),
         folder=round.folder(POLICY),
         start=shelf.policy("start").fingerprint,
@@ -267,7 +267,7 @@ def _make_checks(
     if guards.judge_every is not None:
         bench.check(round.constitution)
         judge = JudgeCheck(
-            ask_as(round, bench, bench.evaluator),
+            replace(ask_as(round, bench, bench.evaluator), drops_refused=True),
             open_judge=borrow.opener(bench.evaluator, template=bench.evaluator.template),
             prompts=prompts,
             config=round.config.ppo,

@@ -21,7 +21,7 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.bench import Bench
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
-from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unanswered import AGAIN, naming_next_step
@@ -251,10 +251,13 @@ def _count(judged: JudgedRound, bench: Bench, gaps: Sequence[Gap]) -> Plan:
     questions = [
         (judge, question)
         for judge, file, pairs in gaps
-        for question in make_questions(
-            pairs, prompts=judged.prompts, constitution=file, template=_template(judged, judge),
-            judge_id=judge.model.id, both_orders=judge.run_judge.config.both_orders,
-            decoding=decoding[judge.model.id], draw_seed=judged.draw_seed,
+        for question, _ in render_questions(
+            plan_questions(
+                pairs, constitution=file, template=_template(judged, judge), config=judge.run_judge.config,
+                draw_seed=judged.draw_seed,
+            ),
+            prompts=judged.prompts, template=_template(judged, judge), judge_id=judge.model.id,
+            decoding=decoding[judge.model.id],
         )
     ]  # fmt: skip
     answered = judged.ledger.judgements_for([question.id for _, question in questions])
@@ -298,13 +301,13 @@ def _ask_judge(judged: JudgedRound, bench: Bench, *, judge: DiffJudge, plan: Pla
     for _, file, pairs in own:
         asking = Asking(
             constitution=file, template=_template(judged, judge), config=judge.run_judge.config,
-            ledger=judged.ledger, budget=bench.budget, draw_seed=judged.draw_seed,
+            ledger=judged.ledger, budget=bench.budget, draw_seed=judged.draw_seed, again=AGAIN,
         )  # fmt: skip
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder, naming_next_step(KEPT):
             judging = judge_pairs(
                 pairs, prompts=judged.prompts, asking=asking, scorer=scorer,
-                plan_path=Path(folder) / "questions_plan.json", again=AGAIN,
+                plan_path=Path(folder) / "questions_plan.json",
             )  # fmt: skip
         yield judging
 

@@ -71,6 +71,7 @@ class JudgeCheck:
     """The judge's win rate of the policy in training over its start, each pair asked as in the final evaluation."""
 
     asking: Asking
+    """With `drops_refused`: a check whose questions were refused does without them."""
     open_judge: Callable[[], TokenScorer]
     """Gives the evaluation's judge, opened when it is first asked."""
     prompts: Sequence[Prompt]
@@ -98,7 +99,6 @@ class JudgeCheck:
                 scorer=ask_at_once(self.open_judge()),
                 plan_path=self.folder / f"step_{step:06d}_{name}_questions_plan.json",
                 label=f"judge's check, step {step}",
-                drops_refused=True,
             )
             comparisons = judging.comparisons
             self.use([*judging.questions, *judging.judgements, *judging.failed, *comparisons])

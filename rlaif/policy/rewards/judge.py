@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rlaif.constitution.asked import principles_of
-from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.question_log import LOG_NAME, QuestionLog
 from rlaif.judging.scores import expect
 from rlaif.models.interface import BatchingScorer, TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
@@ -39,7 +39,7 @@ class JudgeReward:
         start: Model,
         use: Callable[[Sequence[Record]], None],
     ) -> None:
-        """asking: with a template that scores. open_judge: called when the first response is to be scored.
+        """asking: with a template that scores, and `drops_refused`, as PPO limits failures itself. open_judge: called when the first response is to be scored.
 
         folder: the stage's. start: the policy that training begins with. use: notes that the stage used records.
         """
@@ -67,7 +67,6 @@ class JudgeReward:
             scorer=self._scorer,
             plan_path=plan_path,
             label="",
-            drops_refused=True,
         )
         self._use([*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)
@@ -121,7 +120,7 @@ class JudgeReward:
         A training of a thousand steps would else leave a thousand plans.
         """
         if plan_path.is_file():
-            with AskedLog(self._folder / ASKED_NAME) as log:
+            with QuestionLog(self._folder / LOG_NAME) as log:
                 for batch in json.loads(plan_path.read_text(encoding="utf-8")):
                     for question_id in batch:
                         log.write(question_id)
