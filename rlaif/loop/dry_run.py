@@ -28,7 +28,7 @@ from rlaif.models.interface import TextGenerator
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
-from rlaif.run.work import drop_long_prompts, read_given_prompts
+from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 from rlaif.sampling.sampler import draw_pairs
 
 TRIAL_PROMPTS = 8

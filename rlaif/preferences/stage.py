@@ -27,7 +27,7 @@ from rlaif.preferences.edit_diff import Diff, diff_judged
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import pair_comparisons
-from rlaif.preferences.people import CALIBRATION_FILE, Labelled, Mix, is_mixed_as_configured, match, mix_labels
+from rlaif.preferences.people import CALIBRATION_FILE, Labelled, Mix, is_mixed_as_configured, load_labels, match, mix_labels
 from rlaif.records import Comparison, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
@@ -92,7 +92,7 @@ def pair_preferences(
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
 
 
-def mix_labels_late(round: Round, book: Book, bench: Bench, *, labels: Labels | None) -> None:
+def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
     """Make the preferences again from what the judge said, where labels came after it."""
     if book.is_done(REWARD_MODEL, round=round.number) or not book.is_done(JUDGEMENTS, round=round.number):
         return
@@ -111,12 +111,12 @@ def mix_labels_late(round: Round, book: Book, bench: Bench, *, labels: Labels | 
         samples=samples,
         pairs=find_asked_pairs(round, bench, questions, samples),
         comparisons=book.used(JUDGEMENTS, Comparison, round=round.number),
-        labels=labels,
+        labels=load_labels(round.config.human_labels),
     )
 
 
 def import_verdicts(
-    round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path, labels: Labels | None
+    round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path
 ) -> None:
     """Make the same records, folders and data set of responses and verdicts that already exist."""
     is_given = round.config.constitution != RunConfig().constitution
@@ -127,6 +127,7 @@ def import_verdicts(
     round = replace(round, constitution=recorded.constitution)
     round.ledger.append([recorded.judge, *recorded.policies, recorded.constitution])
     round.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
+    labels = load_labels(round.config.human_labels)
     check_labels(round, book, labels, samples=recorded.samples, pairs=recorded.pairs)
     _finish_recorded(round, book, recorded)
     pair_preferences(

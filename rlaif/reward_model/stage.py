@@ -49,7 +49,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     base = shelf.policy("start")
     digest = digest_rows_so_far(round)
     expect_policy(round, REWARD_MODEL, base.fingerprint)
-    expect_preferences(round, REWARD_MODEL, digest=digest)
+    expect_preferences(round, REWARD_MODEL, digest=lambda: digest)
     config = round.config.reward_model
     steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
     job = RewardModelJob(round.config, round.run.absolute(), round.number, rows.train)

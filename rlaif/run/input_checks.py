@@ -6,7 +6,7 @@ Called by a stage once it has its inputs and before it uses them. Loads nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rlaif.config.judge import JudgeConfig
@@ -71,11 +71,11 @@ def expect_judge(
     _expect(round, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
 
 
-def expect_preferences(round: Round, stage: Stage, *, digest: str) -> None:
+def expect_preferences(round: Round, stage: Stage, *, digest: Callable[[], str]) -> None:
     """Compare preferences that a path names. The run's own are checked by the stage that made them."""
     given = round.config.reward_model.preferences
     if given is not None:
-        _expect(round, stage, [Input("reward_model.preferences", given, {CONTENTS: digest})])
+        _expect(round, stage, [Input("reward_model.preferences", given, {CONTENTS: digest()})])
 
 
 def expect_rewards(round: Round, stage: Stage, models: Iterable[tuple[str, str, Model]]) -> None:

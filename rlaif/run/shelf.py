@@ -5,6 +5,7 @@ Where a role's model is found depends on the round and on which stages are done.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +122,9 @@ class Shelf:
         return self._config.policy.model_copy(update={"path": str(folder), "revision": None})
 
 
-def wants_memory(config: RunConfig) -> bool:
-    """Whether an engine of the run wants the machine's memory for itself, so that what is loaded here must go first."""
+def make_room(config: RunConfig, *clears: Callable[[], None]) -> None:
+    """Call `clears`, which drop what is loaded, where an engine of the run wants the machine's memory for itself."""
     judges = (*config.judge.judges(), config.evaluation.judge.instead_of(config.judge))
-    return any(ENGINES[model.engine].wants_memory for model in (config.policy, *(judge.model for judge in judges)))
+    if any(ENGINES[model.engine].wants_memory for model in (config.policy, *(judge.model for judge in judges))):
+        for clear in clears:
+            clear()
