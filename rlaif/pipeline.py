@@ -23,8 +23,7 @@ from rlaif.judging.panel import ask_all, find_panel
 from rlaif.judging.recorded import import_recorded
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
 from rlaif.models.interface import TextGenerator
-from rlaif.models.vllm.copy import check_rollouts
-from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.open import check_rollout_engine
 from rlaif.models.weights.context import NO_LIMIT
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.methods.sft import train_sft as train_on_demonstrations
@@ -81,7 +80,7 @@ def run_rounds(work: Work) -> Rounds:
 
 def run_round(work: Work) -> None:
     """Prompts to a trained policy and a report."""
-    check_rollouts(work.config.ppo.rollout)
+    check_rollout_engine(work.config.ppo.rollout)
     if work.round == 0 and work.config.sft.demonstrations is not None:
         train_sft(work)
     check_rewards(work)
@@ -110,7 +109,7 @@ def generate_preferences(work: Work) -> None:
 
 def train(work: Work, *, stage: TrainStage) -> None:
     """Preferences -> reward model -> policy."""
-    check_rollouts(work.config.ppo.rollout)
+    check_rollout_engine(work.config.ppo.rollout)
     if stage == "sft" or (stage == "all" and work.round == 0 and work.config.sft.demonstrations is not None):
         train_sft(work)
     if stage in ("all", "policy"):
@@ -389,7 +388,7 @@ def evaluate(work: Work) -> None:
             ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
             budget=work.judge_budget, draw_seed=work.draw_seed,
         )  # fmt: skip
-        stop_vllm()
+        work.slot.close()
         report = collect_report(
             work,
             prompts=prompts,
@@ -442,5 +441,5 @@ def _sample(
         round=work.round, ledger=work.ledger, plan_path=work.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
     )  # fmt: skip
-    stop_vllm()
+    generator.close()
     return samples

@@ -21,7 +21,7 @@ from rlaif.files.full_disk import describe_full_disk
 from rlaif.judging.panel import template_digests
 from rlaif.ledger.store import Ledger
 from rlaif.models.ray.cluster import leave_cluster
-from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.slot import Slot
 from rlaif.preferences.people import check_made, label_inputs, refuse_left_out
 from rlaif.run.folder import (
     RunFolder,
@@ -85,6 +85,7 @@ def open_work(
         lock_run(run),
         _open_ledger(run, ledger_path, is_new=is_new) as ledger,
         keep_log(next_attempt(run) / "log.txt"),
+        Slot() as slot,
     ):
         if stages:
             refuse_begun(run, stages, resume=resume, round=round)
@@ -94,14 +95,13 @@ def open_work(
         say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
         try:
             work = Work(config, run=run, ledger=ledger, round=round)
-            work.team = team
+            work.team, work.slot = team, slot
             yield work
         except InputError:
             if not stages:
                 discard_run(run)  # refused before anything began: the corrected command gets the same number
             raise
         finally:
-            stop_vllm()
             leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()

@@ -23,7 +23,9 @@ from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judg
 from rlaif.judging.questions import GREEDY, make_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.unanswered import AGAIN, naming_next_step
-from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.open import engine_of
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
     Comparison,
@@ -301,11 +303,11 @@ def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: To
 
 def draws_answers(judge: RunJudge) -> bool:
     """Whether a judge may answer the same question otherwise: behind a server, and not asked at temperature 0."""
-    return judge.config.model.engine == "openai" and judge.config.endpoint.temperature != 0
+    return engine_of(judge.config.model).is_served and judge.config.endpoint.temperature != 0
 
 
 def _is_served(judge: AskedJudge) -> bool:
-    return judge.run_judge.config.model.engine == "openai"
+    return engine_of(judge.run_judge.config.model).is_served
 
 
 def _decoding(work: Work, judge: AskedJudge) -> str:
@@ -356,3 +358,8 @@ class _RunsJudge:
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         return self._scorer.score(chats, request=request)
+
+    def close(self) -> None:
+        """End the judge if it was loaded."""
+        if "_scorer" in self.__dict__:
+            self._scorer.close()

@@ -9,26 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig
 from rlaif.config.run import RunConfig
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import RunFolderError
 from rlaif.judging.panel import RunJudge, find_run_judges
-from rlaif.judging.setup import (
-    expect_served_models,
-    find_spent,
-    load_generator,
-    load_judge,
-    load_model,
-    make_budget,
-    spread_policy,
-)
+from rlaif.judging.setup import expect_served_models, find_spent
 from rlaif.ledger.store import Ledger
-from rlaif.models.budget import Budget
+from rlaif.models.budget import Budget, make_budget
 from rlaif.models.interface import TextGenerator, TokenScorer
 from rlaif.models.local.engine import TransformersEngine
-from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.open import engine_of, load_model, open_generator, open_judge
+from rlaif.models.slot import Slot
 from rlaif.models.weights.loading import LoadedModel, free_memory, load_reward_model
 from rlaif.run.folder import RunFolder, stage_done
 from rlaif.training.team import ALONE, Team
@@ -42,6 +36,7 @@ class RunModels:
 
     def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
         self.config, self.run, self.ledger, self.round = config, run, ledger, round
+        self.slot = Slot()
 
     @property
     def reward_model_dir(self) -> Path:
@@ -88,10 +83,10 @@ class RunModels:
     @cached_property
     def generator(self) -> TextGenerator:
         """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
+        if self.round == 0 and not self.config.scale.is_spread:
+            return self.start_generator
         config = self._start_config if self.round == 0 else self._current_config
-        if self.config.scale.engine == "ray":
-            return spread_policy(config, scale=self.config.scale)
-        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
+        return open_generator(config, scale=self.config.scale, slot=self.slot, load=lambda: self.current_policy)
 
     @cached_property
     def trained_policy(self) -> LoadedModel:
@@ -106,12 +101,13 @@ class RunModels:
 
     def _generator(self, config: PolicyModelConfig, name: str) -> TextGenerator:
         """`name`: where the model is kept that training works with; in transformers it samples as well."""
-        return load_generator(config) if config.engine == "vllm" else TransformersEngine(getattr(self, name))
+        return open_generator(config, slot=self.slot, load=lambda: cast("LoadedModel", getattr(self, name)))
 
     def make_room(self) -> None:
         """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
         judges = (*self.config.judge.judges(), self.evaluation_judge_config)
-        if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
+        engines = (engine_of(self.config.policy), *(engine_of(judge.model) for judge in judges))
+        if not any(engine.wants_memory for engine in engines):
             return
         for name, value in list(self.__dict__.items()):
             if isinstance(value, LoadedModel | TransformersEngine):
@@ -129,7 +125,7 @@ class RunModels:
 
     def load_judge(self, config: JudgeConfig) -> TokenScorer:
         """A judge of this run, which goes on as the model that it was."""
-        judge = load_judge(config, budget=self.judge_budget, scale=self.config.scale)
+        judge = open_judge(config, budget=self.judge_budget, scale=self.config.scale, slot=self.slot)
         expect_served_models(judge, ledger=self.ledger, stage_dirs=self._stage_dirs)
         return judge
 
@@ -138,12 +134,12 @@ class RunModels:
         """One of the judges; of a panel no other one is in memory meanwhile, nor this one afterwards."""
         if len(self.judges) == 1:
             yield self.judge
-            stop_vllm()
+            self.slot.close()
             return
         self._forget_judges()
         yield self.load_judge(judge.config)
         self._forget_judges()
-        stop_vllm()
+        self.slot.close()
 
     def _forget_judges(self) -> None:
         for name in ("judge", "evaluation_judge"):

@@ -48,7 +48,7 @@ STAGE_NAMES = {
     "5_reward_model": "reward model", "6_policy": "policy", "7_evaluation": "evaluation",
 }  # fmt: skip
 KEPT_OVER_ROUNDS = (
-    "start_policy", "judge", "judges", "judge_budget", "evaluation_judge", "evaluation_template", "labels",
+    "slot", "start_policy", "judge", "judges", "judge_budget", "evaluation_judge", "evaluation_template", "labels",
 )  # fmt: skip
 MADE_BY = {
     "1_prompts": ("prompts", "rlaif generate-prefs"),

@@ -19,7 +19,8 @@ from rlaif.evaluation.measures import compute_means, load_measure
 from rlaif.evaluation.policy import compute_win_rate, find_different, pair_samples
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judging.judge import judge_pairs
-from rlaif.models.interface import BatchingScorer, TokenScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import TokenScorer
 from rlaif.models.weights.loading import load_reward_model
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.rewards.sources import reward_by_model

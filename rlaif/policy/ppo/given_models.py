@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from rlaif.config.ppo_rewards import RUN, find_sources
 from rlaif.errors import ConfigError
-from rlaif.judging.setup import load_model
+from rlaif.models.open import load_model
 from rlaif.models.weights.adapters import save_adapter
 from rlaif.models.weights.loading import LoadedModel, base_of_adapter, save_model
 from rlaif.models.weights.model_folder import find_model_folder

@@ -19,7 +19,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.scores import expect
-from rlaif.models.endpoint.engine import OpenAIEngine
+from rlaif.models.endpoint.batch import BatchingScorer
 from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import FailedJudgement, Judgement, Model, ModelObserved, Sample, digest_text
@@ -122,4 +122,4 @@ class JudgeReward:
 
 def _at_once(judge: TokenScorer) -> TokenScorer:
     """Training waits for its rewards: a batch endpoint that answers within a day is of no use."""
-    return judge.live() if isinstance(judge, OpenAIEngine) else judge
+    return judge.live() if isinstance(judge, BatchingScorer) else judge
