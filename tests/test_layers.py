@@ -29,7 +29,7 @@ GLUE = ("stage.py", "check.py")
 WORLD = "run/world.py"
 """The one file that knows the front desk."""
 STILL = {
-    "judge_health/facts.py", "judge_health/sentinels.py", "judging/panel.py", "judging/setup.py", "loop/preflight.py",
+    "judge_health/facts.py", "judge_health/sentinels.py", "judging/panel.py",
     "policy/ppo/asked_checks.py", "policy/ppo/given_models.py", "policy/rewards/judge.py", "policy/rewards/sources.py",
     "preferences/edit_diff.py", "preferences/people.py", "report/collect.py", "run/shelf.py", "run/stored.py",
     "run/work.py", "training/crew.py", "training/log.py",

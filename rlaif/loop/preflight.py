@@ -11,10 +11,10 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from rlaif import frontdesk
 from rlaif.calibration.labels import check_principles
 from rlaif.config.functions import load_function
-from rlaif.config.generate import FRONTDESK, JudgeConfig, JudgeModelConfig, PolicyModelConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.models import resolve_path
 from rlaif.config.ppo_rewards import RUN, find_sources, uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import check_wording, load_constitution
@@ -23,9 +23,8 @@ from rlaif.errors import RunFolderError
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
-from rlaif.models.endpoint.http import find_address, find_reward_address
-from rlaif.models.vllm.copy import check_rollouts
-from rlaif.models.vllm.process import find_vllm
+from rlaif.models.endpoint.http import find_reward_address
+from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, find_model_folder
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
@@ -78,7 +77,7 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
         read_preferences(given, part=config.reward_model.split)
     if POLICY in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
-    _check_model(config.policy, adapters=config.policy.engine == "transformers")
+    check_policy_engine(config.policy)
 
 
 def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
@@ -90,19 +89,10 @@ def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
 
 def check_judge_place(config: JudgeConfig, constitution: Constitution | None) -> None:
     """Its address, its script or its folder, and the words of the principles where the folder says which it knows."""
-    model = config.model
-    if model.engine == "openai":
-        endpoint = config.endpoint
-        find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)
-    elif model.engine == "scripted":
-        load_function(model.path, what="scripted judge", where="judge.model.path")
-    elif model.path == FRONTDESK:
-        if constitution is not None:
-            check_wording(constitution, judge_dir=frontdesk.JUDGE_DIR)
-    else:
-        _check_model(model)
-        if constitution is not None and Path(model.path).expanduser().is_dir():
-            check_wording(constitution, judge_dir=find_model_folder(model.path).folder)
+    check_judge_engine(config)
+    path = resolve_path(config.model.path, part="judge")
+    if engine_of(config.model).is_local and constitution is not None and Path(path).expanduser().is_dir():
+        check_wording(constitution, judge_dir=find_model_folder(path).folder)
 
 
 def needed_stages(config: RunConfig) -> list[Stage]:
@@ -115,7 +105,7 @@ def needed_stages(config: RunConfig) -> list[Stage]:
 
 
 def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Constitution | None) -> None:
-    check_rollouts(config.ppo.rollout)
+    check_rollout_engine(config.ppo.rollout)
     judge = config.judge.judges()[0]
     for source in find_sources(config.ppo.rewards):
         if source.function is not None:
@@ -132,13 +122,6 @@ def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Const
     if config.ppo.guards.judge_every is not None:
         load_template(evaluator.template)
         check_judge_place(evaluator, constitution)
-
-
-def _check_model(config: JudgeModelConfig | PolicyModelConfig, *, adapters: bool = False) -> None:
-    if config.engine == "vllm":
-        find_vllm()
-    if config.path != FRONTDESK:
-        check_model_path(config.path, revision=config.revision, adapters=adapters)
 
 
 def _is_here(path: str) -> bool:
