@@ -28,6 +28,7 @@ from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.run.stages import REWARD_MODEL
 
 HELD_OUT_SEED = 20_000
 """Of the prompts that every policy is measured on."""
@@ -66,10 +67,10 @@ def make_desk(folder: Path, *, seed: int, settings: Sequence[str] = ()) -> Desk:
     with open_work(config, run_name="desk", runs_dir=folder, resume=(folder / "desk").exists()) as work:
         pipeline.generate_preferences(work)
         pipeline.train_reward_model(work)
-        [card] = work.used("5_reward_model", RewardModelCard)
+        [card] = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
         return Desk(
-            work.start_policy, RewardModelScorer(work.reward_model), work.training_prompts(),
-            len(work.preference_rows().train), card.accuracy.mean if card.accuracy else None,
+            work.shelf.policy("start"), RewardModelScorer(work.shelf.reward_model()), find_training_prompts(work.round, work.book),
+            len(read_rows_so_far(work.round, work.book).train), card.accuracy.mean if card.accuracy else None,
         )  # fmt: skip
 
 

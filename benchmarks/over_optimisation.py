@@ -32,6 +32,7 @@ from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
 from rlaif.loop.open_run import open_work
 from rlaif.records import PolicyCard
+from rlaif.run.stages import POLICY
 from rlaif.training.log import EVALUATION
 
 HERE = Path(__file__).parent
@@ -69,8 +70,8 @@ def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
         pipeline.generate_preferences(work)
         pipeline.train_reward_model(work)
         pipeline.train_policy(work)
-        [card] = work.used("6_policy", PolicyCard)
-        rows = work.metrics.read(EVALUATION)
+        [card] = work.book.used(POLICY, PolicyCard, round=work.round.number)
+        rows = work.round.metrics.read(EVALUATION)
     curve = [
         {
             "step": row.step,

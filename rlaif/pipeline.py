@@ -3,7 +3,8 @@
     prompts -> samples -> judgements -> preferences -> reward model -> policy -> evaluation
 
 A stage is `stage.py` of its room. A finished stage is not done again; an interrupted one continues where it stopped.
-What a stage gets: `round`, where it works; `book`, what the stages used; `shelf`, the loaded models; `bench`, the judges.
+A stage gets what it needs of four values: `round`, where it works; `book`, what the stages used; `shelf`, the loaded
+models; `bench`, the judges.
 """
 
 from __future__ import annotations

@@ -75,11 +75,11 @@ def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(run
         'ppo.rewards=[{"function": "test_ppo_models_pipeline:prefer_short"}]',
     ]  # fmt: skip
     with open_work(load_config(overrides=overrides), run_name="second", runs_dir=tmp_path, resume=False) as work:
-        assert not has_adapter(work.start_policy.model), "every other stage has a plain model"
+        assert not has_adapter(work.shelf.policy("start").model), "every other stage has a plain model"
         assert has_adapter(find_initial_policy(work).model)
         pipeline.read_prompts(work)
         pipeline.train_policy(work)
-        made = work.policy_dir
+        made = work.shelf.policy_dir
     first = MetricsLog(tmp_path / "second" / "metrics.jsonl", round=0).read("policy")[0].numbers
     assert first["objective/kl"] == pytest.approx(0.0, abs=1e-5)
     before, after = (
@@ -97,7 +97,7 @@ def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(run
 
 def test_a_reward_model_with_another_tokenizer_cannot_be_what_values_begin_as(runs_dir: Path, tmp_path: Path) -> None:
     with open_work(load_config(overrides=SMALL), run_name="third", runs_dir=tmp_path, resume=False) as work:
-        policy = work.start_policy
+        policy = work.shelf.policy("start")
     model = runs_dir / "first" / "round_00" / "5_reward_model" / "model"
     loaded = load_reward_model(str(model), device="cpu")
     start = make_value_start(loaded, name="reward_model", policy=policy)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rlaif.run.work import Work
 from steer_plan import Job
 from steer_table import Row, Start
 
@@ -28,7 +29,7 @@ from rlaif.models.local.engine import TransformersEngine
 from rlaif.records import PolicyCard, Prompt, RewardModelCard, Sample
 from rlaif.records.base import Value
 from rlaif.reward_model.score import RewardModelScorer
-from rlaif.run.work import Work
+from rlaif.run.stages import POLICY, REWARD_MODEL
 from rlaif.sampling.sampler import sample_responses
 
 Told = Callable[[str, int], None]
@@ -83,9 +84,12 @@ def train_row(job: Job, *, tell: Told) -> Row:
         tell(f"{job.label}: truth", 2)
         with _timed(seconds, "truth"):
             trained = _replies(
-                work, TransformersEngine(work.trained_policy), num=work.config.evaluation.num_samples, name="trained"
+                work,
+                TransformersEngine(work.shelf.policy("trained")),
+                num=work.round.config.evaluation.num_samples,
+                name="trained",
             )
-            best = _pick_best(_start_replies(work), scorer=RewardModelScorer(work.reward_model))
+            best = _pick_best(_start_replies(work), scorer=RewardModelScorer(work.shelf.reward_model()))
         row = Row(
             seed=job.seed,
             constitution=job.name,
@@ -120,15 +124,15 @@ class _Reply(NamedTuple):
 
 def _start_replies(work: Work) -> list[_Reply]:
     """As many per prompt as best-of-n picks among."""
-    return _replies(work, work.start_generator, num=max(1, work.config.evaluation.best_of), name="start")
+    return _replies(work, work.shelf.generator("start"), num=max(1, work.round.config.evaluation.best_of), name="start")
 
 
 def _replies(work: Work, generator: TextGenerator, *, num: int, name: str) -> list[_Reply]:
-    prompts = work.evaluation_prompts()
+    prompts = find_evaluation_prompts(work.round, work.book)
     by_id = {prompt.id: prompt for prompt in prompts}
     samples = sample_responses(
-        prompts, generator=generator, config=work.config.sampling, num_samples=num, seed=work.config.seed,
-        round=work.round, ledger=work.ledger, plan_path=work.run.path / "steering" / f"{name}_plan.json",
+        prompts, generator=generator, config=work.round.config.sampling, num_samples=num, seed=work.round.config.seed,
+        round=work.round, ledger=work.round.ledger, plan_path=work.round.run.path / "steering" / f"{name}_plan.json",
         label=f"{name} replies",
     )  # fmt: skip
     return [_Reply(by_id[sample.prompt_id], sample) for sample in samples]
@@ -159,8 +163,8 @@ def _describe(replies: Sequence[_Reply]) -> dict[str, float]:
 
 
 def _training_figures(work: Work) -> dict[str, float]:
-    (reward_model,) = work.used("5_reward_model", RewardModelCard)
-    (policy,) = work.used("6_policy", PolicyCard)
+    (reward_model,) = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
+    (policy,) = work.book.used(POLICY, PolicyCard, round=work.round.number)
     figures = {"steps": policy.metrics.get("step", -1.0) + 1, "kl": policy.metrics.get("objective/kl", 0.0)}
     if reward_model.accuracy is not None:
         figures["reward_accuracy"] = reward_model.accuracy.mean
@@ -169,9 +173,9 @@ def _training_figures(work: Work) -> dict[str, float]:
 
 def _early_stop(work: Work) -> str:
     steps = int(_training_figures(work)["steps"])
-    if steps == work.config.ppo.num_steps:
+    if steps == work.round.config.ppo.num_steps:
         return ""
-    return f"PPO met its KL ceiling; the policy of step {steps} of {work.config.ppo.num_steps} is kept"
+    return f"PPO met its KL ceiling; the policy of step {steps} of {work.round.config.ppo.num_steps} is kept"
 
 
 def _shuffle_preferences(job: Job) -> None:

@@ -297,9 +297,9 @@ def _open(
 ) -> Iterator[OpenRun]:
     """`file`: the config file that is given on the command line."""
     from rlaif.cli.stored_options import note_file_of_run
-    from rlaif.loop.open_run import open_for_work
+    from rlaif.loop.open_run import open_work
 
-    with open_for_work(
+    with open_work(
         loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
         resolved=loaded.resolved, file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
     ) as opened:  # fmt: skip

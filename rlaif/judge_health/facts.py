@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from rlaif.constitution.diff import weighed
@@ -28,9 +28,7 @@ from rlaif.records import (
 from rlaif.stats.logits import P_FIRST, canonical_pair
 
 
-def check_judges(
-    judged: JudgedRound, *, measures: Sequence[str], has_simulated_measure: bool
-) -> list[CheckedJudge]:
+def check_judges(judged: JudgedRound, *, measures: Sequence[str], has_simulated_measure: bool) -> list[CheckedJudge]:
     """The health of each judge that was asked about the round's pairs, in the order of the configuration.
 
     Empty where no pair was compared. measures: `module:function`, with values for principles whose tags name them.

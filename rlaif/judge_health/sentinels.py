@@ -121,7 +121,9 @@ def check_sentinels(judged: JudgedRound, bench: Bench) -> SentinelCheck:
         [(question.prompt_id, then[question.id], answers[question.id][0]) for question in questions],
         fingerprint_changed=changed,
         stored_now=stored_now,
-        further=[Further(_find_votes(judged.ledger, question, then), answers[question.id][1:]) for question in questions],
+        further=[
+            Further(_find_votes(judged.ledger, question, then), answers[question.id][1:]) for question in questions
+        ],
         failure_rate=_find_failure_rate(judged),
     )
     data["checks"].append({"at": utc_now(), **check.model_dump(mode="json")})

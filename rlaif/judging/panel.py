@@ -6,7 +6,7 @@ Opens no judge and asks nothing: see bench.py and stage.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +14,11 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import is_frontdesk
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.run import MAX_RECORDS, RunConfig
-from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import ConfigError, ModelError
+from rlaif.errors import ConfigError
+from rlaif.judging.judge import Judging
 from rlaif.judging.question_log import JUDGE_FOLDER
-from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
-
+from rlaif.records import Comparison, Panel, PanelMember, Question, Tally
 
 
 class RunJudge:

@@ -29,8 +29,8 @@ from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
-from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 from rlaif.sampling.sampler import draw_pairs
+from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64

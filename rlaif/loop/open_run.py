@@ -56,7 +56,7 @@ class OpenRun(NamedTuple):
 
 
 @contextmanager
-def open_for_work(
+def open_work(
     config: RunConfig,
     *,
     run_name: str | None,
@@ -110,9 +110,7 @@ def open_for_work(
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
 
 
-def _open(
-    config: RunConfig, *, run: RunFolder, ledger: Ledger, number: int, team: Team, slot: Slot
-) -> OpenRun:
+def _open(config: RunConfig, *, run: RunFolder, ledger: Ledger, number: int, team: Team, slot: Slot) -> OpenRun:
     constitution = find_round_constitution(config, run=run, ledger=ledger, number=number)
     return OpenRun(
         Round(config, run=run, ledger=ledger, constitution=constitution, number=number, team=team),

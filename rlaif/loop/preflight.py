@@ -30,7 +30,18 @@ from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
 from rlaif.run.folder import RunFolder, read_stage, refuse_run
-from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, SFT, STAGES, Stage
+from rlaif.run.stages import (
+    EVALUATION,
+    JUDGEMENTS,
+    POLICY,
+    PREFERENCES,
+    PROMPTS,
+    REWARD_MODEL,
+    SAMPLES,
+    SFT,
+    STAGES,
+    Stage,
+)
 from rlaif.sampling.prompts import read_demonstrations, read_prompts
 
 

@@ -172,9 +172,7 @@ def follow_policy(job: PolicyJob, *, team: Team) -> None:
 def _make_task(job: PolicyJob, shelf: Shelf, rewards: Rewards, *, folder: Path, team: Team) -> Task:
     """The training that every process of a team does."""
     start = shelf.policy("start")
-    initial = find_initial_policy(
-        job.config, start=lambda: start, current=lambda: shelf.policy("current")
-    )
+    initial = find_initial_policy(job.config, start=lambda: start, current=lambda: shelf.policy("current"))
     return Task(
         # The reference of the first policy is that policy itself, in one copy.
         start=initial if initial.fingerprint.id == start.fingerprint.id else start,
@@ -238,7 +236,7 @@ def _divide_prompts(round: Round, book: Book, shelf: Shelf, rewards: Rewards) ->
         count_tokens=lambda prompt: generator.count_tokens(prompt.as_segments()),
         max_tokens=min(generator.context_tokens, rewards.context_tokens or NO_LIMIT) - config.ppo.response_length,
     )
-    # The final evaluation has the first of the front desk's held-out prompts, and the evaluations here those after them.
+    # The final evaluation has the first of the front desk's held-out prompts; the evaluations here have those after.
     first = config.evaluation.num_prompts
     draw_own = (lambda num: draw_held_out(config, num=num, first=first)) if is_frontdesk_world(config) else None
     return hold_out(fitting.prompts, fitting.tally, guards=config.ppo.guards, seed=config.seed, draw_own=draw_own)

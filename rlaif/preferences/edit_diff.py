@@ -25,7 +25,8 @@ from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unanswered import AGAIN, naming_next_step
-from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.models.open import ENGINES
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
@@ -127,9 +128,7 @@ def diff_judged(
     if not pairs:
         raise StageError("the run compared no responses", where=str(judged.path), fix="name another by --run")
     judges = _find_judges(judged, bench)
-    gaps = [
-        gap for judge in judges for gap in _find_gaps(judged, judge=judge, files=(before, after), pairs=pairs)
-    ]
+    gaps = [gap for judge in judges for gap in _find_gaps(judged, judge=judge, files=(before, after), pairs=pairs)]
     plan = _count(judged, bench, gaps)
     shown = {
         (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))

@@ -27,7 +27,15 @@ from rlaif.preferences.edit_diff import Diff, diff_judged
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import pair_comparisons
-from rlaif.preferences.people import CALIBRATION_FILE, Labelled, Mix, is_mixed_as_configured, load_labels, match, mix_labels
+from rlaif.preferences.people import (
+    CALIBRATION_FILE,
+    Labelled,
+    Mix,
+    is_mixed_as_configured,
+    load_labels,
+    match,
+    mix_labels,
+)
 from rlaif.records import Comparison, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
@@ -115,9 +123,7 @@ def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
     )
 
 
-def import_verdicts(
-    round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path
-) -> None:
+def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path) -> None:
     """Make the same records, folders and data set of responses and verdicts that already exist."""
     is_given = round.config.constitution != RunConfig().constitution
     recorded = import_recorded(samples, judgements, columns, constitution=round.constitution if is_given else None)
@@ -148,9 +154,7 @@ def _finish_recorded(round: Round, book: Book, recorded: Recorded) -> None:
         tally = Tally(num_in=len(recorded.prompts))
         book.finish(PROMPTS, round=round.number, tally=tally, records=recorded.prompts)
     if not book.is_done(SAMPLES, round=round.number):
-        book.finish(
-            SAMPLES, round=round.number, tally=recorded.sample_tally, unit="rows", records=recorded.samples
-        )
+        book.finish(SAMPLES, round=round.number, tally=recorded.sample_tally, unit="rows", records=recorded.samples)
     if not book.is_done(JUDGEMENTS, round=round.number):
         judging = Judging(
             recorded.questions, recorded.judgements, recorded.failed, recorded.comparisons,
@@ -254,6 +258,4 @@ def diff_constitutions(
     """
     before, after = (None if name is None else load_constitution(name) for name in (old, new))
     with open_judged(runs_dir, run) as (judged, bench):
-        return diff_judged(
-            judged, bench, old=before, new=after, num_prompts=num_prompts, count_only=count_only
-        )
+        return diff_judged(judged, bench, old=before, new=after, num_prompts=num_prompts, count_only=count_only)

@@ -321,7 +321,7 @@ def collect_courses(rewards: Sequence[RewardConfig], rows: Sequence[MetricsRow])
     """What PPO was rewarded by, from the first step that `rows` have to the last."""
     dropped = tally_rewards(rows).dropped
     courses = []
-    for source in find_sources(rewards):
+    for source in find_sources(tuple(rewards)):
         scores = [row.numbers.get(f"objective/scores/{source.label}") for row in rows]
         known = [score for score in scores if score is not None]
         mark = f"{source.label}/"

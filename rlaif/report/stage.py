@@ -98,9 +98,7 @@ def _draw(round: Round, book: Book, shelf: Shelf) -> _Drawn:
     return _Drawn(prompts, start, trained, _pick_best(round, book, shelf, prompts=prompts, start=start))
 
 
-def _pick_best(
-    round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt], start: Sequence[Sample]
-) -> Picks:
+def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt], start: Sequence[Sample]) -> Picks:
     """The responses that the reward model chooses among further ones of the starting policy; none where that is off."""
     config = round.config.evaluation
     if config.best_of < 2 or not book.is_done(REWARD_MODEL, round=round.number):

@@ -31,6 +31,9 @@ from rlaif.training.log import TrainingLog
 from rlaif.training.team import ALONE, Team
 
 
+NOBODY = Listener()
+
+
 class RewardModelJob(NamedTuple):
     """What every process of a team needs to train the reward model of a round."""
 
@@ -91,7 +94,7 @@ def fit(
     test_rows: Sequence[PreferenceRow | ChoiceRow] = (),
     dataset_digest: str = "",
     ledger_head: str = "",
-    listener: Listener = Listener(),
+    listener: Listener = NOBODY,
 ) -> TrainedRewardModel:
     """Train the reward model of a job, in every process of the team. The first one measures on `test_rows`."""
     return train_reward_model(

@@ -60,9 +60,7 @@ class Book:
     def used(self, stage: Stage, kind: type[R], *, round: int) -> list[R]:
         """The records of one kind that a finished stage used, in the order in which it used them."""
         found = self._ledger.used(self._run.name, round, stage.folder, kind)
-        check_used(
-            self._run, round=round, stage=stage, table=kind.table, num_found=len(found), where=self._ledger.path
-        )
+        check_used(self._run, round=round, stage=stage, table=kind.table, num_found=len(found), where=self._ledger.path)
         return found
 
     def used_before(self, stage: Stage, kind: type[R], *, round: int) -> list[R]:

@@ -20,8 +20,11 @@ from rlaif.run.folder import RunFolder, stage_done
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
 
 Role = Literal["start", "current", "trained"]
-"""A policy's part in a round. start: what the run began with, after SFT if it did that; KL and evaluation are against it
-in every round. current: what the round samples from, which the round before trained. trained: what this round trained."""
+"""A policy's part in a round.
+
+start: what the run began with, after SFT if it did that; KL and evaluation are against it in every round.
+current: what the round samples from, which the round before trained. trained: what this round trained.
+"""
 
 
 class Shelf:
@@ -64,9 +67,9 @@ class Shelf:
         return self._policies[role]
 
     def generator(self, role: Role) -> TextGenerator:
-        """What draws responses of the policy of this role; where the samples are drawn on a cluster, the current one there.
+        """What draws responses of the policy of this role. The current one draws on the cluster, where there is one.
 
-        An engine that samples with the weights that are loaded here takes those of `policy(role)`.
+        An engine that samples with weights that are loaded here takes those of `policy(role)`.
         """
         is_spread = role == "current" and self._config.scale.engine == "ray"
         key = role if is_spread else self._same_as(role)

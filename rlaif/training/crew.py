@@ -1,4 +1,4 @@
-"""The processes beside the first one: they wait, train their share of each job that the first one sends, and wait again.
+"""The processes beside the first one: they wait, do their share of each job that the first one sends, and wait again.
 
 The first process goes through the pipeline, and calls the others in where a model is trained. They hold no lock, open
 no ledger and write nothing. What a job is, and how it is done, is for whoever calls: see `follow`.

@@ -15,6 +15,7 @@ from rlaif.errors import RlaifError, RunFolderError
 from rlaif.loop.preflight import GENERATING, check_inputs, check_new_run, find_open_stages, needed_stages
 from rlaif.records import Tally
 from rlaif.run.folder import create_run, finish_stage
+from rlaif.run.stages import PROMPTS
 
 ROOT = Path(__file__).parents[2]
 # Each command line in one process in which torch cannot be imported: what needs it ends in a traceback.
@@ -116,8 +117,8 @@ def test_what_a_finished_stage_read_may_be_gone(folder: Path) -> None:
     (folder / "rows.jsonl").unlink()
     with pytest.raises(RlaifError, match=r"rows\.jsonl"):
         check_inputs(config, stages=find_open_stages(GENERATING, run=run))
-    run.stage_dir(0, "1_prompts").mkdir(parents=True)
-    finish_stage(run.stage_dir(0, "1_prompts"), tally=Tally(num_in=1), unit="prompts")
+    run.stage_dir(0, PROMPTS).mkdir(parents=True)
+    finish_stage(run.stage_dir(0, PROMPTS), tally=Tally(num_in=1), unit="prompts")
     check_inputs(config, stages=find_open_stages(GENERATING, run=run))
     with pytest.raises(RlaifError, match=r"rows\.jsonl"):  # the second round reads them again
         check_inputs(config, stages=find_open_stages(GENERATING, run=run, num_rounds=2))

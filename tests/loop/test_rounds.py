@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rlaif.run.work import Work, read_given_prompts
 
 from rlaif import pipeline
 from rlaif.config.generate import JudgeConfig
@@ -32,7 +33,7 @@ from rlaif.records import (
     RewardModelCard,
     Sample,
 )
-from rlaif.run.work import Work, read_given_prompts
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, REWARD_MODEL
 from rlaif.training.metrics import MetricsLog
 
 SMALL = {
@@ -110,10 +111,10 @@ def test_the_reward_model_is_fitted_to_the_preferences_of_all_rounds(runs_dir: P
     assert fitted[0].dataset_digest != fitted[1].dataset_digest
     assert fitted[0].base_model_id == fitted[1].base_model_id == card(ledger, 0).reference_model_id
     with open_work(
-        load_config(overrides=settings()), run_name="two", runs_dir=runs_dir, resume=True, stages=("5_reward_model",)
+        load_config(overrides=settings()), run_name="two", runs_dir=runs_dir, resume=True, stages=(REWARD_MODEL,)
     ) as work:
         assert work.round == 1, "later commands act on the newest round"
-        rows = work.preference_rows()
+        rows = read_rows_so_far(work.round, work.book)
     texts = {
         s.text for made_in in made for s in ledger.find(Sample, [i for p in made_in for i in p.sample_ids]).values()
     }
@@ -160,7 +161,7 @@ def test_the_first_rounds_of_runs_that_differ_later_share_every_answer(runs_dir:
     before = ledger.rows("SELECT count(*) FROM samples")[0][0], ledger.rows("SELECT count(*) FROM judgements")[0][0]
     with open_work(load_config(overrides=settings()), run_name="again", runs_dir=runs_dir, resume=False) as work:
         pipeline.generate_preferences(work)
-        again = work.used("3_judgements", Question)
+        again = work.book.used(JUDGEMENTS, Question, round=work.round.number)
     after = ledger.rows("SELECT count(*) FROM samples")[0][0], ledger.rows("SELECT count(*) FROM judgements")[0][0]
     assert after == before
     assert [q.id for q in again] == [q.id for q in ledger.used("two", 0, "3_judgements", Question)]
@@ -232,10 +233,10 @@ def share(mean: float) -> Estimate:
 
 def test_the_table_names_each_round_what_it_reached_and_what_nobody_asked_for(runs_dir: Path) -> None:
     with open_work(
-        load_config(overrides=settings()), run_name="two", runs_dir=runs_dir, resume=True, stages=("7_evaluation",)
+        load_config(overrides=settings()), run_name="two", runs_dir=runs_dir, resume=True, stages=(EVALUATION,)
     ) as work:
         rounds = _with_known_numbers(pipeline.run_rounds(work), work)
-        lines = list(describe_rounds(rounds, constitution=work.constitution))
+        lines = list(describe_rounds(rounds, constitution=work.round.constitution))
     assert [" ".join(line.split()) for line in lines[:4]] == [
         "round reward win rate KL accuracy pairs courteous (calm)",
         "start 55.0 80.0",

@@ -10,6 +10,7 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import RunFolderError
 from rlaif.run.folder import RunFolder, create_run
 from rlaif.run.options import find_changes, refuse_contradictions, update_config
+from rlaif.run.stages import EVALUATION, PREFERENCES
 
 INPUTS = {"constitution": "a" * 64, "judge.template": "b" * 64}
 
@@ -79,7 +80,7 @@ def test_an_edited_file_of_a_begun_stage_is_refused_and_one_of_a_later_stage_is_
 
 
 def test_labels_may_come_late_by_train_and_not_when_their_own_stage_is_resumed(run: RunFolder) -> None:
-    run.stage_dir(0, "4_preferences").mkdir()
+    run.stage_dir(0, PREFERENCES).mkdir()
     labelled = {**config_with(), "inputs": {**INPUTS, "human_labels": {"file": "d" * 64}}}
     with pytest.raises(RunFolderError, match="human_labels"):
         update_config(run, labelled, resume=True)
@@ -107,6 +108,6 @@ def test_recorded_verdicts_hold_no_judge_until_one_is_asked(tmp_path: Path) -> N
     for stage in ("1_prompts", "2_samples", "3_judgements", "4_preferences"):
         run.stage_dir(0, stage).mkdir(parents=True)
     update_config(run, {**config_with(judge__batch_tokens=77), "inputs": inputs})
-    run.stage_dir(0, "7_evaluation").mkdir()
+    run.stage_dir(0, EVALUATION).mkdir()
     with pytest.raises(RunFolderError, match="judge.batch_tokens: 77 -> 78"):
         update_config(run, {**config_with(judge__batch_tokens=78), "inputs": inputs})

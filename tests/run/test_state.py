@@ -14,6 +14,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Prompt
 from rlaif.run.folder import RunFolder, open_run, read_stage
+from rlaif.run.stages import REWARD_MODEL
 from rlaif.run.state import check_used, last_head
 
 FEW = ["prompts.num_prompts=4", "sampling.num_samples=2", "sampling.num_pairs=1", "reward_model.num_epochs=1"]
@@ -56,7 +57,7 @@ def roll_back(runs_dir: Path) -> None:
 
 
 def train(config: RunConfig, runs_dir: Path, name: str) -> None:
-    with open_work(config, run_name=name, runs_dir=runs_dir, resume=False, stages=("5_reward_model",)) as work:
+    with open_work(config, run_name=name, runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,)) as work:
         pipeline.train(work, stage="reward-model")
 
 
@@ -168,7 +169,7 @@ def test_the_data_set_of_an_earlier_round_is_compared_with_what_its_stage_wrote(
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
         work = pipeline.Work(config, run=run, ledger=ledger, round=1)
         with pytest.raises(RunFolderError, match="is not what this stage wrote"):
-            work.preference_rows()
+            read_rows_so_far(work.round, work.book)
 
 
 def test_the_head_after_a_row_is_found_whichever_table_holds_it(runs_dir: Path) -> None:

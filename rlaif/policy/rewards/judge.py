@@ -18,7 +18,8 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.question_log import LOG_NAME, QuestionLog
 from rlaif.judging.scores import expect
-from rlaif.models.interface import BatchingScorer, TokenScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import FailedJudgement, Judgement, Model, ModelObserved, Record, Sample, digest_text
 
@@ -39,9 +40,10 @@ class JudgeReward:
         start: Model,
         use: Callable[[Sequence[Record]], None],
     ) -> None:
-        """asking: with a template that scores, and `drops_refused`, as PPO limits failures itself. open_judge: called when the first response is to be scored.
+        """asking: with a template that scores, and `drops_refused`, as PPO limits failures itself.
 
-        folder: the stage's. start: the policy that training begins with. use: notes that the stage used records.
+        open_judge: called when the first response is to be scored. folder: the stage's. start: the policy that the run
+        started from. use: notes that the stage used records.
         """
         self._asking, self._open_judge, self._use = asking, open_judge, use
         self._folder = folder / FOLDER
@@ -97,9 +99,7 @@ class JudgeReward:
         self, sample: Sample, answers: dict[tuple[str, str], list[Judgement]], failed: FailedJudgement | None
     ) -> float | RewardFailure:
         """sum w E[S] / sum w over the principles, S from 1 to k brought to -1..1."""
-        asked = principles_of(
-            self._asking.constitution, [sample.id, sample.id], draw_seed=self._asking.draw_seed
-        )
+        asked = principles_of(self._asking.constitution, [sample.id, sample.id], draw_seed=self._asking.draw_seed)
         expected, weights = [], []
         for principle in asked:
             given = answers.get((sample.id, principle.digest))

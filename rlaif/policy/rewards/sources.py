@@ -112,9 +112,7 @@ class Rewards:
     def _load(self, source: RewardConfig) -> LoadedModel:
         if source.model == RUN:
             return self._load_own()
-        return load_reward_model(
-            source.model or "", revision=source.revision, dtype=source.dtype, device=self._device
-        )
+        return load_reward_model(source.model or "", revision=source.revision, dtype=source.dtype, device=self._device)
 
 
 def _load_function(source: RewardConfig) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rlaif.run.work import Work
 
 from rlaif.config.load import parse_config
 from rlaif.config.run import RunConfig
@@ -22,7 +23,7 @@ from rlaif.policy.ppo.asked_checks import HeldOut, hold_out, make_checks, stop_o
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Judgement, Message, Prompt, Sample, Tally
-from rlaif.run.work import Work
+from rlaif.run.stages import POLICY
 
 CONFIG = """
 ppo: {guards: {judge_every: 5, num_prompts: 4}}
@@ -60,7 +61,9 @@ def test_the_front_desks_prompts_are_neither_trained_on_nor_in_the_final_evaluat
     held_out = hold_out(work, prompts, Tally(num_in=2))
     assert held_out.trained == prompts
     assert len({prompt.id for prompt in held_out.checked}) == 4
-    assert not {prompt.id for prompt in held_out.checked} & {prompt.id for prompt in work.evaluation_prompts()}
+    assert not {prompt.id for prompt in held_out.checked} & {
+        prompt.id for prompt in find_evaluation_prompts(work.round, work.book)
+    }
     assert hold_out(work, prompts, Tally(num_in=2)).checked == held_out.checked
 
 
@@ -101,20 +104,24 @@ def test_the_judge_is_asked_once_about_each_pair_in_both_orders_and_a_resumed_ru
     ask: Any = make_checks(work, prompts).judge
     start = answers(prompts, "short", "a long reply", "same")
     assert ask(0, start, start)["win_rate"] == 0.5
-    assert work.judge_budget.spent.calls == 0
+    assert work.bench.budget.spent.calls == 0
     found = ask(5, start, answers(prompts, "longer now", "a short", "same"))
     assert found["win_rate"] == pytest.approx(0.5, abs=1e-6), "five letters more, five fewer, the same"
-    assert work.judge_budget.spent.calls == 2 * 2 * 2, "two different pairs, two principles, both orders"
+    assert work.bench.budget.spent.calls == 2 * 2 * 2, "two different pairs, two principles, both orders"
     better = ask(10, start, answers(prompts, "longer now", "a very long reply", "the same"))
     assert better["win_rate"] > 0.53, "all are longer"
     assert better["win_rate_failed"] == 0
-    assert len(work.used("6_policy", Judgement)) == 8 + 12
-    assert {sample.text for sample in work.used("6_policy", Sample)} >= {"short", "longer now", "a very long reply"}
-    assert verify(work.ledger).ok
-    spent = find_spent(work.ledger, [work.folder("6_policy")])
+    assert len(work.book.used(POLICY, Judgement, round=work.round.number)) == 8 + 12
+    assert {sample.text for sample in work.book.used(POLICY, Sample, round=work.round.number)} >= {
+        "short",
+        "longer now",
+        "a very long reply",
+    }
+    assert verify(work.round.ledger).ok
+    spent = find_spent(work.round.ledger, [work.round.folder(POLICY)])
     assert spent.calls == 20, "a resumed run counts it"
     assert ask(10, start, answers(prompts, "longer now", "a very long reply", "the same")) == better
-    assert len(work.used("6_policy", Judgement)) == 20
+    assert len(work.book.used(POLICY, Judgement, round=work.round.number)) == 20
     # Training went back and came to the same step with other responses.
     assert ask(10, start, answers(prompts, "s", "a", "x"))["win_rate"] < 0.5
 
@@ -129,7 +136,7 @@ def test_the_judges_caps_hold_while_the_policy_trains(open_run: Callable[..., Wo
 
 def test_measures_are_means_over_the_responses(open_run: Callable[..., Work]) -> None:
     work = open_run(read())
-    prompts = work.evaluation_prompts()[:2]
+    prompts = find_evaluation_prompts(work.round, work.book)[:2]
     measure: Any = make_checks(work, prompts).measure
     found = measure([Episode(prompts[0], "Welcome! Thank you so much."), Episode(prompts[1], "Go away.")])
     assert 0 < found["courteous"] < 100
