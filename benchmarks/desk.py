@@ -28,7 +28,9 @@ from rlaif.policy.ppo.train import TrainedPolicy, train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.stage import read_rows_so_far, train_on_preferences
 from rlaif.run.stages import REWARD_MODEL
+from rlaif.sampling.stage import find_training_prompts
 
 HELD_OUT_SEED = 20_000
 """Of the prompts that every policy is measured on."""
@@ -66,7 +68,7 @@ def make_desk(folder: Path, *, seed: int, settings: Sequence[str] = ()) -> Desk:
     config = load_config(overrides=[f"seed={seed}", *settings])
     with open_work(config, run_name="desk", runs_dir=folder, resume=(folder / "desk").exists()) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
+        train_on_preferences(work.round, work.book, work.shelf)
         [card] = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
         return Desk(
             work.shelf.policy("start"), RewardModelScorer(work.shelf.reward_model()), find_training_prompts(work.round, work.book),

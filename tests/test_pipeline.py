@@ -29,7 +29,7 @@ SMALL = [
 
 def run_loop(config: RunConfig, runs_dir: Path, name: str, *, resume: bool = False) -> None:
     with open_work(config, run_name=name, runs_dir=runs_dir, resume=resume) as work:
-        pipeline.run_round(work)
+        pipeline.run_round(work, labels=None)
 
 
 @pytest.fixture(scope="module")

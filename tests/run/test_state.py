@@ -13,7 +13,10 @@ from rlaif.judge_health.check import check_judge_of_run
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Prompt
+from rlaif.reward_model.stage import read_rows_so_far
+from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run, read_stage
+from rlaif.run.round import Round, find_round_constitution
 from rlaif.run.stages import REWARD_MODEL
 from rlaif.run.state import check_used, last_head
 
@@ -167,9 +170,10 @@ def test_the_data_set_of_an_earlier_round_is_compared_with_what_its_stage_wrote(
     (table,) = (run.path / "round_00" / "4_preferences" / "dataset").rglob("train*.parquet")
     table.write_bytes(table.read_bytes() + b"x")
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
-        work = pipeline.Work(config, run=run, ledger=ledger, round=1)
+        constitution = find_round_constitution(config, run=run, ledger=ledger, number=1)
+        round = Round(config, run=run, ledger=ledger, constitution=constitution, number=1)
         with pytest.raises(RunFolderError, match="is not what this stage wrote"):
-            read_rows_so_far(work.round, work.book)
+            read_rows_so_far(round, Book(run, ledger))
 
 
 def test_the_head_after_a_row_is_found_whichever_table_holds_it(runs_dir: Path) -> None:
