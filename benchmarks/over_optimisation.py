@@ -31,8 +31,8 @@ from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
 from rlaif.loop.open_run import open_work
+from rlaif.policy.ppo.log import EVALUATION
 from rlaif.records import PolicyCard
-from rlaif.training.log import EVALUATION
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "over_optimisation.json"

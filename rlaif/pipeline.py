@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from rlaif.console import say
-from rlaif.errors import ConfigError, Interrupted
+from rlaif.errors import Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.files.atomic import write_atomically
@@ -26,13 +27,15 @@ from rlaif.models.interface import TextGenerator
 from rlaif.models.vllm.copy import check_rollouts
 from rlaif.models.vllm.process import stop_vllm
 from rlaif.models.weights.context import NO_LIMIT
+from rlaif.models.weights.loading import save_model
 from rlaif.policy.card import render_policy_card
-from rlaif.policy.methods.sft import train_sft as train_on_demonstrations
-from rlaif.policy.ppo import train as ppo
-from rlaif.policy.ppo.asked_checks import hold_out, make_checks, stop_on_sigterm
+from rlaif.policy.methods import METHODS
+from rlaif.policy.ppo.asked_checks import hold_out, make_checks
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start, save_policy
+from rlaif.policy.ppo.log import PolicyLog, read_kl
 from rlaif.policy.rewards.sources import Rewards, check_rewards, tally_rewards, trains_reward_model
+from rlaif.policy.task import Task
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.preferences.people import check_labels, find_asked_pairs, is_mixed_as_configured, mix_labels
@@ -55,7 +58,8 @@ from rlaif.run.work import Work, drop_long_prompts, read_given_prompts
 from rlaif.sampling.prompts import drop_over_length, read_demonstrations
 from rlaif.sampling.sampler import sample_responses, sorted_pair
 from rlaif.training.crew import PolicyJob, RewardModelJob, call_in
-from rlaif.training.log import TrainingLog, read_kl
+from rlaif.training.log import TrainingLog
+from rlaif.training.sigterm import stop_on_sigterm
 
 TrainStage = Literal["all", "sft", "reward-model", "policy"]
 
@@ -247,32 +251,30 @@ def import_recorded_verdicts(work: Work, *, samples: Path, judgements: Path, col
 
 def train_sft(work: Work) -> None:
     """Demonstrations -> the policy that everything else starts from."""
-    config = work.config.sft
-    if config.demonstrations is None:
-        raise ConfigError("there are no demonstrations", where="sft.demonstrations", fix="name a file of them")
-    if work.is_done("0_sft"):
+    config, method = work.config.sft, METHODS["sft"]
+    if work.is_done(method.stage):
         return
-    if work.team.size > 1:
-        raise ConfigError(
-            "demonstrations are learnt in one process",
-            where="sft.demonstrations",
-            fix="run `rlaif train --stage sft` without the launcher first",
-        )
-    read = read_demonstrations(config.demonstrations, split=config.split)
+    method.check(work.config, work.team.size)
+    read = read_demonstrations(config.demonstrations or "", split=config.split)
     say(f"demonstrations: {read.tally}")
     base = work.start_policy
     expect_policy(work, "0_sft", base.fingerprint)
     records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
     expect_demonstrations(work, "0_sft", records)
-    steps = math.ceil(read.tally.kept * config.num_epochs / config.batch_size)
-    with TrainingLog(work.metrics, "sft", total=steps, first_step=1) as log:
-        log.begin(1)
-        trained = train_on_demonstrations(
-            base=base, demonstrations=read.demonstrations, config=config, out_dir=work.sft_dir,
-            seed=work.config.seed, on_metrics=log.write_step,
-        )  # fmt: skip
+    task = Task(
+        start=base,
+        initial=base,
+        config=work.config,
+        folder=work.folder(method.stage),
+        seed=work.config.seed,
+        demonstrations=read.demonstrations,
+    )
+    steps = method.count_steps(task)
+    with TrainingLog(work.metrics, method.metrics, total=steps, first_step=method.first_step) as log:
+        trained = method.train(replace(task, listener=log.listener))
+    save_model(trained.model, base.tokenizer, work.sft_dir)
     del work.start_policy
-    work.finish("0_sft", tally=trained.tally, unit="demonstrations", records=records)
+    work.finish(method.stage, tally=trained.tally, unit="demonstrations", records=records)
 
 
 def train_reward_model(work: Work) -> None:
@@ -289,7 +291,7 @@ def train_reward_model(work: Work) -> None:
             base=work.start_policy, train_rows=rows.train, test_rows=rows.test, config=config,
             out_dir=work.reward_model_dir, seed=work.seed, resume=True,
             dataset_digest=work.dataset_digest, ledger_head=work.ledger.head().hex,
-            on_metrics=log.write_step, on_resume=log.begin, team=work.team,
+            listener=log.listener, team=work.team,
         )  # fmt: skip
     accuracy = trained.card.accuracy
     if accuracy is not None:
@@ -322,20 +324,24 @@ def train_policy(work: Work) -> None:
     )
     held_out = hold_out(work, fitting.prompts, fitting.tally)
     folder = work.folder("6_policy")
-    log = TrainingLog(
-        work.metrics, "policy", total=config.num_steps, samples_path=folder / "samples.jsonl",
-        evaluations_path=folder / "evaluations.jsonl",
-    )  # fmt: skip
-    with stop_on_sigterm() as asked_to_stop, log:
+    method = METHODS["ppo"]
+    log = PolicyLog(work.metrics, total=config.num_steps, folder=folder)
+    with stop_on_sigterm() as stop, log:
         call_in(work, PolicyJob(held_out.trained, held_out.checked))
-        trained = ppo.train_policy(
-            policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=held_out.trained,
-            reward=rewards.weighted, config=config, out_dir=folder, seed=work.seed,
-            resume=True, on_metrics=lambda numbers: log.write_step(int(numbers["step"]), numbers),
-            on_samples=log.write_samples, on_evaluation=log.write_evaluation, on_alarm=log.write_alarm,
-            stop_requested=asked_to_stop.is_set, checks=make_checks(work, held_out.checked),
-            value_start=find_value_start(work, rewards.loaded), team=work.team,
-        )  # fmt: skip
+        task = Task(
+            start=reference,
+            initial=initial,
+            config=work.config,
+            folder=folder,
+            seed=work.seed,
+            team=work.team,
+            listener=log.listener(stop_requested=stop.is_set),
+            prompts=held_out.trained,
+            rewards=rewards.weighted,
+            checks=make_checks(work, held_out.checked),
+            value_start=find_value_start(work, rewards.loaded),
+        )
+        trained = method.train(task)
     if trained.stop_reason == "stop_requested":
         raise Interrupted(trained.note, where=str(folder), fix="go on with the same command and --resume")
     if trained.note:

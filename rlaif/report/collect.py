@@ -32,6 +32,7 @@ from rlaif.judge_health.facts import check_judges, find_agreement
 from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import is_recorded
+from rlaif.policy.ppo.log import EVALUATION, read_kl
 from rlaif.policy.rewards.judge import FOLDER as JUDGE_FOLDER
 from rlaif.policy.rewards.judge import STAGE as JUDGE_STAGE
 from rlaif.policy.rewards.sources import collect_courses
@@ -65,7 +66,6 @@ from rlaif.report.input import (
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.run.folder import read_stage
 from rlaif.run.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
-from rlaif.training.log import EVALUATION, read_kl
 
 SHOWN_SAMPLES = 12
 SHOWN_COURSES = 6

@@ -16,11 +16,12 @@ from rlaif.console import notes, say
 from rlaif.errors import ConfigError, InputError
 from rlaif.ledger.store import Ledger
 from rlaif.models.weights.loading import resolve_device
-from rlaif.policy.ppo import train as ppo
+from rlaif.policy.methods import METHODS
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start
 from rlaif.policy.ppo.sharing import find_sharding
 from rlaif.policy.rewards.sources import FollowedRewards
+from rlaif.policy.task import Task
 from rlaif.records import ChoiceRow, PreferenceRow, Prompt
 from rlaif.reward_model.train import train_reward_model
 from rlaif.run.folder import RunFolder
@@ -97,16 +98,22 @@ def _train_reward_model(job: RewardModelJob, models: RunModels) -> None:
 
 def _train_policy(job: PolicyJob, models: RunModels) -> None:
     """As the pipeline's function of this name does it; the first one is told, asked and writes."""
-    config, start = models.config.ppo, models.start_policy
+    start = models.start_policy
     initial, rewards = find_initial_policy(models), FollowedRewards(models)
     reference = initial if initial.fingerprint.id == start.fingerprint.id else start
-    ppo.train_policy(
-        policy=initial.model, reference=reference.model, encoder=start.encoder, prompts=job.prompts,
-        reward=rewards.weighted, config=config, out_dir=models.policy_dir.parent,
-        seed=seed_of_round(models.config.seed, models.round), resume=True, on_metrics=lambda numbers: None,
-        on_samples=lambda step, responses: None, checks=Checks(job.checked),
-        value_start=find_value_start(models, rewards.loaded), team=models.team,
-    )  # fmt: skip
+    task = Task(
+        start=reference,
+        initial=initial,
+        config=models.config,
+        folder=models.policy_dir.parent,
+        seed=seed_of_round(models.config.seed, models.round),
+        team=models.team,
+        prompts=job.prompts,
+        rewards=rewards.weighted,
+        checks=Checks(job.checked),
+        value_start=find_value_start(models, rewards.loaded),
+    )
+    METHODS["ppo"].train(task)
 
 
 def check_sharing(config: RunConfig, *, num_processes: int) -> None:

@@ -5,12 +5,8 @@ Trains nothing and decides nothing: which number gives an alarm is the trainer's
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
-from types import FrameType
 from typing import NamedTuple
 
 from rlaif.config.models import FRONTDESK
@@ -144,21 +140,3 @@ def _as_samples(work: Work, step: int, answers: Sequence[Answer]) -> list[Sample
     work.keep([policy])
     work.use(STAGE, samples)
     return samples
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[threading.Event]:
-    """Inside the block SIGTERM, which preempted machines send, sets the event and interrupts nothing."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        asked.set()
-
-    before = signal.signal(signal.SIGTERM, note)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)

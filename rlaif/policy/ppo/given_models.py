@@ -16,7 +16,7 @@ from rlaif.models.weights.adapters import save_adapter
 from rlaif.models.weights.loading import LoadedModel, base_of_adapter, save_model
 from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.policy.ppo.models import ValueStart
-from rlaif.policy.ppo.train import TrainedPolicy
+from rlaif.policy.task import TrainedPolicy
 from rlaif.reward_model.model import find_head
 
 if TYPE_CHECKING:

@@ -18,11 +18,12 @@ from rlaif.judging.setup import find_spent
 from rlaif.ledger.verify import verify
 from rlaif.loop.dry_run import estimate_run
 from rlaif.loop.open_run import open_work
-from rlaif.policy.ppo.asked_checks import HeldOut, hold_out, make_checks, stop_on_sigterm
+from rlaif.policy.ppo.asked_checks import HeldOut, hold_out, make_checks
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Judgement, Message, Prompt, Sample, Tally
 from rlaif.run.work import Work
+from rlaif.training.sigterm import stop_on_sigterm
 
 CONFIG = """
 ppo: {guards: {judge_every: 5, num_prompts: 4}}
