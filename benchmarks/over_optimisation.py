@@ -35,7 +35,8 @@ from rlaif.policy.stage import train_by_rewards
 from rlaif.records import PolicyCard
 from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import POLICY
-from rlaif.training.log import EVALUATION
+from rlaif.policy.ppo.log import EVALUATION
+from rlaif.records import PolicyCard
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "over_optimisation.json"

@@ -134,8 +134,8 @@ def _replies(work: OpenRun, generator: TextGenerator, *, num: int, name: str) ->
     by_id = {prompt.id: prompt for prompt in prompts}
     samples = sample_responses(
         prompts, generator=generator, config=work.round.config.sampling, num_samples=num, seed=work.round.config.seed,
-        round=work.round.number, ledger=work.round.ledger, plan_path=work.round.run.path / "steering" / f"{name}_plan.json",
-        label=f"{name} replies",
+        round=work.round.number, ledger=work.round.ledger, label=f"{name} replies",
+        plan_path=work.round.run.path / "steering" / f"{name}_plan.json",
     )  # fmt: skip
     return [_Reply(by_id[sample.prompt_id], sample) for sample in samples]
 
