@@ -31,12 +31,11 @@ from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
 from rlaif.loop.open_run import open_work
+from rlaif.policy.ppo.log import EVALUATION
 from rlaif.policy.stage import train_by_rewards
 from rlaif.records import PolicyCard
 from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import POLICY
-from rlaif.policy.ppo.log import EVALUATION
-from rlaif.records import PolicyCard
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "over_optimisation.json"

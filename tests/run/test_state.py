@@ -17,11 +17,11 @@ from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run, read_stage
 from rlaif.run.round import Round, find_round_constitution
-from rlaif.run.stages import REWARD_MODEL
+from rlaif.run.stages import JUDGEMENTS, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES
 from rlaif.run.state import check_used, last_head
 
 FEW = ["prompts.num_prompts=4", "sampling.num_samples=2", "sampling.num_pairs=1", "reward_model.num_epochs=1"]
-STAGES = ("1_prompts", "2_samples", "3_judgements", "4_preferences")
+STAGES = (PROMPTS, SAMPLES, JUDGEMENTS, PREFERENCES)
 
 
 def generate(config: RunConfig, runs_dir: Path, name: str, *, resume: bool = False) -> None:
@@ -148,12 +148,12 @@ def test_every_stage_counts_what_it_used(runs_dir: Path) -> None:
         for stage in STAGES:
             finished = read_stage(run.stage_dir(0, stage))
             assert finished is not None
-            assert finished.used == ledger.count_used("a", 0, stage)
+            assert finished.used == ledger.count_used("a", 0, stage.folder)
         num = len(ledger.used("a", 0, "1_prompts", Prompt))
-    check_used(run, round=0, stage="1_prompts", table="prompts", num_found=num, where=Path("x"))
+    check_used(run, round=0, stage=PROMPTS, table="prompts", num_found=num, where=Path("x"))
     with pytest.raises(LedgerError, match=f"used {num} prompts, and it holds {num - 1}"):
-        check_used(run, round=0, stage="1_prompts", table="prompts", num_found=num - 1, where=Path("x"))
-    check_used(run, round=0, stage="1_prompts", table=Judgement.table, num_found=0, where=Path("x"))
+        check_used(run, round=0, stage=PROMPTS, table="prompts", num_found=num - 1, where=Path("x"))
+    check_used(run, round=0, stage=PROMPTS, table=Judgement.table, num_found=0, where=Path("x"))
 
 
 def test_a_manifest_that_cannot_be_read_is_named(runs_dir: Path) -> None:

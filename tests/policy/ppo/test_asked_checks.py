@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rlaif.training.sigterm import stop_on_sigterm
 
 from rlaif.config.load import parse_config
 from rlaif.config.run import RunConfig
@@ -27,6 +26,7 @@ from rlaif.policy.stage import hold_out_prompts, make_checks
 from rlaif.records import Judgement, Message, Prompt, Sample, Tally
 from rlaif.run.stages import POLICY
 from rlaif.sampling.stage import find_evaluation_prompts
+from rlaif.training.sigterm import stop_on_sigterm
 
 CONFIG = """
 ppo: {guards: {judge_every: 5, num_prompts: 4}}
