@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 
 def digest(value: object) -> str:
@@ -22,39 +22,43 @@ CARDS = ("reward_models", "policies", "evaluations")
 
 
 def digest_ledger(path: Path) -> dict[str, str]:
-    """Digests of each table's ids or cards, of the bits of all labels, and of the comparisons without their numbers."""
+    """Digests of what every stage used, table by table, and of every table as a whole.
+
+    Of comparisons and preferences also the bits of their floats, `bits`, and the rest of them, `without_bits`.
+    """
     import apsw
 
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-
-    def contents(table: str) -> list[dict[str, Any]]:
-        return [json.loads(row[0]) for row in connection.execute(f"SELECT content FROM {table} ORDER BY id")]
-
-    found: dict[str, str] = {}
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    for table in sorted({*tables} - {"uses", "listing", "listing_groups", *CARDS}):
-        if "id" in (columns := [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]):
-            assert "content" in columns, table
-            ids = [row[0] for row in connection.execute(f"SELECT id FROM {table} ORDER BY id")]
-            if ids:
-                found[table] = digest(ids)
-    for table in CARDS:
-        if rows := contents(table):
-            found[table] = digest([{k: v for k, v in row.items() if k != "config"} for row in rows])
-    found["uses"] = digest(
-        sorted(
-            [
-                *(use[key] for key in ("run", "round", "stage", "record_table")),
-                "" if use["record_table"] in CARDS else use["record_id"],
-            ]
-            for use in contents("uses")
-        )
-    )
-    comparisons, preferences = contents("comparisons"), contents("preferences")
-    found["labels"] = digest(sorted(_floats(row) for row in preferences))
-    found["label_logits"] = digest(sorted(_floats(row) for row in comparisons))
-    found["verdicts"] = digest(sorted(json.dumps(_without_floats(row), sort_keys=True) for row in comparisons))
+    tables = connection.execute(
+        "SELECT t.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
+        " AND c.name IN ('id', 'content') GROUP BY t.name HAVING count(*) = 2"
+    ).fetchall()
+    records = {
+        table: {row[0]: json.loads(row[1]) for row in connection.execute(f"SELECT id, content FROM {table}")}
+        for (table,) in tables
+    }
+    used: dict[str, list[str]] = {}
+    for use in records.pop("uses").values():
+        place = f"round_{use['round']:02}/{use['stage']}/{use['record_table']}"
+        used.setdefault(place, []).append(use["record_id"])
+    places = used | {table: list(rows) for table, rows in records.items() if rows}
+    found = {}
+    for place, ids in sorted(places.items()):
+        table = place.rpartition("/")[2]
+        contents = [records[table][id_] for id_ in ids]
+        if table in CARDS:
+            found[place] = _digest_all({key: part for key, part in row.items() if key != "config"} for row in contents)
+        else:
+            found[place] = _digest_all(ids)
+        if table in ("comparisons", "preferences"):
+            found[f"{place} bits"] = _digest_all(_floats(row) for row in contents)
+            found[f"{place} without_bits"] = _digest_all(_without_floats(row) for row in contents)
     return found
+
+
+def _digest_all(values: Iterable[object]) -> str:
+    """Digest of values in whatever order they come."""
+    return digest(sorted(json.dumps(value, sort_keys=True) for value in values))
 
 
 def _floats(value: object) -> list[float]:
@@ -64,8 +68,9 @@ def _floats(value: object) -> list[float]:
 
 
 def _without_floats(value: object) -> object:
+    """The value without floats and without the ids of comparisons, which their floats decide."""
     if isinstance(value, dict):
-        return {key: _without_floats(part) for key, part in value.items()}
+        return {key: _without_floats(part) for key, part in value.items() if key != "evidence_ids"}
     if isinstance(value, list):
         return [_without_floats(part) for part in value]
     return None if isinstance(value, float) else value
@@ -78,7 +83,7 @@ def digest_folder(run_dir: Path) -> dict[str, str]:
     tables = sorted(run_dir.glob("round_*/4_preferences/dataset/**/*.parquet"))
     rows = [row for path in tables for row in pq.read_table(path).to_pylist()]
     found = {
-        "rows": digest([_without_floats({**row, "id": None}) for row in rows]),
+        "rows": _digest_all(_without_floats({**row, "id": None}) for row in rows),
         "dataset": digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in tables]),
         "files": digest(sorted(_name(path, run_dir) for path in run_dir.rglob("*") if path.is_file())),
     }

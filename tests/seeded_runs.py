@@ -8,8 +8,10 @@
 change the result of a seeded run. The runs are started by the command line alone and read by SQL, Parquet and file
 names, so that a renamed module changes nothing here.
 
-A change in the last bit of a label changes `labels`, and with it `comparisons`, `preferences`, `dataset` and the
-weights. It leaves `samples`, `questions`, `judgements`, `verdicts`, `rows` and `files` as they are.
+Where a digest differs, the first stage of which one differs is where the change is. A change in the last bit of a
+label changes `bits`, the ids of the same records, the data set's bytes (`dataset`) and all that is trained on them. It
+leaves the digests of samples, questions and judgements of round 0 up to then, `without_bits`, and `rows`, the data
+set's rows without floats.
 """
 
 from __future__ import annotations
