@@ -18,13 +18,13 @@ def digest(value: object) -> str:
 
 
 CARDS = ("reward_models", "policies", "evaluations")
-"""Records that repeat the configuration: their ids change with every new option, the rest of them does not."""
+"""Records that repeat the configuration: their ids change with every new option, the rest of their content does not."""
 
 
 def digest_ledger(path: Path) -> dict[str, str]:
     """Digests of what every stage used, table by table, and of every table as a whole.
 
-    Of comparisons and preferences also the bits of their floats, `bits`, and the rest of them, `without_bits`.
+    Comparisons and preferences have two more: `bits` for their floats alone, `without_bits` for the rest of them.
     """
     import apsw
 

@@ -8,10 +8,10 @@
 change the result of a seeded run. The runs are started by the command line alone and read by SQL, Parquet and file
 names, so that a renamed module changes nothing here.
 
-Where a digest differs, the first stage of which one differs is where the change is. A change in the last bit of a
-label changes `bits`, the ids of the same records, the data set's bytes (`dataset`) and all that is trained on them. It
-leaves the digests of samples, questions and judgements of round 0 up to then, `without_bits`, and `rows`, the data
-set's rows without floats.
+The first stage whose digests differ is the one that changed. A change in the last bit of a label changes the digests
+of `bits`, of the same records' ids, of the data set's bytes (`dataset`) and of all that is trained on them. It does not
+change those of earlier stages, of `without_bits` (the records without floats) and of `rows` (the data set's rows
+without floats).
 """
 
 from __future__ import annotations
