@@ -26,12 +26,10 @@ from rlaif.records import (
     Prompt,
     Question,
     Sample,
-    Verdict,
 )
 from rlaif.run.stored import is_recorded
 from rlaif.run.work import FRONTDESK_MEASURE, Work
-
-_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.0, "second": -1.0}
+from rlaif.stats.logits import P_FIRST, canonical_pair
 
 
 def check_judges(work: Work) -> list[CheckedJudge]:
@@ -122,7 +120,7 @@ def _choices(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
     for label in labels:
         first, second = label.sample_ids
         sign = 1 if first <= second else -1
-        given[(min(first, second), max(first, second)), label.principle_id].append(sign * _CHOSEN[label.choice])
+        given[canonical_pair(first, second), label.principle_id].append(sign * (2 * P_FIRST[label.choice] - 1))
     return {key: statistics.fmean(choices) for key, choices in given.items()}
 
 
@@ -131,7 +129,4 @@ def _weights(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
     known = [(label, label.inclusion_probability) for label in labels if label.inclusion_probability is not None]
     if len(known) < len(labels):
         return {}
-    return {
-        ((min(label.sample_ids), max(label.sample_ids)), label.principle_id): 1 / probability
-        for label, probability in known
-    }
+    return {(canonical_pair(*label.sample_ids), label.principle_id): 1 / probability for label, probability in known}

@@ -27,7 +27,7 @@ from rlaif.records import (
     Judgement,
     Prompt,
 )
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """Of a probability: the smallest number a float32 softmax can give."""

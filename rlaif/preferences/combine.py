@@ -1,6 +1,6 @@
 """Labels of one pair, under several principles or by several judges -> one label, or why there is none.
 
-The rule is one, `rlaif.records.odds.mean_label`: logits are averaged by weight, and probabilities where one label has
+The rule is one, `rlaif.stats.logits.mean_label`: logits are averaged by weight, and probabilities where one label has
 no logit. Reads no comparison and knows no constitution.
 """
 
@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.records import Panel
-from rlaif.records.odds import mean_label, sigmoid
-
-__all__ = ["PairLabel", "combine_labels", "find_judges", "sigmoid"]
+from rlaif.stats.logits import mean_label
 
 
 class PairLabel(NamedTuple):

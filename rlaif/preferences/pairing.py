@@ -21,6 +21,7 @@ from rlaif.preferences.filters import find_reason_to_drop
 from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
 from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
+from rlaif.stats.logits import canonical_pair
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -245,10 +246,10 @@ def _find_complete(
 def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[PairKey, ByJudge]:
     """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
     groups: dict[PairKey, ByJudge] = {
-        PairKey(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+        PairKey(first.prompt_id, canonical_pair(first.id, second.id)): {} for first, second in pairs
     }
     for comparison in comparisons:
-        key = PairKey(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        key = PairKey(comparison.prompt_id, canonical_pair(*comparison.sample_ids))
         by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)
@@ -259,7 +260,3 @@ def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, S
                 fix="pair the comparisons of one judging at a time",
             )
     return groups
-
-
-def _sorted_ids(a: str, b: str) -> tuple[str, str]:
-    return (a, b) if a <= b else (b, a)

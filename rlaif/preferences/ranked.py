@@ -6,12 +6,12 @@ and one judge at a time; reads no records and drops nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from rlaif.stats.bradley_terry import find_reachable, maximise
+from rlaif.stats.logits import sigmoid
 from rlaif.stats.ranks import is_same
 
 Pair = tuple[str, str]
@@ -49,7 +49,4 @@ def label_by_utility(utilities: Mapping[str, float], pair: Pair) -> float:
     Utilities that are equal but for the fit's rounding make exactly one half.
     """
     gap = utilities[pair[0]] - utilities[pair[1]]
-    if is_same(gap, 0.0):
-        return 0.5
-    likelier = 1 / (1 + math.exp(-abs(gap)))
-    return likelier if gap >= 0 else 1 - likelier
+    return 0.5 if is_same(gap, 0.0) else sigmoid(gap)

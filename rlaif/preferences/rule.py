@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rlaif.config.preferences import PreferencesConfig
-from rlaif.preferences.combine import PairLabel, combine_labels, sigmoid
+from rlaif.preferences.combine import PairLabel, combine_labels
 from rlaif.records import Comparison, CountedAs, OrderVerdict, Principle, digest_text
-from rlaif.records.odds import log_odds, mean_label
+from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds, mean_label, sigmoid
 from rlaif.stats.ranks import find_highest, is_same
 
-_P_OF = {"first": 1.0, "second": 0.0, "tie": 0.5}
 _MIN_P = 1e-15
 """A probability nearer to 0 or 1 has no log-odds that a float can hold."""
 _Scale = dict[tuple[str, str, str], float]
@@ -50,7 +49,7 @@ class LabelRule:
     def combine(self, comparisons: Sequence[Comparison], principles: Sequence[Principle]) -> OneJudges:
         """The label of a pair by its comparisons under these principles, one each, for its first sample by id."""
         scored = [self.score(comparison) for comparison in comparisons]
-        drawn = self._draw(principles, _canonical(comparisons[0].sample_ids))
+        drawn = self._draw(principles, canonical_pair(*comparisons[0].sample_ids))
         scored = [
             one if principle.id in drawn else one.model_copy(update={"why": "not_drawn"})
             for one, principle in zip(scored, principles, strict=True)
@@ -87,7 +86,7 @@ class LabelRule:
         if logit is not None and scale > 0:
             logit /= scale
             p = sigmoid(logit)
-        if comparison.sample_ids != _canonical(comparison.sample_ids):
+        if comparison.sample_ids != canonical_pair(*comparison.sample_ids):
             p, logit = 1 - p, None if logit is None else -logit
         return CountedAs(p_first=p, logit=logit, why=why)
 
@@ -95,7 +94,7 @@ class LabelRule:
         """Its two orders together."""
         orders = _find_orders(comparison)
         if self.config.verdicts == "hard":
-            return PairLabel(math.fsum(_P_OF[order.verdict] for order in orders) / len(orders), None)
+            return PairLabel(math.fsum(P_FIRST[order.verdict] for order in orders) / len(orders), None)
         logits = [order.logit for order in orders if order.logit is not None]
         if self.config.average == "logits" or len(logits) < len(orders):
             return PairLabel(comparison.p_first, comparison.logit)
@@ -138,10 +137,6 @@ class LabelRule:
 
 def _scale_key(comparison: Comparison) -> tuple[str, str, str]:
     return comparison.judge_id, comparison.principle.id, comparison.principle.text_digest
-
-
-def _canonical(pair: tuple[str, str]) -> tuple[str, str]:
-    return (min(pair), max(pair))
 
 
 def _agrees(comparison: Comparison) -> bool:
