@@ -19,7 +19,6 @@ from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RunFolderError, StageError
-from rlaif.files.atomic import digest_file
 from rlaif.files.rows import read_rows
 from rlaif.frontdesk.world import make_prompts
 from rlaif.judging.judge import Judging
@@ -30,9 +29,8 @@ from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.interface import TextGenerator
-from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.people import load_labels
-from rlaif.preferences.read import SplitRows, read_preferences, split_rows
+from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.records import Constitution, Prompt, Record, Sample, Tally, Use, digest_text, split_of
 from rlaif.run.folder import RunFolder, finish_stage, stage_done
 from rlaif.run.shelf import RunModels
@@ -207,18 +205,7 @@ class Work(RunModels):
     @property
     def dataset_digest(self) -> str:
         """Of the preferences that the reward model reads, by their files; of a data set of the hub by its name."""
-        given = self.config.reward_model.preferences
-        if given is not None:
-            path = Path(given)
-            return (
-                digest_preferences(path)
-                if path.is_dir()
-                else digest_file(path)
-                if path.is_file()
-                else digest_text(given)
-            )
-        digests = [digest_preferences(folder) for folder in self.pool]
-        return digests[0] if len(digests) == 1 else digest_text("\n".join(digests))
+        return digest_pool(self.pool, given=self.config.reward_model.preferences)
 
     @property
     def pool(self) -> list[Path]:
@@ -232,11 +219,12 @@ class Work(RunModels):
         if given is None:
             for round in range(self.round + 1):
                 self.require("4_preferences", round=round)
-        folders = self.pool if given is None else [given]
-        part = None if given is None else self.config.reward_model.split
-        train = [row for folder in folders for row in read_preferences(folder, part=part)]
-        test = [row for folder in folders for row in read_preferences(folder, split="test", part=part)]
-        return SplitRows(train, test) if test else split_rows(train, test_fraction=self.config.prompts.test_fraction)
+        return read_pool(
+            self.pool,
+            given=given,
+            part=self.config.reward_model.split,
+            test_fraction=self.config.prompts.test_fraction,
+        )
 
     def training_prompts(self) -> list[Prompt]:
         """The round's prompts that are not held out, with the known answers that this run read.
