@@ -12,8 +12,8 @@ from typing import NamedTuple
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
+from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 from rlaif.stats.intervals import share_interval
 from rlaif.stats.logits import canonical_pair

@@ -15,11 +15,8 @@ from typing import NamedTuple
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.choices import Labelled, choose
-from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
-from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
-from rlaif.preferences.rule import LabelRule
+from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges, find_reason_to_drop
+from rlaif.preferences.ranked import Found, LabelledPair, PairKey, choose_best, rank_pairs
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 from rlaif.stats.logits import canonical_pair
 
@@ -146,24 +143,23 @@ def _choose(
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     num_in = len(human)
-    for prompt_id, own in by_prompt(found).items():
-        names = sorted({name for key in own for name in key.sample_ids})
-        known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
-        counted = {c.id: said for one in known.values() for c, said in zip(one.evidence, one.counted, strict=True)}
-        labelled = {pair: Labelled(one.label, one.evidence) for pair, one in known.items()}
-        for choice in choose(names, labelled, texts=texts, config=config):
-            num_in += 1
-            if choice.dropped is not None:
-                dropped[choice.dropped] += 1
-                continue
-            said = [counted[comparison.id] for comparison in choice.evidence]
-            preferences.append(
-                make(
-                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
-                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence),
-                    making=_explain(said, config=config, combined=max(choice.shares)),
-                )
-            )  # fmt: skip
+    for choice in choose_best(found, texts=texts, config=config):
+        num_in += 1
+        if choice.dropped is not None:
+            dropped[choice.dropped] += 1
+            continue
+        best = max(choice.shares)
+        preferences.append(
+            make(
+                kind="choice",
+                prompt_id=choice.prompt_id,
+                sample_ids=choice.sample_ids,
+                label=best,
+                shares=choice.shares,
+                evidence_ids=tuple(comparison.id for comparison in choice.evidence),
+                making=_explain(choice.counted, config=config, combined=best),
+            )
+        )
     return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
 
 

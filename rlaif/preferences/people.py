@@ -35,11 +35,10 @@ from rlaif.errors import DataError, RunFolderError
 from rlaif.files.atomic import digest_file, write_atomically
 from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.rows import is_row_file
-from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.export import digest_preferences
+from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges
 from rlaif.preferences.pairing import Relabelling, label_pairs
 from rlaif.preferences.read import read_preferences
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import (
     CalibrationCard,
     CalibrationMap,

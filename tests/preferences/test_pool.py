@@ -9,7 +9,7 @@ import pytest
 
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.pool import digest_pool, read_pool, split_rows
-from rlaif.records import PreferenceRow, Prompt, digest_bytes, digest_text, split_of
+from rlaif.records import ChoiceRow, PreferenceRow, Prompt, digest_bytes, digest_text, split_of
 
 
 def write(folder: Path, *prompts: str, name: str = "train.jsonl") -> Path:
@@ -19,7 +19,7 @@ def write(folder: Path, *prompts: str, name: str = "train.jsonl") -> Path:
     return folder
 
 
-def asked(rows: list[PreferenceRow]) -> list[str]:
+def asked(rows: list[PreferenceRow | ChoiceRow]) -> list[str]:
     return [row.prompt.messages[-1].content for row in rows]
 
 

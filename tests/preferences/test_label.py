@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from rlaif.calibration.mix import JudgedPair, relabel
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import ConfigError
-from rlaif.preferences.filters import find_reason_to_drop
+from rlaif.preferences.label import LabelRule, find_reason_to_drop
 from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import (
     AskedPrinciple,
     CalibrationMap,
