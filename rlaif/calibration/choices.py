@@ -72,9 +72,13 @@ class AgreementColumns(Config):
     def people_columns(self) -> set[str]:
         """All columns read from the file of people's choices."""
         names = (
-            *listed(self.key), *listed(self.prompt), self.annotator, self.choice, *(self.annotators or ()),
+            *listed(self.key),
+            *listed(self.prompt),
+            self.annotator,
+            self.choice,
+            *(self.annotators or ()),
             self.inclusion_probability,
-        )  # fmt: skip
+        )
         policies = self.policies.read_columns if self.policies else set()
         return {name for name in names if name} | policies
 

@@ -81,10 +81,20 @@ class LabelColumns(Config):
     def read_columns(self) -> set[str]:
         """All columns that are read."""
         named = (
-            *(self.sample_ids or ()), self.prompt_id, *self.prompt_columns, self.system, *(self.responses or ()),
-            self.choice, self.annotator, *(self.annotators or ()), self.principle_column, self.inclusion_probability,
-            self.simulated, self.seconds, self.note,
-        )  # fmt: skip
+            *(self.sample_ids or ()),
+            self.prompt_id,
+            *self.prompt_columns,
+            self.system,
+            *(self.responses or ()),
+            self.choice,
+            self.annotator,
+            *(self.annotators or ()),
+            self.principle_column,
+            self.inclusion_probability,
+            self.simulated,
+            self.seconds,
+            self.note,
+        )
         return {name for name in named if name}
 
 

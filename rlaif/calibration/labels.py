@@ -99,9 +99,10 @@ def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: 
         where = f"{path} row {number}"
         if isinstance(row, ChoiceRow):
             raise DataError(
-                "a choice of the best among several responses is no label of a pair", where=where,
+                "a choice of the best among several responses is no label of a pair",
+                where=where,
                 fix="give people's pairs: prompt, chosen and rejected",
-            )  # fmt: skip
+            )
         choice = _CHOICE_OF_LABEL.get(row.label)
         if choice is None:
             raise DataError(
@@ -208,8 +209,9 @@ def _refuse_two_probabilities(rows: Sequence[LabelRow]) -> None:
         key = (row.principle_id, prompt, frozenset(text.strip() if by_text else text for text in texts))
         before = seen.setdefault(key, row)
         if before.inclusion_probability != row.inclusion_probability and None not in (
-            before.inclusion_probability, row.inclusion_probability,
-        ):  # fmt: skip
+            before.inclusion_probability,
+            row.inclusion_probability,
+        ):
             raise DataError(
                 f"one pair has two inclusion probabilities, {before.inclusion_probability:g} and "
                 f"{row.inclusion_probability:g}",

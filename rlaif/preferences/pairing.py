@@ -87,43 +87,18 @@ def pair_comparisons(
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
     make = partial(
-        Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
-        judge_id=panel.judge_id, constitution_id=constitution.id, round=round,
-    )  # fmt: skip
+        Preference,
+        weight=1.0,
+        calibration_id=None if relabelling is None else relabelling.calibration_id,
+        judge_id=panel.judge_id,
+        constitution_id=constitution.id,
+        round=round,
+    )
     if config.kind == "choice":
         return _choose(found, texts=texts, config=config, human=human or {}, make=make)
     if config.kind == "ranking":
         found = rank_pairs(found, texts=texts)
-    by_people = dict(human or {})
-    num_other = len(by_people.keys() - {key.sample_ids for key in found})
-    preferences: list[Preference] = []
-    dropped: Counter[str] = Counter()
-    for key, labelled in found.items():
-        if key.sample_ids in by_people:
-            preferences.append(by_people.pop(key.sample_ids))
-            continue
-        if isinstance(labelled, str):
-            dropped[labelled] += 1
-            continue
-        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=config)) is not None:
-            dropped[reason] += 1
-            continue
-        finished = rule.finish(labelled.label, pair=key.sample_ids)
-        making = _explain(
-            labelled.counted, config=config, combined=labelled.combined, calibrated=labelled.calibrated,
-            turned=finished.turned,
-        )  # fmt: skip
-        preferences.append(
-            make(
-                prompt_id=key.prompt_id,
-                sample_ids=key.sample_ids,
-                label=finished.label,
-                evidence_ids=tuple(comparison.id for comparison in labelled.evidence),
-                making=making,
-            )
-        )
-    tally = Tally(num_in=len(found) + num_other, dropped=dict(dropped))
-    return Pairing([*preferences, *by_people.values()], tally)
+    return _prefer(found, rule=rule, human=human or {}, make=make)
 
 
 def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
@@ -138,6 +113,49 @@ def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None)
         combined=combined,
         calibrated=calibrated,
     )
+
+
+def _prefer(
+    found: Found,
+    *,
+    rule: LabelRule,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each pair that has a label and passes the filters; people's other pairs come last."""
+    by_people = dict(human)
+    num_other = len(by_people.keys() - {key.sample_ids for key in found})
+    preferences: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    for key, labelled in found.items():
+        if key.sample_ids in by_people:
+            preferences.append(by_people.pop(key.sample_ids))
+            continue
+        if isinstance(labelled, str):
+            dropped[labelled] += 1
+            continue
+        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=rule.config)) is not None:
+            dropped[reason] += 1
+            continue
+        finished = rule.finish(labelled.label, pair=key.sample_ids)
+        making = _explain(
+            labelled.counted,
+            config=rule.config,
+            combined=labelled.combined,
+            calibrated=labelled.calibrated,
+            turned=finished.turned,
+        )
+        preferences.append(
+            make(
+                prompt_id=key.prompt_id,
+                sample_ids=key.sample_ids,
+                label=finished.label,
+                evidence_ids=tuple(comparison.id for comparison in labelled.evidence),
+                making=making,
+            )
+        )
+    tally = Tally(num_in=len(found) + num_other, dropped=dict(dropped))
+    return Pairing([*preferences, *by_people.values()], tally)
 
 
 def _choose(

@@ -136,9 +136,11 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
     sides = [_read_side(Row(cells, row.where, tuple(cells)), name, is_response=True) for name in cells]
     try:
         return ChoiceRow(
-            prompt=Prompt(messages=prompt), responses=tuple(side.response for side in sides), shares=tuple(shares),
+            prompt=Prompt(messages=prompt),
+            responses=tuple(side.response for side in sides),
+            shares=tuple(shares),
             weight=_read_number(row.cells, "weight", high=None, where=row.where),
-        )  # fmt: skip
+        )
     except ValidationError as error:
         said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise DataError(

@@ -94,9 +94,15 @@ def train_reward_model(
         def measure_and_save() -> Results:
             results = _measure(optimisation.model, train=train, test=test, digest=digest)
             save_reward_model(
-                optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
-                tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
-            )  # fmt: skip
+                optimisation.model,
+                base=base,
+                out_dir=out_dir,
+                results=results,
+                config=config,
+                tally=train.tally,
+                dataset_digest=dataset_digest,
+                ledger_head=ledger_head,
+            )
             return results
 
         results = team.ask_first(measure_and_save)

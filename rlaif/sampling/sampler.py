@@ -52,11 +52,14 @@ def sample_responses(
     params = SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     policy = generator.fingerprint
     requests = [
-        _Request(prompt, index, sample_request_key(
-            prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index))
+        _Request(
+            prompt,
+            index,
+            sample_request_key(prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index),
+        )
         for prompt in prompts
         for index in range(num_samples)
-    ]  # fmt: skip
+    ]
     by_key = {request.key: request for request in requests}
     known = ledger.samples_for(list(by_key))
     missing = [key for key in by_key if key not in known]
@@ -77,7 +80,7 @@ def sample_responses(
         ):
             drawn = _to_samples(
                 requests_of_batch, generations, seconds, policy_id=policy.id, params=params, seed=seed, round=round
-            )  # fmt: skip
+            )
             held = ledger.samples_for(sample.request_key for sample in drawn)
             ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
             progress.advance(len(drawn))
