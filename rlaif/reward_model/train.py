@@ -111,7 +111,14 @@ def train_reward_model(
         metrics=results.metrics,
         accuracy=results.held_out.accuracy,
     )
-    return TrainedRewardModel(out_dir, loaded, card, results.held_out, train.tally, test.tally)
+    return TrainedRewardModel(
+        path=out_dir,
+        loaded=loaded,
+        card=card,
+        held_out=results.held_out,
+        train_tally=train.tally,
+        test_tally=test.tally,
+    )
 
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
