@@ -1,7 +1,7 @@
 """Labels and their log-odds: the sigmoid that makes a label, and the one rule by which several labels become one.
 
-Exchanging the two responses exchanges p and 1 - p to the last bit. What numbers can be log-probabilities at all is said
-here too. Standard library only; reads no records.
+Swapping the two responses swaps p and 1 - p to the last bit. Also checks whether numbers can be log-probabilities at
+all. Standard library only; reads no records.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 
 MAX_LOGPROB, MAX_MASS = 1e-3, 1.01
-"""What rounding may make of a log-probability of 0, and of probabilities that sum to 1; what is above is none."""
+"""Largest log-probability, and largest sum of probabilities, that rounding can explain; larger ones are refused."""
 ROUNDING = 2.0**-24
-"""A mass of float32 probabilities may miss so much of 1 by rounding alone."""
+"""How far below 1 float32 probabilities may sum by rounding alone."""
 
 
 def sigmoid(x: float) -> float:
@@ -32,9 +32,9 @@ def log_odds(p: float, *, least: float) -> float:
 def mean_label(labels: Sequence[tuple[float, float | None]], *, weights: Sequence[float]) -> tuple[float, float | None]:
     """The weighted mean of labels (p, log-odds or None), as p and log-odds.
 
-    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has none, as verdicts alone made it, the
-    probabilities of all are averaged: those that are soft stay soft, and the mean has no log-odds. Either mean rises
-    with each of its labels, and exchanging the two responses in every label exchanges them in the mean exactly.
+    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has no log-odds, because a verdict alone made it,
+    the probabilities of all labels are averaged instead, and the mean has no log-odds. Either mean rises with each of
+    its labels, and swapping the two responses in every label swaps them in the mean exactly.
     """
     total = math.fsum(weights)
     logits = [logit for _, logit in labels if logit is not None]
@@ -51,7 +51,7 @@ def share_of_lead(lead: float) -> float:
 
 
 def _lead(p: float) -> float:
-    """p - 1/2, exactly the negative of the lead of 1 - p."""
+    """p - 1/2, computed so that the lead of 1 - p is exactly its negative."""
     return p - 0.5 if p >= 0.5 else 0.5 - (1 - p)
 
 
