@@ -46,7 +46,7 @@ class ChoiceRow(Value):
         return self
 
     def as_pairs(self) -> tuple[PreferenceRow, ...]:
-        """The best response beside each other one, by Luce's choice axiom: p(best beats i) = s_best / (s_best + s_i)."""
+        """The best response with each other one, by Luce's choice axiom: p(best beats i) = s_best / (s_best + s_i)."""
         best = self.shares.index(max(self.shares))
         return tuple(
             PreferenceRow(
