@@ -14,7 +14,7 @@ from rlaif.judging.debias import compare
 from rlaif.judging.ranking import compare_ranked
 from rlaif.judging.scores import compare_scores
 from rlaif.judging.shuffles import find_groups
-from rlaif.ledger.answered import find_answered
+from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     AskedPrinciple,

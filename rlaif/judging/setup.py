@@ -28,7 +28,7 @@ from rlaif.constitution.principles import PrincipleVocabulary, check_wording, lo
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asked import SentRequests, judge_folders, read_planned, read_sent, read_streamed
 from rlaif.judging.batch_journal import count_batch_calls
-from rlaif.ledger.answered import Paid, find_paid, find_served_models, sum_paid
+from rlaif.ledger.answers import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Budget, Spending
 from rlaif.models.endpoint.engine import OpenAIEngine
