@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.render import load_template
+from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.scripted_engine import ScriptedAnswer, ScriptedEngine, ScriptedQuestion

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from rlaif import pipeline
 from rlaif.cli import app
 from rlaif.config.load import load_config
-from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.principles import parse_constitution
+from rlaif.constitution.selection import draw_principle
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
 from rlaif.preferences.combine import sigmoid

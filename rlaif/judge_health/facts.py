@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from rlaif.constitution.diff import weighed
+from rlaif.constitution.selection import weighted_principles
 from rlaif.evaluation.measures import load_measure, measure_samples
 from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
@@ -103,7 +103,7 @@ def _measures(work: Work) -> tuple[str, ...]:
 
 def _measure(work: Work, samples: Sequence[Sample], prompts: Mapping[str, Prompt]) -> dict[tuple[str, str], float]:
     """(sample id, principle id) -> its value by the first tag of the principle that names a measure."""
-    tagged = {principle.id: principle.tags for principle in weighed(work.constitution) if principle.tags}
+    tagged = {principle.id: principle.tags for principle in weighted_principles(work.constitution) if principle.tags}
     specs = _measures(work)
     if not tagged or not specs:
         return {}

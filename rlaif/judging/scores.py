@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rlaif.config.generate import JudgeConfig
-from rlaif.constitution.asked import asked_principles
 from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
+from rlaif.constitution.selection import weighted_principles
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.debias import Debiased
 from rlaif.judging.unlisted import choice_logprobs
@@ -107,7 +107,7 @@ def score_responses(
 
     Asked now and kept nowhere: the judge as a reward (d-RLAIF). From 1 to the number of the template's scores.
     """
-    principles = asked_principles(constitution)
+    principles = weighted_principles(constitution)
     chats = [
         render_single(
             template, conversation=render_conversation(prompt.messages), response=text, principle=principle.text

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.console import say
-from rlaif.constitution.asked import draw_principle, prepare_constitution
-from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.selection import draw_principle, prepare_constitution, weighted_principles
 from rlaif.errors import ModelError, StageError
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
@@ -197,7 +196,9 @@ def _find_askings(
     unknown = _find_unknown(comparisons, judge=judge.model, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
         askings = [
-            Asking(judge, file, [*pairs]) for file in files if any(principle in unknown for principle in weighed(file))
+            Asking(judge, file, [*pairs])
+            for file in files
+            if any(principle in unknown for principle in weighted_principles(file))
         ]
         return askings[:1] if files[0].principles == files[1].principles else askings
     return [Asking(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
@@ -214,7 +215,9 @@ def _find_drawn(
     }
     askings = []
     for file in files:
-        wanted = {(a, b): draw_principle(weighed(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs}
+        wanted = {
+            (a, b): draw_principle(weighted_principles(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs
+        }
         new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
         askings.append(Asking(judge, file, [pair for pair, key in new.items() if key not in asked]))
         asked |= set(new.values())
@@ -224,7 +227,7 @@ def _find_drawn(
 def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
     """Principles, by id and text, under which the run's judge compared nothing. A weight is no question."""
     known = {(c.principle.id, c.principle.text_digest) for c in comparisons if c.judge_id == judge.id}
-    wanted = {(p.id, p.digest): p for file in files for p in weighed(file)}
+    wanted = {(p.id, p.digest): p for file in files for p in weighted_principles(file)}
     return [principle for key, principle in wanted.items() if key not in known]
 
 
@@ -233,7 +236,7 @@ def _count(work: Work, askings: Sequence[Asking], judged: JudgedRound) -> ToAsk:
     if not askings:
         return ToAsk([], [], 0, 0)
     if is_recorded(work):
-        name = weighed(askings[0].file)[0].id
+        name = weighted_principles(askings[0].file)[0].id
         raise StageError(
             f'nobody can be asked about principle "{name}": the verdicts of this run were recorded',
             where=str(work.run.path),

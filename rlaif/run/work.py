@@ -15,9 +15,9 @@ from rlaif.calibration.labels import Labels
 from rlaif.config.generate import FRONTDESK
 from rlaif.config.run import RunConfig
 from rlaif.console import say
-from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.selection import prepare_constitution
 from rlaif.errors import RunFolderError, StageError
 from rlaif.files.atomic import digest_file
 from rlaif.files.rows import read_rows

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.selection import principles_of
 from rlaif.judging.asked import ASKED_NAME, AskedLog
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.scores import expect
