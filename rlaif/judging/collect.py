@@ -9,13 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rlaif.constitution.asked import asked_principles, principles_of
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.judging.asking import Asking
 from rlaif.judging.debias import compare
 from rlaif.judging.ranking import compare_ranked
 from rlaif.judging.scores import compare_scores
 from rlaif.judging.shuffles import find_groups
-from rlaif.ledger.answered import find_answered
+from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     AskedPrinciple,
@@ -138,7 +138,7 @@ def _compare_ranked(
         by_group[frozenset(question.sample_ids), question.principles[0].text_digest].append(question)
     for group in find_groups(pairs):
         shown = frozenset(sample.id for sample in group.shown)
-        for principle in asked_principles(constitution):
+        for principle in weighted_principles(constitution):
             shuffles = by_group[shown, principle.digest]
             if shuffles and all(question.id in found for question in shuffles):
                 yield from compare_ranked(group, [(question, found[question.id]) for question in shuffles])

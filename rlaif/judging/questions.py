@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import asked_principles, principles_of
 from rlaif.constitution.render import (
     JudgeTemplate,
     render,
@@ -20,6 +19,7 @@ from rlaif.constitution.render import (
     render_single,
     rendered_digest,
 )
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import StageError
 from rlaif.judging.shuffles import find_groups, shuffle_group
 from rlaif.models.interface import ScoreRequest
@@ -67,7 +67,7 @@ def plan_questions(
             if len(group.shown) < 2:
                 continue
             _refuse_too_many(len(group.shown), template=template)
-            for principle in asked_principles(constitution):
+            for principle in weighted_principles(constitution):
                 for order in shuffle_group(group.shown, num_shuffles=config.num_shuffles):
                     yield Planned(order, principle)
 
@@ -83,7 +83,7 @@ def count_questions(
     draw_seed: int | None,
 ) -> int:
     """How many questions the judge is asked at most; samples and pairs are of one prompt."""
-    num_principles = len(asked_principles(constitution))
+    num_principles = len(weighted_principles(constitution))
     if template.kind == "score":
         return num_prompts * num_samples * num_principles
     if template.kind == "ranking":
