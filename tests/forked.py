@@ -1,15 +1,20 @@
 """`python -m rlaif` in real processes that need not import torch: forked from one that has imported it.
 
-For tests that start the command dozens of times, where the imports would cost more than what is tested. Each process
-has its own pid, is killed as any other is, and ends with the command's own exit code.
+For tests that start the command many times, where the imports would cost more than what is tested. Each process has
+its own pid, folder and environment, is killed as any other is, and ends with the command's own exit code. What a
+process reads of its environment while it imports (threads, offline, colours) is that of the tests.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +23,10 @@ _SERVER.set_forkserver_preload(["rlaif.cli", "rlaif.pipeline"])
 
 
 class Forked(NamedTuple):
-    """A command under way, or ended; what it prints goes to `errors`."""
+    """A command under way, or ended, and where it prints to."""
 
-    process: multiprocessing.process.BaseProcess
-    errors: Path
+    process: BaseProcess
+    output: Path
 
     @property
     def has_ended(self) -> bool:
@@ -32,29 +37,50 @@ class Forked(NamedTuple):
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
-    def wait(self, *, timeout: float = 300) -> tuple[int, str]:
+    def wait(self, *, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """The exit code, negative for a signal, and what was printed."""
         self.process.join(timeout)
         code = self.process.exitcode
         if code is None:
             self.process.kill()
-            raise AssertionError(f"the command still ran after {timeout} s: {self.errors.read_text()}")
-        return code, self.errors.read_text()
+            raise AssertionError(f"the command still ran after {timeout} s")
+        printed = [(self.output / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        shutil.rmtree(self.output)
+        return subprocess.CompletedProcess([], code, *printed)
 
 
-def start_rlaif(arguments: Sequence[str], *, errors: Path) -> Forked:
-    """Start the command; it inherits the environment of the first call of this function."""
-    process = _SERVER.Process(target=_run, args=(list(arguments), str(errors)))
+def start_rlaif(
+    arguments: Sequence[str], *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Forked:
+    """Start the command in a folder, with an environment: those of the tests where none is given."""
+    output = Path(tempfile.mkdtemp(prefix="rlaif-test-"))
+    for name in ("stdout", "stderr"):
+        (output / name).touch()
+    given = (list(arguments), str(cwd or Path.cwd()), dict(environ or os.environ), str(output))
+    process = _SERVER.Process(target=_run, args=given)
     process.start()
-    return Forked(process, errors)
+    return Forked(process, output)
 
 
-def _run(arguments: list[str], errors: str) -> None:
-    out = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(out, stream)
+def run_rlaif(
+    arguments: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """What became of the command."""
+    return start_rlaif(arguments, cwd=cwd, environ=environ).wait(timeout=timeout)
+
+
+def _run(arguments: list[str], cwd: str, environ: dict[str, str], output: str) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(Path(output) / name, os.O_WRONLY | os.O_APPEND), number)
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(cwd)
+    sys.path.insert(0, cwd)  # as `python -m` does
     sys.argv = ["rlaif", *arguments]
 
     from rlaif.cli import main
+    from rlaif.console import console, notes
 
+    if "COLUMNS" in environ:
+        console.width = notes.width = int(environ["COLUMNS"])
     main()

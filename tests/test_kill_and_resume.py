@@ -44,14 +44,12 @@ MIN_KILLS, MIN_KILLS_PER_STAGE, MAX_RUNS = 30, 5, 8
 
 def start(runs_dir: Path, *extra: str) -> Forked:
     overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    runs_dir.mkdir(exist_ok=True)
-    arguments = ["run", "--run", "k", "--runs-dir", str(runs_dir), *overrides, *extra]
-    return start_rlaif(arguments, errors=runs_dir / "printed.txt")
+    return start_rlaif(["run", "--run", "k", "--runs-dir", str(runs_dir), *overrides, *extra])
 
 
 def finish(runs_dir: Path, *extra: str) -> None:
-    code, errors = start(runs_dir, *extra).wait()
-    assert code == 0, errors
+    done = start(runs_dir, *extra).wait()
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +89,9 @@ def kill_within(runs_dir: Path, stage: str, *, delay: float, resume: bool) -> st
     died_in = stage_under_way(round_dir)
     if not process.has_ended:
         process.send(signal.SIGKILL)
-    code, errors = process.wait()
-    assert code in (-signal.SIGKILL, 0), errors
-    return died_in if code else None
+    done = process.wait()
+    assert done.returncode in (-signal.SIGKILL, 0), done.stderr
+    return died_in if done.returncode else None
 
 
 def outcome(runs_dir: Path) -> dict[str, str]:
@@ -117,7 +115,7 @@ def questions_and_answers(runs_dir: Path) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=1)
 def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(unbroken: Path, tmp_path: Path) -> None:
     expected, asked = outcome(unbroken), questions_and_answers(unbroken)
     assert asked
@@ -156,9 +154,11 @@ def test_a_run_told_to_end_while_its_policy_trains_writes_where_it_stands_and_en
     while not process.has_ended and not (metrics.is_file() and '"stage": "policy", "step": 2' in metrics.read_text()):
         time.sleep(0.005)
     process.send(signal.SIGTERM)
-    code, errors = process.wait()
-    assert code == 130, errors
-    assert re.search(r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", errors)
+    done = process.wait()
+    assert done.returncode == 130, done.stderr
+    assert re.search(
+        r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", done.stderr
+    )
     checkpoints = (runs_dir / "k" / "round_00" / "6_policy" / "checkpoints").glob("step_*")
     assert max(path.name for path in checkpoints) > "step_000002"
     finish(runs_dir, *options, "--resume")
