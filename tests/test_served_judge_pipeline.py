@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from batch_server import BatchServer
 from chat_server import ChatServer, running
+from forked import run_rlaif
 
 from rlaif.config.generate import JudgeConfig, JudgeModelConfig
 from rlaif.constitution.principles import parse_constitution
@@ -45,11 +45,7 @@ def cli(tmp_path: Path) -> RunCli:
     def run(*args: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "OPENAI_API_KEY": "sk-secret-1234"}
         environ.pop("OPENAI_BASE_URL", None)
-        return subprocess.run(
-            [sys.executable, "-m", "rlaif", *args],
-            cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False,
-            env=environ if url is None else {**environ, "OPENAI_BASE_URL": url},
-        )  # fmt: skip
+        return run_rlaif(args, cwd=tmp_path, environ=environ if url is None else {**environ, "OPENAI_BASE_URL": url})
 
     return run
 
