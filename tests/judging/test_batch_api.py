@@ -370,11 +370,11 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r}); sys.path.insert(0, {judging!r})
 from rlaif.judging import batch_answers, batch_journal
-from rlaif.models import openai_batch
+from rlaif.models.endpoint import batch
 from chat_server import ChatServer
 from test_batch_api import judge
 owner, name, when = {spot!r}
-owners = {{"journal": batch_journal.BatchJournal, "server": openai_batch.BatchServer}}
+owners = {{"journal": batch_journal.BatchJournal, "server": batch.BatchServer}}
 owner = owners.get(owner, batch_answers.Collecting)
 whole = getattr(owner, name)
 def killed(*args, **kwargs):
