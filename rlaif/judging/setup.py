@@ -14,8 +14,8 @@ from rlaif.config.models import is_frontdesk, resolve_path
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.asked import SentRequests, judge_folders, read_planned, read_sent, read_streamed
 from rlaif.judging.batch_journal import count_batch_calls
+from rlaif.judging.question_log import SentRequests, judge_folders, read_planned, read_sent, read_streamed
 from rlaif.ledger.answered import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Spending

@@ -29,8 +29,8 @@ from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
-from rlaif.run.work import drop_long_prompts, read_given_prompts
 from rlaif.sampling.sampler import draw_pairs
+from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64
@@ -197,12 +197,12 @@ def _estimate_judge(
 ) -> JudgeEstimate:
     num_questions = count_questions(
         num_prompts=shown.num_prompts, num_samples=shown.num_samples, num_pairs=shown.num_pairs,
-        constitution=constitution, template=judge.template, both_orders=judge.config.both_orders,
-        num_shuffles=judge.config.num_shuffles, draw_seed=draw_seed,
+        constitution=constitution, template=judge.template, config=judge.config, draw_seed=draw_seed,
     )  # fmt: skip
     return estimate_judging(
         pairs, num_questions=num_questions, prompts=prompts, constitution=constitution, template=judge.template,
-        scorer=open_judge(judge.config), reply_limit=_reply_limit(judge.config, judge.template), draw_seed=draw_seed,
+        config=judge.config, scorer=open_judge(judge.config), draw_seed=draw_seed,
+        reply_limit=_reply_limit(judge.config, judge.template),
     )  # fmt: skip
 
 

@@ -29,11 +29,20 @@ from rlaif.models.weights.model_folder import check_model_path, find_model_folde
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
-from rlaif.run.folder import STAGES, RunFolder, read_stage, refuse_run
+from rlaif.run.folder import RunFolder, read_stage, refuse_run
+from rlaif.run.stages import (
+    EVALUATION,
+    JUDGEMENTS,
+    POLICY,
+    PREFERENCES,
+    PROMPTS,
+    REWARD_MODEL,
+    SAMPLES,
+    SFT,
+    STAGES,
+    Stage,
+)
 from rlaif.sampling.prompts import read_demonstrations, read_prompts
-
-GENERATING = STAGES[1:5]
-"""Prompts to preferences."""
 
 
 def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume: bool) -> None:
@@ -44,7 +53,7 @@ def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume:
         _check_can_write(Path(config.ledger.path).parent, option="ledger.path")
 
 
-def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_rounds: int = 1) -> list[str]:
+def find_open_stages(stages: Collection[Stage], *, run: RunFolder | None, num_rounds: int = 1) -> list[Stage]:
     """The given stages that are not finished in every round."""
     if run is None:
         return [*stages]
@@ -52,32 +61,32 @@ def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_roun
     return [stage for stage, of in folders.items() if any(read_stage(folder) is None for folder in of)]
 
 
-def check_inputs(config: RunConfig, *, stages: Collection[str]) -> None:
+def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
     """What the stages that are still to be done will read. Raises the sentence that they would."""
-    is_begun = not {"1_prompts", "3_judgements"} & set(stages)  # by then the ledger has the principles
+    is_begun = not {PROMPTS, JUDGEMENTS} & set(stages)  # by then the ledger has the principles
     constitution = None if is_begun else load_constitution(config.constitution)
     evaluator = config.evaluation.judge.instead_of(config.judge)
-    if "3_judgements" in stages:
+    if JUDGEMENTS in stages:
         for judge in find_run_judges(config.judge):
             check_mode(config, template=judge.template)
             check_judge_place(judge.config, constitution)
-    if "7_evaluation" in stages:
+    if EVALUATION in stages:
         check_mode(config, template=load_template(evaluator.template))
         check_judge_place(evaluator, constitution)
         for spec in config.evaluation.measures:
             load_function(spec, what="measure", where="evaluation.measures")
-    if "4_preferences" in stages:
+    if PREFERENCES in stages:
         labels = load_labels(config.human_labels)
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
-    if "0_sft" in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
+    if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
         read_demonstrations(config.sft.demonstrations, split=config.sft.split)
-    if "1_prompts" in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
+    if PROMPTS in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences
-    if "5_reward_model" in stages and given is not None and _is_here(given):
+    if REWARD_MODEL in stages and given is not None and _is_here(given):
         read_preferences(given, part=config.reward_model.split)
-    if "6_policy" in stages:
+    if POLICY in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
     check_policy_engine(config.policy)
 
@@ -97,12 +106,12 @@ def check_judge_place(config: JudgeConfig, constitution: Constitution | None) ->
         check_wording(constitution, judge_dir=find_model_folder(path).folder)
 
 
-def needed_stages(config: RunConfig) -> list[str]:
+def needed_stages(config: RunConfig) -> list[Stage]:
     """The stages of a whole round: what the rewards do not need is left out."""
     has_demonstrations = config.sft.demonstrations is not None
     trains = uses_run_model(config.ppo.rewards)
-    of_reward_model = dict.fromkeys(("2_samples", "3_judgements", "4_preferences", "5_reward_model"), not trains)
-    left_out = {"0_sft": not has_demonstrations, **of_reward_model}
+    of_reward_model = dict.fromkeys((SAMPLES, JUDGEMENTS, PREFERENCES, REWARD_MODEL), not trains)
+    left_out = {SFT: not has_demonstrations, **of_reward_model}
     return [stage for stage in STAGES if not left_out.get(stage, False)]
 
 

@@ -15,7 +15,7 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.judging import batch_api
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.judging.setup import find_spent
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -55,8 +55,8 @@ def judge(
         engine = OpenAIEngine(config, budget=budget, environ={"OPENAI_BASE_URL": server.url})
         try:
             return judge_pairs(
-                pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-                ledger=ledger, plan_path=folder / "questions_plan.json",
+                pairs, prompts=prompts, scorer=engine, plan_path=folder / "questions_plan.json",
+                asking=Asking(constitution=CONSTITUTION, template=TEMPLATE, config=config, ledger=ledger),
             )  # fmt: skip
         finally:
             assert verify(ledger).ok

@@ -19,7 +19,7 @@ from rlaif.config.ppo_rollout import RolloutServerConfig
 from rlaif.errors import InputError, TrainingError
 from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, post, read_answer
 from rlaif.models.interface import DrawnTokens
-from rlaif.records.odds import MAX_LOGPROB
+from rlaif.stats.logits import MAX_LOGPROB
 
 if TYPE_CHECKING:
     import aiohttp
