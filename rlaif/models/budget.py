@@ -91,7 +91,7 @@ class Budget:
         return StageError(
             f"judge.{name} of {cap:,} leaves no room for {next_ones}: {are_spent}",
             where=f"{self.spent.calls:,} calls, {self.spent.tokens:,} tokens{under_way}",
-            fix="every answer is kept; raise the cap and go on with --resume",
+            fix="every answer is kept; raise the cap and continue with --resume",
         )
 
     def _reached(self, bound: Spending) -> tuple[str, float, float] | None:

@@ -1,7 +1,7 @@
-"""What the stages ask of a model, whichever engine runs it.
+"""The interfaces of engines: what a stage may ask of a model, whichever engine runs it.
 
-Prompts come in as segmented messages, so an engine that takes token ids never lets text from a
-model or a dataset become a control token. Holds no engine.
+Prompts are segmented messages, so an engine that takes token ids never lets text from a model or a data set become a
+control token. Holds no engine.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def _check_vllm() -> str:
 
 def _open_vllm(model: EngineModel, *, part: Part, slot: Slot | None) -> VllmEngine:
     """A model that vLLM runs once it is asked; until then only its tokenizer is loaded."""
-    say(f"the {part} runs in vLLM {_check_vllm()}, in a process of its own: {model.path}")
+    say(f"the {part} runs in vLLM {_check_vllm()}, in a separate process: {model.path}")
     from rlaif.models.vllm.engine import VllmEngine
 
     path = resolve_path(model.path, part=part)

@@ -223,7 +223,7 @@ class BatchServer:
         raise self._refused(answer)
 
     def _refused(self, answer: Answer) -> StageError:
-        config, fix = self._config, "what was submitted is noted down; go on with --resume"
+        config, fix = self._config, "what was submitted is noted down; continue with --resume"
         if answer.status == 401:
             fix = f"set {config.api_key_env} to a key that it takes, then --resume"
         elif answer.status in (404, 405, 501):

@@ -37,7 +37,7 @@ class OpenAIEngine:
     """Implements `BatchingScorer`, and with `score` also `TokenScorer`."""
 
     context_tokens = 2**31
-    """Not known: a prompt that is too long is the server's to refuse."""
+    """The real limit is not known: the server refuses a prompt that is too long."""
 
     def __init__(self, config: JudgeConfig, *, budget: Budget, environ: Mapping[str, str] | None = None) -> None:
         """`environ`: environment variables with the address and the key."""

@@ -31,7 +31,7 @@ BLOCK = 512
 
 
 class Decoded(NamedTuple):
-    """What `decode` made of each prompt, in the order of the prompts."""
+    """The output of `decode` for each prompt, in the order of the prompts."""
 
     token_ids: list[list[int]]
     """New tokens, with the stop token where one was drawn."""

@@ -38,7 +38,7 @@ AnyModelConfig = TypeVar("AnyModelConfig", bound=ModelConfig)
 
 
 class Described(NamedTuple):
-    """What is known of a model without its weights in memory."""
+    """A model's properties that are known without its weights."""
 
     fingerprint: Model
     context_tokens: int

@@ -28,7 +28,7 @@ MAX_TRIES = 4
 """How often Ray gives a batch to a worker that is down, before the worker is lost."""
 MAX_LOSSES = 2
 """How often the workers may be lost over the same batches before the run ends."""
-RESUME = "every answer is kept; go on with --resume"
+RESUME = "every answer is kept; continue with --resume"
 
 
 class Answer(NamedTuple):
@@ -109,7 +109,7 @@ def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> Non
         raise StageError(
             f"the workers died {MAX_LOSSES} times over the same questions ({first_line})",
             where="scale",
-            fix="their memory may be too small: lower scale.batch_size, or give workers more; then go on with --resume",
+            fix="their memory may be too small: lower scale.batch_size or give workers more, then continue with --resume",
         ) from error
     say(f"ray: workers were lost ({first_line}); they are started again, and {len(under_way)} batches asked again")
 
@@ -117,11 +117,11 @@ def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> Non
 def _look_at_worker(row: dict[str, Any], workers: set[str], scale: ScaleConfig) -> None:
     if row["failure"]:
         where = ", ".join(part for part in (row["where"], row["worker"]) if part)
-        raise StageError(f"a worker cannot go on: {row['failure']}", where=where, fix=row["fix"])
+        raise StageError(f"a worker cannot continue: {row['failure']}", where=where, fix=row["fix"])
     if row["worker"] not in workers:
         workers.add(row["worker"])
         if len(workers) > scale.num_workers:
-            say(f"ray: {row['worker']} stands in for a worker that died; what that one had is asked again")
+            say(f"ray: {row['worker']} replaces a worker that died; the dead worker's questions are asked again")
 
 
 class _Execution:

@@ -29,7 +29,7 @@ class Job(NamedTuple):
     make_engine: Callable[[], Any]
     """Loads the worker's TokenScorer or TextGenerator; the worker imports it by name."""
     request: ScoreRequest | SamplingParams
-    """What is asked of each prompt: a verdict, or a response."""
+    """The request for each prompt: a verdict, or a response."""
     model: Model
     """The model that the driver expects: another model's answers would be stored under a wrong name."""
     batch_tokens: int
@@ -75,7 +75,7 @@ class RayWorker:
                 self._fail(error)
             except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self._fail(ModelError(first_line[:500], fix="every answer is kept; go on with --resume"))
+                self._fail(ModelError(first_line[:500], fix="every answer is kept; continue with --resume"))
         return answer, time.monotonic() - started
 
     def _ask(self, text: str) -> str:

@@ -82,7 +82,7 @@ class VllmProcess:
         device: str,
         where: str,
         slot: Slot | None = None,
-        after_death: str = "every answer is kept, go on with --resume",
+        after_death: str = "every answer is kept, continue with --resume",
     ) -> None:
         """options: arguments of vllm.LLM. environ: variables of the process, beside ours. device: what it must compute
         on, such as cpu; empty: anything. where: the model, for people. slot: the place that it takes when it starts,

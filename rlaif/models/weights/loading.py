@@ -42,7 +42,7 @@ class LoadedModel(NamedTuple):
     path: str
     """Folder or hub id as the user gave it."""
     folder: Path
-    """Where its files are."""
+    """Folder on this machine that holds its files."""
 
 
 def load_causal_lm(
