@@ -109,7 +109,7 @@ def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> Non
         raise StageError(
             f"the workers died {MAX_LOSSES} times over the same questions ({first_line})",
             where="scale",
-            fix="their memory may be too small: lower scale.batch_size or give workers more, then continue with --resume",
+            fix="their memory may be too small: lower scale.batch_size or give them more, then continue with --resume",
         ) from error
     say(f"ray: workers were lost ({first_line}); they are started again, and {len(under_way)} batches asked again")
 
