@@ -65,7 +65,7 @@ def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_k
         stopped = cli("generate-prefs", "--run", "r", "--set", "judge.max_calls=9", url=server.url)
         assert stopped.returncode == 1, stopped.stderr
         assert "judge.max_calls of 9 leaves no room for another question" in stopped.stderr
-        assert "raise the cap and go on with --resume" in stopped.stderr
+        assert "raise the cap and continue with --resume" in stopped.stderr
         assert server.requests.total() == 9
         is_ill = True
         ill = cli("generate-prefs", "--run", "r", "--resume", "--set", "judge.max_calls=100", url=server.url)
