@@ -18,6 +18,7 @@ from rlaif.records.base import REDACTED
 if TYPE_CHECKING:
     from rlaif.ledger.queries import Decision, Side
     from rlaif.records import Comparison, FailedJudgement, Judgement, SegmentedMessage, Served, Use
+    from rlaif.records.judgement import JudgeMode
 
 PROVEN = "proven: sha256 matches"
 
@@ -66,7 +67,7 @@ def rebuild_prompt(decision: Decision, side: Side) -> Rebuilt:
 def decision_parts(decision: Decision) -> Iterator[Text]:
     """Everything about the decision, part by part."""
     if decision.comparison is not None:
-        yield from _comparison(decision.comparison, mode=decision.sides[0].question.mode if decision.sides else "pair")
+        yield from _comparison(decision.comparison, mode=decision.sides[0].question.mode if decision.sides else None)
     for principle_id, text in decision.principles.items():
         yield _line("principle", f"{principle_id}: {text or '(its text is not in the ledger)'}")
     if decision.judge is not None:
@@ -79,16 +80,19 @@ def decision_parts(decision: Decision) -> Iterator[Text]:
         yield from _side(decision, side, number)
 
 
-def _comparison(comparison: Comparison, *, mode: str) -> Iterator[Text]:
+def _comparison(comparison: Comparison, *, mode: JudgeMode | None) -> Iterator[Text]:
+    """`mode`: None where the ledger no longer has its questions."""
+    from rlaif.judging.modes import MODES
+
     yield Text(f"comparison {comparison.id}", style="bold")
     yield _line("pair", f"{comparison.sample_ids[0]} and {comparison.sample_ids[1]}")
     logit = "not known" if comparison.logit is None else f"{comparison.logit:+.4f}"
     yield _line("p(first is better)", f"{comparison.p_first:.4f}, logit {logit}")
-    if mode == "score":
+    if mode is not None and MODES[mode].shows == "one":
         yield _line("order", "none: each response was scored by itself")
         return
     if not comparison.debiased:
-        yield _line("orders", "too few: not debiased" if mode == "ranking" else "one only: not debiased")
+        yield _line("orders", f"{MODES[mode or 'pair'].words.too_few_orders}: not debiased")
         return
     effect = "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.4f} logits"
     yield _line("position effect", effect)
@@ -96,11 +100,12 @@ def _comparison(comparison: Comparison, *, mode: str) -> Iterator[Text]:
 
 
 def _side(decision: Decision, side: Side, number: int) -> Iterator[Text]:
-    question = side.question
+    from rlaif.judging.modes import MODES
+
+    question, words = side.question, MODES[side.question.mode].words
     yield Text("")
-    name = {"pair": "order", "score": "score", "ranking": "shuffle"}[question.mode]
-    yield Text(f"{name} {number}: question {question.id}", style="bold")
-    yield _line("scored" if question.mode == "score" else "shown first", question.sample_ids[0])
+    yield Text(f"{words.question} {number}: question {question.id}", style="bold")
+    yield _line(words.first_shown, question.sample_ids[0])
     for other in question.sample_ids[1:]:
         yield _line("shown after it", other)
     if side.judgement is not None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.judging.debias import combine_votes
+from rlaif.judging.modes.pair import combine_votes
 from rlaif.records import Judgement
 
 NUM_DIVISIONS = 4999

@@ -12,9 +12,10 @@ from pathlib import Path
 from rlaif.judging.asking import Asking
 from rlaif.judging.batches import BatchAsker
 from rlaif.judging.collect import Judging, collect_judging
+from rlaif.judging.modes.mode import Planned
 from rlaif.judging.open_questions import Rendered
 from rlaif.judging.question_log import LOG_NAME
-from rlaif.judging.questions import GREEDY, Planned, plan_questions, render_questions
+from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.streaming import StreamAsker
 from rlaif.judging.unanswered import refuse_unanswered
 from rlaif.models.interface import StreamingScorer, TokenScorer

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from rlaif.errors import ConstitutionError, DataError
 from rlaif.files.rows import Row, describe, missing_column, read_rows, scalar_text
-from rlaif.judging.debias import compare
+from rlaif.judging.modes.pair import compare
 from rlaif.judging.recorded_columns import ColumnMap, load_column_map
 from rlaif.judging.recorded_rows import (
     RecordedPair,

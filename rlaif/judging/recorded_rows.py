@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.files.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
+from rlaif.judging.choices import bound_unlisted
 from rlaif.judging.recorded_columns import ColumnMap
-from rlaif.judging.unlisted import bound_unlisted
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (

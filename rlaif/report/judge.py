@@ -14,15 +14,10 @@ from markupsafe import Markup
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.judge_health.health import MASS_EDGES, JudgeHealth
 from rlaif.judge_health.length_effect import LengthEffect
+from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import say_count, say_estimate, say_list, say_number, say_percent
-
-_ORDERS = {
-    "pair": "Each label averages both orders, so that the place shown weighs nothing.",
-    "score": "Each response was scored by itself: there was no order, so that no place could help and nothing flip.",
-    "ranking": "Each label averages the orders in which the responses were shown, so that the place weighs nothing.",
-}
 
 
 def describe_judge(
@@ -31,6 +26,7 @@ def describe_judge(
     """`preferences`: the run's options of how labels are made."""
     if health is None:
         return None
+    mode = MODES[health.mode]
     failed = sum(health.failed_by_cause.values())
     lowest = health.lowest_label_mass
     return {
@@ -48,10 +44,9 @@ def describe_judge(
             (cause.replace("_", " "), say_number(count), say_percent(count / max(1, failed + health.num_judgements)))
             for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
         ],
-        "scored": health.mode == "score",
-        "orders": _ORDERS[health.mode],
-        "one_order": say_count(health.num_one_order, "comparison was", "comparisons were")
-        + (" ranked in too few orders" if health.mode == "ranking" else " asked in one order only")
+        "scored": mode.shows == "one",
+        "orders": mode.words.orders,
+        "one_order": say_count(health.num_one_order, "comparison was", "comparisons were") + f" {mode.words.too_few}"
         if health.num_one_order
         else "",
         "saturated": say_estimate(health.saturated, percent=True),
