@@ -22,7 +22,7 @@ from rlaif.models.interface import ScoredReply, TokenScorer
 from rlaif.records import FailedJudgement, FailureCause, Judgement, Observed, Principle, SegmentedMessage
 
 OnBatch = Callable[[int, int], None]
-"""Hears after each batch how many questions were asked and how many of them failed."""
+"""Called after each batch with the number of its questions and of those that failed."""
 
 
 def ask_now(
@@ -35,10 +35,10 @@ def ask_now(
     config: JudgeConfig,
     on_batch: OnBatch | None = None,
 ) -> list[Judgement | FailedJudgement]:
-    """Every prompt's answer, in the order given; `ids` name the questions in the answers.
+    """The answer to every prompt, in the order given; `ids` name the questions in the answers.
 
-    num_shown: how many responses each shows, for a template that ranks. Raises `Unanswered` where the judge's server
-    gave no answer at all, unless it refused that question by itself: see unanswered.py.
+    `num_shown`: how many responses each prompt shows, for a template that ranks. Raises `Unanswered` where the judge's
+    server gave no answer at all, unless the server refused that one question: see unanswered.py.
     """
     request = score_request(template)
     sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
@@ -68,7 +68,7 @@ def _refuse_unanswered(replies: Sequence[ScoredReply], *, total: int) -> None:
 def make_probe_judge(
     scorer: TokenScorer, *, template: JudgeTemplate, config: JudgeConfig, on_batch: OnBatch | None = None
 ) -> PairJudge:
-    """The judge as `rlaif.constitution.probe` asks it."""
+    """The function through which `rlaif.constitution.probe` asks a judge."""
 
     def judge(questions: Sequence[tuple[Probe, Principle]]) -> list[ProbeAnswer | FailureCause]:
         # Both orders of a pair stand side by side: the listed one at an even place, the swapped one after it.
@@ -95,7 +95,7 @@ def _render(
 def combine_answers(
     listed: Judgement | FailedJudgement, swapped: Judgement | FailedJudgement
 ) -> ProbeAnswer | FailureCause:
-    """Both orders of one pair; the first failure where one of them has no verdict."""
+    """What both orders of a pair say together; the cause of the first failure where an order has no verdict."""
     if isinstance(listed, FailedJudgement):
         return listed.cause
     if isinstance(swapped, FailedJudgement):

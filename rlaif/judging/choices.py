@@ -17,18 +17,18 @@ from rlaif.records import FailureCause, Judgement, Verdict
 from rlaif.records.odds import ROUNDING, describe_impossible
 
 LOWEST_LOGPROB = -104.0
-"""What an underflowed probability is bounded by: the smallest number a float32 softmax can give."""
+"""What counts for an underflowed probability: the log of the smallest number that a float32 softmax can give."""
 
 
 class Known(NamedTuple):
     """The log-probabilities of a reply's choices."""
 
     logprobs: tuple[float | None, ...] = ()
-    """None where the judge's server did not list one; empty where the reply is a choice alone."""
+    """None for a choice that the judge's server did not list; empty where the reply names a choice and no numbers."""
     at_most: float | None = None
-    """Each that was not listed is this at most."""
+    """The log-probability of each choice that was not listed is at most this."""
     mass: float | None = None
-    """Probability of the listed choices together; unlisted ones are not in it."""
+    """Probability of the listed choices together, without the unlisted ones."""
 
 
 class Unusable(NamedTuple):
@@ -63,7 +63,7 @@ def read_choices(reply: ScoredReply, num_choices: int, *, min_mass: float) -> Kn
 
 
 def _bound(reply: ScoredReply, logprobs: Sequence[float | None]) -> float | None:
-    """What each choice that was not listed is at most; None where all were."""
+    """The most that each choice that was not listed can be; None where all were listed."""
     listed = [x for x in logprobs if x is not None]
     if len(listed) == len(logprobs):
         return None
@@ -76,8 +76,8 @@ def bound_unlisted(
 ) -> float:
     """The most that each of `number` choices that were left out can be, beside the log-probabilities of those listed.
 
-    given: a bound that the whole list gave, where it is known; else none of those listed is below one left out.
-    None left out counts as likelier than the likeliest listed.
+    `given`: the bound that the server's whole list gives. None: it is not known, and no choice left out is likelier
+    than the least likely one listed. A choice left out never counts as likelier than the likeliest listed.
     """
     left = max(0.0, 1 - math.fsum(map(math.exp, known))) + rounding
     share = math.log(left / number) if left else LOWEST_LOGPROB
@@ -87,7 +87,7 @@ def bound_unlisted(
 def verdict_logprobs(judgement: Judgement, *, verdicts: Collection[Verdict] = ()) -> dict[Verdict, float]:
     """The log-probability of each verdict, and the bound of each that was left out; empty where none are known.
 
-    verdicts: those that there are beside first and second, for a record that does not say which were left out.
+    `verdicts`: which there are beside first and second, for a record that does not say which were left out.
     """
     known: dict[Verdict, float] = {entry.verdict: entry.logprob for entry in judgement.logprobs}
     if not known:

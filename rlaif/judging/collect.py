@@ -24,6 +24,8 @@ from rlaif.records import (
 
 
 class Judging(NamedTuple):
+    """All that a judge was asked about some pairs, and all that came of it."""
+
     questions: list[Question]
     judgements: list[Judgement]
     failed: list[FailedJudgement]
@@ -40,9 +42,9 @@ def collect_judging(
     asking: Asking,
     num_votes: int = 1,
 ) -> Judging:
-    """What the ledger says of the questions that were made of the pairs.
+    """What the ledger says of the questions that were made from the pairs.
 
-    `num_votes`: draws of each question that was answered without log-probabilities.
+    `num_votes`: how often a question is asked in all where it is answered without log-probabilities.
     """
     ledger = asking.ledger
     votes = _find_votes(questions, ledger=ledger, num_votes=num_votes)
@@ -68,7 +70,7 @@ def collect_judging(
 
 
 def _find_votes(questions: Sequence[Question], *, ledger: Ledger, num_votes: int) -> dict[str, list[Question]]:
-    """The further draws of each question whose first was answered without log-probabilities."""
+    """The further draws of each question whose first draw was answered without log-probabilities."""
     if num_votes < 2:
         return {}
     answered = find_answered(ledger, [question.id for question in questions])

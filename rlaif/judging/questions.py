@@ -1,7 +1,6 @@
 """Pairs and principles -> questions: what the judge will be asked, and the exact prompt of each.
 
-Which questions there are and how they are rendered is for the mode of the template to say: see modes/. Does not ask
-them.
+The mode of the template decides which questions there are and how they are rendered: see modes/. Asks nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def plan_questions(
     config: JudgeConfig,
     draw_seed: int | None = None,
 ) -> Iterator[Planned]:
-    """What is asked about the pairs, in the order in which answers are collected.
+    """The questions about the pairs, in the order in which answers are collected.
 
     `draw_seed`: every pair is asked under one principle, drawn with this seed; None: under each that counts.
     """
@@ -46,7 +45,7 @@ def count_questions(
     config: JudgeConfig,
     draw_seed: int | None,
 ) -> int:
-    """How many questions the judge is asked at most; samples and pairs are of one prompt."""
+    """How many questions the judge is asked at most; `num_samples` and `num_pairs` are those of one prompt."""
     mode = MODES[template.kind]
     # A principle is drawn for a pair, so that a response that is shown alone may be asked about under all of them.
     is_drawn = draw_seed is not None and mode.shows == "two"
@@ -91,7 +90,7 @@ def render_question(
 
 
 def score_request(template: JudgeTemplate) -> ScoreRequest:
-    """How a template's verdict is elicited."""
+    """How an engine is asked for the verdict of a template."""
     return ScoreRequest(
         marker=template.verdict_marker,
         choices=template.choices,

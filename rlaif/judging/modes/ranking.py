@@ -123,14 +123,14 @@ class Group(NamedTuple):
     """Samples of one prompt that pairs join, directly or through others."""
 
     shown: tuple[Sample, ...]
-    """One for each different text, by id: a text shown twice would share its probability with itself."""
+    """One sample for each different text, by id: a text shown twice would share its probability with itself."""
     stands_for: Mapping[str, str]
     """Id of each sample -> id of the one that shows its text."""
     pairs: tuple[tuple[Sample, Sample], ...]
 
 
 def find_groups(pairs: Iterable[tuple[Sample, Sample]]) -> list[Group]:
-    """In the order of the pairs that come first."""
+    """The groups, ordered by their first pairs."""
     leader: dict[str, str] = {}
 
     def find(key: str) -> str:
@@ -157,7 +157,7 @@ def _make_group(pairs: Sequence[tuple[Sample, Sample]]) -> Group:
 
 
 def shuffle_group(shown: Sequence[Sample], *, num_shuffles: int | None) -> list[tuple[Sample, ...]]:
-    """Different orders: the rotations, then others drawn by the samples' ids. None: as many as there are samples."""
+    """Different orders: rotations first, then others drawn by the samples' ids. None: as many orders as samples."""
     num = len(shown)
     wanted = num if num_shuffles is None else min(num_shuffles, math.factorial(num))
     orders = [(*shown[start:], *shown[:start]) for start in range(min(num, wanted))]
@@ -173,7 +173,10 @@ def shuffle_group(shown: Sequence[Sample], *, num_shuffles: int | None) -> list[
 
 
 def compare_ranked(group: Group, shuffles: Sequence[tuple[Question, Sequence[Judgement]]]) -> Iterator[Comparison]:
-    """`shuffles`: of one group under one principle, each question with its judgement and the votes after it."""
+    """The comparisons of a group's pairs under one principle.
+
+    `shuffles`: each question with its judgement and the votes after it.
+    """
     question = shuffles[0][0]
     for pair in group.pairs:
         first, second = sorted(sample.id for sample in pair)
@@ -200,7 +203,7 @@ def compare_ranked(group: Group, shuffles: Sequence[tuple[Question, Sequence[Jud
 def combine_shuffles(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -> Debiased:
     """p_first = sigmoid(mean over the shuffles of log p(first is best) - log p(second is best)).
 
-    shuffles: the places of the two replies, and the judgement with its votes. Eq. (1) of the choice model, P(i) =
+    `shuffles`: the places of the two replies, and the judgement with its votes. Eq. (1) of the choice model, P(i) =
     exp(u_i) / sum_k exp(u_k), has log P(i) - log P(j) = u_i - u_j whatever else is shown. A reply that a server's list
     left out counts as the most that it can have been. Where a shuffle gave a choice alone, the probabilities that all
     votes give are averaged, a vote for a third reply being one half, and there is no logit.
@@ -220,7 +223,7 @@ def combine_shuffles(shuffles: Sequence[tuple[int, int, Sequence[Judgement]]]) -
 
 
 def _find_difference(one: int, other: int, judgement: Judgement) -> float | None:
-    """By how much the log-probability of one reply is above another's; None for a choice alone."""
+    """The log-probability of one reply less that of another; None for a choice alone."""
     logprobs = choice_logprobs(judgement)
     return logprobs[one] - logprobs[other] if logprobs else None
 
@@ -248,7 +251,7 @@ def _find_lead(one: int, other: int, judgement: Judgement) -> float:
 
 
 def is_balanced(orders: Sequence[Sequence[str]], one: str, other: str) -> bool:
-    """Whether both stood in each place equally often, so that no place can favour either."""
+    """Whether both were shown in each place equally often, so that no place can favour either."""
     return sorted(order.index(one) for order in orders) == sorted(order.index(other) for order in orders)
 
 

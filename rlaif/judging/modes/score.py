@@ -99,7 +99,8 @@ def combine(
 def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> Debiased:
     """p_first = P(S1 > S2) + P(S1 = S2) / 2 of two independent scores, each given by one judgement or by votes.
 
-    Exactly antisymmetric. Without log-probabilities of either the votes are its distribution, and there is no logit.
+    Exactly antisymmetric. A response without log-probabilities has its votes as distribution, and then there is no
+    logit.
     """
     one, other = distribution_of(first), distribution_of(second)
     scores = sorted({*one, *other})
@@ -114,10 +115,10 @@ def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> D
 
 
 def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
-    """Score -> its probability: by the log-probabilities of the first judgement, else by the votes of all.
+    """Score -> its probability: by the log-probabilities of the first judgement, else by the votes of all judgements.
 
-    A score that a server's list left out has at most its bound. A vote with log-probabilities counts for each score as
-    probable as they say.
+    A score that a server's list left out counts with its bound. A vote with log-probabilities counts for each score by
+    the probability that they give it.
     """
     votes = judgements[:1] if judgements[0].choice_logprobs else judgements
     counted: dict[float, list[float]] = defaultdict(list)
@@ -131,7 +132,7 @@ def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
 
 
 def expect(judgements: Sequence[Judgement]) -> float:
-    """The expected score of a response."""
+    """The expected score of a response, by its judgement and further votes."""
     return math.fsum(score * p for score, p in distribution_of(judgements).items())
 
 
@@ -144,7 +145,7 @@ def compare_scores(
     first: Sequence[Judgement],
     second: Sequence[Judgement],
 ) -> Comparison:
-    """The comparison of two samples in canonical order; each one's judgement, then its votes."""
+    """The comparison of two samples in canonical order. `first`, `second`: a sample's judgement, then its votes."""
     result = combine_scores(first, second)
     return Comparison(
         prompt_id=prompt_id,
@@ -161,13 +162,13 @@ def compare_scores(
 def expect_score(logprobs: Sequence[float | None]) -> float:
     """sum i p(i) over the scores 1, 2, ..., p renormalised on them (Lee et al. 2023, arXiv:2309.00267, section 2.2).
 
-    Over those that were listed: this is what the record keeps, and it holds what was observed alone.
+    Only over the scores that were listed: a record keeps what was observed, without bounds.
     """
     return math.fsum(score * p for score, p in enumerate(score_distribution(logprobs), start=1))
 
 
 def score_distribution(logprobs: Sequence[float | None]) -> list[float]:
-    """Probabilities that sum to one; a choice that was not listed has none."""
+    """Probabilities that sum to one; a choice that was not listed gets zero."""
     top = max(x for x in logprobs if x is not None)
     weights = [0.0 if x is None else math.exp(x - top) for x in logprobs]
     total = math.fsum(weights)
