@@ -16,7 +16,8 @@ from rlaif.console import Progress, say
 from rlaif.constitution.principles import PrincipleVocabulary
 from rlaif.constitution.probe import MAX_FLIPS, Reading, probe_principles
 from rlaif.constitution.probe_file import PROBE_FILE, Probe, find_probes, load_probes
-from rlaif.constitution.render import DOES, JudgeTemplate, load_template
+from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.constitution.template_rules import KINDS
 from rlaif.errors import InputError
 from rlaif.judging.ask_now import make_probe_judge
 from rlaif.judging.modes import MODES
@@ -66,7 +67,7 @@ def _choose_probes(
     if given is not None and not ask:
         raise InputError("--probes and --no-probe exclude each other", fix="leave one of them out")
     if MODES[template.kind].shows != "two":
-        why_not = f"the template {DOES[template.kind]}, and probes are pairs"
+        why_not = f"the template {KINDS[template.kind].does}, and probes are pairs"
         if given is not None:
             raise InputError(why_not, where=template.name, fix="choose a pair template with --template")
         return None, why_not
