@@ -12,10 +12,11 @@ from typing import NamedTuple
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
+from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import canonical_pair
 from rlaif.stats.ranks import is_same, order_descending
 
 Key = tuple[str, str]
@@ -146,7 +147,7 @@ class _Found:
         panel: Panel,
     ) -> None:
         self._draw_seed, self._rule, self._panel = draw_seed, rule, panel
-        self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
+        self.keys: dict[Key, str] = {canonical_pair(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
         self._by_pair: dict[Key, dict[str, dict[tuple[str, str], Comparison]]] = {key: {} for key in self.keys}
         for comparison in comparisons:
@@ -169,10 +170,6 @@ class _Found:
             if not isinstance(judged, str):
                 labels[key] = judged.label.p_first
         return labels
-
-
-def _sorted(a: str, b: str) -> Key:
-    return (a, b) if a <= b else (b, a)
 
 
 def _effect(
@@ -223,7 +220,7 @@ def _kept(
         panel=panel,
     )
     labels = {
-        _sorted(*preference.sample_ids): preference.label
+        canonical_pair(*preference.sample_ids): preference.label
         for preference in pairing.preferences
         if len(preference.sample_ids) == 2
     }

@@ -22,7 +22,7 @@ from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply
 from rlaif.records import Comparison, Constitution, Judgement, Question, Sample, digest_text
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 
 def plan(
