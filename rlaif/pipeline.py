@@ -21,7 +21,7 @@ from rlaif.files.atomic import write_atomically
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.panel import ask_all, find_panel
 from rlaif.judging.recorded import import_recorded
-from rlaif.loop.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
+from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
 from rlaif.models.interface import TextGenerator
 from rlaif.models.vllm.copy import check_rollouts
 from rlaif.models.vllm.process import stop_vllm
@@ -75,7 +75,7 @@ def run_rounds(work: Work) -> Rounds:
         write_rounds(rounds, work.run.path)
         for gate in rows[-1].closed_gates:
             say(f"round {rows[-1].round}: {gate.sentence} ({gate.name})")
-        say(say_outcome(rounds))
+        say(describe_outcome(rounds))
     return rounds
 
 

@@ -170,7 +170,7 @@ def show(
     console.print(_mark("text from a model or a data set"), "- never a control token; all else is trusted")
     for message in _render_example(judge_template, principle=asked):
         console.print(_show_message(message))
-    console.print(show_text(f"\nreply: {_say_reply(judge_template)}"))
+    console.print(show_text(f"\nreply: {_describe_reply(judge_template)}"))
 
 
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
@@ -184,7 +184,7 @@ def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[S
     return render_single(template, conversation=conversation, response=replies[1], principle=principle.text)
 
 
-def _say_reply(template: JudgeTemplate) -> str:
+def _describe_reply(template: JudgeTemplate) -> str:
     """What the judge is to answer."""
     reason = template.reason_max_tokens
     first = f"a reason of at most {reason} tokens, then {template.verdict_marker!r}" if reason else "no reason"

@@ -14,7 +14,7 @@ from rlaif.evaluation.policy import Change
 from rlaif.report.input import BestOfN
 from rlaif.report.moved import MovedRow
 from rlaif.report.plots import find_scale
-from rlaif.report.wording import say_estimate, say_number, show_plain
+from rlaif.report.wording import format_estimate, format_number, show_plain
 
 WIDTH, ROW = 820, 36
 PLOT_LEFT, PLOT_RIGHT, TOP = 150, 600, 104
@@ -61,7 +61,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
             body += _row(row, y + row_height * k + row_height / 2, x, css, choice=choice)
         y += row_height * len(group) + 46
     axis = y - 46 + 18
-    body += [_text(x(tick), axis, "small muted", say_number(tick), anchor="middle") for tick in ticks]
+    body += [_text(x(tick), axis, "small muted", format_number(tick), anchor="middle") for tick in ticks]
     height = axis + 20
     win = data["win_rate"] and data["win_rate"]["soft"]
     said = f"win rate {100 * win['mean']:.1f} % ({100 * win['low']:.1f} to {100 * win['high']:.1f})" if win else ""
@@ -73,7 +73,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     )
     head = [
         _text(24, 36, "title ink", "What moved: before and after training"),
-        *(_text(24, 57 + 17 * k, "small muted", line) for k, line in enumerate(_say_subtitle(data, rows, best))),
+        *(_text(24, 57 + 17 * k, "small muted", line) for k, line in enumerate(_describe_subtitle(data, rows, best))),
         _text(WIDTH - 24, 36, "bold ink", said, anchor="end"),
     ]
     return str(
@@ -84,7 +84,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
-def _say_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN | None) -> list[str]:
+def _describe_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN | None) -> list[str]:
     n = next((row.change.change.n for row in rows if row.change.change), None)
     prompts = f", {n} held-out prompts" if n else ""
     note = f"; {data['measures_note']}" if data["measures_note"] else ""
@@ -99,7 +99,7 @@ def _say_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN |
 
 def _row(row: MovedRow, y: float, x: Any, css: str, *, choice: Change | None) -> list[Markup]:
     change = row.change
-    said = say_estimate(change.change, signed=True, decimals=1)
+    said = format_estimate(change.change, signed=True, decimals=1)
     marks = [_text(24, y + 5, "bold ink", row.name if len(row.name) <= 14 else row.name[:13] + "\u2026")]
     up, down = (-6, 6) if choice is None else (-12, 0)
     marks.append(_line("move", x(change.mean_before), y + up, x(change.mean_after), y + down))
@@ -122,7 +122,7 @@ def _row(row: MovedRow, y: float, x: Any, css: str, *, choice: Change | None) ->
 
 
 def _describe(row: MovedRow) -> str:
-    before, after = (say_number(v, decimals=1) for v in (row.change.mean_before, row.change.mean_after))
+    before, after = (format_number(v, decimals=1) for v in (row.change.mean_before, row.change.mean_after))
     return f"{row.name} {before} to {after}"
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from rlaif.evaluation.policy import Change
 from rlaif.records import Estimate
 from rlaif.report.svg import svg_figure, svg_line, svg_text
-from rlaif.report.wording import say_number, say_percent
+from rlaif.report.wording import format_number, format_percent
 
 
 class Scale(NamedTuple):
@@ -71,7 +71,7 @@ def share_row(share: Estimate, *, name: str, label: str, css: str = "after") -> 
         for x in _quarters(scale)
     ]
     marks += _mark(css, share, share.mean, scale=scale, y=22)
-    desc = f"{say_percent(share.mean)}, 95 % interval {say_percent(share.low)} to {say_percent(share.high)}"
+    desc = f"{format_percent(share.mean)}, 95 % interval {format_percent(share.low)} to {format_percent(share.high)}"
     return svg_figure(
         Markup("").join(marks), name=name, title=label, desc=desc, attributes='class="dots" width="100%" height="44"'
     )
@@ -92,12 +92,12 @@ def _quarters(scale: Scale) -> list[float]:
 
 
 def _said(mean: float) -> str:
-    return say_number(mean, decimals=1)
+    return format_number(mean, decimals=1)
 
 
 def dot_axis(scale: Scale, *, percent: bool = False) -> Markup:
     """The scale above rows of dots; it says nothing that the rows do not, so readers may skip it."""
-    words = [say_percent(x, decimals=0) if percent else say_number(x) for x in _quarters(scale)]
+    words = [format_percent(x, decimals=0) if percent else format_number(x) for x in _quarters(scale)]
     texts = [
         svg_text("tick", scale.percent(x), 12, "middle", said) for x, said in zip(_quarters(scale), words, strict=True)
     ]

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from rlaif.report.charts import Mark, average_stretches, line_chart
 from rlaif.report.input import CurvePoint, ReportInput, ResponseCourse
-from rlaif.report.wording import cut_text, find_decimals, say_count, say_number
+from rlaif.report.wording import cut_text, find_decimals, format_count, format_number
 
 MAX_POINTS = 200
 OPEN_COURSES = 2
@@ -65,12 +65,12 @@ POLICY_PANELS = (
 )  # fmt: skip
 
 
-def describe_training(report: ReportInput) -> dict[str, Any]:
+def training_view(report: ReportInput) -> dict[str, Any]:
     """Everything of the page's section on how training went."""
     marks = [Mark(step, "alarm") for step in dict.fromkeys(alarm.step for alarm in report.alarms)]
     if report.kept_steps is not None and (report.alarms or report.policy_evaluations):
         marks.append(Mark(report.kept_steps, "kept"))
-    courses = [_describe_course(course) for course in report.response_courses]
+    courses = [_course_view(course) for course in report.response_courses]
     return {
         "reward_model": draw_panels(report.reward_model_curve, REWARD_MODEL_PANELS, name="rm"),
         "policy": draw_panels(
@@ -78,22 +78,22 @@ def describe_training(report: ReportInput) -> dict[str, Any]:
         ),
         "evaluated": bool(report.policy_evaluations),
         "alarms": [
-            {"step": say_number(alarm.step), "sentence": alarm.sentence, "answer": alarm.answer}
+            {"step": format_number(alarm.step), "sentence": alarm.sentence, "answer": alarm.answer}
             for alarm in report.alarms
         ],
-        "kept": _say_kept(report),
+        "kept": _describe_kept(report),
         "marks": {mark.kind for mark in marks},
         "courses": courses[:OPEN_COURSES],
         "more_courses": courses[OPEN_COURSES:],
     }
 
 
-def _say_kept(report: ReportInput) -> str:
+def _describe_kept(report: ReportInput) -> str:
     """Which step's policy this report is about, where that is not the last one's."""
     last = max((point.step + 1 for point in report.policy_curve), default=0)
     if report.kept_steps is None or report.kept_steps == last:
         return ""
-    return f"The policy after {report.kept_steps} of {say_count(last, 'step')} is the one that was kept."
+    return f"The policy after {report.kept_steps} of {format_count(last, 'step')} is the one that was kept."
 
 
 def draw_panels(
@@ -118,7 +118,7 @@ def draw_panels(
             points, spots = spots, []
         if not points:
             continue
-        counted = say_count(len(points), "step" if panel.number else "evaluation")
+        counted = format_count(len(points), "step" if panel.number else "evaluation")
         stretch = math.ceil(len(points) / MAX_POINTS)
         changes = len({value for _, value in points}) > 1
         points = average_stretches(points, stretch=stretch)
@@ -127,45 +127,45 @@ def draw_panels(
                 "title": panel.title,
                 "unit": panel.unit if stretch == 1 else f"{panel.unit}, means of {stretch} steps".removeprefix(", "),
                 "note": panel.note,
-                "course": f"{_say_course([value for _, value in points])}, {counted}",
+                "course": f"{_describe_course_ends([value for _, value in points])}, {counted}",
                 "svg": line_chart(points, name=f"{name}-{len(drawn)}", title=panel.title, spots=spots, marks=marks),
             }
         )
     return {"drawn": drawn, "constant": constant} if drawn or constant else None
 
 
-def _say_course(values: Sequence[float | None]) -> str:
+def _describe_course_ends(values: Sequence[float | None]) -> str:
     """The first value and the last one."""
     known = [value for value in values if value is not None]
     if not known:
         return "no values"
     decimals = find_decimals((max(known) - min(known)) / 3 or abs(known[-1]) * 2)
-    first, last = (say_number(value, decimals=decimals) for value in (known[0], known[-1]))
+    first, last = (format_number(value, decimals=decimals) for value in (known[0], known[-1]))
     return last if first == last else f"{first} \u2192 {last}"
 
 
-def _describe_course(course: ResponseCourse) -> dict[str, Any]:
+def _course_view(course: ResponseCourse) -> dict[str, Any]:
     rows = []
     for at in course.responses:
         text, left_off = cut_text(at.text)
         rows.append(
             {
-                "step": say_number(at.step), "text": text, "left_off": say_left_off(left_off),
-                "reward": say_number(at.score, decimals=2, signed=True), "kl": say_number(at.kl, decimals=1),
+                "step": format_number(at.step), "text": text, "left_off": describe_left_off(left_off),
+                "reward": format_number(at.score, decimals=2, signed=True), "kl": format_number(at.kl, decimals=1),
             }
         )  # fmt: skip
-    return {"prompt": describe_prompt(course.prompt), "rows": rows}
+    return {"prompt": prompt_view(course.prompt), "rows": rows}
 
 
-def describe_prompt(messages: Sequence[Any]) -> list[dict[str, Any]]:
+def prompt_view(messages: Sequence[Any]) -> list[dict[str, Any]]:
     """A conversation's turns, long ones cut."""
     turns = []
     for message in messages:
         text, left_off = cut_text(message.content)
-        turns.append({"role": message.role, "text": text, "left_off": say_left_off(left_off)})
+        turns.append({"role": message.role, "text": text, "left_off": describe_left_off(left_off)})
     return turns
 
 
-def say_left_off(count: int) -> Markup:
+def describe_left_off(count: int) -> Markup:
     words = Markup("<p><small>and {} more characters, which stand in report.json</small></p>")
-    return words.format(say_number(count)) if count else Markup("")
+    return words.format(format_number(count)) if count else Markup("")
