@@ -52,7 +52,10 @@ def list_(
     failed: Annotated[bool, typer.Option("--failed", help="Only answers that could not be used.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Lines of one page.")] = 20,
     after: Annotated[
-        int, typer.Option("--after", metavar="KEY", min=0, max=2**63 - 1, help="Go on after this key.")
+        int,
+        typer.Option(
+            "--after", metavar="KEY", min=0, max=2**63 - 1, help="Continue after this key, which the last page names."
+        ),
     ] = 0,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
@@ -80,7 +83,7 @@ def show(
 ) -> None:
     """One decision in full: the exact prompt, both orders, reasons, log-probabilities, digests.
 
-    Of a preference, such as the id of a row of the data set: each comparison behind its label, and what it counted as.
+    For a preference, such as the id of a row of the data set: each comparison behind its label, what it counted as.
     """
     from rlaif.audit.decision import DecisionView, find_view
     from rlaif.audit.ledger_file import open_to_read

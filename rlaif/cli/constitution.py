@@ -185,7 +185,7 @@ def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[S
 
 
 def _describe_reply(template: JudgeTemplate) -> str:
-    """What the judge is to answer."""
+    """What the judge is to answer, in words."""
     reason = template.reason_max_tokens
     first = f"a reason of at most {reason} tokens, then {template.verdict_marker!r}" if reason else "no reason"
     if template.kind != "pair":
@@ -240,7 +240,7 @@ def _show_message(message: SegmentedMessage) -> Text:
 
 
 def _mark(text: str) -> Text:
-    """Untrusted text in colour, and between brackets where there is no colour."""
+    """Untrusted text, in colour and between brackets, which are seen without colour too."""
     marked = Text("⟦").append_text(show_text(text)).append("⟧")
     marked.stylize("yellow")
     return marked

@@ -35,7 +35,7 @@ def judge_check(
         typer.Option(
             "--sentinels",
             help="Ask the judge 40 of the run's questions again and compare; the first time draws and stores them. "
-            "Exit code 1 if it is not what it was.",
+            "Exit code 1 if it no longer answers as it did.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -58,7 +58,7 @@ def judge_check(
         raise StageError(
             f"the judge is not what it was: {'; '.join(check.sentinels.drift)}",
             where=f"run {check.run}",
-            fix="judge the run's responses anew in a new run before comparing it with others",
+            fix="judge the run's responses again in a new run before comparing it with others",
         )
 
 
@@ -77,7 +77,7 @@ def _print(check: JudgeCheck) -> None:
 
 
 def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -> None:
-    """One judge's figures; it is named where there are several."""
+    """Print one judge's figures, under its name where there are several judges."""
     if name is not None:
         console.print(show_text(f"\njudge {name}"))
     line = (
@@ -137,7 +137,7 @@ def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[R
 
 
 def _panel_figures(panel: PanelAgreement | None) -> Iterator[Row]:
-    if panel is None or len(panel.judges) < 3:  # of two judges the rows below say the same
+    if panel is None or len(panel.judges) < 3:  # for two judges the rows about the pair are the same figures
         return
     yield _row(f"all {len(panel.judges)} judges, same winner of a pair", panel.unanimous, percent=True)
     yield _row(f"  Krippendorff's alpha, {panel.num_comparisons} comparisons", panel.alpha)
