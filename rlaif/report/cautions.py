@@ -1,6 +1,6 @@
-"""A `ReportInput` -> what a reader must know before believing it: a plain sentence each, the gravest first.
+"""A `ReportInput` -> what a reader must know before believing the report: one plain sentence each, the gravest first.
 
-Every limit stands here by name. Decides nothing and stops nothing.
+The limits are the constants below. A caution stops nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ MAX_FAILED = 0.02
 MAX_SATURATED = 0.5
 MIN_PROMPTS = 30
 MIN_DISTINCT_LEFT = 0.5
-"""Of the variety that the starting policy had."""
+"""Smallest share of the starting policy's variety that the trained policy should keep."""
 MAX_LENGTH_RATIO = 1.5
 MIN_DRIFT = 10.0
-"""Of measures from 0 to 100; on any other scale every clear move is named."""
+"""Smallest drift that is named, for measures from 0 to 100; on any other scale every clear move is."""
 
 
 def find_cautions(report: ReportInput) -> tuple[str, ...]:
@@ -40,8 +40,8 @@ def find_cautions(report: ReportInput) -> tuple[str, ...]:
 
 def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
     for alarm in report.alarms:
-        told = show_plain(f"{alarm.sentence}; {alarm.answer}")
-        yield f"An alarm while the policy was trained, after {alarm.step} steps: {told}."
+        said = show_plain(f"{alarm.sentence}; {alarm.answer}")
+        yield f"An alarm while the policy was trained, after {alarm.step} steps: {said}."
     reward = report.proxy_win.reward.change if report.proxy_win else None
     if reward is not None and reward.low > 0:
         if moved.named and not any(_rose(row) for row in moved.named):

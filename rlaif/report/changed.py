@@ -1,4 +1,4 @@
-"""A `ReportInput` -> what the report says of what was asked for and what changed.
+"""A `ReportInput` -> the sections on what was asked for and what changed.
 
 Measures first, then the judge's opinion, the same change without training, and the course over rounds.
 Decides wording and order, not layout. Computes no statistics.
@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from markupsafe import Markup
-
 from rlaif.config.generate import FRONTDESK
+from rlaif.evaluation.policy import WinRate
 from rlaif.records import Estimate
 from rlaif.report.charts import RoundPoint, round_chart
 from rlaif.report.headline import win_rate_headline
 from rlaif.report.input import BestOfN, ReportInput, RoundSummary
 from rlaif.report.moved import Moved, MovedRow
-from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_row
+from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_view
 from rlaif.report.wording import (
+    NOTHING,
     EstimateText,
     find_decimals,
     format_count,
@@ -35,7 +35,6 @@ ROUND_UNITS = {
     "Proxy reward": "gain over the start, by the round's own reward model",
     "KL": "nats per response from the run's start",
 }
-NOTHING = EstimateText("", "", "")
 
 
 def asked_view(report: ReportInput) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def asked_view(report: ReportInput) -> dict[str, Any]:
 
 
 def _name_judges(report: ReportInput) -> tuple[str, str]:
-    """Everybody who made the labels; where they count differently, each with its weight."""
+    """The judges that made the labels, each with its weight where the weights differ."""
     first = _name_of(report, ("judge", "model", "path"), role="judge")
     judge = report.provenance.config.get("judge")
     panel = judge.get("panel") if isinstance(judge, Mapping) else None
@@ -119,7 +118,7 @@ def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
 
 
 def _format_n(estimates: Sequence[Estimate | None]) -> str:
-    """ "200 prompts", or "80 to 200 prompts"."""
+    """The number of prompts behind estimates: "200 prompts", or "80 to 200 prompts"."""
     counts = sorted({estimate.n for estimate in estimates if estimate is not None})
     if not counts:
         return "too few prompts for an interval"
@@ -185,19 +184,7 @@ def _win_view(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | Non
     win = report.win_rate
     if win is None or win.soft is None:
         return None
-    rows = [_share_view("all together", win.soft, "win-all", "after", win.num_failed)]
     equal = win.length_controlled
-    if equal is not None:
-        rows.append(_share_view("at equal length", equal.win_rate, "win-equal", "after", 0))
-    for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
-        failed = win.failed_by_principle.get(name, 0)
-        rows.append(_share_view(f"{name} alone", estimate, f"win-{k}", "after", failed))
-    if best is not None and best.win_rate is not None and best.win_rate.soft is not None:
-        choice = best.win_rate
-        rows.append(_share_view(f"best of {best.n}", choice.soft, "win-best", "choice", choice.num_failed))
-        if choice.num_identical:
-            same = format_count(choice.num_identical, "pick is", "picks are")
-            rows[-1]["note"] = f"at most {format_percent(choice.at_most)}, as {same} the same text"
     return {
         "headline": win_rate_headline(win),
         "judge": _describe_who_judged(report),
@@ -208,7 +195,7 @@ def _win_view(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | Non
             "sd": format_number(equal.length_sd, decimals=0),
         },
         "axis": dot_axis(Scale(0, 1), percent=True),
-        "rows": rows,
+        "rows": list(_win_rows(win, best)),
         "hard": format_estimate(win.hard, percent=True),
         "pairs": format_count(win.num_pairs, "pair"),
         "identical": format_count(win.num_identical, "pair") if win.num_identical else "",
@@ -232,18 +219,30 @@ def _describe_who_judged(report: ReportInput) -> str:
     return "Another judge than the one whose labels training learnt from."
 
 
-def _share_view(name: str, share: Estimate | None, svg_name: str, css: str, failed: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "note": "",
-        "failed": failed,
-        "svg": share_row(share, name=svg_name, label=f"Win rate, {name}", css=css) if share else Markup(""),
-        "said": format_estimate(share, percent=True),
-    }
+def _win_rows(win: WinRate, best: BestOfN | None) -> Iterator[dict[str, Any]]:
+    """Win rates as shares: over all principles, at equal length, under each principle, and that of best of n."""
+    if win.soft is not None:
+        yield _win_row("all together", win.soft, svg_name="win-all", failed=win.num_failed)
+    if win.length_controlled is not None:
+        yield _win_row("at equal length", win.length_controlled.win_rate, svg_name="win-equal")
+    for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
+        failed = win.failed_by_principle.get(name, 0)
+        yield _win_row(f"{name} alone", estimate, svg_name=f"win-{k}", failed=failed)
+    choice = best.win_rate if best is not None else None
+    if best is not None and choice is not None and choice.soft is not None:
+        row = _win_row(f"best of {best.n}", choice.soft, svg_name="win-best", css="choice", failed=choice.num_failed)
+        if choice.num_identical:
+            same = format_count(choice.num_identical, "pick is", "picks are")
+            row["note"] = f"at most {format_percent(choice.at_most)}, as {same} the same text"
+        yield row
+
+
+def _win_row(name: str, share: Estimate, *, svg_name: str, css: str = "after", failed: int = 0) -> dict[str, Any]:
+    return share_view(name, share, svg_name=svg_name, label=f"Win rate, {name}", css=css, failed=failed)
 
 
 def rounds_view(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, Any] | None:
-    """Charts and a table over rounds; None where there is but one."""
+    """The charts and the table over rounds; None where there is only one."""
     if len(rounds) < 2:
         return None
     named = [row.name for row in moved.named if any(row.name in summary.measures for summary in rounds)]
@@ -270,7 +269,7 @@ def rounds_view(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, Any] 
 
 
 def _format_kl(kl: float | None, *, low: float | None, high: float | None) -> EstimateText:
-    """With its interval where it was measured on the round's policy."""
+    """The KL, with its interval where it was measured for the round's policy."""
     said = _format_plain(kl)
     if low is None or high is None or low == high:
         return said

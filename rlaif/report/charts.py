@@ -1,6 +1,6 @@
 """Series and counts -> charts of a fixed shape: lines over steps, rounds with intervals, bars, reliability.
 
-Axes are marked at the least and the greatest value alone. Rows of dots are in plots.py.
+Axes have marks at the least and the greatest value only. Rows of dots are in plots.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 22
 
 
 class Mark(NamedTuple):
-    """A step to be seen."""
+    """A step that a vertical line marks."""
 
     step: int
     kind: Literal["alarm", "kept"]
@@ -36,7 +36,7 @@ def line_chart(
 ) -> Markup:
     """A number over steps; the axis is marked at its least and greatest value, gaps stay gaps.
 
-    spots: the same number on held-out prompts, drawn as dots of their own.
+    spots: the same number on held-out prompts, drawn as separate dots.
     """
     known = [(step, value) for step, value in points if value is not None]
     if not known:
@@ -106,7 +106,7 @@ def average_stretches(points: Sequence[tuple[int, float | None]], *, stretch: in
 
 
 def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """The stretches between gaps."""
+    """The runs of known values between gaps, those of a single value left out."""
     runs: list[list[tuple[int, float]]] = [[]]
     for step, value in points:
         if value is None:
@@ -159,7 +159,7 @@ def round_chart(points: Sequence[RoundPoint], *, name: str, title: str) -> Marku
 
 
 def reliability_chart(bins: Sequence[tuple[float, float, int]], *, name: str, title: str) -> Markup:
-    """(claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is so, below it too much."""
+    """Bins (claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is found, those below too much."""
     size, left, top = 150, 40, 10
     floor = min([0.5, *(found for _, found, _ in bins)])
 

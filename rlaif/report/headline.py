@@ -1,6 +1,6 @@
 """What moved and the win rate -> one plain sentence each, no stronger than their intervals.
 
-The truth of measures comes before the judge's opinion. Computes no statistics.
+Measures come before the judge's opinion. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Headline(NamedTuple):
 
 
 def choose_headline(moved: Moved, win_rate: WinRate | None) -> Headline:
-    """By the measures that the constitution names; by the judge where there are none."""
+    """The page's headline: by the measures that the constitution names, or by the judge where it names none."""
     return moved_headline(moved) or win_rate_headline(win_rate)
 
 
 def moved_headline(moved: Moved) -> Headline | None:
-    """Whether what the constitution asked for rose; None where no measure tells."""
+    """Whether what the constitution asked for rose; None where no measure has an interval."""
     rows = [row for row in moved.named if row.change.change is not None]
     if not rows:
         return None
@@ -69,7 +69,7 @@ def _describe_move(row: MovedRow) -> str:
 
 
 def win_rate_headline(win_rate: WinRate | None) -> Headline:
-    """What the judge found, in plain words and no stronger than its interval."""
+    """The judge's win rate in plain words, no stronger than its interval."""
     if win_rate is None:
         return Headline(
             "unknown",

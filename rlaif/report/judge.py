@@ -1,4 +1,4 @@
-"""The judge's health -> what the report says and draws of it.
+"""The judge's health -> the words and charts of its section.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -26,7 +26,7 @@ _ORDERS = {
 
 
 def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """`preferences`: the run's options of how labels are made."""
+    """The section on one judge. `preferences`: the run's options for making labels."""
     if health is None:
         return None
     failed = sum(health.failed_by_cause.values())
@@ -74,7 +74,7 @@ def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | N
 
 
 def _describe_making(preferences: Mapping[str, Any] | None) -> str:
-    """What of the labels is otherwise than by default, in sentences; empty where nothing is."""
+    """How the making of labels differs from the default, in sentences; empty where it does not."""
     known = {key: value for key, value in (preferences or {}).items() if key in PreferencesConfig.model_fields}
     return " ".join(PreferencesConfig.model_validate(known).describe_making())
 
@@ -85,7 +85,7 @@ def _format_even_pair(effect: Estimate | None) -> str:
 
 
 def _draw_mass(health: JudgeHealth) -> Markup | None:
-    """Judgements by their label mass; the bins grow narrower towards 1, where the mass crowds."""
+    """Judgements by their label mass, in bins that grow narrower towards 1, where most of them are."""
     if not health.label_mass_bins:
         return None
     edges = [0.0, *MASS_EDGES, 1.0]
@@ -153,7 +153,7 @@ def _circles_view(health: JudgeHealth) -> dict[str, Any] | None:
 
 
 def _describe_repeats(health: JudgeHealth) -> str:
-    """Sentences about what was asked twice; empty where nothing was."""
+    """Sentences about texts and questions that occurred twice; empty where none did."""
     found = health.duplicates
     if found is None:
         return ""

@@ -1,4 +1,4 @@
-"""Several judges of one run -> what the report says and draws of them: do they agree, and is each of them steady?
+"""Several judges of one run -> the section on how steady each is and how far they agree.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif.judge_health.panel import CheckedJudge, JudgesAgree, PanelAgreement
-from rlaif.records import Estimate
-from rlaif.report.plots import Scale, dot_axis, share_row
-from rlaif.report.wording import EstimateText, format_count, format_estimate, format_number, format_percent
-
-NOTHING = EstimateText("", "", "")
+from rlaif.report.plots import Scale, dot_axis, share_view
+from rlaif.report.wording import NOTHING, format_count, format_estimate, format_number, format_percent
 
 
 def judges_view(judges: Sequence[CheckedJudge], panel: PanelAgreement | None) -> dict[str, Any] | None:
-    """None where one judge alone was asked."""
+    """The section on several judges; None where there was only one."""
     if len(judges) < 2:
         return None
     return {
@@ -49,7 +46,11 @@ def _agreement_view(panel: PanelAgreement) -> dict[str, Any]:
         "comparisons": format_count(panel.num_comparisons, "comparison"),
         "alpha": format_estimate(panel.alpha, decimals=2),
         "axis": dot_axis(Scale(0, 1), percent=True),
-        "rows": [_share_view(name, share, f"judges-{k}") for k, (name, share) in enumerate(shares) if share],
+        "rows": [
+            share_view(name, share, svg_name=f"judges-{k}", label=f"Same winner, {name}")
+            for k, (name, share) in enumerate(shares)
+            if share
+        ],
         "principles": list(panel.alpha_by_principle),
         "table": [
             *([_all_view(panel)] if len(panel.judges) > 2 else []),
@@ -65,16 +66,6 @@ def _all_view(panel: PanelAgreement) -> dict[str, Any]:
         "by_principle": [format_estimate(alpha, decimals=2) for alpha in panel.alpha_by_principle.values()],
         "correlation": NOTHING,
         "n": format_estimate(panel.alpha).n,
-    }
-
-
-def _share_view(name: str, share: Estimate, svg_name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "note": "",
-        "failed": 0,
-        "svg": share_row(share, name=svg_name, label=f"Same winner, {name}"),
-        "said": format_estimate(share, percent=True),
     }
 
 

@@ -1,7 +1,7 @@
 """A `ReportInput` -> report.html, one self-contained page, what_changed.svg to share, and report.json.
 
-The page holds no script and loads nothing; untrusted text reaches it by autoescape alone. Parts that are
-missing are said to be missing. Measures nothing.
+The page holds no script and loads nothing, and autoescape makes untrusted text harmless. Parts that are missing
+are named as missing. Measures nothing.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from rlaif.report.wording import (
 HERE = Path(__file__).parent
 FORMAT = 2
 OPEN_SAMPLES = 4
-"""Shown at once; the others one click away."""
+"""Samples that are shown at once; the others are one click away."""
 
 
 def write_report(report: ReportInput, out_dir: str | Path) -> Path:
-    """Write report.json and, where measures were compared, the picture; then report.html; the page's path."""
+    """Write report.json, what_changed.svg where measures were compared, and report.html; return the page's path."""
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     data = report_data(report)
@@ -92,7 +92,7 @@ def render_report(report: ReportInput) -> str:
     return environment.get_template("page.html.j2").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         headline=choose_headline(moved, report.win_rate),
-        answers=_answer(report, moved, cautions=cautions, cost=cost),
+        answers=_answers_view(report, moved, cautions=cautions, cost=cost),
         asked=asked_view(report),
         changed=changed_view(report, moved),
         measures_note=report.measures_note,
@@ -116,10 +116,10 @@ def render_report(report: ReportInput) -> str:
     )
 
 
-def _answer(
+def _answers_view(
     report: ReportInput, moved: Moved, *, cautions: Sequence[str], cost: dict[str, Any] | None
 ) -> list[dict[str, str]]:
-    """The three questions that people have, each answered in a line, with the section that tells more."""
+    """The three questions of a reader, each with an answer of one line and the section that says more."""
     win, people = report.win_rate, report.calibration
     changed = "nothing was measured"
     if moved.named:
@@ -145,7 +145,7 @@ def _answer(
 
 
 def _describe_moves(rows: Sequence[MovedRow]) -> str:
-    """The first three."""
+    """The first three moves, and how many more there are."""
     said = [
         f"{show_plain(row.name)} {format_estimate(row.change.change, signed=True, decimals=1).mean}" for row in rows[:3]
     ]

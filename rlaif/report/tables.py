@@ -1,4 +1,4 @@
-"""A `ReportInput` -> the report's plain tables: what it cost, what each stage kept, where numbers come from.
+"""A `ReportInput` -> the report's plain tables: what the run cost, what each stage kept, where the numbers come from.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -61,12 +61,12 @@ def _format_tokens(tokens: int | None) -> str:
 
 
 def _format_money(money: float) -> str:
-    """Four digits after the point, as a judgement costs parts of a cent."""
+    """An amount with four decimals, as a judgement costs parts of a cent; two from 100 on."""
     return f"{money:,.4f}" if money < 100 else f"{money:,.2f}"
 
 
 def funnel_view(report: ReportInput) -> dict[str, Any]:
-    """What every stage took in, kept, and dropped by name; apart those that dropped anything."""
+    """What every stage took in, kept, and dropped by reason, and the stages that dropped anything."""
     stages: list[dict[str, Any]] = [
         {
             "name": stage.name,
@@ -85,7 +85,7 @@ def funnel_view(report: ReportInput) -> dict[str, Any]:
 
 
 def facts_view(report: ReportInput) -> list[tuple[str, str, str]]:
-    """(name, value, css class) of what proves where the numbers came from."""
+    """Rows (name, value, css class) that say where the numbers come from."""
     p = report.provenance
     facts = [
         ("Run", f"{p.run}, round {p.round}", ""),
@@ -117,12 +117,12 @@ def facts_view(report: ReportInput) -> list[tuple[str, str, str]]:
 
 
 def _describe_resolved(resolved: Mapping[str, Any]) -> str:
-    """Options that follow a model, and what they came to."""
+    """Options whose value follows from a model, with that value."""
     return ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None)
 
 
 def rewards_view(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
-    """A row for each source of PPO's rewards; none where there is one alone that never failed: its curve says it."""
+    """A row for each source of PPO's rewards; none for a single one that never failed, whose curve shows all of it."""
     if len(sources) == 1 and not sources[0].failed:
         return []
     return [

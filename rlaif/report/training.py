@@ -17,7 +17,7 @@ from rlaif.report.wording import cut_text, find_decimals, format_count, format_n
 
 MAX_POINTS = 200
 OPEN_COURSES = 2
-"""Prompts whose responses over time are shown at once; the others one click away."""
+"""Prompts whose responses over time are shown at once; the others are one click away."""
 Points = list[tuple[int, float | None]]
 
 
@@ -25,7 +25,7 @@ class Panel(NamedTuple):
     title: str
     unit: str
     number: str
-    """Its name in metrics.jsonl; empty where evaluations alone have it."""
+    """Its name in metrics.jsonl; empty for a number that only evaluations have."""
     note: str
     evaluated: str = ""
     """Its name in the rows of evaluations on held-out prompts."""
@@ -66,7 +66,7 @@ POLICY_PANELS = (
 
 
 def training_view(report: ReportInput) -> dict[str, Any]:
-    """Everything of the page's section on how training went."""
+    """The section on how both trainings went."""
     marks = [Mark(step, "alarm") for step in dict.fromkeys(alarm.step for alarm in report.alarms)]
     if report.kept_steps is not None and (report.alarms or report.policy_evaluations):
         marks.append(Mark(report.kept_steps, "kept"))
@@ -89,7 +89,7 @@ def training_view(report: ReportInput) -> dict[str, Any]:
 
 
 def _describe_kept(report: ReportInput) -> str:
-    """Which step's policy this report is about, where that is not the last one's."""
+    """The step whose policy was kept, in words; empty where it is the last step."""
     last = max((point.step + 1 for point in report.policy_curve), default=0)
     if report.kept_steps is None or report.kept_steps == last:
         return ""
@@ -104,10 +104,10 @@ def draw_panels(
     evaluations: Sequence[CurvePoint] = (),
     marks: Sequence[Mark] = (),
 ) -> dict[str, list[dict[str, Any]]] | None:
-    """A chart per panel whose number the curve or the evaluations have; what never changed is told apart, in words.
+    """A chart per panel whose number the curve or the evaluations have; numbers that never changed are listed instead.
 
-    A long curve is drawn by the means of equal stretches. A step stands at the number of steps done before it, where
-    the evaluation of the same policy stands.
+    A long curve is drawn by the means of equal stretches. A step is drawn at the number of steps done before it, as is
+    the evaluation of the same policy.
     """
     drawn: list[dict[str, Any]] = []
     constant: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ def draw_panels(
 
 
 def _describe_course_ends(values: Sequence[float | None]) -> str:
-    """The first value and the last one."""
+    """The first and the last value, with an arrow between them."""
     known = [value for value in values if value is not None]
     if not known:
         return "no values"
@@ -158,7 +158,7 @@ def _course_view(course: ResponseCourse) -> dict[str, Any]:
 
 
 def prompt_view(messages: Sequence[Any]) -> list[dict[str, Any]]:
-    """A conversation's turns, long ones cut."""
+    """The turns of a conversation, long ones cut."""
     turns = []
     for message in messages:
         text, left_off = cut_text(message.content)

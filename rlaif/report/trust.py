@@ -1,4 +1,4 @@
-"""A `ReportInput` -> what the report says of whether to believe it: people, the judge, the reward model.
+"""A `ReportInput` -> the section on whether to believe it: people's labels, the reward model, signs of reward hacking.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -13,10 +13,17 @@ from rlaif.evaluation.reward_model import RewardModelQuality
 from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate
 from rlaif.report.charts import reliability_chart
 from rlaif.report.input import ReportInput
-from rlaif.report.plots import Scale, dot_axis, share_row
-from rlaif.report.wording import EstimateText, format_count, format_estimate, format_number, format_percent, join_words
+from rlaif.report.plots import Scale, dot_axis, share_view
+from rlaif.report.wording import (
+    NOTHING,
+    EstimateText,
+    format_count,
+    format_estimate,
+    format_number,
+    format_percent,
+    join_words,
+)
 
-NOTHING = EstimateText("", "", "")
 MAP_NAMES = {
     "identity": "left as they are",
     "temperature": "temperature",
@@ -54,7 +61,7 @@ def calibration_view(card: CalibrationCard | None) -> dict[str, Any] | None:
 
 
 def _describe_design(card: CalibrationCard) -> list[str]:
-    """What must be said beside the agreement: how the items were drawn, and what a tie is."""
+    """Sentences that qualify the agreement: how the items were drawn, and what a tie is."""
     said = []
     if card.effective_n is not None:
         alike = format_number(card.effective_n, decimals=0)
@@ -88,7 +95,7 @@ def _format_or_undefined(estimate: Estimate | None) -> EstimateText:
 
 
 def describe_map(found: CalibrationMap) -> str:
-    """What calibration does to the judge's labels, in words."""
+    """What calibration did to the judge's labels, in words."""
     if found.kind == "identity":
         return "The judge's labels were left as they are: no other map predicted the people's choices better."
     sure = "surer" if found.slope > 1 else "less sure"
@@ -156,25 +163,19 @@ def _reliability_view(calibration: RewardCalibration | None) -> dict[str, Any] |
 
 
 def hacking_view(report: ReportInput) -> dict[str, Any]:
-    """Who finds the trained policy better, its own aim first; and how both policies write."""
+    """The reward model's and the judge's opinion of the trained policy, and how both policies write."""
     rows = []
     proxy, win = report.proxy_win, report.win_rate
     bound = "" if win is None or win.at_most == 1 else f"; at most {format_percent(win.at_most, decimals=0)}"
     if proxy is not None and proxy.higher is not None:
-        rows.append(_who_view("the reward model", f"the aim of training{bound}", proxy.higher, "who-reward"))
+        label = "Trained response better, says the reward model"
+        note = f"the aim of training{bound}"
+        rows.append(share_view("the reward model", proxy.higher, svg_name="who-reward", label=label, note=note))
     if win is not None and win.hard is not None:
-        rows.append(_who_view("the judge", f"the likelier side counts{bound}", win.hard, "who-judge"))
+        label = "Trained response better, says the judge"
+        note = f"the likelier side counts{bound}"
+        rows.append(share_view("the judge", win.hard, svg_name="who-judge", label=label, note=note))
     return {"axis": dot_axis(Scale(0, 1), percent=True), "rows": rows, "figures": figures_view(report)}
-
-
-def _who_view(name: str, note: str, share: Estimate, svg_name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "note": note,
-        "failed": 0,
-        "svg": share_row(share, name=svg_name, label=f"Trained response better, says {name}"),
-        "said": format_estimate(share, percent=True),
-    }
 
 
 def figures_view(report: ReportInput) -> list[dict[str, Any]]:
@@ -205,7 +206,7 @@ def figures_view(report: ReportInput) -> list[dict[str, Any]]:
 
 
 def _kl_view(kl: float, interval: Estimate | None, report: ReportInput) -> dict[str, Any]:
-    """How far the kept policy moved, as it was measured; or else what its last step found before its update."""
+    """The row of the KL: measured for the kept policy, or else found by its last step before that step's update."""
     name, note = "KL to the starting policy", "how far it moved, nats per response"
     if interval is not None:
         said = format_estimate(interval)

@@ -1,7 +1,7 @@
 """Numbers, estimates and untrusted text -> the words of a report.
 
-An interval's width decides how many decimals are worth reading. Text of models and data sets comes out
-as escaped markup with its control and direction characters made visible. Computes no statistics.
+The width of an interval decides how many decimals are shown. Text of models and data sets becomes escaped
+markup with its control and direction characters made visible. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def format_number(x: float | None, *, decimals: int | None = None, signed: bool = False) -> str:
-    """Thousands apart, a true minus sign, and about three digits unless told otherwise."""
+    """A number with a space between thousands and a true minus sign; about three digits unless `decimals` is given."""
     if x is None:
         return "unknown"
     if decimals is None:
@@ -39,7 +39,7 @@ def format_percent(share: float | None, *, decimals: int = 1) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """12.3 s, 4 min 5 s, 2 h 10 min."""
+    """A time such as 12.3 s, 4 min 5 s or 2 h 10 min."""
     if seconds is None:
         return "not recorded"
     if seconds < 120:
@@ -51,28 +51,32 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_count(count: int, one: str, many: str = "") -> str:
-    """1 pair, 2 pairs."""
+    """A count with its noun: 1 pair, 2 pairs."""
     return f"{format_number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def join_words(words: Sequence[str]) -> str:
-    """a; a and b; a, b and c."""
+    """An enumeration: a; a and b; a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def find_decimals(width: float) -> int:
-    """Two digits of the width: 23 -> 0 decimals, 2.3 -> 1, 0.23 -> 2."""
+    """Decimals that show two digits of the width: 23 -> 0, 2.3 -> 1, 0.23 -> 2."""
     return max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 1
 
 
 class EstimateText(NamedTuple):
-    """An estimate in words, in three parts that a page sets apart."""
+    """An estimate as text, in parts that a page shows in different styles."""
 
     mean: str
     interval: str
     n: str
     short_n: str = ""
     """n alone, where the page says elsewhere what it counts."""
+
+
+NOTHING = EstimateText("", "", "")
+"""For an empty cell."""
 
 
 def format_estimate(
@@ -96,7 +100,7 @@ def format_estimate(
 
 
 def show_untrusted(text: str) -> Markup:
-    """Escaped text whose control, format, private and unpaired characters stand there by number."""
+    """Escaped text, with the numbers of its control, format, private and unpaired characters in their places."""
     parts: list[str] = []
     for character in text:
         if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:
@@ -107,7 +111,7 @@ def show_untrusted(text: str) -> Markup:
 
 
 def show_plain(text: str) -> str:
-    """The same where no markup may stand: a page's title, the words of a plot."""
+    """Text for places without markup, such as a page's title: hidden characters are replaced by their numbers."""
     return "".join(
         character if unicodedata.category(character) not in _HIDDEN else f"[U+{ord(character):04X}]"
         for character in text
