@@ -82,7 +82,8 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run a command; turn what went wrong into a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    # Read when torch is loaded: threads that wait by spinning made small models 20 times slower on a busy machine.
+    # Torch reads this when it is loaded. Threads that wait by spinning made small models 20 times slower on a busy
+    # machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if num_launched() > 1:  # DDP would warn in every run that it searched for weights without gradients in vain
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -90,7 +91,7 @@ def main() -> None:
         console.quiet = notes.quiet = True  # of several processes only the first one prints
     try:
         app()
-    except SystemExit as end:  # Typer's way out, also of Ctrl-C, which it leaves without a word
+    except SystemExit as end:  # how Typer ends a command, also after Ctrl-C, of which it prints nothing
         if end.code == 130:
             _print_error("interrupted: completed work is saved; run the same command again with --resume")
         raise

@@ -88,7 +88,7 @@ def _print(report: AgreementReport) -> None:
 def _print_people(people: PeopleReport, *, unit: str) -> None:
     of = f" of {people.num_prompts} prompts" if people.num_prompts is not None else ""
     _print_line(f"People: {people.num_annotators} on {people.num_items} items{of}")
-    _print_line(f"choices: {people.tally}; {_rates(people.base_rates)}")
+    _print_line(f"choices: {people.tally}; {_format_rates(people.base_rates)}")
     if people.effective_items is not None:
         _print_line(
             "every figure counts an item one over its inclusion probability, and so describes all items that could "
@@ -108,7 +108,7 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
 
 def _print_judge(judge: JudgeReport, *, unit: str) -> None:
     _print_line("\nJudge against people")
-    _print_line(f"verdicts: {judge.tally}; {_rates(judge.base_rates)}")
+    _print_line(f"verdicts: {judge.tally}; {_format_rates(judge.base_rates)}")
     if judge.failed:
         kinds = [f'"{text}" {count}' for text, count in list(judge.failed.items())[:FAILED_SHOWN]]
         more = f" and {len(judge.failed) - FAILED_SHOWN} other values" if len(judge.failed) > FAILED_SHOWN else ""
@@ -118,7 +118,7 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
         _print_line(f"items without a majority are taken by --split-votes {judge.split_votes}")
     _print_line(f"items with people's majority: {judge.items}")
     if judge.majority is not None:
-        _print_line(f"the majority says: {_rates(judge.majority.base_rates)}")
+        _print_line(f"the majority says: {_format_rates(judge.majority.base_rates)}")
     for line in _describe_bounds(judge):
         _print_line(line)
     table = _table()
@@ -167,7 +167,7 @@ def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
         table.add_column("judge's rank", justify="right")
     for name, score in list(policies.people.scores.items())[:POLICIES_SHOWN]:
         judged = [str(ranks.get(name, "none"))] if ranks else []
-        table.add_row(show_text(name), f"{score.mean:+.2f}", _interval(score, 2), f"{score.n} {unit}", *judged)
+        table.add_row(show_text(name), f"{score.mean:+.2f}", _format_interval(score, 2), f"{score.n} {unit}", *judged)
     _show(table)
     if (more := len(policies.people.scores) - POLICIES_SHOWN) > 0:
         _print_line(f"and {more} more: add --json")
@@ -177,7 +177,7 @@ def _ranks(scores: Scores | None) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(scores.scores, start=1)} if scores else {}
 
 
-def _rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
+def _format_rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
     return ", ".join(f"{choice} {share:.1%}" for choice, share in rates.items())
 
 
@@ -195,10 +195,12 @@ def _add(table: Table, what: str, estimate: Estimate | None, items: str, *, unit
         table.add_row(show_text(what), "not defined", "", items)
         return
     n = ", ".join(part for part in (items, f"{estimate.n} {unit}" if unit != "items" else "") if part)
-    table.add_row(show_text(what), f"{estimate.mean:.{digits}f}", _interval(estimate, 3), n or f"{estimate.n} items")
+    table.add_row(
+        show_text(what), f"{estimate.mean:.{digits}f}", _format_interval(estimate, 3), n or f"{estimate.n} items"
+    )
 
 
-def _interval(estimate: Estimate, digits: int) -> str:
+def _format_interval(estimate: Estimate, digits: int) -> str:
     return f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
 
 

@@ -81,8 +81,8 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
     if name is not None:
         console.print(show_text(f"\njudge {name}"))
     line = (
-        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
-        f"{health.num_comparisons} comparisons{_orders(health)}"
+        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_describe_causes(health)}; "
+        f"{health.num_comparisons} comparisons{_describe_orders(health)}"
     )
     console.print(show_text(line))
     is_first = health is check.health
@@ -93,10 +93,10 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
         _principles(health),
     )
     if health.label_mass_bins:
-        console.print(show_text(f"\nlabel mass of the judgements: {_mass_line(health)}"))
+        console.print(show_text(f"\nlabel mass of the judgements: {_describe_mass(health)}"))
 
 
-def _orders(health: JudgeHealth) -> str:
+def _describe_orders(health: JudgeHealth) -> str:
     if health.mode == "score":
         return " of scores: each response was scored by itself, so no order has a say and none can flip"
     too_few = "ranked in too few orders" if health.mode == "ranking" else "in one order only"
@@ -110,7 +110,7 @@ def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
     console.print(table, soft_wrap=False)
 
 
-def _causes(health: JudgeHealth) -> str:
+def _describe_causes(health: JudgeHealth) -> str:
     causes = ", ".join(f"{cause} {count}" for cause, count in health.failed_by_cause.items())
     return f" ({causes})" if causes else ""
 
@@ -191,21 +191,21 @@ def _principles(health: JudgeHealth) -> Iterator[tuple[str, ...]]:
         yield (
             name,
             "-" if influence is None else f"{influence.weight_share:.0%}",
-            _short(steady.position_effect, percent=False),
-            _short(steady.flipped, percent=True),
-            "alone" if influence is None or influence.flips is None else _short(influence.flips, percent=True),
-            "-" if influence is None else _short(influence.agrees, percent=True),
+            _format_short(steady.position_effect, percent=False),
+            _format_short(steady.flipped, percent=True),
+            "alone" if influence is None or influence.flips is None else _format_short(influence.flips, percent=True),
+            "-" if influence is None else _format_short(influence.agrees, percent=True),
         )
 
 
-def _short(estimate: Estimate | None, *, percent: bool) -> str:
+def _format_short(estimate: Estimate | None, *, percent: bool) -> str:
     if estimate is None:
         return "-"
     spec = ".0%" if percent else "+.2f"
     return f"{format(estimate.mean, spec)} ({format(estimate.low, spec)} to {format(estimate.high, spec)})"
 
 
-def _mass_line(health: JudgeHealth) -> str:
+def _describe_mass(health: JudgeHealth) -> str:
     from rlaif.judge_health.health import MASS_EDGES
 
     names = [f"up to {MASS_EDGES[0]:g}", *(f"to {edge:g}" for edge in MASS_EDGES[1:]), "above"]

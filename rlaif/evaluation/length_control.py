@@ -52,7 +52,7 @@ def control_length(rows: Sequence[LengthRow]) -> LengthControlled | None:
         fitted = fit_logistic(features, [row.p for row in rows], clusters=prompts)
     if fitted is None:
         if any(row.longer for row in rows):
-            return None  # lengths that all differ alike do not tell what equal ones would be
+            return None  # one difference everywhere: equal lengths cannot be predicted
         plain = share_interval([row.p for row in rows], clusters=prompts)
         return None if plain is None else LengthControlled(win_rate=plain, slope=None, length_sd=sd)
     intercept, slope = fitted

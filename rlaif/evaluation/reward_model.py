@@ -64,7 +64,7 @@ class RewardModelQuality(Value):
     by_length_difference: tuple[LengthBucket, ...] = ()
     num_pairs: int
     num_undecided: int = 0
-    """Pairs with a label of exactly one half; they enter the log loss alone."""
+    """Pairs with a label of exactly one half; only the log loss counts them."""
 
 
 def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQuality:

@@ -18,7 +18,7 @@ from rlaif.stats.regression import correlate, fit_linear
 LENGTH_LIMIT = 2.0
 """Standard deviations beyond which length counts no further, as in calibration."""
 MAX_CORRELATION = 0.9
-"""Between length and truth; beyond it their shares of the logit cannot be told apart."""
+"""Largest correlation of length and worth at which the effects of the two on the logit can be separated."""
 NUM_BINS = 5
 OVERALL = "overall"
 Source = Literal["measure", "labels"]
@@ -142,7 +142,7 @@ def _longer(pair: Pair, lengths: Mapping[str, int], sd: float) -> float:
 
 
 def _comparison_row(comparison: Comparison, facts: PairFacts, *, longer: float, labelled: Collection[str]) -> _Row:
-    """`labelled`: principles with people's labels, by which alone worth is then known; else it is known by measures."""
+    """`labelled`: the principles with people's labels; only under the others does worth come from measures."""
     name = comparison.principle.id
     if name in labelled:
         worth = facts.labelled.get((comparison.sample_ids, name))
@@ -215,7 +215,7 @@ def _bins(rows: Sequence[_Row]) -> Iterator[LengthBin]:
     """
     turned = sorted(
         ((abs(row.longer), row.logit if row.longer > 0 else -row.logit, row.prompt_id) for row in rows if row.longer),
-        key=lambda row: (row[0], row[2]),  # by the logit as well, equal lengths would be divided by what is measured
+        key=lambda row: (row[0], row[2]),  # not by the logit, or equal lengths would be binned by what is measured
     )
     for k in range(NUM_BINS):
         part = turned[len(turned) * k // NUM_BINS : len(turned) * (k + 1) // NUM_BINS]

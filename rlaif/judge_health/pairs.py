@@ -25,9 +25,9 @@ class Influence(Value):
 
     weight_share: float
     flips: Estimate | None
-    """Share of pairs whose winner would be the other response without this principle; None: it stands alone."""
+    """Share of pairs whose winner would be the other response without this principle; None: there is no other."""
     agrees: Estimate | None
-    """Share of pairs on which it alone names the winner that all together name."""
+    """Share of pairs on which this principle alone names the same winner as all principles together."""
 
 
 class Transitivity(Value):

@@ -80,7 +80,7 @@ def _describe_making(preferences: Mapping[str, Any] | None) -> str:
 
 
 def _format_even_pair(effect: Estimate | None) -> str:
-    """How often the first place alone decides a pair that is otherwise even."""
+    """How often the response in the first place wins a pair that is otherwise even."""
     return "" if effect is None else format_percent(1 / (1 + math.exp(-effect.mean)), decimals=0)
 
 

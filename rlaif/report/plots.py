@@ -46,10 +46,10 @@ def dot_row(change: Change, *, scale: Scale, name: str, label: str, choice: tupl
     marks = [svg_line("grid", at(x), 0, at(x), "100%") for x in _quarters(scale)]
     marks.append(svg_line("move", at(change.mean_before), 17, at(change.mean_after), 31))
     rows = [("before", change.before, change.mean_before, 17), ("after", change.after, change.mean_after, 31)]
-    desc = f"{label}: {_said(change.mean_before)} before, {_said(change.mean_after)} after"
+    desc = f"{label}: {_format_mean(change.mean_before)} before, {_format_mean(change.mean_after)} after"
     if choice is not None:
         rows.append(("choice", choice[1].after, choice[1].mean_after, 45))
-        desc += f", {_said(choice[1].mean_after)} by {choice[0]}"
+        desc += f", {_format_mean(choice[1].mean_after)} by {choice[0]}"
     for css, estimate, mean, y in rows:
         marks += _mark(css, estimate, mean, scale=scale, y=y)
     height = 48 if choice is None else 62
@@ -103,7 +103,7 @@ def _quarters(scale: Scale) -> list[float]:
     return [scale.low + (scale.high - scale.low) * k / 4 for k in range(5)]
 
 
-def _said(mean: float) -> str:
+def _format_mean(mean: float) -> str:
     return format_number(mean, decimals=1)
 
 
