@@ -25,7 +25,7 @@ from rlaif.config.scale import ScaleConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judging.judge import judge_pairs
+from rlaif.judging.judge import Asking, judge_pairs
 from rlaif.judging.setup import load_judge, load_model
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TokenScorer
@@ -65,8 +65,8 @@ def judge_all(
     with tempfile.TemporaryDirectory() as folder, WatchedLedger.open(Path(folder) / "ledger.sqlite") as ledger:
         started, memory_before = time.perf_counter(), held_kib()
         judging = judge_pairs(
-            pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config,
-            ledger=ledger, plan_path=Path(folder) / "questions_plan.json",
+            pairs, prompts=prompts, scorer=scorer, plan_path=Path(folder) / "questions_plan.json",
+            asking=Asking(constitution=constitution, template=template, config=config, ledger=ledger),
         )  # fmt: skip
         # collecting the comparisons at the end is part of it: a run does it once for all its judgements
         wall, cpu = time.perf_counter(), time.process_time()

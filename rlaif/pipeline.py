@@ -18,7 +18,7 @@ from rlaif.errors import ConfigError, Interrupted
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import find_different, pair_samples
 from rlaif.files.atomic import write_atomically
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.judging.panel import ask_all, find_panel
 from rlaif.judging.recorded import import_recorded
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
@@ -384,10 +384,12 @@ def evaluate(work: Work) -> None:
         work.make_room()
         expect_evaluation_judge(work, "7_evaluation")
         judging = judge_pairs(
-            asked, prompts={prompt.id: prompt for prompt in prompts}, constitution=work.constitution,
-            template=work.evaluation_template, scorer=work.evaluation_judge, config=work.evaluation_judge_config,
-            ledger=work.ledger, plan_path=work.folder("7_evaluation") / "questions_plan.json",
-            budget=work.judge_budget, draw_seed=work.draw_seed,
+            asked, prompts={prompt.id: prompt for prompt in prompts}, scorer=work.evaluation_judge,
+            asking=Asking(
+                constitution=work.constitution, template=work.evaluation_template, config=work.evaluation_judge_config,
+                ledger=work.ledger, budget=work.judge_budget, draw_seed=work.draw_seed,
+            ),
+            plan_path=work.folder("7_evaluation") / "questions_plan.json",
         )  # fmt: skip
         stop_vllm()
         report = collect_report(

@@ -11,13 +11,12 @@ from typing import NamedTuple
 from rlaif.audit.label import LabelView, label_view
 from rlaif.audit.proof import Proof, prove_prompt
 from rlaif.audit.view import Fact, Section, use_facts
+from rlaif.judging.modes import MODES
 from rlaif.ledger.labels import find_label, find_labels_of
 from rlaif.ledger.queries import Decision, Side, find_decision
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, FailedJudgement, Judgement, Preference, Served
-
-_ORDER_NAMES = {"pair": "order", "score": "score", "ranking": "shuffle"}
-"""What one question of a decision is called, by the judge's mode."""
+from rlaif.records.judgement import JudgeMode
 
 
 class OrderView(NamedTuple):
@@ -63,7 +62,7 @@ def decision_view(decision: Decision, *, labels: Sequence[Preference] = ()) -> D
 
 def _head_facts(decision: Decision) -> Iterator[Fact]:
     if decision.comparison is not None:
-        mode = decision.sides[0].question.mode if decision.sides else "pair"
+        mode = decision.sides[0].question.mode if decision.sides else None
         yield from _comparison_facts(decision.comparison, mode=mode)
     for principle_id, text in decision.principles.items():
         yield Fact("principle", f"{principle_id}: {text or '(its text is not in the ledger)'}")
@@ -75,15 +74,16 @@ def _head_facts(decision: Decision) -> Iterator[Fact]:
     yield from use_facts("comparison used by", decision.uses)
 
 
-def _comparison_facts(comparison: Comparison, *, mode: str) -> Iterator[Fact]:
+def _comparison_facts(comparison: Comparison, *, mode: JudgeMode | None) -> Iterator[Fact]:
+    """`mode`: None where the ledger no longer has the comparison's questions."""
     yield Fact("pair", f"{comparison.sample_ids[0]} and {comparison.sample_ids[1]}")
     logit = "not known" if comparison.logit is None else f"{comparison.logit:+.4f}"
     yield Fact("p(first is better)", f"{comparison.p_first:.4f}, logit {logit}")
-    if mode == "score":
+    if mode is not None and MODES[mode].shows == "one":
         yield Fact("order", "none: each response was scored by itself")
         return
     if not comparison.debiased:
-        yield Fact("orders", "too few: not debiased" if mode == "ranking" else "one only: not debiased")
+        yield Fact("orders", f"{MODES[mode or 'pair'].words.too_few_orders}: not debiased")
         return
     effect = "not known" if comparison.position_effect is None else f"{comparison.position_effect:+.4f} logits"
     yield Fact("position effect", effect)
@@ -92,13 +92,13 @@ def _comparison_facts(comparison: Comparison, *, mode: str) -> Iterator[Fact]:
 
 def _order_view(decision: Decision, side: Side, number: int) -> OrderView:
     question = side.question
-    title = f"{_ORDER_NAMES[question.mode]} {number}: question {question.id}"
+    title = f"{MODES[question.mode].words.question} {number}: question {question.id}"
     return OrderView(Section(title, tuple(_order_facts(side))), prove_prompt(decision, side))
 
 
 def _order_facts(side: Side) -> Iterator[Fact]:
     question = side.question
-    yield Fact("scored" if question.mode == "score" else "shown first", question.sample_ids[0])
+    yield Fact(MODES[question.mode].words.first_shown, question.sample_ids[0])
     for other in question.sample_ids[1:]:
         yield Fact("shown after it", other)
     if side.judgement is not None:

@@ -20,7 +20,7 @@ from rlaif.errors import InputError
 if TYPE_CHECKING:
     from rlaif.constitution.diff import Edit
     from rlaif.preferences.diff import EditEffect, PairChange
-    from rlaif.preferences.edit_diff import Diff, FileDiff, Shown, ToAsk
+    from rlaif.preferences.edit_diff import Diff, DiffQuestions, FileDiff, Shown
     from rlaif.records import Estimate
 
 MAX_TEXT = 300
@@ -88,7 +88,7 @@ def _as_json(done: Diff) -> object:
     return {"to_ask": asking, "diff": None if done.result is None else done.result.model_dump(mode="json")}
 
 
-def _describe_count(to_ask: ToAsk) -> str:
+def _describe_count(to_ask: DiffQuestions) -> str:
     if not to_ask.principles:
         return "nothing to ask: no principle has a text that this run's judge has not answered"
     names = ", ".join(to_ask.principles)

@@ -97,10 +97,12 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
 
 
 def _describe_orders(health: JudgeHealth) -> str:
-    if health.mode == "score":
+    from rlaif.judging.modes import MODES
+
+    mode = MODES[health.mode]
+    if mode.shows == "one":
         return " of scores: each response was scored by itself, so no order has a say and none can flip"
-    too_few = "ranked in too few orders" if health.mode == "ranking" else "in one order only"
-    return f", {health.num_one_order} of them {too_few}"
+    return f", {health.num_one_order} of them {mode.words.too_few}"
 
 
 def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
@@ -116,12 +118,13 @@ def _describe_causes(health: JudgeHealth) -> str:
 
 
 def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[Row]:
-    if health.mode != "score":
+    from rlaif.judging.modes import MODES
+
+    mode = MODES[health.mode]
+    if mode.shows != "one":
         yield _row("position effect, logits for the first place", health.position_effect, signed=True)
         yield _row("order flips", health.flipped, percent=True)
-    yield _row(
-        f"label mass on the {'scores' if health.mode == 'score' else 'verdicts'}", health.label_mass, percent=True
-    )
+    yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
     yield _row("labels beyond .99", health.saturated, percent=True)
     if health.length is not None:
         yield from _length_figures(health.length)

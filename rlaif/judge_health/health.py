@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from rlaif.judge_health.length_effect import LengthEffect, PairFacts, compute_length_effect
 from rlaif.judge_health.pairs import (
@@ -22,6 +21,7 @@ from rlaif.judge_health.pairs import (
 )
 from rlaif.records import Comparison, Constitution, Estimate, FailedJudgement, Judgement, Question
 from rlaif.records.base import Value
+from rlaif.records.judgement import JudgeMode
 from rlaif.stats.intervals import mean_interval, share_interval
 
 NUM_BINS = 10
@@ -39,7 +39,7 @@ class Steadiness(Value):
 
 
 class JudgeHealth(Value):
-    mode: Literal["pair", "score", "ranking"] = "pair"
+    mode: JudgeMode = "pair"
     """What the judge was asked: which of two is better, what one is worth, or which of several is best."""
     num_judgements: int
     failed_by_cause: dict[str, int]

@@ -1,7 +1,8 @@
-"""Questions -> answers in the ledger through a server's batch endpoint: submitted, noted down, collected hours later.
+"""Questions -> answers in the ledger through a server's batch endpoint: submitted, noted in a journal, collected later.
 
-Each call collects what is ready and submits what is open; while batches are with the server it ends with a sentence.
-An answer is read, kept and counted as one that came at once. Combines nothing and decides nothing.
+Each call collects the answers that are ready and submits the questions that are open. While batches are with the
+server, the call ends with an error that says so. Answers are read, stored and counted like those that come at once.
+Combines nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rlaif.console import say
-from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RlaifError, StageError
 from rlaif.files.atomic import utc_now
-from rlaif.judging.asked import AskedLog
+from rlaif.judging.asking import Asking
 from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
+from rlaif.judging.question_log import QuestionLog
 from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
@@ -31,34 +32,31 @@ from rlaif.models.interface import BatchingScorer
 from rlaif.records import Observed, Question
 
 MIN_ANSWERS = 16
-"""So many answers without any verdict among them, and the judge or its template is taken to be wrong."""
+"""Where so many answers hold no verdict, the judge or its template is taken to be wrong."""
 
 
 class BatchApiAsker:
-    """Asks what the ledger does not hold yet."""
+    """Asks the questions that the ledger does not answer yet."""
 
     def __init__(
         self,
         scorer: BatchingScorer,
         *,
-        template: JudgeTemplate,
-        min_label_mass: float,
-        max_attempts: int,
-        ledger: Ledger,
-        asked_path: Path,
+        asking: Asking,
+        log_path: Path,
     ) -> None:
-        """`asked_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
-        self._scorer, self._request, self._template = scorer, score_request(template), template
+        """`log_path`: the log of the questions that were sent; the journal of batches is written beside it."""
+        self._scorer, self._request, self._template = scorer, score_request(asking.template), asking.template
         self._server = scorer.batch_server(self._request)
-        self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
-        self._ledger, self._asked_path = ledger, asked_path
-        asked_path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal = BatchJournal(asked_path.parent)
+        self._min_label_mass, self._max_attempts = asking.config.min_label_mass, asking.config.max_attempts
+        self._ledger, self._log_path = asking.ledger, log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal = BatchJournal(log_path.parent)
         self._held: dict[str, Spending] = {}
         self._states: dict[str, BatchState] = {}
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
-        """Collect what is ready, submit what is open; raises while the server has not answered everything."""
+        """Collect what is ready and submit what is open. Raises while the server has not answered everything."""
         if self._journal.settings is not None:
             self._server.state.settings = self._journal.settings
         under_way = self._hold_open()
@@ -78,7 +76,7 @@ class BatchApiAsker:
     # -- what was submitted before ---------------------------------------------------------------
 
     def _hold_open(self) -> set[str]:
-        """What is with the server may cost as much as it can until it is collected; the ids of its questions."""
+        """Reserve the highest cost of every batch that is not collected yet; the ids of the questions in them."""
         under_way: set[str] = set()
         for name, submission in self._journal.open.items():
             calls = submission.num_questions if submission.is_counted else 0
@@ -88,7 +86,7 @@ class BatchApiAsker:
         return under_way
 
     def _go_on(self, submission: Submission) -> set[str]:
-        """One step further with a batch; the ids of the questions that are no longer with the server."""
+        """Take a batch one step further; the ids of the questions that are no longer with the server."""
         if submission.batch_id is None:
             try:
                 self._create(submission, may_exist=True)
@@ -103,7 +101,7 @@ class BatchApiAsker:
         return self._collect(submission, state)
 
     def _collect(self, submission: Submission, state: BatchState) -> set[str]:
-        """Every answer of an ended batch into the ledger; the ids of its questions."""
+        """Store every answer of an ended batch in the ledger; the ids of the batch's questions."""
         sent = self._journal.sent(submission.name)
         collecting = Collecting(self._ledger, sent)
         error: RlaifError | None = None
@@ -129,7 +127,7 @@ class BatchApiAsker:
             error = StageError(
                 f"the judge's server ended batch {state.id} as {state.status} ({state.said or 'it does not say why'})",
                 where=self._server.host,
-                fix="what it answered is kept; --resume asks the rest again, once what it complains of is mended",
+                fix="what it answered is kept; --resume asks the rest again, once the cause is fixed",
             )
         if error is None and collecting.num_replies >= MIN_ANSWERS and not collecting.num_verdicts:
             error = StageError(
@@ -168,11 +166,11 @@ class BatchApiAsker:
     # -- what is open ----------------------------------------------------------------------------
 
     def _submit_open(self, rendered: Rendered, *, draws: range, under_way: set[str]) -> StageError | None:
-        """Submit every open question, in as many files as it takes; why not all, where a cap was met."""
+        """Submit every open question, in as many files as it takes. Returns the error where a cap left some unsent."""
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=under_way, asked_path=self._asked_path, on_known=lambda _: None,
+            under_way=under_way, log_path=self._log_path, on_known=lambda _: None,
         )  # fmt: skip
         for question in opened:
             plain = to_plain_chat(question.chat)
@@ -190,13 +188,13 @@ class BatchApiAsker:
         return None
 
     def _submit(self, file: _RequestFile) -> None:
-        """Note down, upload, note down, submit, note down."""
+        """Note the batch, upload its file, note that, create the batch, note that."""
         if not file.sent:
             return
         file.close()
         submission = Submission(file.name, len(file.sent), file.bound, self._server.state.settings, is_counted=True)
         self._journal.prepare(submission, file.sent)
-        with AskedLog(self._asked_path) as log:
+        with QuestionLog(self._log_path) as log:
             for line in file.sent:
                 log.write_batched(line.question_id)
         self._journal.uploaded(file.name, self._server.upload(file.path))
@@ -204,7 +202,7 @@ class BatchApiAsker:
 
     def _create(self, submission: Submission, *, may_exist: bool) -> None:
         assert submission.file_id is not None
-        label = f"{self._asked_path.parent.parent.parent.name} {submission.name}"[:64]
+        label = f"{self._log_path.parent.parent.parent.name} {submission.name}"[:64]
         state = self._server.create(submission.file_id, label=label, may_exist=may_exist)
         self._journal.submitted(submission.name, state.id)
         self._states[submission.name] = state
@@ -224,7 +222,7 @@ class BatchApiAsker:
 
 
 class _RequestFile:
-    """A file of requests while it is written, its questions kept in the ledger as it grows."""
+    """A file of requests while it is written; the questions in it are stored in the ledger as it grows."""
 
     def __init__(self, journal: BatchJournal, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -196,12 +196,12 @@ def _estimate_judge(
 ) -> JudgeEstimate:
     num_questions = count_questions(
         num_prompts=shown.num_prompts, num_samples=shown.num_samples, num_pairs=shown.num_pairs,
-        constitution=constitution, template=judge.template, both_orders=judge.config.both_orders,
-        num_shuffles=judge.config.num_shuffles, draw_seed=draw_seed,
+        constitution=constitution, template=judge.template, config=judge.config, draw_seed=draw_seed,
     )  # fmt: skip
     return estimate_judging(
         pairs, num_questions=num_questions, prompts=prompts, constitution=constitution, template=judge.template,
-        scorer=load_judge(judge.config), reply_limit=_reply_limit(judge.config, judge.template), draw_seed=draw_seed,
+        config=judge.config, scorer=load_judge(judge.config), draw_seed=draw_seed,
+        reply_limit=_reply_limit(judge.config, judge.template),
     )  # fmt: skip
 
 

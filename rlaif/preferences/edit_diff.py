@@ -18,9 +18,9 @@ from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ModelError, StageError
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
-from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.unanswered import AGAIN, naming_next_step
 from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
@@ -79,7 +79,7 @@ class AskedJudge(NamedTuple):
     run_judge: RunJudge
 
 
-class Asking(NamedTuple):
+class Unjudged(NamedTuple):
     """Principles that a judge of the run was not asked about, and the pairs to ask it about."""
 
     judge: AskedJudge
@@ -87,10 +87,10 @@ class Asking(NamedTuple):
     pairs: list[tuple[Sample, Sample]]
 
 
-class ToAsk(NamedTuple):
+class DiffQuestions(NamedTuple):
     """What a diff would ask the judges."""
 
-    askings: list[Asking]
+    unjudged: list[Unjudged]
     principles: list[str]
     """Ids of those that it would be asked about."""
     num_questions: int
@@ -101,7 +101,7 @@ class ToAsk(NamedTuple):
 class Diff(NamedTuple):
     result: FileDiff | None
     """None: it was only counted what would be asked."""
-    to_ask: ToAsk
+    to_ask: DiffQuestions
     shown: dict[tuple[str, str], Shown]
 
 
@@ -127,12 +127,12 @@ def diff_constitutions(
         if not pairs:
             raise StageError("the run compared no responses", where=str(work.run.path), fix="name another by --run")
         judges = _find_judges(work, judged.comparisons)
-        askings = [
-            asking
+        unjudged = [
+            one
             for judge in judges
-            for asking in _find_askings(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
+            for one in _find_unjudged(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
         ]
-        to_ask = _count(work, askings, judged)
+        to_ask = _count(work, unjudged, judged)
         shown = {
             (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))
             for a, b in pairs
@@ -182,43 +182,45 @@ def _prepare(work: Work, file: Constitution) -> Constitution:
     return prepare_constitution(file, mode=work.config.judge.principles)
 
 
-def _find_askings(
+def _find_unjudged(
     work: Work,
     comparisons: Sequence[Comparison],
     *,
     judge: AskedJudge,
     files: Sequence[Constitution],
     pairs: Sequence[tuple[Sample, Sample]],
-) -> list[Asking]:
+) -> list[Unjudged]:
     """Every pair under each unknown principle; where one is drawn for each pair, the pairs that draw another now."""
     mode = work.config.judge.principles
     if mode == "sampled":
         return _find_drawn(work, judge=judge, files=files, pairs=pairs)
     unknown = _find_unknown(comparisons, judge=judge.model, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
-        askings = [
-            Asking(judge, file, [*pairs]) for file in files if any(principle in unknown for principle in weighed(file))
+        unjudged = [
+            Unjudged(judge, file, [*pairs])
+            for file in files
+            if any(principle in unknown for principle in weighed(file))
         ]
-        return askings[:1] if files[0].principles == files[1].principles else askings
-    return [Asking(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
+        return unjudged[:1] if files[0].principles == files[1].principles else unjudged
+    return [Unjudged(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
 
 
 def _find_drawn(
     work: Work, *, judge: AskedJudge, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]
-) -> list[Asking]:
+) -> list[Unjudged]:
     """What was asked and failed counts as asked."""
     asked = {
         (frozenset(question.sample_ids), question.principles[0].text_digest)
         for question in work.used("3_judgements", Question)
         if question.judge_id == judge.model.id
     }
-    askings = []
+    unjudged = []
     for file in files:
         wanted = {(a, b): draw_principle(weighed(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs}
         new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
-        askings.append(Asking(judge, file, [pair for pair, key in new.items() if key not in asked]))
+        unjudged.append(Unjudged(judge, file, [pair for pair, key in new.items() if key not in asked]))
         asked |= set(new.values())
-    return [asking for asking in askings if asking.pairs]
+    return [one for one in unjudged if one.pairs]
 
 
 def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
@@ -228,35 +230,38 @@ def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Seq
     return [principle for key, principle in wanted.items() if key not in known]
 
 
-def _count(work: Work, askings: Sequence[Asking], judged: JudgedRound) -> ToAsk:
+def _count(work: Work, unjudged: Sequence[Unjudged], judged: JudgedRound) -> DiffQuestions:
     """Refuses what cannot be asked, before anything is spent."""
-    if not askings:
-        return ToAsk([], [], 0, 0)
+    if not unjudged:
+        return DiffQuestions([], [], 0, 0)
     if is_recorded(work):
-        name = weighed(askings[0].file)[0].id
+        name = weighed(unjudged[0].file)[0].id
         raise StageError(
             f'nobody can be asked about principle "{name}": the verdicts of this run were recorded',
             where=str(work.run.path),
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
-    judges = {asking.judge.model.id: asking.judge for asking in askings}
+    judges = {one.judge.model.id: one.judge for one in unjudged}
     decoding = {judge_id: _decoding(work, judge) for judge_id, judge in judges.items()}
     questions = [
         (judge, question)
-        for judge, file, pairs in askings
-        for question in make_questions(
-            pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge),
-            judge_id=judge.model.id, both_orders=judge.run_judge.config.both_orders,
-            decoding=decoding[judge.model.id], draw_seed=work.draw_seed,
+        for judge, file, pairs in unjudged
+        for question, _ in render_questions(
+            plan_questions(
+                pairs, constitution=file, template=_template(work, judge), config=judge.run_judge.config,
+                draw_seed=work.draw_seed,
+            ),
+            prompts=judged.prompts, template=_template(work, judge), judge_id=judge.model.id,
+            decoding=decoding[judge.model.id],
         )
     ]  # fmt: skip
     answered = work.ledger.judgements_for([question.id for _, question in questions])
     owing = {judge.model.id for judge, question in questions if question.id not in answered}
     names = list(dict.fromkeys(question.principles[0].id for _, question in questions))
-    for judge, file, _ in askings:
+    for judge, file, _ in unjudged:
         if judge.model.id in owing:
             check_judge(judge.run_judge.config, constitution=file, template=_template(work, judge))
-    return ToAsk(list(askings), names, len(questions), len(answered))
+    return DiffQuestions(list(unjudged), names, len(questions), len(answered))
 
 
 def _template(work: Work, judge: AskedJudge) -> JudgeTemplate:
@@ -275,16 +280,16 @@ def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
     return [Constitution(name="asked by a diff", principles=tuple(file), source="") for file in files]
 
 
-def _ask(work: Work, judged: JudgedRound, *, judges: Sequence[AskedJudge], to_ask: ToAsk) -> Judging:
-    if not to_ask.askings:
+def _ask(work: Work, judged: JudgedRound, *, judges: Sequence[AskedJudge], to_ask: DiffQuestions) -> Judging:
+    if not to_ask.unjudged:
         say("nothing to ask: the run's judge has answered all of it")
         return merge_judgings([])
     say(f"{to_ask.num_questions - to_ask.num_answered} questions to ask, {to_ask.num_answered} answered already")
     return merge_judgings([one for judge in judges for one in _ask_judge(work, judged, judge=judge, to_ask=to_ask)])
 
 
-def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: ToAsk) -> Iterator[Judging]:
-    own = [asking for asking in to_ask.askings if asking.judge.model.id == judge.model.id]
+def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: DiffQuestions) -> Iterator[Judging]:
+    own = [one for one in to_ask.unjudged if one.judge.model.id == judge.model.id]
     if not own:
         return
     scorer = _find_scorer(work, judge)
@@ -292,9 +297,11 @@ def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: To
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder, naming_next_step(KEPT):
             judging = judge_pairs(
-                pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge), scorer=scorer,
-                config=judge.run_judge.config, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
-                budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
+                pairs, prompts=judged.prompts, scorer=scorer, plan_path=Path(folder) / "questions_plan.json",
+                asking=Asking(
+                    constitution=file, template=_template(work, judge), config=judge.run_judge.config,
+                    ledger=work.ledger, budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
+                ),
             )  # fmt: skip
         yield judging
 

@@ -35,6 +35,7 @@ from rlaif.errors import DataError, RunFolderError
 from rlaif.files.atomic import digest_file, write_atomically
 from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.rows import is_row_file
+from rlaif.judging.modes import MODES
 from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.pairing import Relabelling, label_pairs
@@ -210,7 +211,7 @@ def is_mixed_as_configured(work: Work) -> bool:
 def find_asked_pairs(work: Work, samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
     """The pairs that the judge was asked about, in the order in which it was."""
     questions = work.used("3_judgements", Question)
-    if any(question.mode != "pair" for question in questions):
+    if any(MODES[question.mode].shows != "two" for question in questions):
         return work.draw_pairs(samples).pairs
     by_id = {sample.id: sample for sample in samples}
     asked = dict.fromkeys(tuple(sorted(question.sample_ids)) for question in questions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rlaif.judge_health.health import JudgeHealth
+from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.input import ReportInput
 from rlaif.report.moved import Moved, MovedRow, list_moved
@@ -109,8 +110,7 @@ def _about_health(health: JudgeHealth, *, whom: str) -> Iterator[str]:
         )
     if health.num_one_order:
         many = format_count(health.num_one_order, "comparison was", "comparisons were")
-        how = "ranked in too few orders" if health.mode == "ranking" else "asked in one order only"
-        yield f"{many} {how}: a liking for the first place is still in them."
+        yield f"{many} {MODES[health.mode].words.too_few}: a liking for the first place is still in them."
     failed = sum(health.failed_by_cause.values())
     asked = failed + health.num_judgements
     if failed > MAX_FAILED * asked:

@@ -29,9 +29,9 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_health.facts import check_judges, find_agreement
-from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import is_recorded
+from rlaif.judging.question_log import read_question_ids
 from rlaif.policy.rewards.judge import FOLDER as JUDGE_FOLDER
 from rlaif.policy.rewards.judge import STAGE as JUDGE_STAGE
 from rlaif.policy.rewards.sources import collect_courses
@@ -279,7 +279,7 @@ def _checks_costs(work: Work) -> Iterator[StageCost]:
     if rows := work.metrics.read(EVALUATION):
         yield cost_of_training("policy (PPO): evaluations", rows, unit="evaluations")
     folder = work.folder("6_policy")
-    if read_asked(folder):
+    if read_question_ids(folder):
         yield _judging_cost(work, folder, "policy (PPO): judge's checks", num_used=_count_judged(work).checked)
 
 
@@ -325,7 +325,7 @@ def _count_judged(work: Work) -> _Judged:
 
 
 def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:
-    asked = read_asked(folder)
+    asked = read_question_ids(folder)
     answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
     return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
 

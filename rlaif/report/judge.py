@@ -14,21 +14,17 @@ from markupsafe import Markup
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.judge_health.health import MASS_EDGES, JudgeHealth
 from rlaif.judge_health.length_effect import LengthEffect
+from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, join_words
-
-_ORDERS = {
-    "pair": "Each label averages both orders, so that the place shown weighs nothing.",
-    "score": "Each response was scored by itself: there was no order, so that no place could help and nothing flip.",
-    "ranking": "Each label averages the orders in which the responses were shown, so that the place weighs nothing.",
-}
 
 
 def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """The section on one judge. `preferences`: the run's options for making labels."""
     if health is None:
         return None
+    mode = MODES[health.mode]
     failed = sum(health.failed_by_cause.values())
     asked = failed + health.num_judgements
     lowest = health.lowest_label_mass
@@ -47,10 +43,9 @@ def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | N
             (cause.replace("_", " "), format_number(count), format_percent(count / max(1, asked)))
             for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
         ],
-        "scored": health.mode == "score",
-        "orders": _ORDERS[health.mode],
-        "one_order": format_count(health.num_one_order, "comparison was", "comparisons were")
-        + (" ranked in too few orders" if health.mode == "ranking" else " asked in one order only")
+        "scored": mode.shows == "one",
+        "orders": mode.words.orders,
+        "one_order": format_count(health.num_one_order, "comparison was", "comparisons were") + f" {mode.words.too_few}"
         if health.num_one_order
         else "",
         "saturated": format_estimate(health.saturated, percent=True),

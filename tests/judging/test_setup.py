@@ -4,7 +4,7 @@ import pytest
 
 from rlaif.config.generate import JudgeModelConfig, ModelConfig
 from rlaif.config.scale import ScaleConfig
-from rlaif.judging.asked import ASKED_NAME
+from rlaif.judging.question_log import LOG_NAME
 from rlaif.judging.setup import _for_worker, find_spent
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Spending
@@ -40,6 +40,6 @@ def test_a_folder_is_named_in_full_and_other_names_stay(tmp_path, monkeypatch):
 def test_what_was_sent_and_left_no_trace_counts_with_the_most_that_it_may_have_cost(tmp_path, listed, spent):
     folder = tmp_path / "round_00" / "3_judgements"
     folder.mkdir(parents=True)
-    (folder / ASKED_NAME).write_text(listed)
+    (folder / LOG_NAME).write_text(listed)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
         assert find_spent(ledger, [folder]) == spent

@@ -18,7 +18,7 @@ from rlaif.console import say
 from rlaif.evaluation.measures import compute_means, load_measure
 from rlaif.evaluation.policy import compute_win_rate, find_different, pair_samples
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judging.judge import judge_pairs
+from rlaif.judging.judge import Asking, judge_pairs
 from rlaif.models.interface import BatchingScorer, TokenScorer
 from rlaif.models.weights.loading import load_reward_model
 from rlaif.policy.ppo.checks import Answer, Checks
@@ -104,11 +104,13 @@ def _ask_judge(
         name = digest_text("\n".join(sample.id for pair in asked for sample in pair))[:8]
         expect_evaluation_judge(work, STAGE)
         judging = judge_pairs(
-            asked, prompts=prompts, constitution=work.constitution, template=work.evaluation_template,
-            scorer=_at_once(work.evaluation_judge), config=work.evaluation_judge_config, ledger=work.ledger,
+            asked, prompts=prompts, scorer=_at_once(work.evaluation_judge),
+            asking=Asking(
+                constitution=work.constitution, template=work.evaluation_template, config=work.evaluation_judge_config,
+                ledger=work.ledger, budget=work.judge_budget, draw_seed=work.draw_seed, drops_refused=True,
+            ),
             plan_path=work.folder(STAGE) / f"step_{step:06d}_{name}_questions_plan.json",
-            label=f"judge's check, step {step}", budget=work.judge_budget, draw_seed=work.draw_seed,
-            drops_refused=True,
+            label=f"judge's check, step {step}",
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed, *judging.comparisons])
     win_rate = compute_win_rate(

@@ -7,7 +7,6 @@ the principles. The ledger keeps every answer, so that what was asked once costs
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.asked import ASKED_NAME, AskedLog
-from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.scores import expect
+from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.modes import MODES
+from rlaif.judging.question_log import LOG_NAME, QuestionLog
 from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
@@ -57,9 +56,11 @@ class JudgeReward:
         judging = judge_pairs(
             [(sample, sample) for sample in different],  # by itself: a question for each principle
             prompts={episode.prompt.id: episode.prompt for episode in episodes},
-            constitution=work.constitution, template=self._template, scorer=self._scorer, config=judge.config,
-            ledger=work.ledger, plan_path=plan_path, label="", budget=work.judge_budget, draw_seed=work.draw_seed,
-            drops_refused=True,
+            asking=Asking(
+                constitution=work.constitution, template=self._template, config=judge.config, ledger=work.ledger,
+                budget=work.judge_budget, draw_seed=work.draw_seed, drops_refused=True,
+            ),
+            scorer=self._scorer, plan_path=plan_path, label="",
         )  # fmt: skip
         work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)
@@ -91,9 +92,9 @@ class JudgeReward:
     def _weigh(
         self, sample: Sample, answers: dict[tuple[str, str], list[Judgement]], failed: FailedJudgement | None
     ) -> float | RewardFailure:
-        """sum w E[S] / sum w over the principles, S from 1 to k brought to -1..1."""
+        """What the response is worth by its answers under each principle that it was asked about."""
         asked = principles_of(self._work.constitution, [sample.id, sample.id], draw_seed=self._work.draw_seed)
-        expected, weights = [], []
+        found = []
         for principle in asked:
             given = answers.get((sample.id, principle.digest))
             if given is None:
@@ -102,10 +103,10 @@ class JudgeReward:
                     if failed is None
                     else RewardFailure(failed.cause, failed.raw_reply[-200:])
                 )
-            expected.append(expect(given))
-            weights.append(principle.weight)
-        mean = math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
-        return 2 * (mean - 1) / (len(self._template.choices) - 1) - 1
+            found.append(given)
+        worth = MODES[self._template.kind].worth
+        assert worth is not None  # load_score_template refuses a mode without it
+        return worth(found, weights=[principle.weight for principle in asked], template=self._template)
 
     def _put_away(self, plan_path: Path) -> None:
         """What was planned was asked: its ids go to the list, for the account, and the plan goes.
@@ -113,7 +114,7 @@ class JudgeReward:
         A training of a thousand steps would else leave a thousand plans.
         """
         if plan_path.is_file():
-            with AskedLog(self._folder / ASKED_NAME) as log:
+            with QuestionLog(self._folder / LOG_NAME) as log:
                 for batch in json.loads(plan_path.read_text(encoding="utf-8")):
                     for question_id in batch:
                         log.write(question_id)
