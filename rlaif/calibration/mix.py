@@ -182,12 +182,13 @@ def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int,
         yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
     else:
         people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
-        between = f"; among themselves they {_say(card.between_people)}" if card.between_people else ""
+        between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
         yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
-        yield f"judge and people: before they {_say(card.before)}; after they {_say(card.after)}"
+        before, after = _describe_agreement(card.before), _describe_agreement(card.after)
+        yield f"judge and people: before they {before}; after they {after}"
         yield from describe_design(card)
         losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
-        yield f"calibration: {_say_map(card.map)}; cross-validated log loss: {losses}"
+        yield f"calibration: {_describe_map(card.map)}; cross-validated log loss: {losses}"
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
 
@@ -275,7 +276,7 @@ def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
     return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
 
 
-def _say(agreement: Agreement) -> str:
+def _describe_agreement(agreement: Agreement) -> str:
     parts = [f"agree on {_share(agreement.share)} of {agreement.n}"]
     for name, value in (("kappa", agreement.kappa), ("AC1", agreement.ac1)):
         if value is not None:
@@ -287,7 +288,7 @@ def _share(share: Estimate) -> str:
     return f"{share.mean:.1%} [{share.low:.1%}, {share.high:.1%}]"
 
 
-def _say_map(map: CalibrationMap) -> str:
+def _describe_map(map: CalibrationMap) -> str:
     if map.kind == "identity":
         return "the judge's labels stay as they are"
     length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""

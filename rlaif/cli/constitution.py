@@ -170,7 +170,7 @@ def show(
     console.print(_mark("text from a model or a data set"), "- never a control token; all else is trusted")
     for message in _render_example(judge_template, principle=asked):
         console.print(_show_message(message))
-    console.print(show_text(f"\nreply: {_say_reply(judge_template)}"))
+    console.print(show_text(f"\nreply: {_describe_reply(judge_template)}"))
 
 
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
@@ -181,8 +181,8 @@ def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[S
     return mode.render(template, conversation=EXAMPLE["conversation"], responses=shown, principle=principle.text)
 
 
-def _say_reply(template: JudgeTemplate) -> str:
-    """What the judge is to answer."""
+def _describe_reply(template: JudgeTemplate) -> str:
+    """What the judge is to answer, in words."""
     from rlaif.judging.modes import MODES
 
     reason = template.reason_max_tokens
@@ -236,7 +236,7 @@ def _show_message(message: SegmentedMessage) -> Text:
 
 
 def _mark(text: str) -> Text:
-    """Untrusted text in colour, and between brackets where there is no colour."""
+    """Untrusted text, in colour and between brackets, which are seen without colour too."""
     marked = Text("⟦").append_text(show_text(text)).append("⟧")
     marked.stylize("yellow")
     return marked

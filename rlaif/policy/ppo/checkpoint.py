@@ -154,7 +154,7 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
     before, now = (_options_that_count(progress.config) for progress in (saved, current))
     changed = list(_changes(before, now, "ppo"))
     if saved.rewards != current.rewards:
-        changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
+        changed.append(f"ppo.rewards: {_describe_rewards(saved)} -> {_describe_rewards(current)}")
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
     if saved.prompts_digest != current.prompts_digest:
@@ -181,7 +181,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any], group: str) -> Iterato
             yield f"{group}.{key}: {value} -> {now[key]}"
 
 
-def _say_rewards(progress: Progress) -> str:
+def _describe_rewards(progress: Progress) -> str:
     return " + ".join(
         f"{weight:g} {name}{' standardised' if standardise else ''}" for name, weight, standardise in progress.rewards
     )

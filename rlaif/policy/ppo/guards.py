@@ -171,7 +171,7 @@ def find_win_rate_drop(
         drop, limit,
         f"by the judge the policy wins {rates[-1]:.1%} against its start and won {best:.1%} at its best, a fall of "
         f"more than {'' if limit == most else f'{limit:.3f}, two standard errors, and '}"
-        f"ppo.guards.max_win_rate_drop {most:g} in {_say_times(patience)}",
+        f"ppo.guards.max_win_rate_drop {most:g} in {_describe_patience(patience)}",
     )  # fmt: skip
 
 
@@ -192,12 +192,12 @@ def find_held_out_drop(
     return Finding(
         drop, limit,
         f"the held-out reward is {held_out[-1]:.3f} and was {best:.3f} at its best, a fall of more than {limit:.3f} "
-        f"(ppo.guards.max_held_out_drop {share:g} of its gain) in {_say_times(patience)}, while the training reward "
-        f"rose from {scores[held_out.index(best)]:.3f} to {scores[-1]:.3f}",
+        f"(ppo.guards.max_held_out_drop {share:g} of its gain) in {_describe_patience(patience)}, while the training "
+        f"reward rose from {scores[held_out.index(best)]:.3f} to {scores[-1]:.3f}",
     )  # fmt: skip
 
 
-def _say_times(patience: int) -> str:
+def _describe_patience(patience: int) -> str:
     return "one evaluation" if patience == 1 else f"{patience} evaluations in a row"
 
 
