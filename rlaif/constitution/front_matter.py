@@ -46,7 +46,7 @@ class FrontMatter(NamedTuple):
     scores: tuple[str, ...]
     """Lowest first; empty for a template that does not score."""
     labels: tuple[str, ...]
-    """Of the replies in the order shown; empty for a template that does not rank."""
+    """Labels of the replies in the order shown; empty for a template that does not rank."""
     body: str
     body_line: int
     """Line of the file on which the body begins."""

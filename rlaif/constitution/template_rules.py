@@ -1,7 +1,7 @@
 """What a judge template may contain: an allow-list of Jinja2 nodes, and bare untrusted variables.
 
 Takes the parsed template, raises TemplateError with file and line. A sandbox alone still lets a template
-burn memory and time; without calls, arithmetic and filter arguments there is nothing to burn them with.
+use up memory and time; without calls, arithmetic and filter arguments it has no means to do so.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class TemplateRules:
                 )
 
     def _check_output(self, output: nodes.Output) -> None:
-        """Only here, outside of blocks, may an untrusted variable stand, and only by itself."""
+        """Check an output outside of blocks, the only place where an untrusted variable may be, and only alone."""
         for node in output.nodes:
             if isinstance(node, nodes.Name) and node.name in UNTRUSTED and node.name in self._declared:
                 if self._is_list(node):
@@ -88,7 +88,8 @@ class TemplateRules:
         return isinstance(node, nodes.Name) and node.name == RESPONSES and RESPONSES in self._declared
 
     def _check_list(self, loop: nodes.For) -> None:
-        """{% for name in responses %}, not in a block; in it {{ name }}, {{ name.label }}, and what is trusted."""
+        """Check {% for name in responses %}, outside of blocks; it may hold {{ name }}, {{ name.label }} and what is
+        trusted."""
         self._check_for(loop, local=frozenset())
         if loop.test is not None or loop.else_:
             self._refuse_list(loop)

@@ -17,7 +17,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.batch_journal import count_batch_calls
 from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import SentRequests, judge_folders, read_planned, read_sent, read_streamed
-from rlaif.ledger.answered import Paid, find_paid, find_served_models, sum_paid
+from rlaif.ledger.answers import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Spending
 from rlaif.models.interface import StreamingScorer, TokenScorer

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.constitution.render import render as render_pair
+from rlaif.constitution.selection import principles_of
 from rlaif.judging.choices import Unusable, read_choices, verdict_logprobs
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply

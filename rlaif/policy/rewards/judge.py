@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from rlaif.constitution.asked import principles_of
+from rlaif.constitution.selection import principles_of
 from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.modes import MODES
