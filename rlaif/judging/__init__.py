@@ -21,6 +21,8 @@ probing         a principle file and a judge -> whether the judge understands ea
 chance          whether a judge's answers changed more than chance explains
 recorded        verdicts that already exist -> the same records
 recorded_columns, recorded_rows   the column map of such files, and their rows
-setup           loads a judge, checks that it can be asked, counts what it spent
-panel           the judges of a run, asked one after another
+setup           checks that a judge can be asked, and counts what it spent
+panel           the judges of a run: who they are, where each keeps its plans, which template each needs
+bench           the run's judges and the evaluation's, lent one at a time, and their budget
+stage           the glue to the run: the stage that judges a round's pairs, and a judged round read back
 """
