@@ -27,6 +27,10 @@ FailureCause = Literal[
 ]
 
 
+JudgeMode = Literal["pair", "score", "ranking"]
+"""How a judge is asked about responses: `rlaif.judging.modes` says what each mode does."""
+
+
 class AskedPrinciple(Value):
     id: str
     text_digest: str
@@ -36,7 +40,7 @@ class Question(Record):
     """What the judge is asked. Its id is the request key."""
 
     table: ClassVar[str] = "questions"
-    mode: Literal["pair", "score", "ranking"]
+    mode: JudgeMode
     prompt_id: str
     sample_ids: tuple[str, ...]
     """Samples in the order shown."""

@@ -1,6 +1,6 @@
 """Series and counts -> charts of a fixed shape: lines over steps, rounds with intervals, bars, reliability.
 
-Axes are marked at the least and the greatest value alone. Rows of dots are in plots.py.
+Axes have marks at the least and the greatest value only. Rows of dots are in plots.py.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from markupsafe import Markup
 
 from rlaif.records import Estimate
 from rlaif.report.svg import svg_figure, svg_line, svg_text
-from rlaif.report.wording import find_decimals, say_number, say_percent
+from rlaif.report.wording import find_decimals, format_number, format_percent
 
 WIDTH, HEIGHT = 250, 118
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 22
 
 
 class Mark(NamedTuple):
-    """A step to be seen."""
+    """A step that a vertical line marks."""
 
     step: int
     kind: Literal["alarm", "kept"]
@@ -36,7 +36,7 @@ def line_chart(
 ) -> Markup:
     """A number over steps; the axis is marked at its least and greatest value, gaps stay gaps.
 
-    spots: the same number on held-out prompts, drawn as dots of their own.
+    spots: the same number on held-out prompts, drawn as separate dots.
     """
     known = [(step, value) for step, value in points if value is not None]
     if not known:
@@ -56,11 +56,12 @@ def line_chart(
 
     decimals = find_decimals((high - low) / 3 if high > low else abs(high) * 2)
 
-    def say(value: float) -> str:
-        return say_number(value, decimals=decimals)
+    def format_value(value: float) -> str:
+        return format_number(value, decimals=decimals)
 
-    body = [svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)) for value in dict.fromkeys((low, high))]
-    body += [svg_text("tick", LEFT - 6, y(value) + 3.5, "end", say(value)) for value in dict.fromkeys((low, high))]
+    ends = dict.fromkeys((low, high))
+    body = [svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)) for value in ends]
+    body += [svg_text("tick", LEFT - 6, y(value) + 3.5, "end", format_value(value)) for value in ends]
     shown = [mark for mark in marks if first_step <= mark.step <= last_step]
     body += [
         svg_line(f"mark {mark.kind}", f"{x(mark.step):.1f}", TOP - 6, f"{x(mark.step):.1f}", HEIGHT - BOTTOM + 4)
@@ -74,15 +75,15 @@ def line_chart(
     body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
         x(known[-1][0]), y(values[-1])
     ))  # fmt: skip
-    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", f"step {say_number(first_step)}"))
+    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", f"step {format_number(first_step)}"))
     if last_step > first_step:
-        body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", say_number(last_step)))
+        body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", format_number(last_step)))
     desc = (
-        f"From {say(values[0])} at step {known[0][0]} to {say(values[-1])} at step {known[-1][0]}; "
-        f"least {say(low)}, greatest {say(high)}."
+        f"From {format_value(values[0])} at step {known[0][0]} to {format_value(values[-1])} at step {known[-1][0]}; "
+        f"least {format_value(low)}, greatest {format_value(high)}."
     )
     if apart:
-        desc += f" On held-out prompts from {say(apart[0][1])} to {say(apart[-1][1])}."
+        desc += f" On held-out prompts from {format_value(apart[0][1])} to {format_value(apart[-1][1])}."
     for mark in shown:
         desc += f" An alarm after {mark.step} steps." if mark.kind == "alarm" else f" Kept after {mark.step} steps."
     return svg_figure(
@@ -105,7 +106,7 @@ def average_stretches(points: Sequence[tuple[int, float | None]], *, stretch: in
 
 
 def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """The stretches between gaps."""
+    """The runs of known values between gaps, those of a single value left out."""
     runs: list[list[tuple[int, float]]] = [[]]
     for step, value in points:
         if value is None:
@@ -139,7 +140,7 @@ def round_chart(points: Sequence[RoundPoint], *, name: str, title: str) -> Marku
     body = []
     for value in dict.fromkeys((low, high)):
         body.append(svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)))
-        body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", say_number(value, decimals=decimals)))
+        body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", format_number(value, decimals=decimals)))
     path = " ".join(f"{x(point.round)},{y(point.mean):.1f}" for point in points)
     body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
     for point in points:
@@ -147,7 +148,7 @@ def round_chart(points: Sequence[RoundPoint], *, name: str, title: str) -> Marku
         body.append(svg_line("whisker after", at, y(point.low), at, y(point.high)))
         body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(point.mean)))
         body.append(svg_text("tick", at, HEIGHT - 5, "middle", str(point.round)))
-    desc = "; ".join(f"round {point.round}: {say_number(point.mean, decimals=decimals)}" for point in points)
+    desc = "; ".join(f"round {point.round}: {format_number(point.mean, decimals=decimals)}" for point in points)
     return svg_figure(
         Markup("").join(body),
         name=name,
@@ -158,7 +159,7 @@ def round_chart(points: Sequence[RoundPoint], *, name: str, title: str) -> Marku
 
 
 def reliability_chart(bins: Sequence[tuple[float, float, int]], *, name: str, title: str) -> Markup:
-    """(claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is so, below it too much."""
+    """Bins (claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is found, those below too much."""
     size, left, top = 150, 40, 10
     floor = min([0.5, *(found for _, found, _ in bins)])
 
@@ -172,17 +173,19 @@ def reliability_chart(bins: Sequence[tuple[float, float, int]], *, name: str, ti
         svg_line("grid", left, y(1), x(1), y(1)),
         svg_line("grid", left, y(floor), x(1), y(floor)),
         svg_line("half", x(0.5), y(0.5), x(1), y(1)),
-        svg_text("tick", left - 6, y(1) + 3.5, "end", say_percent(1, decimals=0)),
-        svg_text("tick", left - 6, y(floor) + 3.5, "end", say_percent(floor, decimals=0)),
-        svg_text("tick", x(0.5), size - 8, "start", say_percent(0.5, decimals=0)),
-        svg_text("tick", x(1), size - 8, "end", say_percent(1, decimals=0)),
+        svg_text("tick", left - 6, y(1) + 3.5, "end", format_percent(1, decimals=0)),
+        svg_text("tick", left - 6, y(floor) + 3.5, "end", format_percent(floor, decimals=0)),
+        svg_text("tick", x(0.5), size - 8, "start", format_percent(0.5, decimals=0)),
+        svg_text("tick", x(1), size - 8, "end", format_percent(1, decimals=0)),
     ]
     for claimed, found, count in bins:
         body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(x(claimed), y(found)))
         anchor, shift = ("end", -8) if claimed > 0.9 else ("start", 8)
-        body.append(svg_text("tick", round(x(claimed) + shift, 1), round(y(found) + 3.5, 1), anchor, say_number(count)))
+        body.append(
+            svg_text("tick", round(x(claimed) + shift, 1), round(y(found) + 3.5, 1), anchor, format_number(count))
+        )
     desc = "; ".join(
-        f"claimed {say_percent(claimed, decimals=0)}, labelled {say_percent(found, decimals=0)}, {count} pairs"
+        f"claimed {format_percent(claimed, decimals=0)}, labelled {format_percent(found, decimals=0)}, {count} pairs"
         for claimed, found, count in bins
     )
     return svg_figure(
@@ -213,7 +216,7 @@ def histogram(counts: Sequence[int], *, edges: Sequence[str], name: str, title: 
                     f"{left + width / 2:.1f}",
                     round(floor - height - 4, 1),
                     "middle",
-                    say_number(count),
+                    format_number(count),
                 )
             )
     body.append(svg_text("tick", RIGHT, HEIGHT - 5, "start", edges[0]))
@@ -254,17 +257,18 @@ def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Ma
     body = [svg_line("half", LEFT, y(0), WIDTH - RIGHT, y(0))]
     for value in dict.fromkeys((low, 0.0, high)):
         if value == 0 or abs(y(value) - y(0)) > 10:
-            said = say_number(value, decimals=decimals, signed=True)
+            said = format_number(value, decimals=decimals, signed=True)
             body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", said))
     for across, up, count in spots:
         at = f"{x(across):.1f}"
         body.append(svg_line("whisker after", at, y(up.low), at, y(up.high)))
         body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(up.mean)))
-        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", say_number(count)))
+        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", format_number(count)))
     body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", "equal"))
-    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{say_number(widest, decimals=1)} {unit}"))
+    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{format_number(widest, decimals=1)} {unit}"))
     desc = "; ".join(
-        f"{say_number(across, decimals=1)} {unit}: {say_number(up.mean, decimals=decimals, signed=True)} ({count})"
+        f"{format_number(across, decimals=1)} {unit}: "
+        f"{format_number(up.mean, decimals=decimals, signed=True)} ({count})"
         for across, up, count in spots
     )
     return svg_figure(
