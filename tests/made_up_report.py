@@ -81,7 +81,7 @@ def make_comparison(
     p: float | None = None,
     debiased: bool = True,
 ) -> Comparison:
-    """`logit` and `p` speak for the trained response, whichever id comes first."""
+    """A comparison whose `logit` and `p` are those of the trained response, whichever id comes first."""
     p = 1 / (1 + math.exp(-logit)) if logit is not None else p
     assert p is not None
     trained_first = pair.trained.id < pair.start.id
@@ -181,7 +181,7 @@ def _responses(rng: random.Random) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def full_report() -> ReportInput:
-    """Every part present, with numbers such as a run of the demo has."""
+    """A report with every part, and numbers as in a run of the demo."""
     rng = random.Random(0)
     prompts = {}
     start, trained = [], []
@@ -402,7 +402,7 @@ def full_report() -> ReportInput:
 
 @pytest.fixture(scope="session")
 def bare_report() -> ReportInput:
-    """Nothing but a constitution and a run: every other part is missing."""
+    """A report with a constitution and a run only: every other part is missing."""
     return ReportInput(
         provenance=Provenance(run="007", rlaif_version="0.1.0", seed=0, models={}),
         constitution=CONSTITUTION,

@@ -1,6 +1,6 @@
-"""Small trainings whose results tests compare: called in one process, and as a script in each of several.
+"""Small trainings whose results tests compare: in one process as functions, in several processes as a script.
 
-As a script it writes what came out to the folder that it is called with.
+The script writes its results into the folder that is its argument.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.sharing import Shared, share_learner, whole_tensor
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.update import backward_mini_batch, update
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.records import Message, Prompt, Tally
 from rlaif.reward_model.data import Choice, Pair, Pairs
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.training.listener import Listener
 from rlaif.training.team import ALONE, Team, has_lost_another, join_team
 
 SEQUENCES = [
@@ -121,7 +122,7 @@ def train_reward_model_on_pairs(team: Team = ALONE, *, folder: Path) -> dict[str
         config=RewardModelConfig(num_epochs=2, batch_size=3, micro_batch_size=1, learning_rate=1e-2),
     )  # fmt: skip
     figures: list[list[float]] = []
-    optimisation.run(on_metrics=lambda step, numbers: figures.append(list(numbers.values())), on_resume=None)
+    optimisation.run(Listener(on_metrics=lambda done: figures.append(list(done.numbers.values()))))
     return {"figures": torch.tensor(figures), **model.state_dict()}
 
 
@@ -159,18 +160,18 @@ def train_policy_on_words(
     checks = Checks(prompts[:2], measure=_measure_length if team.is_first else None)
     trained = train_policy(
         policy=make_learner().model, encoder=Letters(), reward=reward, out_dir=folder, seed=3, resume=resume, team=team,
-        prompts=prompts, checks=checks if guards else None, on_evaluation=lambda evaluated: evaluations.append(
-            list(evaluated.evaluation.numbers.values())
-        ),
+        prompts=prompts, checks=checks if guards else NO_CHECKS,
         config=PpoConfig(
             num_steps=4, num_prompts_per_step=3, num_samples_per_prompt=3, response_length=6, num_mini_batches=2,
             learning_rate=3e-3, num_reference_samples=4, checkpoint_every=1, value_warmup_steps=1, adaptive_kl=True,
             standardise_scores=True, micro_batch_tokens=24, guards=GuardsConfig(**(guards or {})),
             rollout=RolloutConfig(one_step_off=one_step_off),
         ),
-        on_metrics=lambda numbers: metrics.append(list(numbers.values())),
-        on_samples=lambda step, responses: None,
-        stop_requested=lambda: len(metrics) >= stop_after,
+        listener=Listener(
+            on_metrics=lambda done: metrics.append(list(done.numbers.values())),
+            on_evaluation=lambda evaluated: evaluations.append(list(evaluated.numbers.values())),
+            stop_requested=lambda: len(metrics) >= stop_after,
+        ),
     )  # fmt: skip
     numbers = {"metrics": torch.tensor(metrics)} | ({"evaluations": torch.tensor(evaluations)} if guards else {})
     return {**numbers, **trained.model.state_dict(), **trained.value_head.state_dict()}
@@ -181,7 +182,8 @@ def _measure_length(episodes: Sequence[Episode]) -> dict[str, float]:
 
 
 def two_sources(team: Team = ALONE) -> list[WeightedReward]:
-    """One that each process asks for its share, and one that the first process asks."""
+    """Two sources of rewards: each process asks the first one about its share, only the first process asks the
+    other."""
     return [
         WeightedReward("a", team.in_shares(count_a), 2.0, standardise=True),
         WeightedReward("short", team.by_first(lambda episodes: [-float(len(e.response)) for e in episodes])),
@@ -189,7 +191,7 @@ def two_sources(team: Team = ALONE) -> list[WeightedReward]:
 
 
 GUARDED = {"kl_ceiling": 0.02, "on_alarm": "roll_back", "evaluate_every": 2, "keep": "best"}
-"""The first updates go past this ceiling: training goes back and on, more slowly."""
+"""Guards whose ceiling the first updates exceed: training rolls back and continues more slowly."""
 
 
 def fail_in_the_second_step() -> RewardSource:
@@ -205,7 +207,7 @@ def fail_in_the_second_step() -> RewardSource:
 
 
 def do_all(team: Team, folder: Path) -> None:
-    """Everything that the tests compare with one process; from each process, so that they can compare those too."""
+    """Run every training that the tests compare with one process; each process stores its results, to compare those."""
     for name in ("ddp", "fsdp"):
         os.environ["ACCELERATE_USE_FSDP"], os.environ["FSDP_VERSION"] = str(name == "fsdp"), "2"
         own = folder / name
@@ -227,7 +229,7 @@ def do_all(team: Team, folder: Path) -> None:
 
 
 def lose_one(team: Team, folder: Path) -> None:
-    """The second process ends in the second step, and the first one is to notice."""
+    """End the second process in the second step, and store whether the first process notices."""
     if team.rank == 1:
         threading.Timer(1.0, os._exit, (9,)).start()
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.records import CalibrationMap, MapKind, digest_text
+from rlaif.stats.logits import sigmoid, sigmoids
 from rlaif.stats.ranks import is_above
 
 Array = NDArray[np.float64]
@@ -95,17 +96,6 @@ def length_difference(first: str, second: str, *, map: CalibrationMap) -> float:
     return max(-map.length_limit, min(map.length_limit, difference))
 
 
-def clipped_logit(p: float) -> float:
-    """The logit of a label that is made of verdicts alone; see HARD_LABEL."""
-    p = min(max(p, HARD_LABEL), 1 - HARD_LABEL)
-    return math.log(p) - math.log1p(-p)
-
-
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))
-
-
 def assign_folds(prompts: Sequence[str]) -> list[int]:
     """Each prompt's fold: by its id, so that the order in which labels come does not matter."""
     shuffled = sorted(set(prompts), key=lambda prompt: digest_text(f"fold\n{prompt}"))
@@ -170,7 +160,7 @@ def _newton(features: Array, prior: Array, data: Data) -> Array:
 
     coefficients = prior.copy()
     for _ in range(100):
-        p = 0.5 * (1 + np.tanh(features @ coefficients / 2))
+        p = sigmoids(features @ coefficients)
         gradient = features.T @ (data.weights * (p - data.chosen)) + precision @ (coefficients - prior)
         curvature = (features * (data.weights * p * (1 - p))[:, None]).T @ features + precision
         step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)

@@ -25,11 +25,12 @@ from rlaif.files.rows import (
     scalar_text,
 )
 from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
+from rlaif.stats.logits import P_FIRST
 
 OVERALL = "overall"
 UNNAMED = "unnamed"
 """Who labelled, where no column says it."""
-_CHOICE_OF_LABEL: Mapping[float, Verdict] = {1.0: "first", 0.5: "tie", 0.0: "second"}
+_CHOICE_OF_LABEL: Mapping[float, Verdict] = {p: choice for choice, p in P_FIRST.items()}
 
 
 class Texts(NamedTuple):

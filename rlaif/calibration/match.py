@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rlaif.calibration.labels import LabelRow, Labels, Texts, doubled
 from rlaif.errors import DataError
 from rlaif.records import HumanLabel, Model, ModelObserved, Prompt, Sample, Tally
+from rlaif.stats.logits import canonical_pair
 
 Pair = tuple[str, str]
 """Two sample ids, in canonical order: sorted."""
@@ -57,10 +58,6 @@ def match_labels(
     return Matched(matched, list(matcher.brought.values()), tally)
 
 
-def sorted_ids(a: str, b: str) -> Pair:
-    return (a, b) if a <= b else (b, a)
-
-
 class _Matcher:
     """What is known of samples, and which of them a row means."""
 
@@ -76,7 +73,7 @@ class _Matcher:
         for a, b in pairs:
             if a in self.samples and b in self.samples:
                 texts = frozenset(self.samples[i].text.strip() for i in (a, b))
-                self._compared[self.samples[a].prompt_id, texts].append(sorted_ids(a, b))
+                self._compared[self.samples[a].prompt_id, texts].append(canonical_pair(a, b))
         self._taken: dict[tuple[str, str, str, frozenset[str]], list[LabelRow]] = defaultdict(list)
         self._source = Path(labels.path).name
 
@@ -121,7 +118,7 @@ class _Matcher:
 
     def _uncompared(self, prompt_id: str, texts: Sequence[str]) -> list[Pair]:
         found = [self._by_text.get((prompt_id, text), []) for text in texts]
-        return [sorted_ids(found[0][0].id, found[1][0].id)] if all(found) and texts[0] != texts[1] else []
+        return [canonical_pair(found[0][0].id, found[1][0].id)] if all(found) and texts[0] != texts[1] else []
 
     def _bring(self, texts: Texts) -> tuple[Sample, Sample]:
         model = Model(engine="recorded", weights=self._source, observed=ModelObserved(name=self._source))
@@ -129,7 +126,7 @@ class _Matcher:
             Sample(prompt_id=texts.prompt.id, policy_id=model.id, finish_reason="recorded", text=text)
             for text in texts.responses
         )
-        self.brought.setdefault(sorted_ids(first.id, second.id), (texts.prompt, model, first, second))
+        self.brought.setdefault(canonical_pair(first.id, second.id), (texts.prompt, model, first, second))
         return first, second
 
     def describe(self, row: LabelRow) -> str:

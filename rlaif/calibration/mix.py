@@ -13,9 +13,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.agreement import choice_of, measure_agreement
-from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
+from rlaif.calibration.calibrate import HARD_LABEL, Observation, apply_map, calibrate, length_difference
 from rlaif.calibration.labels import OVERALL
-from rlaif.calibration.match import Pair, sorted_ids
+from rlaif.calibration.match import Pair
 from rlaif.records import (
     TIE_BAND,
     Agreement,
@@ -29,8 +29,7 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.stats.intervals import effective_size, share_interval
-
-_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
 
 
 class JudgedPair(NamedTuple):
@@ -43,7 +42,7 @@ class JudgedPair(NamedTuple):
     @property
     def read_logit(self) -> float:
         """The logit as a map reads it."""
-        return clipped_logit(self.p_first) if self.logit is None else self.logit
+        return log_odds(self.p_first, least=HARD_LABEL) if self.logit is None else self.logit
 
 
 Judged = Mapping[tuple[Pair, str], JudgedPair]
@@ -222,12 +221,12 @@ def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair
 
 
 def _pair(label: HumanLabel) -> Pair:
-    return sorted_ids(label.sample_ids[0], label.sample_ids[1])
+    return canonical_pair(*label.sample_ids)
 
 
 def _chosen(label: HumanLabel) -> float:
     """How much the label is for the first of the pair in canonical order."""
-    chosen = _CHOSEN[label.choice]
+    chosen = P_FIRST[label.choice]
     return chosen if label.sample_ids[0] == _pair(label)[0] else 1 - chosen
 
 

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from rlaif.records import Estimate, Verdict
 from rlaif.stats.bradley_terry import Array, compute_information, find_reachable, maximise
 from rlaif.stats.intervals import LEVEL, t_quantile
+from rlaif.stats.logits import P_FIRST, sigmoids
 from rlaif.stats.ranks import mean_ranks, order_descending
 
 Indices = NDArray[np.intp]
-
-_WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 class Ranking(NamedTuple):
@@ -53,7 +52,7 @@ def bradley_terry(
     weights: how much each verdict counts.
     """
     rows = [
-        _Vote(pair, _WINS[verdict], key, weight)
+        _Vote(pair, P_FIRST[verdict], key, weight)
         for pair, verdict, key, weight in zip(pairs, verdicts, clusters, weights or [1.0] * len(pairs), strict=True)
         if pair[0] != pair[1]
     ]
@@ -148,7 +147,7 @@ def _standard_errors(
     wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, weight: Array, cluster: Indices
 ) -> Array:
     """Cluster-robust (sandwich) standard errors of scores that are zero on average."""
-    p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+    p = sigmoids(scores[:, None] - scores[None, :])
     num_clusters = len(np.unique(cluster))
     residual = weight * (won - p[first, second])
     slopes = np.zeros((num_clusters, len(scores)))

@@ -156,9 +156,9 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """Print the judge's exact prompt for an example pair, with all untrusted text marked."""
-    from rlaif.constitution.asked import prepare_constitution
     from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.render import load_template
+    from rlaif.constitution.selection import prepare_constitution
 
     judge = _configured_judges(config, model=None, template=template)[0]
     constitution = load_constitution(name)

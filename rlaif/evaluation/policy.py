@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.constitution.asked import asked_principles, principles_of
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import StageError
 from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
-from rlaif.records.odds import mean_label
 from rlaif.stats.intervals import mean_interval, share_interval
+from rlaif.stats.logits import mean_label
 
 
 class PolicyPair(NamedTuple):
@@ -95,7 +95,7 @@ def compute_win_rate(
     the weighted mean of the probabilities is taken. Comparisons of other pairs are not read. `draw_seed`: each pair was
     asked under one principle, drawn with this seed.
     """
-    principles = asked_principles(constitution)
+    principles = weighted_principles(constitution)
     found = _find_comparisons(comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
     combined = compute_pair_probabilities(comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
     overall: list[tuple[str, float]] = []

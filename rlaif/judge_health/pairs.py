@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from rlaif.constitution.asked import asked_principles, principles_of
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.judge_health.length_effect import PairFacts
 from rlaif.records import Comparison, Constitution, Estimate, Judgement, Principle, Question
 from rlaif.records.base import Value
@@ -56,7 +56,7 @@ def compute_influence(comparisons: Sequence[Comparison], *, constitution: Consti
 
     A principle turns a pair where the label without it names the other response.
     """
-    principles = asked_principles(constitution)
+    principles = weighted_principles(constitution)
     total = math.fsum(principle.weight for principle in principles)
     pairs = _complete_pairs(comparisons, constitution=constitution, draw_seed=None)
     found = {}
@@ -148,7 +148,7 @@ def _complete_pairs(
     comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None
 ) -> dict[Pair, dict[str, Comparison]]:
     """Pairs compared under all their principles, by principle id. The comparisons are one judge's."""
-    digests = {principle.id: principle.digest for principle in asked_principles(constitution)}
+    digests = {principle.id: principle.digest for principle in weighted_principles(constitution)}
     pairs: dict[Pair, dict[str, Comparison]] = defaultdict(dict)
     for comparison in comparisons:
         if digests.get(comparison.principle.id) == comparison.principle.text_digest:

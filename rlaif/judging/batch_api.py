@@ -24,11 +24,10 @@ from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
-from rlaif.models.endpoint.batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
+from rlaif.models.endpoint.batch import MAX_FILE_BYTES, MAX_REQUESTS, BatchingScorer, UnknownBatch
 from rlaif.models.endpoint.batch_reply import BatchLine, BatchState
 from rlaif.models.endpoint.prompt import PlainChat, to_plain_chat
 from rlaif.models.endpoint.reading import Stopped
-from rlaif.models.interface import BatchingScorer
 from rlaif.records import Observed, Question
 
 MIN_ANSWERS = 16

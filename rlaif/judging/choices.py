@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rlaif.models.interface import ScoredReply
 from rlaif.records import FailureCause, Judgement, Verdict
-from rlaif.records.odds import ROUNDING, describe_impossible
+from rlaif.stats.logits import ROUNDING, describe_impossible
 
 LOWEST_LOGPROB = -104.0
 """What counts for an underflowed probability: the log of the smallest number that a float32 softmax can give."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rlaif.judging.asking import Asking
 from rlaif.judging.modes import MODES
-from rlaif.ledger.answered import find_answered
+from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Comparison,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rlaif.judging.question_log import read_streamed
 from rlaif.judging.unanswered import is_unanswered
-from rlaif.ledger.answered import find_answered
+from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import StreamingScorer
 from rlaif.records import Question, SegmentedMessage

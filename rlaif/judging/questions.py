@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import asked_principles
 from rlaif.constitution.render import JudgeTemplate, render_conversation, rendered_digest
+from rlaif.constitution.selection import weighted_principles
 from rlaif.judging.modes import MODES
 from rlaif.judging.modes.mode import Planned
 from rlaif.models.interface import ScoreRequest
@@ -51,7 +51,7 @@ def count_questions(
     is_drawn = draw_seed is not None and mode.shows == "two"
     return mode.count_questions(
         num_prompts=num_prompts, num_samples=num_samples, num_pairs=num_pairs, config=config,
-        num_principles=1 if is_drawn else len(asked_principles(constitution)),
+        num_principles=1 if is_drawn else len(weighted_principles(constitution)),
     )  # fmt: skip
 
 

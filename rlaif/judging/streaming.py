@@ -24,7 +24,8 @@ from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Outcome
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
-from rlaif.models.interface import BatchingScorer, ScoredReply, StreamingScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import ScoredReply, StreamingScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 
 MAX_UNACKNOWLEDGED = 64

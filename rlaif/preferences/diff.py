@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.preferences import PreferencesConfig
-from rlaif.constitution.asked import draw_principle
-from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
+from rlaif.constitution.diff import Edit, apply_edits, find_edits
+from rlaif.constitution.selection import draw_principle, weighted_principles
+from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import canonical_pair
 from rlaif.stats.ranks import is_same, order_descending
 
 Key = tuple[str, str]
@@ -88,7 +89,7 @@ def diff_preferences(
     found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
-    before, after = found.labels(weighed(old)), found.labels(weighed(new))
+    before, after = found.labels(weighted_principles(old)), found.labels(weighted_principles(new))
     both = [key for key in found.keys if key in before and key in after]
     prompts = [found.keys[key] for key in both]
     alone = {edit.principle_id: found.labels(apply_edits(old, [edit])) for edit in edits}
@@ -146,7 +147,7 @@ class _Found:
         panel: Panel,
     ) -> None:
         self._draw_seed, self._rule, self._panel = draw_seed, rule, panel
-        self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
+        self.keys: dict[Key, str] = {canonical_pair(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
         self._by_pair: dict[Key, dict[str, dict[tuple[str, str], Comparison]]] = {key: {} for key in self.keys}
         for comparison in comparisons:
@@ -169,10 +170,6 @@ class _Found:
             if not isinstance(judged, str):
                 labels[key] = judged.label.p_first
         return labels
-
-
-def _sorted(a: str, b: str) -> Key:
-    return (a, b) if a <= b else (b, a)
 
 
 def _effect(
@@ -223,7 +220,7 @@ def _kept(
         panel=panel,
     )
     labels = {
-        _sorted(*preference.sample_ids): preference.label
+        canonical_pair(*preference.sample_ids): preference.label
         for preference in pairing.preferences
         if len(preference.sample_ids) == 2
     }

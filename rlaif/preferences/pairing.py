@@ -13,14 +13,12 @@ from functools import partial
 from typing import NamedTuple
 
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
-from rlaif.constitution.asked import asked_principles, principles_of
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.choices import Labelled, choose
-from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
-from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
-from rlaif.preferences.rule import LabelRule
+from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges, find_reason_to_drop
+from rlaif.preferences.ranked import Found, LabelledPair, PairKey, choose_best, rank_pairs
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
+from rlaif.stats.logits import canonical_pair
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -145,24 +143,23 @@ def _choose(
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     num_in = len(human)
-    for prompt_id, own in by_prompt(found).items():
-        names = sorted({name for key in own for name in key.sample_ids})
-        known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
-        counted = {c.id: said for one in known.values() for c, said in zip(one.evidence, one.counted, strict=True)}
-        labelled = {pair: Labelled(one.label, one.evidence) for pair, one in known.items()}
-        for choice in choose(names, labelled, texts=texts, config=config):
-            num_in += 1
-            if choice.dropped is not None:
-                dropped[choice.dropped] += 1
-                continue
-            said = [counted[comparison.id] for comparison in choice.evidence]
-            preferences.append(
-                make(
-                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
-                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence),
-                    making=_explain(said, config=config, combined=max(choice.shares)),
-                )
-            )  # fmt: skip
+    for choice in choose_best(found, texts=texts, config=config):
+        num_in += 1
+        if choice.dropped is not None:
+            dropped[choice.dropped] += 1
+            continue
+        best = max(choice.shares)
+        preferences.append(
+            make(
+                kind="choice",
+                prompt_id=choice.prompt_id,
+                sample_ids=choice.sample_ids,
+                label=best,
+                shares=choice.shares,
+                evidence_ids=tuple(comparison.id for comparison in choice.evidence),
+                making=_explain(choice.counted, config=config, combined=best),
+            )
+        )
     return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
 
 
@@ -226,7 +223,7 @@ def _explain(
 
 
 def _refuse_weightless(constitution: Constitution) -> None:
-    if not asked_principles(constitution):
+    if not weighted_principles(constitution):
         raise ConstitutionError(
             f'no principle of "{constitution.name}" has a weight above 0',
             fix="give at least one principle a weight",
@@ -245,10 +242,10 @@ def _find_complete(
 def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[PairKey, ByJudge]:
     """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
     groups: dict[PairKey, ByJudge] = {
-        PairKey(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+        PairKey(first.prompt_id, canonical_pair(first.id, second.id)): {} for first, second in pairs
     }
     for comparison in comparisons:
-        key = PairKey(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        key = PairKey(comparison.prompt_id, canonical_pair(*comparison.sample_ids))
         by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)
@@ -259,7 +256,3 @@ def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, S
                 fix="pair the comparisons of one judging at a time",
             )
     return groups
-
-
-def _sorted_ids(a: str, b: str) -> tuple[str, str]:
-    return (a, b) if a <= b else (b, a)

@@ -18,15 +18,10 @@ from rlaif.errors import DataError
 from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
 from rlaif.files.rows import Row, describe, missing_column, read_messages, read_rows
 from rlaif.files.transcripts import is_transcript
-from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, split_of
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
 _OPTION = "reward_model.split"
-
-
-class SplitRows(NamedTuple):
-    train: list[PreferenceRow | ChoiceRow]
-    test: list[PreferenceRow | ChoiceRow]
 
 
 def read_preferences(
@@ -44,15 +39,6 @@ def read_preferences(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
         )
     return rows
-
-
-def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
-    """Hold out a share of the prompts, for data that come without a test split."""
-    splits = SplitRows([], [])
-    for row in rows:
-        held_out = split_of(row.prompt.id, test_fraction=test_fraction) == "test"
-        (splits.test if held_out else splits.train).append(row)
-    return splits
 
 
 def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -> Iterator[Row]:

@@ -5,7 +5,6 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, join_words
+from rlaif.stats.logits import sigmoid
 
 
 def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ def _describe_making(preferences: Mapping[str, Any] | None) -> str:
 
 def _format_even_pair(effect: Estimate | None) -> str:
     """How often the response in the first place wins a pair that is otherwise even."""
-    return "" if effect is None else format_percent(1 / (1 + math.exp(-effect.mean)), decimals=0)
+    return "" if effect is None else format_percent(sigmoid(effect.mean), decimals=0)
 
 
 def _draw_mass(health: JudgeHealth) -> Markup | None:

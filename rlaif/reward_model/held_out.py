@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rlaif.records import Estimate, Value
 from rlaif.reward_model.data import Choice, Pair
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import cross_entropy, entropy
 
 
 class HeldOut(Value):
@@ -44,7 +45,7 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
         num_pairs=len(decided),
         num_ties=len(pairs) - len(decided),
         log_loss=math.fsum(pair.weight * _cross_entropy(pair, rewards) for pair in pairs) / weight,
-        log_loss_floor=math.fsum(pair.weight * _entropy(_shares(pair)) for pair in pairs) / weight,
+        log_loss_floor=math.fsum(pair.weight * entropy(_shares(pair)) for pair in pairs) / weight,
         accuracy_at_most=_at_most([pair for pair, _ in decided]),
     )
 
@@ -84,11 +85,7 @@ def _cross_entropy(item: Pair | Choice, rewards: Sequence[float]) -> float:
     """-sum q log softmax(r), finite for all rewards; of a pair -q log sigmoid(margin) - (1-q) log sigmoid(-margin)."""
     if isinstance(item, Pair):
         margin = rewards[item.chosen] - rewards[item.rejected]
-        return max(margin, 0.0) + math.log1p(math.exp(-abs(margin))) - item.label * margin
+        return cross_entropy(item.label, margin)
     own = [rewards[place] for place in item.places]
     total = max(own) + math.log(math.fsum(math.exp(reward - max(own)) for reward in own))
     return math.fsum(share * (total - reward) for share, reward in zip(item.shares, own, strict=True))
-
-
-def _entropy(shares: Sequence[float]) -> float:
-    return -math.fsum(p * math.log(p) for p in shares if p > 0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.stats.logits import sigmoids
+
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -21,7 +23,7 @@ def maximise(wins: Array) -> Array:
     games, scores = wins + wins.T, np.zeros(len(wins))
     value = _log_likelihood(wins, scores)
     for _ in range(200):
-        p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+        p = sigmoids(scores[:, None] - scores[None, :])
         step = np.linalg.solve(compute_information(games, p), wins.sum(axis=1) - (games * p).sum(axis=1))
         while (new := _log_likelihood(wins, scores + step)) < value - 1e-9 * abs(value):
             step = step / 2

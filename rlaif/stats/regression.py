@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rlaif.records import Estimate
 from rlaif.stats.intervals import LEVEL, t_quantile
+from rlaif.stats.logits import sigmoids
 
 Array = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def fit_logistic(
     prior = RIDGE * np.eye(x.shape[1])
     coefficients = np.zeros(x.shape[1])
     for _ in range(200):
-        p = _sigmoid(x @ coefficients)
+        p = sigmoids(x @ coefficients)
         gradient = x.T @ (p - y) + prior @ coefficients
         curvature = (x * (p * (1 - p))[:, None]).T @ x + prior
         # Never further than two at once: a full step from a flat place would overshoot.
@@ -68,7 +69,7 @@ def fit_logistic(
         coefficients = coefficients - step
         if np.abs(step).max() < 1e-10:
             break
-    p = _sigmoid(x @ coefficients)
+    p = sigmoids(x @ coefficients)
     bread: Array = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x + prior).astype(np.float64)
     return _estimates(coefficients, _sandwich(bread, x * (y - p)[:, None], clusters), num_clusters)
 
@@ -81,11 +82,6 @@ def correlate(a: Sequence[float], b: Sequence[float], *, weights: Sequence[float
         x, y = root * x, root * y
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale > 0 else None
-
-
-def _sigmoid(x: Array) -> Array:
-    p: Array = 0.5 * (1 + np.tanh(x / 2))
-    return p
 
 
 def _sandwich(bread: Array, scores: Array, clusters: Sequence[Hashable]) -> Array:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.run import RunConfig
-from rlaif.constitution.asked import asked_principles
 from rlaif.constitution.render import JudgeTemplate, render_list
+from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConfigError, StageError
 from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply
 from rlaif.records import Comparison, Constitution, Judgement, Question, Sample, digest_text
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 
 def plan(
@@ -38,7 +38,7 @@ def plan(
         if len(group.shown) < 2:
             continue
         _refuse_too_many(len(group.shown), template=template)
-        for principle in asked_principles(constitution):
+        for principle in weighted_principles(constitution):
             for order in shuffle_group(group.shown, num_shuffles=config.num_shuffles):
                 yield Planned(order, principle)
 
@@ -113,7 +113,7 @@ def combine(
         by_group[frozenset(question.sample_ids), question.principles[0].text_digest].append(question)
     for group in find_groups(pairs):
         shown = frozenset(sample.id for sample in group.shown)
-        for principle in asked_principles(constitution):
+        for principle in weighted_principles(constitution):
             shuffles = by_group[shown, principle.digest]
             if shuffles and all(question.id in found for question in shuffles):
                 yield from compare_ranked(group, [(question, found[question.id]) for question in shuffles])

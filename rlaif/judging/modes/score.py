@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import JudgeTemplate, render_single
+from rlaif.constitution.selection import principles_of
 from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply
 from rlaif.records import AskedPrinciple, Comparison, Constitution, Judgement, Question, SegmentedMessage
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """The smallest probability that a float32 softmax can give."""
