@@ -1,7 +1,7 @@
 """Labels as their file has them -> human labels of samples that exist.
 
-Ids must be known; texts are looked for among the run's responses, and only a preference set may bring pairs of
-its own. Reads no file and asks the ledger only through the function it is given.
+Ids must be known; texts are searched among the run's responses, and only a preference set may bring new pairs. Reads no
+file, and finds samples of other runs only through the function that it is given.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def match_labels(
     pairs: Sequence[tuple[str, str]],
     find: Callable[[Collection[str]], Mapping[str, Sample]],
 ) -> Matched:
-    """samples: the run's; pairs: those it compares, as sample ids; find: samples of other runs, by id.
+    """Labels of the run's samples, with pairs that a preference set brings, and a tally.
+
+    samples: the run's. pairs: those that the run compares, as sample ids. find: samples of other runs, by id.
 
     Where several of the pairs have the same two texts, a person's first label of these texts goes to the first
     of them, the second to the second.
@@ -59,7 +61,7 @@ def match_labels(
 
 
 class _Matcher:
-    """What is known of samples, and which of them a row means."""
+    """The samples that are known, and which of them a row names."""
 
     def __init__(self, labels: Labels, samples: Sequence[Sample], pairs: Sequence[tuple[str, str]]) -> None:
         self.labels = labels
@@ -78,7 +80,7 @@ class _Matcher:
         self._source = Path(labels.path).name
 
     def know(self, find: Callable[[Collection[str]], Mapping[str, Sample]]) -> None:
-        """Look up the ids that the run does not have."""
+        """Look up the samples that the labels name and the run does not have."""
         named = {i for row in self.labels.rows if not isinstance(row.pair, Texts) for i in row.pair}
         self.elsewhere = find(named - self.samples.keys())
 
@@ -129,8 +131,8 @@ class _Matcher:
         self.brought.setdefault(canonical_pair(first.id, second.id), (texts.prompt, model, first, second))
         return first, second
 
-    def describe(self, row: LabelRow) -> str:
-        """What it is that nobody has."""
+    def describe_unknown(self, row: LabelRow) -> str:
+        """What of a row is not known: its prompt, its responses or a sample's id."""
         if isinstance(row.pair, Texts):
             known = any(row.pair.prompt.id == prompt_id for prompt_id, _ in self._by_text)
             return "its prompt is known, its responses are not" if known else "its prompt is not this run's"
@@ -143,8 +145,9 @@ def _refuse_unknown(labels: Labels, unknown: Sequence[LabelRow], matcher: _Match
     fix = "take the ids from the run that was labelled, and use its ledger"
     if isinstance(unknown[0].pair, Texts):
         fix = "give prompt and responses exactly as the run has them"
+    what = matcher.describe_unknown(unknown[0])
     raise DataError(
-        f"{len(unknown)} of {len(labels.rows)} labels name samples that nobody has: {matcher.describe(unknown[0])}",
+        f"{len(unknown)} of {len(labels.rows)} labels name samples that nobody has: {what}",
         where=f"first at {unknown[0].where}",
         fix=fix,
     )

@@ -69,7 +69,7 @@ def combine_labels(labels: Sequence[PairLabel], *, weights: Sequence[float]) -> 
 
 
 class LabelRule:
-    """The options, and what they need to know of the round: its seed, and how sure its judges are."""
+    """The options of `preferences`, with the round's seed and the spread of its judges' log-odds."""
 
     def __init__(self, config: PreferencesConfig, *, seed: int = 0, fitted_on: Iterable[Comparison] = ()) -> None:
         """`fitted_on`: the round's comparisons; with `normalise` log-odds are divided by their spread."""

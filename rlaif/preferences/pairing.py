@@ -1,8 +1,8 @@
 """Comparisons -> preferences: one soft label per pair, over the constitution's principles and then over the judges.
 
 A pair that lacks a comparison under a principle that counts, by any judge of the panel, is dropped and counted, never
-averaged over the rest, unless fewer judges are said to be enough; where people labelled a pair, their preference
-stands instead. Does not call the judge, fits no calibration and writes no files.
+averaged over the rest, unless the configuration says that fewer judges are enough. Where people labelled a pair, their
+preference takes its place. Does not call the judge, fits no calibration and writes no files.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
-    `not_connected` or `identical`. Pairs that people labelled are kept."""
+    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, and ranked pairs also
+    as `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class Relabelling(NamedTuple):
@@ -65,15 +65,17 @@ def pair_comparisons(
     draw_seed: int | None = None,
     seed: int = 0,
 ) -> Pairing:
-    """A preference per pair, in the order in which the pairs come; of ranked ones prompt by prompt.
+    """A preference per pair, in the order in which the pairs come; ranked pairs come prompt by prompt.
 
-    `pairs` are those that the judges were asked about: one whose every question failed has no comparison,
-    and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
-    `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
-    all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
-    `seed`: of what the options draw for each pair. With `kind: choice` there is a preference for each group of a
-    prompt's responses that judged pairs join, and people's pairs stand beside them.
+    pairs: those that the judges were asked about. A pair whose every question failed has no comparison, and is known
+    and counted through `pairs` alone. Comparisons under principles without weight are not read.
+    human: people's preferences by sample ids in canonical order; each takes the place of the judges', and those on
+    other pairs come last. Filters apply to the calibrated label, never to people's.
+    panel: the judges that were asked; without it all who compared anything count alike.
+    draw_seed: each pair was asked under one principle, drawn with this seed.
+    seed: decides what the options draw for each pair.
+    With `kind: choice` there is a preference for each group of a prompt's responses that judged pairs join, and
+    people's pairs come after them.
     """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
@@ -85,14 +87,43 @@ def pair_comparisons(
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
     make = partial(
-        Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
-        judge_id=panel.judge_id, constitution_id=constitution.id, round=round,
-    )  # fmt: skip
+        Preference,
+        weight=1.0,
+        calibration_id=None if relabelling is None else relabelling.calibration_id,
+        judge_id=panel.judge_id,
+        constitution_id=constitution.id,
+        round=round,
+    )
     if config.kind == "choice":
         return _choose(found, texts=texts, config=config, human=human or {}, make=make)
     if config.kind == "ranking":
         found = rank_pairs(found, texts=texts)
-    by_people = dict(human or {})
+    return _prefer(found, rule=rule, human=human or {}, make=make)
+
+
+def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
+    combined = judged.label.p_first
+    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+    label = combined if calibrated is None else calibrated
+    return LabelledPair(
+        label=label,
+        own=judged.comparisons,
+        evidence=judged.comparisons,
+        counted=judged.counted,
+        combined=combined,
+        calibrated=calibrated,
+    )
+
+
+def _prefer(
+    found: Found,
+    *,
+    rule: LabelRule,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each pair that has a label and passes the filters; people's other pairs come last."""
+    by_people = dict(human)
     num_other = len(by_people.keys() - {key.sample_ids for key in found})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
@@ -103,14 +134,17 @@ def pair_comparisons(
         if isinstance(labelled, str):
             dropped[labelled] += 1
             continue
-        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=config)) is not None:
+        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=rule.config)) is not None:
             dropped[reason] += 1
             continue
         finished = rule.finish(labelled.label, pair=key.sample_ids)
         making = _explain(
-            labelled.counted, config=config, combined=labelled.combined, calibrated=labelled.calibrated,
+            labelled.counted,
+            config=rule.config,
+            combined=labelled.combined,
+            calibrated=labelled.calibrated,
             turned=finished.turned,
-        )  # fmt: skip
+        )
         preferences.append(
             make(
                 prompt_id=key.prompt_id,
@@ -124,13 +158,6 @@ def pair_comparisons(
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
-    combined = judged.label.p_first
-    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
-    label = combined if calibrated is None else calibrated
-    return LabelledPair(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
-
-
 def _choose(
     found: Found,
     *,
@@ -139,7 +166,7 @@ def _choose(
     human: Mapping[tuple[str, str], Preference],
     make: Callable[..., Preference],
 ) -> Pairing:
-    """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
+    """A preference for each group of a prompt's responses that judged pairs join; people's pairs come last."""
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     num_in = len(human)
@@ -171,8 +198,10 @@ def label_pairs(
     panel: Panel | None = None,
     draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """The judges' label of every pair that enough of them compared under all its principles, by sample ids in
-    canonical order; no filter, no calibration, and nothing of what comes after them. `rule`: None is the default."""
+    """Sample ids in canonical order -> the judges' label of the pair, neither calibrated nor filtered.
+
+    Pairs that too few judges compared under all their principles have none. rule: None is the default rule.
+    """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), rule or LabelRule(PreferencesConfig())
     labels: dict[tuple[str, str], PairLabel] = {}

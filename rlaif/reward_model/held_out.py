@@ -17,21 +17,20 @@ from rlaif.stats.logits import cross_entropy, entropy
 
 class HeldOut(Value):
     accuracy: Estimate | None
-    """Share of pairs whose more probable side has the higher reward, and of choices whose likeliest best has the
-    highest, by the rows' weights; None without any."""
+    """Share of the rows whose most probable response has the highest reward, by the rows' weights; None without any."""
     num_pairs: int
-    """Pairs that the accuracy counts."""
+    """Pairs and choices that the accuracy counts."""
     num_ties: int
     log_loss: float | None
     """Mean cross-entropy of the labels in nats, by the rows' weights as in training; a coin has ln 2 = .693."""
     log_loss_floor: float | None
     """The mean entropy of the labels, by the same weights."""
     accuracy_at_most: float = 1.0
-    """No rewards could have a higher accuracy: the same two responses are preferred both ways. 1: none are."""
+    """The highest accuracy that any rewards could have; below 1 where rows prefer both of the same two responses."""
 
 
 def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -> HeldOut:
-    """rewards: of the sequences that the pairs point at."""
+    """Accuracy and log loss of the rewards, which are those of the sequences that the pairs point at."""
     if not pairs:
         return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None)
     weight = math.fsum(pair.weight for pair in pairs)
@@ -51,7 +50,7 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
 
 
 def _at_most(decided: Sequence[Pair | Choice]) -> float:
-    """Highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
+    """The highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
     by_responses: dict[frozenset[int], dict[int, float]] = {}
     for item in decided:
         shares, places = _shares(item), _places(item)
@@ -73,7 +72,7 @@ def _shares(item: Pair | Choice) -> tuple[float, ...]:
 
 
 def _is_right(item: Pair | Choice, rewards: Sequence[float]) -> float | None:
-    """Whether the likeliest best is the most rewarded, its share where several are; None where none is likeliest."""
+    """1 where the most probable response has the highest reward, a share where rewards tie, else 0; None for a tie."""
     shares, own = _shares(item), [rewards[place] for place in _places(item)]
     if shares.count(max(shares)) > 1:
         return None

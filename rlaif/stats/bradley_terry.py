@@ -34,13 +34,13 @@ def maximise(wins: Array) -> Array:
 
 
 def compute_information(games: Array, p: Array) -> Array:
-    """Fisher information; the constant that scores are free to share is held by the added one."""
+    """(n, n) Fisher information of the scores; the added constant pins the one that all scores may share."""
     weights = games * p * (1 - p)
     return np.asarray(np.diag(weights.sum(axis=1)) - weights + np.ones_like(weights) / len(weights))
 
 
 def find_reachable(beats: Mask) -> Mask:
-    """The items that the first one reaches, itself included, through `beats`: (n, n), the row beats the column."""
+    """The items that the first one reaches through wins, itself included; beats: (n, n), the row beats the column."""
     inside = np.zeros(len(beats), dtype=bool)
     inside[0] = True
     while (more := inside | beats[inside].any(axis=0)).sum() > inside.sum():
