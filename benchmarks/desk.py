@@ -29,6 +29,9 @@ from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.stage import read_rows_so_far, train_on_preferences
+from rlaif.run.stages import REWARD_MODEL
+from rlaif.sampling.stage import find_training_prompts
 from rlaif.training.listener import NOBODY, Listener
 
 HELD_OUT_SEED = 20_000
@@ -67,11 +70,13 @@ def make_desk(folder: Path, *, seed: int, settings: Sequence[str] = ()) -> Desk:
     config = load_config(overrides=[f"seed={seed}", *settings])
     with open_work(config, run_name="desk", runs_dir=folder, resume=(folder / "desk").exists()) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
-        [card] = work.used("5_reward_model", RewardModelCard)
+        train_on_preferences(work.round, work.book, work.shelf)
+        [card] = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
         return Desk(
-            work.start_policy, RewardModelScorer(work.reward_model), work.training_prompts(),
-            len(work.preference_rows().train), card.accuracy.mean if card.accuracy else None,
+            work.shelf.policy("start"),
+            RewardModelScorer(work.shelf.reward_model()),
+            find_training_prompts(work.round, work.book),
+            len(read_rows_so_far(work.round, work.book).train), card.accuracy.mean if card.accuracy else None,
         )  # fmt: skip
 
 

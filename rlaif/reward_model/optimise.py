@@ -1,7 +1,7 @@
 """The optimisation loop: a model and encoded pairs in, the same model trained.
 
-The data order is a function of (seed, epoch), dropout is off, and nothing else is random: so weights,
-AdamW's moments and the step are all a checkpoint needs. Does not save the finished model.
+The data order follows from (seed, epoch), dropout is off, and nothing else is random, so a checkpoint needs only the
+weights, AdamW's moments and the step. Does not save the finished model.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ class _Batch(NamedTuple):
 
 
 class _Part(NamedTuple):
+    """The pairs, or the choices, of a micro-batch; `right` and `margin_sum` are about the decided rows alone."""
+
     sum: Tensor
-    """Of the weighted losses; a scalar."""
+    """Sum of the weighted losses; a scalar."""
     decided: float
-    """Weight of the rows whose label prefers something; the next two are of these."""
+    """Weight of the rows whose label prefers a response."""
     right: float
     """Weight of the rows that the rewards order as the label says."""
     margin_sum: float
-    """Weighted. Of a choice: how far the best is rewarded above the next."""
+    """Weighted sum of the margins; a choice's margin is the best response's reward above the highest other one."""
 
 
 class _BatchLoss(NamedTuple):
@@ -49,7 +51,7 @@ class _BatchLoss(NamedTuple):
 
 
 class _Rewarding(nn.Module):
-    """A reward model that is called with sequences: what DDP wraps."""
+    """A module that gives sequences their rewards, as DDP wraps modules."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class _Rewarding(nn.Module):
 class Optimisation:
     """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result.
 
-    Of a team each process computes its share of every batch, and all end with the same weights.
+    Each process of a team computes its share of every batch, and all end with the same weights.
     """
 
     def __init__(
@@ -128,15 +130,15 @@ class Optimisation:
         }
 
     def _backward_share(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> list[_BatchLoss]:
-        """Add the gradient of the batch's loss; this process computes its share of it."""
+        """Add the gradient of this process's share of the batch's loss."""
         called, own = self._called, self._team.share(batch)
-        # DDP adds up gradients in each process's last pass: one without a share passes too, with no weight.
+        # DDP adds up gradients in each process's last pass, so a process without a share makes a pass without weight.
         micro_batches = list(cut_batch(own or batch[:1], size=self._config.micro_batch_size))
         parts = []
         for place, pairs in enumerate(micro_batches):
             with adding_up(called, is_last=place == len(micro_batches) - 1):
-                weight = self._team.size if own else 0
-                parts.append(self._backward(pairs, batch_weight=batch_weight, times=weight, step=step))
+                times = self._team.size if own else 0
+                parts.append(self._backward(pairs, batch_weight=batch_weight, times=times, step=step))
         return parts if own else []
 
     def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, times: int, step: int) -> _BatchLoss:
@@ -218,7 +220,7 @@ class Optimisation:
 
 
 def _order_figures(parts: Sequence[_BatchLoss]) -> dict[str, float]:
-    """How the rewards order the batch, by the rows' weights; ties prefer nothing, and a batch of them has no figure."""
+    """How the rewards order the batch, by the rows' weights; none for a batch of ties, which prefer no response."""
     decided = math.fsum(part.decided for part in parts)
     if not decided:
         return {}

@@ -1,7 +1,7 @@
 """Preference rows -> a trained reward model's folder: our own trainer on the ecosystem's conventions.
 
-Soft labels and weights; pairs that do not fit are counted, never cut; killed anywhere and resumed, it ends
-with the bits of the unbroken training. Does not read preference files and does not evaluate policies.
+Labels are soft and rows have weights. Pairs that do not fit are counted, never cut. A training that was killed anywhere
+and resumed ends with the bits of the unbroken one. Does not read preference files and does not evaluate policies.
 """
 
 from __future__ import annotations
@@ -94,9 +94,15 @@ def train_reward_model(
         def measure_and_save() -> Results:
             results = _measure(optimisation.model, train=train, test=test, digest=digest)
             save_reward_model(
-                optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
-                tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
-            )  # fmt: skip
+                optimisation.model,
+                base=base,
+                out_dir=out_dir,
+                results=results,
+                config=config,
+                tally=train.tally,
+                dataset_digest=dataset_digest,
+                ledger_head=ledger_head,
+            )
             return results
 
         results = team.ask_first(measure_and_save)
@@ -122,7 +128,7 @@ def train_reward_model(
 
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
-    """Everything that fixes the result; how often a checkpoint is written does not."""
+    """The digest of everything that fixes the result; how often a checkpoint is written does not."""
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every"})
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
 
@@ -130,8 +136,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
 def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:
     """Held-out figures, and the rewards' mean and standard deviation on the policy's own responses.
 
-    Held-out responses serve for both where there are enough: on its training responses a reward model is
-    surer than PPO will find it.
+    Held-out responses serve for both where there are enough: on its training responses a reward model's rewards are
+    further apart than on the responses that PPO will draw.
     """
     with torch.no_grad():
         rewards = compute_rewards(model, test.sequences).tolist()

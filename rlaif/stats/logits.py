@@ -1,24 +1,42 @@
-"""Labels and their log-odds: the sigmoid that makes a label, and the one rule by which several labels become one.
+"""The arithmetic of labels: sigmoid, log-odds, cross-entropy, what a verdict is worth, a pair's canonical order.
 
-Exchanging the two responses exchanges p and 1 - p to the last bit. What numbers can be log-probabilities at all is said
-here too. Standard library only; reads no records.
+A label is the probability that the first of two responses is better. Exchanging the responses exchanges p and 1 - p
+to the last bit, in one label and in a mean of several. Which numbers can be log-probabilities is decided here too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.records import Verdict
+
+P_FIRST: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+"""The label that a verdict alone makes."""
 MAX_LOGPROB, MAX_MASS = 1e-3, 1.01
-"""What rounding may make of a log-probability of 0, and of probabilities that sum to 1; what is above is none."""
+"""How far rounding may raise a log-probability of 0, and probabilities that sum to 1; higher numbers are neither."""
 ROUNDING = 2.0**-24
-"""A mass of float32 probabilities may miss so much of 1 by rounding alone."""
+"""By so much the sum of float32 probabilities may miss 1 through rounding alone."""
+
+
+def canonical_pair(one: str, other: str) -> tuple[str, str]:
+    """Two ids in the order in which records name a pair: sorted."""
+    return (one, other) if one <= other else (other, one)
 
 
 def sigmoid(x: float) -> float:
     """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
     likelier = 1 / (1 + math.exp(-abs(x)))
     return likelier if x >= 0 else 1 - likelier
+
+
+def sigmoids(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`sigmoid` of each number of an array."""
+    likelier = 1 / (1 + np.exp(-np.abs(x)))
+    return np.where(x >= 0, likelier, 1 - likelier)
 
 
 def log_odds(p: float, *, least: float) -> float:
@@ -29,11 +47,21 @@ def log_odds(p: float, *, least: float) -> float:
     return math.log1p(-rest) - math.log(rest)
 
 
+def cross_entropy(label: float, logit: float) -> float:
+    """-label log sigmoid(logit) - (1 - label) log sigmoid(-logit), in nats and without overflow."""
+    return max(logit, 0.0) + math.log1p(math.exp(-abs(logit))) - label * logit
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """-sum p log p of probabilities that sum to 1, in nats."""
+    return -math.fsum(p * math.log(p) for p in shares if p > 0)
+
+
 def mean_label(labels: Sequence[tuple[float, float | None]], *, weights: Sequence[float]) -> tuple[float, float | None]:
     """The weighted mean of labels (p, log-odds or None), as p and log-odds.
 
-    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has none, as verdicts alone made it, the
-    probabilities of all are averaged: those that are soft stay soft, and the mean has no log-odds. Either mean rises
+    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has none, because verdicts alone made it, the
+    probabilities of all labels are averaged: soft labels stay soft, and the mean has no log-odds. Either mean rises
     with each of its labels, and exchanging the two responses in every label exchanges them in the mean exactly.
     """
     total = math.fsum(weights)
