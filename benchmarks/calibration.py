@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rlaif.calibration.calibrate import KINDS, Observation, apply_map, as_arrays, calibrate, fit, sigmoid
+from rlaif.calibration.calibrate import KINDS, Observation, apply_map, as_arrays, calibrate, fit
 from rlaif.frontdesk import JUDGE_DIR, truth
 from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.judge_quality import Judged, judge_both_orders, policy_pairs
 from rlaif.records import CalibrationMap
+from rlaif.stats.logits import sigmoid
 
 ACCURACY_GAIN, ABOVE_FLOOR = 0.04, 0.02
 NUM_BINS = 10

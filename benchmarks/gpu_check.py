@@ -44,8 +44,9 @@ from rlaif.models.budget import Budget
 from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, TokenScorer
 from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.slot import Slot
 from rlaif.models.vllm.engine import VllmEngine
-from rlaif.models.vllm.process import installed_version, stop_vllm
+from rlaif.models.vllm.process import installed_version
 from rlaif.models.weights.loading import free_memory, load_causal_lm, load_tokenizer, write_model
 from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.records import Prompt
@@ -235,7 +236,7 @@ def run(plan: Plan) -> dict[str, Any]:
     questions = make_questions(plan.num_pairs)
     on_cpu = TransformersEngine(load_causal_lm(str(JUDGE_DIR), device="cpu"))
     expected = {reason: on_cpu.score(questions, request=make_request(with_reason=reason)) for reason in (True, False)}
-    version = installed_version()
+    version, slot = installed_version(), Slot()
     with tempfile.TemporaryDirectory() as folder:
         big = make_model(Path(folder) / "model", plan)
 
@@ -244,7 +245,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
         def in_vllm(path: Path, dtype: Dtype) -> TokenScorer:
             options = VllmConfig(gpu_memory_utilization=plan.gpu_share)
-            return VllmEngine(ModelConfig(path=str(path), dtype=dtype, device=plan.device), options=options)
+            return VllmEngine(ModelConfig(path=str(path), dtype=dtype, device=plan.device), options=options, slot=slot)
 
         engines = {
             "transformers": attempt(
@@ -254,9 +255,9 @@ def run(plan: Plan) -> dict[str, Any]:
         }
         if version is not None:
             engines["vllm"] = attempt(
-                "vLLM offline", lambda: check_engine(in_vllm, stop_vllm, plan=plan, expected=expected, big=big)
+                "vLLM offline", lambda: check_engine(in_vllm, slot.close, plan=plan, expected=expected, big=big)
             )
-            stop_vllm()
+            slot.close()
             engines["vllm server"] = attempt("vLLM server", lambda: check_server(plan, expected=expected[True]))
         else:
             print('vLLM is not installed: pip install -e ".[vllm]" and run this again to try it too')

@@ -23,8 +23,9 @@ import apsw
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
-from rlaif.judging.asked import ASKED_NAME
-from rlaif.judging.questions import render_questions
+from rlaif.judging.asking import Asking
+from rlaif.judging.question_log import LOG_NAME
+from rlaif.judging.questions import plan_questions, render_questions
 from rlaif.judging.streaming import Rendered, StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
@@ -34,6 +35,10 @@ from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 CONCURRENCY = 64
 CONSTITUTION = Constitution(name="b", principles=(Principle(id="brief", text="Prefer the briefer reply."),), source="")
 TEMPLATE = load_template("pair")
+CONFIG = JudgeConfig(
+    model=JudgeModelConfig(engine="openai", path="stub"),
+    endpoint=EndpointConfig(concurrency=CONCURRENCY, prompt_price=0.1, reply_price=0.4),
+)
 
 
 def make_pair(number: int) -> tuple[Prompt, tuple[Sample, Sample]]:
@@ -64,8 +69,8 @@ def make_rendered(num_pairs: int, engine: OpenAIEngine) -> Rendered:
             yield pair
 
     return render_questions(
-        pairs(), prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, judge_id=engine.fingerprint.id,
-        both_orders=True, decoding=engine.decoding,
+        plan_questions(pairs(), constitution=CONSTITUTION, template=TEMPLATE, config=CONFIG), prompts=prompts,
+        template=TEMPLATE, judge_id=engine.fingerprint.id, decoding=engine.decoding,
     )  # fmt: skip
 
 
@@ -100,19 +105,14 @@ def memory_after(judgements: int) -> dict[str, float]:
 def judge_all(url: str, num_pairs: int, results: Any) -> None:
     """One process: ask, commit, count."""
     engine = OpenAIEngine(
-        JudgeConfig(
-            model=JudgeModelConfig(engine="openai", path="stub"),
-            endpoint=EndpointConfig(concurrency=CONCURRENCY, prompt_price=0.1, reply_price=0.4),
-        ),
+        CONFIG,
         budget=Budget(max_tokens=10**12),
         environ={"OPENAI_BASE_URL": url},
     )
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.sqlite") as ledger:
         ledger.append([engine.fingerprint, CONSTITUTION])
-        asker = StreamAsker(
-            engine, template=TEMPLATE, min_label_mass=0.5,
-            max_attempts=3, ledger=ledger, asked_path=Path(folder) / ASKED_NAME,
-        )  # fmt: skip
+        asking = Asking(constitution=CONSTITUTION, template=TEMPLATE, config=CONFIG, ledger=ledger)
+        asker = StreamAsker(engine, asking=asking, log_path=Path(folder) / LOG_NAME)
         memory = [memory_after(0)]
         wall, cpu = time.perf_counter(), time.process_time()
         asker.ask(

@@ -29,7 +29,7 @@ from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.wordings import draw_wording
 from rlaif.frontdesk.world import draw_scene
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.local.engine import TransformersEngine
 from rlaif.preferences.pairing import label_pairs, pair_comparisons
@@ -102,9 +102,11 @@ def ask(
 ) -> Judging:
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.sqlite") as ledger:
         return judge_pairs(
-            pairs, prompts=world.prompts, constitution=constitution, template=load_template(template), scorer=judge,
-            config=JudgeConfig(both_orders=both_orders), ledger=ledger, plan_path=Path(folder) / "plan.json",
-            draw_seed=draw_seed,
+            pairs, prompts=world.prompts, scorer=judge, plan_path=Path(folder) / "plan.json",
+            asking=Asking(
+                constitution=constitution, template=load_template(template),
+                config=JudgeConfig(both_orders=both_orders), ledger=ledger, draw_seed=draw_seed,
+            ),
         )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ from judging_endpoint import CONSTITUTION, TEMPLATE, make_pair
 from stub_server import DESCRIPTION, Stub, content_key, running_stub
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
-from rlaif.judging.judge import judge_pairs
-from rlaif.judging.questions import render_questions
+from rlaif.judging.judge import Asking, judge_pairs
+from rlaif.judging.questions import plan_questions, render_questions
 from rlaif.judging.streaming import MAX_UNACKNOWLEDGED
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -56,8 +56,8 @@ def judge(url: str, folder: Path, numbers: range) -> None:
     prompts, pairs = make_pairs(numbers)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         judge_pairs(
-            pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=CONFIG,
-            ledger=ledger, plan_path=folder / "questions_plan.json",
+            pairs, prompts=prompts, scorer=engine, plan_path=folder / "questions_plan.json",
+            asking=Asking(constitution=CONSTITUTION, template=TEMPLATE, config=CONFIG, ledger=ledger),
         )  # fmt: skip
 
 
@@ -66,8 +66,8 @@ def contents(numbers: range) -> dict[str, str]:
     engine = OpenAIEngine(CONFIG, budget=Budget(), environ={"OPENAI_BASE_URL": "http://none"})
     prompts, pairs = make_pairs(numbers)
     rendered = render_questions(
-        pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, judge_id=engine.fingerprint.id,
-        both_orders=True, decoding=engine.decoding,
+        plan_questions(pairs, constitution=CONSTITUTION, template=TEMPLATE, config=CONFIG), prompts=prompts,
+        template=TEMPLATE, judge_id=engine.fingerprint.id, decoding=engine.decoding,
     )  # fmt: skip
     return {question.id: content_key(to_plain_chat(chat).messages) for question, chat in rendered}
 

@@ -25,11 +25,11 @@ from rlaif.config.scale import ScaleConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.frontdesk.world import make_prompts
-from rlaif.judging.judge import judge_pairs
-from rlaif.judging.setup import load_judge, load_model
+from rlaif.judging.judge import Asking, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import TokenScorer
 from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.open import load_model, open_judge
 from rlaif.models.ray.cluster import leave_cluster
 from rlaif.records import Constitution, Message, Prompt, Sample
 from rlaif.sampling.sampler import draw_pairs, sample_responses
@@ -65,8 +65,8 @@ def judge_all(
     with tempfile.TemporaryDirectory() as folder, WatchedLedger.open(Path(folder) / "ledger.sqlite") as ledger:
         started, memory_before = time.perf_counter(), held_kib()
         judging = judge_pairs(
-            pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config,
-            ledger=ledger, plan_path=Path(folder) / "questions_plan.json",
+            pairs, prompts=prompts, scorer=scorer, plan_path=Path(folder) / "questions_plan.json",
+            asking=Asking(constitution=constitution, template=template, config=config, ledger=ledger),
         )  # fmt: skip
         # collecting the comparisons at the end is part of it: a run does it once for all its judgements
         wall, cpu = time.perf_counter(), time.process_time()
@@ -129,11 +129,11 @@ def measure(num_prompts: int, fast_pairs: int) -> Iterator[tuple[str, dict[str, 
         ("front desk, 1 worker", ScaleConfig(engine="ray", num_workers=1)),
         ("front desk, 2 workers", ScaleConfig(engine="ray", num_workers=2)),
     ):
-        judge = load_judge(config, scale=scale)
+        judge = open_judge(config, scale=scale)
         yield name, judge_all(judge, pairs, prompts, constitution=constitution, template=template, config=config)
     prompts, pairs = plain_pairs(fast_pairs)
     config = JudgeConfig(model=JudgeModelConfig(engine="scripted", path=FAST_JUDGE), template="pair")
-    judge = load_judge(config, scale=ScaleConfig(engine="ray", num_workers=1))
+    judge = open_judge(config, scale=ScaleConfig(engine="ray", num_workers=1))
     template = load_template("pair")
     yield (
         "a judge that costs nothing, 1 worker",

@@ -9,7 +9,7 @@ from pathlib import Path
 from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import load_template
 from rlaif.constitution.selection import prepare_constitution
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.scripted_engine import ScriptedAnswer, ScriptedEngine, ScriptedQuestion
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
@@ -64,9 +64,12 @@ def judge(
     config = JudgeConfig.model_validate({"template": template, **options})
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
-            pairs, prompts=prompts, constitution=prepare_constitution(constitution, mode=config.principles),
-            template=load_template(template), scorer=ScriptedEngine(f"judging_world:{script}"), config=config,
-            ledger=ledger, plan_path=folder / "questions_plan.json", draw_seed=draw_seed,
+            pairs, prompts=prompts, scorer=ScriptedEngine(f"judging_world:{script}"),
+            asking=Asking(
+                constitution=prepare_constitution(constitution, mode=config.principles),
+                template=load_template(template), config=config, ledger=ledger, draw_seed=draw_seed,
+            ),
+            plan_path=folder / "questions_plan.json",
         )  # fmt: skip
 
 

@@ -21,8 +21,11 @@ from rlaif.errors import ConfigError, DataError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
+from rlaif.preferences.stage import mix_labels_late
 from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, Sample
+from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.folder import open_run, read_stage
+from rlaif.run.stages import PREFERENCES, REWARD_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"
 PANDALM = Path(__file__).parents[2] / "shared" / "data" / "pandalm"
@@ -169,15 +172,17 @@ def test_a_newer_file_of_labels_takes_the_place_of_the_older_one_before_training
     generate(runs_dir, "newer", labelled)
     with open_work(
         load_config(overrides=[*SMALL, write_labels(tmp_path / "newer.jsonl", rows[:30]), "human_labels.weight=2"]),
-        run_name="newer", runs_dir=runs_dir, resume=False, stages=("5_reward_model",),
+        run_name="newer", runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,),
     ) as work:  # fmt: skip
-        pipeline.mix_labels_late(work)
-        pipeline.mix_labels_late(work)
-        assert len(work.used("4_preferences", HumanLabel)) == 30
-        people = [p for p in work.used("4_preferences", Preference) if p.source == "human"]
+        mix_labels_late(work.round, work.book, work.bench)
+        mix_labels_late(work.round, work.book, work.bench)
+        assert len(work.book.used(PREFERENCES, HumanLabel, round=work.round.number)) == 30
+        people = [p for p in work.book.used(PREFERENCES, Preference, round=work.round.number) if p.source == "human"]
         assert {p.weight for p in people} == {2.0}
         assert len(people) == 30
-        assert work.ledger.makings("newer", 0, "4_preferences").number == 1, "made again once, for it was right then"
+        assert work.round.ledger.makings("newer", 0, "4_preferences").number == 1, (
+            "made again once, for it was right then"
+        )
 
 
 def test_labels_that_were_mixed_in_cannot_be_left_out_afterwards(labelled: str, runs_dir: Path) -> None:
@@ -300,8 +305,8 @@ def test_pandalms_three_annotators_calibrate_gpt_35_by_the_documented_command(tm
     config = load_config(overrides=labels)
     with open_work(config, run_name="p", runs_dir=tmp_path, resume=False, recorded=[*files, columns]) as work:
         pipeline.import_recorded_verdicts(work, samples=files[0], judgements=files[1], columns=columns)
-        (card,) = work.used("4_preferences", CalibrationCard)
-        people = [p for p in work.used("4_preferences", Preference) if p.source == "human"]
+        (card,) = work.book.used(PREFERENCES, CalibrationCard, round=work.round.number)
+        people = [p for p in work.book.used(PREFERENCES, Preference, round=work.round.number) if p.source == "human"]
     # 25 replies of the judge could not be read; .7156 is the published accuracy on the other 974
     assert (card.num_labels, card.num_annotators, card.before.n) == (2997, 3, 974)
     assert card.before.share.mean == pytest.approx(0.7156, abs=5e-5)
@@ -330,9 +335,9 @@ def test_a_later_round_is_calibrated_by_the_labels_of_the_first_and_repeats_no_r
         load_config(overrides=[*SMALL, labelled, *tiny]), run_name="rounds", runs_dir=runs_dir, resume=False
     ) as work:
         pipeline.run_rounds(work)
-        first, second = work.at_round(0), work.at_round(1)
-        (card,) = second.used("4_preferences", CalibrationCard)
+        first, second = work.round.at(0), work.round.at(1)
+        (card,) = work.book.used(PREFERENCES, CalibrationCard, round=1)
         assert card.before.n == 40, "all labels are of the first round's pairs"
-        assert {p.source for p in first.used("4_preferences", Preference)} == {"human", "judge"}
-        assert {p.source for p in second.used("4_preferences", Preference)} == {"judge"}
-        assert len(second.preference_rows().train) > len(first.preference_rows().train)
+        assert {p.source for p in work.book.used(PREFERENCES, Preference, round=0)} == {"human", "judge"}
+        assert {p.source for p in work.book.used(PREFERENCES, Preference, round=1)} == {"judge"}
+        assert len(read_rows_so_far(second, work.book).train) > len(read_rows_so_far(first, work.book).train)

@@ -20,7 +20,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.dry_run import describe_estimate, estimate_run
 from rlaif.loop.open_run import open_work
-from rlaif.preferences.edit_diff import diff_constitutions
+from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
 from rlaif.report.collect import _judging_costs
 from rlaif.run.folder import read_stage
@@ -158,7 +158,7 @@ def test_a_local_model_a_function_and_a_server_judge_side_by_side(
     assert all(len(preference.evidence_ids) == 8 for preference in preferences), "four judges, two principles"
     with open_work(load_config(overrides=[*SMALL, *overrides]), run_name="r", runs_dir=tmp_path, resume=True) as work:
         costs = list(_judging_costs(work))
-        assert work.judge_budget.spent.calls == len(comparisons) * 2
+        assert work.bench.budget.spent.calls == len(comparisons) * 2
     names = ["judging: frontdesk", f"judging: {SHORT}", "judging: m1", "judging: m2"]
     assert [(cost.name, cost.calls) for cost in costs] == [(name, len(comparisons) // 4 * 2) for name in names]
 

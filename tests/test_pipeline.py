@@ -18,7 +18,8 @@ from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
 from rlaif.models.vllm import process as vllm_process
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
-from rlaif.run.folder import STAGES, read_stage
+from rlaif.run.folder import read_stage
+from rlaif.run.stages import JUDGEMENTS, REWARD_MODEL, SAMPLES, SFT, STAGES
 
 SMALL = [
     "prompts.num_prompts=24", "sampling.num_samples=3", "reward_model.num_epochs=1", "ppo.num_steps=2",
@@ -28,7 +29,7 @@ SMALL = [
 
 def run_loop(config: RunConfig, runs_dir: Path, name: str, *, resume: bool = False) -> None:
     with open_work(config, run_name=name, runs_dir=runs_dir, resume=resume) as work:
-        pipeline.run_round(work)
+        pipeline.run_round(work, labels=None)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,9 @@ def ledger(runs_dir: Path) -> Iterator[Ledger]:
 
 
 def test_every_stage_says_what_came_in_and_what_it_kept(runs_dir: Path) -> None:
-    stages = {name: read_stage(runs_dir / "small" / "round_00" / name) for name in STAGES}
+    stages = {stage.folder: read_stage(runs_dir / "small" / "round_00" / stage.folder) for stage in STAGES}
     tallies = {name: stage.tally for name, stage in stages.items() if stage is not None}
-    assert list(tallies) == [stage for stage in STAGES if stage != "0_sft"]
+    assert list(tallies) == [stage.folder for stage in STAGES if stage != SFT]
     assert tallies["1_prompts"].num_in == 24
     assert tallies["2_samples"].num_in == 24 * 3
     asked = tallies["3_judgements"].num_in
@@ -117,7 +118,7 @@ def test_editing_one_principle_asks_only_its_questions(runs_dir: Path, tmp_path:
         before = opened.rows("SELECT count(*) FROM judgements")[0][0]
     with open_work(config, run_name="edited", runs_dir=runs_dir, resume=False) as work:
         pipeline.generate_preferences(work)
-        asked = len(work.used("3_judgements", Question))
+        asked = len(work.book.used(JUDGEMENTS, Question, round=work.round.number))
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as opened:
         after = opened.rows("SELECT count(*) FROM judgements")[0][0]
     assert after - before == asked // 2
@@ -152,12 +153,12 @@ def test_training_goes_on_from_demonstrations_where_there_are_any(tmp_path: Path
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = load_config(overrides=[*SMALL, f"sft.demonstrations={path}", "sft.batch_size=8"])
     with open_work(config, run_name="sft", runs_dir=tmp_path / "runs", resume=False) as work:
-        before = work.start_policy.fingerprint
+        before = work.shelf.policy("start").fingerprint
         pipeline.train(work, stage="sft")
         pipeline.generate_preferences(work)
-        sampled = work.used("2_samples", Sample)
-        assert {s.policy_id for s in sampled} == {work.start_policy.fingerprint.id} != {before.id}
-        assert work.used("0_sft", Demonstration)[0].response == rows[0]["response"]
+        sampled = work.book.used(SAMPLES, Sample, round=work.round.number)
+        assert {s.policy_id for s in sampled} == {work.shelf.policy("start").fingerprint.id} != {before.id}
+        assert work.book.used(SFT, Demonstration, round=work.round.number)[0].response == rows[0]["response"]
 
 
 def test_training_goes_on_though_the_principle_file_has_moved_on(tmp_path: Path) -> None:
@@ -167,11 +168,11 @@ def test_training_goes_on_though_the_principle_file_has_moved_on(tmp_path: Path)
     config = load_config(overrides=[*SMALL, f"constitution={mine}", "prompts.num_prompts=8"])
     with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False) as work:
         pipeline.generate_preferences(work)
-        judged_by = work.constitution.id
+        judged_by = work.round.constitution.id
     mine.unlink()
-    with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False, stages=("5_reward_model",)) as work:
+    with open_work(config, run_name="a", runs_dir=tmp_path / "runs", resume=False, stages=(REWARD_MODEL,)) as work:
         pipeline.train(work, stage="reward-model")
-        assert work.constitution.id == judged_by
+        assert work.round.constitution.id == judged_by
 
 
 def test_a_rollout_engine_that_is_not_installed_is_told_before_anything_is_sampled(

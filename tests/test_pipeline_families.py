@@ -12,6 +12,7 @@ from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Sample
+from rlaif.run.stages import JUDGEMENTS, SAMPLES
 
 CONSTITUTION = """\
 name: polite
@@ -64,9 +65,9 @@ def test_the_loop_runs_on_every_tokenizer_and_template_family(family: str, tmp_p
         "ppo.response_length=8", "ppo.num_reference_samples=4",
     ])  # fmt: skip
     with open_work(config, run_name="tiny", runs_dir=tmp_path / "runs", resume=False) as work:
-        pipeline.run_round(work)
-        samples = work.used("2_samples", Sample)
-        judgements = work.used("3_judgements", Judgement)
+        pipeline.run_round(work, labels=None)
+        samples = work.book.used(SAMPLES, Sample, round=work.round.number)
+        judgements = work.book.used(JUDGEMENTS, Judgement, round=work.round.number)
     assert len(samples) == 12 * 2
     assert len(judgements) == 12 * 2
     assert (tmp_path / "runs" / "tiny" / "round_00" / "7_evaluation" / "report.html").is_file()

@@ -18,8 +18,8 @@ from rlaif.constitution.principles import parse_constitution
 from rlaif.constitution.selection import draw_principle
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
-from rlaif.preferences.combine import sigmoid
 from rlaif.records import Comparison, Judgement, Preference, Question
+from rlaif.stats.logits import sigmoid
 
 PRINCIPLES = "name: c\nprinciples:\n  - {id: kind, text: Be kind.}\n  - {id: brief, text: Be brief.}\n"
 SMALL = ["prompts.num_prompts=12", "sampling.num_samples=2", "sampling.num_pairs=1", "judge.model.engine=scripted"]

@@ -26,8 +26,8 @@ from rlaif.config.generate import JudgeConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.constitution.render import load_template
 from rlaif.errors import LedgerError, StageError
-from rlaif.judging.asked import read_streamed
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.question_log import read_streamed
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.models.budget import Budget
@@ -96,9 +96,11 @@ def judge(
     prompts, pairs = make_pairs(num_pairs)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
-            pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=scorer if on_ray else engine,
-            config=JudgeConfig(batch_tokens=700), ledger=ledger, plan_path=folder / "questions_plan.json",
-            budget=budget,
+            pairs, prompts=prompts, scorer=scorer if on_ray else engine, plan_path=folder / "questions_plan.json",
+            asking=Asking(
+                constitution=CONSTITUTION, template=TEMPLATE, config=JudgeConfig(batch_tokens=700), ledger=ledger,
+                budget=budget or Budget(),
+            ),
         )  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from steer_table import Steered, read_asked
 
 from rlaif.config.generate import FRONTDESK
 from rlaif.config.load import load_config
+from rlaif.config.models import resolve_path
 from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import ConfigError, ConstitutionError
 from rlaif.files.atomic import digest_file
-from rlaif.judging.setup import check_judge, resolve_path
+from rlaif.judging.setup import check_judge
 from rlaif.records import digest_text
 
 

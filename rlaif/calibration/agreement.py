@@ -1,8 +1,8 @@
 """Choices about the same items -> how two series, or many people, agree, with 95 % intervals.
 
 Cohen's kappa, Gwet's AC1, Krippendorff's alpha, and a judge's accuracy, precision, recall and F1 against people.
-Every interval resamples clusters (prompts), not single items. Items that were drawn with unequal probabilities are
-weighted by their inverse, in every figure and its interval. Does not read files and does not know who chose.
+Every interval resamples clusters (prompts), not single items. Items drawn with unequal probabilities are weighted by
+the inverse, in every figure and its interval. Does not read files and does not know who chose.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CELLS_AT_ONCE = 4_000_000
 
 
 class Quality(NamedTuple):
-    """A judge's choices against those taken as right; macro means over all choices that either made."""
+    """A judge's choices against those taken as right; macro means over all choices that either side made."""
 
     accuracy: Estimate
     precision: Estimate
@@ -40,12 +40,12 @@ class Quality(NamedTuple):
 class Alpha(NamedTuple):
     alpha: Estimate
     num_items: int
-    """Items that at least two people chose on; the others say nothing of agreement."""
+    """Items that at least two people chose on; no other item shows agreement."""
     num_choices: int
 
 
 def choice_of(p_first: float, *, band: float = TIE_BAND) -> Verdict:
-    """What a label chooses: a tie within `band` of one half. Where nobody else ties the band is 0."""
+    """The choice that a label makes: a tie within `band` of one half, which is 0 where nobody else ties."""
     if not is_above(abs(p_first - 0.5), band):
         return "tie"
     return "first" if p_first > 0.5 else "second"
@@ -130,8 +130,8 @@ def krippendorff_alpha(
 ) -> Alpha | None:
     """Nominal alpha (Krippendorff 2004, chapter 11): each item's choices, by however many people.
 
-    Who chose does not matter and nobody need choose on every item. None where fewer than two different choices
-    stand on items that two people share. `clusters`: by default every item is its own. weights: of the items.
+    Who chose does not matter, and nobody need choose on every item. None where the items that two people share have
+    fewer than two different choices. clusters: by default every item is a cluster. weights: the items' weights.
     """
     listed = [list(item) for item in items]
     keys = range(len(listed)) if clusters is None else clusters
@@ -143,7 +143,7 @@ def krippendorff_alpha(
     column = {choice: i for i, choice in enumerate(choices)}
     row = {key: i for i, key in enumerate(dict.fromkeys(key for _, key, _ in shared))}
     scales = _scaled([weight for *_, weight in shared])
-    # One row per cluster: how often each choice stands there, and last the disagreement seen within its items.
+    # One row per cluster: how often each choice was made, and last the disagreement seen within its items.
     sums = np.zeros((len(row), len(choices) + 1))
     for (item, key, _), scale in zip(shared, scales, strict=True):
         counts = np.bincount([column[choice] for choice in item], minlength=len(choices))
@@ -159,8 +159,8 @@ def measure_correlation(
 ) -> Estimate | None:
     """Pearson's correlation about zero of two series of log-odds about the same items.
 
-    About zero, as which of two responses is called the first is arbitrary: turning an item round changes nothing.
-    None where a series is all zero, and with fewer than two clusters.
+    About zero, because which of two responses is called the first is arbitrary: exchanging them changes nothing. None
+    where a series is all zero, and with fewer than two clusters.
     """
     place = {key: i for i, key in enumerate(dict.fromkeys(clusters))}
     sums = np.zeros((len(place), 3))
@@ -287,7 +287,7 @@ def _macro_f1(matrices: Array) -> Array:
 
 
 def _alpha(sums: Array) -> Array:
-    """(..., choices + 1): how often each choice stands, and the observed disagreement."""
+    """Alpha of (..., choices + 1) sums: how often each choice was made, and the observed disagreement."""
     counts, observed = sums[..., :-1], sums[..., -1]
     n = counts.sum(axis=-1)
     expected = n**2 - (counts**2).sum(axis=-1)
@@ -331,8 +331,8 @@ def _estimate(value: float, draws: Array, *, n: int, df: int | None = None) -> E
 def _over_chance(chance: Array, draws: Array, share: Estimate, *, df: int | None = None) -> Estimate | None:
     """A share of agreement beyond chance with its interval; None where it is not defined.
 
-    df: given where items weigh unequally. A bootstrap then draws the few heavy ones too evenly, and its interval is
-    never taken narrower than the share's own at the same chance.
+    df: given where items have unequal weights. A bootstrap then draws the few heavy items too evenly, so the interval
+    is at least as wide as the share's own at the same chance.
     """
     mean, low, high = (float(_beyond(chance, np.asarray(value))) for value in (share.mean, share.low, share.high))
     if math.isnan(mean):

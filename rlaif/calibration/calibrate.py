@@ -1,7 +1,7 @@
-"""The judge's labels and people's choices on the same pairs -> the map that turns the one into the other.
+"""The judge's log-odds and people's choices on the same pairs -> the map from the judge's labels to people's.
 
-p(first is preferred) = sigmoid(slope * logit + length * difference of lengths). No map has an intercept, so
-swapping the responses swaps the label. Does not read files and does not know what the labels are for.
+p(first is preferred) = sigmoid(slope * logit + length * difference of lengths). No map has an intercept, so swapping
+the responses swaps the label. Does not read files and does not know what the labels are for.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.records import CalibrationMap, MapKind, digest_text
+from rlaif.stats.logits import sigmoid, sigmoids
 from rlaif.stats.ranks import is_above
 
 Array = NDArray[np.float64]
 
 NUM_FOLDS = 5
 MIN_PROMPTS = 10
-"""With labels on fewer prompts there is nothing to choose by, and the judge's labels stay as they are."""
+"""With labels on fewer prompts no map can be chosen, and the judge's labels stay as they are."""
 KINDS: tuple[MapKind, ...] = ("identity", "temperature", "temperature_length")
 """The candidates, the simplest first."""
 SLOPE_PRIOR, PRIOR_SD = 0.5, 1.0
-"""The fit leans to a slope of one half and no effect of length (judges are over-confident, and length is no merit),
-each as if it were known to within 1: three labels or so weigh as much."""
+"""Normal priors of slope and length: judges are over-confident, and length is no merit. About three labels weigh as
+much as the priors."""
 TOLERANCE = 0.5
-"""Standard errors by which a simpler map may be worse than the best one. Of 100 draws of 100 labels on the front desk,
-whose judge likes length, one whole standard error left it uncalibrated in 27, a half in 12 and none in 4; a judge that
-needs no map was given one, of little effect, in 7, 20 and 34 of 120."""
+"""Standard errors by which a simpler map may be worse than the best one. The front desk's judge likes length: of 100
+draws of 100 labels a whole standard error left it uncalibrated in 27, a half in 12 and none in 4. A judge that needs no
+map was given one, of little effect, in 7, 20 and 34 of 120 draws."""
 HARD_LABEL = 0.05
 """A verdict without log-probabilities is 0, 1/2 or 1, whose logit is infinite: the map reads it as .05, 1/2 or .95."""
 
@@ -39,9 +40,9 @@ class Observation(NamedTuple):
 
     prompt_id: str
     logit: float
-    """The judge's, for the first response."""
+    """The judge's log-odds for the first response."""
     length: float
-    """Of the first response over the second, as the map reads it: see `length_difference`."""
+    """By how much the first response is longer than the second, in the units of `length_difference`."""
     chosen: float
     """1 where the person chose the first, 0 the second, 1/2 a tie."""
     weight: float = 1.0
@@ -53,14 +54,14 @@ class Calibration(NamedTuple):
     log_loss: dict[MapKind, float]
     """Cross-validated mean log loss of each candidate, in nats."""
     out_of_fold: list[float]
-    """Per observation: the label by a map of the chosen kind that was fitted without the observation's prompt."""
+    """Per observation the label by a map of the chosen kind, fitted without the observation's prompt."""
 
 
 def calibrate(observations: Sequence[Observation], *, length_sd: float) -> Calibration:
     """The simplest map whose cross-validated log loss is within TOLERANCE standard errors of the best one's.
 
-    Folds are drawn by prompt, so no prompt is both fitted and measured. The standard error is that of the
-    difference to the best map, clustered by prompt. length_sd: words, kept with the map.
+    Folds are drawn by prompt, so no prompt is both fitted and measured. The standard error is that of the difference
+    to the best map, clustered by prompt. length_sd: standard deviation of length in words, kept with the map.
     """
     data = as_arrays(observations)
     prompts = [observation.prompt_id for observation in observations]
@@ -95,19 +96,8 @@ def length_difference(first: str, second: str, *, map: CalibrationMap) -> float:
     return max(-map.length_limit, min(map.length_limit, difference))
 
 
-def clipped_logit(p: float) -> float:
-    """The logit of a label that is made of verdicts alone; see HARD_LABEL."""
-    p = min(max(p, HARD_LABEL), 1 - HARD_LABEL)
-    return math.log(p) - math.log1p(-p)
-
-
-def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
-    return 1 / (1 + math.exp(-x)) if x >= 0 else 1 - 1 / (1 + math.exp(x))
-
-
 def assign_folds(prompts: Sequence[str]) -> list[int]:
-    """Each prompt's fold: by its id, so that the order in which labels come does not matter."""
+    """Each prompt's fold; it depends on the prompt's id alone, not on the order in which labels come."""
     shuffled = sorted(set(prompts), key=lambda prompt: digest_text(f"fold\n{prompt}"))
     fold = {prompt: number % NUM_FOLDS for number, prompt in enumerate(shuffled)}
     return [fold[prompt] for prompt in prompts]
@@ -126,11 +116,11 @@ class Data(NamedTuple):
 
 
 def as_arrays(observations: Sequence[Observation]) -> Data:
-    """As columns; the weights are scaled to a mean of one."""
+    """Observations as columns, with weights scaled to a mean of one."""
     if not observations:
         raise ValueError("there is nothing to calibrate by")
     columns = np.array([[o.logit, o.length, o.chosen, o.weight] for o in observations]).T
-    # Of mean one, so that the prior weighs the same however the pairs were drawn.
+    # The mean weight is one, so that the prior weighs the same however the pairs were drawn.
     return Data(columns[0], columns[1], columns[2], columns[3] / columns[3].mean())
 
 
@@ -153,7 +143,7 @@ def fit(data: Data, kind: MapKind) -> tuple[float, float]:
     prior = np.array([SLOPE_PRIOR, 0.0])[: len(names)]
     found = _newton(np.stack(names, axis=1), prior, data)
     if found[0] < 0:
-        # subtle: a map that turned the judge round would no longer be a calibration; at slope zero it is not heard.
+        # subtle: a map that inverted the judge would be no calibration; at slope zero the judge's labels count nothing.
         found[0] = 0.0
         found[1:] = _newton(data.lengths[:, None], np.zeros(1), data) if kind == "temperature_length" else 0.0
     return float(found[0]), float(found[1]) if kind == "temperature_length" else 0.0
@@ -170,7 +160,7 @@ def _newton(features: Array, prior: Array, data: Data) -> Array:
 
     coefficients = prior.copy()
     for _ in range(100):
-        p = 0.5 * (1 + np.tanh(features @ coefficients / 2))
+        p = sigmoids(features @ coefficients)
         gradient = features.T @ (data.weights * (p - data.chosen)) + precision @ (coefficients - prior)
         curvature = (features * (data.weights * p * (1 - p))[:, None]).T @ features + precision
         step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
@@ -190,7 +180,7 @@ def _log_losses(logits: Array, chosen: Array) -> Array:
 
 
 def _standard_error(differences: Array, data: Data, prompts: Sequence[str]) -> float:
-    """Of the weighted mean of differences, clustered by prompt (Cochran 1977, chapter 9A)."""
+    """Standard error of the weighted mean of differences, clustered by prompt (Cochran 1977, chapter 9A)."""
     mean = np.average(differences, weights=data.weights)
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
     residuals = np.bincount([places[prompt] for prompt in prompts], weights=data.weights * (differences - mean))

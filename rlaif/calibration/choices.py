@@ -26,7 +26,7 @@ Key = tuple[str, ...]
 
 
 class AgreementColumns(Config):
-    """Where people's choices, and a judge's verdicts on the same items, stand."""
+    """The columns of people's choices, and of a judge's verdicts on the same items."""
 
     key: Columns
     """Column, or several, that name an item: two responses shown in one order."""
@@ -72,9 +72,13 @@ class AgreementColumns(Config):
     def people_columns(self) -> set[str]:
         """All columns read from the file of people's choices."""
         names = (
-            *listed(self.key), *listed(self.prompt), self.annotator, self.choice, *(self.annotators or ()),
+            *listed(self.key),
+            *listed(self.prompt),
+            self.annotator,
+            self.choice,
+            *(self.annotators or ()),
             self.inclusion_probability,
-        )  # fmt: skip
+        )
         policies = self.policies.read_columns if self.policies else set()
         return {name for name in names if name} | policies
 
@@ -89,21 +93,21 @@ class Item(NamedTuple):
     choices: dict[str, Verdict]
     """Person -> choice, in the file's order."""
     weight: float = 1.0
-    """One over the probability with which it was drawn."""
+    """One over the probability with which the item was drawn."""
 
 
 class PeopleRead(NamedTuple):
     items: list[Item]
     tally: Tally
-    """Choices: those that a row leaves empty are dropped as `no_choice`."""
+    """Counts choices; those that a row leaves empty are dropped as `no_choice`."""
 
 
 class VerdictsRead(NamedTuple):
     verdicts: dict[Key, Verdict]
     failed: dict[Key, str]
-    """What the column says where that is no verdict."""
+    """The values of the verdict column that are no verdicts."""
     tally: Tally
-    """Verdicts: dropped are failed ones and those on items that no person chose on."""
+    """Counts verdicts; dropped are failed ones and those on items that no person chose on."""
 
 
 def load_columns(path: Path) -> AgreementColumns:
@@ -129,7 +133,13 @@ def collect_choices(rows: Iterable[Row], columns: AgreementColumns, *, where: st
     found: dict[Key, tuple[Item, str]] = {}
     num_in = num_empty = 0
     for row in rows:
-        item = Item(_key(row, columns.key), _prompt(row, columns), _policies(row, columns), {}, _weight(row, columns))
+        item = Item(
+            key=_key(row, columns.key),
+            prompt=_prompt(row, columns),
+            policies=_policies(row, columns),
+            choices={},
+            weight=_weight(row, columns),
+        )
         if item.key not in found:
             found[item.key] = (item, row.where)
         else:
@@ -218,7 +228,7 @@ def _policies(row: Row, columns: AgreementColumns) -> tuple[str, str] | None:
 
 
 def _weight(row: Row, columns: AgreementColumns) -> float:
-    """A row without a probability is refused: beside weighted items nobody knows how much it counts."""
+    """One over the row's probability. A row without one is refused: its weight cannot be known."""
     column = columns.inclusion_probability
     if column is None:
         return 1.0
@@ -237,7 +247,7 @@ def _weight(row: Row, columns: AgreementColumns) -> float:
 
 
 def _choice_columns(row: Row, columns: AgreementColumns) -> list[tuple[str, str]]:
-    """Who chose, and in which column."""
+    """(person, column of that person's choice) for each choice in a row."""
     if columns.annotators is not None:
         return [(column, column) for column in columns.annotators]
     if columns.annotator is None or columns.choice is None:

@@ -1,6 +1,6 @@
 """`--label-columns FILE.yaml` -> which columns of a file of people's labels hold what.
 
-Without a map the columns have our own names, as far as they are there. Does not read the data.
+Without a map the columns have the names of `own_columns`. Does not read the data.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OWN_TEXTS = ("first", "second")
 
 
 class LabelColumns(Config):
-    """Where people's labels keep what."""
+    """The columns of people's labels."""
 
     sample_ids: tuple[str, str] | None = None
     """The two columns of the samples' ids, in the order in which they were shown."""
     prompt_id: str | None = None
-    """Column of the prompt's id, to be checked against the samples', beside `sample_ids`."""
+    """Column of the prompt's id, beside `sample_ids`; it is compared with the prompt of the samples."""
     prompt: Columns | None = None
     """Column of the prompt (text or chat messages), or text columns to be joined by a blank line."""
     system: str | None = None
@@ -43,9 +43,9 @@ class LabelColumns(Config):
     choice_values: VerdictValues = VerdictValues(first=("first",), second=("second",), tie=("tie",))
     """What the choices say for first, second and tie."""
     principle: str = "overall"
-    """Id of the principle that all labels are of; `overall`: of the pair as a whole."""
+    """Id of the principle under which all labels were given; `overall`: they are about the pair as a whole."""
     principle_column: str | None = None
-    """Column of that id, where labels are of several principles."""
+    """Column of the principle's id, where labels were given under several principles."""
     inclusion_probability: str | None = None
     """Column of the probability with which the pair was drawn to be labelled."""
     simulated: str | None = None
@@ -81,10 +81,20 @@ class LabelColumns(Config):
     def read_columns(self) -> set[str]:
         """All columns that are read."""
         named = (
-            *(self.sample_ids or ()), self.prompt_id, *self.prompt_columns, self.system, *(self.responses or ()),
-            self.choice, self.annotator, *(self.annotators or ()), self.principle_column, self.inclusion_probability,
-            self.simulated, self.seconds, self.note,
-        )  # fmt: skip
+            *(self.sample_ids or ()),
+            self.prompt_id,
+            *self.prompt_columns,
+            self.system,
+            *(self.responses or ()),
+            self.choice,
+            self.annotator,
+            *(self.annotators or ()),
+            self.principle_column,
+            self.inclusion_probability,
+            self.simulated,
+            self.seconds,
+            self.note,
+        )
         return {name for name in named if name}
 
 
@@ -94,7 +104,7 @@ def load_label_columns(path: Path) -> LabelColumns:
 
 
 def own_columns(there: Collection[str], *, where: str) -> LabelColumns:
-    """The map of a file whose columns have our own names; those that may be missing are named where they are there."""
+    """The map of a file whose columns have these names; columns that are not there are left out, if they may be."""
     by_text = "prompt" in there and not set(OWN_IDS) & set(there)
     for needed in (*(OWN_TEXTS if by_text else OWN_IDS), "choice"):
         if needed not in there:

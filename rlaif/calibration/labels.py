@@ -1,7 +1,7 @@
 """Files of people's labels -> labels that name their pair by sample ids or by its texts.
 
-What is not a label (an unknown choice, a missing one, the same label twice) is refused in a sentence, never
-skipped: people's labels are few. Does not know which samples there are and computes nothing.
+People's labels are few, so an unknown choice, a missing one or a label given twice is refused in a sentence and never
+skipped. Does not know which samples there are and computes nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from rlaif.files.rows import (
     scalar_text,
 )
 from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
+from rlaif.stats.logits import P_FIRST
 
 OVERALL = "overall"
 UNNAMED = "unnamed"
-"""Who labelled, where no column says it."""
-_CHOICE_OF_LABEL: Mapping[float, Verdict] = {1.0: "first", 0.5: "tie", 0.0: "second"}
+"""The annotator where no column names one."""
+_CHOICE_OF_LABEL: Mapping[float, Verdict] = {p: choice for choice, p in P_FIRST.items()}
 
 
 class Texts(NamedTuple):
@@ -39,7 +40,7 @@ class Texts(NamedTuple):
 
 
 class LabelRow(NamedTuple):
-    """One label as its file has it: one person's choice on one pair, of one principle or of the whole."""
+    """One label as in its file: one person's choice on one pair, under one principle or as a whole."""
 
     where: str
     annotator: str
@@ -61,7 +62,7 @@ class Labels(NamedTuple):
     digest: str
     rows: list[LabelRow]
     brings_pairs: bool
-    """A preference set has responses of its own; labels else speak of this run's samples alone."""
+    """True for a preference set, which has its own responses; other labels are about this run's samples alone."""
     num_identical: int = 0
     """Rows of a preference set whose two responses are one text, which is no choice."""
 
@@ -91,16 +92,17 @@ def is_preference_file(path: Path) -> bool:
 
 
 def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: str, digest: str) -> Labels:
-    """People's preferences, each the choice of an unnamed person; a row of its own brings its own responses."""
+    """People's preferences as labels, each the choice of an unnamed person on the responses of its row."""
     found = []
     num_identical = 0
     for number, row in enumerate(rows, start=1):
         where = f"{path} row {number}"
         if isinstance(row, ChoiceRow):
             raise DataError(
-                "a choice of the best among several responses is no label of a pair", where=where,
+                "a choice of the best among several responses is no label of a pair",
+                where=where,
                 fix="give people's pairs: prompt, chosen and rejected",
-            )  # fmt: skip
+            )
         choice = _CHOICE_OF_LABEL.get(row.label)
         if choice is None:
             raise DataError(
@@ -111,14 +113,22 @@ def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: 
         if row.chosen.strip() == row.rejected.strip():
             num_identical += 1
             continue
-        found.append(LabelRow(where, UNNAMED, OVERALL, choice, Texts(row.prompt, (row.chosen, row.rejected))))
+        found.append(
+            LabelRow(
+                where=where,
+                annotator=UNNAMED,
+                principle_id=OVERALL,
+                choice=choice,
+                pair=Texts(row.prompt, (row.chosen, row.rejected)),
+            )
+        )
     labels = Labels(path, digest, found, brings_pairs=True, num_identical=num_identical)
     refuse_unfit(labels)
     return labels
 
 
 def labels_from_rows(rows: Sequence[Row], columns: LabelColumns, *, where: str) -> list[LabelRow]:
-    """The labels of rows; choices that the map does not name are told together."""
+    """The labels of rows; choices that the map does not name are reported together."""
     unknown: Counter[str] = Counter()
     first_unknown = ""
     labels = []
@@ -152,7 +162,7 @@ def labels_from_rows(rows: Sequence[Row], columns: LabelColumns, *, where: str) 
 
 
 def refuse_unfit(labels: Labels) -> None:
-    """What no single row can show: one label twice, labels of several kinds, no label that says anything."""
+    """Refuse what no single row can show: one label given twice, labels of several kinds, ties alone."""
     rows = labels.rows
     if not labels.brings_pairs:
         _refuse_doubled(rows)
@@ -179,7 +189,7 @@ def refuse_unfit(labels: Labels) -> None:
 
 
 def _refuse_doubled(rows: Sequence[LabelRow]) -> None:
-    """By ids here; texts may stand for several pairs of samples, which matching tells apart."""
+    """Refuse two labels of one pair of ids by one person; texts may mean several pairs, which matching tells apart."""
     seen: dict[tuple[str, str, frozenset[str]], LabelRow] = {}
     for row in rows:
         if isinstance(row.pair, Texts):
@@ -190,7 +200,7 @@ def _refuse_doubled(rows: Sequence[LabelRow]) -> None:
 
 
 def _refuse_two_probabilities(rows: Sequence[LabelRow]) -> None:
-    """The probability is the pair's under its principle, whoever labels it."""
+    """Refuse two probabilities of one pair under one principle: whoever labels the pair, it was drawn once."""
     seen: dict[tuple[str, str, frozenset[str]], LabelRow] = {}
     for row in rows:
         by_text = isinstance(row.pair, Texts)
@@ -199,8 +209,9 @@ def _refuse_two_probabilities(rows: Sequence[LabelRow]) -> None:
         key = (row.principle_id, prompt, frozenset(text.strip() if by_text else text for text in texts))
         before = seen.setdefault(key, row)
         if before.inclusion_probability != row.inclusion_probability and None not in (
-            before.inclusion_probability, row.inclusion_probability,
-        ):  # fmt: skip
+            before.inclusion_probability,
+            row.inclusion_probability,
+        ):
             raise DataError(
                 f"one pair has two inclusion probabilities, {before.inclusion_probability:g} and "
                 f"{row.inclusion_probability:g}",
@@ -210,7 +221,7 @@ def _refuse_two_probabilities(rows: Sequence[LabelRow]) -> None:
 
 
 def doubled(row: LabelRow, before: LabelRow) -> DataError:
-    """The error that names both lines."""
+    """The error of a label given twice, with both of its places."""
     return DataError(
         f"{describe(row.annotator)} labelled this pair twice under {describe(row.principle_id)}",
         where=f"{before.where} and {row.where}",
@@ -219,7 +230,7 @@ def doubled(row: LabelRow, before: LabelRow) -> DataError:
 
 
 def check_principles(labels: Labels, constitution: Constitution) -> None:
-    """Every label is of the whole or of a principle that the constitution has."""
+    """Refuse labels under a principle that the constitution does not have."""
     principles = [principle.id for principle in constitution.principles]
     others = [row for row in labels.rows if row.principle_id not in (OVERALL, *principles)]
     if others:
@@ -296,7 +307,7 @@ def _text(row: Row, column: str) -> str:
 
 
 def _as_text(row: Row, column: str) -> object:
-    """A reply such as "42" or "true" is often a number by the time it stands in a file."""
+    """The cell as text: a reply such as "42" or "true" is often a number in a file."""
     value = row.cells.get(column)
     return scalar_text(value) if isinstance(value, bool | int | float) else value
 

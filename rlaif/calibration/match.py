@@ -1,7 +1,7 @@
 """Labels as their file has them -> human labels of samples that exist.
 
-Ids must be known; texts are looked for among the run's responses, and only a preference set may bring pairs of
-its own. Reads no file and asks the ledger only through the function it is given.
+Ids must be known; texts are searched among the run's responses, and only a preference set may bring new pairs. Reads no
+file, and finds samples of other runs only through the function that it is given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rlaif.calibration.labels import LabelRow, Labels, Texts, doubled
 from rlaif.errors import DataError
 from rlaif.records import HumanLabel, Model, ModelObserved, Prompt, Sample, Tally
+from rlaif.stats.logits import canonical_pair
 
 Pair = tuple[str, str]
 """Two sample ids, in canonical order: sorted."""
@@ -34,7 +35,9 @@ def match_labels(
     pairs: Sequence[tuple[str, str]],
     find: Callable[[Collection[str]], Mapping[str, Sample]],
 ) -> Matched:
-    """samples: the run's; pairs: those it compares, as sample ids; find: samples of other runs, by id.
+    """Labels of the run's samples, with pairs that a preference set brings, and a tally.
+
+    samples: the run's. pairs: those that the run compares, as sample ids. find: samples of other runs, by id.
 
     Where several of the pairs have the same two texts, a person's first label of these texts goes to the first
     of them, the second to the second.
@@ -57,12 +60,8 @@ def match_labels(
     return Matched(matched, list(matcher.brought.values()), tally)
 
 
-def sorted_ids(a: str, b: str) -> Pair:
-    return (a, b) if a <= b else (b, a)
-
-
 class _Matcher:
-    """What is known of samples, and which of them a row means."""
+    """The samples that are known, and which of them a row names."""
 
     def __init__(self, labels: Labels, samples: Sequence[Sample], pairs: Sequence[tuple[str, str]]) -> None:
         self.labels = labels
@@ -76,12 +75,12 @@ class _Matcher:
         for a, b in pairs:
             if a in self.samples and b in self.samples:
                 texts = frozenset(self.samples[i].text.strip() for i in (a, b))
-                self._compared[self.samples[a].prompt_id, texts].append(sorted_ids(a, b))
+                self._compared[self.samples[a].prompt_id, texts].append(canonical_pair(a, b))
         self._taken: dict[tuple[str, str, str, frozenset[str]], list[LabelRow]] = defaultdict(list)
         self._source = Path(labels.path).name
 
     def know(self, find: Callable[[Collection[str]], Mapping[str, Sample]]) -> None:
-        """Look up the ids that the run does not have."""
+        """Look up the samples that the labels name and the run does not have."""
         named = {i for row in self.labels.rows if not isinstance(row.pair, Texts) for i in row.pair}
         self.elsewhere = find(named - self.samples.keys())
 
@@ -121,7 +120,7 @@ class _Matcher:
 
     def _uncompared(self, prompt_id: str, texts: Sequence[str]) -> list[Pair]:
         found = [self._by_text.get((prompt_id, text), []) for text in texts]
-        return [sorted_ids(found[0][0].id, found[1][0].id)] if all(found) and texts[0] != texts[1] else []
+        return [canonical_pair(found[0][0].id, found[1][0].id)] if all(found) and texts[0] != texts[1] else []
 
     def _bring(self, texts: Texts) -> tuple[Sample, Sample]:
         model = Model(engine="recorded", weights=self._source, observed=ModelObserved(name=self._source))
@@ -129,11 +128,11 @@ class _Matcher:
             Sample(prompt_id=texts.prompt.id, policy_id=model.id, finish_reason="recorded", text=text)
             for text in texts.responses
         )
-        self.brought.setdefault(sorted_ids(first.id, second.id), (texts.prompt, model, first, second))
+        self.brought.setdefault(canonical_pair(first.id, second.id), (texts.prompt, model, first, second))
         return first, second
 
-    def describe(self, row: LabelRow) -> str:
-        """What it is that nobody has."""
+    def describe_unknown(self, row: LabelRow) -> str:
+        """What of a row is not known: its prompt, its responses or a sample's id."""
         if isinstance(row.pair, Texts):
             known = any(row.pair.prompt.id == prompt_id for prompt_id, _ in self._by_text)
             return "its prompt is known, its responses are not" if known else "its prompt is not this run's"
@@ -146,8 +145,9 @@ def _refuse_unknown(labels: Labels, unknown: Sequence[LabelRow], matcher: _Match
     fix = "take the ids from the run that was labelled, and use its ledger"
     if isinstance(unknown[0].pair, Texts):
         fix = "give prompt and responses exactly as the run has them"
+    what = matcher.describe_unknown(unknown[0])
     raise DataError(
-        f"{len(unknown)} of {len(labels.rows)} labels name samples that nobody has: {matcher.describe(unknown[0])}",
+        f"{len(unknown)} of {len(labels.rows)} labels name samples that nobody has: {what}",
         where=f"first at {unknown[0].where}",
         fix=fix,
     )

@@ -1,7 +1,7 @@
 """Human labels and the judge's labels of the same pairs -> agreement, a calibration, and people's own preferences.
 
-Labels of single principles and of whole pairs fit one map: it is linear in the logit, so mapping each comparison
-before principles are combined is the same as mapping the pair's label. Does not call the judge, writes no files.
+Labels of single principles and of whole pairs fit one map. The map is linear in the logit, so mapping each comparison
+before principles are combined is the same as mapping the pair's label. Does not call the judge and writes no files.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.agreement import choice_of, measure_agreement
-from rlaif.calibration.calibrate import Observation, apply_map, calibrate, clipped_logit, length_difference
+from rlaif.calibration.calibrate import HARD_LABEL, Observation, apply_map, calibrate, length_difference
 from rlaif.calibration.labels import OVERALL
-from rlaif.calibration.match import Pair, sorted_ids
+from rlaif.calibration.match import Pair
 from rlaif.records import (
     TIE_BAND,
     Agreement,
@@ -29,12 +29,11 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.stats.intervals import effective_size, share_interval
-
-_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
 
 
 class JudgedPair(NamedTuple):
-    """What the judge says of the first of a pair in canonical order, under one principle or over all."""
+    """The judge's label of the first of a pair in canonical order, under one principle or over all."""
 
     p_first: float
     logit: float | None
@@ -42,12 +41,12 @@ class JudgedPair(NamedTuple):
 
     @property
     def read_logit(self) -> float:
-        """The logit as a map reads it."""
-        return clipped_logit(self.p_first) if self.logit is None else self.logit
+        """The logit as a map reads it: finite also for a verdict alone."""
+        return log_odds(self.p_first, least=HARD_LABEL) if self.logit is None else self.logit
 
 
 Judged = Mapping[tuple[Pair, str], JudgedPair]
-"""By sample ids in canonical order and principle; the pair over all principles is under `overall`."""
+"""(sample ids in canonical order, principle id) -> the judge's label; `overall` is the label over all principles."""
 
 
 class _Item(NamedTuple):
@@ -59,7 +58,7 @@ class _Item(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """One over the probability with which it was drawn to be labelled."""
+        """One over the probability with which the pair was drawn to be labelled."""
         return statistics.fmean(1 / (label.inclusion_probability or 1.0) for label in self.labels)
 
 
@@ -73,9 +72,9 @@ def calibrate_judge(
     labels_digest: str,
     human_weight: float,
 ) -> CalibrationCard | None:
-    """Agreement before and after, and the map; None where no labelled pair was compared by the judge.
+    """The map, and how judge and people agree without and with it; None where the judge compared no labelled pair.
 
-    texts: of the samples, by id; the spread of their lengths is the map's unit of length.
+    texts: the samples' texts by id; the spread of their lengths is the map's unit of length.
     """
     items = _find_items(labels, judged)
     if not items:
@@ -95,7 +94,8 @@ def calibrate_judge(
     ]
     fitted = calibrate(observations, length_sd=unit.length_sd)
     beside = _Beside(list(items.values()), is_weighted=is_weighted)
-    before, after = [i.judged.p_first for i in items.values()], _per_item(fitted.out_of_fold, list(items.values()))
+    before = [item.judged.p_first for item in items.values()]
+    after = _per_item(fitted.out_of_fold, list(items.values()))
     return CalibrationCard(
         judge_id=judge_id,
         constitution_id=constitution.id,
@@ -142,14 +142,14 @@ class _Beside:
 
 
 def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str) -> float:
-    """The calibrated label of a pair; first, second: its texts in canonical order."""
+    """The calibrated label of a pair; first, second: the pair's texts in canonical order."""
     if map.kind == "identity":
         return judged.p_first
     return apply_map(map, logit=judged.read_logit, length=length_difference(first, second, map=map))
 
 
 def find_whole(labels: Sequence[HumanLabel], constitution: Constitution) -> list[HumanLabel]:
-    """The labels of pairs as a whole: `overall`, or of the one principle that the constitution weighs."""
+    """The labels of pairs as a whole: `overall`, or under the principle that alone has a weight."""
     weighed = [principle.id for principle in constitution.principles if principle.weight > 0]
     names = {OVERALL, *weighed} if len(weighed) == 1 else {OVERALL}
     return [label for label in labels if label.principle_id in names]
@@ -178,23 +178,24 @@ def human_preferences(
 
 
 def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
-    """The mix in a few lines, for people."""
+    """What people's labels did to the judge's, in a few lines."""
     if card is None:
         yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
     else:
         people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
-        between = f"; among themselves they {_say(card.between_people)}" if card.between_people else ""
+        between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
         yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
-        yield f"judge and people: before they {_say(card.before)}; after they {_say(card.after)}"
+        before, after = _describe_agreement(card.before), _describe_agreement(card.after)
+        yield f"judge and people: before they {before}; after they {after}"
         yield from describe_design(card)
         losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
-        yield f"calibration: {_say_map(card.map)}; cross-validated log loss: {losses}"
+        yield f"calibration: {_describe_map(card.map)}; cross-validated log loss: {losses}"
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
 
 
 def describe_design(card: CalibrationCard) -> Iterator[str]:
-    """What must be said beside the agreement: how the items were drawn, and what a tie is."""
+    """Lines to read with the agreement: how the items were drawn, and what counts as a tie."""
     if card.effective_n is not None:
         yield (
             "agreement is about all pairs that could have been drawn: each item counts 1 / inclusion_probability; "
@@ -203,7 +204,7 @@ def describe_design(card: CalibrationCard) -> Iterator[str]:
     if card.num_tied:
         sides = card.before.n - card.num_tied
         shares = (card.before_decided, card.after_decided)
-        before, after = (_share(share) if share is not None else "not known" for share in shares)
+        before, after = (_format_share(share) if share is not None else "not known" for share in shares)
         yield (
             f"ties: most people chose no side on {card.num_tied} of {card.before.n} items, and a label of the judge "
             f"agrees with that within {TIE_BAND:g} of one half only; on the other {sides} judge and people agree on "
@@ -221,27 +222,23 @@ def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair
 
 
 def _pair(label: HumanLabel) -> Pair:
-    return sorted_ids(label.sample_ids[0], label.sample_ids[1])
+    return canonical_pair(*label.sample_ids)
 
 
 def _chosen(label: HumanLabel) -> float:
     """How much the label is for the first of the pair in canonical order."""
-    chosen = _CHOSEN[label.choice]
+    chosen = P_FIRST[label.choice]
     return chosen if label.sample_ids[0] == _pair(label)[0] else 1 - chosen
-
-
-def _choice(p_first: float) -> Verdict:
-    return choice_of(p_first)
 
 
 def _majority(labels: Sequence[HumanLabel]) -> Verdict:
     """What most people chose; a tie where no choice has the most."""
-    counts = Counter(_choice(_chosen(label)) for label in labels).most_common(2)
+    counts = Counter(choice_of(_chosen(label)) for label in labels).most_common(2)
     return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
 
 def _per_item(per_label: Sequence[float], items: Sequence[_Item]) -> list[float]:
-    """The first label's of each item: an item's labels have one logit, one length and one fold."""
+    """For each item the value of its first label: all labels of an item have one logit, one length and one fold."""
     found, at = [], 0
     for item in items:
         found.append(per_label[at])
@@ -263,32 +260,32 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
     if not twos:
         return None
     return measure_agreement(
-        [_choice(_chosen(a)) for a, _ in twos],
-        [_choice(_chosen(b)) for _, b in twos],
+        [choice_of(_chosen(a)) for a, _ in twos],
+        [choice_of(_chosen(b)) for _, b in twos],
         clusters=[a.prompt_id for a, _ in twos],
         weights=[1 / (a.inclusion_probability or 1.0) for a, _ in twos] if is_weighted else None,
     )
 
 
 def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
-    """Standard deviation, in words, of the length of the compared responses; 1 where all are as long."""
+    """Standard deviation, in words, of the lengths of the compared responses; 1 where all are equally long."""
     ids = dict.fromkeys(sample_id for pair, _ in judged for sample_id in pair)
     return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
 
 
-def _say(agreement: Agreement) -> str:
-    parts = [f"agree on {_share(agreement.share)} of {agreement.n}"]
+def _describe_agreement(agreement: Agreement) -> str:
+    parts = [f"agree on {_format_share(agreement.share)} of {agreement.n}"]
     for name, value in (("kappa", agreement.kappa), ("AC1", agreement.ac1)):
         if value is not None:
             parts.append(f"{name} {value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]")
     return ", ".join(parts)
 
 
-def _share(share: Estimate) -> str:
+def _format_share(share: Estimate) -> str:
     return f"{share.mean:.1%} [{share.low:.1%}, {share.high:.1%}]"
 
 
-def _say_map(map: CalibrationMap) -> str:
+def _describe_map(map: CalibrationMap) -> str:
     if map.kind == "identity":
         return "the judge's labels stay as they are"
     length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""

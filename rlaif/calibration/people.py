@@ -1,8 +1,7 @@
 """Items with people's choices and a judge's verdicts -> how people agree, how the judge agrees with them, who wins.
 
-Items drawn with unequal probabilities are weighted by their inverse in every figure. A failed judgement takes no part
-unless a published convention is asked for by name, and the report then says so. Does not read files and prints
-nothing.
+Items drawn with unequal probabilities are weighted by their inverse in every figure. A failed judgement is left out,
+unless a published convention is named that counts it; the report then says so. Does not read files and prints nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from rlaif.records.base import Value
 from rlaif.stats.intervals import effective_size, share_interval
 
 SplitVotes = Literal["leave-out", "earliest", "tie"]
-"""What an item's majority is where no choice has the most votes: none, that of them which stands first, a tie."""
+"""The majority of an item on which several choices have as many votes: none, the choice that came first, or a tie."""
 
 MAX_PAIRED = 6
-"""With more people than this each two of them share few items, and alpha speaks for all."""
+"""With more people than this any two of them share few items, and alpha describes all of them."""
 
 
 class PairOfPeople(Value):
@@ -39,25 +38,25 @@ class PeopleReport(Value):
     """None where the column map names no prompt; each item then stands for itself."""
     num_annotators: int
     tally: Tally
-    """Of choices."""
+    """Counts choices."""
     base_rates: dict[Verdict, float]
     any_two: Estimate | None
     """Probability that two people who chose on an item chose the same, mean over items; None where none has two."""
     num_shared_items: int
     """Items that at least two people chose on."""
     alpha: Estimate | None
-    """Krippendorff's, nominal; None where it is not defined."""
+    """Krippendorff's nominal alpha; None where it is not defined."""
     pairs: tuple[PairOfPeople, ...]
     """Each two annotators, on the items that both chose on; empty with more than MAX_PAIRED annotators."""
     effective_items: float | None = None
-    """Kish's size: so many items drawn alike would tell as much; None where every item counts alike."""
+    """Kish's size: the number of equally weighted items that would tell as much; None where every item counts alike."""
 
 
 class JudgeReport(Value):
     tally: Tally
-    """Of verdicts."""
+    """Counts verdicts."""
     failed: dict[str, int]
-    """What the verdict column says where that is no verdict, and how often."""
+    """How often each value of the verdict column that is no verdict was found."""
     failed_as: Literal["tie"] | None
     """The named convention by which failed judgements were counted after all."""
     split_votes: SplitVotes
@@ -67,7 +66,7 @@ class JudgeReport(Value):
     majority: Agreement | None
     """The judge against the choice of most people; its share is the accuracy. None where no item is left."""
     precision: Estimate | None
-    """Macro mean over the choices, as recall and f1."""
+    """Macro mean over the choices; so are recall and f1."""
     recall: Estimate | None
     f1: Estimate | None
     by_choice: dict[str, tuple[float, float]]
@@ -78,12 +77,12 @@ class JudgeReport(Value):
     num_judged_items: int
     """Items with a verdict, also those without a majority."""
     one_person: Estimate | None
-    """Probability that a person who chose on an item chose what the judge did; stands beside `any_two`."""
+    """Probability that a person who chose on an item chose what the judge did; to be compared with `any_two`."""
     majority_at_most: float = 1.0
-    """The highest accuracy against the majority that its kinds of verdicts allow: without ties none of people's ties
-    can be met."""
+    """The highest accuracy against the majority that the judge's kinds of verdicts allow: a judge that never ties
+    disagrees with every tie of people's."""
     one_person_at_most: float = 1.0
-    """The highest `one_person` of any judge with these kinds of verdicts: people who differ cannot all be met."""
+    """The highest `one_person` of any judge with these kinds of verdicts: none agrees with people who differ."""
 
 
 class Scores(Value):
@@ -99,7 +98,7 @@ class PoliciesReport(Value):
     people: Scores
     judge: Scores | None
     rank_correlation: Estimate | None
-    """Spearman's, over the policies that both rank."""
+    """Spearman's correlation over the policies that both rank."""
 
 
 class AgreementReport(Value):
@@ -107,7 +106,7 @@ class AgreementReport(Value):
     judge: JudgeReport | None
     policies: PoliciesReport | None
     seed: int
-    """Of the bootstrap."""
+    """The seed of the bootstrap."""
 
 
 def report_agreement(
@@ -119,7 +118,7 @@ def report_agreement(
     split_votes: SplitVotes = "leave-out",
     seed: int = 0,
 ) -> AgreementReport:
-    """All figures of one set of choices; `by_prompt`: the items' prompts are known."""
+    """All figures of one set of choices; `by_prompt` says that the items' prompts are known."""
     items = people.items
     verdicts: dict[Key, Verdict] = {}
     if read is not None:
@@ -281,7 +280,7 @@ def _base_rates(choices: Iterable[tuple[Verdict, float]]) -> dict[Verdict, float
 
 
 def _weights(items: Sequence[Item]) -> list[float] | None:
-    """None where every item counts alike."""
+    """The items' weights; None where every item counts alike."""
     weights = [item.weight for item in items]
     return weights if len(set(weights)) > 1 else None
 

@@ -1,6 +1,6 @@
 """Verdicts on pairs -> Bradley-Terry scores of the systems that wrote them, and how two rankings agree.
 
-A tie counts as half a win for each side, and there is no prior: where no finite scores exist the reason is told
+A tie counts as half a win for each side, and there is no prior: where no finite scores exist, the reason is given
 instead. Does not read files.
 """
 
@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 from rlaif.records import Estimate, Verdict
 from rlaif.stats.bradley_terry import Array, compute_information, find_reachable, maximise
 from rlaif.stats.intervals import LEVEL, t_quantile
+from rlaif.stats.logits import P_FIRST, sigmoids
 from rlaif.stats.ranks import mean_ranks, order_descending
 
 Indices = NDArray[np.intp]
 
-_WINS: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
-
 
 class Ranking(NamedTuple):
     scores: dict[str, Estimate] | None
-    """System -> log strength, zero on average: a beats b with probability sigmoid(score a - score b). The best is
-    first, and equal ones are in the order of their names. The estimate's n counts the clusters in which the system
-    stands. None where no finite scores exist."""
+    """System -> log strength, zero on average: a beats b with probability sigmoid(score a - score b). The best comes
+    first, equal ones in the order of their names. The estimate's n counts the clusters with a comparison of the system.
+    None where no finite scores exist."""
     why_not: str
-    """The reason where there are none."""
+    """Why there are no scores; empty where there are."""
 
 
 class _Vote(NamedTuple):
@@ -47,13 +46,13 @@ def bradley_terry(
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
 ) -> Ranking:
-    """Maximum likelihood scores (Bradley and Terry 1952) with intervals robust to votes that hang together.
+    """Maximum likelihood scores (Bradley and Terry 1952) with intervals robust to votes that depend on each other.
 
-    `pairs` names the systems in the order the verdicts speak of. A pair of a system with itself says nothing.
+    pairs: the systems as first and second, as the verdicts name them; pairs of a system with itself are left out.
     weights: how much each verdict counts.
     """
     rows = [
-        _Vote(pair, _WINS[verdict], key, weight)
+        _Vote(pair, P_FIRST[verdict], key, weight)
         for pair, verdict, key, weight in zip(pairs, verdicts, clusters, weights or [1.0] * len(pairs), strict=True)
         if pair[0] != pair[1]
     ]
@@ -107,14 +106,15 @@ def rank_correlation(a: Mapping[str, Estimate], b: Mapping[str, Estimate]) -> Es
     """Spearman's correlation over the systems that both rank; n counts them.
 
     The interval is Bonett and Wright's (2000): normal in atanh r with standard error sqrt((1 + r^2/2) / (n - 3)).
-    It takes the systems as drawn from many. None with fewer than four systems, or where a ranking does not vary.
+    It assumes that the systems were drawn from many. None with fewer than four systems, or where a ranking does not
+    vary.
     """
     common = [name for name in a if name in b]
     value = spearman([a[name].mean for name in common], [b[name].mean for name in common]) if common else None
     if value is None or len(common) < 4:
         return None
     n = len(common)
-    # At -1 and 1 the formula has no width. It is taken at the nearest value that so many ranks can have: that of two
+    # At -1 and 1 the formula has no width, so it is taken at the nearest value that n ranks can have: that of two
     # rankings which differ by one tie.
     most = math.sqrt(1 - 6 / (n**3 - n))
     inside = max(-most, min(most, value)) if abs(value) > 1 - 1e-9 else value
@@ -126,7 +126,7 @@ def rank_correlation(a: Mapping[str, Estimate], b: Mapping[str, Estimate]) -> Es
 
 
 def _why_no_scores(wins: Array, names: Sequence[str]) -> str:
-    """Finite scores exist only where each has, through others, won against each (Ford 1957); a tie is half a win."""
+    """Why no finite scores exist, or nothing: each must have won against each, maybe through others (Ford 1957)."""
     for beats, fate, others_fate in ((wins > 0, "lost", "won"), (wins.T > 0, "won", "lost")):
         inside = find_reachable(beats)
         if inside.all():
@@ -148,7 +148,7 @@ def _standard_errors(
     wins: Array, scores: Array, *, first: Indices, second: Indices, won: Array, weight: Array, cluster: Indices
 ) -> Array:
     """Cluster-robust (sandwich) standard errors of scores that are zero on average."""
-    p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+    p = sigmoids(scores[:, None] - scores[None, :])
     num_clusters = len(np.unique(cluster))
     residual = weight * (won - p[first, second])
     slopes = np.zeros((num_clusters, len(scores)))

@@ -20,7 +20,7 @@ from rlaif.errors import InputError
 if TYPE_CHECKING:
     from rlaif.constitution.diff import Edit
     from rlaif.preferences.diff import EditEffect, PairChange
-    from rlaif.preferences.edit_diff import Diff, FileDiff, Shown, ToAsk
+    from rlaif.preferences.edit_diff import Diff, FileDiff, Plan, Shown
     from rlaif.records import Estimate
 
 MAX_TEXT = 300
@@ -68,32 +68,32 @@ def diff(
     open_run(runs_dir, run)  # what is not there costs no import of torch
     for name in files or []:
         load_constitution(name)
-    from rlaif.preferences.edit_diff import diff_constitutions
+    from rlaif.preferences.stage import diff_constitutions
 
     done = diff_constitutions(old, new, run=run, runs_dir=runs_dir, num_prompts=prompts, count_only=count)
     if as_json:
         typer.echo(json.dumps(_as_json(done), indent=1))
     elif done.result is None:
-        console.print(show_text(_say_count(done.to_ask)))
+        console.print(show_text(_say_count(done.plan)))
     else:
         _print(done.result, done, show=show)
 
 
 def _as_json(done: Diff) -> object:
     asking = {
-        "principles": done.to_ask.principles,
-        "num_questions": done.to_ask.num_questions,
-        "num_answered": done.to_ask.num_answered,
+        "principles": done.plan.principles,
+        "num_questions": done.plan.num_questions,
+        "num_answered": done.plan.num_answered,
     }
     return {"to_ask": asking, "diff": None if done.result is None else done.result.model_dump(mode="json")}
 
 
-def _say_count(to_ask: ToAsk) -> str:
-    if not to_ask.principles:
+def _say_count(plan: Plan) -> str:
+    if not plan.principles:
         return "nothing to ask: no principle has a text that this run's judge has not answered"
-    names = ", ".join(to_ask.principles)
+    names = ", ".join(plan.principles)
     return (
-        f"{to_ask.num_questions - to_ask.num_answered} questions to ask about {names}; {to_ask.num_answered} more are "
+        f"{plan.num_questions - plan.num_answered} questions to ask about {names}; {plan.num_answered} more are "
         "answered in the ledger"
     )
 

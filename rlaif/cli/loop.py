@@ -34,8 +34,9 @@ from rlaif.training.team import ALONE, Team, join_team, num_launched, refuse_sev
 if TYPE_CHECKING:
     from rlaif.config.load import Loaded
     from rlaif.config.run import RunConfig
+    from rlaif.loop.open_run import OpenRun
     from rlaif.run.folder import RunFolder
-    from rlaif.run.work import Work
+    from rlaif.run.stages import Stage
 
 LOADING = "loading torch and transformers"
 """Said before the import, which takes seconds in which nothing else would be seen."""
@@ -87,7 +88,8 @@ def generate_prefs(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
         engine=engine, preset=preset,
     )  # fmt: skip
-    from rlaif.loop.preflight import GENERATING, check_recorded
+    from rlaif.loop.preflight import check_recorded
+    from rlaif.run.stages import GENERATING
 
     _check_new(loaded.config, run, runs_dir, resume=resume, stages=[] if given else GENERATING)
     if samples and judgements and columns:
@@ -96,13 +98,13 @@ def generate_prefs(
     from rlaif import pipeline
 
     if samples and judgements and columns:
-        with _work(loaded, run, runs_dir, file=config, resume=resume, recorded=given) as work:
-            pipeline.import_recorded_verdicts(work, samples=samples, judgements=judgements, columns=columns)
+        with _open(loaded, run, runs_dir, file=config, resume=resume, recorded=given) as opened:
+            pipeline.import_recorded_verdicts(opened, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
         _show_estimate(loaded)
     else:
-        with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
-            pipeline.generate_preferences(work)
+        with _open(loaded, run, runs_dir, file=config, resume=resume) as opened:
+            pipeline.generate_preferences(opened)
 
 
 def train(
@@ -123,27 +125,24 @@ def train(
     Under `accelerate launch` or `torchrun` all processes train together.
     With --human-labels the preferences are first made again from the judge's stored comparisons and people's labels.
     """
-    stages = {
-        "all": ("5_reward_model", "6_policy"),
-        "reward-model": ("5_reward_model",),
-        "policy": ("6_policy",),
-    }
+    from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
+
+    stages = {"all": (REWARD_MODEL, POLICY), "sft": (SFT,), "reward-model": (REWARD_MODEL,), "policy": (POLICY,)}[stage]
     labels = (human_labels, label_columns)
     loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
-    _check_further(loaded.config, run, runs_dir, stages=stages.get(stage, ("0_sft",)))
+    _check_further(loaded.config, run, runs_dir, stages=stages)
     say(LOADING)
     from rlaif import pipeline
-    from rlaif.training.crew import check_sharing, dismiss, follow
+    from rlaif.policy.stage import check_sharing
+    from rlaif.training.crew import dismiss
 
     check_sharing(loaded.config, num_processes=num_launched())
     with join_team(on_cpu=loaded.config.policy.device == "cpu") as team:
         if not team.is_first:
-            follow(team)
+            pipeline.follow(team)
             return
-        with _work(
-            loaded, run, runs_dir, file=config, resume=resume, stages=stages.get(stage, ("0_sft",)), team=team
-        ) as work:
-            pipeline.train(work, stage=stage)
+        with _open(loaded, run, runs_dir, file=config, resume=resume, stages=stages, team=team) as opened:
+            pipeline.train(opened, stage=stage)
         dismiss(team)
 
 
@@ -185,10 +184,10 @@ def run(
     if dry_run:
         _show_estimate(loaded, num_rounds=loaded.config.rounds, evaluates=True)
         return
-    with _work(loaded, run, runs_dir, file=config, resume=resume) as work:
-        done = pipeline.run_rounds(work)
+    with _open(loaded, run, runs_dir, file=config, resume=resume) as opened:
+        done = pipeline.run_rounds(opened)
         if done.asked_for > 1:
-            for line in describe_rounds(done, constitution=work.constitution):
+            for line in describe_rounds(done, constitution=opened.round.constitution):
                 console.print(show_text(line))
     require_good_round(done)
 
@@ -205,12 +204,14 @@ def evaluate(
     """Win rate against the starting policy, reward-model accuracy, measures: the report."""
     refuse_several("evaluate")
     loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, batch_api=batch_api)
-    _check_further(loaded.config, run, runs_dir, stages=("7_evaluation",))
+    from rlaif.run.stages import EVALUATION
+
+    _check_further(loaded.config, run, runs_dir, stages=(EVALUATION,))
     say(LOADING)
     from rlaif import pipeline
 
-    with _work(loaded, run, runs_dir, file=config, resume=resume, stages=("7_evaluation",)) as work:
-        pipeline.evaluate(work)
+    with _open(loaded, run, runs_dir, file=config, resume=resume, stages=(EVALUATION,)) as opened:
+        pipeline.evaluate(opened)
 
 
 def _load(
@@ -256,7 +257,7 @@ def _find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
     return find_recorded(runs_dir, run)
 
 
-def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[str]) -> None:
+def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bool, stages: Sequence[Stage]) -> None:
     """For a run that begins or is resumed: refuse all that needs no model, before torch is imported."""
     from rlaif.loop.preflight import check_inputs, check_new_run, find_open_stages
     from rlaif.run.folder import holds_run, open_run
@@ -266,34 +267,34 @@ def _check_new(config: RunConfig, run: str | None, runs_dir: Path, *, resume: bo
     is_there = resume and (run is None or holds_run(runs_dir / run))
     folder: RunFolder | None = open_run(runs_dir, run) if is_there else None
     if folder is not None:
-        refuse_contradictions(folder, config, resume=True)
+        refuse_contradictions(folder.path, config, resume=True)
     check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=config.rounds))
 
 
-def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[str]) -> None:
+def _check_further(config: RunConfig, run: str | None, runs_dir: Path, *, stages: Sequence[Stage]) -> None:
     """For a command that continues a run: refuse all that needs no model, before torch is imported."""
     from rlaif.loop.preflight import check_inputs, find_open_stages
     from rlaif.run.folder import newest_round, open_run
     from rlaif.run.options import refuse_contradictions
 
     folder = open_run(runs_dir, run)
-    refuse_contradictions(folder, config)
+    refuse_contradictions(folder.path, config)
     num_rounds = 1 + newest_round(folder, stage=stages[0])
     check_inputs(config, stages=find_open_stages(stages, run=folder, num_rounds=num_rounds))
 
 
 @contextmanager
-def _work(
+def _open(
     loaded: Loaded,
     run: str | None,
     runs_dir: Path,
     *,
     resume: bool,
     file: Path | None,
-    stages: Sequence[str] = (),
+    stages: Sequence[Stage] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
-) -> Iterator[Work]:
+) -> Iterator[OpenRun]:
     """`file`: the config file that is given on the command line."""
     from rlaif.cli.stored_options import note_file_of_run
     from rlaif.loop.open_run import open_work
@@ -301,8 +302,8 @@ def _work(
     with open_work(
         loaded.config, run_name=run, runs_dir=runs_dir, resume=resume, stages=stages, recorded=recorded, team=team,
         resolved=loaded.resolved, file=note_file_of_run(runs_dir, run, file, is_new=not (resume or stages)),
-    ) as work:  # fmt: skip
-        yield work
+    ) as opened:  # fmt: skip
+        yield opened
 
 
 def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = False) -> None:

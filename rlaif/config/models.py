@@ -18,6 +18,7 @@ MAX_TOKENS = 10_000_000
 _CONTEXT = ("max_position_embeddings", "n_positions")
 FRONTDESK = "frontdesk"
 """Name of what comes with rlaif: the policy, the judge, the visitors' questions."""
+_SHIPPED = Path(__file__).parent.parent / FRONTDESK
 
 
 def is_frontdesk(path: str, *, part: Literal["policy", "judge"]) -> bool:
@@ -27,11 +28,16 @@ def is_frontdesk(path: str, *, part: Literal["policy", "judge"]) -> bool:
     """
     if path == FRONTDESK:
         return True
-    shipped = Path(__file__).parent.parent / FRONTDESK / part / "tokenizer.json"
+    shipped = _SHIPPED / part / "tokenizer.json"
     try:
         return filecmp.cmp(Path(path).expanduser() / "tokenizer.json", shipped, shallow=False)
     except (OSError, ValueError, RuntimeError):  # no folder, no path at all, no such user
         return False
+
+
+def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:
+    """The folder or hub id of a model: `frontdesk` is the folder of the model that comes with rlaif."""
+    return str(_SHIPPED / part) if path == FRONTDESK else path
 
 
 def read_context(path: str) -> int | None:

@@ -52,7 +52,7 @@ def resolve(config: RunConfig, *, left_open: Collection[str], has_gpu: bool) -> 
     """
     values = {name: default_of(config, name) for name in find_followers() if name in left_open}
     values |= _resolve_policy(config, values, has_gpu=has_gpu)
-    on_gpu = config.scale.gpus_per_worker > 0 if config.scale.engine == "ray" else has_gpu
+    on_gpu = config.scale.gpus_per_worker > 0 if config.scale.is_spread else has_gpu
     suits = suit_judge(config.judge.model, on_gpu=on_gpu)
     found = {"judge.template": suits.template, "judge.model.dtype": suits.dtype}
     values |= {name: value for name, value in found.items() if name in values}

@@ -31,6 +31,11 @@ class ScaleConfig(Config):
     batch_size: int = Field(192, ge=1, le=100_000)
     """Questions that are sent to a worker together. Responses are sampled in batches of `sampling.batch_size`."""
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether the workers of a cluster compute, not this process."""
+        return self.engine == "ray"
+
     @field_validator("address")
     @classmethod
     def _is_reached_directly(cls, address: str) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rlaif.records import Estimate, Value
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import sigmoid
 from rlaif.stats.regression import fit_logistic
 
 
@@ -57,11 +58,6 @@ def control_length(rows: Sequence[LengthRow]) -> LengthControlled | None:
         return None if plain is None else LengthControlled(win_rate=plain, slope=None, length_sd=sd)
     intercept, slope = fitted
     win_rate = Estimate(
-        mean=_sigmoid(intercept.mean), low=_sigmoid(intercept.low), high=_sigmoid(intercept.high), n=intercept.n
+        mean=sigmoid(intercept.mean), low=sigmoid(intercept.low), high=sigmoid(intercept.high), n=intercept.n
     )
     return LengthControlled(win_rate=win_rate, slope=slope, length_sd=sd)
-
-
-def _sigmoid(x: float) -> float:
-    odds = math.exp(-abs(x))
-    return 1 / (1 + odds) if x >= 0 else odds / (1 + odds)

@@ -15,8 +15,8 @@ from rlaif.errors import StageError
 from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
 from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
 from rlaif.records.base import Value
-from rlaif.records.odds import mean_label
 from rlaif.stats.intervals import mean_interval, share_interval
+from rlaif.stats.logits import mean_label
 
 
 class PolicyPair(NamedTuple):

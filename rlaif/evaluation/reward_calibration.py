@@ -14,6 +14,7 @@ from pydantic import Field
 
 from rlaif.evaluation.reward_model import ScoredPair
 from rlaif.records.base import Value
+from rlaif.stats.logits import sigmoid
 
 NUM_BINS = 5
 
@@ -46,7 +47,7 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
     inside: dict[int, list[_Claim]] = {}
     for pair in pairs:
         difference = pair.score_first - pair.score_second
-        claimed = 1 / (1 + math.exp(-min(700.0, abs(difference))))
+        claimed = sigmoid(abs(difference))
         label = pair.label if difference >= 0 else 1 - pair.label
         place = min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS))
         inside.setdefault(place, []).append(_Claim(claimed, label, pair.weight))

@@ -15,6 +15,7 @@ from rlaif.evaluation.policy import Change, PolicyPair, compute_change
 from rlaif.records import Estimate
 from rlaif.records.base import Value
 from rlaif.stats.intervals import mean_interval, share_interval
+from rlaif.stats.logits import cross_entropy, entropy
 from rlaif.stats.ranks import FLOAT32_TOLERANCE, is_same
 
 NUM_BUCKETS = 3
@@ -74,7 +75,7 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
     decided = [pair for pair in pairs if not is_same(pair.label, 0.5)]
     prompt_ids = [pair.prompt_id for pair in pairs]
     weights = [pair.weight for pair in pairs]
-    entropy = [pair.weight * _cross_entropy(pair.label, _log_odds(pair.label)) for pair in pairs]
+    entropies = [pair.weight * entropy((pair.label, 1 - pair.label)) for pair in pairs]
     return RewardModelQuality(
         accuracy=_accuracy(decided),
         accuracy_at_most=_at_most(decided),
@@ -84,11 +85,11 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
             weights=[pair.weight for pair in decided],
         ),
         log_loss=mean_interval(
-            [_cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
+            [cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
             clusters=prompt_ids,
             weights=weights,
         ),
-        label_entropy=math.fsum(entropy) / math.fsum(weights) if pairs else None,
+        label_entropy=math.fsum(entropies) / math.fsum(weights) if pairs else None,
         is_weighted=len(set(weights)) > 1,
         margin=mean_interval(
             [math.copysign(1, pair.label - 0.5) * (pair.score_first - pair.score_second) for pair in decided],
@@ -123,17 +124,6 @@ def _at_most(decided: Sequence[ScoredPair]) -> float:
 
 def _is_right(difference: float, label: float) -> float:
     return 0.5 if is_same(difference, 0.0, tolerance=FLOAT32_TOLERANCE) else float((difference > 0) == (label > 0.5))
-
-
-def _log_odds(p: float) -> float:
-    return math.inf if p == 1 else -math.inf if p == 0 else math.log(p / (1 - p))
-
-
-def _cross_entropy(label: float, logit: float) -> float:
-    """-label log sigmoid(logit) - (1 - label) log sigmoid(-logit), without overflow."""
-    if math.isinf(logit):
-        return 0.0
-    return max(logit, 0.0) - label * logit + math.log1p(math.exp(-abs(logit)))
 
 
 def _by_length_difference(decided: Sequence[ScoredPair]) -> tuple[LengthBucket, ...]:

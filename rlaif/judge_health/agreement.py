@@ -12,7 +12,7 @@ from typing import Protocol
 
 from rlaif.calibration.agreement import choice_of, krippendorff_alpha, measure_agreement, measure_correlation
 from rlaif.judge_health.panel import JudgesAgree, PanelAgreement
-from rlaif.preferences.combine import PairLabel
+from rlaif.preferences.label import PairLabel
 from rlaif.preferences.pairing import label_pairs
 from rlaif.records import TIE_BAND, Comparison, Constitution, Estimate
 from rlaif.stats.intervals import share_interval

@@ -15,10 +15,10 @@ from rlaif.judge_health.facts import check_judges, find_agreement, name_judge
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, JudgesAgree, PanelAgreement
 from rlaif.judge_health.sentinels import SentinelCheck, check_sentinels
+from rlaif.judging.stage import JudgedRound, open_judged
 from rlaif.ledger.queries import find_comparisons
-from rlaif.records import Comparison, Value
-from rlaif.run.stored import JUDGED, look_at_run
-from rlaif.run.work import Work
+from rlaif.records import Value
+from rlaif.run.world import FRONTDESK_MEASURE, find_measures
 
 
 class JudgeCheck(Value):
@@ -28,7 +28,7 @@ class JudgeCheck(Value):
     judge_id: str
     constitution: str
     health: JudgeHealth
-    """Of that judge; where a panel judged, of its first one."""
+    """Health of the judge; for a panel, of its first judge."""
     further: tuple[CheckedJudge, ...] = ()
     """The panel's other judges."""
     panel: PanelAgreement | None = None
@@ -40,47 +40,51 @@ class JudgeCheck(Value):
 
 
 def check_judge_of_run(run: str | None, *, runs_dir: Path, sentinels: bool = False) -> JudgeCheck:
-    """The named run or the newest, at its newest judged round. `sentinels`: load the judge and ask it again."""
-    with look_at_run(runs_dir, run, read_only=not sentinels) as work:
-        checked = check_judges(work)
+    """The named run or the newest, at its newest judged round. sentinels: load the judge and ask it again."""
+    with open_judged(runs_dir, run, read_only=not sentinels) as (judged, bench):
+        measures = find_measures(judged.config)
+        checked = check_judges(judged, measures=measures, has_simulated_measure=FRONTDESK_MEASURE in measures)
         if not checked:
             raise StageError(
                 "every question to this run's judge failed: there is nothing to compare",
-                where=str(work.run.path),
+                where=str(judged.path),
                 fix="see `rlaif audit list --failed`",
             )
-        panel = find_agreement(work)
+        panel = find_agreement(judged)
         return JudgeCheck(
-            run=work.run.name,
-            round=work.round,
+            run=judged.run,
+            round=judged.number,
             judge=checked[0].name,
             judge_id=checked[0].judge_id,
-            constitution=work.constitution.name,
+            constitution=judged.constitution.name,
             health=checked[0].health,
             further=tuple(checked[1:]),
             panel=panel,
-            judges=tuple(_compare_judges(work, panel)),
-            sentinels=check_sentinels(work) if sentinels else None,
+            judges=tuple(_compare_judges(judged, panel)),
+            sentinels=check_sentinels(judged, bench) if sentinels else None,
         )
 
 
-def _compare_judges(work: Work, panel: PanelAgreement | None) -> Iterator[JudgesAgree]:
+def _compare_judges(judged: JudgedRound, panel: PanelAgreement | None) -> Iterator[JudgesAgree]:
     """Every two judges that compared some of the run's pairs under the same principle; the panel's are compared."""
-    comparisons = work.used(JUDGED, Comparison)
+    comparisons = judged.comparisons
     own = by_judge_and_key(comparisons)
-    wanted = {key for judged in own.values() for key in judged}
-    others = find_comparisons(work.ledger, dict.fromkeys(c.prompt_id for c in comparisons))
+    wanted = {key for by_key in own.values() for key in by_key}
+    others = find_comparisons(judged.ledger, dict.fromkeys(c.prompt_id for c in comparisons))
     # The run's own comparisons stand: the first one of each question is kept.
     by_judge = {
-        judge_id: {key: comparison for key, comparison in judged.items() if key in wanted}
-        for judge_id, judged in by_judge_and_key([*comparisons, *others]).items()
+        judge_id: {key: comparison for key, comparison in by_key.items() if key in wanted}
+        for judge_id, by_key in by_judge_and_key([*comparisons, *others]).items()
     }
     yield from panel.pairs if panel is not None else ()
     for one, other in combinations(by_judge, 2):
         if not {one, other} <= own.keys():
             found = compare_two(
-                by_judge[one], by_judge[other], names=(name_judge(work, one), name_judge(work, other)),
-                constitution=work.constitution, draw_seed=work.draw_seed,
-            )  # fmt: skip
+                by_judge[one],
+                by_judge[other],
+                names=(name_judge(judged.ledger, one), name_judge(judged.ledger, other)),
+                constitution=judged.constitution,
+                draw_seed=judged.draw_seed,
+            )
             if found is not None:
                 yield found

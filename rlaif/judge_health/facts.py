@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from rlaif.constitution.selection import weighted_principles
@@ -16,98 +16,87 @@ from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
 from rlaif.judge_health.length_effect import Pair, PairFacts
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
+from rlaif.judging.panel import find_judge_ids
+from rlaif.judging.stage import JudgedRound
+from rlaif.ledger.store import Ledger
 from rlaif.preferences.pairing import label_pairs
 from rlaif.records import (
     Comparison,
-    FailedJudgement,
     HumanLabel,
-    Judgement,
     Model,
-    Prompt,
-    Question,
-    Sample,
-    Verdict,
 )
-from rlaif.run.stored import is_recorded
-from rlaif.run.work import FRONTDESK_MEASURE, Work
-
-_CHOSEN: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.0, "second": -1.0}
+from rlaif.stats.logits import P_FIRST, canonical_pair
 
 
-def check_judges(work: Work) -> list[CheckedJudge]:
+def check_judges(judged: JudgedRound, *, measures: Sequence[str], has_simulated_measure: bool) -> list[CheckedJudge]:
     """The health of each judge that was asked about the round's pairs, in the order of the configuration.
 
-    None of them where no pair was compared.
+    Empty where no pair was compared. measures: `module:function`, with values for principles whose tags name them.
     """
-    comparisons = work.used("3_judgements", Comparison)
-    questions = work.used("3_judgements", Question)
-    judgements, failures = work.used("3_judgements", Judgement), work.used("3_judgements", FailedJudgement)
-    asked_of = {question.id: question.judge_id for question in questions}
+    judge_of = {question.id: question.judge_id for question in judged.questions}
     checked = []
-    for judge_id in dict.fromkeys(question.judge_id for question in questions) if comparisons else ():
-        own = [comparison for comparison in comparisons if comparison.judge_id == judge_id]
+    for judge_id in find_judge_ids(judged.questions) if judged.comparisons else ():
+        own = [comparison for comparison in judged.comparisons if comparison.judge_id == judge_id]
         health = compute_judge_health(
             own,
-            judgements=[judgement for judgement in judgements if asked_of.get(judgement.question_id) == judge_id],
-            failures=[failure for failure in failures if asked_of.get(failure.question_id) == judge_id],
-            questions=[question for question in questions if question.judge_id == judge_id],
-            constitution=work.constitution,
-            facts=gather_facts(work, own),
-            draw_seed=work.draw_seed,
+            judgements=[answer for answer in judged.judgements if judge_of.get(answer.question_id) == judge_id],
+            failures=[failure for failure in judged.failed if judge_of.get(failure.question_id) == judge_id],
+            questions=[question for question in judged.questions if question.judge_id == judge_id],
+            constitution=judged.constitution,
+            facts=gather_facts(judged, own, measures=measures, has_simulated_measure=has_simulated_measure),
+            draw_seed=judged.draw_seed,
         )
-        checked.append(CheckedJudge(name=name_judge(work, judge_id), judge_id=judge_id, health=health))
+        checked.append(CheckedJudge(name=name_judge(judged.ledger, judge_id), judge_id=judge_id, health=health))
     return checked
 
 
-def name_judge(work: Work, judge_id: str) -> str:
+def name_judge(ledger: Ledger, judge_id: str) -> str:
     """What a judge is called; the beginning of its fingerprint's id tells it from others of that name."""
-    model = work.ledger.get(Model, judge_id)
+    model = ledger.get(Model, judge_id)
     name = PurePath(model.observed.name).name if model is not None else ""
     return f"{name or 'unnamed'} {judge_id[:8]}"
 
 
-def find_agreement(work: Work) -> PanelAgreement | None:
+def find_agreement(judged: JudgedRound) -> PanelAgreement | None:
     """How far the judges of a panel agree on the round's pairs; None where one judge alone was asked."""
-    judged = by_judge_and_key(work.used("3_judgements", Comparison))
+    by_judge = by_judge_and_key(judged.comparisons)
     return compare_panel(
-        judged,
-        names={judge_id: name_judge(work, judge_id) for judge_id in judged},
-        constitution=work.constitution,
-        draw_seed=work.draw_seed,
+        by_judge,
+        names={judge_id: name_judge(judged.ledger, judge_id) for judge_id in by_judge},
+        constitution=judged.constitution,
+        draw_seed=judged.draw_seed,
     )
 
 
-def gather_facts(work: Work, comparisons: Sequence[Comparison]) -> PairFacts:
-    """Of the round's responses; measures are those that a principle's tag names."""
-    prompts = {prompt.id: prompt for prompt in work.used("1_prompts", Prompt)}
-    samples = work.used("2_samples", Sample)
-    labels = work.used("4_preferences", HumanLabel)
-    measured = _measure(work, samples, prompts)
+def gather_facts(
+    judged: JudgedRound, comparisons: Sequence[Comparison], *, measures: Sequence[str], has_simulated_measure: bool
+) -> PairFacts:
+    """What is known of the round's responses: texts, measures that a principle's tag names, and people's choices.
+
+    Responses that were recorded are none of the front desk's, so only the configured measures count for them.
+    """
+    specs = judged.config.evaluation.measures if judged.is_recorded else measures
+    measured = _measure(judged, specs)
     by_pair = {comparison.sample_ids: comparison.prompt_id for comparison in comparisons}
-    whole = label_pairs(comparisons, constitution=work.constitution, draw_seed=work.draw_seed)
-    simulated = bool(measured) and FRONTDESK_MEASURE in _measures(work)
+    whole = label_pairs(comparisons, constitution=judged.constitution, draw_seed=judged.draw_seed)
+    is_simulated = bool(measured) and has_simulated_measure and not judged.is_recorded
     return PairFacts(
-        texts={sample.id: sample.text for sample in samples},
+        texts={sample.id: sample.text for sample in judged.samples},
         measured=measured,
-        labelled=_choices(labels),
-        label_weights=_weights(labels),
+        labelled=_choices(judged.labels),
+        label_weights=_weights(judged.labels),
         overall={pair: (by_pair[pair], label.logit) for pair, label in whole.items() if label.logit is not None},
-        is_simulated=simulated or any(label.simulated for label in labels),
+        is_simulated=is_simulated or any(label.simulated for label in judged.labels),
     )
 
 
-def _measures(work: Work) -> tuple[str, ...]:
-    """Responses that were recorded are none of the front desk's, whatever the configuration's defaults are."""
-    return work.config.evaluation.measures if is_recorded(work) else work.measures
-
-
-def _measure(work: Work, samples: Sequence[Sample], prompts: Mapping[str, Prompt]) -> dict[tuple[str, str], float]:
+def _measure(judged: JudgedRound, specs: Sequence[str]) -> dict[tuple[str, str], float]:
     """(sample id, principle id) -> its value by the first tag of the principle that names a measure."""
-    tagged = {principle.id: principle.tags for principle in weighted_principles(work.constitution) if principle.tags}
-    specs = _measures(work)
+    tagged = {principle.id: principle.tags for principle in weighted_principles(judged.constitution) if principle.tags}
     if not tagged or not specs:
         return {}
-    values = measure_samples(samples, prompts=prompts, measures={spec: load_measure(spec) for spec in specs})
+    functions = {spec: load_measure(spec) for spec in specs}
+    values = measure_samples(judged.samples, prompts=judged.prompts, measures=functions)
     return {
         (sample_id, name): numbers[tag]
         for sample_id, numbers in values.items()
@@ -122,7 +111,7 @@ def _choices(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
     for label in labels:
         first, second = label.sample_ids
         sign = 1 if first <= second else -1
-        given[(min(first, second), max(first, second)), label.principle_id].append(sign * _CHOSEN[label.choice])
+        given[canonical_pair(first, second), label.principle_id].append(sign * (2 * P_FIRST[label.choice] - 1))
     return {key: statistics.fmean(choices) for key, choices in given.items()}
 
 
@@ -131,7 +120,4 @@ def _weights(labels: Sequence[HumanLabel]) -> dict[tuple[Pair, str], float]:
     known = [(label, label.inclusion_probability) for label in labels if label.inclusion_probability is not None]
     if len(known) < len(labels):
         return {}
-    return {
-        ((min(label.sample_ids), max(label.sample_ids)), label.principle_id): 1 / probability
-        for label, probability in known
-    }
+    return {(canonical_pair(*label.sample_ids), label.principle_id): 1 / probability for label, probability in known}

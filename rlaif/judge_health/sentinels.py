@@ -1,7 +1,7 @@
 """A run's judge and a stored set of its questions -> whether it still answers as it did.
 
 A model that is served under a name may be changed behind it. The set is drawn once and stays; answers are compared
-with those in the ledger, which are not replaced. Judges nothing anew.
+with those in the ledger, which are not replaced.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from rlaif.constitution.render import JudgeTemplate, rendered_digest
 from rlaif.errors import RunFolderError, StageError
 from rlaif.files.atomic import utc_now, write_atomically
 from rlaif.judging.ask_now import ask_now
+from rlaif.judging.bench import Bench
 from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
 from rlaif.judging.panel import RunJudge, find_judge_ids
 from rlaif.judging.questions import render_question
+from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unlisted import LOWEST_LOGPROB
+from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Estimate,
     FailedJudgement,
@@ -35,8 +38,6 @@ from rlaif.records import (
     Value,
     digest_text,
 )
-from rlaif.run.stored import is_recorded, stored_template
-from rlaif.run.work import Work
 from rlaif.stats.intervals import mean_interval, share_interval
 
 SENTINELS_FILE = "sentinels.json"
@@ -89,39 +90,41 @@ class SentinelCheck(Value):
     """Why the judge is not what it was, a sentence each; none: it is."""
 
 
-def check_sentinels(work: Work) -> SentinelCheck:
+def check_sentinels(judged: JudgedRound, bench: Bench) -> SentinelCheck:
     """Ask the run's stored questions again; where none are stored, draw them from those that its judge answered."""
-    if is_recorded(work):
+    if judged.is_recorded:
         raise StageError(
             "the verdicts of this run were recorded, so there is no judge to ask again",
-            where=str(work.run.path),
+            where=str(judged.path),
             fix="name a run with a judge by --run",
         )
-    path = work.run.path / SENTINELS_FILE
+    path = judged.path / SENTINELS_FILE
     stored_now = not path.is_file()
     if stored_now:
-        _store(work, path)
+        _store(judged, path)
     data = json.loads(path.read_text(encoding="utf-8"))
-    questions = list(work.ledger.find(Question, data["question_ids"]).values())
-    then = work.ledger.judgements_for(data["question_ids"])
+    questions = list(judged.ledger.find(Question, data["question_ids"]).values())
+    then = judged.ledger.judgements_for(data["question_ids"])
     if len(questions) < len(data["question_ids"]) or len(then) < len(questions):
         raise StageError(
             "the ledger no longer holds the stored questions", where=str(path), fix="remove the file to draw others"
         )
-    judges = dict(zip(find_judge_ids(work), work.judges, strict=True))
+    judges = dict(zip(find_judge_ids(judged.questions), bench.judges, strict=True))
     answers: dict[str, list[Judgement | FailedJudgement]] = {}
     changed: list[str] = []
     for judge_id, judge in judges.items():
         own = [question for question in questions if question.judge_id == judge_id]
         if own:
-            fields = _ask(work, judge, own, then=then, answers=answers)
+            fields = _ask(judged, bench, judge, own, then=then, answers=answers)
             changed += [f"{field} of {judge.name}" for field in fields] if len(judges) > 1 else fields
     check = compare_answers(
         [(question.prompt_id, then[question.id], answers[question.id][0]) for question in questions],
         fingerprint_changed=changed,
         stored_now=stored_now,
-        further=[Further(_find_votes(work, question, then), answers[question.id][1:]) for question in questions],
-        failure_rate=_find_failure_rate(work),
+        further=[
+            Further(_find_votes(judged.ledger, question, then), answers[question.id][1:]) for question in questions
+        ],
+        failure_rate=_find_failure_rate(judged),
     )
     data["checks"].append({"at": utc_now(), **check.model_dump(mode="json")})
     write_atomically(path, json.dumps(data, indent=1))
@@ -276,13 +279,13 @@ def logit_of(judgement: Judgement, *, named: str | int) -> float | None:
     return chosen - math.log(max(others, math.exp(LOWEST_LOGPROB)))
 
 
-def _store(work: Work, path: Path) -> None:
-    """Of each judge as many, drawn by the questions' ids from those that it was asked and answered."""
-    answered = {j.question_id for j in work.used("3_judgements", Judgement) if j.origin == "asked"}
+def _store(judged: JudgedRound, path: Path) -> None:
+    """Store the sentinel questions: the same number for each judge, drawn by id from those it answered."""
+    answered = {j.question_id for j in judged.judgements if j.origin == "asked"}
     if not answered:
-        raise RunFolderError("this run's judge answered nothing", where=str(work.run.path), fix="name another by --run")
+        raise RunFolderError("this run's judge answered nothing", where=str(judged.path), fix="name another by --run")
     by_judge: dict[str, list[str]] = {}
-    for question in work.used("3_judgements", Question):
+    for question in judged.questions:
         if question.id in answered and question.draw == 0:
             by_judge.setdefault(question.judge_id, []).append(question.id)
     drawn = [
@@ -295,14 +298,14 @@ def _store(work: Work, path: Path) -> None:
 
 
 def _render(
-    work: Work, questions: Sequence[Question], *, template: JudgeTemplate
+    judged: JudgedRound, questions: Sequence[Question], *, template: JudgeTemplate
 ) -> list[tuple[SegmentedMessage, ...]]:
     """The exact prompts, each proven by the digest that its question holds."""
-    prompts = work.ledger.find(Prompt, {question.prompt_id for question in questions})
-    samples = work.ledger.find(Sample, {sample_id for question in questions for sample_id in question.sample_ids})
+    prompts = judged.ledger.find(Prompt, {question.prompt_id for question in questions})
+    samples = judged.ledger.find(Sample, {sample_id for question in questions for sample_id in question.sample_ids})
     chats = []
     for question in questions:
-        text = work.ledger.text(question.principles[0].text_digest)
+        text = judged.ledger.text(question.principles[0].text_digest)
         if text is None:
             raise StageError("a principle's text is redacted", where=question.id, fix="remove the stored set")
         shown = [samples[sample_id] for sample_id in question.sample_ids]
@@ -318,7 +321,8 @@ def _render(
 
 
 def _ask(
-    work: Work,
+    judged: JudgedRound,
+    bench: Bench,
     judge: RunJudge,
     questions: Sequence[Question],
     *,
@@ -326,13 +330,13 @@ def _ask(
     answers: dict[str, list[Judgement | FailedJudgement]],
 ) -> list[str]:
     """One judge's stored questions, asked again; what of its fingerprint is another by now."""
-    template = stored_template(work, questions[0].template_digest)
+    template = stored_template(judged, questions[0].template_digest)
     asked = [
         (question, chat)
-        for question, chat in zip(questions, _render(work, questions, template=template), strict=True)
+        for question, chat in zip(questions, _render(judged, questions, template=template), strict=True)
         for _ in range(NUM_AGAIN if _is_drawn(then[question.id]) else 1)
     ]
-    with work.lend_judge(judge) as scorer, Progress("sentinels", len(asked), unit="questions") as progress:
+    with bench.lend(judge) as scorer, Progress("sentinels", len(asked), unit="questions") as progress:
         found = ask_now(
             scorer, [chat for _, chat in asked], ids=[question.id for question, _ in asked], template=template,
             num_shown=[len(question.sample_ids) for question, _ in asked], config=judge.config,
@@ -340,27 +344,27 @@ def _ask(
         )  # fmt: skip
         for (question, _), answer in zip(asked, found, strict=True):
             answers.setdefault(question.id, []).append(answer)
-        return _changed_fields(work, questions[0].judge_id, now=scorer.fingerprint)
+        return _changed_fields(judged.ledger, questions[0].judge_id, now=scorer.fingerprint)
 
 
-def _find_votes(work: Work, question: Question, then: Mapping[str, Judgement]) -> list[Judgement]:
+def _find_votes(ledger: Ledger, question: Question, then: Mapping[str, Judgement]) -> list[Judgement]:
     """The other draws of a stored question, as the run asked for them."""
     if not _is_drawn(then[question.id]):
         return []
     others = [question.changed(draw=draw).id for draw in range(MAX_VOTES) if draw != question.draw]
-    return list(work.ledger.judgements_for(others).values())
+    return list(ledger.judgements_for(others).values())
 
 
-def _find_failure_rate(work: Work) -> float:
+def _find_failure_rate(judged: JudgedRound) -> float:
     """Share of the run's requests that brought no answer. One failure is added, as a rate of 0 is never known."""
-    asked = [question.id for question in work.used("3_judgements", Question)]
-    failed = sum(work.ledger.failed_attempts(asked).values())
-    answered = len(work.used("3_judgements", Judgement))
+    asked = [question.id for question in judged.questions]
+    failed = sum(judged.ledger.failed_attempts(asked).values())
+    answered = len(judged.judgements)
     return (failed + 1) / (failed + answered + 2)
 
 
-def _changed_fields(work: Work, judge_id: str, *, now: Model) -> list[str]:
-    stored = work.ledger.get(Model, judge_id)
+def _changed_fields(ledger: Ledger, judge_id: str, *, now: Model) -> list[str]:
+    stored = ledger.get(Model, judge_id)
     if stored is None:
         return ["its record is missing"]
     return [name for name in _FINGERPRINT if getattr(stored, name) != getattr(now, name)]

@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rlaif.console import say
-from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RlaifError, StageError
 from rlaif.files.atomic import utc_now
-from rlaif.judging.asked import AskedLog
+from rlaif.judging.asking import Asking
 from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
+from rlaif.judging.question_log import QuestionLog
 from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
-from rlaif.models.endpoint.batch import MAX_FILE_BYTES, MAX_REQUESTS, UnknownBatch
+from rlaif.models.endpoint.batch import MAX_FILE_BYTES, MAX_REQUESTS, BatchingScorer, UnknownBatch
 from rlaif.models.endpoint.batch_reply import BatchLine, BatchState
 from rlaif.models.endpoint.prompt import PlainChat, to_plain_chat
 from rlaif.models.endpoint.reading import Stopped
-from rlaif.models.interface import BatchingScorer
 from rlaif.records import Observed, Question
 
 MIN_ANSWERS = 16
@@ -41,19 +40,16 @@ class BatchApiAsker:
         self,
         scorer: BatchingScorer,
         *,
-        template: JudgeTemplate,
-        min_label_mass: float,
-        max_attempts: int,
-        ledger: Ledger,
-        asked_path: Path,
+        asking: Asking,
+        log_path: Path,
     ) -> None:
-        """`asked_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
-        self._scorer, self._request, self._template = scorer, score_request(template), template
+        """`log_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
+        self._scorer, self._request, self._template = scorer, score_request(asking.template), asking.template
         self._server = scorer.batch_server(self._request)
-        self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
-        self._ledger, self._asked_path = ledger, asked_path
-        asked_path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal = BatchJournal(asked_path.parent)
+        self._min_label_mass, self._max_attempts = asking.config.min_label_mass, asking.config.max_attempts
+        self._ledger, self._log_path = asking.ledger, log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._journal = BatchJournal(log_path.parent)
         self._held: dict[str, Spending] = {}
         self._states: dict[str, BatchState] = {}
 
@@ -172,7 +168,7 @@ class BatchApiAsker:
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=under_way, asked_path=self._asked_path, on_known=lambda _: None,
+            under_way=under_way, log_path=self._log_path, on_known=lambda _: None,
         )  # fmt: skip
         for question in opened:
             plain = to_plain_chat(question.chat)
@@ -196,7 +192,7 @@ class BatchApiAsker:
         file.close()
         submission = Submission(file.name, len(file.sent), file.bound, self._server.state.settings, is_counted=True)
         self._journal.prepare(submission, file.sent)
-        with AskedLog(self._asked_path) as log:
+        with QuestionLog(self._log_path) as log:
             for line in file.sent:
                 log.write_batched(line.question_id)
         self._journal.uploaded(file.name, self._server.upload(file.path))
@@ -204,7 +200,7 @@ class BatchApiAsker:
 
     def _create(self, submission: Submission, *, may_exist: bool) -> None:
         assert submission.file_id is not None
-        label = f"{self._asked_path.parent.parent.parent.name} {submission.name}"[:64]
+        label = f"{self._log_path.parent.parent.parent.name} {submission.name}"[:64]
         state = self._server.create(submission.file_id, label=label, may_exist=may_exist)
         self._journal.submitted(submission.name, state.id)
         self._states[submission.name] = state

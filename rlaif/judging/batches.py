@@ -11,18 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlaif.config.generate import JudgeConfig
 from rlaif.console import Progress
-from rlaif.constitution.render import JudgeTemplate
 from rlaif.files.atomic import utc_now
 from rlaif.files.batch_plan import find_strangers, planned_groups, refuse_other_plan
+from rlaif.judging.asking import Asking
 from rlaif.judging.questions import render_question, score_request
 from rlaif.judging.verdict import read_answer
-from rlaif.ledger.store import Ledger
-from rlaif.models.budget import Budget, Spending
+from rlaif.models.budget import Spending
 from rlaif.models.interface import Chat, ScoredReply, TokenScorer
 from rlaif.records import (
-    Constitution,
     FailedJudgement,
     Judgement,
     Observed,
@@ -41,28 +38,26 @@ class BatchAsker:
         pairs: Sequence[tuple[Sample, Sample]],
         *,
         prompts: Mapping[str, Prompt],
-        constitution: Constitution,
-        template: JudgeTemplate,
+        asking: Asking,
         scorer: TokenScorer,
-        config: JudgeConfig,
     ) -> None:
         self._samples = {sample.id: sample for pair in pairs for sample in pair}
         self._prompts = prompts
-        self._principles = {principle.digest: principle.text for principle in constitution.principles}
-        self._template, self._scorer, self._config = template, scorer, config
-        self._request = score_request(template)
+        self._principles = {principle.digest: principle.text for principle in asking.constitution.principles}
+        self._template, self._scorer, self._config = asking.template, scorer, asking.config
+        self._ledger, self._budget = asking.ledger, asking.budget
+        self._request = score_request(asking.template)
 
-    def ask_all(
-        self, questions: Sequence[Question], *, ledger: Ledger, plan_path: Path, label: str, budget: Budget
-    ) -> None:
+    def ask_all(self, questions: Sequence[Question], *, plan_path: Path, label: str) -> None:
         """Ask what the ledger does not hold yet, batch by batch as the plan says."""
+        ledger = self._ledger
         by_id = {question.id: question for question in questions}
         answered = ledger.judgements_for(list(by_id))
         sizes = self._sizes([question for question in questions if question.id not in answered])
         groups = group_by_prompt([by_id[key] for key in sizes], sizes)
         batches = planned_groups(plan_path, groups, size=sizes.__getitem__, budget=self._config.batch_tokens)
         if strangers := find_strangers(batches, by_id):
-            refuse_other_plan(plan_path, num=len(strangers), changed=self._find_changed(strangers, by_id, ledger))
+            refuse_other_plan(plan_path, num=len(strangers), changed=self._find_changed(strangers, by_id))
         with Progress(label, len(by_id), unit="questions") as progress:
             progress.advance(len(by_id) - sum(len(batch) for batch in batches))
             for batch in batches:
@@ -70,16 +65,16 @@ class BatchAsker:
                 held = ledger.judgements_for(batch)
                 attempts = ledger.failed_attempts(batch)
                 if any(key not in held and attempts.get(key, 0) < self._config.max_attempts for key in batch):
-                    answers = self._ask([by_id[key] for key in batch], attempts=attempts, budget=budget)
+                    answers = self._ask([by_id[key] for key in batch], attempts=attempts)
                     tokens = sum(a.observed.prompt_tokens + a.observed.reply_tokens for a in answers)
                     failed = sum(isinstance(answer, FailedJudgement) for answer in answers)
                     new = [answer for answer in answers if answer.question_id not in held]
                     ledger.append([*(by_id[answer.question_id] for answer in new), *new])
                 progress.advance(len(batch), failed=failed, tokens=tokens)
 
-    def _find_changed(self, strangers: Sequence[str], by_id: Mapping[str, Question], ledger: Ledger) -> str:
+    def _find_changed(self, strangers: Sequence[str], by_id: Mapping[str, Question]) -> str:
         """Why questions of a plan are not asked now: by one that was asked, and one that is to be."""
-        asked, now = next(iter(ledger.find(Question, strangers).values()), None), next(iter(by_id.values()), None)
+        asked, now = next(iter(self._ledger.find(Question, strangers).values()), None), next(iter(by_id.values()), None)
         if asked is None or now is None:
             return "the judge, its template, the principles, or the responses changed"
         if asked.judge_id != now.judge_id:
@@ -113,11 +108,9 @@ class BatchAsker:
             template=self._template,
         )
 
-    def _ask(
-        self, questions: Sequence[Question], *, attempts: Mapping[str, int], budget: Budget
-    ) -> list[Judgement | FailedJudgement]:
-        chats = [self._render(question) for question in questions]
-        bound = self._bound(chats, budget)
+    def _ask(self, questions: Sequence[Question], *, attempts: Mapping[str, int]) -> list[Judgement | FailedJudgement]:
+        chats, budget = [self._render(question) for question in questions], self._budget
+        bound = self._bound(chats)
         if not budget.reserve(bound):
             raise budget.refusal(bound)
         started = time.monotonic()
@@ -139,8 +132,8 @@ class BatchAsker:
             for question, reply in zip(questions, replies, strict=True)
         ]
 
-    def _bound(self, chats: Sequence[Chat], budget: Budget) -> Spending:
-        if not budget.limits_tokens:
+    def _bound(self, chats: Sequence[Chat]) -> Spending:
+        if not self._budget.limits_tokens:
             return Spending(len(chats))
         longest_reply = self._request.max_reason_tokens + 1
         marker = len(self._request.marker)  # put after the prompt where there is no reason; a token holds a character

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rlaif.constitution.selection import principles_of, weighted_principles
+from rlaif.judging.asking import Asking
 from rlaif.judging.debias import compare
 from rlaif.judging.ranking import compare_ranked
 from rlaif.judging.scores import compare_scores
@@ -42,15 +43,14 @@ def collect_judging(
     questions: Sequence[Question],
     *,
     pairs: Sequence[tuple[Sample, Sample]],
-    constitution: Constitution,
-    ledger: Ledger,
+    asking: Asking,
     num_votes: int = 1,
-    draw_seed: int | None = None,
 ) -> Judging:
     """What the ledger says of the questions that were made of the pairs.
 
     `num_votes`: draws of each question that was answered without log-probabilities.
     """
+    ledger, constitution = asking.ledger, asking.constitution
     votes = _find_votes(questions, ledger=ledger, num_votes=num_votes)
     draws = {question.id: question for further in votes.values() for question in further}
     drawn = ledger.judgements_for(list(draws))
@@ -69,7 +69,7 @@ def collect_judging(
         comparisons = list(_compare_orders(questions, found))
     elif mode == "score":
         comparisons = list(
-            _compare_scored(questions, found, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
+            _compare_scored(questions, found, pairs=pairs, constitution=constitution, draw_seed=asking.draw_seed)
         )
     else:
         comparisons = list(_compare_ranked(questions, found, pairs=pairs, constitution=constitution))

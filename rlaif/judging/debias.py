@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from rlaif.judging.unlisted import verdict_logprobs
 from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
-from rlaif.records.odds import mean_label, sigmoid
+from rlaif.stats.logits import P_FIRST, mean_label, sigmoid
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
-_P_FIRST: Mapping[Verdict | None, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
 
 
 class Debiased(NamedTuple):
@@ -126,20 +125,21 @@ class _Side(NamedTuple):
 
 
 def _find_side(votes: Sequence[Judgement]) -> _Side:
-    logits = [_find_logit(vote) for vote in votes]
-    if len(votes) == 1 and logits[0] is not None and votes[0].verdict is not None:
-        return _Side(votes[0].verdict, sigmoid(logits[0]), logits[0])
-    counted = [_P_FIRST[v.verdict] if x is None else sigmoid(x) for v, x in zip(votes, logits, strict=True)]
+    said = [_read_vote(vote) for vote in votes]
+    verdict, logit = said[0]
+    if len(said) == 1 and logit is not None:
+        return _Side(verdict, sigmoid(logit), logit)
+    counted = [P_FIRST[verdict] if logit is None else sigmoid(logit) for verdict, logit in said]
     share = math.fsum(counted) / len(counted)
     return _Side("tie" if share == 0.5 else "first" if share > 0.5 else "second", share, None)
 
 
-def _find_logit(judgement: Judgement) -> float | None:
-    """None for a verdict alone."""
+def _read_vote(judgement: Judgement) -> tuple[Verdict, float | None]:
+    """The verdict, and its logit; None for a verdict alone."""
     if judgement.verdict is None:
         raise ValueError("only judgements of a pair can be compared")
     table = verdict_logprobs(judgement)
-    return _logit_first(table) if table else None
+    return judgement.verdict, _logit_first(table) if table else None
 
 
 def _list_orders(verdicts: Sequence[Verdict], *, logits: Sequence[float | None]) -> tuple[OrderVerdict, ...]:

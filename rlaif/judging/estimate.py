@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import plan_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
@@ -37,6 +38,7 @@ def estimate_judging(
     prompts: Mapping[str, Prompt],
     constitution: Constitution,
     template: JudgeTemplate,
+    config: JudgeConfig,
     scorer: TokenScorer,
     reply_limit: int | None = None,
     draw_seed: int | None = None,
@@ -44,11 +46,11 @@ def estimate_judging(
     """`num_questions` at most, sized by the real judge prompts of the trial pairs, each in one order.
 
     `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict. `draw_seed`: as in
-    `judge_pairs`.
+    `Asking`.
     """
     planned = plan_questions(
-        trial_pairs, constitution=constitution, template=template, both_orders=False, num_shuffles=1,
-        draw_seed=draw_seed,
+        trial_pairs, constitution=constitution, template=template, draw_seed=draw_seed,
+        config=config.model_copy(update={"both_orders": False, "num_shuffles": 1}),
     )  # fmt: skip
     rendered = [
         render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)

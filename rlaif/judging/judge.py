@@ -6,113 +6,68 @@ questions.py, asked in streaming.py or batches.py, and combined in collect.py. D
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Required, TypedDict
 
-from rlaif.config.generate import JudgeConfig
-from rlaif.constitution.render import JudgeTemplate
-from rlaif.judging.asked import ASKED_NAME
+from rlaif.judging.asking import Asking
 from rlaif.judging.batches import BatchAsker
 from rlaif.judging.collect import Judging, collect_judging
-from rlaif.judging.questions import make_questions, plan_questions, render_questions
+from rlaif.judging.open_questions import Rendered
+from rlaif.judging.question_log import LOG_NAME
+from rlaif.judging.questions import GREEDY, Planned, plan_questions, render_questions
 from rlaif.judging.streaming import StreamAsker
-from rlaif.judging.unanswered import RESUME, refuse_unanswered
-from rlaif.ledger.store import Ledger
-from rlaif.models.budget import Budget
+from rlaif.judging.unanswered import refuse_unanswered
 from rlaif.models.interface import StreamingScorer, TokenScorer
-from rlaif.records import Constitution, Prompt, Sample
+from rlaif.records import Prompt, Sample
 
-__all__ = ["Judging", "judge_pairs"]
+__all__ = ["Asking", "Judging", "judge_pairs"]
 
 
 def judge_pairs(
     pairs: Sequence[tuple[Sample, Sample]],
     *,
     prompts: Mapping[str, Prompt],
-    constitution: Constitution,
-    template: JudgeTemplate,
+    asking: Asking,
     scorer: TokenScorer,
-    config: JudgeConfig,
-    ledger: Ledger,
     plan_path: Path,
     label: str = "judgements",
-    budget: Budget | None = None,
-    draw_seed: int | None = None,
-    again: str = RESUME,
-    drops_refused: bool = False,
 ) -> Judging:
     """Judgements of each pair under each principle, as the template asks: in both orders unless the config says one,
     or of each response by itself, or of all that pairs join together.
 
-    A judge that holds many questions at once is asked in a stream, another one in planned batches. `label`: empty to
-    say nothing. `budget`: what the batches may cost; a stream knows its own. `draw_seed`: each pair is asked under one
-    principle, drawn with it.
+    A judge that holds many questions at once is asked in a stream, another one in planned batches. `plan_path`: the
+    file of those batches; the list of questions sent in a stream is written beside it. `label`: empty to print nothing.
 
-    Raises `Unanswered` while questions got no answer at all and may be asked again: see unanswered.py. `again`: what
-    the user does then. `drops_refused`: questions that a server refuses by themselves are failures at once.
+    Raises `Unanswered` while questions got no answer at all and may be asked again: see unanswered.py.
     """
     judge = scorer.fingerprint
-    ledger.append([judge, constitution])
-    ledger.put_texts([template.source, *(principle.text for principle in constitution.principles)])
-    making: _Making = {
-        "prompts": prompts, "constitution": constitution, "template": template, "judge_id": judge.id,
-        "both_orders": config.both_orders, "num_shuffles": config.num_shuffles, "draw_seed": draw_seed,
-    }  # fmt: skip
+    asking.ledger.append([judge, asking.constitution])
+    asking.ledger.put_texts([asking.template.source, *(principle.text for principle in asking.constitution.principles)])
+    stream = scorer if isinstance(scorer, StreamingScorer) else None
+
+    def render() -> Rendered:
+        return render_questions(
+            _plan(pairs, asking), prompts=prompts, template=asking.template, judge_id=judge.id,
+            decoding=GREEDY if stream is None else stream.decoding,
+        )  # fmt: skip
+
     num_votes, host, unsent_because = 1, "", ""
-    if isinstance(scorer, StreamingScorer):
-        making["decoding"], num_votes, host = scorer.decoding, scorer.num_votes, scorer.host
-        unsent_because = _ask_in_stream(
-            pairs, making, scorer=scorer, config=config, ledger=ledger, folder=plan_path.parent, label=label
-        )
-    questions = make_questions(pairs, **making)
-    if not isinstance(scorer, StreamingScorer):
-        in_batches = BatchAsker(
-            pairs, prompts=prompts, constitution=constitution, template=template, scorer=scorer, config=config
-        )
-        in_batches.ask_all(questions, ledger=ledger, plan_path=plan_path, label=label, budget=budget or Budget())
-    judging = collect_judging(
-        questions, pairs=pairs, constitution=constitution, ledger=ledger, num_votes=num_votes, draw_seed=draw_seed
-    )
-    refuse_unanswered(
-        judging.questions, judgements=judging.judgements, failed=judging.failed, ledger=ledger,
-        max_attempts=config.max_attempts, host=host, unsent_because=unsent_because, again=again,
-        drops_refused=drops_refused,
-    )  # fmt: skip
+    if stream is not None:
+        num_votes, host = stream.num_votes, stream.host
+        asker = StreamAsker(stream, asking=asking, log_path=plan_path.parent / LOG_NAME)
+        asker.ask(render, total=sum(1 for _ in _plan(pairs, asking)), label=label)
+        unsent_because = asker.unsent_because
+    questions = [question for question, _ in render()]
+    if stream is None:
+        in_batches = BatchAsker(pairs, prompts=prompts, asking=asking, scorer=scorer)
+        in_batches.ask_all(questions, plan_path=plan_path, label=label)
+    judging = collect_judging(questions, pairs=pairs, asking=asking, num_votes=num_votes)
+    refuse_unanswered(judging, asking=asking, host=host, unsent_because=unsent_because)
     return judging
 
 
-def _ask_in_stream(
-    pairs: Sequence[tuple[Sample, Sample]],
-    making: _Making,
-    *,
-    scorer: StreamingScorer,
-    config: JudgeConfig,
-    ledger: Ledger,
-    folder: Path,
-    label: str,
-) -> str:
-    """Ask what the ledger does not hold; why questions reached no server, where some did not."""
-    asker = StreamAsker(
-        scorer, template=making["template"], min_label_mass=config.min_label_mass, max_attempts=config.max_attempts,
-        ledger=ledger, asked_path=folder / ASKED_NAME,
+def _plan(pairs: Sequence[tuple[Sample, Sample]], asking: Asking) -> Iterator[Planned]:
+    return plan_questions(
+        pairs, constitution=asking.constitution, template=asking.template, config=asking.config,
+        draw_seed=asking.draw_seed,
     )  # fmt: skip
-    planned = plan_questions(
-        pairs, constitution=making["constitution"], template=making["template"], both_orders=making["both_orders"],
-        num_shuffles=making["num_shuffles"], draw_seed=making.get("draw_seed"),
-    )  # fmt: skip
-    asker.ask(lambda: render_questions(pairs, **making), label=label, total=sum(1 for _ in planned))
-    return asker.unsent_because
-
-
-class _Making(TypedDict, total=False):
-    """What questions are made from."""
-
-    prompts: Required[Mapping[str, Prompt]]
-    constitution: Required[Constitution]
-    template: Required[JudgeTemplate]
-    judge_id: Required[str]
-    both_orders: Required[bool]
-    num_shuffles: Required[int | None]
-    decoding: str
-    draw_seed: int | None

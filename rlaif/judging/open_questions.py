@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.judging.asked import read_streamed
+from rlaif.judging.question_log import read_streamed
 from rlaif.judging.unanswered import is_unanswered
 from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
@@ -40,12 +40,12 @@ def find_open(
     scorer: StreamingScorer,
     max_attempts: int,
     under_way: Container[str],
-    asked_path: Path,
+    log_path: Path,
     on_known: Callable[[int], None],
 ) -> Iterator[OpenQuestion]:
     """`draws`: the first draw of each question, or the others of those without log-probabilities.
 
-    `under_way`: ids of those that are being asked, looked at when their turn comes. `asked_path`: the list of what this
+    `under_way`: ids of those that are being asked, looked at when their turn comes. `log_path`: the list of what this
     stage sent; what used up its attempts elsewhere without any answer is asked once here. `on_known` hears how many are
     not to be asked.
     """
@@ -58,7 +58,7 @@ def find_open(
             scorer.expect_model(served_model)
         attempts = ledger.failed_attempts(key for key in ids if key not in answered)
         used_up = [key for key, count in attempts.items() if count >= max_attempts]
-        reopened = _find_unanswered_elsewhere(used_up, ledger=ledger, asked_path=asked_path)
+        reopened = _find_unanswered_elsewhere(used_up, ledger=ledger, log_path=log_path)
         on_known(len(chunk) * len(draws) - len(wanted))
         for question, chat in wanted:
             attempt = attempts.get(question.id, 0) + 1
@@ -69,13 +69,13 @@ def find_open(
             yield OpenQuestion(question, chat, attempt)
 
 
-def _find_unanswered_elsewhere(used_up: list[str], *, ledger: Ledger, asked_path: Path) -> set[str]:
+def _find_unanswered_elsewhere(used_up: list[str], *, ledger: Ledger, log_path: Path) -> set[str]:
     """Questions without attempts left that no server ever answered and that this stage never sent."""
     if not used_up:
         return set()
     failures = ledger.failures_for(used_up)
     unanswered = {key for key in used_up if is_unanswered(failures.get(key))}
-    return unanswered.difference(read_streamed(asked_path.parent)) if unanswered else set()
+    return unanswered.difference(read_streamed(log_path.parent)) if unanswered else set()
 
 
 def _further_draws(

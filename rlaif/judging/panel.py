@@ -1,45 +1,36 @@
-"""The judges of a run: who they are, and all of them asked the same questions, one after another.
+"""The judges of a run, one or a panel: who they are, where each keeps its plans, and what templates they need.
 
-Each keeps plan and list of questions in a folder of its own, so that each goes on where it stood. Combines no labels.
+Opens no judge and asks nothing: see bench.py and stage.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import is_frontdesk
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.run import MAX_RECORDS, RunConfig
-from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, load_template
-from rlaif.errors import ConfigError, ModelError
-from rlaif.judging.asked import JUDGE_FOLDER
-from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.records import Comparison, Panel, PanelMember, Prompt, Question, Sample, Tally
-from rlaif.run.folder import RunFolder
-from rlaif.run.input_checks import expect_judge
-
-if TYPE_CHECKING:
-    from rlaif.run.work import Work
-
-STAGE = "3_judgements"
+from rlaif.errors import ConfigError
+from rlaif.judging.judge import Judging
+from rlaif.judging.question_log import JUDGE_FOLDER
+from rlaif.records import Comparison, Panel, PanelMember, Question, Tally
 
 
 class RunJudge:
-    """One of the judges that label a run's pairs."""
+    """One of a run's judges, as it is configured."""
 
     def __init__(self, number: int, config: JudgeConfig) -> None:
-        """`number`: from 1, in the order of the configuration."""
+        """number: from 1, in the order of the configuration; 0 for the evaluation's judge, which labels no pairs."""
         self.number, self.config = number, config
 
     @cached_property
     def template(self) -> JudgeTemplate:
-        """As its file is now."""
+        """The judge's template, as its file is now."""
         return load_template(self.config.template)
 
     @property
@@ -48,11 +39,11 @@ class RunJudge:
 
     @property
     def template_key(self) -> str:
-        """Under which its template's digest stands among a run's inputs."""
+        """The key of the template's digest among a run's inputs."""
         return "judge.template" if self.number == 1 else f"judge.template of judge {self.number}"
 
     def folder(self, stage_dir: Path) -> Path:
-        """Where its plan of questions stands: the first judge's in the stage's own folder."""
+        """Where the judge keeps its plan of questions: the first judge in the stage's folder itself."""
         return stage_dir if self.number == 1 else stage_dir / f"{JUDGE_FOLDER}{self.number}"
 
 
@@ -62,7 +53,7 @@ def find_run_judges(config: JudgeConfig) -> tuple[RunJudge, ...]:
 
 
 def template_digests(config: JudgeConfig) -> dict[str, str]:
-    """What stands among a run's inputs: a template per judge, which may not change under it."""
+    """Each judge's template by digest, to be stored among a run's inputs: a run keeps its templates."""
     return {judge.template_key: judge.template.digest for judge in find_run_judges(config)}
 
 
@@ -111,48 +102,8 @@ def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempla
     return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
 
 
-def ask_all(
-    work: Work, pairs: Sequence[tuple[Sample, Sample]], *, prompts: Mapping[str, Prompt], stage: str = STAGE
-) -> Judging:
-    """What every judge says of the pairs; a local model is gone before the next one is loaded."""
-    asked: set[str] = set()
-    return merge_judgings([_ask(work, one, pairs, prompts=prompts, stage=stage, asked=asked) for one in work.judges])
-
-
-def _ask(
-    work: Work,
-    judge: RunJudge,
-    pairs: Sequence[tuple[Sample, Sample]],
-    *,
-    prompts: Mapping[str, Prompt],
-    stage: str,
-    asked: set[str],
-) -> Judging:
-    """asked: the ids of the judges before this one, which it joins."""
-    alone = len(work.judges) == 1
-    if not alone:
-        say(f"judge {judge.number} of {len(work.judges)}: {judge.name}")
-    with work.lend_judge(judge) as scorer:
-        if scorer.fingerprint.id in asked:
-            raise ModelError(
-                f"judge {judge.number} of the panel is the same model as an earlier one: its answers would count twice",
-                where=judge.name,
-                fix="take it out of judge.panel, or name another model",
-            )
-        asked.add(scorer.fingerprint.id)
-        expect_judge(work, stage, scorer.fingerprint, judge.config, judge.template)
-        folder = judge.folder(work.folder(stage))
-        folder.mkdir(exist_ok=True)
-        return judge_pairs(
-            pairs, prompts=prompts, constitution=work.constitution, template=judge.template, scorer=scorer,
-            config=judge.config, ledger=work.ledger, plan_path=folder / "questions_plan.json",
-            label="judgements" if alone else f"judgements {judge.number}/{len(work.judges)}",
-            budget=work.judge_budget, draw_seed=work.draw_seed,
-        )  # fmt: skip
-
-
 def merge_judgings(judgings: Iterable[Judging]) -> Judging:
-    """One after another, their tallies added."""
+    """What several judges were asked and answered, one after another, with their tallies added."""
     merged = Judging([], [], [], [], Tally(num_in=0))
     for one in judgings:
         merged = Judging(
@@ -162,24 +113,24 @@ def merge_judgings(judgings: Iterable[Judging]) -> Judging:
     return merged
 
 
-def find_panel(work: Work, comparisons: Iterable[Comparison]) -> Panel:
-    """Who judged the round, each with its weight; where one judge was asked, or none, whoever compared something."""
-    if is_recorded(work.run) or len(work.judges) == 1:
+def find_panel(
+    judges: Sequence[RunJudge], *, questions: Iterable[Question], comparisons: Iterable[Comparison], is_recorded: bool
+) -> Panel:
+    """Who judged the round, each with its weight; where one judge was asked, or none, whoever compared something.
+
+    questions, comparisons: those of the round. is_recorded: its verdicts were brought along.
+    """
+    if is_recorded or len(judges) == 1:
         return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
-    asked = dict.fromkeys((q.judge_id, q.template_digest) for q in work.used(STAGE, Question))
+    asked = dict.fromkeys((q.judge_id, q.template_digest) for q in questions)
     return Panel(
         members=tuple(
             PanelMember(judge_id=judge_id, template_digest=digest, weight=judge.config.weight)
-            for (judge_id, digest), judge in zip(asked, work.judges, strict=True)
+            for (judge_id, digest), judge in zip(asked, judges, strict=True)
         )
     )
 
 
-def find_judge_ids(work: Work) -> list[str]:
-    """The fingerprints of the judges that labelled a round, in the order of `work.judges`."""
-    return list(dict.fromkeys(question.judge_id for question in work.used(STAGE, Question)))
-
-
-def is_recorded(run: RunFolder) -> bool:
-    """Whether the verdicts were brought along: no judge of the configuration gave them."""
-    return "recorded" in run.config["inputs"]
+def find_judge_ids(questions: Iterable[Question]) -> list[str]:
+    """The fingerprints of the judges that were asked, in the order of the configuration."""
+    return list(dict.fromkeys(question.judge_id for question in questions))

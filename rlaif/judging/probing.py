@@ -19,7 +19,8 @@ from rlaif.constitution.probe_file import PROBE_FILE, Probe, find_probes, load_p
 from rlaif.constitution.render import DOES, JudgeTemplate, load_template
 from rlaif.errors import InputError
 from rlaif.judging.probe_judge import make_probe_judge
-from rlaif.judging.setup import check_judge, find_judge_folder, find_vocabulary, load_judge
+from rlaif.judging.setup import check_judge, find_judge_folder, find_vocabulary
+from rlaif.models.open import open_judge
 from rlaif.records import Constitution
 
 
@@ -85,7 +86,7 @@ def _ask(
 ) -> list[Reading]:
     """Load the judge and ask it; says what was asked and how long it took."""
     started = time.monotonic()
-    engine = load_judge(config)
+    engine = open_judge(config)
     num_principles = sum(principle.weight > 0 for principle in constitution.principles)
     num_questions = 2 * len(probes) * num_principles
     with Progress("probes", num_questions, unit="questions") as progress:

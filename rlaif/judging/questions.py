@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import (
     JudgeTemplate,
     render,
@@ -27,7 +28,7 @@ from rlaif.records import AskedPrinciple, Constitution, Principle, Prompt, Quest
 GREEDY = "greedy"
 
 
-class Asked(NamedTuple):
+class Planned(NamedTuple):
     """The samples of one question in the order shown, and its principle."""
 
     shown: tuple[Sample, ...]
@@ -39,10 +40,9 @@ def plan_questions(
     *,
     constitution: Constitution,
     template: JudgeTemplate,
-    both_orders: bool = True,
-    num_shuffles: int | None = None,
+    config: JudgeConfig,
     draw_seed: int | None = None,
-) -> Iterator[Asked]:
+) -> Iterator[Planned]:
     """What is asked about the pairs, in the order in which answers are collected.
 
     pair: per pair and principle the order as listed, then the swapped one. score: each sample once per principle that
@@ -52,8 +52,8 @@ def plan_questions(
     if template.kind == "pair":
         for first, second in pairs:
             for principle in principles_of(constitution, (first.id, second.id), draw_seed=draw_seed):
-                for shown in ((first, second), (second, first))[: 2 if both_orders else 1]:
-                    yield Asked(shown, principle)
+                for shown in ((first, second), (second, first))[: 2 if config.both_orders else 1]:
+                    yield Planned(shown, principle)
     elif template.kind == "score":
         seen: set[tuple[str, str]] = set()
         for pair in pairs:
@@ -61,15 +61,15 @@ def plan_questions(
                 for sample in pair:
                     if (sample.id, principle.id) not in seen:
                         seen.add((sample.id, principle.id))
-                        yield Asked((sample,), principle)
+                        yield Planned((sample,), principle)
     else:
         for group in find_groups(pairs):
             if len(group.shown) < 2:
                 continue
             _refuse_too_many(len(group.shown), template=template)
             for principle in weighted_principles(constitution):
-                for order in shuffle_group(group.shown, num_shuffles=num_shuffles):
-                    yield Asked(order, principle)
+                for order in shuffle_group(group.shown, num_shuffles=config.num_shuffles):
+                    yield Planned(order, principle)
 
 
 def count_questions(
@@ -79,8 +79,7 @@ def count_questions(
     num_pairs: int,
     constitution: Constitution,
     template: JudgeTemplate,
-    both_orders: bool,
-    num_shuffles: int | None,
+    config: JudgeConfig,
     draw_seed: int | None,
 ) -> int:
     """How many questions the judge is asked at most; samples and pairs are of one prompt."""
@@ -88,9 +87,9 @@ def count_questions(
     if template.kind == "score":
         return num_prompts * num_samples * num_principles
     if template.kind == "ranking":
-        shuffles = num_samples if num_shuffles is None else min(num_shuffles, math.factorial(num_samples))
+        shuffles = num_samples if config.num_shuffles is None else min(config.num_shuffles, math.factorial(num_samples))
         return num_prompts * shuffles * num_principles
-    return num_prompts * num_pairs * (num_principles if draw_seed is None else 1) * (2 if both_orders else 1)
+    return num_prompts * num_pairs * (num_principles if draw_seed is None else 1) * (2 if config.both_orders else 1)
 
 
 def _refuse_too_many(num_shown: int, *, template: JudgeTemplate) -> None:
@@ -102,43 +101,15 @@ def _refuse_too_many(num_shown: int, *, template: JudgeTemplate) -> None:
         )
 
 
-def make_questions(
-    pairs: Sequence[tuple[Sample, Sample]],
-    *,
-    prompts: Mapping[str, Prompt],
-    constitution: Constitution,
-    template: JudgeTemplate,
-    judge_id: str,
-    both_orders: bool = True,
-    num_shuffles: int | None = None,
-    decoding: str = GREEDY,
-    draw_seed: int | None = None,
-) -> list[Question]:
-    """The questions of `plan_questions`."""
-    rendered = render_questions(
-        pairs, prompts=prompts, constitution=constitution, template=template, judge_id=judge_id,
-        both_orders=both_orders, num_shuffles=num_shuffles, decoding=decoding, draw_seed=draw_seed,
-    )  # fmt: skip
-    return [question for question, _ in rendered]
-
-
 def render_questions(
-    pairs: Iterable[tuple[Sample, Sample]],
+    planned: Iterable[Planned],
     *,
     prompts: Mapping[str, Prompt],
-    constitution: Constitution,
     template: JudgeTemplate,
     judge_id: str,
-    both_orders: bool = True,
-    num_shuffles: int | None = None,
     decoding: str = GREEDY,
-    draw_seed: int | None = None,
 ) -> Iterator[tuple[Question, tuple[SegmentedMessage, ...]]]:
-    """The questions of `make_questions`, each with its prompt, made one by one."""
-    planned = plan_questions(
-        pairs, constitution=constitution, template=template, both_orders=both_orders, num_shuffles=num_shuffles,
-        draw_seed=draw_seed,
-    )  # fmt: skip
+    """Each question with its prompt, made one by one."""
     for shown, principle in planned:
         rendered = render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)
         question = Question(

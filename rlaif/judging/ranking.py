@@ -13,7 +13,7 @@ from rlaif.judging.debias import Debiased
 from rlaif.judging.shuffles import Group
 from rlaif.judging.unlisted import choice_logprobs
 from rlaif.records import Comparison, Judgement, Question
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 
 def compare_ranked(group: Group, shuffles: Sequence[tuple[Question, Sequence[Judgement]]]) -> Iterator[Comparison]:

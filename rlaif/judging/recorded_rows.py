@@ -29,7 +29,7 @@ from rlaif.records import (
     Verdict,
     VerdictLogprob,
 )
-from rlaif.records.odds import describe_impossible
+from rlaif.stats.logits import describe_impossible
 
 UNKNOWN_POLICY = "unknown"
 WITH_REASON = 1

@@ -1,7 +1,7 @@
 """Scores of single replies -> comparisons of their pairs, and what each reply is worth.
 
 Each reply is scored by itself, so no order has a say: there is no position effect and nothing to flip, and n replies
-cost n questions. Two scores are taken as independent. The pure functions ask nothing; `score_responses` asks at once.
+cost n questions. Two scores are taken as independent. Asks nothing.
 """
 
 from __future__ import annotations
@@ -10,24 +10,15 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from rlaif.config.generate import JudgeConfig
-from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
-from rlaif.constitution.selection import weighted_principles
-from rlaif.judging.ask_now import ask_now
 from rlaif.judging.debias import Debiased
 from rlaif.judging.unlisted import choice_logprobs
 from rlaif.judging.verdict import score_distribution
-from rlaif.models.interface import TokenScorer
 from rlaif.records import (
     AskedPrinciple,
     Comparison,
-    Constitution,
-    FailedJudgement,
-    FailureCause,
     Judgement,
-    Prompt,
 )
-from rlaif.records.odds import share_of_lead, sigmoid
+from rlaif.stats.logits import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """Of a probability: the smallest number a float32 softmax can give."""
@@ -93,43 +84,3 @@ def compare_scores(
         logit=result.logit,
         debiased=True,
     )
-
-
-def score_responses(
-    scorer: TokenScorer,
-    responses: Sequence[tuple[Prompt, str]],
-    *,
-    constitution: Constitution,
-    template: JudgeTemplate,
-    config: JudgeConfig,
-) -> list[float | FailureCause]:
-    """Each response's expected score, the weighted mean over the principles; a failure under one is its failure.
-
-    Asked now and kept nowhere: the judge as a reward (d-RLAIF). From 1 to the number of the template's scores.
-    """
-    principles = weighted_principles(constitution)
-    chats = [
-        render_single(
-            template, conversation=render_conversation(prompt.messages), response=text, principle=principle.text
-        )
-        for prompt, text in responses
-        for principle in principles
-    ]
-    answers = ask_now(scorer, chats, ids=[str(n) for n in range(len(chats))], template=template, config=config)
-    step = len(principles)
-    return [
-        weigh_scores(answers[at : at + step], weights=[principle.weight for principle in principles])
-        for at in range(0, len(answers), step)
-    ]
-
-
-def weigh_scores(answers: Sequence[Judgement | FailedJudgement], *, weights: Sequence[float]) -> float | FailureCause:
-    """sum w E[S] / sum w over the principles of one response."""
-    scores = []
-    for answer in answers:
-        if isinstance(answer, FailedJudgement):
-            return answer.cause
-        if answer.score is None:
-            raise ValueError("only judgements with a score can be weighed")
-        scores.append(expect([answer]))
-    return math.fsum(w * s for w, s in zip(weights, scores, strict=True)) / math.fsum(weights)

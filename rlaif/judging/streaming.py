@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.console import Progress, say
-from rlaif.constitution.render import JudgeTemplate
 from rlaif.files.atomic import utc_now
-from rlaif.judging.asked import AskedLog
+from rlaif.judging.asking import Asking
 from rlaif.judging.batch_api import BatchApiAsker
 from rlaif.judging.batch_journal import BatchJournal
 from rlaif.judging.open_questions import FIRST_DRAW, Rendered, find_open
+from rlaif.judging.question_log import QuestionLog
 from rlaif.judging.questions import score_request
 from rlaif.judging.verdict import read_answer
-from rlaif.ledger.store import Ledger, Outcome
+from rlaif.ledger.store import Outcome
 from rlaif.ledger.writer import GroupWriter
 from rlaif.models.budget import Spending
-from rlaif.models.interface import BatchingScorer, ScoredReply, StreamingScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import ScoredReply, StreamingScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 
 MAX_UNACKNOWLEDGED = 64
@@ -43,16 +44,14 @@ class StreamAsker:
         self,
         scorer: StreamingScorer,
         *,
-        template: JudgeTemplate,
-        min_label_mass: float,
-        max_attempts: int,
-        ledger: Ledger,
-        asked_path: Path,
+        asking: Asking,
+        log_path: Path,
     ) -> None:
-        """`asked_path`: where the ids of the questions that were sent are written down, for their account."""
-        self._scorer, self._request, self._template = scorer, score_request(template), template
-        self._min_label_mass, self._max_attempts = min_label_mass, max_attempts
-        self._ledger, self._asked_path = ledger, asked_path
+        """`log_path`: where the ids of the questions that were sent are written down, for their account."""
+        self._asking = asking
+        self._scorer, self._request, self._template = scorer, score_request(asking.template), asking.template
+        self._min_label_mass, self._max_attempts = asking.config.min_label_mass, asking.config.max_attempts
+        self._ledger, self._log_path = asking.ledger, log_path
         self._under_way: dict[str, _UnderWay] = {}
         self._had: Counter[str] = Counter()
         self.unsent_because = ""
@@ -66,11 +65,8 @@ class StreamAsker:
         A stage that submitted batches goes on with them, however it is configured now.
         """
         scorer = self._scorer
-        if isinstance(scorer, BatchingScorer) and (scorer.uses_batches or BatchJournal.exists(self._asked_path.parent)):
-            in_batches = BatchApiAsker(
-                scorer, template=self._template, min_label_mass=self._min_label_mass,
-                max_attempts=self._max_attempts, ledger=self._ledger, asked_path=self._asked_path,
-            )  # fmt: skip
+        if isinstance(scorer, BatchingScorer) and (scorer.uses_batches or BatchJournal.exists(self._log_path.parent)):
+            in_batches = BatchApiAsker(scorer, asking=self._asking, log_path=self._log_path)
             in_batches.ask(render, total=total, label=label)
             return
         before = self._scorer.budget.spent
@@ -85,7 +81,7 @@ class StreamAsker:
         """One progress bar: the first draw of each question, or the others of those without log-probabilities."""
         with (
             Progress(label, total, unit="questions") as progress,
-            AskedLog(self._asked_path) as log,
+            QuestionLog(self._log_path) as log,
             GroupWriter(self._ledger) as writer,
         ):
             counting = _Counting(progress, self._scorer)
@@ -116,7 +112,7 @@ class StreamAsker:
         """The questions to be asked, as somebody is free to ask them."""
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
-            under_way=self._under_way, asked_path=self._asked_path, on_known=counting.count_known,
+            under_way=self._under_way, log_path=self._log_path, on_known=counting.count_known,
         )  # fmt: skip
         for question, chat, attempt in opened:
             self._under_way[question.id] = _UnderWay(question, attempt)

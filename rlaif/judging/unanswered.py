@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rlaif.errors import StageError
-from rlaif.ledger.store import Ledger
+from rlaif.judging.asking import Asking
+from rlaif.judging.collect import Judging
 from rlaif.models.endpoint.reading import NO_LOGPROBS, ServerDown
-from rlaif.records import FailedJudgement, Judgement, Question
+from rlaif.records import FailedJudgement
 
-RESUME = "continue with the same command and --resume"
 AGAIN = "run the same command again"
 NOTHING_DECIDED = f"nothing was decided; once the server answers, {AGAIN}"
 _REFUSED = re.compile(r"HTTP (400|413|422)\b")
@@ -31,40 +31,28 @@ class Unanswered(StageError):
     """Some questions got no answer from the judge's server."""
 
 
-def refuse_unanswered(
-    questions: Sequence[Question],
-    *,
-    judgements: Sequence[Judgement],
-    failed: Sequence[FailedJudgement],
-    ledger: Ledger,
-    max_attempts: int,
-    host: str,
-    unsent_because: str,
-    again: str = RESUME,
-    drops_refused: bool = False,
-) -> None:
+def refuse_unanswered(judging: Judging, *, asking: Asking, host: str, unsent_because: str) -> None:
     """Raises `Unanswered` where a question got no answer and has attempts left; the ledger keeps all that was answered.
 
-    `unsent_because`: why questions reached no server, which the ledger does not know. `drops_refused`: a question that
-    the server refused by itself is dropped at once, for a caller with a limit of its own on failures.
+    `unsent_because`: why questions reached no server, which the ledger does not know.
     """
-    answered = {judgement.question_id for judgement in judgements}
-    last_failure = {failure.question_id: failure for failure in failed}
-    unanswered = [question.id for question in questions if question.id not in answered]
-    attempts = ledger.failed_attempts(unanswered)
+    answered = {judgement.question_id for judgement in judging.judgements}
+    last_failure = {failure.question_id: failure for failure in judging.failed}
+    unanswered = [question.id for question in judging.questions if question.id not in answered]
+    attempts, max_attempts = asking.ledger.failed_attempts(unanswered), asking.config.max_attempts
     left = [
         last_failure.get(key)
         for key in unanswered
         if attempts.get(key, 0) < max_attempts
         and is_unanswered(failure := last_failure.get(key))
-        and not (drops_refused and failure is not None and is_refusal(find_detail(failure)))
+        and not (asking.drops_refused and failure is not None and is_refusal(find_detail(failure)))
     ]
     if left:
         words = [unsent_because if failure is None else find_detail(failure) for failure in left]
         raise make_error(
-            words, total=len(questions), host=host,
-            fix=f"every answer is kept; once the server answers, {again} (judge.max_attempts: a question is dropped "
-            f"after {max_attempts} attempts)",
+            words, total=len(judging.questions), host=host,
+            fix=f"every answer is kept; once the server answers, {asking.again} (judge.max_attempts: a question is "
+            f"dropped after {max_attempts} attempts)",
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from rlaif.records import Judgement, Verdict
-from rlaif.records.odds import ROUNDING
+from rlaif.stats.logits import ROUNDING
 
 LOWEST_LOGPROB = -104.0
 """What an underflowed probability is bounded by: the smallest number a float32 softmax can give."""

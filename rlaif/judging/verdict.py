@@ -14,7 +14,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.unlisted import LOWEST_LOGPROB, bound_unlisted
 from rlaif.models.interface import ScoredReply
 from rlaif.records import FailedJudgement, FailureCause, Judgement, Observed, Verdict, VerdictLogprob
-from rlaif.records.odds import ROUNDING, describe_impossible
+from rlaif.stats.logits import ROUNDING, describe_impossible
 
 
 class _Known(NamedTuple):

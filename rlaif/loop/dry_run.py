@@ -22,14 +22,15 @@ from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.questions import count_questions
-from rlaif.judging.setup import check_judge, load_generator, load_judge, pairs_per_prompt
+from rlaif.judging.setup import check_judge, pairs_per_prompt
 from rlaif.models.endpoint.settings import reply_limit
 from rlaif.models.interface import TextGenerator
+from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
-from rlaif.run.work import drop_long_prompts, read_given_prompts
 from rlaif.sampling.sampler import draw_pairs
+from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64
@@ -77,7 +78,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
     read = read_given_prompts(config)
-    policy = load_generator(config.policy)
+    policy = open_generator(config.policy)
     prompts = drop_long_prompts(read, policy, config=config).prompts
     sampling = config.sampling
     num_tried = max(1, min(TRIAL_PROMPTS, TRIAL_RESPONSES // sampling.num_samples))
@@ -196,17 +197,17 @@ def _estimate_judge(
 ) -> JudgeEstimate:
     num_questions = count_questions(
         num_prompts=shown.num_prompts, num_samples=shown.num_samples, num_pairs=shown.num_pairs,
-        constitution=constitution, template=judge.template, both_orders=judge.config.both_orders,
-        num_shuffles=judge.config.num_shuffles, draw_seed=draw_seed,
+        constitution=constitution, template=judge.template, config=judge.config, draw_seed=draw_seed,
     )  # fmt: skip
     return estimate_judging(
         pairs, num_questions=num_questions, prompts=prompts, constitution=constitution, template=judge.template,
-        scorer=load_judge(judge.config), reply_limit=_reply_limit(judge.config, judge.template), draw_seed=draw_seed,
+        config=judge.config, scorer=open_judge(judge.config), draw_seed=draw_seed,
+        reply_limit=_reply_limit(judge.config, judge.template),
     )  # fmt: skip
 
 
 def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
-    if config.model.engine != "openai":
+    if not engine_of(config.model).is_served:
         return None
     return reply_limit(config.endpoint, template.reason_max_tokens)
 
@@ -214,7 +215,7 @@ def _reply_limit(config: JudgeConfig, template: JudgeTemplate) -> int | None:
 def _describe_caps(estimate: RunEstimate) -> Iterator[str]:
     """What the judges may cost together, and the caps that are below it."""
     asked = list(_estimated_judges(estimate))
-    served = [(judge, one) for judge, one in asked if one.model.engine == "openai"]
+    served = [(judge, one) for judge, one in asked if engine_of(one.model).is_served]
     costs = [_cost_at_most(judge, one.endpoint) for judge, one in served]
     at_most: dict[str, float] = {
         "max_calls": sum(judge.num_questions for judge, _ in asked),

@@ -1,6 +1,6 @@
 """A new run, or one that is there, opened for work: its folder locked, its ledger open, its log kept.
 
-What the run was begun with is compared with what is asked of it now, before anything is done. Runs no stage.
+What the run was begun with is compared with the options and files of now, before anything is done. Runs no stage.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlaif import __version__
 from rlaif.config.base import RESOLVED
@@ -18,11 +18,14 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import digest_file
 from rlaif.files.full_disk import describe_full_disk
+from rlaif.judging.bench import Bench
 from rlaif.judging.panel import template_digests
 from rlaif.ledger.store import Ledger
 from rlaif.models.ray.cluster import leave_cluster
-from rlaif.models.vllm.process import stop_vllm
-from rlaif.preferences.people import check_made, label_inputs, refuse_left_out
+from rlaif.models.slot import Slot
+from rlaif.preferences.people import label_inputs, load_labels
+from rlaif.preferences.stage import check_late_labels, refuse_left_out
+from rlaif.run.book import Book
 from rlaif.run.folder import (
     RunFolder,
     create_run,
@@ -35,9 +38,21 @@ from rlaif.run.folder import (
     write_manifest,
 )
 from rlaif.run.options import update_config
+from rlaif.run.round import Round, find_round_constitution
+from rlaif.run.shelf import Shelf
+from rlaif.run.stages import REWARD_MODEL, Stage
 from rlaif.run.state import ledger_path_of, open_ledger
-from rlaif.run.work import Work
 from rlaif.training.team import ALONE, Team
+
+
+class OpenRun(NamedTuple):
+    """A run that is open for work."""
+
+    round: Round
+    """The round that the command works in, or begins with."""
+    book: Book
+    shelf: Shelf
+    bench: Bench
 
 
 @contextmanager
@@ -47,12 +62,12 @@ def open_work(
     run_name: str | None,
     runs_dir: Path,
     resume: bool,
-    stages: Sequence[str] = (),
+    stages: Sequence[Stage] = (),
     recorded: Sequence[Path] = (),
     team: Team = ALONE,
     resolved: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
-) -> Iterator[Work]:
+) -> Iterator[OpenRun]:
     """A new run (or with `resume` the one that is there), or an existing one for further `stages`; locked.
 
     Further stages are done in the newest round that is ready for them.
@@ -60,52 +75,54 @@ def open_work(
     resolved: options of `config` that were not given, and what they came to; the run keeps them by name.
     file: what the run keeps of its config file.
     """
-    known = {RESOLVED: dict(resolved)} if resolved else {}
-    inputs: dict[str, Any] = {**template_digests(config.judge)}
     if stages:
         run = open_run(runs_dir, run_name)
-        # What the run was judged by stands in the ledger, so its file may have moved on; recorded runs asked no judge.
-        inputs = run.config["inputs"] | ({} if "recorded" in run.config["inputs"] else inputs)
-        refuse_left_out(run, config.human_labels)
-        # As for the labels: what a reward model was trained with is fixed, and their file may have moved on.
-        is_trained = any(run.path.glob("round_*/5_reward_model"))
-        inputs |= {} if is_trained else label_inputs(config.human_labels)
-        stored = _to_store(config, inputs, file=file) | known
+        stored = _store_further(run, config, file=file, resolved=resolved)
     else:
-        inputs["constitution"] = load_constitution(config.constitution).file_digest
-        inputs |= label_inputs(config.human_labels)
-        if recorded:
-            inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
-        stored = _to_store(config, inputs, file=file, recorded=recorded) | known
+        stored = _store_new(config, recorded=recorded, file=file, resolved=resolved)
         run = create_run(runs_dir, run_name, resume=resume, config=stored)
-    round = newest_round(run, stage=stages[0]) if stages else 0
-    ledger_path = ledger_path_of(stored, runs_dir=runs_dir)
+    number = newest_round(run, stage=stages[0]) if stages else 0
     is_new = not (stages or resume)
     with (
         lock_run(run),
-        _open_ledger(run, ledger_path, is_new=is_new) as ledger,
+        _open_ledger(run, ledger_path_of(stored, runs_dir=runs_dir), is_new=is_new) as ledger,
         keep_log(next_attempt(run) / "log.txt"),
+        Slot() as slot,
     ):
         if stages:
-            refuse_begun(run, stages, resume=resume, round=round)
-            if not is_trained:
-                check_made(Work(config, run=run, ledger=ledger, round=round))
-            update_config(run, stored)
-        say(f"run {run.name} in {run.path}{f', round {round}' if round else ''}")
+            refuse_begun(run, stages, resume=resume, round=number)
+        opened = _open(config, run=run, ledger=ledger, number=number, team=team, slot=slot)
+        if stages:
+            if not _is_trained(run):
+                check_late_labels(opened.round, opened.book, opened.bench, load_labels(config.human_labels))
+            update_config(run.path, stored)
+        say(f"run {run.name} in {run.path}{f', round {number}' if number else ''}")
         try:
-            work = Work(config, run=run, ledger=ledger, round=round)
-            work.team = team
-            yield work
+            yield opened
         except InputError:
             if not stages:
                 discard_run(run)  # refused before anything began: the corrected command gets the same number
             raise
         finally:
-            stop_vllm()
             leave_cluster()
             if run.path.is_dir():
                 seq, head = ledger.head()
                 write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+
+
+def _open(config: RunConfig, *, run: RunFolder, ledger: Ledger, number: int, team: Team, slot: Slot) -> OpenRun:
+    constitution = find_round_constitution(config, run=run, ledger=ledger, number=number)
+    return OpenRun(
+        Round(config, run=run, ledger=ledger, constitution=constitution, number=number, team=team),
+        Book(run, ledger),
+        Shelf(config, run, round=number, slot=slot),
+        Bench(config, ledger=ledger, find_stage_dirs=lambda: run.stage_dirs, slot=slot),
+    )
+
+
+def _is_trained(run: RunFolder) -> bool:
+    """Whether a reward model was begun: what it was trained with is fixed, and the labels' file may have moved on."""
+    return any(run.path.glob(f"round_*/{REWARD_MODEL.folder}"))
 
 
 def _open_ledger(run: RunFolder, path: Path, *, is_new: bool) -> Ledger:
@@ -118,10 +135,38 @@ def _open_ledger(run: RunFolder, path: Path, *, is_new: bool) -> Ledger:
         raise
 
 
-def _to_store(
-    config: RunConfig, inputs: dict[str, Any], *, file: Mapping[str, Any] | None, recorded: Sequence[Path] = ()
+def _store_new(
+    config: RunConfig, *, recorded: Sequence[Path], file: Mapping[str, Any] | None, resolved: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What config.json holds: the options, the digests of what they name, and where the options came from."""
+    """What config.json of a new run holds."""
+    inputs: dict[str, Any] = {**template_digests(config.judge)}
+    inputs["constitution"] = load_constitution(config.constitution).file_digest
+    inputs |= label_inputs(config.human_labels)
+    if recorded:
+        inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
+    stored = _to_store(config, inputs, file=file, resolved=resolved)
+    return stored | ({"recorded": [str(path) for path in recorded]} if recorded else {})
+
+
+def _store_further(
+    run: RunFolder, config: RunConfig, *, file: Mapping[str, Any] | None, resolved: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What config.json holds once further stages begin."""
+    # What the run was judged by is in the ledger, so its file may have moved on; recorded runs asked no judge.
+    inputs = run.config["inputs"] | ({} if run.is_recorded else template_digests(config.judge))
+    refuse_left_out(run, config.human_labels)
+    inputs |= {} if _is_trained(run) else label_inputs(config.human_labels)
+    return _to_store(config, inputs, file=file, resolved=resolved)
+
+
+def _to_store(
+    config: RunConfig,
+    inputs: dict[str, Any],
+    *,
+    file: Mapping[str, Any] | None,
+    resolved: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The options, the digests of what they name, and where the options came from."""
     stored: dict[str, Any] = {"config": config.model_dump(mode="json"), "inputs": inputs}
     stored |= {} if file is None else {"file": file}
-    return stored | ({"recorded": [str(path) for path in recorded]} if recorded else {})
+    return stored | ({RESOLVED: dict(resolved)} if resolved else {})

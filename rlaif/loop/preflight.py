@@ -11,10 +11,10 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from rlaif import frontdesk
 from rlaif.calibration.labels import check_principles
 from rlaif.config.functions import load_function
-from rlaif.config.generate import FRONTDESK, JudgeConfig, JudgeModelConfig, PolicyModelConfig
+from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.models import resolve_path
 from rlaif.config.ppo_rewards import RUN, find_sources, uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import check_wording, load_constitution
@@ -23,18 +23,26 @@ from rlaif.errors import RunFolderError
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
-from rlaif.models.endpoint.http import find_address, find_reward_address
-from rlaif.models.vllm.copy import check_rollouts
-from rlaif.models.vllm.process import find_vllm
+from rlaif.models.endpoint.http import find_reward_address
+from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, find_model_folder
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
-from rlaif.run.folder import STAGES, RunFolder, read_stage, refuse_run
+from rlaif.run.folder import RunFolder, read_stage, refuse_run
+from rlaif.run.stages import (
+    EVALUATION,
+    JUDGEMENTS,
+    POLICY,
+    PREFERENCES,
+    PROMPTS,
+    REWARD_MODEL,
+    SAMPLES,
+    SFT,
+    STAGES,
+    Stage,
+)
 from rlaif.sampling.prompts import read_demonstrations, read_prompts
-
-GENERATING = STAGES[1:5]
-"""Prompts to preferences."""
 
 
 def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume: bool) -> None:
@@ -45,7 +53,7 @@ def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume:
         _check_can_write(Path(config.ledger.path).parent, option="ledger.path")
 
 
-def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_rounds: int = 1) -> list[str]:
+def find_open_stages(stages: Collection[Stage], *, run: RunFolder | None, num_rounds: int = 1) -> list[Stage]:
     """The given stages that are not finished in every round."""
     if run is None:
         return [*stages]
@@ -53,34 +61,34 @@ def find_open_stages(stages: Collection[str], *, run: RunFolder | None, num_roun
     return [stage for stage, of in folders.items() if any(read_stage(folder) is None for folder in of)]
 
 
-def check_inputs(config: RunConfig, *, stages: Collection[str]) -> None:
+def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
     """What the stages that are still to be done will read. Raises the sentence that they would."""
-    is_begun = not {"1_prompts", "3_judgements"} & set(stages)  # by then the ledger has the principles
+    is_begun = not {PROMPTS, JUDGEMENTS} & set(stages)  # by then the ledger has the principles
     constitution = None if is_begun else load_constitution(config.constitution)
     evaluator = config.evaluation.judge.instead_of(config.judge)
-    if "3_judgements" in stages:
+    if JUDGEMENTS in stages:
         for judge in find_run_judges(config.judge):
             check_mode(config, template=judge.template)
             check_judge_place(judge.config, constitution)
-    if "7_evaluation" in stages:
+    if EVALUATION in stages:
         check_mode(config, template=load_template(evaluator.template))
         check_judge_place(evaluator, constitution)
         for spec in config.evaluation.measures:
             load_function(spec, what="measure", where="evaluation.measures")
-    if "4_preferences" in stages:
+    if PREFERENCES in stages:
         labels = load_labels(config.human_labels)
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
-    if "0_sft" in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
+    if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
         read_demonstrations(config.sft.demonstrations, split=config.sft.split)
-    if "1_prompts" in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
+    if PROMPTS in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences
-    if "5_reward_model" in stages and given is not None and _is_here(given):
+    if REWARD_MODEL in stages and given is not None and _is_here(given):
         read_preferences(given, part=config.reward_model.split)
-    if "6_policy" in stages:
+    if POLICY in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
-    _check_model(config.policy, adapters=config.policy.engine == "transformers")
+    check_policy_engine(config.policy)
 
 
 def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
@@ -92,32 +100,23 @@ def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
 
 def check_judge_place(config: JudgeConfig, constitution: Constitution | None) -> None:
     """Its address, its script or its folder, and the words of the principles where the folder says which it knows."""
-    model = config.model
-    if model.engine == "openai":
-        endpoint = config.endpoint
-        find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)
-    elif model.engine == "scripted":
-        load_function(model.path, what="scripted judge", where="judge.model.path")
-    elif model.path == FRONTDESK:
-        if constitution is not None:
-            check_wording(constitution, judge_dir=frontdesk.JUDGE_DIR)
-    else:
-        _check_model(model)
-        if constitution is not None and Path(model.path).expanduser().is_dir():
-            check_wording(constitution, judge_dir=find_model_folder(model.path).folder)
+    check_judge_engine(config)
+    path = resolve_path(config.model.path, part="judge")
+    if engine_of(config.model).is_local and constitution is not None and Path(path).expanduser().is_dir():
+        check_wording(constitution, judge_dir=find_model_folder(path).folder)
 
 
-def needed_stages(config: RunConfig) -> list[str]:
+def needed_stages(config: RunConfig) -> list[Stage]:
     """The stages of a whole round: what the rewards do not need is left out."""
     has_demonstrations = config.sft.demonstrations is not None
     trains = uses_run_model(config.ppo.rewards)
-    of_reward_model = dict.fromkeys(("2_samples", "3_judgements", "4_preferences", "5_reward_model"), not trains)
-    left_out = {"0_sft": not has_demonstrations, **of_reward_model}
+    of_reward_model = dict.fromkeys((SAMPLES, JUDGEMENTS, PREFERENCES, REWARD_MODEL), not trains)
+    left_out = {SFT: not has_demonstrations, **of_reward_model}
     return [stage for stage in STAGES if not left_out.get(stage, False)]
 
 
 def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Constitution | None) -> None:
-    check_rollouts(config.ppo.rollout)
+    check_rollout_engine(config.ppo.rollout)
     judge = config.judge.judges()[0]
     for source in find_sources(config.ppo.rewards):
         if source.function is not None:
@@ -134,13 +133,6 @@ def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Const
     if config.ppo.guards.judge_every is not None:
         load_template(evaluator.template)
         check_judge_place(evaluator, constitution)
-
-
-def _check_model(config: JudgeModelConfig | PolicyModelConfig, *, adapters: bool = False) -> None:
-    if config.engine == "vllm":
-        find_vllm()
-    if config.path != FRONTDESK:
-        check_model_path(config.path, revision=config.revision, adapters=adapters)
 
 
 def _is_here(path: str) -> bool:

@@ -1,6 +1,6 @@
-"""Finished rounds -> what the loop came to: a row per round, the gates that closed, rounds.json and a table.
+"""Finished rounds -> a row for each round, the gates that closed, rounds.json, and a table for people.
 
-Reads what the stages left in the ledger, so a resumed run tells the same. Runs no stage.
+Reads what the stages left in the ledger, so that a resumed run shows the same. Runs no stage.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from rlaif.loop.gates import ClosedGate, RoundFigures, find_closed_gates
 from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Tally
 from rlaif.records.base import Value
 from rlaif.report.moved import list_moved
+from rlaif.run.book import Book
 from rlaif.run.folder import newest_round, read_stage
-from rlaif.run.work import Work
+from rlaif.run.round import Round
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, REWARD_MODEL, SAMPLES
 
 FORMAT = 1
 
 
 class RoundRow(Value):
-    """What one round came to."""
+    """What one round ended with."""
 
     round: int
     evaluation: EvaluationReport
@@ -41,7 +43,7 @@ class RoundRow(Value):
 
 
 class Rounds(Value):
-    """What a run of several rounds came to."""
+    """What a run of several rounds ended with."""
 
     run: str
     asked_for: int
@@ -58,25 +60,26 @@ class Rounds(Value):
         return next((row for row in reversed(self.rows) if not row.closed_gates), None)
 
 
-def refuse_fewer_rounds(work: Work) -> None:
+def refuse_fewer_rounds(round: Round) -> None:
     """A run that has begun its third round is not a run of two."""
-    begun = newest_round(work.run, stage="2_samples") + 1
-    if work.config.rounds < begun:
+    begun = newest_round(round.run, stage=SAMPLES) + 1
+    if round.config.rounds < begun:
         raise ConfigError(
-            f"{begun} rounds of this run were begun and {work.config.rounds} asked for",
+            f"{begun} rounds of this run were begun and {round.config.rounds} asked for",
             where="rounds",
             fix=f"ask for {begun} or more, or start a new run",
         )
 
 
-def collect_round(work: Work) -> RoundRow:
+def collect_round(round: Round, book: Book) -> RoundRow:
     """The row of a finished round."""
-    (evaluation,) = work.used("7_evaluation", EvaluationReport)
-    (policy,) = work.used("6_policy", PolicyCard)
-    reward_model = next(iter(work.used("5_reward_model", RewardModelCard)), None)
-    judged = read_stage(work.run.stage_dir(work.round, "3_judgements"))
+    (evaluation,) = book.used(EVALUATION, EvaluationReport, round=round.number)
+    (policy,) = book.used(POLICY, PolicyCard, round=round.number)
+    reward_model = next(iter(book.used(REWARD_MODEL, RewardModelCard, round=round.number)), None)
+    judged = read_stage(round.find_folder(JUDGEMENTS))
     asked = Tally(num_in=0) if judged is None else judged.tally
-    both_orders = [c for c in work.used("3_judgements", Comparison) if c.flipped is not None]
+    comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
+    both_orders = [comparison for comparison in comparisons if comparison.flipped is not None]
     figures = RoundFigures(
         stopped=policy.stopped,
         win_rate=evaluation.win_rate,
@@ -89,12 +92,12 @@ def collect_round(work: Work) -> RoundRow:
         ended_after=evaluation.figures.get("ended_after"),
     )
     return RoundRow(
-        round=work.round,
+        round=round.number,
         evaluation=evaluation,
         figures=figures,
         num_pairs=0 if reward_model is None else int(reward_model.metrics["num_pairs"]),
-        closed_gates=tuple(find_closed_gates(figures, config=work.config.gates)),
-        policy_path=work.policy_dir.relative_to(work.run.path).as_posix(),
+        closed_gates=tuple(find_closed_gates(figures, config=round.config.gates)),
+        policy_path=(round.find_folder(POLICY) / "model").relative_to(round.run.path).as_posix(),
     )
 
 

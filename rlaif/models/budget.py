@@ -5,9 +5,12 @@ Bounds come in, yes or no goes out; what a request did cost replaces its bound. 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rlaif.errors import StageError
+
+if TYPE_CHECKING:
+    from rlaif.config.judge import JudgeConfig
 
 
 class Spending(NamedTuple):
@@ -95,3 +98,8 @@ class Budget:
             if cap is not None and planned > cap * (1 + 1e-12):
                 return name, cap, spent
         return None
+
+
+def make_budget(config: JudgeConfig, *, spent: Spending = NOTHING) -> Budget:
+    """The configured caps; `spent`: what the run has paid already."""
+    return Budget(max_calls=config.max_calls, max_tokens=config.max_tokens, max_cost=config.max_cost, spent=spent)

@@ -7,13 +7,11 @@ model or a dataset become a control token. Holds no engine.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rlaif.models.budget import Budget, Spending
 from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
-
-if TYPE_CHECKING:
-    from rlaif.models.endpoint.batch import BatchServer
 
 Chat = Sequence[SegmentedMessage]
 """A conversation up to the assistant's turn."""
@@ -78,6 +76,9 @@ class TextGenerator(Protocol):
         """One response per chat; `keys` fix each row's randomness, whatever the batch."""
         ...
 
+    def close(self) -> None:
+        """Give back the memory that the engine holds outside this process. Asked again, it starts again."""
+
 
 @runtime_checkable
 class StreamingGenerator(TextGenerator, Protocol):
@@ -106,6 +107,9 @@ class TokenScorer(Protocol):
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         """The choices' log-probabilities after the model's own reason; a failure per row, never a number."""
         ...
+
+    def close(self) -> None:
+        """Give back the memory that the engine holds outside this process. Asked again, it starts again."""
 
 
 class SendingLog(Protocol):
@@ -156,18 +160,39 @@ class StreamingScorer(TokenScorer, Protocol):
         ...
 
 
-@runtime_checkable
-class BatchingScorer(StreamingScorer, Protocol):
-    """A scorer whose server also takes whole files of questions and answers them hours later, for less."""
+class DrawnTokens(NamedTuple):
+    """A response that was sampled outside this process."""
+
+    ids: list[int]
+    """New tokens, with the stop token where one was drawn."""
+    logprobs: list[float]
+    """Log-probability of each token under the distribution that it was drawn from."""
+
+
+class PolicyCopy(Protocol):
+    """A copy of the policy in training that samples outside this process, from token ids to token ids."""
+
+    version: str
+    """The name of the weights that it has."""
 
     @property
-    def uses_batches(self) -> bool:
-        """Whether it is configured to ask that way."""
+    def is_shared(self) -> bool:
+        """Whether all processes that train use this one copy; otherwise each has a copy."""
 
-    def batch_server(self, request: ScoreRequest) -> BatchServer:
-        """The server's batch endpoint."""
+    def load_weights(self, folder: Path, *, version: str) -> None:
+        """Take the weights in a model's folder, which may be deleted afterwards."""
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        seeds: Sequence[int],
+        max_tokens: int,
+        temperature: float,
+        stop_token_ids: Sequence[int],
+    ) -> list[DrawnTokens]:
+        """One response to each prompt, drawn from the tempered distribution of the latest weights."""
         ...
 
-    def live(self) -> StreamingScorer:
-        """This scorer, asking at once whatever is configured."""
-        ...
+    def close(self) -> None:
+        """Give back what the copy holds."""

@@ -70,6 +70,9 @@ class ScriptedEngine:
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         return [self._answer(chat, request) for chat in chats]
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def _answer(self, chat: Chat, request: ScoreRequest) -> ScoredReply:
         texts = tuple(s.text for message in chat for s in message.segments if not s.trusted)
         prompt = "\n".join(message.text for message in chat)

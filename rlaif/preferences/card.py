@@ -138,7 +138,7 @@ def _columns(kind: RowKind) -> list[str]:
 
 
 def _name_of(kind: RowKind, kinds: Sequence[RowKind]) -> str:
-    """As an argument: the first kind of rows is the default configuration."""
+    """The argument of `load_dataset` that names a kind of rows; none for the first kind, which is the default."""
     return "" if kind == kinds[0] else f', "{kind}"'
 
 

@@ -1,7 +1,7 @@
-"""Comparisons under two principle files -> which pairs are decided otherwise, by which edit, and what training gets.
+"""Comparisons under two principle files -> which pairs change their winner, by which edit, and what training gets.
 
-Labels and filters are those of pairing. Asks no judge, and looks at its labels as they are: before people's
-labels calibrate or replace them.
+Labels and filters are those of pairing. The judges' labels are compared before people's labels calibrate or replace
+them. Asks no judge.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import NamedTuple
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.constitution.diff import Edit, apply_edits, find_edits
 from rlaif.constitution.selection import draw_principle, weighted_principles
+from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
-from rlaif.preferences.rule import LabelRule
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import canonical_pair
 from rlaif.stats.ranks import is_same, order_descending
 
 Key = tuple[str, str]
@@ -39,10 +40,10 @@ class EditEffect(Value):
 
     edit: Edit
     flips: Estimate | None
-    """Share of the pairs that it decides otherwise; None where the old file without it decides nothing."""
+    """Share of the pairs whose winner the edit changes; None where no pair has a label to compare."""
     num_flips: int
     own_flips: Estimate | None
-    """Share of the pairs on which the judge's verdict under this principle alone turned with its new text."""
+    """Share of the pairs on which the principle's new text changed the judge's verdict under this principle alone."""
 
 
 class PreferenceDiff(Value):
@@ -51,17 +52,17 @@ class PreferenceDiff(Value):
     """Pairs without a label under one of the files, because a judgement failed; in no figure below."""
     edits: tuple[EditEffect, ...]
     flips: tuple[PairChange, ...]
-    """Those that move furthest first."""
+    """The pairs whose labels move furthest come first."""
     flipped: Estimate | None
     label_move: Estimate | None
     """Mean distance between a pair's old and new label."""
     num_flipped_together: int
     """Flips that no edit makes alone."""
     old_tally: Tally
-    """Preferences that training gets, and what is dropped for which reason."""
+    """Preferences that training gets under the old file, and what is dropped for which reason."""
     new_tally: Tally
     num_only_old: int
-    """Pairs that training got and gets no longer."""
+    """Pairs that training gets under the old file only."""
     num_only_new: int
     num_flipped_kept: int
     """Pairs in both sets whose chosen and rejected response change places."""
@@ -78,10 +79,11 @@ def diff_preferences(
     seed: int = 0,
     panel: Panel | None = None,
 ) -> PreferenceDiff:
-    """`comparisons`: of these pairs, under the principles of both files, by the judges of the panel; without it all
-    who compared anything count alike.
+    """Labels and preferences of `pairs` under both files, compared.
 
-    `draw_seed`: each pair is asked under one principle, drawn with this seed. `seed`: of what `config` draws.
+    comparisons: under the principles of both files, by the judges of the panel; without a panel all who compared
+    anything count alike. draw_seed: each pair is asked under one principle, drawn with this seed. seed: decides what
+    the options of `config` draw.
     """
     rule = LabelRule(config, seed=seed, fitted_on=comparisons)
     panel = panel or Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
@@ -146,7 +148,7 @@ class _Found:
         panel: Panel,
     ) -> None:
         self._draw_seed, self._rule, self._panel = draw_seed, rule, panel
-        self.keys: dict[Key, str] = {_sorted(a.id, b.id): a.prompt_id for a, b in pairs}
+        self.keys: dict[Key, str] = {canonical_pair(a.id, b.id): a.prompt_id for a, b in pairs}
         """Pair -> its prompt."""
         self._by_pair: dict[Key, dict[str, dict[tuple[str, str], Comparison]]] = {key: {} for key in self.keys}
         for comparison in comparisons:
@@ -156,9 +158,9 @@ class _Found:
                 by_principle[asked.id, asked.text_digest] = comparison
 
     def labels(self, principles: Sequence[Principle]) -> dict[Key, float]:
-        """The label of every pair that was compared under all of these, or under the one of them that is drawn for it.
+        """The label of every pair that was compared under all of these principles, or under the one drawn for the pair.
 
-        None where there is no principle.
+        Without principles there are no labels.
         """
         labels: dict[Key, float] = {}
         for key, by_judge in self._by_pair.items():
@@ -169,10 +171,6 @@ class _Found:
             if not isinstance(judged, str):
                 labels[key] = judged.label.p_first
         return labels
-
-
-def _sorted(a: str, b: str) -> Key:
-    return (a, b) if a <= b else (b, a)
 
 
 def _effect(
@@ -210,7 +208,7 @@ def _kept(
     seed: int,
     panel: Panel,
 ) -> _Kept:
-    if config.kind == "choice":  # looked at pair by pair, as the choice ranks them
+    if config.kind == "choice":  # compared pair by pair, as the choice ranks them
         config = config.model_copy(update={"kind": "ranking"})
     pairing = pair_comparisons(
         comparisons,
@@ -223,7 +221,7 @@ def _kept(
         panel=panel,
     )
     labels = {
-        _sorted(*preference.sample_ids): preference.label
+        canonical_pair(*preference.sample_ids): preference.label
         for preference in pairing.preferences
         if len(preference.sample_ids) == 2
     }

@@ -1,14 +1,13 @@
 """A run's stored responses and an edited principle file -> which decisions the edit flips, before anyone trains.
 
-The run's own judge and template are asked, and only about principles that the run does not know; answers go to the
-run's ledger, so that a second look, and a run after the edit, find them there. Changes nothing of the run.
+The run's own judges and templates are used, and only for principles that the run does not know. Answers go to the
+run's ledger, where a second diff, and a run after the edit, find them. Changes nothing of the run.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,27 +16,28 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.constitution.selection import draw_principle, prepare_constitution, weighted_principles
 from rlaif.errors import ModelError, StageError
+from rlaif.judging.asking import Asking
+from rlaif.judging.bench import Bench
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
-from rlaif.judging.questions import GREEDY, make_questions
+from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
+from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unanswered import AGAIN, naming_next_step
-from rlaif.models.interface import BatchingScorer, Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.endpoint.batch import BatchingScorer
+from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
+from rlaif.models.open import ENGINES
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
     Comparison,
     Constitution,
-    HumanLabel,
     Model,
     Principle,
     Prompt,
-    Question,
     Sample,
     Tally,
     Value,
 )
-from rlaif.run.stored import JudgedRound, is_recorded, limit_prompts, look_at_run, read_judged, stored_template
-from rlaif.run.work import Work
 
 KEPT = f"every answer is kept; once the server answers, {AGAIN}"
 
@@ -71,157 +71,163 @@ class Shown(NamedTuple):
     second: Sample
 
 
-class AskedJudge(NamedTuple):
+class DiffJudge(NamedTuple):
     """One of the judges that judged the run."""
 
     model: Model
     run_judge: RunJudge
 
 
-class Asking(NamedTuple):
+class Gap(NamedTuple):
     """Principles that a judge of the run was not asked about, and the pairs to ask it about."""
 
-    judge: AskedJudge
+    judge: DiffJudge
     file: Constitution
     pairs: list[tuple[Sample, Sample]]
 
 
-class ToAsk(NamedTuple):
+class Plan(NamedTuple):
     """What a diff would ask the judges."""
 
-    askings: list[Asking]
+    gaps: list[Gap]
     principles: list[str]
-    """Ids of those that it would be asked about."""
+    """Ids of the principles that the judges would be asked about."""
     num_questions: int
     num_answered: int
-    """Of these, answered in the ledger already."""
+    """How many of these questions are answered in the ledger already."""
 
 
 class Diff(NamedTuple):
+    """An edit's effect on a run, and what it took to find it."""
+
     result: FileDiff | None
-    """None: it was only counted what would be asked."""
-    to_ask: ToAsk
+    """None where it was only counted what would be asked."""
+    plan: Plan
     shown: dict[tuple[str, str], Shown]
+    """The texts behind each pair of sample ids."""
 
 
-def diff_constitutions(
-    old: str | None,
-    new: str | None,
+def diff_judged(
+    judged: JudgedRound,
+    bench: Bench,
     *,
-    run: str | None = None,
-    runs_dir: Path,
+    old: Constitution | None,
+    new: Constitution | None,
     num_prompts: int | None = None,
     count_only: bool = False,
 ) -> Diff:
-    """old: None is what the run was judged by; new: None is the file that the run's configuration names, as it is now.
+    """Compare the decisions of a judged round under two principle files.
 
-    num_prompts: at most the pairs of so many of its prompts, drawn by their ids.
+    old: None is what the run was judged by. new: None is the file that the run's configuration names, as it is now.
+    num_prompts: compare at most the pairs of so many prompts, drawn by their ids. count_only: ask nothing.
     """
-    given = [None if name is None else load_constitution(name) for name in (old, new)]  # refused before all else
-    with look_at_run(runs_dir, run) as work:
-        before = work.constitution if given[0] is None else _prepare(work, given[0])
-        after = _prepare(work, given[1] or load_constitution(work.config.constitution))
-        judged = read_judged(work)
-        pairs = limit_prompts(judged.pairs, num_prompts=num_prompts)
-        if not pairs:
-            raise StageError("the run compared no responses", where=str(work.run.path), fix="name another by --run")
-        judges = _find_judges(work, judged.comparisons)
-        askings = [
-            asking
-            for judge in judges
-            for asking in _find_askings(work, judged.comparisons, judge=judge, files=(before, after), pairs=pairs)
-        ]
-        to_ask = _count(work, askings, judged)
-        shown = {
-            (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))
-            for a, b in pairs
-        }
-        if count_only:
-            return Diff(None, to_ask, shown)
-        judging = _ask(work, judged, judges=judges, to_ask=to_ask)
-        result = FileDiff(
-            run=work.run.name,
-            is_drawn=any(draws_answers(judge.run_judge) for judge in judges),
-            round=work.round,
-            judge=work.judge_name,
+    before = judged.constitution if old is None else _prepare(judged, old)
+    after = _prepare(judged, new or load_constitution(judged.config.constitution))
+    pairs = limit_prompts(judged.pairs, num_prompts=num_prompts)
+    if not pairs:
+        raise StageError("the run compared no responses", where=str(judged.path), fix="name another by --run")
+    judges = _find_judges(judged, bench)
+    gaps = [gap for judge in judges for gap in _find_gaps(judged, judge=judge, files=(before, after), pairs=pairs)]
+    plan = _count(judged, bench, gaps)
+    shown = {
+        (min(a.id, b.id), max(a.id, b.id)): Shown(judged.prompts[a.prompt_id], *sorted((a, b), key=lambda s: s.id))
+        for a, b in pairs
+    }
+    if count_only:
+        return Diff(None, plan, shown)
+    judging = _ask(judged, bench, judges=judges, plan=plan)
+    result = FileDiff(
+        run=judged.run,
+        is_drawn=any(draws_answers(judge.run_judge) for judge in judges),
+        round=judged.number,
+        judge=bench.name,
+        old=before,
+        new=after,
+        num_prompts=len({first.prompt_id for first, _ in pairs}),
+        num_prompts_of_run=len({first.prompt_id for first, _ in judged.pairs}),
+        num_asked=plan.num_questions - plan.num_answered,
+        asking=judging.tally,
+        has_labels=bool(judged.labels),
+        preferences=diff_preferences(
+            [*judged.comparisons, *judging.comparisons],
             old=before,
             new=after,
-            num_prompts=len({first.prompt_id for first, _ in pairs}),
-            num_prompts_of_run=len({first.prompt_id for first, _ in judged.pairs}),
-            num_asked=to_ask.num_questions - to_ask.num_answered,
-            asking=judging.tally,
-            has_labels=bool(work.used("4_preferences", HumanLabel)),
-            preferences=diff_preferences(
-                [*judged.comparisons, *judging.comparisons],
-                old=before,
-                new=after,
-                pairs=pairs,
-                config=work.config.preferences,
-                draw_seed=work.draw_seed,
-                seed=work.seed,
-                panel=find_panel(work, judged.comparisons),
+            pairs=pairs,
+            config=judged.config.preferences,
+            draw_seed=judged.draw_seed,
+            seed=judged.seed,
+            panel=find_panel(
+                bench.judges,
+                questions=judged.questions,
+                comparisons=judged.comparisons,
+                is_recorded=judged.is_recorded,
             ),
-        )
-    return Diff(result, to_ask, shown)
+        ),
+    )
+    return Diff(result, plan, shown)
 
 
-def _find_judges(work: Work, comparisons: Sequence[Comparison]) -> list[AskedJudge]:
-    """Those that judged the run. Recorded verdicts have no judge that could be asked: the run's stands there unused."""
-    ids = find_judge_ids(work) if comparisons else []
-    models = work.ledger.find(Model, ids)
+def limit_prompts(pairs: Sequence[tuple[Sample, Sample]], *, num_prompts: int | None) -> list[tuple[Sample, Sample]]:
+    """The pairs of so many prompts, drawn by their ids: which ones does not depend on anything else."""
+    ids = sorted({first.prompt_id for first, _ in pairs})[:num_prompts]
+    kept = set(ids)
+    return [pair for pair in pairs if pair[0].prompt_id in kept]
+
+
+def _find_judges(judged: JudgedRound, bench: Bench) -> list[DiffJudge]:
+    """The judges that judged the run. For recorded verdicts the configured judge is named, and never asked."""
+    ids = find_judge_ids(judged.questions) if judged.comparisons else []
+    models = judged.ledger.find(Model, ids)
     if not ids or len(models) < len(ids):
         raise StageError(
-            "every question to this run's judge failed", where=str(work.run.path), fix="name another run by --run"
+            "every question to this run's judge failed", where=str(judged.path), fix="name another run by --run"
         )
-    configured = work.judges if len(work.judges) == len(ids) else work.judges[:1] * len(ids)
-    return [AskedJudge(models[judge_id], judge) for judge_id, judge in zip(ids, configured, strict=True)]
+    configured = bench.judges if len(bench.judges) == len(ids) else bench.judges[:1] * len(ids)
+    return [DiffJudge(models[judge_id], judge) for judge_id, judge in zip(ids, configured, strict=True)]
 
 
-def _prepare(work: Work, file: Constitution) -> Constitution:
-    return prepare_constitution(file, mode=work.config.judge.principles)
+def _prepare(judged: JudgedRound, file: Constitution) -> Constitution:
+    return prepare_constitution(file, mode=judged.config.judge.principles)
 
 
-def _find_askings(
-    work: Work,
-    comparisons: Sequence[Comparison],
+def _find_gaps(
+    judged: JudgedRound,
     *,
-    judge: AskedJudge,
+    judge: DiffJudge,
     files: Sequence[Constitution],
     pairs: Sequence[tuple[Sample, Sample]],
-) -> list[Asking]:
+) -> list[Gap]:
     """Every pair under each unknown principle; where one is drawn for each pair, the pairs that draw another now."""
-    mode = work.config.judge.principles
+    mode = judged.config.judge.principles
     if mode == "sampled":
-        return _find_drawn(work, judge=judge, files=files, pairs=pairs)
-    unknown = _find_unknown(comparisons, judge=judge.model, files=files)
+        return _find_drawn(judged, judge=judge, files=files, pairs=pairs)
+    unknown = _find_unknown(judged.comparisons, judge=judge.model, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
-        askings = [
-            Asking(judge, file, [*pairs])
-            for file in files
-            if any(principle in unknown for principle in weighted_principles(file))
+        gaps = [
+            Gap(judge, file, [*pairs]) for file in files if any(one in unknown for one in weighted_principles(file))
         ]
-        return askings[:1] if files[0].principles == files[1].principles else askings
-    return [Asking(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
+        return gaps[:1] if files[0].principles == files[1].principles else gaps
+    return [Gap(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
 
 
 def _find_drawn(
-    work: Work, *, judge: AskedJudge, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]
-) -> list[Asking]:
-    """What was asked and failed counts as asked."""
-    asked = {
+    judged: JudgedRound, *, judge: DiffJudge, files: Sequence[Constitution], pairs: Sequence[tuple[Sample, Sample]]
+) -> list[Gap]:
+    """The pairs for which another principle is drawn now. A question that was sent and failed counts as sent."""
+    sent = {
         (frozenset(question.sample_ids), question.principles[0].text_digest)
-        for question in work.used("3_judgements", Question)
+        for question in judged.questions
         if question.judge_id == judge.model.id
     }
-    askings = []
+    gaps = []
     for file in files:
         wanted = {
-            (a, b): draw_principle(weighted_principles(file), (a.id, b.id), seed=work.config.seed) for a, b in pairs
+            (a, b): draw_principle(weighted_principles(file), (a.id, b.id), seed=judged.config.seed) for a, b in pairs
         }
         new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
-        askings.append(Asking(judge, file, [pair for pair, key in new.items() if key not in asked]))
-        asked |= set(new.values())
-    return [asking for asking in askings if asking.pairs]
+        gaps.append(Gap(judge, file, [pair for pair, key in new.items() if key not in sent]))
+        sent |= set(new.values())
+    return [gap for gap in gaps if gap.pairs]
 
 
 def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
@@ -231,40 +237,43 @@ def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Seq
     return [principle for key, principle in wanted.items() if key not in known]
 
 
-def _count(work: Work, askings: Sequence[Asking], judged: JudgedRound) -> ToAsk:
-    """Refuses what cannot be asked, before anything is spent."""
-    if not askings:
-        return ToAsk([], [], 0, 0)
-    if is_recorded(work):
-        name = weighted_principles(askings[0].file)[0].id
+def _count(judged: JudgedRound, bench: Bench, gaps: Sequence[Gap]) -> Plan:
+    """Count the questions. What cannot be asked is refused here, before anything is spent."""
+    if not gaps:
+        return Plan([], [], 0, 0)
+    if judged.is_recorded:
+        name = weighted_principles(gaps[0].file)[0].id
         raise StageError(
             f'nobody can be asked about principle "{name}": the verdicts of this run were recorded',
-            where=str(work.run.path),
+            where=str(judged.path),
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
-    judges = {asking.judge.model.id: asking.judge for asking in askings}
-    decoding = {judge_id: _decoding(work, judge) for judge_id, judge in judges.items()}
+    judges = {gap.judge.model.id: gap.judge for gap in gaps}
+    decoding = {judge_id: _decoding(bench, judge) for judge_id, judge in judges.items()}
     questions = [
         (judge, question)
-        for judge, file, pairs in askings
-        for question in make_questions(
-            pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge),
-            judge_id=judge.model.id, both_orders=judge.run_judge.config.both_orders,
-            decoding=decoding[judge.model.id], draw_seed=work.draw_seed,
+        for judge, file, pairs in gaps
+        for question, _ in render_questions(
+            plan_questions(
+                pairs, constitution=file, template=_template(judged, judge), config=judge.run_judge.config,
+                draw_seed=judged.draw_seed,
+            ),
+            prompts=judged.prompts, template=_template(judged, judge), judge_id=judge.model.id,
+            decoding=decoding[judge.model.id],
         )
     ]  # fmt: skip
-    answered = work.ledger.judgements_for([question.id for _, question in questions])
+    answered = judged.ledger.judgements_for([question.id for _, question in questions])
     owing = {judge.model.id for judge, question in questions if question.id not in answered}
     names = list(dict.fromkeys(question.principles[0].id for _, question in questions))
-    for judge, file, _ in askings:
+    for judge, file, _ in gaps:
         if judge.model.id in owing:
-            check_judge(judge.run_judge.config, constitution=file, template=_template(work, judge))
-    return ToAsk(list(askings), names, len(questions), len(answered))
+            check_judge(judge.run_judge.config, constitution=file, template=_template(judged, judge))
+    return Plan(list(gaps), names, len(questions), len(answered))
 
 
-def _template(work: Work, judge: AskedJudge) -> JudgeTemplate:
-    """The one that the judge judged the run with."""
-    return stored_template(work, work.run.config["inputs"].get(judge.run_judge.template_key))
+def _template(judged: JudgedRound, judge: DiffJudge) -> JudgeTemplate:
+    """The template that the judge judged the run with."""
+    return stored_template(judged, judged.template_digests.get(judge.run_judge.template_key))
 
 
 def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
@@ -278,84 +287,92 @@ def _files_to_ask(principles: Sequence[Principle]) -> list[Constitution]:
     return [Constitution(name="asked by a diff", principles=tuple(file), source="") for file in files]
 
 
-def _ask(work: Work, judged: JudgedRound, *, judges: Sequence[AskedJudge], to_ask: ToAsk) -> Judging:
-    if not to_ask.askings:
+def _ask(judged: JudgedRound, bench: Bench, *, judges: Sequence[DiffJudge], plan: Plan) -> Judging:
+    if not plan.gaps:
         say("nothing to ask: the run's judge has answered all of it")
         return merge_judgings([])
-    say(f"{to_ask.num_questions - to_ask.num_answered} questions to ask, {to_ask.num_answered} answered already")
-    return merge_judgings([one for judge in judges for one in _ask_judge(work, judged, judge=judge, to_ask=to_ask)])
+    say(f"{plan.num_questions - plan.num_answered} questions to ask, {plan.num_answered} answered already")
+    return merge_judgings([one for judge in judges for one in _ask_judge(judged, bench, judge=judge, plan=plan)])
 
 
-def _ask_judge(work: Work, judged: JudgedRound, *, judge: AskedJudge, to_ask: ToAsk) -> Iterator[Judging]:
-    own = [asking for asking in to_ask.askings if asking.judge.model.id == judge.model.id]
+def _ask_judge(judged: JudgedRound, bench: Bench, *, judge: DiffJudge, plan: Plan) -> Iterator[Judging]:
+    own = [gap for gap in plan.gaps if gap.judge.model.id == judge.model.id]
     if not own:
         return
-    scorer = _find_scorer(work, judge)
+    scorer = _find_scorer(bench, judge)
     for _, file, pairs in own:
+        asking = Asking(
+            constitution=file, template=_template(judged, judge), config=judge.run_judge.config,
+            ledger=judged.ledger, budget=bench.budget, draw_seed=judged.draw_seed, again=AGAIN,
+        )  # fmt: skip
         # In a folder of its own: the run's plans stay as they are.
         with tempfile.TemporaryDirectory(prefix="rlaif-diff-") as folder, naming_next_step(KEPT):
             judging = judge_pairs(
-                pairs, prompts=judged.prompts, constitution=file, template=_template(work, judge), scorer=scorer,
-                config=judge.run_judge.config, ledger=work.ledger, plan_path=Path(folder) / "questions_plan.json",
-                budget=work.judge_budget, draw_seed=work.draw_seed, again=AGAIN,
+                pairs, prompts=judged.prompts, asking=asking, scorer=scorer,
+                plan_path=Path(folder) / "questions_plan.json",
             )  # fmt: skip
         yield judging
 
 
 def draws_answers(judge: RunJudge) -> bool:
     """Whether a judge may answer the same question otherwise: behind a server, and not asked at temperature 0."""
-    return judge.config.model.engine == "openai" and judge.config.endpoint.temperature != 0
+    return ENGINES[judge.config.model.engine].is_served and judge.config.endpoint.temperature != 0
 
 
-def _is_served(judge: AskedJudge) -> bool:
-    return judge.run_judge.config.model.engine == "openai"
+def _is_served(judge: DiffJudge) -> bool:
+    return ENGINES[judge.run_judge.config.model.engine].is_served
 
 
-def _decoding(work: Work, judge: AskedJudge) -> str:
+def _decoding(bench: Bench, judge: DiffJudge) -> str:
     """Part of a question: how the judge draws its replies."""
-    scorer = work.load_judge(judge.run_judge.config) if _is_served(judge) else None
+    scorer = bench.open_again(judge.run_judge) if _is_served(judge) else None
     return scorer.decoding if isinstance(scorer, StreamingScorer) else GREEDY
 
 
-def _find_scorer(work: Work, judge: AskedJudge) -> TokenScorer:
+def _find_scorer(bench: Bench, judge: DiffJudge) -> TokenScorer:
     """A judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
-    local = _RunsJudge(work, judge)
+    local = _RunsJudge(bench, judge)
     if not _is_served(judge):
         return local
-    served = local.load()
+    served = local.open()
     return served.live() if isinstance(served, BatchingScorer) else served  # somebody waits for the answers
 
 
 class _RunsJudge:
-    """A judge that judged the run, loaded when it is first asked; another one in its place is refused."""
+    """A judge that judged the run, opened when it is first asked. Another model in its place is refused."""
 
-    def __init__(self, work: Work, judge: AskedJudge) -> None:
-        self._work, self._judge = work, judge
+    def __init__(self, bench: Bench, judge: DiffJudge) -> None:
+        self._bench, self._judge = bench, judge
+        self._opened: TokenScorer | None = None
 
     @property
     def fingerprint(self) -> Model:
         return self._judge.model
 
-    @cached_property
-    def _scorer(self) -> TokenScorer:
-        return self.load()
-
-    def load(self) -> TokenScorer:
-        scorer = self._work.load_judge(self._judge.run_judge.config)
-        if scorer.fingerprint.id != self._judge.model.id:
-            raise ModelError(
-                "the judge is no longer the model that judged this run",
-                where=self._judge.run_judge.name,
-                fix="put it back, or start a new run with the judge that is there now",
-            )
-        return scorer
-
-    def count_tokens(self, chat: Chat) -> int:
-        return self._scorer.count_tokens(chat)
-
     @property
     def context_tokens(self) -> int:
-        return self._scorer.context_tokens
+        return self.open().context_tokens
+
+    def count_tokens(self, chat: Chat) -> int:
+        return self.open().count_tokens(chat)
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
-        return self._scorer.score(chats, request=request)
+        return self.open().score(chats, request=request)
+
+    def close(self) -> None:
+        """End what the engine runs outside this process."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def open(self) -> TokenScorer:
+        """The engine. Raises `ModelError` where it is no longer the model that judged the run."""
+        if self._opened is None:
+            scorer = self._bench.open_again(self._judge.run_judge)
+            if scorer.fingerprint.id != self._judge.model.id:
+                raise ModelError(
+                    "the judge is no longer the model that judged this run",
+                    where=self._judge.run_judge.name,
+                    fix="put it back, or start a new run with the judge that is there now",
+                )
+            self._opened = scorer
+        return self._opened

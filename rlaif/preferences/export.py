@@ -1,7 +1,7 @@
 """Preferences -> a folder in the ecosystem's schema: Parquet per split, and a dataset card.
 
-`chosen` and `rejected` exist only here. The same preferences give the same bytes, in whatever order
-they come. Decides nothing: every preference given is exported.
+`chosen` and `rejected` exist only in this folder. The same preferences give the same bytes, in whatever order they
+come. Decides nothing: every preference given is exported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FOLDERS = {
     _Part("pairs", "train"): "data", _Part("pairs", "test"): "data",
     _Part("choices", "train"): "choices", _Part("choices", "test"): "choices",
 }  # fmt: skip
-"""Files of one schema stand together."""
+"""Files of one schema are in one folder."""
 
 
 class ExportedPreferences(NamedTuple):
@@ -54,7 +54,7 @@ def export_preferences(
     """Write `out_dir`, replacing it as a whole; splits are drawn by prompt id.
 
     prompts, samples: by id. judge_name: the judge's name, or judge id -> name where several judged.
-    notes: what the card says of people's labels, line by line.
+    notes: lines for the card about people's labels.
     """
     rows: dict[_Part, list[dict[str, Any]]] = {part: [] for part in _FOLDERS}
     for preference in sorted(preferences, key=lambda preference: preference.id):
@@ -143,7 +143,7 @@ def _make_row(
         "label": label,
         "score_margin": math.log(label / (1 - label)) if label < 1 else None,
         "weight": preference.weight,
-        **_whence(preference, judge_name),
+        **_origin(preference, judge_name),
         "chosen_id": chosen.id,
         "rejected_id": rejected.id,
     }
@@ -164,13 +164,13 @@ def _make_choice(
         "probabilities": list(preference.shares),
         "best": preference.shares.index(max(preference.shares)),
         "weight": preference.weight,
-        **_whence(preference, judge_name),
+        **_origin(preference, judge_name),
         "sample_ids": list(preference.sample_ids),
     }
 
 
-def _whence(preference: Preference, judge_name: str | Mapping[str, str]) -> dict[str, Any]:
-    """The columns that both schemas have."""
+def _origin(preference: Preference, judge_name: str | Mapping[str, str]) -> dict[str, Any]:
+    """Where a preference comes from: the columns that both schemas have."""
     name = judge_name if isinstance(judge_name, str) else judge_name.get(preference.judge_id or "", "")
     return {
         "source": preference.source,
@@ -187,7 +187,7 @@ def _to_parquet(rows: Sequence[Mapping[str, Any]], kind: RowKind) -> bytes:
 
     chat = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     text, number, whole = pa.string(), pa.float64(), pa.int64()
-    whence = [("source", text), ("judge", text), ("constitution", text), ("round", whole), ("prompt_id", text)]
+    origin = [("source", text), ("judge", text), ("constitution", text), ("round", whole), ("prompt_id", text)]
     # subtle: no column may be called "margin": TRL's reward loss would subtract it.
     if kind == "pairs":
         own = [("chosen", chat), ("rejected", chat), ("label", number), ("score_margin", number), ("weight", number)]
@@ -195,7 +195,7 @@ def _to_parquet(rows: Sequence[Mapping[str, Any]], kind: RowKind) -> bytes:
     else:
         own = [("responses", pa.list_(chat)), ("probabilities", pa.list_(number)), ("best", whole), ("weight", number)]
         last = [("sample_ids", pa.list_(text))]
-    schema = pa.schema([("id", text), ("prompt", chat), *own, *whence, *last])
+    schema = pa.schema([("id", text), ("prompt", chat), *own, *origin, *last])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
     return sink.getvalue()

@@ -1,8 +1,8 @@
 """Comparisons -> preferences: one soft label per pair, over the constitution's principles and then over the judges.
 
 A pair that lacks a comparison under a principle that counts, by any judge of the panel, is dropped and counted, never
-averaged over the rest, unless fewer judges are said to be enough; where people labelled a pair, their preference
-stands instead. Does not call the judge, fits no calibration and writes no files.
+averaged over the rest, unless the configuration says that fewer judges are enough. Where people labelled a pair, their
+preference takes its place. Does not call the judge, fits no calibration and writes no files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import NamedTuple
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.choices import Labelled, choose
-from rlaif.preferences.combine import PairLabel, combine_labels, find_judges
-from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.labelled import Found, LabelledPair, PairKey, by_prompt, rank_pairs
-from rlaif.preferences.rule import LabelRule
+from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges, find_reason_to_drop
+from rlaif.preferences.ranked import Found, LabelledPair, PairKey, choose_best, rank_pairs
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
+from rlaif.stats.logits import canonical_pair
 
 _PrincipleKey = tuple[str, str]
 """A principle's id and the digest of its text: an edited principle is another one."""
@@ -29,8 +27,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, of ranked ones also as
-    `not_connected` or `identical`. Pairs that people labelled are kept."""
+    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, and ranked pairs also
+    as `not_connected` or `identical`. Pairs that people labelled are kept."""
 
 
 class Relabelling(NamedTuple):
@@ -67,15 +65,17 @@ def pair_comparisons(
     draw_seed: int | None = None,
     seed: int = 0,
 ) -> Pairing:
-    """A preference per pair, in the order in which the pairs come; of ranked ones prompt by prompt.
+    """A preference per pair, in the order in which the pairs come; ranked pairs come prompt by prompt.
 
-    `pairs` are those that the judges were asked about: one whose every question failed has no comparison,
-    and only here is it known and counted. Comparisons under principles that weigh nothing are not read.
-    `human`: people's preferences by sample ids in canonical order, each instead of the judges'; those on other
-    pairs come last. Filters look at the calibrated label, and never at people's. `panel`: who was asked; without it
-    all who compared anything count alike. `draw_seed`: each pair was asked under one principle, drawn with this seed.
-    `seed`: of what the options draw for each pair. With `kind: choice` there is a preference for each group of a
-    prompt's responses that judged pairs join, and people's pairs stand beside them.
+    pairs: those that the judges were asked about. A pair whose every question failed has no comparison, and is known
+    and counted through `pairs` alone. Comparisons under principles without weight are not read.
+    human: people's preferences by sample ids in canonical order; each takes the place of the judges', and those on
+    other pairs come last. Filters apply to the calibrated label, never to people's.
+    panel: the judges that were asked; without it all who compared anything count alike.
+    draw_seed: each pair was asked under one principle, drawn with this seed.
+    seed: decides what the options draw for each pair.
+    With `kind: choice` there is a preference for each group of a prompt's responses that judged pairs join, and
+    people's pairs come after them.
     """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
@@ -87,14 +87,43 @@ def pair_comparisons(
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
     make = partial(
-        Preference, weight=1.0, calibration_id=None if relabelling is None else relabelling.calibration_id,
-        judge_id=panel.judge_id, constitution_id=constitution.id, round=round,
-    )  # fmt: skip
+        Preference,
+        weight=1.0,
+        calibration_id=None if relabelling is None else relabelling.calibration_id,
+        judge_id=panel.judge_id,
+        constitution_id=constitution.id,
+        round=round,
+    )
     if config.kind == "choice":
         return _choose(found, texts=texts, config=config, human=human or {}, make=make)
     if config.kind == "ranking":
         found = rank_pairs(found, texts=texts)
-    by_people = dict(human or {})
+    return _prefer(found, rule=rule, human=human or {}, make=make)
+
+
+def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
+    combined = judged.label.p_first
+    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+    label = combined if calibrated is None else calibrated
+    return LabelledPair(
+        label=label,
+        own=judged.comparisons,
+        evidence=judged.comparisons,
+        counted=judged.counted,
+        combined=combined,
+        calibrated=calibrated,
+    )
+
+
+def _prefer(
+    found: Found,
+    *,
+    rule: LabelRule,
+    human: Mapping[tuple[str, str], Preference],
+    make: Callable[..., Preference],
+) -> Pairing:
+    """A preference for each pair that has a label and passes the filters; people's other pairs come last."""
+    by_people = dict(human)
     num_other = len(by_people.keys() - {key.sample_ids for key in found})
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
@@ -105,14 +134,17 @@ def pair_comparisons(
         if isinstance(labelled, str):
             dropped[labelled] += 1
             continue
-        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=config)) is not None:
+        if (reason := find_reason_to_drop(labelled.label, labelled.own, config=rule.config)) is not None:
             dropped[reason] += 1
             continue
         finished = rule.finish(labelled.label, pair=key.sample_ids)
         making = _explain(
-            labelled.counted, config=config, combined=labelled.combined, calibrated=labelled.calibrated,
+            labelled.counted,
+            config=rule.config,
+            combined=labelled.combined,
+            calibrated=labelled.calibrated,
             turned=finished.turned,
-        )  # fmt: skip
+        )
         preferences.append(
             make(
                 prompt_id=key.prompt_id,
@@ -126,13 +158,6 @@ def pair_comparisons(
     return Pairing([*preferences, *by_people.values()], tally)
 
 
-def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
-    combined = judged.label.p_first
-    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
-    label = combined if calibrated is None else calibrated
-    return LabelledPair(label, judged.comparisons, judged.comparisons, judged.counted, combined, calibrated)
-
-
 def _choose(
     found: Found,
     *,
@@ -141,28 +166,27 @@ def _choose(
     human: Mapping[tuple[str, str], Preference],
     make: Callable[..., Preference],
 ) -> Pairing:
-    """A preference for each group of a prompt's responses that judged pairs join; people's pairs stand beside them."""
+    """A preference for each group of a prompt's responses that judged pairs join; people's pairs come last."""
     preferences: list[Preference] = []
     dropped: Counter[str] = Counter()
     num_in = len(human)
-    for prompt_id, own in by_prompt(found).items():
-        names = sorted({name for key in own for name in key.sample_ids})
-        known = {key.sample_ids: one for key in own if not isinstance(one := found[key], str)}
-        counted = {c.id: said for one in known.values() for c, said in zip(one.evidence, one.counted, strict=True)}
-        labelled = {pair: Labelled(one.label, one.evidence) for pair, one in known.items()}
-        for choice in choose(names, labelled, texts=texts, config=config):
-            num_in += 1
-            if choice.dropped is not None:
-                dropped[choice.dropped] += 1
-                continue
-            said = [counted[comparison.id] for comparison in choice.evidence]
-            preferences.append(
-                make(
-                    kind="choice", prompt_id=prompt_id, sample_ids=choice.sample_ids, label=max(choice.shares),
-                    shares=choice.shares, evidence_ids=tuple(c.id for c in choice.evidence),
-                    making=_explain(said, config=config, combined=max(choice.shares)),
-                )
-            )  # fmt: skip
+    for choice in choose_best(found, texts=texts, config=config):
+        num_in += 1
+        if choice.dropped is not None:
+            dropped[choice.dropped] += 1
+            continue
+        best = max(choice.shares)
+        preferences.append(
+            make(
+                kind="choice",
+                prompt_id=choice.prompt_id,
+                sample_ids=choice.sample_ids,
+                label=best,
+                shares=choice.shares,
+                evidence_ids=tuple(comparison.id for comparison in choice.evidence),
+                making=_explain(choice.counted, config=config, combined=best),
+            )
+        )
     return Pairing([*preferences, *human.values()], Tally(num_in=num_in, dropped=dict(dropped)))
 
 
@@ -174,8 +198,10 @@ def label_pairs(
     panel: Panel | None = None,
     draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """The judges' label of every pair that enough of them compared under all its principles, by sample ids in
-    canonical order; no filter, no calibration, and nothing of what comes after them. `rule`: None is the default."""
+    """Sample ids in canonical order -> the judges' label of the pair, neither calibrated nor filtered.
+
+    Pairs that too few judges compared under all their principles have none. rule: None is the default rule.
+    """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), rule or LabelRule(PreferencesConfig())
     labels: dict[tuple[str, str], PairLabel] = {}
@@ -245,10 +271,10 @@ def _find_complete(
 def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, Sample]]) -> dict[PairKey, ByJudge]:
     """Pair -> judge -> principle -> its comparison, with an empty entry for a pair that has none."""
     groups: dict[PairKey, ByJudge] = {
-        PairKey(first.prompt_id, _sorted_ids(first.id, second.id)): {} for first, second in pairs
+        PairKey(first.prompt_id, canonical_pair(first.id, second.id)): {} for first, second in pairs
     }
     for comparison in comparisons:
-        key = PairKey(comparison.prompt_id, _sorted_ids(*comparison.sample_ids))
+        key = PairKey(comparison.prompt_id, canonical_pair(*comparison.sample_ids))
         by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
         principle = (comparison.principle.id, comparison.principle.text_digest)
         known = by_principle.setdefault(principle, comparison)
@@ -259,7 +285,3 @@ def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, S
                 fix="pair the comparisons of one judging at a time",
             )
     return groups
-
-
-def _sorted_ids(a: str, b: str) -> tuple[str, str]:
-    return (a, b) if a <= b else (b, a)

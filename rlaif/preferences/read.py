@@ -1,8 +1,8 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
-Reads TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as HH-RLHF has them) and,
-where they stand, `label` and `weight`; of choices `prompt`, `responses` and `probabilities`. A row that cannot be
-read is an error with its place, never skipped.
+Pairs have TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as in HH-RLHF) and may have
+`label` and `weight`; choices have `prompt`, `responses` and `probabilities`. A row that cannot be read is an error with
+its place, never skipped.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ from rlaif.errors import DataError
 from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
 from rlaif.files.rows import Row, describe, missing_column, read_messages, read_rows
 from rlaif.files.transcripts import is_transcript
-from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, split_of
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
 _OPTION = "reward_model.split"
 
 
-class SplitRows(NamedTuple):
-    train: list[PreferenceRow | ChoiceRow]
-    test: list[PreferenceRow | ChoiceRow]
-
-
 def read_preferences(
     path: str | Path, *, split: str = "train", part: str | None = None, option: str = _OPTION
 ) -> list[PreferenceRow | ChoiceRow]:
-    """The rows for training, or those of the test split that belongs to them; none where there is no such split.
+    """The rows for training, or with `split="test"` the test split that belongs to them; none where there is none.
 
     A folder whose files name no split is all `train`. part: the part of the folder or hub data set to train on, for
     example `train_prefs`; None: the one that is for training, and several are refused. option: what names the part,
@@ -44,15 +39,6 @@ def read_preferences(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
         )
     return rows
-
-
-def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
-    """Hold out a share of the prompts, for data that come without a test split."""
-    splits = SplitRows([], [])
-    for row in rows:
-        held_out = split_of(row.prompt.id, test_fraction=test_fraction) == "test"
-        (splits.test if held_out else splits.train).append(row)
-    return splits
 
 
 def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -> Iterator[Row]:
@@ -74,7 +60,7 @@ def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -
 
 
 def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str, where: str) -> list[Part]:
-    """The parts to train on, or with `test` those that belong to them."""
+    """The parts to train on, or with `split="test"` the test parts that belong to them."""
     trained = find_parts(parts, part, option=option, where=where)
     if split == "train":
         if parts and not trained:
@@ -87,7 +73,7 @@ def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str,
 
 
 def _hub_rows(path: str, *, split: str, part: str | None, option: str) -> Iterator[Row]:
-    """A hub data set's split is named as `split`, or as `subset/split`."""
+    """The rows of a hub data set; `part` is `split` or `subset/split`."""
     import datasets
 
     subset, _, name = (part or "").rpartition("/")
@@ -150,9 +136,11 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
     sides = [_read_side(Row(cells, row.where, tuple(cells)), name, is_response=True) for name in cells]
     try:
         return ChoiceRow(
-            prompt=Prompt(messages=prompt), responses=tuple(side.response for side in sides), shares=tuple(shares),
+            prompt=Prompt(messages=prompt),
+            responses=tuple(side.response for side in sides),
+            shares=tuple(shares),
             weight=_read_number(row.cells, "weight", high=None, where=row.where),
-        )  # fmt: skip
+        )
     except ValidationError as error:
         said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise DataError(
@@ -168,7 +156,7 @@ class _Side(NamedTuple):
 
 def _read_prompt(row: Row) -> tuple[Message, ...]:
     messages = read_messages(row.cells.get("prompt"), where=row.where, column="prompt")
-    # A transcript that stands alone often ends with an empty "Assistant:", where the response goes on.
+    # A transcript that is a prompt often ends with an empty "Assistant:", where the response continues.
     ends_open = is_transcript(row.cells.get("prompt")) and not messages[-1].content and len(messages) > 1
     return messages[:-1] if ends_open else messages
 

@@ -12,7 +12,6 @@ preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
 cards: what was trained or measured, alarms, and which stage used which record
 tally: how many items a stage took in, kept and dropped
-odds: the sigmoid and the mean of labels
 """
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text

@@ -1,20 +1,20 @@
-"""A finished round -> what its report shows: people, the judge, both models, the comparison, the cost.
+"""A finished round -> what its report shows: people, the judge, both models, the comparison.
 
-Reads what the stages left in the ledger, the metrics and their folders. Renders nothing.
+Takes values, computes with `rlaif.evaluation`, and renders nothing. What the round cost is in costs.py.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from rlaif import __version__
-from rlaif.config.base import RESOLVED
-from rlaif.evaluation.best_of_n import NO_PICKS, Picks, bound_kl
-from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training
+from rlaif.config.ppo_rewards import RewardConfig, find_sources
+from rlaif.evaluation.best_of_n import Picks, bound_kl
+from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.measures import compute_measures, load_measure
 from rlaif.evaluation.policy import (
     PolicyPair,
@@ -29,24 +29,21 @@ from rlaif.evaluation.reward_model import (
     compute_reward_model_quality,
 )
 from rlaif.judge_health.facts import check_judges, find_agreement
-from rlaif.judging.asked import read_asked
 from rlaif.judging.judge import Judging
-from rlaif.judging.panel import is_recorded
-from rlaif.policy.rewards.judge import FOLDER as JUDGE_FOLDER
-from rlaif.policy.rewards.judge import STAGE as JUDGE_STAGE
-from rlaif.policy.rewards.sources import collect_courses
-from rlaif.preferences.export import digest_preferences
+from rlaif.judging.panel import RunJudge
+from rlaif.judging.stage import JudgedRound
+from rlaif.ledger.chain import Head
+from rlaif.models.weights.loading import LoadedModel
+from rlaif.policy.ppo.log import EVALUATION, read_kl
+from rlaif.policy.rewards.sources import tally_rewards
 from rlaif.records import (
     CalibrationCard,
     Estimate,
     EvaluationReport,
-    Judgement,
     Model,
     PolicyCard,
     PreferenceRow,
     Prompt,
-    Question,
-    Sample,
     digest_text,
 )
 from rlaif.report.input import (
@@ -56,6 +53,7 @@ from rlaif.report.input import (
     ReportInput,
     ResponseAt,
     ResponseCourse,
+    RewardCourse,
     RoundSummary,
     ShownSample,
     as_curve,
@@ -63,100 +61,139 @@ from rlaif.report.input import (
     summarise_round,
 )
 from rlaif.reward_model.score import RewardModelScorer
-from rlaif.run.folder import read_stage
-from rlaif.run.work import FRONTDESK_MEASURE, STAGE_NAMES, Work
-from rlaif.training.log import EVALUATION, read_kl
+from rlaif.training.metrics import MetricsLog, MetricsRow
 
 SHOWN_SAMPLES = 12
 SHOWN_COURSES = 6
 SHOWN_STEPS = 5
 
 
-def collect_report(
-    work: Work,
-    *,
-    prompts: Sequence[Prompt],
-    pairs: Sequence[PolicyPair],
-    judging: Judging,
-    held_out: Sequence[PreferenceRow],
-    picks: Picks = NO_PICKS,
-) -> ReportInput:
-    """`pairs`: both policies' responses to the held-out prompts; `judging`: what the judge said of them.
+@dataclass(frozen=True)
+class Evaluated:
+    """What a round's evaluation made."""
 
-    picks: beside the starting policy's responses, those that the reward model chose among further ones.
-    """
-    by_id = {prompt.id: prompt for prompt in prompts}
-    scorer = RewardModelScorer(work.reward_model) if work.has_reward_model else None
+    prompts: Sequence[Prompt]
+    """Held-out prompts."""
+    pairs: Sequence[PolicyPair]
+    """Both policies' responses to them."""
+    picks: Picks
+    """Beside the starting policy's responses, those that the reward model chose among further ones."""
+    judging: Judging
+    """What the judge said of the pairs and the picks."""
+    judge: Model
+    """The judge of the evaluation."""
+    judge_config: RunJudge
+    start: Model
+    """The policy that the run started from."""
+    trained: Model
+    """The policy that the round trained."""
+    reward_model: LoadedModel | None
+    """None where the round trained none."""
+    held_out: Sequence[PreferenceRow]
+    """Preferences that the reward model was not trained on."""
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """What the stages before the evaluation left."""
+
+    judged: JudgedRound
+    judges: Sequence[RunJudge]
+    """Who labelled the pairs, as configured."""
+    resolved: Mapping[str, Any]
+    """Options that were not given, and what they came to."""
+    measures: Sequence[str]
+    has_simulated_measure: bool
+    """Whether a measure is the embedded world's simulated truth."""
+    funnel: Sequence[FunnelStage]
+    metrics: MetricsLog
+    policy_dir: Path
+    """Folder of the stage `policy`."""
+    policy_card: PolicyCard | None
+    calibration: CalibrationCard | None
+    dataset_digest: str | None
+    ledger_head: Head
+    earlier: Sequence[tuple[int, EvaluationReport]]
+    """The rounds before this one that were evaluated."""
+
+
+def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[StageCost]) -> ReportInput:
+    """Everything that the round's report shows. costs: what each stage of the round cost."""
+    judged, judging, pairs, picks = facts.judged, evaluated.judging, evaluated.pairs, evaluated.picks
+    constitution, draw_seed = judged.constitution, judged.draw_seed
+    by_id = {prompt.id: prompt for prompt in evaluated.prompts}
+    scorer = None if evaluated.reward_model is None else RewardModelScorer(evaluated.reward_model)
     rewards = {} if scorer is None else _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(
-        judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
+        judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed
     )
-    win_rate = compute_win_rate(
-        judging.comparisons, pairs=pairs, constitution=work.constitution, draw_seed=work.draw_seed
-    )
-    measures = compute_measures(pairs, prompts=by_id, measures={spec: load_measure(spec) for spec in work.measures})
-    policy_rows = work.metrics.read("policy")
-    card = next(iter(work.used("6_policy", PolicyCard)), None)
-    behaviour = compute_behaviour(pairs, **_find_kl(work, card))
+    win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
+    loaded_measures = {spec: load_measure(spec) for spec in facts.measures}
+    measures = compute_measures(pairs, prompts=by_id, measures=loaded_measures)
+    policy_rows = facts.metrics.read("policy")
+    card = facts.policy_card
+    behaviour = compute_behaviour(pairs, **_find_kl(card, facts.policy_dir / "evaluations.jsonl"))
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
-    scored = [] if scorer is None else _score_held_out(scorer, held_out)
-    start, trained = work.start_policy.fingerprint, work.trained_policy.fingerprint
+    scored = [] if scorer is None else _score_held_out(scorer, evaluated.held_out)
     evaluation = make_evaluation_report(
-        start_model_id=start.id, policy_model_id=trained.id, constitution_id=work.constitution.id,
-        win_rate=win_rate, measures=measures, behaviour=behaviour, proxy_win=proxy_win,
-        judge_id=work.evaluation_judge.fingerprint.id,
+        start_model_id=evaluated.start.id, policy_model_id=evaluated.trained.id, constitution_id=constitution.id,
+        win_rate=win_rate, measures=measures, behaviour=behaviour, proxy_win=proxy_win, judge_id=evaluated.judge.id,
     )  # fmt: skip
-    same_judge = _is_same_judge(work)
-    judges = check_judges(work)
-    calibrations = work.used("4_preferences", CalibrationCard)
-    seq, head = work.ledger.head()
+    same_judge = _is_same_judge(judged, evaluated)
+    judges = check_judges(judged, measures=facts.measures, has_simulated_measure=facts.has_simulated_measure)
     return ReportInput(
-        provenance=Provenance(
-            run=work.run.name,
-            round=work.round,
-            rlaif_version=__version__,
-            seed=work.config.seed,
-            models={
-                "start policy": start,
-                "trained policy": trained,
-                **_judges(work, same_judge),
-                **({} if scorer is None else {"reward model": work.reward_model.fingerprint}),
-            },
-            template_digest=work.template.digest,
-            evaluation_template_digest=None if same_judge else work.evaluation_template.digest,
-            dataset_digest=digest_preferences(work.dataset_dir) if work.dataset_dir.is_dir() else None,
-            ledger_seq=seq,
-            ledger_head=head,
-            config=work.config.model_dump(mode="json"),
-            resolved=work.run.config.get(RESOLVED, {}),
-        ),
-        constitution=work.constitution,
+        provenance=_find_provenance(facts, evaluated, same_judge=same_judge),
+        constitution=constitution,
         evaluation=evaluation,
         same_judge=same_judge,
         win_rate=win_rate,
         measures=measures,
-        measures_note="simulated truth of the embedded world" if FRONTDESK_MEASURE in work.measures else "",
-        funnel=(*_funnel(work), FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
-        calibration=calibrations[-1] if calibrations else None,
+        measures_note="simulated truth of the embedded world" if facts.has_simulated_measure else "",
+        funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
+        calibration=facts.calibration,
         judge_health=judges[0].health if judges else None,
         judges=tuple(judges),
-        panel=find_agreement(work),
+        panel=find_agreement(judged),
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_calibration=compute_reward_calibration(scored),
-        reward_model_curve=as_curve(work.metrics.read("reward_model")),
+        reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),
-        reward_sources=collect_courses(work.config.ppo.rewards, policy_rows),
-        policy_evaluations=as_curve(work.metrics.read(EVALUATION)),
+        reward_sources=collect_courses(judged.config.ppo.rewards, policy_rows),
+        policy_evaluations=as_curve(facts.metrics.read(EVALUATION)),
         alarms=() if card is None else card.alarms,
         kept_steps=None if card is None else card.num_steps,
-        response_courses=tuple(_read_courses(work)),
+        response_courses=tuple(_read_courses(judged, facts.policy_dir / "evaluations.jsonl")),
         behaviour=behaviour,
-        costs=_costs(work, pairs=pairs, picks=picks, judging=judging),
-        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=work.config.seed),
+        costs=tuple(costs),
+        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=judged.config.seed),
         samples_drawn_from=len(pairs),
-        best_of_n=_best_of_n(work, picks, judging=judging, prompts=by_id) if picks.pairs else None,
-        rounds=_rounds(work, evaluation),
+        best_of_n=_best_of_n(facts, evaluated, prompts=by_id) if picks.pairs else None,
+        rounds=_rounds(facts, evaluation),
+    )
+
+
+def _find_provenance(facts: RoundFacts, evaluated: Evaluated, *, same_judge: bool | None) -> Provenance:
+    judged = facts.judged
+    scored_by = {} if evaluated.reward_model is None else {"reward model": evaluated.reward_model.fingerprint}
+    return Provenance(
+        run=judged.run,
+        round=judged.number,
+        rlaif_version=__version__,
+        seed=judged.config.seed,
+        models={
+            "start policy": evaluated.start,
+            "trained policy": evaluated.trained,
+            **_judges(facts, evaluated, same=same_judge),
+            **scored_by,
+        },
+        template_digest=facts.judges[0].template.digest,
+        evaluation_template_digest=None if same_judge else evaluated.judge_config.template.digest,
+        dataset_digest=facts.dataset_digest,
+        ledger_seq=facts.ledger_head.seq,
+        ledger_head=facts.ledger_head.hex,
+        config=judged.config.model_dump(mode="json"),
+        resolved=facts.resolved,
     )
 
 
@@ -165,18 +202,17 @@ class _FoundKl(TypedDict):
     kl_interval: Estimate | None
 
 
-def _find_kl(work: Work, card: PolicyCard | None) -> _FoundKl:
+def _find_kl(card: PolicyCard | None, evaluations_path: Path) -> _FoundKl:
     """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses."""
     if card is None:
         return {"kl": None, "kl_interval": None}
-    path = work.run.stage_dir(work.round, "6_policy") / "evaluations.jsonl"
-    measured = None if card.num_steps is None else read_kl(path, step=card.num_steps)
+    measured = None if card.num_steps is None else read_kl(evaluations_path, step=card.num_steps)
     return {"kl": card.metrics.get("objective/kl") if measured is None else measured.mean, "kl_interval": measured}
 
 
-def _read_courses(work: Work) -> Iterator[ResponseCourse]:
+def _read_courses(judged: JudgedRound, evaluations_path: Path) -> Iterator[ResponseCourse]:
     """The first prompts of the evaluations during training, with their responses at some of them."""
-    path = work.run.stage_dir(work.round, "6_policy") / "evaluations.jsonl"
+    path = evaluations_path
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
     rows = [json.loads(line) for line in lines]
     steps = sorted({row["step"] for row in rows})
@@ -188,25 +224,25 @@ def _read_courses(work: Work) -> Iterator[ResponseCourse]:
         if row["step"] in shown:
             at = ResponseAt(step=row["step"], text=row["response"], score=row["score"], kl=row["kl"])
             by_prompt.setdefault(row["prompt_id"], []).append(at)
-    prompts = work.ledger.find(Prompt, by_prompt)
+    prompts = judged.ledger.find(Prompt, by_prompt)
     for prompt_id, responses in list(by_prompt.items())[:SHOWN_COURSES]:
         yield ResponseCourse(prompt=prompts[prompt_id].messages, responses=tuple(responses))
 
 
-def _is_same_judge(work: Work) -> bool | None:
+def _is_same_judge(judged: JudgedRound, evaluated: Evaluated) -> bool | None:
     """Whether model and template of the evaluation made this round's labels too; None where no judge here did."""
-    labelled_by = {(q.judge_id, q.template_digest) for q in work.used("3_judgements", Question)}
-    here = (work.evaluation_judge.fingerprint.id, work.evaluation_template.digest)
+    labelled_by = {(q.judge_id, q.template_digest) for q in judged.questions}
+    here = (evaluated.judge.id, evaluated.judge_config.template.digest)
     return here in labelled_by if labelled_by else None
 
 
-def _judges(work: Work, same: bool | None) -> dict[str, Model]:
+def _judges(facts: RoundFacts, evaluated: Evaluated, *, same: bool | None) -> dict[str, Model]:
     """Who made the labels, and who evaluates where that is none of them."""
-    evaluates = work.evaluation_judge.fingerprint
-    if same is None or (same and len(work.judges) == 1):
+    evaluates = evaluated.judge
+    if same is None or (same and len(facts.judges) == 1):
         return {"judge": evaluates}
-    ids = dict.fromkeys(question.judge_id for question in work.used("3_judgements", Question))
-    models = work.ledger.find(Model, ids)
+    ids = dict.fromkeys(question.judge_id for question in facts.judged.questions)
+    models = facts.judged.ledger.find(Model, ids)
     labelled = [models[judge_id] for judge_id in ids if judge_id in models]
     roles = {"judge" if n == 1 else f"judge {n}": model for n, model in enumerate(labelled, start=1)}
     return roles if same else {**roles, "evaluation judge": evaluates}
@@ -216,16 +252,6 @@ def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Ma
     samples = [sample for pair in pairs for sample in pair]
     outcomes = scorer.score_each([(prompts[sample.prompt_id], sample.text) for sample in samples])
     return {s.id: o for s, o in zip(samples, outcomes, strict=True) if isinstance(o, float)}
-
-
-def _funnel(work: Work) -> tuple[FunnelStage, ...]:
-    """The stages before the evaluation, which is under way."""
-    found = [(name, read_stage(work.run.stage_dir(work.round, stage))) for stage, name in STAGE_NAMES.items()]
-    return tuple(
-        FunnelStage(name=name, unit=stage.unit, tally=stage.tally)
-        for name, stage in found
-        if stage is not None and name != "evaluation"
-    )
 
 
 def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
@@ -243,107 +269,24 @@ def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) ->
     ]  # fmt: skip
 
 
-def _best_of_n(work: Work, picks: Picks, *, judging: Judging, prompts: Mapping[str, Prompt]) -> BestOfN:
-    n = work.config.evaluation.best_of
-    measures = {spec: load_measure(spec) for spec in work.measures}
+def _best_of_n(facts: RoundFacts, evaluated: Evaluated, *, prompts: Mapping[str, Prompt]) -> BestOfN:
+    n, judged = facts.judged.config.evaluation.best_of, facts.judged
+    measures = {spec: load_measure(spec) for spec in facts.measures}
     return BestOfN(
         n=n,
-        measures=compute_measures(picks.pairs, prompts=prompts, measures=measures),
+        measures=compute_measures(evaluated.picks.pairs, prompts=prompts, measures=measures),
         win_rate=compute_win_rate(
-            judging.comparisons, pairs=picks.pairs, constitution=work.constitution, draw_seed=work.draw_seed
+            evaluated.judging.comparisons, pairs=evaluated.picks.pairs, constitution=judged.constitution,
+            draw_seed=judged.draw_seed,
         ),
         kl_bound=bound_kl(n),
-    )
+    )  # fmt: skip
 
 
-def _costs(work: Work, *, pairs: Sequence[PolicyPair], picks: Picks, judging: Judging) -> tuple[StageCost, ...]:
-    """Of this round: the plans of its stages tell what it asked for, and what the ledger held already."""
-    costs = [
-        _sampling_cost(work, "2_samples", "sampling", num_used=len(work.used("2_samples", Sample))),
-        *_judging_costs(work),
-        *(
-            cost_of_training(name, rows)
-            for stage, name in (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
-            if (rows := work.metrics.read(stage))
-        ),
-        *_reward_costs(work),
-        *_checks_costs(work),
-        _sampling_cost(work, "7_evaluation", "evaluation: responses", num_used=2 * len(pairs) + len(picks.candidates)),
-        _judging_cost(work, work.folder("7_evaluation"), "evaluation: judging", num_used=len(judging.judgements)),
-    ]
-    return tuple(cost for cost in costs if cost.calls or cost.found)
-
-
-def _checks_costs(work: Work) -> Iterator[StageCost]:
-    """What the evaluations during training cost: their own time, and the judge's checks within it."""
-    if rows := work.metrics.read(EVALUATION):
-        yield cost_of_training("policy (PPO): evaluations", rows, unit="evaluations")
-    folder = work.folder("6_policy")
-    if read_asked(folder):
-        yield _judging_cost(work, folder, "policy (PPO): judge's checks", num_used=_count_judged(work).checked)
-
-
-def _sampling_cost(work: Work, stage: str, name: str, *, num_used: int) -> StageCost:
-    drawn = work.ledger.samples_for(_planned(work.run.stage_dir(work.round, stage), "*samples_plan.json"))
-    return cost_of_sampling(name, list(drawn.values()), num_used=num_used)
-
-
-def _judging_costs(work: Work) -> Iterator[StageCost]:
-    """What each judge's labels cost."""
-    judged = [judgement for judgement in work.used("3_judgements", Judgement) if judgement.origin == "asked"]
-    folder = work.run.stage_dir(work.round, "3_judgements")
-    if not folder.is_dir():
-        return
-    if len(work.judges) == 1 or is_recorded(work.run):
-        yield _judging_cost(work, folder, "judging", num_used=len(judged))
-        return
-    asked = {question.id: question.judge_id for question in work.used("3_judgements", Question)}
-    used = Counter(asked[judgement.question_id] for judgement in judged)
-    for judge, judge_id in zip(work.judges, dict.fromkeys(asked.values()), strict=True):
-        yield _judging_cost(work, judge.folder(folder), f"judging: {judge.name}", num_used=used[judge_id])
-
-
-def _reward_costs(work: Work) -> Iterator[StageCost]:
-    """What the judge cost as a source of rewards."""
-    folder = work.run.stage_dir(work.round, JUDGE_STAGE) / JUDGE_FOLDER
-    if folder.is_dir():
-        yield _judging_cost(work, folder, "policy (PPO): judge's rewards", num_used=_count_judged(work).rewarded)
-
-
-class _Judged(NamedTuple):
-    rewarded: int
-    checked: int
-
-
-def _count_judged(work: Work) -> _Judged:
-    """The judgements of the policy's stage: rewards, and checks of responses that are kept as the stage's samples."""
-    kept = {sample.id for sample in work.used(JUDGE_STAGE, Sample)}
-    shown = {question.id: question.sample_ids[0] for question in work.used(JUDGE_STAGE, Question)}
-    judgements = work.used(JUDGE_STAGE, Judgement)
-    num_checked = sum(shown[judgement.question_id] in kept for judgement in judgements)
-    return _Judged(len(judgements) - num_checked, num_checked)
-
-
-def _judging_cost(work: Work, folder: Path, name: str, *, num_used: int) -> StageCost:
-    asked = read_asked(folder)
-    answers, failures = work.ledger.judgements_for(asked), work.ledger.failures_for(asked)
-    return cost_of_judging(name, list(answers.values()), failures=list(failures.values()), num_used=num_used)
-
-
-def _planned(folder: Path, pattern: str) -> list[str]:
-    """The keys in a stage's plans of batches."""
-    batches = [batch for path in sorted(folder.glob(pattern)) for batch in json.loads(path.read_text(encoding="utf-8"))]
-    return list(dict.fromkeys(key for batch in batches for key in batch))
-
-
-def _rounds(work: Work, evaluation: EvaluationReport) -> tuple[RoundSummary, ...]:
+def _rounds(facts: RoundFacts, evaluation: EvaluationReport) -> tuple[RoundSummary, ...]:
     """This round and those before it that were evaluated."""
-    earlier = [
-        summarise_round(round, found[-1])
-        for round in range(work.round)
-        if (found := work.used("7_evaluation", EvaluationReport, round=round))
-    ]
-    return (*earlier, summarise_round(work.round, evaluation))
+    earlier = [summarise_round(number, found) for number, found in facts.earlier]
+    return (*earlier, summarise_round(facts.judged.number, evaluation))
 
 
 def _shown(
@@ -372,3 +315,19 @@ def _shown(
             )
         )
     return tuple(shown)
+
+
+def collect_courses(rewards: Sequence[RewardConfig], rows: Sequence[MetricsRow]) -> tuple[RewardCourse, ...]:
+    """What PPO was rewarded by, from the first step that `rows` have to the last."""
+    dropped = tally_rewards(rows).dropped
+    courses = []
+    for source in find_sources(tuple(rewards)):
+        scores = [row.numbers.get(f"objective/scores/{source.label}") for row in rows]
+        known = [score for score in scores if score is not None]
+        mark = f"{source.label}/"
+        failed = {cause.removeprefix(mark): count for cause, count in dropped.items() if cause.startswith(mark)}
+        if known:
+            courses.append(
+                RewardCourse(name=source.label, weight=source.weight, first=known[0], last=known[-1], failed=failed)
+            )
+    return tuple(courses)

@@ -5,7 +5,6 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from rlaif.judge_health.length_effect import LengthEffect
 from rlaif.records import Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import say_count, say_estimate, say_list, say_number, say_percent
+from rlaif.stats.logits import sigmoid
 
 _ORDERS = {
     "pair": "Each label averages both orders, so that the place shown weighs nothing.",
@@ -82,7 +82,7 @@ def _say_making(preferences: Mapping[str, Any] | None) -> str:
 
 def _say_even_pair(effect: Estimate | None) -> str:
     """How often the first place alone decides a pair that is otherwise even."""
-    return "" if effect is None else say_percent(1 / (1 + math.exp(-effect.mean)), decimals=0)
+    return "" if effect is None else say_percent(sigmoid(effect.mean), decimals=0)
 
 
 def _draw_mass(health: JudgeHealth) -> Markup | None:

@@ -1,0 +1,13 @@
+"""The reward model: preference rows -> a model that gives one response one number.
+
+data        rows -> token ids, and a fixed plan of batches
+loss        Bradley-Terry and K-way losses on soft labels
+model       the policy's trunk with a scalar head, and its rewards
+optimise    the training loop
+checkpoint  the state of a training on disk
+train       the whole training, resumed where it was killed
+held_out    rewards of held-out pairs -> accuracy and log loss
+save        the finished model's folder and its card
+score       prompts and responses as texts -> rewards
+stage       the stage `reward model` of a run
+"""

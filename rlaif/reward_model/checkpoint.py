@@ -1,7 +1,7 @@
 """A training's state on disk: weights, AdamW's moments and the step, as safetensors and JSON.
 
-Every checkpoint is a folder of its own, complete or not there at all; the newest counts. The training
-draws nothing at random between steps, so this is all its state.
+Every checkpoint is a separate folder, complete or not there at all; the newest counts. The training draws nothing at
+random between steps, so a checkpoint needs no random state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _STEP_DIR = re.compile(r"step_(\d{8})")
 
 
 def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """`step`: optimizer steps done. `digest` names the training; only the same one may go on from here."""
+    """Write a checkpoint and remove older ones.
+
+    step: optimizer steps done. digest: names the training; only the same training may resume from the checkpoint.
+    """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments: dict[str, Tensor] = {}
     for parameter, state in optimizer.state.items():

@@ -1,7 +1,7 @@
 """Preference rows -> token ids and a fixed plan of batches.
 
-A pair whose prompt and response do not fit is dropped and counted, never cut. The plan is a function
-of the seed and the epoch alone. Does not run models.
+A pair whose prompt and response do not fit is dropped and counted, never cut. The plan follows from the pairs, the seed
+and the epoch alone. Does not run models.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Pairs(NamedTuple):
 
 
 def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEncoder, max_length: int) -> Pairs:
-    """Tokenise as PPO and scoring do: the template's prompt, then the bare response and the stop token."""
+    """Rows as tokens, as in PPO and scoring: the template's prompt, then the bare response and the stop token."""
     prompts: dict[str, list[int]] = {}
     places: dict[tuple[int, ...], int] = {}
     pairs: list[Pair | Choice] = []
@@ -73,9 +73,9 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
             continue
         at = tuple(places.setdefault(sequence, len(places)) for sequence in sequences)
         if isinstance(row, ChoiceRow):
-            pairs.append(Choice(row.prompt.id, at, row.shares, row.weight))
+            pairs.append(Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight))
         else:
-            pairs.append(Pair(row.prompt.id, at[0], at[1], row.label, row.weight))
+            pairs.append(Pair(row.prompt.id, chosen=at[0], rejected=at[1], label=row.label, weight=row.weight))
     return Pairs(list(places), pairs, Tally(num_in=len(rows), dropped=dict(dropped)))
 
 
@@ -85,7 +85,7 @@ def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> 
 
 
 def encode_whole(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
-    """One prompt and response as somebody else's reward model reads them: the conversation as its template ends it."""
+    """One prompt and response as a reward model from elsewhere reads them: the conversation as the template ends it."""
     answer = SegmentedMessage("assistant", (Segment(response, False),))
     return tuple(encoder.encode_conversation((*prompt.as_segments(), answer)))
 
@@ -114,7 +114,7 @@ def cut_batch(batch: Sequence[Pair | Choice], *, size: int | None) -> Iterator[S
 
 
 def digest_pairs(pairs: Pairs) -> str:
-    """What the training saw, as a digest: tokens, labels and weights in their order."""
+    """The digest of what a training sees: tokens, labels and weights in their order."""
     digest = hashlib.sha256()
     for sequence in pairs.sequences:
         digest.update(struct.pack(f"<{len(sequence) + 1}q", len(sequence), *sequence))

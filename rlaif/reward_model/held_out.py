@@ -12,25 +12,25 @@ from collections.abc import Sequence
 from rlaif.records import Estimate, Value
 from rlaif.reward_model.data import Choice, Pair
 from rlaif.stats.intervals import share_interval
+from rlaif.stats.logits import cross_entropy, entropy
 
 
 class HeldOut(Value):
     accuracy: Estimate | None
-    """Share of pairs whose more probable side has the higher reward, and of choices whose likeliest best has the
-    highest, by the rows' weights; None without any."""
+    """Share of the rows whose most probable response has the highest reward, by the rows' weights; None without any."""
     num_pairs: int
-    """Pairs that the accuracy counts."""
+    """Pairs and choices that the accuracy counts."""
     num_ties: int
     log_loss: float | None
     """Mean cross-entropy of the labels in nats, by the rows' weights as in training; a coin has ln 2 = .693."""
     log_loss_floor: float | None
     """The mean entropy of the labels, by the same weights."""
     accuracy_at_most: float = 1.0
-    """No rewards could have a higher accuracy: the same two responses are preferred both ways. 1: none are."""
+    """The highest accuracy that any rewards could have; below 1 where rows prefer both of the same two responses."""
 
 
 def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -> HeldOut:
-    """rewards: of the sequences that the pairs point at."""
+    """Accuracy and log loss of the rewards, which are those of the sequences that the pairs point at."""
     if not pairs:
         return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None)
     weight = math.fsum(pair.weight for pair in pairs)
@@ -44,13 +44,13 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
         num_pairs=len(decided),
         num_ties=len(pairs) - len(decided),
         log_loss=math.fsum(pair.weight * _cross_entropy(pair, rewards) for pair in pairs) / weight,
-        log_loss_floor=math.fsum(pair.weight * _entropy(_shares(pair)) for pair in pairs) / weight,
+        log_loss_floor=math.fsum(pair.weight * entropy(_shares(pair)) for pair in pairs) / weight,
         accuracy_at_most=_at_most([pair for pair, _ in decided]),
     )
 
 
 def _at_most(decided: Sequence[Pair | Choice]) -> float:
-    """Highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
+    """The highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
     by_responses: dict[frozenset[int], dict[int, float]] = {}
     for item in decided:
         shares, places = _shares(item), _places(item)
@@ -72,7 +72,7 @@ def _shares(item: Pair | Choice) -> tuple[float, ...]:
 
 
 def _is_right(item: Pair | Choice, rewards: Sequence[float]) -> float | None:
-    """Whether the likeliest best is the most rewarded, its share where several are; None where none is likeliest."""
+    """1 where the most probable response has the highest reward, a share where rewards tie, else 0; None for a tie."""
     shares, own = _shares(item), [rewards[place] for place in _places(item)]
     if shares.count(max(shares)) > 1:
         return None
@@ -84,11 +84,7 @@ def _cross_entropy(item: Pair | Choice, rewards: Sequence[float]) -> float:
     """-sum q log softmax(r), finite for all rewards; of a pair -q log sigmoid(margin) - (1-q) log sigmoid(-margin)."""
     if isinstance(item, Pair):
         margin = rewards[item.chosen] - rewards[item.rejected]
-        return max(margin, 0.0) + math.log1p(math.exp(-abs(margin))) - item.label * margin
+        return cross_entropy(item.label, margin)
     own = [rewards[place] for place in item.places]
     total = max(own) + math.log(math.fsum(math.exp(reward - max(own)) for reward in own))
     return math.fsum(share * (total - reward) for share, reward in zip(item.shares, own, strict=True))
-
-
-def _entropy(shares: Sequence[float]) -> float:
-    return -math.fsum(p * math.log(p) for p in shares if p > 0)

@@ -42,7 +42,7 @@ def compute_loss_sum(
 ) -> Tensor:
     """The weighted sum of the pairs' losses, to be divided by the weight of the whole batch.
 
-    A sum, so that a batch cut into micro-batches has the gradient of the batch.
+    It is a sum so that a batch cut into micro-batches has the gradient of the batch.
     All tensors: (num_pairs,). Returns a scalar.
     """
     losses = compute_pair_losses(chosen_rewards, rejected_rewards, labels)
@@ -66,7 +66,7 @@ def compute_choice_losses(rewards: Tensor, shares: Tensor, mask: Tensor) -> Tens
 def compute_choice_loss_sum(
     rewards: Tensor, *, shares: Tensor, mask: Tensor, weights: Tensor, center_rewards_coefficient: float
 ) -> Tensor:
-    """As `compute_loss_sum`; the rewards of a choice are centred by (2 mean r)^2, for two (r_1 + r_2)^2.
+    """`compute_loss_sum` for choices; their rewards are centred by (2 mean r)^2, which for two is (r_1 + r_2)^2.
 
     rewards, shares, mask: (num_choices, most responses); weights: (num_choices,). Returns a scalar.
     """

@@ -21,8 +21,8 @@ from rlaif.records import digest_text
 def make_reward_model(base: LoadedModel, *, seed: int) -> PreTrainedModel:
     """The base's trunk, copied to float32, and a fresh head N(0, 1/(d+1)) without bias.
 
-    Head: Huang et al. 2024 (arXiv:2403.17031), detail "reward head initialisation". The model is in eval mode
-    and stays in it: dropout is off in training too, or the same pair would not get the same reward twice.
+    Head: Huang et al. 2024 (arXiv:2403.17031), detail "reward head initialisation". The model stays in eval mode:
+    dropout is off in training too, or the same pair would not get the same reward twice.
     """
     config = copy.deepcopy(base.model.config)
     config.num_labels = 1
@@ -77,7 +77,7 @@ def find_pad_token_id(base: LoadedModel) -> int | None:
 
 
 def with_pad_token(tokenizer: PreTrainedTokenizerBase, pad_id: int | None) -> PreTrainedTokenizerBase:
-    """A copy whose padding agrees with the reward model's config."""
+    """A copy of the tokenizer whose pad token is the one in the reward model's config."""
     tokenizer = copy.deepcopy(tokenizer)
     if pad_id is not None and tokenizer.pad_token_id != pad_id:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_id)
@@ -85,7 +85,7 @@ def with_pad_token(tokenizer: PreTrainedTokenizerBase, pad_id: int | None) -> Pr
 
 
 CPU_TOKENS, DEVICE_TOKENS = 2048, 32768
-"""Padded tokens that go through the model at once: what fits a CPU's cache, what keeps a GPU busy."""
+"""Padded tokens that go through the model at once: as many as fit a CPU's cache, and enough to keep a GPU busy."""
 
 
 def compute_rewards(

@@ -1,13 +1,13 @@
 """The optimisation loop: a model and encoded pairs in, the same model trained.
 
-The data order is a function of (seed, epoch), dropout is off, and nothing else is random: so weights,
-AdamW's moments and the step are all a checkpoint needs. Does not save the finished model.
+The data order follows from (seed, epoch), dropout is off, and nothing else is random, so a checkpoint needs only the
+weights, AdamW's moments and the step. Does not save the finished model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +21,8 @@ from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, wri
 from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
 from rlaif.reward_model.model import compute_rewards
+from rlaif.training.listener import Listener, StepMetrics
 from rlaif.training.team import ALONE, Team, adding_up
-
-OnMetrics = Callable[[int, Mapping[str, float]], None]
-"""Called after each optimizer step with its number, from 1, and its figures."""
 
 
 class _Batch(NamedTuple):
@@ -33,14 +31,16 @@ class _Batch(NamedTuple):
 
 
 class _Part(NamedTuple):
+    """The pairs, or the choices, of a micro-batch; `right` and `margin_sum` are about the decided rows alone."""
+
     sum: Tensor
-    """Of the weighted losses; a scalar."""
+    """Sum of the weighted losses; a scalar."""
     decided: float
-    """Weight of the rows whose label prefers something; the next two are of these."""
+    """Weight of the rows whose label prefers a response."""
     right: float
     """Weight of the rows that the rewards order as the label says."""
     margin_sum: float
-    """Weighted. Of a choice: how far the best is rewarded above the next."""
+    """Weighted sum of the margins; a choice's margin is the best response's reward above the highest other one."""
 
 
 class _BatchLoss(NamedTuple):
@@ -51,7 +51,7 @@ class _BatchLoss(NamedTuple):
 
 
 class _Rewarding(nn.Module):
-    """A reward model that is called with sequences: what DDP wraps."""
+    """A module that gives sequences their rewards, as DDP wraps modules."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class _Rewarding(nn.Module):
 class Optimisation:
     """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result.
 
-    Of a team each process computes its share of every batch, and all end with the same weights.
+    Each process of a team computes its share of every batch, and all end with the same weights.
     """
 
     def __init__(
@@ -90,16 +90,14 @@ class Optimisation:
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def run(self, *, on_metrics: OnMetrics | None, on_resume: Callable[[int], None] | None) -> None:
-        """From the newest checkpoint, or the start, to the end of the plan; `on_resume` hears the next step."""
+    def run(self, listener: Listener) -> None:
+        """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1."""
         newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
         done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
-        if done and on_resume is not None:
-            on_resume(done + 1)
+        listener.on_begin(done + 1)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
-            if on_metrics is not None:
-                on_metrics(step + 1, figures)
+            listener.on_metrics(StepMetrics(step + 1, figures))
             is_due = (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan)
             if is_due and self._team.is_first:
                 write_checkpoint(
@@ -132,15 +130,15 @@ class Optimisation:
         }
 
     def _backward_share(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> list[_BatchLoss]:
-        """Add the gradient of the batch's loss; this process computes its share of it."""
+        """Add the gradient of this process's share of the batch's loss."""
         called, own = self._called, self._team.share(batch)
-        # DDP adds up gradients in each process's last pass: one without a share passes too, with no weight.
+        # DDP adds up gradients in each process's last pass, so a process without a share makes a pass without weight.
         micro_batches = list(cut_batch(own or batch[:1], size=self._config.micro_batch_size))
         parts = []
         for place, pairs in enumerate(micro_batches):
             with adding_up(called, is_last=place == len(micro_batches) - 1):
-                weight = self._team.size if own else 0
-                parts.append(self._backward(pairs, batch_weight=batch_weight, times=weight, step=step))
+                times = self._team.size if own else 0
+                parts.append(self._backward(pairs, batch_weight=batch_weight, times=times, step=step))
         return parts if own else []
 
     def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, times: int, step: int) -> _BatchLoss:
@@ -222,7 +220,7 @@ class Optimisation:
 
 
 def _order_figures(parts: Sequence[_BatchLoss]) -> dict[str, float]:
-    """How the rewards order the batch, by the rows' weights; ties prefer nothing, and a batch of them has no figure."""
+    """How the rewards order the batch, by the rows' weights; none for a batch of ties, which prefer no response."""
     decided = math.fsum(part.decided for part in parts)
     if not decided:
         return {}

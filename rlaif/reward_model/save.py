@@ -1,7 +1,7 @@
 """A trained reward model -> its folder: weights, tokenizer, chat template, model card and results.
 
-The folder loads as AutoModelForSequenceClassification with one label; the raw logit is the reward. The
-same training gives the same bytes, so no time and no path enters it. Does not train.
+The folder loads as AutoModelForSequenceClassification with one label; the raw logit is the reward. The same training
+gives the same bytes, so the folder holds no time and no path. Does not train.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ RESULTS = "training.json"
 
 
 class Results(Value):
-    """What came out of a training, beside the weights."""
+    """The figures of a finished training."""
 
     digest: str
-    """Names everything that fixes the result: model, data, options, seed."""
+    """Digest of everything that fixes the result: model, data, options, seed."""
     held_out: HeldOut
     reward_mean: float
     reward_std: float
-    """Of the rewards of the starting policy's responses."""
+    """Standard deviation of the rewards of the starting policy's responses; `reward_mean` is their mean."""
     num_pairs: int
     """Pairs trained on."""
 
@@ -49,7 +49,7 @@ class Results(Value):
 
 
 def read_results(folder: Path, *, digest: str) -> Results | None:
-    """The results of a finished training, or None; a folder of another training is refused."""
+    """The results of a finished training, or None where there is none; a folder of another training is refused."""
     path = folder / RESULTS
     if not path.is_file():
         return None
@@ -166,7 +166,7 @@ def _accuracy(held_out: HeldOut) -> str:
 
 
 def describe_bound(held_out: HeldOut) -> str:
-    """The highest accuracy that could be reached, where the labels contradict one another; else nothing."""
+    """The highest accuracy that could be reached, in words; empty where the labels do not contradict one another."""
     if held_out.accuracy_at_most == 1:
         return ""
     return f"; at most {held_out.accuracy_at_most:.3f}, as some pairs are labelled both ways"

@@ -1,7 +1,7 @@
 """Prompts and responses as texts -> rewards, with the reward model's own tokenizer and chat template.
 
-Texts, so that policy and reward model may have different tokenizers. A response that cannot be scored is a
-named failure, never a number. Does not standardise rewards.
+Takes texts, so that policy and reward model may have different tokenizers. A response that cannot be scored is a named
+failure, never a number. Does not standardise rewards.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ ScoreFailure = Literal["over_length", "non_finite"]
 
 
 class RewardModelScorer:
-    """Scores with a loaded model; `mean` and `std` are of its rewards on the starting policy's samples."""
+    """A loaded reward model; `mean` and `std` describe its rewards on the starting policy's samples."""
 
     def __init__(self, loaded: LoadedModel, *, max_tokens: int | None = None, reads_whole: bool = False) -> None:
-        """max_tokens: padded tokens that go through the model at once; None: what suits the device. reads_whole: the
-        model reads its score where its chat template ends a conversation, and not where the response ends."""
+        """max_tokens: padded tokens that go through the model at once; None: as many as suit the device.
+
+        reads_whole: the model reads its score where its chat template ends a conversation, not where the response ends.
+        """
         self._loaded, self._max_tokens = loaded, max_tokens
         self._encode = encode_whole if reads_whole else encode_example
         config = loaded.model.config
@@ -36,7 +38,7 @@ class RewardModelScorer:
         self.std: float | None = getattr(config, "reward_std", None)
 
     def score(self, examples: Sequence[tuple[Prompt, str]]) -> list[float]:
-        """The reward of each response, in their order; an error if one cannot be scored."""
+        """The reward of each response, in the order of `examples`; an error if one cannot be scored."""
         rewards: list[float] = []
         for number, outcome in enumerate(self.score_each(examples), start=1):
             if isinstance(outcome, str):
@@ -49,7 +51,7 @@ class RewardModelScorer:
         return rewards
 
     def score_each(self, examples: Sequence[tuple[Prompt, str]]) -> list[float | ScoreFailure]:
-        """The reward of each response, in their order, or why it has none.
+        """The reward of each response, in the order of `examples`, or why it has none.
 
         Neither the order nor what else is in the batch changes a reward by more than rounding.
         """

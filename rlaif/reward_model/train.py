@@ -1,13 +1,13 @@
 """Preference rows -> a trained reward model's folder: our own trainer on the ecosystem's conventions.
 
-Soft labels and weights; pairs that do not fit are counted, never cut; killed anywhere and resumed, it ends
-with the bits of the unbroken training. Does not read preference files and does not evaluate policies.
+Labels are soft and rows have weights. Pairs that do not fit are counted, never cut. A training that was killed anywhere
+and resumed ends with the bits of the unbroken one. Does not read preference files and does not evaluate policies.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +23,9 @@ from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
-from rlaif.reward_model.optimise import OnMetrics, Optimisation
+from rlaif.reward_model.optimise import Optimisation
 from rlaif.reward_model.save import Results, read_results, save_reward_model
+from rlaif.training.listener import NOBODY, Listener
 from rlaif.training.team import ALONE, Team
 
 MIN_REFERENCE = 32
@@ -51,16 +52,15 @@ def train_reward_model(
     resume: bool = False,
     dataset_digest: str = "",
     ledger_head: str = "",
-    on_metrics: OnMetrics | None = None,
-    on_resume: Callable[[int], None] | None = None,
+    listener: Listener = NOBODY,
     team: Team = ALONE,
 ) -> TrainedRewardModel:
     """Train on `train_rows`, measure on `test_rows`, and write the model's folder `out_dir` as a whole.
 
-    Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training
-    that was killed goes on from the last one (`on_resume` hears the number of the next step), and one that
-    had finished is not done again. dataset_digest, ledger_head: for the model card. All of a team call this, and the
-    first one measures and writes; the others need no `test_rows`.
+    Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training that was
+    killed continues from the newest one, and one that had finished is not done again. dataset_digest, ledger_head: for
+    the model card. All processes of a team call this, and the first one measures and writes; the others need no
+    `test_rows`.
     """
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
@@ -89,14 +89,20 @@ def train_reward_model(
             digest=digest,
             team=team,
         )
-        optimisation.run(on_metrics=on_metrics, on_resume=on_resume)
+        optimisation.run(listener)
 
         def measure_and_save() -> Results:
             results = _measure(optimisation.model, train=train, test=test, digest=digest)
             save_reward_model(
-                optimisation.model, base=base, out_dir=out_dir, results=results, config=config,
-                tally=train.tally, dataset_digest=dataset_digest, ledger_head=ledger_head,
-            )  # fmt: skip
+                optimisation.model,
+                base=base,
+                out_dir=out_dir,
+                results=results,
+                config=config,
+                tally=train.tally,
+                dataset_digest=dataset_digest,
+                ledger_head=ledger_head,
+            )
             return results
 
         results = team.ask_first(measure_and_save)
@@ -111,11 +117,18 @@ def train_reward_model(
         metrics=results.metrics,
         accuracy=results.held_out.accuracy,
     )
-    return TrainedRewardModel(out_dir, loaded, card, results.held_out, train.tally, test.tally)
+    return TrainedRewardModel(
+        path=out_dir,
+        loaded=loaded,
+        card=card,
+        held_out=results.held_out,
+        train_tally=train.tally,
+        test_tally=test.tally,
+    )
 
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
-    """Everything that fixes the result; how often a checkpoint is written does not."""
+    """The digest of everything that fixes the result; how often a checkpoint is written does not."""
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every"})
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
 
@@ -123,8 +136,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
 def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:
     """Held-out figures, and the rewards' mean and standard deviation on the policy's own responses.
 
-    Held-out responses serve for both where there are enough: on its training responses a reward model is
-    surer than PPO will find it.
+    Held-out responses serve for both where there are enough: on its training responses a reward model's rewards are
+    further apart than on the responses that PPO will draw.
     """
     with torch.no_grad():
         rewards = compute_rewards(model, test.sequences).tolist()

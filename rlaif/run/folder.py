@@ -19,11 +19,9 @@ from typing import Any, NamedTuple, TextIO
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.files.atomic import KEPT, digest_file, utc_now, write_atomically
 from rlaif.records import Tally
-from rlaif.run.options import update_config
+from rlaif.run.options import read_config, update_config
+from rlaif.run.stages import Stage, stage_before
 
-STAGES = (
-    "0_sft", "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
-)  # fmt: skip
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -34,14 +32,28 @@ class RunFolder(NamedTuple):
     def name(self) -> str:
         return self.path.name
 
-    def stage_dir(self, round: int, stage: str) -> Path:
-        return self.path / f"round_{round:02d}" / stage
+    def stage_dir(self, round: int, stage: Stage) -> Path:
+        """Where a stage's folder is, or would be."""
+        return self.path / f"round_{round:02d}" / stage.folder
+
+    def absolute(self) -> RunFolder:
+        """The same folder for a process that may work elsewhere."""
+        return RunFolder(self.path.resolve())
+
+    @property
+    def stage_dirs(self) -> list[Path]:
+        """The folders of all stages that have begun, in the order of the rounds."""
+        return sorted(self.path.glob("round_*/*"))
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the run was started with."""
-        stored: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        return stored
+        """What config.json holds: the options that the run was started with, and the digests of its inputs."""
+        return read_config(self.path)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether responses and verdicts were brought along: no judge of the configuration gave them."""
+        return "recorded" in self.config["inputs"]
 
 
 def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mapping[str, Any]) -> RunFolder:
@@ -59,7 +71,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
             run = RunFolder(runs_dir / (name or _next_number(runs_dir)))
         refuse_run(runs_dir, run.name, resume=resume)
         if holds_run(run.path):
-            update_config(run, config, resume=True)
+            update_config(run.path, config, resume=True)
             return run
         order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
         # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
@@ -160,16 +172,16 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
 
 
-def newest_round(run: RunFolder, *, stage: str) -> int:
+def newest_round(run: RunFolder, *, stage: Stage) -> int:
     """The newest round in which the stage before this one is finished; 0 where there is none, and for the first."""
-    if stage == STAGES[0]:
+    before = stage_before(stage)
+    if before is None:
         return 0
-    before = STAGES[STAGES.index(stage) - 1]
-    finished = run.path.glob(f"round_*/{before}/stage.json")
+    finished = run.path.glob(f"round_*/{before.folder}/stage.json")
     return max((int(path.parent.parent.name.removeprefix("round_")) for path in finished), default=0)
 
 
-def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: int = 0) -> None:
+def refuse_begun(run: RunFolder, stages: Sequence[Stage], *, resume: bool, round: int = 0) -> None:
     """Without `resume`, a stage that was begun and not finished, or nothing left to do, is refused."""
     folders = [run.stage_dir(round, stage) for stage in stages]
     broken_off = [folder.name for folder in folders if folder.is_dir() and read_stage(folder) is None]
@@ -179,7 +191,7 @@ def refuse_begun(run: RunFolder, stages: Sequence[str], *, resume: bool, round: 
         )
     if not resume and all(read_stage(folder) is not None for folder in folders):
         raise RunFolderError(
-            f"{stages[-1]} of this run is done already",
+            f"{stages[-1].folder} of this run is done already",
             where=str(run.path),
             fix="start a new run with `rlaif generate-prefs`, or name another with --run",
         )

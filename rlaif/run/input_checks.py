@@ -6,9 +6,8 @@ Called by a stage once it has its inputs and before it uses them. Loads nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import FRONTDESK
@@ -17,94 +16,89 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.files.atomic import digest_file
 from rlaif.records import Model, Prompt, Record, Sample
 from rlaif.run.inputs import CONTENTS, NOTES, Input, expect_inputs, model_input, records_input
-
-if TYPE_CHECKING:
-    from rlaif.run.work import Work
+from rlaif.run.round import Round
+from rlaif.run.stages import SAMPLES, SFT, Stage
+from rlaif.run.world import find_measures
 
 OUR_OWN = "rlaif."
 """Modules that come with rlaif are no inputs."""
 
 
-def expect_prompts(work: Work, stage: str, prompts: Sequence[Prompt]) -> None:
+def expect_prompts(round: Round, stage: Stage, prompts: Sequence[Prompt]) -> None:
     """Compare prompts of a file or data set, the same in every round. The front desk's come from the seed."""
-    path = work.config.prompts.path
+    path = round.config.prompts.path
     if path != FRONTDESK:
         answers = [f"{prompt.id} {prompt.reference or ''}" for prompt in prompts]
-        _expect(work, stage, [records_input("prompts.path", answers, path=path)])
+        _expect(round, stage, [records_input("prompts.path", answers, path=path)])
 
 
-def expect_policy(work: Work, stage: str, model: Model) -> None:
+def expect_policy(round: Round, stage: Stage, model: Model) -> None:
     """The model that the configuration names; after SFT it is the run's own, which its stage answers for."""
-    if stage != "0_sft" and (work.run.stage_dir(0, "0_sft") / "stage.json").is_file():
+    if stage != SFT and (round.run.stage_dir(0, SFT) / "stage.json").is_file():
         return
-    path = work.config.policy.path
-    sampled_with = None if (work.run.path / NOTES).is_file() else _find_sampled_with(work)
+    path = round.config.policy.path
+    sampled_with = None if (round.run.path / NOTES).is_file() else _find_sampled_with(round)
     if sampled_with is not None:  # a run of an older rlaif, which noted nothing
         expect_inputs(
-            work.run.path, work.run.stage_dir(0, "2_samples"), [model_input("policy.path", sampled_with, path=path)]
+            round.run.path, round.run.stage_dir(0, SAMPLES), [model_input("policy.path", sampled_with, path=path)]
         )
-    _expect(work, stage, [model_input("policy.path", model, path=path)])
+    _expect(round, stage, [model_input("policy.path", model, path=path)])
 
 
-def _find_sampled_with(work: Work) -> Model | None:
+def _find_sampled_with(round: Round) -> Model | None:
     """The policy of the samples of the run's first round; None where there are none, or they were recorded."""
     used = (
         "SELECT s.policy_id FROM uses AS u JOIN samples AS s ON s.id = u.record_id"
         " WHERE u.run = ? AND u.round = 0 AND u.stage = ? AND u.record_table = ? LIMIT 1"
     )
-    page = work.ledger.rows(used, (work.run.name, "2_samples", Sample.table))
-    model = work.ledger.get(Model, page[0][0]) if page else None
+    page = round.ledger.rows(used, (round.run.name, SAMPLES.folder, Sample.table))
+    model = round.ledger.get(Model, page[0][0]) if page else None
     return None if model is None or model.engine == "recorded" else model
 
 
 def expect_judge(
-    work: Work, stage: str, model: Model, config: JudgeConfig, template: JudgeTemplate, *, rewards: bool = False
+    round: Round, stage: Stage, *, model: Model, config: JudgeConfig, template: JudgeTemplate, rewards: bool = False
 ) -> None:
     """One of the judges of the run, or that of the evaluation, and the template and principles that it is asked by.
 
     rewards: it is asked for PPO's rewards, by a template that may be another one than that of its labels.
     """
-    judges = [judge.config.model for judge in work.judges]
+    judges = [judge.model for judge in round.config.judge.judges()]
     number = judges.index(config.model) + 1 if config.model in judges else None
     name = "evaluation.judge" if number is None else "judge" if number == 1 else f"judge.panel.{number - 2}"
     asked = Input(f"the {'reward ' if rewards else ''}template of {name}", config.template, {CONTENTS: template.digest})
-    principles = Input("constitution", work.config.constitution, {CONTENTS: work.constitution.id})
-    _expect(work, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
+    principles = Input("constitution", round.config.constitution, {CONTENTS: round.constitution.id})
+    _expect(round, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
 
 
-def expect_evaluation_judge(work: Work, stage: str) -> None:
-    """The judge that finds the win rate: the run's own, or another one."""
-    expect_judge(work, stage, work.evaluation_judge.fingerprint, work.evaluation_judge_config, work.evaluation_template)
-
-
-def expect_preferences(work: Work, stage: str) -> None:
+def expect_preferences(round: Round, stage: Stage, *, digest: Callable[[], str]) -> None:
     """Compare preferences that a path names. The run's own are checked by the stage that made them."""
-    given = work.config.reward_model.preferences
+    given = round.config.reward_model.preferences
     if given is not None:
-        _expect(work, stage, [Input("reward_model.preferences", given, {CONTENTS: work.dataset_digest})])
+        _expect(round, stage, [Input("reward_model.preferences", given, {CONTENTS: digest()})])
 
 
-def expect_rewards(work: Work, stage: str, models: Iterable[tuple[str, str, Model]]) -> None:
+def expect_rewards(round: Round, stage: Stage, models: Iterable[tuple[str, str, Model]]) -> None:
     """Compare the sources of PPO's rewards: functions, and reward models as (name, path, model)."""
-    functions = [source.function for source in find_sources(work.config.ppo.rewards) if source.function is not None]
+    functions = [source.function for source in find_sources(round.config.ppo.rewards) if source.function is not None]
     loaded = [model_input(f"the reward model {name}", model, path=path) for name, path, model in models]
-    _expect(work, stage, [*loaded, *find_functions("ppo.rewards", functions)])
+    _expect(round, stage, [*loaded, *find_functions("ppo.rewards", functions)])
 
 
-def expect_held_out_model(work: Work, stage: str, model: Model, *, path: str) -> None:
+def expect_held_out_model(round: Round, stage: Stage, model: Model, *, path: str) -> None:
     """The reward model that PPO's evaluations ask and nothing trains on."""
-    _expect(work, stage, [model_input("ppo.guards.held_out_model", model, path=path)])
+    _expect(round, stage, [model_input("ppo.guards.held_out_model", model, path=path)])
 
 
-def expect_measures(work: Work, stage: str) -> None:
+def expect_measures(round: Round, stage: Stage) -> None:
     """The user's own measures."""
-    _expect(work, stage, find_functions("evaluation.measures", work.measures))
+    _expect(round, stage, find_functions("evaluation.measures", find_measures(round.config)))
 
 
-def expect_demonstrations(work: Work, stage: str, records: Iterable[Record]) -> None:
+def expect_demonstrations(round: Round, stage: Stage, records: Iterable[Record]) -> None:
     """Compare the demonstrations that SFT learns from."""
-    path = work.config.sft.demonstrations or ""
-    _expect(work, stage, [records_input("sft.demonstrations", (record.id for record in records), path=path)])
+    path = round.config.sft.demonstrations or ""
+    _expect(round, stage, [records_input("sft.demonstrations", (record.id for record in records), path=path)])
 
 
 def find_functions(option: str, specs: Iterable[str]) -> list[Input]:
@@ -118,6 +112,6 @@ def find_functions(option: str, specs: Iterable[str]) -> list[Input]:
     return found
 
 
-def _expect(work: Work, stage: str, inputs: Sequence[Input]) -> None:
-    if inputs and work.team.is_first:
-        expect_inputs(work.run.path, work.run.stage_dir(work.round, stage), inputs)
+def _expect(round: Round, stage: Stage, inputs: Sequence[Input]) -> None:
+    if inputs and round.team.is_first:
+        expect_inputs(round.run.path, round.find_folder(stage), inputs)

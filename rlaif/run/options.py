@@ -8,30 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
+from rlaif.run.stages import PREFERENCES, STAGES
 
-if TYPE_CHECKING:
-    from rlaif.run.folder import RunFolder
-
-HELD_BY_STAGE = {
-    "0_sft": ("sft", "policy"),
-    "1_prompts": ("seed", "prompts"),
-    "2_samples": ("policy", "sampling"),
-    "3_judgements": ("constitution", "judge"),
-    "4_preferences": ("preferences",),
-    "5_reward_model": ("reward_model", "human_labels", "policy"),
-    "6_policy": ("ppo", "policy"),
-    "7_evaluation": ("evaluation", "policy", "sampling", "judge", "constitution"),
-}
-"""Parts of the configuration that a stage which has begun holds fast."""
 _NOT_OF_RECORDED = {"prompts", "policy", "sampling", "judge"}
 """What recorded samples and verdicts came without: their stages hold nothing of it."""
-_RECORDED_STAGES = ("1_prompts", "2_samples", "3_judgements", "4_preferences")
 HOW_FAR = (
     "config.rounds", "config.gates", "config.scale",
     "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
@@ -66,38 +53,44 @@ class Change(NamedTuple):
         return f"the contents of {name}: {_show_digest(self.old)} -> {_show_digest(self.new)}"
 
 
-def update_config(run: RunFolder, config: Mapping[str, Any], *, resume: bool = False) -> None:
+def read_config(run_path: Path) -> dict[str, Any]:
+    """What a run's config.json holds."""
+    stored: dict[str, Any] = json.loads((run_path / "config.json").read_text(encoding="utf-8"))
+    return stored
+
+
+def update_config(run_path: Path, config: Mapping[str, Any], *, resume: bool = False) -> None:
     """Take over what differs in parts whose stages have not begun, say it, and refuse what contradicts a begun one.
 
     config: what config.json is to hold. resume: the stages up to the preferences are done by the same command, so that
     labels cannot come late.
     """
-    stored = run.config
-    for change in _find_allowed(run, stored, config, resume=resume):
+    stored = read_config(run_path)
+    for change in _find_allowed(run_path, stored, config, resume=resume):
         say(f"{change}, from now on")
     new = {**stored, **config}
     if new != stored:
-        write_atomically(run.path / "config.json", json.dumps(new, indent=2))
+        write_atomically(run_path / "config.json", json.dumps(new, indent=2))
 
 
-def refuse_contradictions(run: RunFolder, config: RunConfig, *, resume: bool = False) -> None:
+def refuse_contradictions(run_path: Path, config: RunConfig, *, resume: bool = False) -> None:
     """Refuse the options that `update_config` would refuse. Changes nothing."""
-    stored = run.config
+    stored = read_config(run_path)
     asked = {"config": config.model_dump(mode="json"), "inputs": stored.get("inputs", {})}
-    _find_allowed(run, stored, asked, resume=resume)
+    _find_allowed(run_path, stored, asked, resume=resume)
 
 
 def _find_allowed(
-    run: RunFolder, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
+    run_path: Path, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
 ) -> list[Change]:
     """What differs, none of it in a part that is held."""
     changed = find_changes(stored, config)
-    fixed = _find_fixed(run, stored, resume=resume)
+    fixed = _find_fixed(run_path, stored, resume=resume)
     held = [change for change in changed if _is_held(change.key, fixed=fixed)]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values ({'; '.join(map(str, held))})",
-            where=str(run.path),
+            where=str(run_path),
             fix="put them back, or start a new run",
         )
     return changed
@@ -121,15 +114,15 @@ def _changes(old: Any, new: Any, defaults: Any, path: str = "") -> Iterator[Chan
         yield Change(path, old, new)
 
 
-def _find_fixed(run: RunFolder, stored: Mapping[str, Any], *, resume: bool) -> set[str]:
+def _find_fixed(run_path: Path, stored: Mapping[str, Any], *, resume: bool) -> set[str]:
     """The parts that are held; a preset is the name of what the run began as."""
-    begun = [stage for stage in HELD_BY_STAGE if any(run.path.glob(f"round_*/{stage}"))]
+    begun = [stage for stage in STAGES if any(run_path.glob(f"round_*/{stage.folder}"))]
     is_recorded = "recorded" in stored.get("inputs", {})
     fixed = {"preset", "recorded"}
     for stage in begun:
-        parts = set(HELD_BY_STAGE[stage])
-        fixed |= parts - _NOT_OF_RECORDED if is_recorded and stage in _RECORDED_STAGES else parts
-    return fixed | {"human_labels"} if resume and "4_preferences" in begun else fixed
+        parts = set(stage.held)
+        fixed |= parts - _NOT_OF_RECORDED if is_recorded and stage.is_recorded else parts
+    return fixed | {"human_labels"} if resume and PREFERENCES in begun else fixed
 
 
 def _is_held(key: str, *, fixed: set[str]) -> bool:

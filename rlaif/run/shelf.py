@@ -1,179 +1,134 @@
-"""The models of one round of a run, loaded when they are first needed: policies, reward model, judges.
+"""The policies and the reward model of a round, by role: loaded when first asked for, kept until dropped.
 
-What is asked often stays loaded; what would be in the way of vLLM or of another judge goes. Knows no stage.
+Where a role's model is found depends on the round and on which stages are done. Trains nothing and samples nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from rlaif.config.generate import JudgeConfig, PolicyModelConfig
+from rlaif.config.models import PolicyModelConfig
 from rlaif.config.run import RunConfig
-from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import RunFolderError
-from rlaif.judging.panel import RunJudge, find_run_judges
-from rlaif.judging.setup import (
-    expect_served_models,
-    find_spent,
-    load_generator,
-    load_judge,
-    load_model,
-    make_budget,
-    spread_policy,
-)
-from rlaif.ledger.store import Ledger
-from rlaif.models.budget import Budget
-from rlaif.models.interface import TextGenerator, TokenScorer
-from rlaif.models.local.engine import TransformersEngine
-from rlaif.models.vllm.process import stop_vllm
+from rlaif.models.interface import TextGenerator
+from rlaif.models.open import ENGINES, load_model, open_generator
+from rlaif.models.slot import Slot
 from rlaif.models.weights.loading import LoadedModel, free_memory, load_reward_model
 from rlaif.run.folder import RunFolder, stage_done
-from rlaif.training.team import ALONE, Team
+from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
+
+Role = Literal["start", "current", "trained"]
+"""A policy's part in a round.
+
+start: what the run began with, after SFT if it did that; KL and evaluation are against it in every round.
+current: what the round samples from, which the round before trained. trained: what this round trained.
+"""
 
 
-class RunModels:
-    """Of one round; those that do not change from round to round are handed on by name."""
+class Shelf:
+    """The models of one round of a run, as far as they are loaded."""
 
-    team: Team = ALONE
-    """The processes that train; this one is the first of them."""
+    def __init__(self, config: RunConfig, run: RunFolder, *, round: int = 0, slot: Slot | None = None) -> None:
+        """slot: where an engine that wants the machine's memory runs; the run's engines share it."""
+        self._config, self._run, self._round, self._slot = config, run, round, slot
+        self._policies: dict[Role, LoadedModel] = {}
+        self._generators: dict[Role, TextGenerator] = {}
+        self._reward_model: LoadedModel | None = None
 
-    def __init__(self, config: RunConfig, *, run: RunFolder, ledger: Ledger, round: int = 0) -> None:
-        self.config, self.run, self.ledger, self.round = config, run, ledger, round
+    def at(self, round: int) -> Shelf:
+        """The shelf of another round. The starting policy is the same in all rounds and stays loaded."""
+        other = Shelf(self._config, self._run, round=round, slot=self._slot)
+        if "start" in self._policies:
+            other._policies["start"] = self._policies["start"]
+        return other
 
     @property
     def reward_model_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "5_reward_model") / "model"
-
-    @property
-    def sft_dir(self) -> Path:
-        """Of the run's first round: the policy that all rounds start from is made once."""
-        return self.run.stage_dir(0, "0_sft") / "model"
+        """Folder of the reward model that this round trains."""
+        return self._run.stage_dir(self._round, REWARD_MODEL) / "model"
 
     @property
     def policy_dir(self) -> Path:
-        return self.run.stage_dir(self.round, "6_policy") / "model"
-
-    @cached_property
-    def start_policy(self) -> LoadedModel:
-        """What the run began with, after SFT if it did that: KL and evaluation are against it in every round."""
-        return load_model(self._start_config, part="policy")
+        """Folder of the policy that this round trains."""
+        return self._run.stage_dir(self._round, POLICY) / "model"
 
     @property
-    def _start_config(self) -> PolicyModelConfig:
-        return self._policy_in(self.sft_dir) if stage_done(self.run.stage_dir(0, "0_sft")) else self.config.policy
+    def sft_dir(self) -> Path:
+        """Folder of the policy that SFT made, in the run's first round: all rounds start from it."""
+        return self._run.stage_dir(0, SFT) / "model"
 
-    @cached_property
-    def start_generator(self) -> TextGenerator:
-        return self._generator(self._start_config, "start_policy")
+    def policy(self, role: Role) -> LoadedModel:
+        """The policy of this role. Raises `RunFolderError` where it is not trained yet."""
+        role = self._same_as(role)
+        if role not in self._policies:
+            self._policies[role] = load_model(self._find_config(role), part="policy")
+        return self._policies[role]
 
-    @property
-    def _current_config(self) -> PolicyModelConfig:
-        before = self.run.stage_dir(self.round - 1, "6_policy")
+    def generator(self, role: Role) -> TextGenerator:
+        """What draws responses of the policy of this role. The current one draws on the cluster, where there is one.
+
+        An engine that samples with weights that are loaded here takes those of `policy(role)`.
+        """
+        is_spread = role == "current" and self._config.scale.engine == "ray"
+        key = role if is_spread else self._same_as(role)
+        if key not in self._generators:
+            self._generators[key] = open_generator(
+                self._find_config(role),
+                scale=self._config.scale if is_spread else None,
+                slot=self._slot,
+                load=lambda: self.policy(role),
+            )
+        return self._generators[key]
+
+    def reward_model(self) -> LoadedModel:
+        """The reward model that this round trained."""
+        if self._reward_model is None:
+            device = self._config.policy.device
+            self._reward_model = load_reward_model(str(self.reward_model_dir), dtype="float32", device=device)
+        return self._reward_model
+
+    def drop(self, role: Role) -> None:
+        """The policy of this role is loaded again when it is next asked for, as after SFT, which replaces the start."""
+        self._policies.pop(role, None)
+        self._generators.pop(role, None)
+
+    def clear(self) -> None:
+        """Nothing stays loaded."""
+        self._policies.clear()
+        self._generators.clear()
+        self._reward_model = None
+        free_memory()
+
+    def _same_as(self, role: Role) -> Role:
+        """In the first round the current policy is the starting one."""
+        return "start" if role == "current" and self._round == 0 else role
+
+    def _find_config(self, role: Role) -> PolicyModelConfig:
+        role = self._same_as(role)
+        if role == "trained":
+            return self._in(self.policy_dir)
+        if role == "start":
+            return self._in(self.sft_dir) if stage_done(self._run.stage_dir(0, SFT)) else self._config.policy
+        before = self._run.stage_dir(self._round - 1, POLICY)
         if not stage_done(before):
             raise RunFolderError(
                 "the round before has trained no policy",
                 where=str(before),
                 fix="run `rlaif train` for that round first",
             )
-        return self._policy_in(before / "model")
+        return self._in(before / "model")
 
-    @cached_property
-    def current_policy(self) -> LoadedModel:
-        """The policy that this round samples from: what the round before trained, at first the starting one."""
-        return self.start_policy if self.round == 0 else load_model(self._current_config, part="policy")
+    def _in(self, folder: Path) -> PolicyModelConfig:
+        """A policy that the run trained, in the engine and with the options of the policy that it was given."""
+        return self._config.policy.model_copy(update={"path": str(folder), "revision": None})
 
-    @cached_property
-    def generator(self) -> TextGenerator:
-        """Draws this round's responses; on a cluster nothing of the policy is loaded here for it."""
-        config = self._start_config if self.round == 0 else self._current_config
-        if self.config.scale.engine == "ray":
-            return spread_policy(config, scale=self.config.scale)
-        return self.start_generator if self.round == 0 else self._generator(config, "current_policy")
 
-    @cached_property
-    def trained_policy(self) -> LoadedModel:
-        return load_model(self._policy_in(self.policy_dir), part="policy")
-
-    @cached_property
-    def trained_generator(self) -> TextGenerator:
-        return self._generator(self._policy_in(self.policy_dir), "trained_policy")
-
-    def _policy_in(self, folder: Path) -> PolicyModelConfig:
-        return self.config.policy.model_copy(update={"path": str(folder), "revision": None})
-
-    def _generator(self, config: PolicyModelConfig, name: str) -> TextGenerator:
-        """`name`: where the model is kept that training works with; in transformers it samples as well."""
-        return load_generator(config) if config.engine == "vllm" else TransformersEngine(getattr(self, name))
-
-    def make_room(self) -> None:
-        """Where vLLM will want the memory, what is loaded here goes; it is loaded again when it is needed."""
-        judges = (*self.config.judge.judges(), self.evaluation_judge_config)
-        if "vllm" not in (self.config.policy.engine, *(judge.model.engine for judge in judges)):
-            return
-        for name, value in list(self.__dict__.items()):
-            if isinstance(value, LoadedModel | TransformersEngine):
-                del self.__dict__[name]
-        free_memory()
-
-    @cached_property
-    def reward_model(self) -> LoadedModel:
-        return load_reward_model(str(self.reward_model_dir), dtype="float32", device=self.config.policy.device)
-
-    @cached_property
-    def judge(self) -> TokenScorer:
-        """The first judge."""
-        return self.load_judge(self.judges[0].config)
-
-    def load_judge(self, config: JudgeConfig) -> TokenScorer:
-        """A judge of this run, which goes on as the model that it was."""
-        judge = load_judge(config, budget=self.judge_budget, scale=self.config.scale)
-        expect_served_models(judge, ledger=self.ledger, stage_dirs=self._stage_dirs)
-        return judge
-
-    @contextmanager
-    def lend_judge(self, judge: RunJudge) -> Iterator[TokenScorer]:
-        """One of the judges; of a panel no other one is in memory meanwhile, nor this one afterwards."""
-        if len(self.judges) == 1:
-            yield self.judge
-            stop_vllm()
-            return
-        self._forget_judges()
-        yield self.load_judge(judge.config)
-        self._forget_judges()
-        stop_vllm()
-
-    def _forget_judges(self) -> None:
-        for name in ("judge", "evaluation_judge"):
-            self.__dict__.pop(name, None)
-        free_memory()
-
-    @cached_property
-    def judge_budget(self) -> Budget:
-        """What the run's judges have cost in all stages and rounds, and may still cost."""
-        return make_budget(self.config.judge, spent=find_spent(self.ledger, self._stage_dirs))
-
-    @property
-    def _stage_dirs(self) -> list[Path]:
-        return sorted(self.run.path.glob("round_*/*"))
-
-    @cached_property
-    def judges(self) -> tuple[RunJudge, ...]:
-        """Who labels the pairs, `judge.model` first."""
-        return find_run_judges(self.config.judge)
-
-    @property
-    def evaluation_judge_config(self) -> JudgeConfig:
-        """Who finds the win rate, and how: the run's judge unless the configuration names another."""
-        return self.config.evaluation.judge.instead_of(self.config.judge)
-
-    @cached_property
-    def evaluation_template(self) -> JudgeTemplate:
-        return load_template(self.evaluation_judge_config.template)
-
-    @cached_property
-    def evaluation_judge(self) -> TokenScorer:
-        other = self.evaluation_judge_config
-        return self.judge if other.model == self.config.judge.model else self.load_judge(other)
+def make_room(config: RunConfig, *clears: Callable[[], None]) -> None:
+    """Call `clears`, which drop what is loaded, where an engine of the run wants the machine's memory for itself."""
+    judges = (*config.judge.judges(), config.evaluation.judge.instead_of(config.judge))
+    names = (config.policy.engine, *(judge.model.engine for judge in judges))
+    if any(ENGINES[name].wants_memory for name in names):
+        for clear in clears:
+            clear()

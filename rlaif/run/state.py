@@ -14,13 +14,9 @@ from rlaif.errors import LedgerError, RunFolderError
 from rlaif.ledger.chain import Head
 from rlaif.ledger.store import Ledger
 from rlaif.run.folder import RunFolder, find_runs, read_stage
+from rlaif.run.stages import Stage
 
 FIX = "restore it from a copy, or start a new run"
-_MAIN_TABLE = {
-    "1_prompts": "prompts", "2_samples": "samples", "3_judgements": "judgements", "5_reward_model": "reward_models",
-    "6_policy": "policies", "7_evaluation": "evaluations",
-}  # fmt: skip
-"""What a stage that kept something surely used, for runs that did not count what their stages used."""
 
 
 def ledger_path_of(stored: dict[str, Any], *, runs_dir: Path) -> Path:
@@ -98,7 +94,7 @@ def _user_of(path: Path, *, beside: RunFolder) -> RunFolder | None:
     return None
 
 
-def check_used(run: RunFolder, *, round: int, stage: str, table: str, num_found: int, where: Path) -> None:
+def check_used(run: RunFolder, *, round: int, stage: Stage, table: str, num_found: int, where: Path) -> None:
     """Refuse where a finished stage used more records of a table than the ledger still says it did."""
     finished = read_stage(run.stage_dir(round, stage))
     if finished is None:
@@ -106,11 +102,11 @@ def check_used(run: RunFolder, *, round: int, stage: str, table: str, num_found:
     if finished.used is not None:
         num_used = finished.used.get(table, 0)
     else:
-        num_used = int(finished.tally.kept > 0 and _MAIN_TABLE.get(stage) == table)
+        num_used = int(finished.tally.kept > 0 and stage.table == table)
     if num_found < num_used:
         at_least = "" if finished.used is not None else "at least "
         raise LedgerError(
-            f"the ledger has lost records: {stage} of run {run.name}, round {round}, used {at_least}{num_used} "
+            f"the ledger has lost records: {stage.folder} of run {run.name}, round {round}, used {at_least}{num_used} "
             f"{table.replace('_', ' ')}, and it holds {num_found}",
             where=str(where),
             fix=FIX,

@@ -22,9 +22,10 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def read_dataset_rows(path: str, *, split: str, wanted: Collection[str], option: str) -> Iterator[Row]:
-    """The rows of one split in their order; other columns than those wanted are not decoded.
+    """The rows of one split in their order; only the wanted columns are decoded.
 
-    split: as `find_parts` reads it, `train` being whatever is for training. option: what names it, for messages.
+    split: as `find_parts` reads it; `train` is whatever is for training. option: the option that names the split, for
+    messages.
     """
     data = _load(path, split=split, option=option)
     names = tuple(data.column_names)
@@ -64,7 +65,7 @@ def _load(path: str, *, split: str, option: str) -> Dataset:
 
 
 def _find_files(folder: Path, *, split: str, option: str) -> list[str]:
-    """The files of the split, in the folder; none where `datasets` knows them: it names each split by one word."""
+    """The files of the split, by their paths in the folder; none where `datasets` finds the split by its name."""
     parts, name = list_parts(folder), split.partition("[")[0]
     if all(part.role and part.pattern == "*" and not part.subset for part in parts):
         return []
@@ -88,7 +89,7 @@ def _split_from_disk(saved: Dataset | dict[str, Dataset], *, path: str, split: s
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """`datasets` draws bars of its own while it converts a folder; ours is the only one a user sees."""
+    """Hides the progress bars that `datasets` draws while it converts a folder, so that a user sees ours alone."""
     import datasets
 
     if datasets.are_progress_bars_disabled():

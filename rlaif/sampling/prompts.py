@@ -1,7 +1,7 @@
 """Files and data sets -> prompts and demonstrations, with a tally of everything dropped.
 
-Plain text or chat messages, as TRL writes them. A row that cannot be read stops before anything is
-started; an empty or repeated one is dropped and counted. Does not draw responses.
+Plain text or chat messages, as TRL writes them. A row that cannot be read is an error before any work is done; an empty
+or repeated row is dropped and counted. Does not draw responses.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class DemonstrationRead(NamedTuple):
 def read_prompts(config: PromptsConfig) -> PromptRead:
     """The first `num_prompts` different prompts of a file or data set, in its order.
 
-    Beside the prompt's column two others are read where they exist: that of a known answer, and `metadata` (an object
-    that is kept as it is).
+    Two more columns are read where they exist: the one of a known answer, and `metadata` (an object that is kept
+    unchanged).
     """
     prompts: dict[str, Prompt] = {}
     dropped: Counter[str] = Counter()
@@ -78,9 +78,9 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
 
 
 def read_demonstrations(path: str, *, split: str | None = None) -> DemonstrationRead:
-    """Prompts with the response somebody wrote: `prompt` and `response` (or `completion`), or `messages`.
+    """Prompts with a response that somebody wrote, from `prompt` and `response` (or `completion`), or from `messages`.
 
-    split: of a folder or hub data set; None: the one that is for training.
+    split: the split of a folder or hub data set; None: the one that is for training.
     """
     found: dict[tuple[str, str], tuple[Prompt, Demonstration]] = {}
     dropped: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def read_demonstrations(path: str, *, split: str | None = None) -> Demonstration
 def drop_over_length(
     prompts: Sequence[Prompt], *, count_tokens: Callable[[Prompt], int], max_tokens: int
 ) -> PromptRead:
-    """The prompts that leave room in the context; `max_tokens` is what a prompt may take of it."""
+    """The prompts that leave room for a response: those of at most `max_tokens` tokens."""
     kept = [prompt for prompt in prompts if count_tokens(prompt) <= max_tokens]
     if prompts and not kept:
         raise DataError(
@@ -175,7 +175,7 @@ def _metadata(row: Row) -> dict[str, Any]:
 
 
 def _nulled(value: Any) -> Any:
-    """Parquet files written by pandas say NaN where a number is missing."""
+    """The value with None for NaN, which Parquet files written by pandas have where a number is missing."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Prompts -> samples: draw each prompt's responses from the policy, once.
+"""Prompts -> samples: draw each prompt's responses from the policy, once; and which pairs of them are judged.
 
-What the ledger already holds is not drawn again. Batches come from a plan that is written before
-the first is drawn, so a killed run resumes with the same batches. Does not judge.
+Responses that the ledger holds are not drawn again. Batches come from a plan that is written before the first is
+drawn, so a killed run resumes with the same batches. Does not judge.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Pairs(NamedTuple):
     pairs: list[tuple[Sample, Sample]]
     """Each pair sorted by sample id."""
     tally: Tally
+    """Pairs; dropped as `identical` (both responses are one text) or `not_drawn`."""
 
 
 class _Request(NamedTuple):
@@ -51,11 +52,14 @@ def sample_responses(
     params = SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     policy = generator.fingerprint
     requests = [
-        _Request(prompt, index, sample_request_key(
-            prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index))
+        _Request(
+            prompt,
+            index,
+            sample_request_key(prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index),
+        )
         for prompt in prompts
         for index in range(num_samples)
-    ]  # fmt: skip
+    ]
     by_key = {request.key: request for request in requests}
     known = ledger.samples_for(list(by_key))
     missing = [key for key in by_key if key not in known]
@@ -76,7 +80,7 @@ def sample_responses(
         ):
             drawn = _to_samples(
                 requests_of_batch, generations, seconds, policy_id=policy.id, params=params, seed=seed, round=round
-            )  # fmt: skip
+            )
             held = ledger.samples_for(sample.request_key for sample in drawn)
             ledger.append([policy, *(s for s in drawn if s.request_key not in held)])
             progress.advance(len(drawn))
@@ -85,7 +89,7 @@ def sample_responses(
 
 
 def _find_changed(drawn: Iterable[Sample], *, policy_id: str, params: SamplingParams, seed: int) -> str:
-    """Why samples that were drawn by a plan are not asked for now."""
+    """What changed since a plan was written, so that samples drawn by it are no longer wanted."""
     for sample in drawn:
         if sample.policy_id != policy_id:
             return f"the policy's fingerprint changed from {sample.policy_id[:12]} to {policy_id[:12]}"
@@ -96,7 +100,7 @@ def _find_changed(drawn: Iterable[Sample], *, policy_id: str, params: SamplingPa
 
 
 def _is_owed(batch: Sequence[str], ledger: Ledger, progress: Progress) -> bool:
-    """Whether a batch has to be drawn, whole; one that the ledger holds is counted as done."""
+    """Whether a batch has to be drawn, always as a whole; a batch that the ledger holds is counted as done."""
     if len(ledger.samples_for(batch)) < len(batch):
         return True
     progress.advance(len(batch))
@@ -166,7 +170,7 @@ def _to_samples(
 
 
 def draw_pairs(samples: Iterable[Sample], *, num_pairs: int, seed: int) -> Pairs:
-    """Which pairs of each prompt's responses are judged: drawn by (seed, prompt), never two equal texts."""
+    """The pairs of each prompt's responses that are judged: drawn by (seed, prompt), never two equal texts."""
     by_prompt: Mapping[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_prompt[sample.prompt_id].append(sample)
@@ -185,5 +189,5 @@ def draw_pairs(samples: Iterable[Sample], *, num_pairs: int, seed: int) -> Pairs
 
 
 def sorted_pair(a: Sample, b: Sample) -> tuple[Sample, Sample]:
-    """A pair's canonical order: by sample id."""
+    """Two samples in the canonical order of a pair: by id."""
     return (a, b) if a.id <= b.id else (b, a)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.stats.logits import sigmoids
+
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -21,7 +23,7 @@ def maximise(wins: Array) -> Array:
     games, scores = wins + wins.T, np.zeros(len(wins))
     value = _log_likelihood(wins, scores)
     for _ in range(200):
-        p = 1 / (1 + np.exp(scores[None, :] - scores[:, None]))
+        p = sigmoids(scores[:, None] - scores[None, :])
         step = np.linalg.solve(compute_information(games, p), wins.sum(axis=1) - (games * p).sum(axis=1))
         while (new := _log_likelihood(wins, scores + step)) < value - 1e-9 * abs(value):
             step = step / 2
@@ -32,13 +34,13 @@ def maximise(wins: Array) -> Array:
 
 
 def compute_information(games: Array, p: Array) -> Array:
-    """Fisher information; the constant that scores are free to share is held by the added one."""
+    """(n, n) Fisher information of the scores; the added constant pins the one that all scores may share."""
     weights = games * p * (1 - p)
     return np.asarray(np.diag(weights.sum(axis=1)) - weights + np.ones_like(weights) / len(weights))
 
 
 def find_reachable(beats: Mask) -> Mask:
-    """The items that the first one reaches, itself included, through `beats`: (n, n), the row beats the column."""
+    """The items that the first one reaches through wins, itself included; beats: (n, n), the row beats the column."""
     inside = np.zeros(len(beats), dtype=bool)
     inside[0] = True
     while (more := inside | beats[inside].any(axis=0)).sum() > inside.sum():

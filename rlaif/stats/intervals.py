@@ -67,7 +67,7 @@ def share_interval(
 
 
 def effective_size(weights: Sequence[float]) -> float:
-    """Kish's size: so many equally weighted values would tell as much (Kish 1965, Survey Sampling, 11.7)."""
+    """Kish's size: the number of equally weighted values that tell as much (Kish 1965, Survey Sampling, 11.7)."""
     return math.fsum(weights) ** 2 / math.fsum(weight * weight for weight in weights)
 
 
@@ -104,7 +104,7 @@ class _Spread(NamedTuple):
 
 def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None, weights: Sequence[float] | None) -> _Spread:
     if not values:
-        return _Spread(math.nan, math.nan, 0, 0, 0.0)
+        return _Spread(mean=math.nan, standard_error=math.nan, num_clusters=0, df=0, effective_clusters=0.0)
     keys = range(len(values)) if clusters is None else clusters
     if weights is not None and not (all(weight >= 0 for weight in weights) and 0 < math.fsum(weights) < math.inf):
         raise ValueError("weights are finite and not negative, and some weight is above zero")
@@ -124,14 +124,16 @@ def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None, weight
     squares = [residual**2 for residual in residuals.values()]
     error = math.sqrt(g / (g - 1) * math.fsum(squares)) / total if g > 1 else math.nan
     if is_even:
-        return _Spread(mean, error, g, g - 1, float(g))
-    return _Spread(mean, error, g, _satterthwaite(squares), effective_size(list(sizes.values())))
+        df, effective = g - 1, float(g)
+    else:
+        df, effective = _satterthwaite(squares), effective_size(list(sizes.values()))
+    return _Spread(mean=mean, standard_error=error, num_clusters=g, df=df, effective_clusters=effective)
 
 
 def _satterthwaite(squares: Sequence[float]) -> int:
     """Degrees of freedom of a variance that is a sum of the clusters' squared residuals (Satterthwaite 1946).
 
-    A few heavy clusters may make most of the variance; it is then known as badly as from those few alone.
+    A few heavy clusters may make most of the variance, which is then known only as well as from those few alone.
     """
     g, total = len(squares), math.fsum(squares)
     spread = math.fsum(square * square for square in squares) - total * total / g

@@ -1,6 +1,6 @@
 """Computed numbers in order, so that the rounding of a machine decides no rank, no choice and no line of a list.
 
-Two numbers that differ by less than their own computation can tell count as equal. Reads no records.
+Two numbers count as equal where they differ by no more than the error of their computation. Reads no records.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from rlaif.records import Estimate
 from rlaif.stats.intervals import LEVEL, t_quantile
+from rlaif.stats.logits import sigmoids
 
 Array = NDArray[np.float64]
 
 RIDGE = 1e-3
-"""Prior precision of logistic coefficients, against features that tell every winner: then no finite slope fits best."""
+"""Prior precision of logistic coefficients: where features predict every winner, no finite slope would fit best."""
 
 
 def fit_linear(
@@ -28,10 +29,10 @@ def fit_linear(
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
 ) -> list[Estimate] | None:
-    """Least squares, a coefficient per feature (no intercept but the one that is given as a feature).
+    """Least squares, a coefficient per feature; an intercept is a feature that the caller gives.
 
-    weights: how much each row counts, one over the probability with which it was drawn. None where the features do
-    not tell their coefficients apart, or with no more clusters than features.
+    weights: how much each row counts, one over the probability with which it was drawn. None where the features are
+    linearly dependent, or with no more clusters than features.
     """
     x, y = np.asarray(features, dtype=np.float64), np.asarray(target, dtype=np.float64)
     num_clusters = len(set(clusters))
@@ -49,7 +50,7 @@ def fit_logistic(
 ) -> list[Estimate] | None:
     """Logistic regression of probabilities in [0, 1] (quasi-likelihood: cross entropy to a soft label).
 
-    An intercept stands first; all coefficients have the prior N(0, 1 / RIDGE). None as `fit_linear`.
+    An intercept comes first; all coefficients have the prior N(0, 1 / RIDGE). None in the cases of `fit_linear`.
     """
     slopes = np.asarray(features, dtype=np.float64)
     x = np.column_stack([np.ones(len(slopes)), slopes])
@@ -60,32 +61,27 @@ def fit_logistic(
     prior = RIDGE * np.eye(x.shape[1])
     coefficients = np.zeros(x.shape[1])
     for _ in range(200):
-        p = _sigmoid(x @ coefficients)
+        p = sigmoids(x @ coefficients)
         gradient = x.T @ (p - y) + prior @ coefficients
         curvature = (x * (p * (1 - p))[:, None]).T @ x + prior
-        # Never further than two at once: a full step from a flat place would overshoot.
+        # At most two in one step: a full step from a flat place would overshoot.
         step = np.clip(np.linalg.solve(curvature, gradient), -2, 2)
         coefficients = coefficients - step
         if np.abs(step).max() < 1e-10:
             break
-    p = _sigmoid(x @ coefficients)
+    p = sigmoids(x @ coefficients)
     bread: Array = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x + prior).astype(np.float64)
     return _estimates(coefficients, _sandwich(bread, x * (y - p)[:, None], clusters), num_clusters)
 
 
 def correlate(a: Sequence[float], b: Sequence[float], *, weights: Sequence[float] | None = None) -> float | None:
-    """Pearson's correlation about zero, as of differences whose sign is arbitrary; None where one is all zero."""
+    """Pearson's correlation about zero, for differences whose sign is arbitrary; None where a series is all zero."""
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if weights is not None:
         root = np.sqrt(np.asarray(weights, dtype=np.float64))
         x, y = root * x, root * y
     scale = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / scale if scale > 0 else None
-
-
-def _sigmoid(x: Array) -> Array:
-    p: Array = 0.5 * (1 + np.tanh(x / 2))
-    return p
 
 
 def _sandwich(bread: Array, scores: Array, clusters: Sequence[Hashable]) -> Array:

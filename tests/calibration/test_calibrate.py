@@ -19,10 +19,10 @@ from rlaif.calibration.calibrate import (
     as_arrays,
     assign_folds,
     calibrate,
-    clipped_logit,
     fit,
     length_difference,
 )
+from rlaif.calibration.mix import JudgedPair
 from rlaif.records import CalibrationMap
 
 FINITE = st.floats(-50, 50)
@@ -158,9 +158,9 @@ def test_an_observation_is_mapped_by_a_fit_that_did_not_see_its_prompt() -> None
 
 
 def test_a_verdict_without_log_probabilities_is_read_as_a_finite_logit() -> None:
-    assert clipped_logit(1.0) == pytest.approx(math.log(19))
-    assert clipped_logit(0.5) == 0.0
-    assert clipped_logit(0.0) == pytest.approx(-clipped_logit(1.0))
+    assert JudgedPair(1.0, None).read_logit == pytest.approx(math.log(19))
+    assert JudgedPair(0.5, None).read_logit == 0.0
+    assert JudgedPair(0.0, None).read_logit == -JudgedPair(1.0, None).read_logit
 
 
 def test_the_difference_of_lengths_is_in_words_and_stops_at_its_limit() -> None:

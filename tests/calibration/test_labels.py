@@ -52,10 +52,11 @@ def test_our_own_columns_need_no_map(tmp_path: Path) -> None:
         "inclusion_probability": 0.25, "seconds": 3, "note": "close",
     }  # fmt: skip
     assert read(tmp_path, [row]).rows == [
-        LabelRow("x", "ann", "brief", "first", ("a", "b"), "p", 0.25, True, 3.0, "close")._replace(
-            where=f"{tmp_path / 'labels.jsonl'}:1"
+        LabelRow(
+            where=f"{tmp_path / 'labels.jsonl'}:1", annotator="ann", principle_id="brief", choice="first",
+            pair=("a", "b"), prompt_id="p", inclusion_probability=0.25, simulated=True, seconds=3.0, note="close",
         )
-    ]
+    ]  # fmt: skip
 
 
 def test_a_label_may_name_its_pair_by_its_texts(tmp_path: Path) -> None:

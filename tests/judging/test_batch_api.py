@@ -15,7 +15,7 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.judging import batch_api
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.judging.setup import find_spent
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -55,8 +55,8 @@ def judge(
         engine = OpenAIEngine(config, budget=budget, environ={"OPENAI_BASE_URL": server.url})
         try:
             return judge_pairs(
-                pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-                ledger=ledger, plan_path=folder / "questions_plan.json",
+                pairs, prompts=prompts, scorer=engine, plan_path=folder / "questions_plan.json",
+                asking=Asking(constitution=CONSTITUTION, template=TEMPLATE, config=config, ledger=ledger),
             )  # fmt: skip
         finally:
             assert verify(ledger).ok
@@ -370,11 +370,11 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r}); sys.path.insert(0, {judging!r})
 from rlaif.judging import batch_answers, batch_journal
-from rlaif.models import openai_batch
+from rlaif.models.endpoint import batch
 from chat_server import ChatServer
 from test_batch_api import judge
 owner, name, when = {spot!r}
-owners = {{"journal": batch_journal.BatchJournal, "server": openai_batch.BatchServer}}
+owners = {{"journal": batch_journal.BatchJournal, "server": batch.BatchServer}}
 owner = owners.get(owner, batch_answers.Collecting)
 whole = getattr(owner, name)
 def killed(*args, **kwargs):

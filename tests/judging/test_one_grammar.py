@@ -15,7 +15,7 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.files.rows import Row
-from rlaif.judging.judge import judge_pairs
+from rlaif.judging.judge import Asking, judge_pairs
 from rlaif.judging.recorded import records_from_rows
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.ledger.store import Ledger
@@ -84,8 +84,8 @@ def test_pairs_get_the_verdicts_that_the_replies_give(tmp_path: Path, monkeypatc
             engine = OpenAIEngine(config, budget=Budget(), environ={"OPENAI_BASE_URL": server.url})
             try:
                 judged = judge_pairs(
-                    pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-                    ledger=ledger, plan_path=tmp_path / "plan.json",
+                    pairs, prompts=prompts, scorer=engine, plan_path=tmp_path / "plan.json",
+                    asking=Asking(constitution=CONSTITUTION, template=TEMPLATE, config=config, ledger=ledger),
                 )  # fmt: skip
                 break
             except StageError:  # the batch is with the server: not done yet

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from judging_world import BRIEF, CONSTITUTION, KIND, all_pairs, judge, make_prompts, make_replies
 
-from rlaif.config.generate import PreferencesConfig
+from rlaif.config.generate import JudgeConfig, PreferencesConfig
 from rlaif.constitution.render import load_template
 from rlaif.constitution.selection import principles_of
-from rlaif.judging.questions import make_questions
+from rlaif.judging.questions import plan_questions, render_questions
 from rlaif.preferences.pairing import label_pairs, pair_comparisons
 
 TEXTS = ("one brief=1 kind=0", "two brief=0 kind=3", "three brief=2 kind=1", "four brief=0 kind=0")
@@ -83,11 +83,10 @@ def test_what_was_asked_of_a_drawn_principle_answers_the_same_question_when_each
 
 def test_the_request_key_of_a_pair_is_what_it_always_was():
     prompts, pairs = make_world()
-    questions = make_questions(
-        pairs[:1], prompts=prompts, constitution=CONSTITUTION, template=load_template("pair"), judge_id="judge",
-        both_orders=True,
-    )  # fmt: skip
-    assert [question.id[:12] for question in questions] == KEYS
+    template = load_template("pair")
+    planned = plan_questions(pairs[:1], constitution=CONSTITUTION, template=template, config=JudgeConfig())
+    rendered = render_questions(planned, prompts=prompts, template=template, judge_id="judge")
+    assert [question.id[:12] for question, _ in rendered] == KEYS
 
 
 KEYS = ["b1a99f983465", "6783f7229a99", "aacf256c5ce7", "417c711a0aaf"]

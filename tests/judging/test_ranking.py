@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging_world import CONSTITUTION, KIND, all_pairs, judge, make_prompts, make_replies
 
+from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import load_template, template_from_source
 from rlaif.errors import StageError
-from rlaif.judging.questions import make_questions
+from rlaif.judging.questions import plan_questions
 from rlaif.judging.ranking import combine_shuffles
 from rlaif.judging.shuffles import find_groups, shuffle_group
 from rlaif.judging.verdict import read_answer
@@ -165,4 +166,4 @@ def test_more_replies_than_the_template_names_are_refused():
     pairs = all_pairs(make_replies(prompt, *TEXTS))
     few = template_from_source(RANK.source.replace('" C", " D", " E", " F", " G", " H"', '" C"'), name="few")
     with pytest.raises(StageError, match="4 different responses to rank and the template names 3"):
-        make_questions(pairs, prompts={prompt.id: prompt}, constitution=CONSTITUTION, template=few, judge_id="j")
+        list(plan_questions(pairs, constitution=CONSTITUTION, template=few, config=JudgeConfig()))

@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from judging_world import BRIEF, CONSTITUTION, KIND, all_pairs, judge, make_prompts, make_replies
 
 from rlaif.config.generate import PreferencesConfig
-from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import load_template
-from rlaif.judging.scores import combine_scores, score_responses
+from rlaif.judging.scores import combine_scores
 from rlaif.judging.verdict import expect_score, read_answer
 from rlaif.models.interface import ScoredReply
-from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import FailedJudgement, Judgement, Observed
 
@@ -133,14 +131,3 @@ def test_a_reply_without_a_score_drops_its_pairs_and_is_counted(tmp_path):
         judging.comparisons, constitution=CONSTITUTION, config=PreferencesConfig(), round=0, pairs=pairs
     )
     assert str(pairing.tally) == "in 6, kept 3, dropped 3 (failed_judgement 3)"
-
-
-def test_responses_are_scored_at_once_by_the_weighted_mean_or_named_as_failed():
-    [prompt] = make_prompts().values()
-    scorer, config = ScriptedEngine("judging_world:refuse_two"), JudgeConfig(template="score")
-    outcomes = score_responses(
-        scorer, [(prompt, TEXTS[2]), (prompt, TEXTS[1])], constitution=CONSTITUTION, template=TEMPLATE, config=config
-    )
-    # .8 on 1 + worth, .025 on each of the other eight, whose scores sum to 45 less that one
-    brief, kind = (0.8 * s + 0.025 * (45 - s) for s in (3, 2))
-    assert outcomes == [pytest.approx((3 * brief + kind) / 4), "refused"]

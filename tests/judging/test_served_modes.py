@@ -14,7 +14,7 @@ from judging_world import KIND, all_pairs, make_prompts, make_replies
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
-from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
 from rlaif.models.endpoint import client as endpoint_client
@@ -72,8 +72,8 @@ def judge(
     engine = OpenAIEngine(config, budget=Budget(), environ={"OPENAI_BASE_URL": server.url})
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
-            make_pairs(num_prompts), prompts=make_prompts(num_prompts), constitution=ONLY_KIND,
-            template=load_template(template), scorer=engine, config=config, ledger=ledger,
+            make_pairs(num_prompts), prompts=make_prompts(num_prompts), scorer=engine,
+            asking=Asking(constitution=ONLY_KIND, template=load_template(template), config=config, ledger=ledger),
             plan_path=folder / "questions_plan.json",
         )  # fmt: skip
 

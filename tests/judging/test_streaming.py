@@ -20,9 +20,9 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
-from rlaif.judging.asked import read_streamed
-from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.questions import render_question, render_questions
+from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.question_log import read_streamed
+from rlaif.judging.questions import plan_questions, render_question, render_questions
 from rlaif.judging.setup import find_spent
 from rlaif.judging.unanswered import Unanswered
 from rlaif.ledger.store import Ledger
@@ -59,8 +59,8 @@ def judge(
     prompts, pairs = make_pairs(num_pairs)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
         return judge_pairs(
-            pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=engine, config=config,
-            ledger=ledger, plan_path=folder / folder_name / "questions_plan.json",
+            pairs, prompts=prompts, scorer=engine, plan_path=folder / folder_name / "questions_plan.json",
+            asking=Asking(constitution=CONSTITUTION, template=TEMPLATE, config=config, ledger=ledger),
         )  # fmt: skip
 
 
@@ -299,9 +299,11 @@ def test_a_scripted_judge_goes_through_the_planned_batches_and_keeps_to_its_caps
     def run(max_calls):
         with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
             return judge_pairs(
-                pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, scorer=scorer,
-                config=JudgeConfig(batch_tokens=8 * 300), ledger=ledger, plan_path=tmp_path / "questions_plan.json",
-                budget=Budget(max_calls=max_calls),
+                pairs, prompts=prompts, scorer=scorer, plan_path=tmp_path / "questions_plan.json",
+                asking=Asking(
+                    constitution=CONSTITUTION, template=TEMPLATE, config=JudgeConfig(batch_tokens=8 * 300),
+                    ledger=ledger, budget=Budget(max_calls=max_calls),
+                ),
             )  # fmt: skip
 
     with pytest.raises(StageError, match="judge.max_calls of 12"):
@@ -344,8 +346,8 @@ def prompts_by_question(num_pairs: int) -> dict[str, str]:
     engine = OpenAIEngine(config, budget=Budget(), environ={"OPENAI_BASE_URL": "http://x"})
     prompts, pairs = make_pairs(num_pairs)
     rendered = render_questions(
-        pairs, prompts=prompts, constitution=CONSTITUTION, template=TEMPLATE, judge_id=engine.fingerprint.id,
-        both_orders=True, decoding=engine.decoding,
+        plan_questions(pairs, constitution=CONSTITUTION, template=TEMPLATE, config=config), prompts=prompts,
+        template=TEMPLATE, judge_id=engine.fingerprint.id, decoding=engine.decoding,
     )  # fmt: skip
     return {q.id: "\n".join(m["content"] for m in to_plain_chat(chat).messages) for q, chat in rendered}
 

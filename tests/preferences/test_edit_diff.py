@@ -18,8 +18,10 @@ from rlaif.errors import ConstitutionError, InputError, RunFolderError
 from rlaif.judging.panel import RunJudge
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
-from rlaif.preferences.edit_diff import FileDiff, diff_constitutions, draws_answers
+from rlaif.preferences.edit_diff import FileDiff, draws_answers
+from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import Question
+from rlaif.run.stages import JUDGEMENTS
 
 SOURCE = """name: mine
 principles:
@@ -158,7 +160,9 @@ def test_an_edit_is_asked_as_the_run_asked_its_principles(tmp_path: Path, mode: 
     ])  # fmt: skip
     with open_work(config, run_name="small", runs_dir=tmp_path, resume=False) as work:
         pipeline.generate_preferences(work)
-        per_principle = Counter(question.principles[0].id for question in work.used("3_judgements", Question))
+        per_principle = Counter(
+            question.principles[0].id for question in work.book.used(JUDGEMENTS, Question, round=work.round.number)
+        )
     num_questions = count_judgements(tmp_path)
     assert num_questions == per_principle.total()
     assert per_principle.keys() == ({"together"} if mode == "together" else {"courteous", "brief"})

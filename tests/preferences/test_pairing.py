@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.combine import PairLabel, sigmoid
+from rlaif.preferences.label import PairLabel
 from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
 from rlaif.records import AskedPrinciple, Comparison, Constitution, Panel, PanelMember, Preference, Principle, Sample
+from rlaif.stats.logits import sigmoid
 
 Compare = Callable[..., Comparison]
 KEEP_ALL = PreferencesConfig()

@@ -8,8 +8,8 @@ import pytest
 
 from rlaif.errors import DataError
 from rlaif.preferences.export import export_preferences
-from rlaif.preferences.read import read_preferences, split_rows
-from rlaif.records import Constitution, Preference, PreferenceRow, Prompt, Sample, split_of
+from rlaif.preferences.read import read_preferences
+from rlaif.records import Constitution, Preference, PreferenceRow, Prompt, Sample
 
 USER = {"role": "user", "content": "When?"}
 GOOD = {"role": "assistant", "content": "At nine."}
@@ -133,14 +133,6 @@ def test_an_empty_folder_has_nothing_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no preference to train on"):
         read_preferences(tmp_path / "empty")
-
-
-def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt]) -> None:
-    rows = [PreferenceRow(prompt=prompt, chosen="a", rejected=text) for prompt in prompts for text in "bc"]
-    train, test = split_rows(rows, test_fraction=0.25)
-    assert len(train) + len(test) == len(rows)
-    assert {split_of(row.prompt.id, test_fraction=0.25) for row in test} == {"test"}
-    assert {row.prompt.id for row in test}.isdisjoint(row.prompt.id for row in train)
 
 
 def test_a_path_where_nothing_is_says_so(tmp_path: Path) -> None:

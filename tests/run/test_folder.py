@@ -29,6 +29,7 @@ from rlaif.run.folder import (
     stage_done,
     write_manifest,
 )
+from rlaif.run.stages import EVALUATION, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, SFT
 
 CONFIG: dict[str, Any] = {"config": {"seed": 0, "judge": {"model": {"path": "frontdesk"}}}, "inputs": {}}
 HOLD = """
@@ -141,7 +142,7 @@ def test_a_run_is_whole_from_its_first_moment(tmp_path: Path) -> None:
 
 
 def test_what_was_kept_for_the_user_is_no_output_of_a_stage(tmp_path: Path) -> None:
-    stage = new_run(tmp_path).stage_dir(0, "4_preferences")
+    stage = new_run(tmp_path).stage_dir(0, PREFERENCES)
     kept = stage / "dataset.kept-1"
     kept.mkdir(parents=True)
     (kept / "notes.txt").write_text("mine")
@@ -175,12 +176,12 @@ def test_a_resumed_run_may_be_told_to_go_further(tmp_path: Path) -> None:
 
 def test_a_stage_is_done_in_the_newest_round_that_is_ready_for_it(tmp_path: Path) -> None:
     run = new_run(tmp_path, "a")
-    assert newest_round(run, stage="5_reward_model") == 0
-    for number, stage in ((0, "4_preferences"), (0, "6_policy"), (1, "4_preferences"), (2, "1_prompts")):
+    assert newest_round(run, stage=REWARD_MODEL) == 0
+    for number, stage in ((0, PREFERENCES), (0, POLICY), (1, PREFERENCES), (2, PROMPTS)):
         run.stage_dir(number, stage).mkdir(parents=True)
         finish_stage(run.stage_dir(number, stage), tally=Tally(num_in=1), unit="x")
-    run.stage_dir(1, "6_policy").mkdir()
-    stages = ("0_sft", "2_samples", "5_reward_model", "7_evaluation")
+    run.stage_dir(1, POLICY).mkdir()
+    stages = (SFT, SAMPLES, REWARD_MODEL, EVALUATION)
     assert [newest_round(run, stage=stage) for stage in stages] == [0, 2, 1, 0]
 
 
@@ -268,7 +269,7 @@ def test_every_attempt_logs_into_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def finished_stage(run: RunFolder) -> Path:
-    folder = run.stage_dir(0, "4_preferences")
+    folder = run.stage_dir(0, PREFERENCES)
     (folder / "dataset").mkdir(parents=True)
     (folder / "dataset" / "train.parquet").write_bytes(b"rows")
     finish_stage(folder, tally=Tally(num_in=3, dropped={"tie": 1}), unit="pairs")
@@ -277,7 +278,7 @@ def finished_stage(run: RunFolder) -> Path:
 
 def test_a_stage_is_done_when_its_file_says_so(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    folder = run.stage_dir(0, "4_preferences")
+    folder = run.stage_dir(0, PREFERENCES)
     assert folder == tmp_path / "001" / "round_00" / "4_preferences"
     assert not stage_done(folder)
     finished_stage(run)

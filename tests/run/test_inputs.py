@@ -16,6 +16,7 @@ from rlaif.loop.open_run import open_work
 from rlaif.records import Model
 from rlaif.run.input_checks import find_functions
 from rlaif.run.inputs import Input, expect_inputs, model_input
+from rlaif.run.stages import REWARD_MODEL
 
 JUDGE = Model(engine="transformers", weights="a" * 64, tokenizer="b" * 64, chat_template="c" * 64, dtype="float32")
 
@@ -88,14 +89,14 @@ def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path, is_old
     save_file(changed, tmp_path / "policy" / "model.safetensors", metadata={"format": "pt"})
     if is_old:
         (tmp_path / "runs" / "r" / "inputs.json").unlink()
-    stages = ("5_reward_model",)
+    stages = (REWARD_MODEL,)
     refused = open_work(config, run_name="r", runs_dir=tmp_path / "runs", resume=False, stages=stages)
     with pytest.raises(RunFolderError, match=r"policy\.path .* when round_00/.* \(changed: weights\)"), refused as work:
         pipeline.train(work, stage="reward-model")
     shutil.copy(tmp_path / "before", tmp_path / "policy" / "model.safetensors")
     with open_work(config, run_name="r", runs_dir=tmp_path / "runs", resume=True, stages=stages) as work:
         pipeline.train(work, stage="reward-model")
-        assert work.is_done("5_reward_model")
+        assert work.book.is_done(REWARD_MODEL, round=work.round.number)
 
 
 def test_a_function_is_noted_by_the_source_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

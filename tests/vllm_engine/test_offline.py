@@ -19,8 +19,8 @@ from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.models.interface import ScoredReply
 from rlaif.models.local.engine import TransformersEngine
+from rlaif.models.slot import Slot
 from rlaif.models.vllm.engine import VllmEngine
-from rlaif.models.vllm.process import stop_vllm
 from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import SamplingParams
 
@@ -28,8 +28,12 @@ pytestmark = pytest.mark.heavy
 NUM_DRAWS = 2000
 
 
+SLOT = Slot()
+"""One vLLM runs at a time: two would not fit into the memory."""
+
+
 def in_vllm(folder: Path) -> VllmEngine:
-    return VllmEngine(ModelConfig(path=str(folder)), options=VllmConfig())
+    return VllmEngine(ModelConfig(path=str(folder)), options=VllmConfig(), slot=SLOT)
 
 
 def in_transformers(folder: Path) -> TransformersEngine:
@@ -39,13 +43,13 @@ def in_transformers(folder: Path) -> TransformersEngine:
 @pytest.fixture(scope="module")
 def judge() -> Iterator[VllmEngine]:
     yield in_vllm(JUDGE_DIR)
-    stop_vllm()
+    SLOT.close()
 
 
 @pytest.fixture(scope="module")
 def policy() -> Iterator[VllmEngine]:
     yield in_vllm(POLICY_DIR)
-    stop_vllm()
+    SLOT.close()
 
 
 def largest_difference(one: list[ScoredReply], other: list[ScoredReply]) -> float:
@@ -99,7 +103,7 @@ def test_the_same_batch_gives_the_same_bytes_whatever_was_asked_before(judge: Vl
     before = judge.score(first, request=request)
     judge.score(others, request=request)
     assert judge.score(first, request=request) == before
-    stop_vllm()
+    judge.close()
     assert judge.score(first, request=request) == before
 
 
@@ -111,7 +115,7 @@ def test_memory_comes_back_and_a_killed_process_is_a_sentence(judge: VllmEngine)
     running = psutil.Process(judge.process.pid)
     assert running.memory_info().rss > 2**28
     assert judge.process.device == "cpu"
-    stop_vllm()
+    judge.close()
     assert not running.is_running()
     assert judge.score(questions, request=request) == before
     psutil.Process(judge.process.pid).kill()

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from pydantic_core import to_json
 
@@ -23,7 +23,7 @@ from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, r
 from rlaif.models.endpoint.prompt import PlainChat
 from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState
 from rlaif.models.endpoint.settings import Settings, reply_limit
-from rlaif.models.interface import ScoredReply, ScoreRequest
+from rlaif.models.interface import ScoredReply, ScoreRequest, StreamingScorer
 
 if TYPE_CHECKING:
     import aiohttp
@@ -230,3 +230,20 @@ class BatchServer:
             fix = f"start the server, or mend {config.base_url_env}; then --resume"
         what = "the judge's server did not take a batch"
         return StageError(f"{what} ({answer.said[:300]})", where=self.host, fix=fix)
+
+
+@runtime_checkable
+class BatchingScorer(StreamingScorer, Protocol):
+    """A scorer whose server also takes whole files of questions and answers them hours later, for less."""
+
+    @property
+    def uses_batches(self) -> bool:
+        """Whether it is configured to ask that way."""
+
+    def batch_server(self, request: ScoreRequest) -> BatchServer:
+        """The server's batch endpoint."""
+        ...
+
+    def live(self) -> StreamingScorer:
+        """This scorer, asking at once whatever is configured."""
+        ...

@@ -127,6 +127,9 @@ class OpenAIEngine:
                 _let_stop(loop, everything)
             everything.result()
 
+    def close(self) -> None:
+        """Nothing: connections are open only while questions are asked."""
+
     async def _ask_all(self, stream: _Stream, request: ScoreRequest, log: SendingLog | None) -> None:
         config, state = self._config, self._state
         async with open_session(self._address, concurrency=config.concurrency, timeout_s=config.timeout_s) as session:

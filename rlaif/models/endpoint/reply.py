@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
-from rlaif.records.odds import ROUNDING, describe_impossible
+from rlaif.stats.logits import ROUNDING, describe_impossible
 
 CUT_OFF = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}

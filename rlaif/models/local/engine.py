@@ -93,6 +93,9 @@ class TransformersEngine:
                 replies[row] = self._reply(decoded, place, request=request, prompt_tokens=len(prompts[row]))
         return replies
 
+    def close(self) -> None:
+        """Nothing: the memory belongs to whoever loaded the model."""
+
     def _reply(self, decoded: Decoded, row: int, *, request: ScoreRequest, prompt_tokens: int) -> ScoredReply:
         return read_reply(
             self._encoder,

@@ -24,6 +24,9 @@ from rlaif.models.interface import (
 from rlaif.models.ray.stream import run_batches
 from rlaif.models.ray.wire import dump_chats, dump_draws, load_generations, load_replies
 from rlaif.models.ray.worker import Job
+from rlaif.models.tokens.prompt_tokens import PromptEncoder
+from rlaif.models.weights.loading import fingerprint, load_tokenizer
+from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.records import Model, SamplingParams
 
 if TYPE_CHECKING:
@@ -39,6 +42,23 @@ class Described(NamedTuple):
     count_tokens: Callable[[Chat], int]
 
 
+def describe_causal_lm(path: str, *, revision: str | None, dtype: str) -> Described:
+    """A Hugging Face model by its folder or hub id; its fingerprint is the one that the loaded model has."""
+    from transformers import AutoConfig
+
+    from rlaif.models.weights.context import NO_LIMIT, context_of_config
+
+    found = find_model_folder(path, revision=revision)
+    tokenizer = load_tokenizer(found)
+    encoder = PromptEncoder(tokenizer)
+    config = AutoConfig.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
+    return Described(
+        fingerprint=fingerprint(found, tokenizer=tokenizer, dtype=dtype),
+        context_tokens=context_of_config(config) or NO_LIMIT,
+        count_tokens=lambda chat: len(encoder.encode(chat)),
+    )
+
+
 class _RayEngine:
     def __init__(self, described: Described, *, make_engine: Callable[[], object], scale: ScaleConfig) -> None:
         self.fingerprint = described.fingerprint
@@ -47,6 +67,9 @@ class _RayEngine:
 
     def count_tokens(self, chat: Chat) -> int:
         return self._count_tokens(chat)
+
+    def close(self) -> None:
+        """Nothing: the workers end with the stream of questions, the cluster with the run."""
 
     def _job(self, request: ScoreRequest | SamplingParams, *, batch_tokens: int = 0) -> Job:
         return Job(self._make_engine, request, self.fingerprint, batch_tokens)

@@ -9,34 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rlaif.config.ppo_rollout import RolloutConfig
+from rlaif.errors import TrainingError
+from rlaif.models.interface import DrawnTokens
 from rlaif.models.vllm.engine import read_device
 from rlaif.models.vllm.process import VllmProcess, find_vllm
 
 
-class DrawnTokens(NamedTuple):
-    """A sampled response as its engine gave it."""
-
-    ids: list[int]
-    """With the stop token where one was drawn."""
-    logprobs: list[float]
-    """Of each token under the distribution that it was drawn from."""
-
-
-def check_rollouts(config: RolloutConfig) -> None:
-    """Refuses an engine that is not installed, before hours are spent on what comes before it."""
-    if config.engine == "vllm":
-        find_vllm()
-
-
 class VllmCopy:
-    """Asleep or awake, started or not: whoever asks need not know. `close` ends the process."""
+    """Implements `PolicyCopy` with a process on this machine, which each call starts or wakes where it must."""
+
+    is_shared = False
 
     def __init__(self, config: RolloutConfig, *, device: str, max_tokens: int) -> None:
         """device: what it computes on where the options name nothing. max_tokens: longest prompt and response."""
-        check_rollouts(config)
+        find_vllm()
+        if (most := config.vllm.max_model_len or max_tokens) < max_tokens:
+            raise TrainingError(
+                f"the longest prompt and response are {max_tokens} tokens, and vLLM is to hold {most}",
+                where="ppo.rollout.vllm.max_model_len",
+                fix="leave it out, or make it larger",
+            )
         self._config = config
         self._device = read_device(config.device or device, os.environ)
         self._max_tokens = max_tokens
@@ -54,7 +49,6 @@ class VllmCopy:
                 environ=self._device.environ,
                 device=self._device.kind,
                 where="ppo.rollout",
-                shares_memory=True,
                 after_death="training goes on from its last checkpoint with --resume",
             )
             self._process.start()
@@ -88,6 +82,7 @@ class VllmCopy:
         return [DrawnTokens(row["ids"], row["logprobs"]) for row in rows]
 
     def close(self) -> None:
+        """End the process."""
         if self._process is not None:
             self._process.close()
 

@@ -17,6 +17,7 @@ from rlaif.errors import ModelError
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
 from rlaif.models.replies.local_reply import encode_questions, read_reply
 from rlaif.models.replies.verdict_watch import WatchedReply, stop_after
+from rlaif.models.slot import Slot
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.vllm.process import VllmProcess, find_vllm
 from rlaif.models.weights.loading import fingerprint, load_tokenizer, quiet_transformers, stop_token_ids
@@ -34,10 +35,14 @@ class _Row(NamedTuple):
 
 
 class VllmEngine:
-    """Implements `TextGenerator` and `TokenScorer`. Asking starts the process; `stop_vllm` ends it."""
+    """Implements `TextGenerator` and `TokenScorer`. Asking starts the process; `close` ends it."""
 
-    def __init__(self, config: ModelConfig, *, options: VllmConfig) -> None:
-        """config: its `path` is a folder or hub id. Loads the tokenizer alone."""
+    def __init__(self, config: ModelConfig, *, options: VllmConfig, slot: Slot | None = None) -> None:
+        """Load the tokenizer alone.
+
+        config: its `path` is a folder or hub id. slot: the place that the process takes, so that it ends the one that
+        was there.
+        """
         find_vllm()
         found = find_model_folder(config.path, revision=config.revision)
         tokenizer = load_tokenizer(found)
@@ -57,8 +62,9 @@ class VllmEngine:
         )
         device = read_device(config.device, os.environ)
         self.process = VllmProcess(
-            _arguments(found, config, options), environ=device.environ, device=device.kind, where=config.path
-        )
+            _arguments(found, config, options), environ=device.environ, device=device.kind, where=config.path,
+            slot=slot,
+        )  # fmt: skip
 
     def count_tokens(self, chat: Chat) -> int:
         return len(self._encoder.encode(chat))
@@ -101,6 +107,10 @@ class VllmEngine:
         for row, written in zip(fitting, rows, strict=True):
             replies[row] = self._read(written, request=request, choice_ids=choice_ids, prompt_tokens=len(prompts[row]))
         return replies
+
+    def close(self) -> None:
+        """End the process and give its memory back."""
+        self.process.close()
 
     def _read(
         self, written: _Row, *, request: ScoreRequest, choice_ids: Sequence[int], prompt_tokens: int

@@ -20,10 +20,11 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
+from typing import IO, Any, cast
 
 from rlaif.errors import ModelError, RlaifError, StageError
 from rlaif.models.install import extra_line
+from rlaif.models.slot import Slot
 
 FIRST_VERSION = "0.32"
 """The first that gives the log-probabilities of named tokens."""
@@ -70,16 +71,8 @@ def installed_version() -> str | None:
     return FIRST_VERSION  # built from source under another name
 
 
-def stop_vllm() -> None:
-    """Give back the memory of the vLLM that runs, if one does. Who asks it again starts it again."""
-    if VllmProcess.running is not None:
-        VllmProcess.running.close()
-
-
 class VllmProcess:
     """One model in vLLM."""
-
-    running: ClassVar[VllmProcess | None] = None
 
     def __init__(
         self,
@@ -88,14 +81,15 @@ class VllmProcess:
         environ: Mapping[str, str],
         device: str,
         where: str,
-        shares_memory: bool = False,
+        slot: Slot | None = None,
         after_death: str = "every answer is kept, go on with --resume",
     ) -> None:
-        """options: arguments of vllm.LLM. environ: of the process, beside ours. device: what it must compute on, such
-        as cpu; empty: anything. where: the model, for people. shares_memory: it takes a part of the memory that was
-        set aside for it, so that it neither ends another one nor is ended by one. after_death: how to go on."""
+        """options: arguments of vllm.LLM. environ: variables of the process, beside ours. device: what it must compute
+        on, such as cpu; empty: anything. where: the model, for people. slot: the place that it takes when it starts,
+        after ending the process that was there; None: a part of the memory is set aside for it. after_death: how to
+        continue."""
         self._options, self._environ, self._where = dict(options), dict(environ), where
-        self._shares_memory, self._after_death = shares_memory, after_death
+        self._slot, self._after_death = slot, after_death
         self._wanted_device = device
         self._child: _Child | None = None
         self.device = ""
@@ -121,16 +115,10 @@ class VllmProcess:
         """Start the process where it does not run."""
         if self._child is not None:
             return
-        if self._shares_memory:
-            atexit.unregister(self.close)
-            atexit.register(self.close)
-        else:
-            stop_vllm()
-            atexit.unregister(stop_vllm)
-            atexit.register(stop_vllm)
+        if self._slot is not None:
+            self._slot.take(self)
+        atexit.register(self.close)
         self._child = _Child(self._environ)
-        if not self._shares_memory:
-            VllmProcess.running = self
         self.device = self._exchange(self._options, starting=True)["device"]
         if self._wanted_device not in ("", self.device):
             self.close()
@@ -167,8 +155,9 @@ class VllmProcess:
         return StageError(f"vLLM {what}", where=self._where, fix=f"{fix}; {self._after_death}")
 
     def _end(self, *, keep_log: bool) -> None:
-        if VllmProcess.running is self:
-            VllmProcess.running = None
+        if self._slot is not None:
+            self._slot.leave(self)
+        atexit.unregister(self.close)
         child, self._child = self._child, None
         if child is not None:
             child.kill()

@@ -18,8 +18,8 @@ from pydantic_core import to_json
 from rlaif.config.ppo_rollout import RolloutServerConfig
 from rlaif.errors import InputError, TrainingError
 from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, post, read_answer
-from rlaif.models.vllm.copy import DrawnTokens
-from rlaif.records.odds import MAX_LOGPROB
+from rlaif.models.interface import DrawnTokens
+from rlaif.stats.logits import MAX_LOGPROB
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,7 +39,9 @@ class _Request(NamedTuple):
 
 
 class VllmServer:
-    """One server; whoever else gives it weights is noticed."""
+    """Implements `PolicyCopy` with one server; it is noticed when something else gives the server weights."""
+
+    is_shared = True
 
     def __init__(self, config: RolloutServerConfig, *, environ: Mapping[str, str] = os.environ) -> None:
         self._config = config
@@ -109,6 +111,9 @@ class VllmServer:
                 fix="let it serve this training alone, and resume",
             )
         return [_read_tokens(body) for body in drawn]
+
+    def close(self) -> None:
+        """Nothing: the server is not ours."""
 
     def _ask(self, request: _Request, *, doing: str) -> dict[str, Any]:
         (body,) = asyncio.run(self._exchange([request], doing=doing))

@@ -16,13 +16,13 @@ import torch
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.models.vllm.copy import DrawnTokens, VllmCopy
+from rlaif.models.interface import DrawnTokens, PolicyCopy
+from rlaif.models.open import open_policy_copy
 from rlaif.models.vllm.engine import seed_of
-from rlaif.models.vllm.server import VllmServer
 from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
+from rlaif.policy.ppo.trajectories import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
 from rlaif.training.team import ALONE, Team
 
 
@@ -57,29 +57,17 @@ def open_engine(
 
     Of a team each has a vLLM of its own beside it, or all have the same server.
     """
-    rollout = config.rollout
-    if rollout.engine == "transformers":
+    max_tokens = max((len(prompt.token_ids) for prompt in prompts), default=0) + config.response_length
+    copy = open_policy_copy(config.rollout, device=str(device), max_tokens=max_tokens)
+    if copy is None:
         return LearnerRollouts(encoder=encoder, temperature=config.temperature)
-    max_tokens = max(len(prompt.token_ids) for prompt in prompts) + config.response_length
-    if rollout.engine == "vllm":
-        most = rollout.vllm.max_model_len or max_tokens
-        if most < max_tokens:
-            raise TrainingError(
-                f"the longest prompt and response are {max_tokens} tokens, and vLLM is to hold {most}",
-                where="ppo.rollout.vllm.max_model_len",
-                fix="leave it out, or make it larger",
-            )
-        copy = VllmCopy(rollout, device=str(device), max_tokens=max_tokens)
-        return VllmRollouts(copy, encoder=encoder, config=config)
-    server = VllmServer(rollout.server)
-    server.check(max_tokens=max_tokens)
-    weights_dir = rollout.server.weights_dir
+    weights_dir = config.rollout.server.weights_dir
     return VllmRollouts(
-        server,
+        copy,
         encoder=encoder,
         config=config,
         weights_dir=None if weights_dir is None else Path(weights_dir),
-        team=team,
+        team=team if copy.is_shared else ALONE,
     )
 
 
@@ -122,7 +110,7 @@ class VllmRollouts:
 
     def __init__(
         self,
-        vllm: VllmCopy | VllmServer,
+        vllm: PolicyCopy,
         *,
         encoder: Encoder,
         config: PpoConfig,
@@ -170,8 +158,7 @@ class VllmRollouts:
         ]
 
     def close(self) -> None:
-        if isinstance(self._vllm, VllmCopy):
-            self._vllm.close()
+        self._vllm.close()
 
     def _as_trajectory(
         self, prompt: EncodedPrompt, drawn: DrawnTokens, *, version: int, response_length: int
@@ -184,11 +171,11 @@ class VllmRollouts:
                 fix="look at the options that vLLM was started with",
             )
         return Trajectory(
-            prompt.prompt,
-            TokenSequence(prompt.token_ids, drawn.ids),
-            finished,
-            self._encoder.decode(drawn.ids[:-1] if finished else drawn.ids),
-            None,
-            version,
-            drawn.logprobs,
+            prompt=prompt.prompt,
+            tokens=TokenSequence(prompt.token_ids, drawn.ids),
+            finished=finished,
+            response=self._encoder.decode(drawn.ids[:-1] if finished else drawn.ids),
+            numbers=None,
+            version=version,
+            engine_logprobs=drawn.logprobs,
         )

@@ -9,69 +9,76 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rlaif.constitution.render import JudgeTemplate
 from rlaif.constitution.selection import principles_of
-from rlaif.judging.asked import ASKED_NAME, AskedLog
+from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.question_log import LOG_NAME, QuestionLog
 from rlaif.judging.scores import expect
-from rlaif.models.endpoint.engine import OpenAIEngine
+from rlaif.models.endpoint.batch import BatchingScorer
 from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
-from rlaif.records import FailedJudgement, Judgement, Model, ModelObserved, Sample, digest_text
-from rlaif.run.input_checks import expect_judge
+from rlaif.records import FailedJudgement, Judgement, Model, ModelObserved, Record, Sample, digest_text
 
-if TYPE_CHECKING:
-    from rlaif.run.work import Work
-
-STAGE = "6_policy"
 FOLDER = "judge_reward"
-"""Of the stage: where it stands what was asked. Its name makes the run's account of its judges find it."""
+"""Folder in the stage that lists the questions PPO asked the judge. Its name starts with `judge_`, so that the run's
+account of its judges counts it."""
 
 
 class JudgeReward:
     """Implements `RewardSource`: the run's first judge, within the caps on what its judges may cost."""
 
-    def __init__(self, work: Work, *, template: JudgeTemplate) -> None:
-        self._work, self._template = work, template
-        self._folder = work.folder(STAGE) / FOLDER
+    def __init__(
+        self,
+        asking: Asking,
+        *,
+        open_judge: Callable[[], TokenScorer],
+        folder: Path,
+        start: Model,
+        use: Callable[[Sequence[Record]], None],
+    ) -> None:
+        """asking: with a template that scores, and `drops_refused`, as PPO limits failures itself.
+
+        open_judge: called when the first response is to be scored. folder: the stage's. start: the policy that the run
+        started from. use: notes that the stage used records.
+        """
+        self._asking, self._open_judge, self._use = asking, open_judge, use
+        self._folder = folder / FOLDER
         self._folder.mkdir(exist_ok=True)
         self._policy = Model(
             engine="recorded",
-            weights=f"in training from {work.start_policy.fingerprint.id}",
+            weights=f"in training from {start.id}",
             observed=ModelObserved(name="the policy in training"),
         )
-        work.keep([self._policy])
+        asking.ledger.append([self._policy])
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         """From -1, the lowest score of all principles, to 1; where the judge fails under one of them, its failure."""
         samples = [self._as_sample(episode) for episode in episodes]
         different = list({sample.id: sample for sample in samples}.values())
-        work, judge = self._work, self._work.judges[0]
-        self._work.keep([*{episode.prompt.id: episode.prompt for episode in episodes}.values(), *different])
+        prompts = {episode.prompt.id: episode.prompt for episode in episodes}
+        self._asking.ledger.append([*prompts.values(), *different])
         plan_path = self._folder / f"{digest_text(' '.join(s.id for s in different))[:16]}_questions_plan.json"
         judging = judge_pairs(
             [(sample, sample) for sample in different],  # by itself: a question for each principle
-            prompts={episode.prompt.id: episode.prompt for episode in episodes},
-            constitution=work.constitution, template=self._template, scorer=self._scorer, config=judge.config,
-            ledger=work.ledger, plan_path=plan_path, label="", budget=work.judge_budget, draw_seed=work.draw_seed,
-            drops_refused=True,
-        )  # fmt: skip
-        work.use(STAGE, [*judging.questions, *judging.judgements, *judging.failed])
+            prompts=prompts,
+            asking=self._asking,
+            scorer=self._scorer,
+            plan_path=plan_path,
+            label="",
+        )
+        self._use([*judging.questions, *judging.judgements, *judging.failed])
         self._put_away(plan_path)
         scores = self._score(different, judging)
         return [scores[sample.id] for sample in samples]
 
     @cached_property
     def _scorer(self) -> TokenScorer:
-        """The judge, loaded when it is first asked; the one that earlier attempts and stages asked."""
-        work = self._work
-        expect_judge(work, STAGE, work.judge.fingerprint, work.judges[0].config, self._template, rewards=True)
-        return _at_once(work.judge)
+        """The judge, opened when it is first asked."""
+        return ask_at_once(self._open_judge())
 
     def _as_sample(self, episode: Episode) -> Sample:
         """The same text to the same prompt is the same sample in every step, so that it is asked about once."""
@@ -92,7 +99,7 @@ class JudgeReward:
         self, sample: Sample, answers: dict[tuple[str, str], list[Judgement]], failed: FailedJudgement | None
     ) -> float | RewardFailure:
         """sum w E[S] / sum w over the principles, S from 1 to k brought to -1..1."""
-        asked = principles_of(self._work.constitution, [sample.id, sample.id], draw_seed=self._work.draw_seed)
+        asked = principles_of(self._asking.constitution, [sample.id, sample.id], draw_seed=self._asking.draw_seed)
         expected, weights = [], []
         for principle in asked:
             given = answers.get((sample.id, principle.digest))
@@ -105,7 +112,7 @@ class JudgeReward:
             expected.append(expect(given))
             weights.append(principle.weight)
         mean = math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
-        return 2 * (mean - 1) / (len(self._template.choices) - 1) - 1
+        return 2 * (mean - 1) / (len(self._asking.template.choices) - 1) - 1
 
     def _put_away(self, plan_path: Path) -> None:
         """What was planned was asked: its ids go to the list, for the account, and the plan goes.
@@ -113,13 +120,13 @@ class JudgeReward:
         A training of a thousand steps would else leave a thousand plans.
         """
         if plan_path.is_file():
-            with AskedLog(self._folder / ASKED_NAME) as log:
+            with QuestionLog(self._folder / LOG_NAME) as log:
                 for batch in json.loads(plan_path.read_text(encoding="utf-8")):
                     for question_id in batch:
                         log.write(question_id)
             plan_path.unlink()
 
 
-def _at_once(judge: TokenScorer) -> TokenScorer:
-    """Training waits for its rewards: a batch endpoint that answers within a day is of no use."""
-    return judge.live() if isinstance(judge, OpenAIEngine) else judge
+def ask_at_once(judge: TokenScorer) -> TokenScorer:
+    """The judge without its batch endpoint, which answers within a day: training waits for its rewards."""
+    return judge.live() if isinstance(judge, BatchingScorer) else judge

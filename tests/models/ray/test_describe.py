@@ -3,7 +3,7 @@
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 from rlaif.frontdesk.world import make_prompts
 from rlaif.models.local.engine import TransformersEngine
-from rlaif.models.ray.describe import describe_causal_lm
+from rlaif.models.ray.engine import describe_causal_lm
 from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import Prompt
 

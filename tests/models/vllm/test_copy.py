@@ -10,10 +10,12 @@ import pytest
 
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import ModelError, StageError
+from rlaif.models.open import check_rollout_engine
+from rlaif.models.slot import Slot
 from rlaif.models.vllm import copy as vllm_copy
 from rlaif.models.vllm import process as vllm_process
-from rlaif.models.vllm.copy import VllmCopy, check_rollouts
-from rlaif.models.vllm.process import VllmProcess, stop_vllm
+from rlaif.models.vllm.copy import VllmCopy
+from rlaif.models.vllm.process import VllmProcess
 
 FAKE = Path(__file__).parents[2] / "fake_vllm"
 DIE, TELL = 9001, 9005
@@ -33,7 +35,6 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeCopy]:
     yield make_copy
     for copy in made:
         copy.close()
-    stop_vllm()
 
 
 def sample(copy: VllmCopy, *prompts: list[int]) -> list[list[int]]:
@@ -75,15 +76,17 @@ def test_one_that_was_ended_starts_again_with_the_next_weights(make: MakeCopy) -
 
 
 def test_it_neither_ends_a_judge_in_vllm_nor_is_ended_by_one(make: MakeCopy) -> None:
-    judge = VllmProcess({}, environ={}, device="", where="judge")
+    slot = Slot()
+    judge = VllmProcess({}, environ={}, device="", where="judge", slot=slot)
     judge.start()
     copy = make()
     copy.load_weights(Path("/first"), version="0")
     assert judge.pid is not None
-    stop_vllm()
+    slot.close()
     assert judge.pid is None
     judge.start()
     assert sample(copy, [4]) == [[4]]
+    slot.close()
 
 
 def test_it_does_not_take_itself_for_one_of_the_processes_that_train(
@@ -98,6 +101,6 @@ def test_it_does_not_take_itself_for_one_of_the_processes_that_train(
 
 def test_vllm_that_is_not_installed_is_told_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_process, "installed_version", lambda: None)
-    check_rollouts(RolloutConfig())
+    check_rollout_engine(RolloutConfig())
     with pytest.raises(ModelError, match="needs vLLM, which is not installed"):
-        check_rollouts(RolloutConfig(engine="vllm"))
+        check_rollout_engine(RolloutConfig(engine="vllm"))

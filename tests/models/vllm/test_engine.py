@@ -16,9 +16,9 @@ from rlaif.config.models import ModelConfig, VllmConfig
 from rlaif.errors import ModelError
 from rlaif.frontdesk import JUDGE_DIR
 from rlaif.models.interface import ScoreRequest
+from rlaif.models.slot import Slot
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.vllm.engine import VllmEngine, seed_of
-from rlaif.models.vllm.process import stop_vllm
 from rlaif.models.weights.loading import load_tokenizer
 from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.records import SamplingParams
@@ -39,12 +39,14 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeEngine]:
     monkeypatch.syspath_prepend(str(FAKE))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE), os.environ.get("PYTHONPATH", "")]))
 
+    slot = Slot()
+
     def make_engine(writes: list[int] | None = None, **changes: Any) -> VllmEngine:
         arguments: dict[str, Any] = {"engine_args": {"writes": writes}} if writes else {}
-        return VllmEngine(ModelConfig(path=str(JUDGE_DIR)), options=VllmConfig(**arguments, **changes))
+        return VllmEngine(ModelConfig(path=str(JUDGE_DIR)), options=VllmConfig(**arguments, **changes), slot=slot)
 
     yield make_engine
-    stop_vllm()
+    slot.close()
 
 
 def test_the_verdict_is_read_at_the_place_after_the_marker(make: MakeEngine, encoder: PromptEncoder) -> None:

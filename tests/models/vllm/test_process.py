@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from rlaif.errors import ModelError, StageError
-from rlaif.models.vllm.process import VllmProcess, find_vllm, stop_vllm
+from rlaif.models.slot import Slot
+from rlaif.models.vllm.process import VllmProcess, find_vllm
 
 FAKE = Path(__file__).parents[2] / "fake_vllm"
 DIE, SLEEP, FORK, SAY_OOM = 9001, 9002, 9003, 9004
@@ -25,12 +26,16 @@ MakeProcess = Callable[..., VllmProcess]
 @pytest.fixture
 def make() -> Iterator[MakeProcess]:
     """A process with the stand-in for vLLM; what still runs afterwards is ended."""
+    made: list[VllmProcess] = []
 
-    def make_process(device: str = "", **options: Any) -> VllmProcess:
-        return VllmProcess(options, environ={"PYTHONPATH": str(FAKE)}, device=device, where="org/model")
+    def make_process(device: str = "", slot: Slot | None = None, **options: Any) -> VllmProcess:
+        environ = {"PYTHONPATH": str(FAKE)}
+        made.append(VllmProcess(options, environ=environ, device=device, where="org/model", slot=slot))
+        return made[-1]
 
     yield make_process
-    stop_vllm()
+    for process in made:
+        process.close()
 
 
 def request(*prompts: list[int], **changes: Any) -> dict[str, Any]:
@@ -92,15 +97,16 @@ def test_closed_it_is_gone_and_asked_again_it_starts_again(make: MakeProcess) ->
     assert process.pid != first
 
 
-def test_one_runs_at_a_time(make: MakeProcess) -> None:
-    first, second = make(), make()
+def test_one_runs_at_a_time_in_a_slot(make: MakeProcess) -> None:
+    slot = Slot()
+    first, second = make(slot=slot), make(slot=slot)
     first.ask(request([5]))
     pid = first.pid
     assert pid is not None
     second.ask(request([6]))
     assert first.pid is None
     assert not is_alive(pid)
-    stop_vllm()
+    slot.close()
     assert second.pid is None
 
 
@@ -132,19 +138,21 @@ def test_what_went_wrong_in_it_is_told_by_its_last_error(make: MakeProcess) -> N
 
 
 def test_a_start_that_fails_is_bad_input_and_nothing_is_left_running(make: MakeProcess) -> None:
-    process = make(fail="max seq len is larger than the cache, decrease max_model_len")
+    slot = Slot()
+    process = make(slot=slot, fail="max seq len is larger than the cache, decrease max_model_len")
     with pytest.raises(
         ModelError, match=r"did not start and says: ValueError: max seq len.*smaller vllm.max_model_len"
     ):
         process.ask(request([5]))
     assert process.pid is None
-    assert VllmProcess.running is None
+    assert slot.holder is None
 
 
 def test_a_device_that_this_vllm_does_not_have_is_refused(make: MakeProcess) -> None:
+    slot = Slot()
     with pytest.raises(ModelError, match="computes on cpu, not on cuda"):
-        make("cuda").ask(request([5]))
-    assert VllmProcess.running is None
+        make("cuda", slot=slot).ask(request([5]))
+    assert slot.holder is None
 
 
 def test_its_log_stays_only_where_an_error_names_it(

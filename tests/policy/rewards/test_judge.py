@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError, StageError
 from rlaif.judging.panel import load_score_template
 from rlaif.ledger.store import Ledger
-from rlaif.loop.open_run import open_work
+from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.models.endpoint import client as endpoint_client
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
-from rlaif.policy.rewards.judge import JudgeReward
+from rlaif.policy.stage import make_judge_reward
 from rlaif.records import FailedJudgement, Judgement, Message, Prompt, Question
-from rlaif.run.work import Work
+from rlaif.run.stages import POLICY
 
 CONSTITUTION = """name: c
 principles:
@@ -60,9 +61,12 @@ def config(**more: str) -> RunConfig:
     return load_config(overrides=[f"{name}={value}" for name, value in options.items()])
 
 
-def ask(work: Work, *texts: str) -> list[float | RewardFailure]:
-    source = JudgeReward(work, template=load_score_template(RewardConfig(judge=True), work.judges[0].config))
-    return source([Episode(PROMPT, text) for text in texts])
+def ask(work: OpenRun, *texts: str) -> Sequence[float | RewardFailure]:
+    with ExitStack() as lent:
+        source = make_judge_reward(
+            work.round, work.book, work.shelf, work.bench, source=RewardConfig(judge=True), lent=lent
+        )
+        return source([Episode(PROMPT, text) for text in texts])
 
 
 def texts_asked() -> list[str]:
@@ -83,7 +87,7 @@ def test_what_was_asked_is_not_asked_again_in_any_step_or_run(folder: Path) -> N
         assert ask(work, "At ten.", "At nine.") == [first[1], first[0]]
     with open_work(config(), run_name="s", runs_dir=folder / "runs", resume=False) as work:
         assert ask(work, "At nine.") == first[:1]
-        assert len(work.used("6_policy", Judgement)) == 2, "the run that found them has used them too"
+        assert len(work.book.used(POLICY, Judgement, round=work.round.number)) == 2, "their use is noted"
     assert len(texts_asked()) == 4
 
 
@@ -93,8 +97,8 @@ def test_a_reply_that_cannot_be_read_is_a_failure_of_its_episode_and_a_row_in_th
         assert isinstance(good, float)
         assert isinstance(failed, RewardFailure)
         assert failed.cause == "refused"
-        assert {row.cause for row in work.used("6_policy", FailedJudgement)} == {"refused"}
-        assert len(work.used("6_policy", Question)) == 4
+        assert {row.cause for row in work.book.used(POLICY, FailedJudgement, round=work.round.number)} == {"refused"}
+        assert len(work.book.used(POLICY, Question, round=work.round.number)) == 4
 
 
 def test_the_caps_of_the_judge_hold_and_what_was_paid_counts_after_a_resumption(folder: Path) -> None:
@@ -103,9 +107,9 @@ def test_the_caps_of_the_judge_hold_and_what_was_paid_counts_after_a_resumption(
         with pytest.raises(StageError, match="judge.max_calls of 4 leaves no room"):
             ask(work, "At ten.", "At eleven.")
     with open_work(config(**{"judge.max_calls": "6"}), run_name="r", runs_dir=folder / "runs", resume=True) as work:
-        assert work.judge_budget.spent.calls == 2
+        assert work.bench.budget.spent.calls == 2
         ask(work, "At ten.", "At eleven.")
-        assert work.judge_budget.spent.calls == 6
+        assert work.bench.budget.spent.calls == 6
 
 
 def test_a_served_judge_is_asked_in_a_stream_and_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +150,7 @@ def test_every_fault_of_a_served_judge_drops_the_episode_and_never_becomes_a_num
         )
         with open_work(served, run_name="r", runs_dir=folder / "runs", resume=False) as work:
             good, failed, other = ask(work, "At nine.", "At ten.", "At eleven.")
-            assert len(work.used("6_policy", FailedJudgement)) == 1
+            assert len(work.book.used(POLICY, FailedJudgement, round=work.round.number)) == 1
     assert good == other == pytest.approx(2 * (5.4 - 1) / 8 - 1)
     assert isinstance(failed, RewardFailure)
     assert failed.cause == cause
@@ -185,7 +189,7 @@ def test_no_plans_are_left_behind(folder: Path) -> None:
     with open_work(config(), run_name="r", runs_dir=folder / "runs", resume=False) as work:
         for text in ("At nine.", "At ten.", "At eleven."):
             ask(work, text)
-        left = sorted(path.name for path in (work.folder("6_policy") / "judge_reward").iterdir())
+        left = sorted(path.name for path in (work.round.folder(POLICY) / "judge_reward").iterdir())
     assert left == ["questions_asked.txt"]
     with Ledger.open(folder / "runs" / "ledger.sqlite", read_only=True) as ledger:
         assert ledger.rows("SELECT count(*) FROM judgements") == [(6,)]

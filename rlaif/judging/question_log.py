@@ -21,7 +21,7 @@ from typing import Self
 
 from rlaif.models.budget import NOTHING, Spending
 
-ASKED_NAME = "questions_asked.txt"
+LOG_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
 """A panel's second judge keeps its plan and list in the folder judge_2 of the stage, and so on."""
 _UNSENT, _IN_BATCH = "unsent", "batch"
@@ -43,7 +43,7 @@ def judge_folders(stage_dir: Path) -> list[Path]:
     return [stage_dir, *sorted(stage_dir.glob(f"{JUDGE_FOLDER}*"), key=lambda path: (len(path.name), path.name))]
 
 
-def read_asked(folder: Path) -> list[str]:
+def read_question_ids(folder: Path) -> list[str]:
     """The ids of the questions, each once."""
     return list(dict.fromkeys([*read_planned(folder), *read_streamed(folder)]))
 
@@ -77,12 +77,12 @@ def read_sent(folder: Path) -> dict[str, SentRequests]:
 
 
 def _lines(folder: Path) -> Iterator[list[str]]:
-    path = folder / ASKED_NAME
+    path = folder / LOG_NAME
     if path.is_file():
         yield from (line.split() for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line.strip())
 
 
-class AskedLog:
+class QuestionLog:
     """The list, while questions are sent."""
 
     def __init__(self, path: Path) -> None:

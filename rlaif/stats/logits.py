@@ -1,24 +1,42 @@
-"""Labels and their log-odds: the sigmoid that makes a label, and the one rule by which several labels become one.
+"""The arithmetic of labels: sigmoid, log-odds, cross-entropy, what a verdict is worth, a pair's canonical order.
 
-Swapping the two responses swaps p and 1 - p to the last bit. Also checks whether numbers can be log-probabilities at
-all. Standard library only; reads no records.
+A label is the probability that the first of two responses is better. Exchanging the responses exchanges p and 1 - p
+to the last bit, in one label and in a mean of several. Which numbers can be log-probabilities is decided here too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.records import Verdict
+
+P_FIRST: Mapping[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
+"""The label that a verdict alone makes."""
 MAX_LOGPROB, MAX_MASS = 1e-3, 1.01
-"""Largest log-probability, and largest sum of probabilities, that rounding can explain; larger ones are refused."""
+"""How far rounding may raise a log-probability of 0, and probabilities that sum to 1; higher numbers are neither."""
 ROUNDING = 2.0**-24
-"""How far below 1 float32 probabilities may sum by rounding alone."""
+"""By so much the sum of float32 probabilities may miss 1 through rounding alone."""
+
+
+def canonical_pair(one: str, other: str) -> tuple[str, str]:
+    """Two ids in the order in which records name a pair: sorted."""
+    return (one, other) if one <= other else (other, one)
 
 
 def sigmoid(x: float) -> float:
     """1 / (1 + exp(-x)), rounded so that sigmoid(x) + sigmoid(-x) is exactly 1."""
     likelier = 1 / (1 + math.exp(-abs(x)))
     return likelier if x >= 0 else 1 - likelier
+
+
+def sigmoids(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`sigmoid` of each number of an array."""
+    likelier = 1 / (1 + np.exp(-np.abs(x)))
+    return np.where(x >= 0, likelier, 1 - likelier)
 
 
 def log_odds(p: float, *, least: float) -> float:
@@ -29,12 +47,22 @@ def log_odds(p: float, *, least: float) -> float:
     return math.log1p(-rest) - math.log(rest)
 
 
+def cross_entropy(label: float, logit: float) -> float:
+    """-label log sigmoid(logit) - (1 - label) log sigmoid(-logit), in nats and without overflow."""
+    return max(logit, 0.0) + math.log1p(math.exp(-abs(logit))) - label * logit
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """-sum p log p of probabilities that sum to 1, in nats."""
+    return -math.fsum(p * math.log(p) for p in shares if p > 0)
+
+
 def mean_label(labels: Sequence[tuple[float, float | None]], *, weights: Sequence[float]) -> tuple[float, float | None]:
     """The weighted mean of labels (p, log-odds or None), as p and log-odds.
 
-    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has no log-odds, because a verdict alone made it,
-    the probabilities of all labels are averaged instead, and the mean has no log-odds. Either mean rises with each of
-    its labels, and swapping the two responses in every label swaps them in the mean exactly.
+    The log-odds are averaged: sigmoid(sum w s / sum w). Where a label has none, because verdicts alone made it, the
+    probabilities of all labels are averaged: soft labels stay soft, and the mean has no log-odds. Either mean rises
+    with each of its labels, and exchanging the two responses in every label exchanges them in the mean exactly.
     """
     total = math.fsum(weights)
     logits = [logit for _, logit in labels if logit is not None]
@@ -51,7 +79,7 @@ def share_of_lead(lead: float) -> float:
 
 
 def _lead(p: float) -> float:
-    """p - 1/2, computed so that the lead of 1 - p is exactly its negative."""
+    """p - 1/2, exactly the negative of the lead of 1 - p."""
     return p - 0.5 if p >= 0.5 else 0.5 - (1 - p)
 
 

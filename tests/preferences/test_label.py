@@ -9,13 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlaif.calibration.mix import JudgedPair, relabel
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import ConfigError
-from rlaif.preferences.combine import sigmoid
-from rlaif.preferences.filters import find_reason_to_drop
-from rlaif.preferences.pairing import label_pairs, pair_comparisons
-from rlaif.preferences.rule import LabelRule
-from rlaif.records import AskedPrinciple, Comparison, Constitution, OrderVerdict, Preference, Principle, Verdict
+from rlaif.preferences.label import LabelRule, find_reason_to_drop
+from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
+from rlaif.records import (
+    AskedPrinciple,
+    CalibrationMap,
+    Comparison,
+    Constitution,
+    OrderVerdict,
+    Preference,
+    Principle,
+    Verdict,
+)
+from rlaif.stats.logits import sigmoid
 
 KIND, BRIEF, TRUE = (
     Principle(id=name, text=f"Be {name}.", weight=w) for name, w in (("kind", 1), ("brief", 3), ("true", 1))
@@ -161,7 +170,6 @@ def test_the_noise_turns_its_share_of_the_labels_and_says_which() -> None:
 
 
 def test_a_calibration_reads_the_combined_label_and_what_comes_after_it_reads_the_calibrated_one() -> None:
-    from rlaif.preferences.pairing import Relabelling
 
     constitution = Constitution(name="c", principles=(KIND,), source="")
     config = PreferencesConfig(average="probabilities", clamp=0.2)
@@ -237,3 +245,46 @@ def test_a_margin_drops_a_pair_and_its_mirror_image_alike() -> None:
     # .55 - .5 rounds to more than .05, .5 - .45 to less
     for label, reason in ((0.55, None), (0.45, None), (0.549, "tie"), (0.451, "tie")):
         assert find_reason_to_drop(label, [], config=config) == reason
+
+
+def exchange(comparison: Comparison) -> Comparison:
+    """The comparison as it would be with the texts of the two samples exchanged."""
+    other: dict[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
+    orders = tuple(
+        OrderVerdict(verdict=other[order.verdict], logit=None if order.logit is None else -order.logit)
+        for order in reversed(comparison.orders)
+    )
+    logit = None if comparison.logit is None else -comparison.logit
+    return comparison.changed(orders=orders, p_first=1 - comparison.p_first, logit=logit)
+
+
+SAID = st.lists(st.floats(-40, 40), min_size=2, max_size=2) | st.lists(
+    st.sampled_from(["first", "second", "tie"]), min_size=2, max_size=2
+)
+OPTIONS = st.sampled_from(
+    [
+        {}, {"average": "probabilities"}, {"inconsistent": "tie"}, {"verdicts": "hard"}, {"normalise": "principle"},
+        {"combine": "dominant"}, {"subset_p": 0.5}, {"labels": "hard"}, {"label_noise": 0.4}, {"clamp": 0.1},
+        {"kind": "ranking"},
+    ]
+)  # fmt: skip
+
+
+@given(st.tuples(SAID, SAID, SAID), OPTIONS, st.sampled_from([None, 0.7]))
+def test_exchanging_the_responses_exchanges_the_label_to_the_last_bit(said, options, slope):
+    constitution = Constitution(name="c", principles=(KIND, BRIEF, TRUE), source="")
+    config = PreferencesConfig.model_validate(options)
+    map = CalibrationMap(kind="temperature", slope=slope or 1.0)
+    calibrated = Relabelling("c", lambda pair, label: relabel(map, JudgedPair(*label), first="a", second="b"))
+
+    def label_of(comparisons: list[Comparison]) -> float:
+        [preference] = pair_comparisons(
+            comparisons, constitution=constitution, config=config, round=0, relabelling=slope and calibrated
+        ).preferences
+        return preference.label
+
+    forth = [
+        compare(principle, verdicts=tuple(orders)) if isinstance(orders[0], str) else compare(principle, *orders)
+        for principle, orders in zip((KIND, BRIEF, TRUE), said, strict=True)
+    ]
+    assert label_of(forth) + label_of([exchange(comparison) for comparison in forth]) == 1

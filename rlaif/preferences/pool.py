@@ -1,0 +1,55 @@
+"""The preference folders of all rounds so far, or a user's own -> the rows that a reward model trains on.
+
+What is held out is the folders' own test split, or a share of the prompts where they have none. Knows no run: the
+folders come as paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.files.atomic import digest_file
+from rlaif.preferences.export import digest_preferences
+from rlaif.preferences.read import read_preferences
+from rlaif.records import ChoiceRow, PreferenceRow, digest_text, split_of
+
+
+class SplitRows(NamedTuple):
+    train: list[PreferenceRow | ChoiceRow]
+    test: list[PreferenceRow | ChoiceRow]
+
+
+def read_pool(
+    folders: Sequence[Path], *, test_fraction: float, given: str | None = None, part: str | None = None
+) -> SplitRows:
+    """The rows of the rounds' folders; of `given`, a folder, file or hub data set of the user, in their place.
+
+    part: the part of `given` to train on, for example `train_prefs`; None: the one that is for training.
+    """
+    places: Sequence[str | Path] = folders if given is None else [given]
+    part = None if given is None else part
+    train = [row for place in places for row in read_preferences(place, part=part)]
+    test = [row for place in places for row in read_preferences(place, split="test", part=part)]
+    return SplitRows(train, test) if test else split_rows(train, test_fraction=test_fraction)
+
+
+def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
+    """Hold out a share of the prompts, for data that come without a test split."""
+    splits = SplitRows([], [])
+    for row in rows:
+        held_out = split_of(row.prompt.id, test_fraction=test_fraction) == "test"
+        (splits.test if held_out else splits.train).append(row)
+    return splits
+
+
+def digest_pool(folders: Sequence[Path], *, given: str | None = None) -> str:
+    """The digest of what `read_pool` reads: of the bytes of files, and of the name of a data set on the hub."""
+    if given is None:
+        digests = [digest_preferences(folder) for folder in folders]
+        return digests[0] if len(digests) == 1 else digest_text("\n".join(digests))
+    path = Path(given)
+    if path.is_dir():
+        return digest_preferences(path)
+    return digest_file(path) if path.is_file() else digest_text(given)

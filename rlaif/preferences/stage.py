@@ -1,0 +1,261 @@
+"""The stage `preferences`: one soft label for each pair over all principles and judges, people's labels mixed in.
+
+Takes values out of the run, hands them to pairing, people and export, and closes the stage. Also opens a judged run
+for `rlaif constitution diff`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlaif.calibration.labels import Labels, check_principles
+from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.run import RunConfig
+from rlaif.console import say
+from rlaif.constitution.principles import load_constitution
+from rlaif.errors import RunFolderError
+from rlaif.files.atomic import write_atomically
+from rlaif.judging.bench import Bench
+from rlaif.judging.judge import Judging
+from rlaif.judging.panel import find_panel
+from rlaif.judging.recorded import Recorded, import_recorded
+from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
+from rlaif.preferences.edit_diff import Diff, diff_judged
+from rlaif.preferences.export import export_preferences
+from rlaif.preferences.label import LabelRule
+from rlaif.preferences.pairing import pair_comparisons
+from rlaif.preferences.people import (
+    CALIBRATION_FILE,
+    Labelled,
+    Mix,
+    is_mixed_as_configured,
+    load_labels,
+    match,
+    mix_labels,
+)
+from rlaif.records import Comparison, Panel, Prompt, Question, Sample, Tally
+from rlaif.run.book import Book
+from rlaif.run.folder import RunFolder
+from rlaif.run.round import Round
+from rlaif.run.stages import JUDGEMENTS, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES
+
+DATASET = "dataset"
+"""Folder of the data set in the stage's folder."""
+
+
+def pair_preferences(
+    round: Round,
+    book: Book,
+    bench: Bench,
+    *,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    pairs: Sequence[tuple[Sample, Sample]],
+    comparisons: Sequence[Comparison],
+    labels: Labels | None,
+) -> None:
+    """The round's preferences, exported as a data set. pairs: the pairs that were judged."""
+    if book.is_done(PREFERENCES, round=round.number):
+        return
+    questions = book.used(JUDGEMENTS, Question, round=round.number) if len(bench.judges) > 1 else []
+    panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+    round.ledger.append([panel] if len(panel.members) > 1 else [])
+    labelled = None if labels is None else _find_labelled(round, book, samples=samples, pairs=pairs)
+    mix = _mix(round, labels, labelled, comparisons=comparisons, panel=panel)
+    config = round.config.preferences
+    pairing = pair_comparisons(
+        comparisons,
+        constitution=round.constitution,
+        config=config,
+        round=round.number,
+        pairs=pairs,
+        relabelling=mix.relabelling,
+        human=mix.human,
+        panel=panel,
+        draw_seed=round.draw_seed,
+        seed=round.seed,
+    )
+    exported = export_preferences(
+        pairing.preferences,
+        prompts={prompt.id: prompt for prompt in (*prompts, *mix.prompts)},
+        samples={sample.id: sample for sample in (*samples, *mix.samples)},
+        judge_name=find_judge_name(round, bench, comparisons),
+        constitution=round.constitution,
+        out_dir=round.folder(PREFERENCES) / DATASET,
+        test_fraction=round.config.prompts.test_fraction,
+        tally=pairing.tally,
+        notes=[*config.describe_making(), *mix.notes],
+    )
+    book.finish(
+        PREFERENCES,
+        round=round.number,
+        tally=pairing.tally,
+        unit="choices" if config.kind == "choice" else None,
+        records=[*pairing.preferences, *mix.records],
+        constitution_id=round.constitution.id,
+    )
+    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+
+
+def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
+    """Make the preferences again from what the judge said, where labels came after it."""
+    if book.is_done(REWARD_MODEL, round=round.number) or not book.is_done(JUDGEMENTS, round=round.number):
+        return
+    if book.is_done(PREFERENCES, round=round.number):
+        calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
+        if is_mixed_as_configured(round.config.human_labels, calibration_path=calibration_path):
+            return
+        book.make_again(PREFERENCES, round=round.number)
+    samples = book.used(SAMPLES, Sample, round=round.number)
+    questions = book.used(JUDGEMENTS, Question, round=round.number)
+    pair_preferences(
+        round,
+        book,
+        bench,
+        prompts=book.used(PROMPTS, Prompt, round=round.number),
+        samples=samples,
+        pairs=find_asked_pairs(round, bench, questions, samples),
+        comparisons=book.used(JUDGEMENTS, Comparison, round=round.number),
+        labels=load_labels(round.config.human_labels),
+    )
+
+
+def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path) -> None:
+    """Make the same records, folders and data set of responses and verdicts that already exist."""
+    is_given = round.config.constitution != RunConfig().constitution
+    recorded = import_recorded(samples, judgements, columns, constitution=round.constitution if is_given else None)
+    if recorded.unread_values:
+        seen = ", ".join(f"{value} ({count})" for value, count in list(recorded.unread_values.items())[:5])
+        say(f"verdicts that the column map does not name: {seen}")
+    round = replace(round, constitution=recorded.constitution)
+    round.ledger.append([recorded.judge, *recorded.policies, recorded.constitution])
+    round.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
+    labels = load_labels(round.config.human_labels)
+    check_labels(round, book, labels, samples=recorded.samples, pairs=recorded.pairs)
+    _finish_recorded(round, book, recorded)
+    pair_preferences(
+        round,
+        book,
+        bench,
+        prompts=recorded.prompts,
+        samples=recorded.samples,
+        pairs=recorded.pairs,
+        comparisons=recorded.comparisons,
+        labels=labels,
+    )
+
+
+def _finish_recorded(round: Round, book: Book, recorded: Recorded) -> None:
+    """Close the stages that the recorded files fill."""
+    if not book.is_done(PROMPTS, round=round.number):
+        tally = Tally(num_in=len(recorded.prompts))
+        book.finish(PROMPTS, round=round.number, tally=tally, records=recorded.prompts)
+    if not book.is_done(SAMPLES, round=round.number):
+        book.finish(SAMPLES, round=round.number, tally=recorded.sample_tally, unit="rows", records=recorded.samples)
+    if not book.is_done(JUDGEMENTS, round=round.number):
+        judging = Judging(
+            recorded.questions, recorded.judgements, recorded.failed, recorded.comparisons,
+            recorded.judgement_tally,
+        )  # fmt: skip
+        finish_judging(round, book, judging)
+
+
+def check_labels(
+    round: Round,
+    book: Book,
+    labels: Labels | None,
+    *,
+    samples: Sequence[Sample] = (),
+    pairs: Sequence[tuple[Sample, Sample]] = (),
+) -> None:
+    """Refuse labels that cannot be used, before the judge is asked; with samples also those that name none of them."""
+    if labels is None or book.is_done(PREFERENCES, round=round.number):
+        return
+    check_principles(labels, round.constitution)
+    if samples:
+        match(labels, _find_labelled(round, book, samples=samples, pairs=pairs))
+
+
+def check_late_labels(round: Round, book: Book, bench: Bench, labels: Labels | None) -> None:
+    """Refuse labels that cannot be used, for a round whose samples and comparisons are made."""
+    if labels is not None:
+        samples = book.used(SAMPLES, Sample, round=round.number)
+        questions = book.used(JUDGEMENTS, Question, round=round.number)
+        pairs = find_asked_pairs(round, bench, questions, samples)
+        match(labels, _find_labelled(round, book, samples=samples, pairs=pairs))
+
+
+def refuse_left_out(run: RunFolder, config: HumanLabelsConfig) -> None:
+    """Refuse to continue a run without its labels once its preferences were made with them."""
+    before = run.config["config"].get("human_labels", {}).get("path")
+    if before is not None and config.path is None and any(run.path.glob(f"round_*/{PREFERENCES.folder}")):
+        raise RunFolderError(
+            f"the preferences of this run were made with the human labels of {before}",
+            where=str(run.path),
+            fix="give them again by --human-labels, or start a new run",
+        )
+
+
+def _find_labelled(
+    round: Round, book: Book, *, samples: Sequence[Sample], pairs: Sequence[tuple[Sample, Sample]]
+) -> Labelled:
+    return Labelled(
+        constitution=round.constitution,
+        round=round.number,
+        samples=samples,
+        pairs=pairs,
+        earlier_samples=book.used_before(SAMPLES, Sample, round=round.number),
+        earlier_comparisons=book.used_before(JUDGEMENTS, Comparison, round=round.number),
+        find_samples=lambda ids: round.ledger.find(Sample, ids),
+    )
+
+
+def _mix(
+    round: Round,
+    labels: Labels | None,
+    labelled: Labelled | None,
+    *,
+    comparisons: Sequence[Comparison],
+    panel: Panel,
+) -> Mix:
+    """What the labels add, said and written to calibration.json."""
+    calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
+    calibration_path.unlink(missing_ok=True)
+    if labels is None or labelled is None:
+        return Mix()
+    mix = mix_labels(
+        labels,
+        labelled,
+        comparisons=comparisons,
+        panel=panel,
+        rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
+        config=round.config.human_labels,
+        draw_seed=round.draw_seed,
+    )
+    for line in mix.notes:
+        say(line)
+    write_atomically(calibration_path, json.dumps(mix.calibration, indent=2))
+    return mix
+
+
+def diff_constitutions(
+    old: str | None,
+    new: str | None,
+    *,
+    run: str | None = None,
+    runs_dir: Path,
+    num_prompts: int | None = None,
+    count_only: bool = False,
+) -> Diff:
+    """What an edited principle file does to the decisions of a run: the named one, or the newest.
+
+    old: a principle file; None is what the run was judged by. new: a principle file; None is the one that the run's
+    configuration names, as it is now. num_prompts: compare at most the pairs of so many prompts, drawn by their ids.
+    count_only: ask nothing, only count what would be asked.
+    """
+    before, after = (None if name is None else load_constitution(name) for name in (old, new))
+    with open_judged(runs_dir, run) as (judged, bench):
+        return diff_judged(judged, bench, old=before, new=after, num_prompts=num_prompts, count_only=count_only)

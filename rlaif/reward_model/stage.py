@@ -1,0 +1,146 @@
+"""The stage `reward model`: the preferences of all rounds so far -> a reward model on the starting policy's trunk.
+
+Takes values out of the run, trains, and closes the stage. Under a launcher the first process does so, and the others
+call `fit` with what it sends them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.config.run import RunConfig
+from rlaif.console import say
+from rlaif.models.weights.loading import LoadedModel
+from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
+from rlaif.preferences.stage import DATASET
+from rlaif.records import ChoiceRow, PreferenceRow
+from rlaif.reward_model.save import describe_bound
+from rlaif.reward_model.train import TrainedRewardModel, train_reward_model
+from rlaif.run.book import Book
+from rlaif.run.folder import RunFolder
+from rlaif.run.input_checks import expect_policy, expect_preferences
+from rlaif.run.round import Round, seed_of_round
+from rlaif.run.shelf import Shelf
+from rlaif.run.stages import PREFERENCES, REWARD_MODEL
+from rlaif.training.crew import call_in
+from rlaif.training.listener import Listener
+from rlaif.training.log import TrainingLog
+from rlaif.training.team import ALONE, Team
+
+NOBODY = Listener()
+
+
+class RewardModelJob(NamedTuple):
+    """What every process of a team needs to train the reward model of a round."""
+
+    config: RunConfig
+    run: RunFolder
+    round: int
+    rows: Sequence[PreferenceRow | ChoiceRow]
+    """The preferences to train on."""
+
+
+def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
+    """The round's reward model, fitted from scratch to the preferences of all rounds so far."""
+    if book.is_done(REWARD_MODEL, round=round.number):
+        return
+    rows = read_rows_so_far(round, book)
+    base = shelf.policy("start")
+    digest = digest_rows_so_far(round)
+    expect_policy(round, REWARD_MODEL, base.fingerprint)
+    expect_preferences(round, REWARD_MODEL, digest=lambda: digest)
+    config = round.config.reward_model
+    steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
+    job = RewardModelJob(round.config, round.run.absolute(), round.number, rows.train)
+    with TrainingLog(round.metrics, "reward_model", total=steps, first_step=1) as log:
+        call_in(round.team, job)
+        trained = fit(
+            job,
+            base=base,
+            out_dir=shelf.reward_model_dir,
+            team=round.team,
+            test_rows=rows.test,
+            dataset_digest=digest,
+            ledger_head=round.ledger.head().hex,
+            listener=log.listener,
+        )
+    _say_accuracy(trained)
+    round.ledger.append([base.fingerprint, trained.loaded.fingerprint])
+    book.finish(
+        REWARD_MODEL,
+        round=round.number,
+        tally=trained.train_tally,
+        records=[trained.card],
+        constitution_id=round.constitution.id,
+    )
+
+
+def follow_reward_model(job: RewardModelJob, *, team: Team) -> None:
+    """Train the reward model in a process that is not the first one: it measures, says and writes nothing."""
+    shelf = Shelf(job.config, job.run, round=job.round)
+    fit(job, base=shelf.policy("start"), out_dir=shelf.reward_model_dir, team=team)
+
+
+def fit(
+    job: RewardModelJob,
+    *,
+    base: LoadedModel,
+    out_dir: Path,
+    team: Team = ALONE,
+    test_rows: Sequence[PreferenceRow | ChoiceRow] = (),
+    dataset_digest: str = "",
+    ledger_head: str = "",
+    listener: Listener = NOBODY,
+) -> TrainedRewardModel:
+    """Train the reward model of a job, in every process of the team. The first one measures on `test_rows`."""
+    return train_reward_model(
+        base=base,
+        train_rows=job.rows,
+        test_rows=test_rows,
+        config=job.config.reward_model,
+        out_dir=out_dir,
+        seed=seed_of_round(job.config.seed, job.round),
+        resume=True,
+        dataset_digest=dataset_digest,
+        ledger_head=ledger_head,
+        listener=listener,
+        team=team,
+    )
+
+
+def read_rows_so_far(round: Round, book: Book) -> SplitRows:
+    """The preferences of all rounds so far, or those that the configuration names: to train on, and held out."""
+    config = round.config.reward_model
+    if config.preferences is None:
+        for number in range(round.number + 1):
+            book.require(PREFERENCES, round=number)
+    return read_pool(
+        _find_pool(round),
+        test_fraction=round.config.prompts.test_fraction,
+        given=config.preferences,
+        part=config.split,
+    )
+
+
+def digest_rows_so_far(round: Round) -> str:
+    """The digest of the preferences that `read_rows_so_far` reads."""
+    return digest_pool(_find_pool(round), given=round.config.reward_model.preferences)
+
+
+def _find_pool(round: Round) -> list[Path]:
+    return [round.run.stage_dir(number, PREFERENCES) / DATASET for number in range(round.number + 1)]
+
+
+def _say_accuracy(trained: TrainedRewardModel) -> None:
+    accuracy, held_out = trained.card.accuracy, trained.held_out
+    if accuracy is None:
+        return
+    ties = f"; {held_out.num_ties} ties left out" if held_out.num_ties else ""
+    say(
+        f"reward model: orders {accuracy.mean:.1%} of {held_out.num_pairs} held-out pairs as the label "
+        f"says, 95 % interval {accuracy.low:.1%} to {accuracy.high:.1%} over {accuracy.n} prompts"
+        f"{ties}{describe_bound(held_out)}"
+    )

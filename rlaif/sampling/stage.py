@@ -1,0 +1,133 @@
+"""The stages `prompts` and `samples`: a round's prompts, and the policy's responses to them.
+
+Takes values out of the run, hands them to prompts.py and sampler.py, and closes the stages. Also which prompts are
+trained on and which are held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlaif.config.run import RunConfig
+from rlaif.errors import StageError
+from rlaif.files.rows import read_rows
+from rlaif.models.interface import TextGenerator
+from rlaif.records import Prompt, Sample, Tally, split_of
+from rlaif.run.book import Book
+from rlaif.run.input_checks import expect_policy, expect_prompts
+from rlaif.run.round import Round
+from rlaif.run.shelf import Shelf
+from rlaif.run.stages import PROMPTS, SAMPLES, Stage
+from rlaif.run.world import draw_held_out, draw_prompts, is_frontdesk_world
+from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+from rlaif.sampling.sampler import sample_responses
+
+
+def make_prompts(round: Round, book: Book, shelf: Shelf) -> list[Prompt]:
+    """The prompts of this round: different ones, each short enough to be answered."""
+    if book.is_done(PROMPTS, round=round.number):
+        return book.used(PROMPTS, Prompt, round=round.number)
+    read = read_given_prompts(round.config, round=round.number)  # before the policy is loaded
+    generator = shelf.generator("current")
+    read = drop_long_prompts(read, generator, config=round.config)
+    if round.number == 0:
+        expect_policy(round, PROMPTS, generator.fingerprint)
+    expect_prompts(round, PROMPTS, read.prompts)
+    book.finish(PROMPTS, round=round.number, tally=read.tally, records=read.prompts)
+    return read.prompts
+
+
+def sample_policy(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt]) -> list[Sample]:
+    """Each prompt's responses, drawn from the policy."""
+    if book.is_done(SAMPLES, round=round.number):
+        return book.used(SAMPLES, Sample, round=round.number)
+    generator = shelf.generator("current")
+    if round.number == 0:
+        expect_policy(round, SAMPLES, generator.fingerprint)
+    num_samples = round.config.sampling.num_samples
+    samples = draw_samples(round, SAMPLES, prompts, generator=generator, num_samples=num_samples, seed=round.seed)
+    book.finish(SAMPLES, round=round.number, tally=Tally(num_in=len(samples)), records=samples)
+    return samples
+
+
+def draw_samples(
+    round: Round,
+    stage: Stage,
+    prompts: Sequence[Prompt],
+    *,
+    generator: TextGenerator,
+    num_samples: int,
+    seed: int,
+    name: str = "",
+) -> list[Sample]:
+    """Responses for a stage, those of an earlier attempt taken from the ledger. name: prefix of the plan's file."""
+    samples = sample_responses(
+        prompts,
+        generator=generator,
+        config=round.config.sampling,
+        num_samples=num_samples,
+        seed=seed,
+        round=round.number,
+        ledger=round.ledger,
+        plan_path=round.folder(stage) / f"{name}samples_plan.json",
+        label=f"{name}samples",
+    )
+    generator.close()
+    return samples
+
+
+def find_training_prompts(round: Round, book: Book) -> list[Prompt]:
+    """The round's prompts that are not held out, with the known answers that this run read.
+
+    subtle: a prompt's id is its messages', so the ledger may hold it with another run's answer, or with none.
+    """
+    book.require(PROMPTS, round=round.number)
+    fraction = round.config.prompts.test_fraction
+    rows = read_rows(round.folder(PROMPTS) / "prompts.parquet", wanted={"id", "reference"})
+    answers = {row.cells["id"]: row.cells["reference"] for row in rows}
+    return [
+        prompt if prompt.reference == answers[prompt.id] else prompt.changed(reference=answers[prompt.id])
+        for prompt in book.used(PROMPTS, Prompt, round=round.number)
+        if split_of(prompt.id, test_fraction=fraction) == "train"
+    ]
+
+
+def find_evaluation_prompts(round: Round, book: Book) -> list[Prompt]:
+    """Prompts that nothing was trained on: the front desk's held-out ones, else the round's test split."""
+    limit = round.config.evaluation.num_prompts
+    if is_frontdesk_world(round.config):
+        return draw_held_out(round.config, limit)
+    fraction = round.config.prompts.test_fraction
+    prompts = book.used(PROMPTS, Prompt, round=round.number)
+    held_out = [prompt for prompt in prompts if split_of(prompt.id, test_fraction=fraction) == "test"]
+    if len(held_out) < 2:
+        raise StageError(
+            f"{len(held_out)} of the prompts are held out and a comparison needs two",
+            where="prompts.test_fraction",
+            fix="give more prompts, or start a run with a larger prompts.test_fraction",
+        )
+    return held_out[:limit]
+
+
+def read_given_prompts(config: RunConfig, *, round: int = 0) -> PromptRead:
+    """The prompts that the configuration names, each once. Needs no model.
+
+    The front desk has other prompts in each round; those of a file or data set are the same.
+    """
+    if not is_frontdesk_world(config):
+        return read_prompts(config.prompts)
+    prompts = draw_prompts(config, round=round)
+    return PromptRead(prompts, Tally(num_in=len(prompts)))
+
+
+def drop_long_prompts(read: PromptRead, policy: TextGenerator, *, config: RunConfig) -> PromptRead:
+    """The prompts that leave the policy room for a response, and the tally of the others."""
+    fitting = drop_over_length(
+        read.prompts,
+        count_tokens=lambda prompt: policy.count_tokens(prompt.as_segments()),
+        max_tokens=policy.context_tokens - config.sampling.max_new_tokens,
+    )
+    return PromptRead(
+        fitting.prompts,
+        Tally(num_in=read.tally.num_in, dropped={**read.tally.dropped, **fitting.tally.dropped}),
+    )
