@@ -18,11 +18,11 @@ from rlaif.judging.shuffles import find_groups
 from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Constitution,
     FailedJudgement,
     Judgement,
+    PrincipleKey,
     Question,
     Sample,
     Tally,
@@ -82,7 +82,7 @@ _Found = dict[str, list[Judgement]]
 
 def _compare_orders(questions: Sequence[Question], found: _Found) -> Iterator[Comparison]:
     """One comparison for each pair and principle whose orders were all answered."""
-    by_pair: dict[tuple[frozenset[str], AskedPrinciple], list[Question]] = defaultdict(list)
+    by_pair: dict[tuple[frozenset[str], PrincipleKey], list[Question]] = defaultdict(list)
     for question in questions:
         by_pair[frozenset(question.sample_ids), question.principles[0]].append(question)
     for orders in by_pair.values():
@@ -118,7 +118,7 @@ def _compare_scored(
                 yield compare_scores(
                     prompt_id=pair[0].prompt_id,
                     sample_ids=(first, second),
-                    principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+                    principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
                     judge_id=questions[0].judge_id,
                     first=one,
                     second=other,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.judging.unlisted import verdict_logprobs
-from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
+from rlaif.records import Comparison, Judgement, OrderVerdict, PrincipleKey, Verdict
 from rlaif.stats.logits import P_FIRST, mean_label, sigmoid
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
@@ -33,7 +33,7 @@ def compare(
     *,
     prompt_id: str,
     sample_ids: tuple[str, str],
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge_id: str,
     listed: Judgement,
     swapped: Judgement | None,

@@ -23,7 +23,7 @@ from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import StageError
 from rlaif.judging.shuffles import find_groups, shuffle_group
 from rlaif.models.interface import ScoreRequest
-from rlaif.records import AskedPrinciple, Constitution, Principle, Prompt, Question, Sample, SegmentedMessage
+from rlaif.records import Constitution, Principle, PrincipleKey, Prompt, Question, Sample, SegmentedMessage
 
 GREEDY = "greedy"
 
@@ -116,7 +116,7 @@ def render_questions(
             mode=template.kind,
             prompt_id=shown[0].prompt_id,
             sample_ids=tuple(sample.id for sample in shown),
-            principles=(AskedPrinciple(id=principle.id, text_digest=principle.digest),),
+            principles=(PrincipleKey(id=principle.id, text_digest=principle.digest),),
             template_digest=template.digest,
             judge_id=judge_id,
             decoding=decoding,

@@ -14,9 +14,9 @@ from rlaif.judging.debias import Debiased
 from rlaif.judging.unlisted import choice_logprobs
 from rlaif.judging.verdict import score_distribution
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Judgement,
+    PrincipleKey,
 )
 from rlaif.stats.logits import share_of_lead, sigmoid
 
@@ -67,7 +67,7 @@ def compare_scores(
     *,
     prompt_id: str,
     sample_ids: tuple[str, str],
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge_id: str,
     first: Sequence[Judgement],
     second: Sequence[Judgement],
