@@ -7,7 +7,7 @@ the same draws for every policy. Writes nothing outside the folders it is given.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +24,15 @@ from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.passes import compute_logprobs
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Prompt, RewardModelCard
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.stage import read_rows_so_far, train_on_preferences
 from rlaif.run.stages import REWARD_MODEL
+from rlaif.sampling.stage import find_training_prompts
+from rlaif.training.listener import NOBODY, Listener
 
 HELD_OUT_SEED = 20_000
 """Of the prompts that every policy is measured on."""
@@ -66,10 +70,12 @@ def make_desk(folder: Path, *, seed: int, settings: Sequence[str] = ()) -> Desk:
     config = load_config(overrides=[f"seed={seed}", *settings])
     with open_work(config, run_name="desk", runs_dir=folder, resume=(folder / "desk").exists()) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
+        train_on_preferences(work.round, work.book, work.shelf)
         [card] = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
         return Desk(
-            work.shelf.policy("start"), RewardModelScorer(work.shelf.reward_model()), find_training_prompts(work.round, work.book),
+            work.shelf.policy("start"),
+            RewardModelScorer(work.shelf.reward_model()),
+            find_training_prompts(work.round, work.book),
             len(read_rows_so_far(work.round, work.book).train), card.accuracy.mean if card.accuracy else None,
         )  # fmt: skip
 
@@ -80,9 +86,9 @@ def train(
     *,
     seed: int,
     out_dir: Path,
-    on_metrics: Callable[[dict[str, float]], None] = lambda metrics: None,
+    listener: Listener = NOBODY,
 ) -> TrainedPolicy:
-    """PPO from the starting policy, against the reward model alone; goes on with what is in the folder."""
+    """PPO from the starting policy, against the reward model alone; continued from what is in the folder."""
 
     def reward(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         outcomes = desk.scorer.score_each([(episode.prompt, episode.response) for episode in episodes])
@@ -90,7 +96,7 @@ def train(
 
     return train_policy(
         policy=desk.start.model, encoder=desk.start.encoder, prompts=desk.prompts, reward=reward, config=config,
-        out_dir=out_dir, seed=seed, resume=True, on_metrics=on_metrics, on_samples=lambda step, rows: None,
+        out_dir=out_dir, seed=seed, resume=True, listener=listener,
     )  # fmt: skip
 
 

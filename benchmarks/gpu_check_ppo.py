@@ -10,7 +10,7 @@ import math
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -27,6 +27,7 @@ from rlaif.policy.ppo import train
 from rlaif.policy.ppo.engines import LearnerRollouts, VllmRollouts
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
+from rlaif.training.listener import Listener, StepMetrics
 
 GIB = 2**30
 PAD, EOS, FIRST_WORD = 0, 1, 4
@@ -123,13 +124,13 @@ def check_training(plan: PpoPlan, *, engine: str) -> dict[str, Any]:
             "max_logprob_gap": 0.5,
         },
     }  # fmt: skip
-    metrics: list[dict[str, float]] = []
+    metrics: list[Mapping[str, float]] = []
     seconds: list[float] = []
     started = time.monotonic()
 
-    def count(numbers: dict[str, float]) -> None:
+    def count(done: StepMetrics) -> None:
         nonlocal started
-        metrics.append(numbers)
+        metrics.append(done.numbers)
         seconds.append(time.monotonic() - started)
         started = time.monotonic()
 
@@ -148,7 +149,7 @@ def check_training(plan: PpoPlan, *, engine: str) -> dict[str, Any]:
     ):
         trained = train.train_policy(
             policy=policy, encoder=Words(), prompts=make_prompts(plan), reward=longest, config=PpoConfig(**options),
-            out_dir=Path(folder), seed=0, resume=False, on_metrics=count, on_samples=lambda step, rows: None,
+            out_dir=Path(folder), seed=0, resume=False, listener=Listener(on_metrics=count),
         )  # fmt: skip
     rate = measure_matrix_rate(plan)
     multiply_adds = plan.epochs * count_update(plan, clock.batch)

@@ -31,9 +31,11 @@ from rlaif import pipeline
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
 from rlaif.loop.open_run import open_work
+from rlaif.policy.ppo.log import EVALUATION
+from rlaif.policy.stage import train_by_rewards
 from rlaif.records import PolicyCard
+from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import POLICY
-from rlaif.training.log import EVALUATION
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "over_optimisation.json"
@@ -68,8 +70,8 @@ def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
     started = time.process_time()
     with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
-        pipeline.train_policy(work)
+        train_on_preferences(work.round, work.book, work.shelf)
+        train_by_rewards(*work)
         [card] = work.book.used(POLICY, PolicyCard, round=work.round.number)
         rows = work.round.metrics.read(EVALUATION)
     curve = [

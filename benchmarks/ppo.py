@@ -35,6 +35,7 @@ from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import compute_rewards
+from rlaif.training.listener import Listener, StepMetrics
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "ppo.json"
@@ -132,16 +133,16 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
     clock = Clock()
     marks, scores, kls, taken = [time.process_time()], [], [], []
 
-    def mark(metrics: dict[str, float]) -> None:
+    def mark(done: StepMetrics) -> None:
         marks.append(time.process_time())
-        scores.append(metrics["objective/scores"])
-        kls.append(metrics["objective/kl"])
+        scores.append(done.numbers["objective/scores"])
+        kls.append(done.numbers["objective/kl"])
         taken.append(clock.take())
 
     with tempfile.TemporaryDirectory() as folder, clock.running():
         train_policy(
             policy=policy, encoder=words, prompts=prompts, reward=clock.timed("reward", reward), config=config,
-            out_dir=Path(folder), seed=world.seed, resume=False, on_metrics=mark, on_samples=lambda step, shown: None,
+            out_dir=Path(folder), seed=world.seed, resume=False, listener=Listener(on_metrics=mark),
         )  # fmt: skip
     steps = [{"seconds": b - a, **of} for (a, b), of in zip(itertools.pairwise(marks), taken, strict=True)][1:]
     result = {

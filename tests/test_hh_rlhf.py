@@ -19,6 +19,7 @@ from rlaif.config.load import load_config
 from rlaif.loop.open_run import open_work
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Prompt, RewardModelCard, Sample
+from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import PROMPTS, REWARD_MODEL, SAMPLES
 from rlaif.sampling.prompts import read_prompts
 
@@ -62,7 +63,7 @@ def run_on(data: Path, tmp_path: Path, *, num_prompts: int, max_length: int) -> 
     ])  # fmt: skip
     with open_work(config, run_name="tiny", runs_dir=tmp_path / "runs", resume=False) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
+        train_on_preferences(work.round, work.book, work.shelf)
         prompts, samples = (
             work.book.used(PROMPTS, Prompt, round=work.round.number),
             work.book.used(SAMPLES, Sample, round=work.round.number),

@@ -21,7 +21,9 @@ from rlaif.errors import ConfigError, DataError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
+from rlaif.preferences.stage import mix_labels_late
 from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, Sample
+from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.folder import open_run, read_stage
 from rlaif.run.stages import PREFERENCES, REWARD_MODEL
 
@@ -172,8 +174,8 @@ def test_a_newer_file_of_labels_takes_the_place_of_the_older_one_before_training
         load_config(overrides=[*SMALL, write_labels(tmp_path / "newer.jsonl", rows[:30]), "human_labels.weight=2"]),
         run_name="newer", runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,),
     ) as work:  # fmt: skip
-        pipeline.mix_labels_late(work)
-        pipeline.mix_labels_late(work)
+        mix_labels_late(work.round, work.book, work.bench)
+        mix_labels_late(work.round, work.book, work.bench)
         assert len(work.book.used(PREFERENCES, HumanLabel, round=work.round.number)) == 30
         people = [p for p in work.book.used(PREFERENCES, Preference, round=work.round.number) if p.source == "human"]
         assert {p.weight for p in people} == {2.0}
@@ -333,9 +335,9 @@ def test_a_later_round_is_calibrated_by_the_labels_of_the_first_and_repeats_no_r
         load_config(overrides=[*SMALL, labelled, *tiny]), run_name="rounds", runs_dir=runs_dir, resume=False
     ) as work:
         pipeline.run_rounds(work)
-        first, second = work.at_round(0), work.at_round(1)
-        (card,) = second.book.used(PREFERENCES, CalibrationCard, round=second.round.number)
+        first, second = work.round.at(0), work.round.at(1)
+        (card,) = work.book.used(PREFERENCES, CalibrationCard, round=1)
         assert card.before.n == 40, "all labels are of the first round's pairs"
-        assert {p.source for p in first.used("4_preferences", Preference)} == {"human", "judge"}
-        assert {p.source for p in second.book.used(PREFERENCES, Preference, round=second.round.number)} == {"judge"}
-        assert len(read_rows_so_far(second.round, second.book).train) > len(first.preference_rows().train)
+        assert {p.source for p in work.book.used(PREFERENCES, Preference, round=0)} == {"human", "judge"}
+        assert {p.source for p in work.book.used(PREFERENCES, Preference, round=1)} == {"judge"}
+        assert len(read_rows_so_far(second, work.book).train) > len(read_rows_so_far(first, work.book).train)

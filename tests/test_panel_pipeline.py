@@ -20,7 +20,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.dry_run import describe_estimate, estimate_run
 from rlaif.loop.open_run import open_work
-from rlaif.preferences.edit_diff import diff_constitutions
+from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
 from rlaif.report.collect import _judging_costs
 from rlaif.run.folder import read_stage

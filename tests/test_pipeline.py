@@ -18,8 +18,8 @@ from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
 from rlaif.models.vllm import process as vllm_process
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
-from rlaif.run.folder import STAGES, read_stage
-from rlaif.run.stages import JUDGEMENTS, REWARD_MODEL, SAMPLES, SFT
+from rlaif.run.folder import read_stage
+from rlaif.run.stages import JUDGEMENTS, REWARD_MODEL, SAMPLES, SFT, STAGES
 
 SMALL = [
     "prompts.num_prompts=24", "sampling.num_samples=3", "reward_model.num_epochs=1", "ppo.num_steps=2",
@@ -29,7 +29,7 @@ SMALL = [
 
 def run_loop(config: RunConfig, runs_dir: Path, name: str, *, resume: bool = False) -> None:
     with open_work(config, run_name=name, runs_dir=runs_dir, resume=resume) as work:
-        pipeline.run_round(work)
+        pipeline.run_round(work, labels=None)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def ledger(runs_dir: Path) -> Iterator[Ledger]:
 
 
 def test_every_stage_says_what_came_in_and_what_it_kept(runs_dir: Path) -> None:
-    stages = {name: read_stage(runs_dir / "small" / "round_00" / name) for name in STAGES}
+    stages = {stage.folder: read_stage(runs_dir / "small" / "round_00" / stage.folder) for stage in STAGES}
     tallies = {name: stage.tally for name, stage in stages.items() if stage is not None}
-    assert list(tallies) == [stage for stage in STAGES if stage != "0_sft"]
+    assert list(tallies) == [stage.folder for stage in STAGES if stage != SFT]
     assert tallies["1_prompts"].num_in == 24
     assert tallies["2_samples"].num_in == 24 * 3
     asked = tallies["3_judgements"].num_in

@@ -65,7 +65,7 @@ def test_the_loop_runs_on_every_tokenizer_and_template_family(family: str, tmp_p
         "ppo.response_length=8", "ppo.num_reference_samples=4",
     ])  # fmt: skip
     with open_work(config, run_name="tiny", runs_dir=tmp_path / "runs", resume=False) as work:
-        pipeline.run_round(work)
+        pipeline.run_round(work, labels=None)
         samples = work.book.used(SAMPLES, Sample, round=work.round.number)
         judgements = work.book.used(JUDGEMENTS, Judgement, round=work.round.number)
     assert len(samples) == 12 * 2

@@ -18,6 +18,9 @@ from rlaif.loop.open_run import open_work
 from rlaif.models.weights.adapters import has_adapter
 from rlaif.models.weights.loading import load_reward_model
 from rlaif.policy.ppo.given_models import find_initial_policy, make_value_start
+from rlaif.policy.stage import train_by_rewards
+from rlaif.reward_model.stage import train_on_preferences
+from rlaif.sampling.stage import make_prompts
 from rlaif.training.metrics import MetricsLog
 
 SMALL = [
@@ -40,8 +43,8 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = load_config(overrides=[*SMALL, *LORA, "ppo.model.value_model=separate"])
     with open_work(config, run_name="first", runs_dir=folder, resume=False) as work:
         pipeline.generate_preferences(work)
-        pipeline.train_reward_model(work)
-        pipeline.train_policy(work)
+        train_on_preferences(work.round, work.book, work.shelf)
+        train_by_rewards(*work)
     return folder
 
 
@@ -77,8 +80,8 @@ def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(run
     with open_work(load_config(overrides=overrides), run_name="second", runs_dir=tmp_path, resume=False) as work:
         assert not has_adapter(work.shelf.policy("start").model), "every other stage has a plain model"
         assert has_adapter(find_initial_policy(work).model)
-        pipeline.read_prompts(work)
-        pipeline.train_policy(work)
+        make_prompts(work.round, work.book, work.shelf)
+        train_by_rewards(*work)
         made = work.shelf.policy_dir
     first = MetricsLog(tmp_path / "second" / "metrics.jsonl", round=0).read("policy")[0].numbers
     assert first["objective/kl"] == pytest.approx(0.0, abs=1e-5)

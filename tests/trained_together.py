@@ -23,17 +23,18 @@ from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.policy.ppo.batching import TokenSequence
-from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.sharing import Shared, share_learner, whole_tensor
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.update import backward_mini_batch, update
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, WeightedReward
 from rlaif.records import Message, Prompt, Tally
 from rlaif.reward_model.data import Choice, Pair, Pairs
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.training.listener import Listener
 from rlaif.training.team import ALONE, Team, has_lost_another, join_team
 
 SEQUENCES = [
@@ -121,7 +122,7 @@ def train_reward_model_on_pairs(team: Team = ALONE, *, folder: Path) -> dict[str
         config=RewardModelConfig(num_epochs=2, batch_size=3, micro_batch_size=1, learning_rate=1e-2),
     )  # fmt: skip
     figures: list[list[float]] = []
-    optimisation.run(on_metrics=lambda step, numbers: figures.append(list(numbers.values())), on_resume=None)
+    optimisation.run(Listener(on_metrics=lambda done: figures.append(list(done.numbers.values()))))
     return {"figures": torch.tensor(figures), **model.state_dict()}
 
 
@@ -159,18 +160,18 @@ def train_policy_on_words(
     checks = Checks(prompts[:2], measure=_measure_length if team.is_first else None)
     trained = train_policy(
         policy=make_learner().model, encoder=Letters(), reward=reward, out_dir=folder, seed=3, resume=resume, team=team,
-        prompts=prompts, checks=checks if guards else None, on_evaluation=lambda evaluated: evaluations.append(
-            list(evaluated.evaluation.numbers.values())
-        ),
+        prompts=prompts, checks=checks if guards else NO_CHECKS,
         config=PpoConfig(
             num_steps=4, num_prompts_per_step=3, num_samples_per_prompt=3, response_length=6, num_mini_batches=2,
             learning_rate=3e-3, num_reference_samples=4, checkpoint_every=1, value_warmup_steps=1, adaptive_kl=True,
             standardise_scores=True, micro_batch_tokens=24, guards=GuardsConfig(**(guards or {})),
             rollout=RolloutConfig(one_step_off=one_step_off),
         ),
-        on_metrics=lambda numbers: metrics.append(list(numbers.values())),
-        on_samples=lambda step, responses: None,
-        stop_requested=lambda: len(metrics) >= stop_after,
+        listener=Listener(
+            on_metrics=lambda done: metrics.append(list(done.numbers.values())),
+            on_evaluation=lambda evaluated: evaluations.append(list(evaluated.numbers.values())),
+            stop_requested=lambda: len(metrics) >= stop_after,
+        ),
     )  # fmt: skip
     numbers = {"metrics": torch.tensor(metrics)} | ({"evaluations": torch.tensor(evaluations)} if guards else {})
     return {**numbers, **trained.model.state_dict(), **trained.value_head.state_dict()}

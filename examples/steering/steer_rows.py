@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rlaif.run.work import Work
 from steer_plan import Job
 from steer_table import Row, Start
 
@@ -23,14 +22,17 @@ from rlaif import pipeline
 from rlaif.evaluation.best_of_n import pick_best
 from rlaif.files.atomic import replace_directory, write_atomically
 from rlaif.frontdesk.truth import ATTRIBUTES, measure_attributes
-from rlaif.loop.open_run import open_work
+from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.models.interface import TextGenerator
 from rlaif.models.local.engine import TransformersEngine
+from rlaif.policy.stage import train_by_rewards
 from rlaif.records import PolicyCard, Prompt, RewardModelCard, Sample
 from rlaif.records.base import Value
 from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import POLICY, REWARD_MODEL
 from rlaif.sampling.sampler import sample_responses
+from rlaif.sampling.stage import find_evaluation_prompts, make_prompts
 
 Told = Callable[[str, int], None]
 """Hears what a worker begins with, and how many steps are behind it since it was told last."""
@@ -56,7 +58,7 @@ def prepare_seed(jobs: Sequence[Job], *, tell: Told) -> Start:
         tell(f"{job.label}: samples and judgements", min(place, 1))
         with _opened(job) as work, _timed(seconds, "preferences"):
             if job.shuffled_from:
-                pipeline.read_prompts(work)
+                make_prompts(work.round, work.book, work.shelf)
                 _shuffle_preferences(job)
             else:
                 pipeline.generate_preferences(work)
@@ -77,10 +79,10 @@ def train_row(job: Job, *, tell: Told) -> Row:
     with _opened(job) as work:
         tell(f"{job.label}: reward model", 0)
         with _timed(seconds, "reward_model"):
-            pipeline.train_reward_model(work)
+            train_on_preferences(work.round, work.book, work.shelf)
         tell(f"{job.label}: PPO", 1)
         with _timed(seconds, "ppo"):
-            pipeline.train_policy(work)
+            train_by_rewards(*work)
         tell(f"{job.label}: truth", 2)
         with _timed(seconds, "truth"):
             trained = _replies(
@@ -105,7 +107,7 @@ def train_row(job: Job, *, tell: Told) -> Row:
 
 
 @contextmanager
-def _opened(job: Job) -> Iterator[Work]:
+def _opened(job: Job) -> Iterator[OpenRun]:
     with open_work(job.config, run_name=job.run_name, runs_dir=job.seed_dir, resume=True) as work:
         yield work
 
@@ -122,18 +124,18 @@ class _Reply(NamedTuple):
     sample: Sample
 
 
-def _start_replies(work: Work) -> list[_Reply]:
+def _start_replies(work: OpenRun) -> list[_Reply]:
     """As many per prompt as best-of-n picks among."""
     return _replies(work, work.shelf.generator("start"), num=max(1, work.round.config.evaluation.best_of), name="start")
 
 
-def _replies(work: Work, generator: TextGenerator, *, num: int, name: str) -> list[_Reply]:
+def _replies(work: OpenRun, generator: TextGenerator, *, num: int, name: str) -> list[_Reply]:
     prompts = find_evaluation_prompts(work.round, work.book)
     by_id = {prompt.id: prompt for prompt in prompts}
     samples = sample_responses(
         prompts, generator=generator, config=work.round.config.sampling, num_samples=num, seed=work.round.config.seed,
-        round=work.round, ledger=work.round.ledger, plan_path=work.round.run.path / "steering" / f"{name}_plan.json",
-        label=f"{name} replies",
+        round=work.round.number, ledger=work.round.ledger, label=f"{name} replies",
+        plan_path=work.round.run.path / "steering" / f"{name}_plan.json",
     )  # fmt: skip
     return [_Reply(by_id[sample.prompt_id], sample) for sample in samples]
 
@@ -162,7 +164,7 @@ def _describe(replies: Sequence[_Reply]) -> dict[str, float]:
     }
 
 
-def _training_figures(work: Work) -> dict[str, float]:
+def _training_figures(work: OpenRun) -> dict[str, float]:
     (reward_model,) = work.book.used(REWARD_MODEL, RewardModelCard, round=work.round.number)
     (policy,) = work.book.used(POLICY, PolicyCard, round=work.round.number)
     figures = {"steps": policy.metrics.get("step", -1.0) + 1, "kl": policy.metrics.get("objective/kl", 0.0)}
@@ -171,7 +173,7 @@ def _training_figures(work: Work) -> dict[str, float]:
     return figures
 
 
-def _early_stop(work: Work) -> str:
+def _early_stop(work: OpenRun) -> str:
     steps = int(_training_figures(work)["steps"])
     if steps == work.round.config.ppo.num_steps:
         return ""

@@ -38,7 +38,7 @@ from rlaif.policy.rewards.episodes import RewardSource
 from rlaif.policy.rewards.judge import JudgeReward
 from rlaif.policy.rewards.sources import Rewards, check_rewards, reward_by_model, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
-from rlaif.records import PolicyCard, Prompt, Record
+from rlaif.records import PolicyCard, Prompt, Record, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
 from rlaif.run.input_checks import (
@@ -120,15 +120,13 @@ def train_by_rewards(round: Round, book: Book, shelf: Shelf, bench: Bench) -> No
         return
     if trains_reward_model(round.config):
         book.require(REWARD_MODEL, round=round.number)
-    use = partial(book.use, POLICY, round=round.number, constitution_id=round.constitution.id)
     folder = round.folder(POLICY)
     with ExitStack() as lent:
-        borrow = _Borrowing(round, bench, lent)
         rewards = Rewards(
             round.config.ppo,
             load_own=shelf.reward_model,
             device=round.config.policy.device,
-            make_judge=lambda source: _make_judge_reward(round, shelf, bench, source, borrow=borrow, use=use),
+            make_judge=lambda source: make_judge_reward(round, book, shelf, bench, source=source, lent=lent),
             team=round.team,
         )
         expect_policy(round, POLICY, shelf.policy("start").fingerprint)
@@ -141,7 +139,7 @@ def train_by_rewards(round: Round, book: Book, shelf: Shelf, bench: Bench) -> No
             PolicyLog(round.metrics, total=PPO.count_steps(task), folder=folder) as log,
         ):
             call_in(round.team, job)
-            checks = _make_checks(round, bench, held_out.checked, borrow=borrow, use=use)
+            checks = make_checks(round, book, bench, prompts=held_out.checked, lent=lent)
             listener = log.listener(stop_requested=stop.is_set)
             trained = PPO.train(replace(task, checks=checks, listener=listener))
     if trained.stop_reason == "stop_requested":
@@ -187,43 +185,40 @@ def _make_task(job: PolicyJob, shelf: Shelf, rewards: Rewards, *, folder: Path, 
     )
 
 
-class _Borrowing:
-    """Judges that a training keeps while it runs, each opened when it is first asked, and compared then."""
+def _make_opener(
+    round: Round, bench: Bench, judge: RunJudge, *, template: JudgeTemplate, lent: ExitStack, rewards: bool = False
+) -> Callable[[], TokenScorer]:
+    """A function that gives the judge, opened and compared with the run's earlier one when it is first called.
 
-    def __init__(self, round: Round, bench: Bench, lent: ExitStack) -> None:
-        self._round, self._bench, self._lent = round, bench, lent
+    lent: keeps the judge open while the training runs. rewards: the judge gives PPO's rewards, by a separate template.
+    """
 
-    def opener(self, judge: RunJudge, *, template: JudgeTemplate, rewards: bool = False) -> Callable[[], TokenScorer]:
-        """A function that gives the judge. rewards: it is asked for PPO's rewards, by a template of their own."""
+    @cache
+    def open_judge() -> TokenScorer:
+        scorer = lent.enter_context(bench.lend(judge))
+        expect_judge(round, POLICY, model=scorer.fingerprint, config=judge.config, template=template, rewards=rewards)
+        return scorer
 
-        @cache
-        def open_judge() -> TokenScorer:
-            scorer = self._lent.enter_context(self._bench.lend(judge))
-            expect_judge(
-                self._round, POLICY, model=scorer.fingerprint, config=judge.config, template=template, rewards=rewards
-            )
-            return scorer
-
-        return open_judge
+    return open_judge
 
 
-def _make_judge_reward(
-    round: Round,
-    shelf: Shelf,
-    bench: Bench,
-    source: RewardConfig,
-    *,
-    borrow: _Borrowing,
-    use: Callable[[Sequence[Record]], None],
+def _noting(round: Round, book: Book) -> Callable[[Sequence[Record]], None]:
+    """A function that notes that the training used records."""
+    return partial(book.use, POLICY, round=round.number, constitution_id=round.constitution.id)
+
+
+def make_judge_reward(
+    round: Round, book: Book, shelf: Shelf, bench: Bench, *, source: RewardConfig, lent: ExitStack
 ) -> RewardSource:
+    """The run's first judge as a source of rewards. lent: keeps it open while the training runs."""
     judge = bench.judges[0]
     template = load_score_template(source, judge.config)
     return JudgeReward(
         replace(ask_as(round, bench, judge), template=template, drops_refused=True),
-        open_judge=borrow.opener(judge, template=template, rewards=True),
+        open_judge=_make_opener(round, bench, judge, template=template, lent=lent, rewards=True),
         folder=round.folder(POLICY),
         start=shelf.policy("start").fingerprint,
-        use=use,
+        use=_noting(round, book),
     )
 
 
@@ -236,24 +231,22 @@ def _divide_prompts(round: Round, book: Book, shelf: Shelf, rewards: Rewards) ->
         count_tokens=lambda prompt: generator.count_tokens(prompt.as_segments()),
         max_tokens=min(generator.context_tokens, rewards.context_tokens or NO_LIMIT) - config.ppo.response_length,
     )
+    return hold_out_prompts(config, fitting.prompts, fitting.tally)
+
+
+def hold_out_prompts(config: RunConfig, prompts: Sequence[Prompt], tally: Tally) -> HeldOut:
+    """The prompts that PPO trains on, and those of its evaluations."""
     # The final evaluation has the first of the front desk's held-out prompts; the evaluations here have those after.
     first = config.evaluation.num_prompts
-    draw_own = (lambda num: draw_held_out(config, num=num, first=first)) if is_frontdesk_world(config) else None
-    return hold_out(fitting.prompts, fitting.tally, guards=config.ppo.guards, seed=config.seed, draw_own=draw_own)
+    draw_own = partial(draw_held_out, config, first=first) if is_frontdesk_world(config) else None
+    return hold_out(prompts, tally, guards=config.ppo.guards, seed=config.seed, draw_own=draw_own)
 
 
-def _make_checks(
-    round: Round,
-    bench: Bench,
-    prompts: Sequence[Prompt],
-    *,
-    borrow: _Borrowing,
-    use: Callable[[Sequence[Record]], None],
-) -> Checks:
+def make_checks(round: Round, book: Book, bench: Bench, *, prompts: Sequence[Prompt], lent: ExitStack) -> Checks:
     """What the evaluations during training measure on these prompts; nothing where there are none."""
     if not prompts:
         return Checks()
-    guards = round.config.ppo.guards
+    guards, evaluator = round.config.ppo.guards, bench.evaluator
     round.ledger.append(list(prompts))
     held_out = judge = None
     if guards.held_out_model is not None:
@@ -265,14 +258,14 @@ def _make_checks(
     if guards.judge_every is not None:
         bench.check(round.constitution)
         judge = JudgeCheck(
-            replace(ask_as(round, bench, bench.evaluator), drops_refused=True),
-            open_judge=borrow.opener(bench.evaluator, template=bench.evaluator.template),
+            replace(ask_as(round, bench, evaluator), drops_refused=True),
+            open_judge=_make_opener(round, bench, evaluator, template=evaluator.template, lent=lent),
             prompts=prompts,
             config=round.config.ppo,
             seed=round.seed,
             round=round.number,
             folder=round.folder(POLICY),
-            use=use,
+            use=_noting(round, book),
         )
     measures = {spec: load_measure(spec) for spec in find_measures(round.config)}
     expect_measures(round, POLICY)

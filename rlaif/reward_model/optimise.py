@@ -7,7 +7,7 @@ AdamW's moments and the step are all a checkpoint needs. Does not save the finis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +21,8 @@ from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, wri
 from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
 from rlaif.reward_model.model import compute_rewards
+from rlaif.training.listener import Listener, StepMetrics
 from rlaif.training.team import ALONE, Team, adding_up
-
-OnMetrics = Callable[[int, Mapping[str, float]], None]
-"""Called after each optimizer step with its number, from 1, and its figures."""
 
 
 class _Batch(NamedTuple):
@@ -90,16 +88,14 @@ class Optimisation:
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def run(self, *, on_metrics: OnMetrics | None, on_resume: Callable[[int], None] | None) -> None:
-        """From the newest checkpoint, or the start, to the end of the plan; `on_resume` hears the next step."""
+    def run(self, listener: Listener) -> None:
+        """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1."""
         newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
         done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
-        if done and on_resume is not None:
-            on_resume(done + 1)
+        listener.on_begin(done + 1)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
-            if on_metrics is not None:
-                on_metrics(step + 1, figures)
+            listener.on_metrics(StepMetrics(step + 1, figures))
             is_due = (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan)
             if is_due and self._team.is_first:
                 write_checkpoint(

@@ -30,7 +30,6 @@ from rlaif.training.listener import Listener
 from rlaif.training.log import TrainingLog
 from rlaif.training.team import ALONE, Team
 
-
 NOBODY = Listener()
 
 

@@ -7,7 +7,7 @@ with the bits of the unbroken training. Does not read preference files and does 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +23,9 @@ from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
-from rlaif.reward_model.optimise import OnMetrics, Optimisation
+from rlaif.reward_model.optimise import Optimisation
 from rlaif.reward_model.save import Results, read_results, save_reward_model
+from rlaif.training.listener import NOBODY, Listener
 from rlaif.training.team import ALONE, Team
 
 MIN_REFERENCE = 32
@@ -51,16 +52,15 @@ def train_reward_model(
     resume: bool = False,
     dataset_digest: str = "",
     ledger_head: str = "",
-    on_metrics: OnMetrics | None = None,
-    on_resume: Callable[[int], None] | None = None,
+    listener: Listener = NOBODY,
     team: Team = ALONE,
 ) -> TrainedRewardModel:
     """Train on `train_rows`, measure on `test_rows`, and write the model's folder `out_dir` as a whole.
 
-    Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training
-    that was killed goes on from the last one (`on_resume` hears the number of the next step), and one that
-    had finished is not done again. dataset_digest, ledger_head: for the model card. All of a team call this, and the
-    first one measures and writes; the others need no `test_rows`.
+    Checkpoints stand beside it, in `<out_dir>_checkpoints`, until it is written. With `resume` a training that was
+    killed continues from the newest one, and one that had finished is not done again. dataset_digest, ledger_head: for
+    the model card. All processes of a team call this, and the first one measures and writes; the others need no
+    `test_rows`.
     """
     if not isinstance(base, LoadedModel):
         base = load_causal_lm(str(base))
@@ -89,7 +89,7 @@ def train_reward_model(
             digest=digest,
             team=team,
         )
-        optimisation.run(on_metrics=on_metrics, on_resume=on_resume)
+        optimisation.run(listener)
 
         def measure_and_save() -> Results:
             results = _measure(optimisation.model, train=train, test=test, digest=digest)

@@ -128,6 +128,7 @@ class Shelf:
 def make_room(config: RunConfig, *clears: Callable[[], None]) -> None:
     """Call `clears`, which drop what is loaded, where an engine of the run wants the machine's memory for itself."""
     judges = (*config.judge.judges(), config.evaluation.judge.instead_of(config.judge))
-    if any(ENGINES[model.engine].wants_memory for model in (config.policy, *(judge.model for judge in judges))):
+    names = (config.policy.engine, *(judge.model.engine for judge in judges))
+    if any(ENGINES[name].wants_memory for name in names):
         for clear in clears:
             clear()

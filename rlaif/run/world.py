@@ -25,7 +25,7 @@ def draw_prompts(config: RunConfig, *, round: int) -> list[Prompt]:
     return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
 
 
-def draw_held_out(config: RunConfig, *, num: int, first: int = 0) -> list[Prompt]:
+def draw_held_out(config: RunConfig, num: int, *, first: int = 0) -> list[Prompt]:
     """`num` prompts of the front desk's held-out ones, from the place `first` on. No round draws any of them."""
     chats = make_prompts(seed=config.seed, n=first + num, held_out=True)[first:]
     return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]

@@ -96,7 +96,7 @@ def find_evaluation_prompts(round: Round, book: Book) -> list[Prompt]:
     """Prompts that nothing was trained on: the front desk's held-out ones, else the round's test split."""
     limit = round.config.evaluation.num_prompts
     if is_frontdesk_world(round.config):
-        return draw_held_out(round.config, num=limit)
+        return draw_held_out(round.config, limit)
     fraction = round.config.prompts.test_fraction
     prompts = book.used(PROMPTS, Prompt, round=round.number)
     held_out = [prompt for prompt in prompts if split_of(prompt.id, test_fraction=fraction) == "test"]

@@ -12,10 +12,20 @@ import pytest
 
 from rlaif.config.load import load_config
 from rlaif.errors import RlaifError, RunFolderError
-from rlaif.loop.preflight import GENERATING, check_inputs, check_new_run, find_open_stages, needed_stages
+from rlaif.loop.preflight import check_inputs, check_new_run, find_open_stages, needed_stages
 from rlaif.records import Tally
 from rlaif.run.folder import create_run, finish_stage
-from rlaif.run.stages import PROMPTS
+from rlaif.run.stages import (
+    EVALUATION,
+    GENERATING,
+    JUDGEMENTS,
+    POLICY,
+    PREFERENCES,
+    PROMPTS,
+    REWARD_MODEL,
+    SAMPLES,
+    SFT,
+)
 
 ROOT = Path(__file__).parents[2]
 # Each command line in one process in which torch cannot be imported: what needs it ends in a traceback.
@@ -126,10 +136,10 @@ def test_what_a_finished_stage_read_may_be_gone(folder: Path) -> None:
 
 def test_a_round_needs_no_more_than_its_rewards_need() -> None:
     assert needed_stages(load_config()) == [
-        "1_prompts", "2_samples", "3_judgements", "4_preferences", "5_reward_model", "6_policy", "7_evaluation",
+        PROMPTS, SAMPLES, JUDGEMENTS, PREFERENCES, REWARD_MODEL, POLICY, EVALUATION,
     ]  # fmt: skip
     by_function = load_config(overrides=['ppo.rewards=[{"function": "a:b"}]', "sft.demonstrations=x.jsonl"])
-    assert needed_stages(by_function) == ["0_sft", "1_prompts", "6_policy", "7_evaluation"]
+    assert needed_stages(by_function) == [SFT, PROMPTS, POLICY, EVALUATION]
 
 
 def test_a_dry_run_refuses_a_used_run_and_a_folder_of_the_user(folder: Path) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rlaif.run.work import Work, read_given_prompts
 
 from rlaif import pipeline
 from rlaif.config.generate import JudgeConfig
@@ -21,7 +20,7 @@ from rlaif.errors import ConfigError, StageError
 from rlaif.judging.estimate import JudgeEstimate
 from rlaif.ledger.store import Ledger
 from rlaif.loop.dry_run import RunEstimate, describe_estimate
-from rlaif.loop.open_run import open_work
+from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.loop.rounds import Rounds, describe_rounds, require_good_round
 from rlaif.records import (
     Estimate,
@@ -33,7 +32,9 @@ from rlaif.records import (
     RewardModelCard,
     Sample,
 )
+from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.stages import EVALUATION, JUDGEMENTS, REWARD_MODEL
+from rlaif.sampling.stage import read_given_prompts
 from rlaif.training.metrics import MetricsLog
 
 SMALL = {
@@ -113,7 +114,7 @@ def test_the_reward_model_is_fitted_to_the_preferences_of_all_rounds(runs_dir: P
     with open_work(
         load_config(overrides=settings()), run_name="two", runs_dir=runs_dir, resume=True, stages=(REWARD_MODEL,)
     ) as work:
-        assert work.round == 1, "later commands act on the newest round"
+        assert work.round.number == 1, "later commands act on the newest round"
         rows = read_rows_so_far(work.round, work.book)
     texts = {
         s.text for made_in in made for s in ledger.find(Sample, [i for p in made_in for i in p.sample_ids]).values()
@@ -202,8 +203,8 @@ def test_the_prompts_of_a_file_come_again_and_are_answered_anew(runs_dir: Path, 
     with open_work(config, run_name="file", runs_dir=tmp_path / "runs", resume=False) as work:
         read = [read_given_prompts(config, round=round).prompts for round in (0, 1)]
         assert [p.id for p in read[0]] == [p.id for p in read[1]]
-        assert len({work.at_round(round).seed for round in range(4)}) == 4
-        assert work.at_round(0).seed == config.seed
+        assert len({work.round.at(number).seed for number in range(4)}) == 4
+        assert work.round.at(0).seed == config.seed
 
 
 def test_a_loop_killed_in_its_second_round_ends_as_the_unbroken_one(runs_dir: Path, tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_the_table_names_each_round_what_it_reached_and_what_nobody_asked_for(ru
     ]
 
 
-def _with_known_numbers(rounds: Rounds, work: Work) -> Rounds:
+def _with_known_numbers(rounds: Rounds, work: OpenRun) -> Rounds:
     def estimate(mean: float) -> Estimate:
         return Estimate(mean=mean, low=mean - 1, high=mean + 1, n=100)
 

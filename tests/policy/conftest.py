@@ -15,8 +15,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_guards import GuardsConfig
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Message, Prompt
 
 NO_GUARDS = GuardsConfig(
@@ -175,8 +176,6 @@ class World:
             out_dir=out_dir,
             seed=1,
             resume=False,
-            on_metrics=lambda metrics: None,
-            on_samples=lambda step, rows: None,
         )
 
 

@@ -35,7 +35,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("second", ["evaluation.best_of=1", "evaluation.judge.model.dtype=bfloat16", "ppo.num_steps=8"]),
     ):
         with open_work(load_config(overrides=[*SMALL, *more]), run_name=name, runs_dir=folder, resume=False) as work:
-            pipeline.run_round(work)
+            pipeline.run_round(work, labels=None)
     return folder
 
 

@@ -21,6 +21,7 @@ from rlaif.reward_model.checkpoint import find_checkpoints
 from rlaif.reward_model.optimise import compute_schedule
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.train import TrainedRewardModel, train_reward_model
+from rlaif.training.listener import Listener, StepMetrics
 
 NUM_STEPS = 12
 """21 pairs in batches of 6, four an epoch, three epochs."""
@@ -165,7 +166,9 @@ def test_killed_twice_it_goes_on_from_the_newest_checkpoint(train: Training, tmp
         _in_child(train, out_dir, kill_at=kill_at, resume=True)
     heard: list[int] = []
     steps: list[int] = []
-    train(out_dir, resume=True, on_resume=heard.append, on_metrics=lambda step, figures: steps.append(step))
+    train(
+        out_dir, resume=True, listener=Listener(on_begin=heard.append, on_metrics=lambda done: steps.append(done.step))
+    )
     assert heard == [7]
     assert steps == list(range(7, NUM_STEPS + 1))
 
@@ -193,11 +196,11 @@ def _in_child(
     if pid == 0:
         torch.set_num_threads(1)
 
-        def watch(step: int, figures: Mapping[str, float]) -> None:
-            if step == kill_at:
+        def watch(done: StepMetrics) -> None:
+            if done.step == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        train(out_dir, resume=resume, on_metrics=watch)
+        train(out_dir, resume=resume, listener=Listener(on_metrics=watch))
         os._exit(0)
     if kill_after_s is not None:
         time.sleep(kill_after_s)
@@ -208,7 +211,7 @@ def _in_child(
 def test_a_finished_training_is_not_done_again(train: Training, tmp_path: Path) -> None:
     first = train(tmp_path / "model")
     steps: list[int] = []
-    again = train(tmp_path / "model", resume=True, on_metrics=lambda step, figures: steps.append(step))
+    again = train(tmp_path / "model", resume=True, listener=Listener(on_metrics=lambda done: steps.append(done.step)))
     assert steps == []
     assert again.card == first.card
 
@@ -241,7 +244,7 @@ def test_micro_batches_learn_the_same(train: Training, config: RewardModelConfig
 
 def test_every_step_reports_its_figures(train: Training, tmp_path: Path) -> None:
     rows: list[tuple[int, Mapping[str, float]]] = []
-    train(tmp_path / "model", on_metrics=lambda step, figures: rows.append((step, figures)))
+    train(tmp_path / "model", listener=Listener(on_metrics=lambda done: rows.append((done.step, done.numbers))))
     assert [step for step, _ in rows] == list(range(1, NUM_STEPS + 1))
     assert set(rows[0][1]) == {"loss", "accuracy", "reward_margin", "grad_norm", "learning_rate", "epoch"}
     assert rows[-1][1]["loss"] < rows[0][1]["loss"]
@@ -252,7 +255,8 @@ def test_ties_prefer_nothing_and_weights_count_in_the_accuracy_of_a_batch(
 ) -> None:
     def batches(name: str, *rows: PreferenceRow) -> list[Mapping[str, float]]:
         seen: list[Mapping[str, float]] = []
-        train(tmp_path / name, train_rows=list(rows), on_metrics=lambda _, figures: seen.append(dict(figures)))
+        listener = Listener(on_metrics=lambda done: seen.append(done.numbers))
+        train(tmp_path / name, train_rows=list(rows), listener=listener)
         return seen
 
     row = train_rows[0]

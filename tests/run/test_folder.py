@@ -29,7 +29,7 @@ from rlaif.run.folder import (
     stage_done,
     write_manifest,
 )
-from rlaif.run.stages import POLICY, PREFERENCES, REWARD_MODEL
+from rlaif.run.stages import EVALUATION, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, SFT
 
 CONFIG: dict[str, Any] = {"config": {"seed": 0, "judge": {"model": {"path": "frontdesk"}}}, "inputs": {}}
 HOLD = """
@@ -177,11 +177,11 @@ def test_a_resumed_run_may_be_told_to_go_further(tmp_path: Path) -> None:
 def test_a_stage_is_done_in_the_newest_round_that_is_ready_for_it(tmp_path: Path) -> None:
     run = new_run(tmp_path, "a")
     assert newest_round(run, stage=REWARD_MODEL) == 0
-    for number, stage in ((0, "4_preferences"), (0, "6_policy"), (1, "4_preferences"), (2, "1_prompts")):
+    for number, stage in ((0, PREFERENCES), (0, POLICY), (1, PREFERENCES), (2, PROMPTS)):
         run.stage_dir(number, stage).mkdir(parents=True)
         finish_stage(run.stage_dir(number, stage), tally=Tally(num_in=1), unit="x")
     run.stage_dir(1, POLICY).mkdir()
-    stages = ("0_sft", "2_samples", "5_reward_model", "7_evaluation")
+    stages = (SFT, SAMPLES, REWARD_MODEL, EVALUATION)
     assert [newest_round(run, stage=stage) for stage in stages] == [0, 2, 1, 0]
 
 

@@ -89,7 +89,7 @@ def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path, is_old
     save_file(changed, tmp_path / "policy" / "model.safetensors", metadata={"format": "pt"})
     if is_old:
         (tmp_path / "runs" / "r" / "inputs.json").unlink()
-    stages = ("5_reward_model",)
+    stages = (REWARD_MODEL,)
     refused = open_work(config, run_name="r", runs_dir=tmp_path / "runs", resume=False, stages=stages)
     with pytest.raises(RunFolderError, match=r"policy\.path .* when round_00/.* \(changed: weights\)"), refused as work:
         pipeline.train(work, stage="reward-model")

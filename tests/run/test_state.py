@@ -13,12 +13,15 @@ from rlaif.judge_health.check import check_judge_of_run
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Prompt
+from rlaif.reward_model.stage import read_rows_so_far
+from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run, read_stage
-from rlaif.run.stages import REWARD_MODEL
+from rlaif.run.round import Round, find_round_constitution
+from rlaif.run.stages import JUDGEMENTS, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES
 from rlaif.run.state import check_used, last_head
 
 FEW = ["prompts.num_prompts=4", "sampling.num_samples=2", "sampling.num_pairs=1", "reward_model.num_epochs=1"]
-STAGES = ("1_prompts", "2_samples", "3_judgements", "4_preferences")
+STAGES = (PROMPTS, SAMPLES, JUDGEMENTS, PREFERENCES)
 
 
 def generate(config: RunConfig, runs_dir: Path, name: str, *, resume: bool = False) -> None:
@@ -145,12 +148,12 @@ def test_every_stage_counts_what_it_used(runs_dir: Path) -> None:
         for stage in STAGES:
             finished = read_stage(run.stage_dir(0, stage))
             assert finished is not None
-            assert finished.used == ledger.count_used("a", 0, stage)
+            assert finished.used == ledger.count_used("a", 0, stage.folder)
         num = len(ledger.used("a", 0, "1_prompts", Prompt))
-    check_used(run, round=0, stage="1_prompts", table="prompts", num_found=num, where=Path("x"))
+    check_used(run, round=0, stage=PROMPTS, table="prompts", num_found=num, where=Path("x"))
     with pytest.raises(LedgerError, match=f"used {num} prompts, and it holds {num - 1}"):
-        check_used(run, round=0, stage="1_prompts", table="prompts", num_found=num - 1, where=Path("x"))
-    check_used(run, round=0, stage="1_prompts", table=Judgement.table, num_found=0, where=Path("x"))
+        check_used(run, round=0, stage=PROMPTS, table="prompts", num_found=num - 1, where=Path("x"))
+    check_used(run, round=0, stage=PROMPTS, table=Judgement.table, num_found=0, where=Path("x"))
 
 
 def test_a_manifest_that_cannot_be_read_is_named(runs_dir: Path) -> None:
@@ -167,9 +170,10 @@ def test_the_data_set_of_an_earlier_round_is_compared_with_what_its_stage_wrote(
     (table,) = (run.path / "round_00" / "4_preferences" / "dataset").rglob("train*.parquet")
     table.write_bytes(table.read_bytes() + b"x")
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
-        work = pipeline.Work(config, run=run, ledger=ledger, round=1)
+        constitution = find_round_constitution(config, run=run, ledger=ledger, number=1)
+        round = Round(config, run=run, ledger=ledger, constitution=constitution, number=1)
         with pytest.raises(RunFolderError, match="is not what this stage wrote"):
-            read_rows_so_far(work.round, work.book)
+            read_rows_so_far(round, Book(run, ledger))
 
 
 def test_the_head_after_a_row_is_found_whichever_table_holds_it(runs_dir: Path) -> None:

@@ -26,10 +26,12 @@ from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.engines import RolloutEngine, open_engine
 from rlaif.policy.ppo.mismatch import measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.rollout import EncodedPrompt, ask_for, encode_prompts
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import EncodedPrompt, ask_for, encode_prompts
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Message, Prompt
+from rlaif.training.listener import Listener
 
 pytestmark = pytest.mark.heavy
 STOP, PAD = 15, 14
@@ -83,7 +85,7 @@ def train(
     trained = train_policy(
         policy=make_policy(tied=tied), encoder=Letters(), prompts=PROMPTS, reward=count_a,
         config=PpoConfig(**(SMALL | options), rollout=rollout), out_dir=out_dir, seed=3, resume=False,
-        on_metrics=metrics.append, on_samples=lambda step, rows: None,
+        listener=Listener(on_metrics=lambda done: metrics.append(done.numbers)),
     )  # fmt: skip
     return trained, metrics
 

@@ -1,7 +1,7 @@
-"""Demonstrations -> a policy fine-tuned on them, by TRL's SFTTrainer.
+"""SFT: demonstrations -> a policy fine-tuned on them, by TRL's SFTTrainer.
 
 Loss on the response and on the token that ends it, never on the prompt; the tokens are those of sampling and
-PPO. Leaves a finished folder or none: an interrupted training starts again from its beginning.
+PPO. Keeps no checkpoint: an interrupted training starts again from its beginning. Saves no model.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import copy
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
+from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
-from rlaif.errors import DataError, StageError, TrainingError
+from rlaif.errors import ConfigError, DataError, StageError, TrainingError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.models.weights.context import context_tokens_of
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm, save_model
+from rlaif.models.weights.loading import LoadedModel
+from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Demonstration, Prompt, Tally
+from rlaif.training.listener import NOBODY, Listener, StepMetrics
 
-OnMetrics = Callable[[int, Mapping[str, float]], None]
-"""Called after each optimizer step with its number, from 1, and its figures."""
-
+FIRST_STEP = 1
 IGNORED = -100
 """Label of a token without loss, as in torch's cross-entropy."""
 _LOGGED = {
@@ -47,11 +47,32 @@ class Examples(NamedTuple):
     """Dropped: `over_length`, `empty`."""
 
 
-class TrainedSft(NamedTuple):
-    path: Path
-    tally: Tally
-    metrics: dict[str, float]
-    """Mean loss over the first and the last tenth of the steps."""
+def check_sft(config: RunConfig, num_processes: int) -> None:
+    """Refuse options without demonstrations, and more than one process."""
+    if config.sft.demonstrations is None:
+        raise ConfigError("there are no demonstrations", where="sft.demonstrations", fix="name a file of them")
+    if num_processes > 1:
+        raise ConfigError(
+            "demonstrations are learnt in one process",
+            where="sft.demonstrations",
+            fix="run `rlaif train --stage sft` without the launcher first",
+        )
+
+
+def count_sft_steps(task: Task) -> int:
+    """Steps if every demonstration fits; those that do not are dropped when training begins."""
+    config = task.config.sft
+    return math.ceil(len(task.demonstrations) * config.num_epochs / config.batch_size)
+
+
+def train_sft_task(task: Task) -> TrainedPolicy:
+    return train_sft(
+        base=task.initial,
+        demonstrations=task.demonstrations,
+        config=task.config.sft,
+        seed=task.seed,
+        listener=task.listener,
+    )
 
 
 def encode_demonstrations(
@@ -81,39 +102,36 @@ def encode_demonstrations(
 
 def train_sft(
     *,
-    base: LoadedModel | str | Path,
+    base: LoadedModel,
     demonstrations: Sequence[tuple[Prompt, Demonstration]],
     config: SftConfig,
-    out_dir: Path,
     seed: int,
-    on_metrics: OnMetrics | None = None,
-) -> TrainedSft:
-    """Fine-tune a copy of `base` and write the model's folder `out_dir` as a whole."""
-    if not isinstance(base, LoadedModel):
-        base = load_causal_lm(str(base))
+    listener: Listener = NOBODY,
+) -> TrainedPolicy:
+    """Fine-tune a copy of `base`, in float32, and return the copy."""
     context = context_tokens_of(base.model) or config.max_length
     limit = min(config.max_length, context)
     examples = encode_demonstrations(demonstrations, encoder=base.encoder, max_length=limit)
     if not examples.token_ids:
         raise StageError(
             f"there is no demonstration to learn from: {examples.tally}",
-            where=str(out_dir),
+            where="sft.demonstrations",
             fix="give demonstrations with responses, or raise sft.max_length",
         )
     model: Any = copy.deepcopy(base.model)  # Any: transformers' own annotations hide to() and eval()
     model.to(torch.float32)
-    losses = _run_trainer(model, base, examples, config=config, seed=seed, on_metrics=on_metrics)
+    listener.on_begin(FIRST_STEP)
+    losses = _run_trainer(model, base, examples, config=config, seed=seed, listener=listener)
     # The trainer fits both configs to its tokenizer; what stops a response is the base's to say.
     model.config = copy.deepcopy(base.model.config)
     model.generation_config = copy.deepcopy(base.model.generation_config)
-    save_model(model.eval(), base.tokenizer, out_dir)
     tenth = max(1, len(losses) // 10)
     metrics = {
         "first_loss": statistics.fmean(losses[:tenth]),
         "last_loss": statistics.fmean(losses[-tenth:]),
         "num_steps": float(len(losses)),
     }
-    return TrainedSft(out_dir, examples.tally, metrics)
+    return TrainedPolicy(model=model.eval(), steps=len(losses), metrics=metrics, tally=examples.tally)
 
 
 def _run_trainer(
@@ -123,7 +141,7 @@ def _run_trainer(
     *,
     config: SftConfig,
     seed: int,
-    on_metrics: OnMetrics | None,
+    listener: Listener,
 ) -> list[float]:
     """Train `model` in place; the loss of each step."""
     import datasets
@@ -136,7 +154,7 @@ def _run_trainer(
 
     micro_batch_size = config.micro_batch_size or config.batch_size
     num_steps = config.num_epochs * math.ceil(len(examples.token_ids) / config.batch_size)
-    watcher = _Watcher(on_metrics)
+    watcher = _Watcher(listener)
     # subtle: the trainer seeds torch's global generator; what runs afterwards must not depend on that.
     with TemporaryDirectory(prefix="rlaif-sft-") as scratch, torch.random.fork_rng(devices=[]):
         args = SFTConfig(
@@ -177,9 +195,9 @@ def _run_trainer(
 class _Watcher(TrainerCallback):
     """Passes each step's figures on, and stops at a loss that is not finite."""
 
-    def __init__(self, on_metrics: OnMetrics | None) -> None:
+    def __init__(self, listener: Listener) -> None:
         self.losses: list[float] = []
-        self._on_metrics = on_metrics
+        self._listener = listener
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **kwargs: Any
@@ -193,7 +211,5 @@ class _Watcher(TrainerCallback):
                 fix="lower sft.learning_rate, or look for broken weights in the model it starts from",
             )
         self.losses.append(logs["loss"])
-        if self._on_metrics is not None:
-            self._on_metrics(
-                state.global_step, {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
-            )
+        figures = {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
+        self._listener.on_metrics(StepMetrics(state.global_step, figures))

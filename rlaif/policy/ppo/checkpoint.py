@@ -26,7 +26,8 @@ from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.sharing import like, whole_tensor
 from rlaif.training.team import ALONE, Team
 
-AHEAD_FILE = "ahead.json"
+PREFETCHED_FILE = "ahead.json"
+"""The prefetched rollout's file; its name is that of checkpoints which older versions wrote."""
 
 
 def find_checkpoints(out_dir: Path) -> list[Path]:
@@ -51,14 +52,14 @@ def write_checkpoint(
     learner: PolicyWithValue,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
-    ahead: str | None = None,
+    prefetched: str | None = None,
     keep: int = 2,
     team: Team = ALONE,
 ) -> None:
     """Write one, and remove all but the newest `keep` and what was the best to each of these.
 
-    ahead: responses that were drawn for the next step already.
-    All of a team call this, and its first one writes.
+    prefetched: responses drawn for the next step already, as `Rollouts.stored` gives them.
+    All processes of a team call this, and the first one writes.
     """
     team.wait()  # another one may still be reading what is replaced or removed here
     tensors = {
@@ -66,17 +67,17 @@ def write_checkpoint(
         "value_head": _whole(_tensors_of(learner.value_head), kept=team.is_first),
         "optimizer": _whole(_moments_of(learner, optimizer), kept=team.is_first),
     }
-    team.ask_first(lambda: _write(out_dir, tensors, progress, ahead=ahead, keep=keep))
+    team.ask_first(lambda: _write(out_dir, tensors, progress, prefetched=prefetched, keep=keep))
 
 
 def _write(
-    out_dir: Path, tensors: dict[str, dict[str, Tensor]], progress: Progress, *, ahead: str | None, keep: int
+    out_dir: Path, tensors: dict[str, dict[str, Tensor]], progress: Progress, *, prefetched: str | None, keep: int
 ) -> None:
     with replace_directory(out_dir / "checkpoints" / f"step_{progress.step:06d}") as folder:
         for name, of_part in tensors.items():
             save_file(of_part, folder / f"{name}.safetensors")
-        if ahead is not None:
-            (folder / AHEAD_FILE).write_text(ahead + "\n", encoding="utf-8")
+        if prefetched is not None:
+            (folder / PREFETCHED_FILE).write_text(prefetched + "\n", encoding="utf-8")
         (folder / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
         seal_folder(folder)
     checkpoints = find_checkpoints(out_dir)
@@ -126,9 +127,9 @@ def read_progress(path: Path) -> Progress:
     return Progress.model_validate_json((path / "progress.json").read_bytes(), context=STORED)
 
 
-def read_ahead(path: Path) -> str | None:
-    """What was drawn for the next step when this was written; None where nothing was."""
-    return (path / AHEAD_FILE).read_text(encoding="utf-8") if (path / AHEAD_FILE).is_file() else None
+def read_prefetched(path: Path) -> str | None:
+    """The rollout that was prefetched for the next step when this checkpoint was written; None where none was."""
+    return (path / PREFETCHED_FILE).read_text(encoding="utf-8") if (path / PREFETCHED_FILE).is_file() else None
 
 
 def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.optim.Optimizer) -> None:

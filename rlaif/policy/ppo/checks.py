@@ -35,3 +35,6 @@ class Checks(NamedTuple):
     """(steps done, the start's answers, the policy's) -> `win_rate` where it is known, and what goes with it."""
     measure: Callable[[Sequence[Episode]], Mapping[str, float]] | None = None
     """Means of the user's measures, by name."""
+
+
+NO_CHECKS = Checks()

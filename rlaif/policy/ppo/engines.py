@@ -22,7 +22,7 @@ from rlaif.models.vllm.engine import seed_of
 from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.rollout import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
+from rlaif.policy.ppo.trajectories import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
 from rlaif.training.team import ALONE, Team
 
 
@@ -171,11 +171,11 @@ class VllmRollouts:
                 fix="look at the options that vLLM was started with",
             )
         return Trajectory(
-            prompt.prompt,
-            TokenSequence(prompt.token_ids, drawn.ids),
-            finished,
-            self._encoder.decode(drawn.ids[:-1] if finished else drawn.ids),
-            None,
-            version,
-            drawn.logprobs,
+            prompt=prompt.prompt,
+            tokens=TokenSequence(prompt.token_ids, drawn.ids),
+            finished=finished,
+            response=self._encoder.decode(drawn.ids[:-1] if finished else drawn.ids),
+            numbers=None,
+            version=version,
+            engine_logprobs=drawn.logprobs,
         )

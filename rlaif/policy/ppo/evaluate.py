@@ -12,23 +12,28 @@ from typing import NamedTuple
 
 from rlaif.policy.ppo.checks import Answer
 from rlaif.policy.ppo.guards import Evaluation, compute_repetition
-from rlaif.policy.ppo.metrics import ShownResponse, kl_per_response
+from rlaif.policy.ppo.metrics import kl_per_response
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rollout import Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.ppo.shaping import is_trained_on, shape_scores
 from rlaif.policy.ppo.start import Training
+from rlaif.policy.ppo.trajectories import Trajectory, sample_trajectories, score_trajectories
 from rlaif.policy.rewards.episodes import Episode, Scored, ScoreScale, WeightedReward
+from rlaif.training.listener import Evaluated, ShownResponse
 
 DRAWS = -2
 """Stands for the step in the key of what is drawn."""
 
 
-class Evaluated(NamedTuple):
+class EvaluatedPolicy(NamedTuple):
     evaluation: Evaluation
     shown: list[ShownResponse]
-    """Those with a score, in the order of the prompts."""
+    """The responses with a score, in the order of the prompts."""
     answers: tuple[Answer, ...]
+
+    def as_heard(self) -> Evaluated:
+        """The evaluation as a listener hears it."""
+        return Evaluated(self.evaluation.step, self.evaluation.numbers, self.shown, len(self.answers))
 
 
 def is_due(training: Training, *, step: int) -> bool:
@@ -40,7 +45,9 @@ def _is_time(training: Training, step: int, *, every: int | None) -> bool:
     return every is not None and (step % every == 0 or step == training.config.num_steps)
 
 
-def evaluate(training: Training, *, step: int, scales: Mapping[str, ScoreScale], start: Sequence[Answer]) -> Evaluated:
+def evaluate(
+    training: Training, *, step: int, scales: Mapping[str, ScoreScale], start: Sequence[Answer]
+) -> EvaluatedPolicy:
     """Numbers under `eval/`, as transformers and TRL name them.
 
     step: steps done; start: the answers of the evaluation before the first step, empty in that one.
@@ -59,7 +66,7 @@ def _evaluate(
     step: int,
     scales: Mapping[str, ScoreScale],
     start: Sequence[Answer],
-) -> Evaluated:
+) -> EvaluatedPolicy:
     config = training.config
     with learner.computing.applied(learner.model):
         trajectories = sample_trajectories(
@@ -110,11 +117,11 @@ def _evaluate(
         lambda: _ask_checks(training, trajectories, step=step, start=start or answers, answers=answers)
     )
     shown = [
-        ShownResponse(t.prompt, t.response, score, nats, t.finished)
+        ShownResponse(prompt=t.prompt, response=t.response, score=score, kl=nats, finished=t.finished)
         for t, score, nats in zip(kept, scored.scores, kl.tolist(), strict=True)
     ]
     named = {f"eval/{name}": value for name, value in numbers.items()}
-    return Evaluated(Evaluation(step=step, numbers=named), shown, answers)
+    return EvaluatedPolicy(Evaluation(step=step, numbers=named), shown, answers)
 
 
 def _ask_checks(

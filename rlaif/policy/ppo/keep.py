@@ -10,7 +10,7 @@ from pathlib import Path
 from rlaif.policy.ppo.checkpoint import (
     find_checkpoints,
     load_checkpoint,
-    read_ahead,
+    read_prefetched,
     read_progress,
     remove_checkpoint,
     step_of,
@@ -68,7 +68,7 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
         learner=training.learner,
         optimizer=training.optimizer,
         progress=kept,
-        ahead=training.rollouts.stored(step=kept.step),
+        prefetched=training.rollouts.stored(step=kept.step),
         team=training.team,
     )
     return kept
@@ -122,7 +122,7 @@ def _find_target(out_dir: Path, progress: Progress) -> Path:
 def _go_back(training: Training, target: Path) -> Progress:
     training.team.ask_first(lambda: _remove_later(training.out_dir, than=target))
     load_checkpoint(target, learner=training.learner, optimizer=training.optimizer)
-    training.rollouts.take_up(read_ahead(target))
+    training.rollouts.take_up(read_prefetched(target))
     return read_progress(target)
 
 

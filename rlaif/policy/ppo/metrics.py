@@ -5,30 +5,43 @@ Computes and returns; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor
 
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
 from rlaif.policy.ppo.guards import Look
 from rlaif.policy.ppo.prepare import TrainingBatch
-from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import UpdateStats
 from rlaif.policy.rewards.episodes import Scored
-from rlaif.records import Prompt
+from rlaif.training.listener import ShownResponse
+
+PHASES = ("rollout", "rewards", "preparation", "update", "evaluation", "checkpoint")
+"""What a step's time goes into: `time/NAME_s` in metrics.jsonl. Evaluation and checkpoint are those after the step
+before."""
 
 
-class ShownResponse(NamedTuple):
-    """A response of the policy in training, for people to look at."""
+class PhaseClock:
+    """Seconds spent in each phase since they were last taken."""
 
-    prompt: Prompt
-    response: str
-    score: float
-    """As the reward source gave it; of several sources the weighted sum."""
-    kl: float
-    """Nats against the reference."""
-    finished: bool
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.monotonic() - started
+
+    def take(self) -> dict[str, float]:
+        """The seconds of each phase, which then begin at zero again."""
+        taken, self._seconds = self._seconds, dict.fromkeys(PHASES, 0.0)
+        return taken
 
 
 def kl_per_response(batch: TrainingBatch) -> Tensor:
@@ -100,6 +113,10 @@ def show_responses(
     for trajectory, score, nats in zip(trajectories, scores, kl.tolist(), strict=True):
         if trajectory.prompt.id not in rows and len(rows) < num_shown:
             rows[trajectory.prompt.id] = ShownResponse(
-                trajectory.prompt, trajectory.response, score, nats, trajectory.finished
+                prompt=trajectory.prompt,
+                response=trajectory.response,
+                score=score,
+                kl=nats,
+                finished=trajectory.finished,
             )
     return list(rows.values())

@@ -15,8 +15,8 @@ from rlaif.errors import TrainingError
 from rlaif.policy.ppo.batching import micro_batches, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue, device_of
 from rlaif.policy.ppo.prepare import TrainingBatch
-from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.policy.ppo.trajectories import Trajectory
 
 
 @torch.no_grad()

@@ -20,10 +20,9 @@ from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches,
 from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
 from rlaif.policy.ppo.passes import at_mask, compute_frozen, compute_logprobs
-from rlaif.policy.ppo.rollout import Trajectory
-from rlaif.policy.ppo.shaping import is_trained_on
+from rlaif.policy.ppo.shaping import compute_rewards, estimate_kl, is_trained_on
 from rlaif.policy.ppo.token_budget import TokenBudget
-from rlaif.policy.rewards.episodes import compute_rewards, estimate_kl
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.training.team import ALONE, Team
 
 
@@ -135,9 +134,21 @@ def prepare_batch(
     if config.whitens_advantages:
         advantages = standardise(advantages, _only(mask, whitened))
     return TrainingBatch(
-        sequences, trained, mask, logprobs, ref_logprobs, values, entropy, kl, score, advantages, returns,
-        engine_logprobs, weights, frozen,
-    )  # fmt: skip
+        sequences=sequences,
+        trained=trained,
+        response_mask=mask,
+        logprobs=logprobs,
+        ref_logprobs=ref_logprobs,
+        values=values,
+        entropy=entropy,
+        kl=kl,
+        scores=score,
+        advantages=advantages,
+        returns=returns,
+        engine_logprobs=engine_logprobs,
+        weights=weights,
+        frozen=frozen,
+    )
 
 
 def _only(mask: Tensor, rows: Sequence[int]) -> Tensor:
@@ -202,7 +213,14 @@ def _ask_models(
                 reference, batch, temperature=config.temperature, computing=of_reference
             )
         kept = [frozen[row] for row in range(len(sequences))] if frozen else None
-        return ModelNumbers(logprobs, ref_logprobs, values, entropy, is_known, kept)
+        return ModelNumbers(
+            logprobs=logprobs,
+            ref_logprobs=ref_logprobs,
+            values=values,
+            entropy=entropy,
+            is_known=is_known,
+            frozen=kept,
+        )
 
     found = budget.fit(ask, sequences)
     team.add_up(found.ref_logprobs)

@@ -6,6 +6,10 @@ Asks for no reward and knows no tensor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
 
 from rlaif.config.ppo import PpoConfig
 
@@ -31,3 +35,40 @@ def shape_scores(scores: Sequence[float], *, finished: Sequence[bool], config: P
         elif config.truncated == "replace":
             shaped[place] = -config.missing_eos_penalty
     return shaped
+
+
+KlEstimator = Literal["k1", "k2", "k3"]
+
+
+def estimate_kl(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: KlEstimator) -> Tensor:
+    """Per-token estimates of KL(policy || reference) from the policy's own tokens.
+
+    k1 = log p/q, k2 = (log p/q)^2 / 2, k3 = q/p - 1 - log q/p (Schulman 2020, "Approximating KL divergence"). k1
+    and k3 have the KL as their mean, k2 nearly so. Inside the reward only k1 gives the gradient of the
+    KL-regularised objective.
+    """
+    log_ratio = logprobs - ref_logprobs
+    match estimator:
+        case "k1":
+            return log_ratio
+        case "k2":
+            return log_ratio.square() / 2
+        case "k3":
+            return torch.expm1(-log_ratio) + log_ratio
+
+
+def compute_rewards(scores: Tensor, kl: Tensor, response_mask: Tensor, *, kl_coef: float) -> Tensor:
+    """(batch, response_len) rewards: -kl_coef * kl at every token, and the score at the last real one.
+
+    scores: (batch,); kl: (batch, response_len); response_mask: True on response tokens, flush left. The
+    last real token is the stop token where there is one: choosing to stop is an action and gets the score.
+    """
+    rewards = -kl_coef * kl * response_mask
+    last = response_mask.sum(dim=1, keepdim=True) - 1
+    return rewards.scatter_add(1, last, scores[:, None].to(rewards.dtype))
+
+
+def next_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float, num_episodes: int) -> float:
+    """The controller of Ziegler et al. 2019 (arXiv:1909.08593), section 2.2; it never reaches zero."""
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return kl_coef * max(1 + error * num_episodes / horizon, 0.1)

@@ -18,17 +18,17 @@ from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError, TrainingError
 from rlaif.models.local.layers import enters_exactly, find_layers
 from rlaif.models.weights.context import shortest_context
-from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
     check_same_training,
     find_checkpoints,
     load_checkpoint,
-    read_ahead,
+    read_prefetched,
     read_progress,
 )
 from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.engines import open_engine
+from rlaif.policy.ppo.metrics import PhaseClock
 from rlaif.policy.ppo.models import (
     PolicyWithValue,
     ValueModel,
@@ -40,17 +40,18 @@ from rlaif.policy.ppo.models import (
 from rlaif.policy.ppo.passes import Computing
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.reference import Reference, choose_reference
-from rlaif.policy.ppo.rollout import (
+from rlaif.policy.ppo.rollout import Rollouts
+from rlaif.policy.ppo.shaping import counts_its_score
+from rlaif.policy.ppo.sharing import Shared, share_learner
+from rlaif.policy.ppo.token_budget import TokenBudget
+from rlaif.policy.ppo.trained import make_trained, trunk_depth
+from rlaif.policy.ppo.trajectories import (
     EncodedPrompt,
     Encoder,
     encode_prompts,
     sample_trajectories,
     score_trajectories,
 )
-from rlaif.policy.ppo.shaping import counts_its_score
-from rlaif.policy.ppo.sharing import Shared, share_learner
-from rlaif.policy.ppo.token_budget import TokenBudget
-from rlaif.policy.ppo.trained import make_trained, trunk_depth
 from rlaif.policy.rewards.episodes import RewardSource, ScoreScale, WeightedReward, measure_scales
 from rlaif.records import Prompt, digest_text
 from rlaif.training.team import ALONE, Team
@@ -76,6 +77,7 @@ class Training:
     team: Team
     budget: TokenBudget
     value_start: ValueStart | None
+    clock: PhaseClock
 
     @property
     def learner(self) -> PolicyWithValue:
@@ -84,6 +86,7 @@ class Training:
 
 
 def set_up(
+    *,
     policy: PreTrainedModel,
     reference: PreTrainedModel | None,
     encoder: Encoder,
@@ -92,7 +95,6 @@ def set_up(
     config: PpoConfig,
     seed: int,
     out_dir: Path,
-    *,
     checks: Checks,
     team: Team = ALONE,
     value_start: ValueStart | None = None,
@@ -141,6 +143,7 @@ def set_up(
             halves=team.size == 1,
         ),
         value_start=value_start,
+        clock=PhaseClock(),
     )
 
 
@@ -203,7 +206,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
     newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
     if newest is not None:
         load_checkpoint(newest, learner=training.learner, optimizer=training.optimizer)
-        training.rollouts.take_up(read_ahead(newest))
+        training.rollouts.take_up(read_prefetched(newest))
         return read_progress(newest)
     if any(reward.standardise for reward in training.rewards):
         start = start.model_copy(update={"score_scales": _measure_reference_scores(training)})

@@ -7,73 +7,45 @@ weights. Loads no model and saves no final one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import RlaifError
 from rlaif.models.weights.adapters import has_adapter
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
-from rlaif.policy.ppo.checks import Checks
-from rlaif.policy.ppo.evaluate import Evaluated, evaluate, is_due
+from rlaif.policy.ppo.checks import NO_CHECKS, Checks
+from rlaif.policy.ppo.evaluate import evaluate, is_due
 from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
 from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
-from rlaif.policy.ppo.metrics import ShownResponse, describe_step, kl_per_response, show_responses
+from rlaif.policy.ppo.metrics import describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
-from rlaif.policy.ppo.models import PolicyWithValue, ValueStart
+from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
 from rlaif.policy.ppo.progress import Progress
-from rlaif.policy.ppo.rollout import Encoder, Trajectory, score_trajectories
-from rlaif.policy.ppo.shaping import shape_scores
+from rlaif.policy.ppo.rollout import Rollout, score_drawn
+from rlaif.policy.ppo.shaping import next_kl_coef, shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
+from rlaif.policy.ppo.trajectories import Encoder
 from rlaif.policy.ppo.update import update
-from rlaif.policy.rewards.episodes import RewardSource, Scored, ScoreScale, WeightedReward, next_kl_coef
-from rlaif.records import Alarm, Prompt
+from rlaif.policy.rewards.episodes import RewardSource, WeightedReward
+from rlaif.policy.task import StopReason, TrainedPolicy
+from rlaif.records import Alarm, Prompt, Tally
+from rlaif.training.listener import NOBODY, Listener, StepMetrics
 from rlaif.training.team import ALONE, Team
 
-StopReason = Literal["done", "stop_requested", "alarm"]
 
+class Collected(NamedTuple):
+    """All that a step learns from."""
 
-class TrainedPolicy(NamedTuple):
-    model: PreTrainedModel
-    """A plain model, any adapter merged into it."""
-    value_head: nn.Module
-    steps: int
-    """Steps that are in the weights."""
-    first_step: int
-    """Where this call began: 0, or where it resumed. `on_metrics` came for this step and later ones."""
-    stop_reason: StopReason
-    note: str
-    """Why it stopped early, or why not the last policy is kept, in a sentence; empty where neither is so."""
-    metrics: dict[str, float]
-    """Of the last step that is in the weights."""
-    alarms: tuple[Alarm, ...]
-    adapted: PreTrainedModel | None
-    """With the adapter that was trained still in its layers; None where there is none."""
-
-
-class Listener(NamedTuple):
-    """Who is told what while a training runs."""
-
-    on_metrics: Callable[[dict[str, float]], None]
-    on_samples: Callable[[int, Sequence[ShownResponse]], None]
-    on_evaluation: Callable[[Evaluated], None]
-    on_alarm: Callable[[Alarm, int | None], None]
-    """The alarm, and the step that comes next: an earlier one where training went back, None where it was the end."""
-
-
-class Rollout(NamedTuple):
-    """A step's responses that have a score, and their scores."""
-
-    trajectories: list[Trajectory]
-    scored: Scored
-    gap: float | None
-    """Between the log-probabilities of the engine and of the policy with the same weights; None: the batch tells it."""
+    rollout: Rollout
+    batch: TrainingBatch
+    gap: float
+    look: Look
 
 
 def train_policy(
@@ -86,54 +58,79 @@ def train_policy(
     out_dir: Path,
     seed: int,
     resume: bool,
-    on_metrics: Callable[[dict[str, float]], None],
-    on_samples: Callable[[int, Sequence[ShownResponse]], None],
-    on_evaluation: Callable[[Evaluated], None] | None = None,
-    on_alarm: Callable[[Alarm, int | None], None] | None = None,
-    stop_requested: Callable[[], bool] | None = None,
+    listener: Listener = NOBODY,
     reference: PreTrainedModel | None = None,
-    checks: Checks | None = None,
+    checks: Checks = NO_CHECKS,
     value_start: ValueStart | None = None,
     team: Team = ALONE,
 ) -> TrainedPolicy:
     """Train a copy of `policy`, a causal LM in float32, and return the copy.
 
-    The KL is taken to `reference`, by default `policy` itself as it came in; neither is changed. What is not trained
-    shares its memory with `policy`. `value_start`: what a separate value model begins as.
-    `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is written, too,
-    before an error of a reward source ends the training. `stop_requested` is asked before a step and before its
-    update: the training is then written as it stands, and resumes there. `checks`: what is evaluated on the way.
-    All of a team call this, each with rewards that give all of them the same. The first one is asked to stop, asks the
-    checks and writes the checkpoints.
+    The KL is taken to `reference`, by default to `policy` as it came in; neither is changed. Weights that are not
+    trained share their memory with `policy`. `value_start`: what a separate value model begins as.
+    `reward`: one source, or several with their weights. Checkpoints go to `out_dir`/checkpoints; one is also written
+    before an error of a reward source ends the training. `checks`: what is evaluated while training runs.
+    All processes of a team call this, each with rewards that give all of them the same. Only the first one is asked to
+    stop, calls the checks and writes checkpoints.
     """
-    told = Listener(on_metrics, on_samples, on_evaluation or (lambda _: None), on_alarm or (lambda _, __: None))
     training = set_up(
-        policy, reference, encoder, prompts, reward, config, seed, out_dir,
-        checks=checks or Checks(), team=team, value_start=value_start,
-    )  # fmt: skip
+        policy=policy,
+        reference=reference,
+        encoder=encoder,
+        prompts=prompts,
+        reward=reward,
+        config=config,
+        seed=seed,
+        out_dir=out_dir,
+        checks=checks,
+        team=team,
+        value_start=value_start,
+    )
     with closing(training.rollouts):
-        return _train(training, told, resume=resume, stop_requested=stop_requested)
+        return _train(training, listener, resume=resume)
 
 
-def _train(
-    training: Training, told: Listener, *, resume: bool, stop_requested: Callable[[], bool] | None
-) -> TrainedPolicy:
+def _train(training: Training, listener: Listener, *, resume: bool) -> TrainedPolicy:
     """All steps, from the newest checkpoint or from the start."""
-    config, encoder, team = training.config, training.encoder, training.team
+    config, team = training.config, training.team
     progress = begin(training, resume=resume)
     first_step = progress.step
-    progress = _settle(training, progress, told, is_new=not team.ask_first(lambda: find_checkpoints(training.out_dir)))
+    listener.on_begin(first_step)
+    is_new = not team.ask_first(lambda: find_checkpoints(training.out_dir))
+    progress = _settle(training, progress, listener, is_new=is_new)
     while progress.step < config.num_steps and not progress.ended:
         step = progress.step
-        if _is_to_stop(team, stop_requested):
+        if _is_to_stop(team, listener):
             return _stop(training, progress, first_step=first_step)
-        with training.shared.whole() as learner:
-            try:
-                rollout = roll_out(training, learner, step=step, scales=progress.score_scales)
-            except RlaifError:
-                if progress.step > first_step:
-                    _write(training, progress)  # a source that failed may be back later
-                raise
+        collected = _collect(training, progress, first_step=first_step)
+        looks = add_look(progress.looks, collected.look)
+        alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
+        if alarm is not None and not is_quiet(progress, alarm):
+            progress = _answer(training, progress, alarm, listener)
+            if progress.ended or progress.step < step:
+                continue
+        if _is_to_stop(team, listener):
+            return _stop(training, progress, first_step=first_step)
+        progress = _learn(training, progress, collected, looks=looks, listener=listener)
+        progress = _settle(training, progress, listener, is_new=True)
+    return _finish(training, progress, first_step=first_step)
+
+
+def _collect(training: Training, progress: Progress, *, first_step: int) -> Collected:
+    """Draw a step's responses, have them scored, and compute what the updates need."""
+    config, step, phase = training.config, progress.step, training.clock.phase
+    with training.shared.whole() as learner:
+        try:
+            with phase("rollout"):
+                drawn = training.rollouts.of_step(step, learner)
+            with phase("rewards"):
+                scales = progress.score_scales
+                rollout = score_drawn(drawn, training.rewards, scales=scales, config=config, step=step)
+        except RlaifError:
+            if step > first_step:
+                _write(training, progress)  # a source that failed may be back later
+            raise
+        with phase("preparation"):
             batch = prepare_batch(
                 learner,
                 training.reference.model,
@@ -141,65 +138,18 @@ def _train(
                 scores=_shape_scores(rollout, config),
                 kl_coef=progress.kl_coef,
                 config=config,
-                pad_id=encoder.pad_token_id,
+                pad_id=training.encoder.pad_token_id,
                 hydra=training.reference.mode == "hydra",
                 budget=training.budget,
-                team=team,
+                team=training.team,
             )
-        gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
-        check_gap(gap, config=config, version=step)
-        look = look_at(rollout, batch)
-        looks = add_look(progress.looks, look)
-        alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
-        if alarm is not None and not is_quiet(progress, alarm):
-            progress = _answer(training, progress, alarm, told)
-            if progress.ended or progress.step < step:
-                continue
-        if _is_to_stop(team, stop_requested):
-            return _stop(training, progress, first_step=first_step)
-
-        learning_rate = config.learning_rate * progress.rate_factor * (1 - step / config.num_steps)
-        stats = update(
-            training.shared.called,
-            training.optimizer,
-            batch,
-            learning_rate=learning_rate,
-            config=config,
-            pad_id=encoder.pad_token_id,
-            seed=training.seed,
-            step=step,
-            team=team,
-            budget=training.budget,
-        )
-        episodes = progress.episodes + len(rollout.trajectories)
-        metrics = describe_step(
-            batch,
-            stats,
-            step=step,
-            episodes=episodes,
-            scored=rollout.scored,
-            look=look,
-            kl_coef=progress.kl_coef,
-            learning_rate=learning_rate,
-        ) | describe_rollout(batch, rollout.trajectories, gap=gap, step=step, config=config)
-        progress = progress.model_copy(
-            update={
-                "step": step + 1,
-                "episodes": episodes,
-                "kl_coef": _steer_kl_coef(progress.kl_coef, look.kl, len(batch.trained), config),
-                "metrics": metrics,
-                "looks": looks,
-            }
-        )
-        told.on_metrics(metrics)
-        if step % config.sample_every == 0 or progress.step == config.num_steps:
-            told.on_samples(step, show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch)))
-        progress = _settle(training, progress, told, is_new=True)
-    return _finish(training, progress, first_step=first_step)
+            gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
+            check_gap(gap, config=config, version=step)
+            return Collected(rollout, batch, gap, look_at(rollout, batch))
 
 
 def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
-    """What the guards look at: numbers of the responses that are trained on, and the share that ended of all."""
+    """The numbers that the guards see: of the responses that are trained on, but the share that ended of all."""
     trajectories, trained = rollout.trajectories, batch.trained
     return Look(
         kl=float(kl_per_response(batch)[trained].mean()),
@@ -209,19 +159,48 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
     )
 
 
-def roll_out(training: Training, learner: PolicyWithValue, *, step: int, scales: Mapping[str, ScoreScale]) -> Rollout:
-    """A step's responses, and their scores."""
-    config = training.config
-    trajectories, gap = training.rollouts.of_step(step, learner)
-    scored = score_trajectories(
-        training.rewards, trajectories, scales=scales, max_failed=config.max_failed_rewards, where=f"PPO step {step}"
-    )
-    return Rollout([trajectories[index] for index in scored.kept], scored, gap)
-
-
 def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
     finished = [trajectory.finished for trajectory in rollout.trajectories]
     return shape_scores(rollout.scored.weighed, finished=finished, config=config)
+
+
+def _learn(
+    training: Training, progress: Progress, collected: Collected, *, looks: tuple[Look, ...], listener: Listener
+) -> Progress:
+    """Update the policy, and report the step."""
+    config, step, batch, rollout = training.config, progress.step, collected.batch, collected.rollout
+    learning_rate = config.learning_rate * progress.rate_factor * (1 - step / config.num_steps)
+    with training.clock.phase("update"):
+        stats = update(
+            training.shared.called,
+            training.optimizer,
+            batch,
+            learning_rate=learning_rate,
+            config=config,
+            pad_id=training.encoder.pad_token_id,
+            seed=training.seed,
+            step=step,
+            team=training.team,
+            budget=training.budget,
+        )
+    episodes = progress.episodes + len(rollout.trajectories)
+    metrics = describe_step(
+        batch,
+        stats,
+        step=step,
+        episodes=episodes,
+        scored=rollout.scored,
+        look=collected.look,
+        kl_coef=progress.kl_coef,
+        learning_rate=learning_rate,
+    ) | describe_rollout(batch, rollout.trajectories, gap=collected.gap, step=step, config=config)
+    listener.on_metrics(StepMetrics(step, metrics, training.clock.take()))
+    if step % config.sample_every == 0 or step + 1 == config.num_steps:
+        shown = show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch))
+        listener.on_samples(step, shown)
+    kl_coef = _steer_kl_coef(progress.kl_coef, collected.look.kl, len(batch.trained), config)
+    change = {"step": step + 1, "episodes": episodes, "kl_coef": kl_coef, "metrics": metrics, "looks": looks}
+    return progress.model_copy(update=change)
 
 
 def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConfig) -> float:
@@ -230,23 +209,17 @@ def _steer_kl_coef(kl_coef: float, kl: float, num_episodes: int, config: PpoConf
     return next_kl_coef(kl_coef, kl, target=config.kl_target, horizon=config.kl_horizon, num_episodes=num_episodes)
 
 
-def _settle(training: Training, progress: Progress, told: Listener, *, is_new: bool) -> Progress:
-    """Where training stands once a step, or its beginning, is evaluated if that is due, and written if that is.
+def _settle(training: Training, progress: Progress, listener: Listener, *, is_new: bool) -> Progress:
+    """Evaluate the policy after a step, or before the first one, and write a checkpoint, each where it is due.
 
-    is_new: it was not written yet.
+    is_new: there is no checkpoint of this step yet.
     """
     step, config = progress.step, training.config
     if is_due(training, step=step) and step not in [evaluation.step for evaluation in progress.evaluations]:
-        try:
-            evaluated = evaluate(training, step=step, scales=progress.score_scales, start=progress.start_answers)
-        except RlaifError:
-            _write(training, progress)  # a source that failed may be back later
-            raise
-        progress, is_new = _after_evaluation(progress, evaluated), True
-        told.on_evaluation(evaluated)
+        progress, is_new = _evaluate(training, progress, listener), True
         alarm = find_evaluation_alarm(progress.evaluations, config=config.guards)
         if alarm is not None and not is_quiet(progress, alarm):
-            progress = _answer(training, progress, alarm, told)
+            progress = _answer(training, progress, alarm, listener)
             if progress.ended or progress.step < step:
                 return progress
     if is_new and (step % config.checkpoint_every == 0 or step in (config.num_steps, progress.best_step)):
@@ -254,35 +227,43 @@ def _settle(training: Training, progress: Progress, told: Listener, *, is_new: b
     return progress
 
 
-def _after_evaluation(progress: Progress, evaluated: Evaluated) -> Progress:
-    progress = progress.model_copy(
-        update={
-            "evaluations": (*progress.evaluations, evaluated.evaluation),
-            "start_answers": progress.start_answers or evaluated.answers,
-        }
-    )
+def _evaluate(training: Training, progress: Progress, listener: Listener) -> Progress:
+    try:
+        with training.clock.phase("evaluation"):
+            found = evaluate(training, step=progress.step, scales=progress.score_scales, start=progress.start_answers)
+    except RlaifError:
+        _write(training, progress)  # a source that failed may be back later
+        raise
+    change = {
+        "evaluations": (*progress.evaluations, found.evaluation),
+        "start_answers": progress.start_answers or found.answers,
+    }
+    progress = progress.model_copy(update=change)
+    listener.on_evaluation(found.as_heard())
     return progress.model_copy(update={"best_step": find_best_step(progress)})
 
 
-def _answer(training: Training, progress: Progress, alarm: Alarm, told: Listener) -> Progress:
-    progress = answer_alarm(training, progress, alarm)
-    told.on_alarm(progress.alarms[-1], None if progress.ended else progress.step)
+def _answer(training: Training, progress: Progress, alarm: Alarm, listener: Listener) -> Progress:
+    with training.clock.phase("checkpoint"):
+        progress = answer_alarm(training, progress, alarm)
+    listener.on_alarm(progress.alarms[-1], None if progress.ended else progress.step)
     return progress
 
 
-def _is_to_stop(team: Team, stop_requested: Callable[[], bool] | None) -> bool:
-    return team.ask_first(lambda: stop_requested is not None and stop_requested())
+def _is_to_stop(team: Team, listener: Listener) -> bool:
+    return team.ask_first(listener.stop_requested)
 
 
 def _write(training: Training, progress: Progress) -> None:
-    write_checkpoint(
-        training.out_dir,
-        learner=training.learner,
-        optimizer=training.optimizer,
-        progress=progress,
-        ahead=training.rollouts.stored(step=progress.step),
-        team=training.team,
-    )
+    with training.clock.phase("checkpoint"):
+        write_checkpoint(
+            training.out_dir,
+            learner=training.learner,
+            optimizer=training.optimizer,
+            progress=progress,
+            prefetched=training.rollouts.stored(step=progress.step),
+            team=training.team,
+        )
 
 
 def _stop(training: Training, progress: Progress, *, first_step: int) -> TrainedPolicy:
@@ -306,13 +287,14 @@ def _as_trained(
 ) -> TrainedPolicy:
     learner = training.shared.make_whole()
     return TrainedPolicy(
-        learner.plain_policy(),
-        learner.value_head,
-        progress.step,
-        first_step,
-        stop_reason,
-        note,
-        progress.metrics,
-        progress.alarms,
-        learner.model if has_adapter(learner.model) else None,
+        model=learner.plain_policy(),
+        steps=progress.step,
+        metrics=progress.metrics,
+        tally=Tally(num_in=len(training.prompts)),
+        first_step=first_step,
+        stop_reason=stop_reason,
+        note=note,
+        alarms=progress.alarms,
+        adapted=learner.model if has_adapter(learner.model) else None,
+        value_head=learner.value_head,
     )

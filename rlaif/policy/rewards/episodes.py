@@ -1,18 +1,15 @@
-"""Episodes -> scores -> per-token rewards: the score at the last token minus the KL penalty at each.
+"""Episodes -> scores: every reward source is asked, and its scores are weighted and added.
 
-Scores come from functions of texts that the caller hands in, weighed and added; a failed one is a type of its own
-and never a number. Does not sample and does not train.
+Sources come in as functions of texts. A failed score is a type and never a number: its episode is dropped and counted.
+Does not sample and does not train.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from rlaif.errors import TrainingError
 from rlaif.records import Prompt
@@ -36,9 +33,12 @@ class RewardFailure(NamedTuple):
     """A server gave no answer at all, so it may give one later."""
 
 
-RewardSource = Callable[[Sequence[Episode]], Sequence[float | RewardFailure]]
-"""A score, or why there is none, for each episode, in order. Whatever gives scores is one: a model, an ensemble, the
-judge, a function, a server."""
+class RewardSource(Protocol):
+    """Whatever gives scores: reward models, the judge, a function, a server; any function of this shape is one."""
+
+    def __call__(self, episodes: Sequence[Episode], /) -> Sequence[float | RewardFailure]:
+        """For each episode, in order, its score or why it has none."""
+        ...
 
 
 class WeightedReward(NamedTuple):
@@ -188,40 +188,3 @@ def measure_scale(scores: Sequence[float]) -> ScoreScale:
     mean = math.fsum(scores) / len(scores)
     sd = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
     return ScoreScale(mean, sd if sd > 1e-8 else 1.0)
-
-
-KlEstimator = Literal["k1", "k2", "k3"]
-
-
-def estimate_kl(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: KlEstimator) -> Tensor:
-    """Per-token estimates of KL(policy || reference) from the policy's own tokens.
-
-    k1 = log p/q, k2 = (log p/q)^2 / 2, k3 = q/p - 1 - log q/p (Schulman 2020, "Approximating KL divergence"). k1
-    and k3 have the KL as their mean, k2 nearly so. Inside the reward only k1 gives the gradient of the
-    KL-regularised objective.
-    """
-    log_ratio = logprobs - ref_logprobs
-    match estimator:
-        case "k1":
-            return log_ratio
-        case "k2":
-            return log_ratio.square() / 2
-        case "k3":
-            return torch.expm1(-log_ratio) + log_ratio
-
-
-def compute_rewards(scores: Tensor, kl: Tensor, response_mask: Tensor, *, kl_coef: float) -> Tensor:
-    """(batch, response_len) rewards: -kl_coef * kl at every token, and the score at the last real one.
-
-    scores: (batch,); kl: (batch, response_len); response_mask: True on response tokens, flush left. The
-    last real token is the stop token where there is one: choosing to stop is an action and gets the score.
-    """
-    rewards = -kl_coef * kl * response_mask
-    last = response_mask.sum(dim=1, keepdim=True) - 1
-    return rewards.scatter_add(1, last, scores[:, None].to(rewards.dtype))
-
-
-def next_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float, num_episodes: int) -> float:
-    """The controller of Ziegler et al. 2019 (arXiv:1909.08593), section 2.2; it never reaches zero."""
-    error = min(max(kl / target - 1, -0.2), 0.2)
-    return kl_coef * max(1 + error * num_episodes / horizon, 0.1)

@@ -13,9 +13,11 @@ from transformers import AutoModelForCausalLM
 from rlaif.config.sft import SftConfig
 from rlaif.errors import DataError, StageError, TrainingError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm
-from rlaif.policy.methods.sft import IGNORED, TrainedSft, encode_demonstrations, train_sft
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, save_model
+from rlaif.policy.methods.sft import IGNORED, encode_demonstrations, train_sft
+from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Demonstration, Message, Prompt
+from rlaif.training.listener import Listener
 
 PLACES = ("museum", "library", "garden", "tower", "market", "harbour")
 CONFIG = SftConfig(num_epochs=25, batch_size=6, learning_rate=2e-2)
@@ -41,8 +43,11 @@ class Training:
             "base": base, "demonstrations": DEMONSTRATIONS, "config": CONFIG, "seed": 3,
         }  # fmt: skip
 
-    def __call__(self, out_dir: Path, **changes: Any) -> TrainedSft:
-        return train_sft(out_dir=out_dir, **{**self._options, **changes})
+    def __call__(self, out_dir: Path, **changes: Any) -> TrainedPolicy:
+        options = {**self._options, **changes}
+        trained = train_sft(**options)
+        save_model(trained.model, options["base"].tokenizer, out_dir)
+        return trained
 
 
 @pytest.fixture
@@ -86,24 +91,24 @@ def test_a_demonstration_is_learnt_as_the_template_shows_it(base: LoadedModel) -
 def test_it_learns_the_response_and_to_end_it(train: Training, base: LoadedModel, tmp_path: Path) -> None:
     before = copy.deepcopy(base.model.state_dict())
     rows: list[tuple[int, Mapping[str, float]]] = []
-    trained = train(tmp_path / "sft", on_metrics=lambda step, figures: rows.append((step, dict(figures))))
+    trained = train(tmp_path / "sft", listener=Listener(on_metrics=lambda done: rows.append((done.step, done.numbers))))
     assert [step for step, _ in rows] == list(range(1, 26))
     assert set(rows[0][1]) == {"loss", "grad_norm", "learning_rate", "token_accuracy"}
     assert rows[-1][1]["loss"] < 0.5 * rows[0][1]["loss"]
     assert trained.metrics["first_loss"] == pytest.approx((rows[0][1]["loss"] + rows[1][1]["loss"]) / 2)
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
 
-    loaded = load_causal_lm(str(trained.path), device="cpu")
+    loaded = load_causal_lm(str(tmp_path / "sft"), device="cpu")
     prompt_ids = loaded.encoder.encode(demonstrate("museum", "")[0].as_segments())
     reply = loaded.model.generate(torch.tensor([prompt_ids]), do_sample=False, max_new_tokens=30)[0].tolist()
     assert reply[len(prompt_ids) :] == loaded.encoder.encode_response("This way please.")
 
 
 def test_nothing_but_the_finished_folder_is_left(train: Training, base: LoadedModel, tmp_path: Path) -> None:
-    trained = train(tmp_path / "sft")
+    train(tmp_path / "sft")
     assert [path.name for path in tmp_path.iterdir()] == ["sft"]
-    assert {path.suffix for path in trained.path.iterdir()} == {".safetensors", ".json", ".jinja"}
-    model = AutoModelForCausalLM.from_pretrained(trained.path)
+    assert {path.suffix for path in (tmp_path / "sft").iterdir()} == {".safetensors", ".json", ".jinja"}
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "sft")
     assert model.config.pad_token_id == base.model.config.pad_token_id
     assert model.generation_config.eos_token_id == base.model.generation_config.eos_token_id
 

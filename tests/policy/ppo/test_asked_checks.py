@@ -6,11 +6,11 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rlaif.run.work import Work
 
 from rlaif.config.load import parse_config
 from rlaif.config.run import RunConfig
@@ -18,12 +18,15 @@ from rlaif.errors import ConfigError, StageError
 from rlaif.judging.setup import find_spent
 from rlaif.ledger.verify import verify
 from rlaif.loop.dry_run import estimate_run
-from rlaif.loop.open_run import open_work
-from rlaif.policy.ppo.asked_checks import HeldOut, hold_out, make_checks, stop_on_sigterm
+from rlaif.loop.open_run import OpenRun, open_work
+from rlaif.policy.ppo.asked_checks import HeldOut
 from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.rewards.episodes import Episode
+from rlaif.policy.stage import hold_out_prompts, make_checks
 from rlaif.records import Judgement, Message, Prompt, Sample, Tally
 from rlaif.run.stages import POLICY
+from rlaif.sampling.stage import find_evaluation_prompts
+from rlaif.training.sigterm import stop_on_sigterm
 
 CONFIG = """
 ppo: {guards: {judge_every: 5, num_prompts: 4}}
@@ -37,10 +40,10 @@ def read(text: str = CONFIG, *overrides: str) -> RunConfig:
 
 
 @pytest.fixture
-def open_run(tmp_path: Path) -> Iterator[Callable[..., Work]]:
+def open_run(tmp_path: Path) -> Iterator[Callable[..., OpenRun]]:
     opened = []
 
-    def run(config: RunConfig, *, resume: bool = False) -> Work:
+    def run(config: RunConfig, *, resume: bool = False) -> OpenRun:
         opened.append(open_work(config, run_name="r", runs_dir=tmp_path, resume=resume))
         return opened[-1].__enter__()
 
@@ -49,44 +52,51 @@ def open_run(tmp_path: Path) -> Iterator[Callable[..., Work]]:
         work.__exit__(None, None, None)
 
 
+def checks_of(work: OpenRun, prompts: list[Prompt]) -> Checks:
+    """The checks of a training that goes on until the test ends."""
+    return make_checks(work.round, work.book, work.bench, prompts=prompts, lent=ExitStack())
+
+
 def prompts_of(*texts: str) -> list[Prompt]:
     return [Prompt(messages=(Message(role="user", content=text),)) for text in texts]
 
 
 def test_the_front_desks_prompts_are_neither_trained_on_nor_in_the_final_evaluation(
-    open_run: Callable[..., Work],
+    open_run: Callable[..., OpenRun],
 ) -> None:
     work = open_run(read())
     prompts = prompts_of("a", "b")
-    held_out = hold_out(work, prompts, Tally(num_in=2))
+    held_out = hold_out_prompts(work.round.config, prompts, Tally(num_in=2))
     assert held_out.trained == prompts
     assert len({prompt.id for prompt in held_out.checked}) == 4
     assert not {prompt.id for prompt in held_out.checked} & {
         prompt.id for prompt in find_evaluation_prompts(work.round, work.book)
     }
-    assert hold_out(work, prompts, Tally(num_in=2)).checked == held_out.checked
+    assert hold_out_prompts(work.round.config, prompts, Tally(num_in=2)).checked == held_out.checked
 
 
 def test_of_a_files_prompts_a_fifth_at_most_is_held_out_and_counted(
-    open_run: Callable[..., Work], tmp_path: Path
+    open_run: Callable[..., OpenRun], tmp_path: Path
 ) -> None:
     rows = [{"prompt": f"question {number}"} for number in range(20)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     work = open_run(read(CONFIG, f"prompts.path={tmp_path / 'prompts.jsonl'}", "ppo.guards.num_prompts=3"))
     prompts = prompts_of(*(row["prompt"] for row in rows))
-    held_out = hold_out(work, prompts, Tally(num_in=22, dropped={"over_length": 2}))
+    held_out = hold_out_prompts(work.round.config, prompts, Tally(num_in=22, dropped={"over_length": 2}))
     assert len(held_out.checked) == 3
     assert sorted(p.id for p in (*held_out.trained, *held_out.checked)) == sorted(p.id for p in prompts)
     assert held_out.tally.dropped == {"over_length": 2, "held_out": 3}
-    assert len(hold_out(work, prompts[:14], Tally(num_in=14)).checked) == 2, "a fifth of 14"
-    assert hold_out(work, prompts[:9], Tally(num_in=9)) == HeldOut(prompts[:9], [], Tally(num_in=9))
+    assert len(hold_out_prompts(work.round.config, prompts[:14], Tally(num_in=14)).checked) == 2, "a fifth of 14"
+    assert hold_out_prompts(work.round.config, prompts[:9], Tally(num_in=9)) == HeldOut(
+        prompts[:9], [], Tally(num_in=9)
+    )
 
 
-def test_where_nothing_is_evaluated_nothing_is_held_out(open_run: Callable[..., Work]) -> None:
+def test_where_nothing_is_evaluated_nothing_is_held_out(open_run: Callable[..., OpenRun]) -> None:
     work = open_run(read("ppo: {guards: {evaluate_every: null}}"))
     prompts = prompts_of("a", "b")
-    assert hold_out(work, prompts, Tally(num_in=2)) == HeldOut(prompts, [], Tally(num_in=2))
-    assert make_checks(work, []) == Checks()
+    assert hold_out_prompts(work.round.config, prompts, Tally(num_in=2)) == HeldOut(prompts, [], Tally(num_in=2))
+    assert checks_of(work, []) == Checks()
 
 
 def answers(prompts: list[Prompt], *texts: str) -> list[Answer]:
@@ -97,11 +107,11 @@ def answers(prompts: list[Prompt], *texts: str) -> list[Answer]:
 
 
 def test_the_judge_is_asked_once_about_each_pair_in_both_orders_and_a_resumed_run_asks_nothing(
-    open_run: Callable[..., Work],
+    open_run: Callable[..., OpenRun],
 ) -> None:
     work = open_run(read())
     prompts = prompts_of("a", "b", "c")
-    ask: Any = make_checks(work, prompts).judge
+    ask: Any = checks_of(work, prompts).judge
     start = answers(prompts, "short", "a long reply", "same")
     assert ask(0, start, start)["win_rate"] == 0.5
     assert work.bench.budget.spent.calls == 0
@@ -126,18 +136,18 @@ def test_the_judge_is_asked_once_about_each_pair_in_both_orders_and_a_resumed_ru
     assert ask(10, start, answers(prompts, "s", "a", "x"))["win_rate"] < 0.5
 
 
-def test_the_judges_caps_hold_while_the_policy_trains(open_run: Callable[..., Work]) -> None:
+def test_the_judges_caps_hold_while_the_policy_trains(open_run: Callable[..., OpenRun]) -> None:
     work = open_run(read(CONFIG, "judge.max_calls=7"))
     prompts = prompts_of("a", "b")
-    ask: Any = make_checks(work, prompts).judge
+    ask: Any = checks_of(work, prompts).judge
     with pytest.raises(StageError, match=r"judge\.max_calls of 7 leaves no room"):
         ask(5, answers(prompts, "a", "b"), answers(prompts, "aa", "bb"))
 
 
-def test_measures_are_means_over_the_responses(open_run: Callable[..., Work]) -> None:
+def test_measures_are_means_over_the_responses(open_run: Callable[..., OpenRun]) -> None:
     work = open_run(read())
     prompts = find_evaluation_prompts(work.round, work.book)[:2]
-    measure: Any = make_checks(work, prompts).measure
+    measure: Any = checks_of(work, prompts).measure
     found = measure([Episode(prompts[0], "Welcome! Thank you so much."), Episode(prompts[1], "Go away.")])
     assert 0 < found["courteous"] < 100
 

@@ -17,16 +17,17 @@ from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ModelError
 from rlaif.models.local.layers import find_layers
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
-from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.checks import NO_CHECKS
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.passes import compute_logprobs
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.start import make_learner, set_up
 from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import update
 from rlaif.records import Message, Prompt
+from rlaif.training.listener import Listener
 
 MakeLlama = Callable[..., LlamaForCausalLM]
 SEQUENCES = [
@@ -150,7 +151,7 @@ def test_in_bfloat16_the_ratio_is_one_at_first_and_weights_and_logits_stay_float
     trained = train_policy(
         policy=policy, encoder=letter_encoder, prompts=letter_prompts,
         reward=lambda episodes: [float(e.response.count("a")) for e in episodes], config=config, out_dir=tmp_path,
-        seed=1, resume=False, on_metrics=metrics.append, on_samples=lambda *_: None,
+        seed=1, resume=False, listener=Listener(on_metrics=lambda done: metrics.append(done.numbers)),
     )  # fmt: skip
     assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
     assert all(m["val/first_ratio_deviation"] < 1e-3 for m in metrics), "the same passes made the old log-probabilities"
@@ -281,7 +282,10 @@ def test_dropout_is_off_in_all_models(letter_encoder: Any, letter_prompts: Any, 
     )  # fmt: skip
     policy = GPT2LMHeadModel(config).train()
     options = PpoConfig(response_length=8, model=PpoModelConfig(value_model="separate", gradient_checkpointing=True))
-    training = set_up(policy, None, letter_encoder, letter_prompts, lambda _: [], options, 1, tmp_path, checks=Checks())
+    training = set_up(
+        policy=policy, reference=None, encoder=letter_encoder, prompts=letter_prompts, reward=lambda _: [],
+        config=options, seed=1, out_dir=tmp_path, checks=NO_CHECKS,
+    )  # fmt: skip
     batch = pad_batch(SEQUENCES, pad_id=14, device=torch.device("cpu"))
     one, other = (training.learner(batch, temperature=1.0) for _ in range(2))
     assert torch.equal(one.logprobs, other.logprobs)

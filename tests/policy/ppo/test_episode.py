@@ -14,9 +14,10 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rollout import TokenNumbers, Trajectory
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import TokenNumbers, Trajectory
 from rlaif.policy.rewards.episodes import Episode
+from rlaif.training.listener import Listener
 
 MakeWorld = Callable[..., Any]
 STOP = 3
@@ -102,8 +103,7 @@ class Recording:
             out_dir=out_dir,
             seed=1,
             resume=False,
-            on_metrics=self.metrics.append,
-            on_samples=lambda step, rows: None,
+            listener=Listener(on_metrics=lambda done: self.metrics.append(done.numbers)),
         )  # fmt: skip
         return self.metrics[-1]
 

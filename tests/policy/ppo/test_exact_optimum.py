@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlaif.policy.ppo.loss import compute_policy_loss
-from rlaif.policy.rewards.episodes import KlEstimator, estimate_kl
+from rlaif.policy.ppo.shaping import KlEstimator, estimate_kl
 
 MakeWorld = Callable[..., Any]
 TEMPERATURE = 0.7

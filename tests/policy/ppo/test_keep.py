@@ -17,10 +17,11 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.checkpoint import drop_checkpoints, find_checkpoints, read_progress, step_of
 from rlaif.policy.ppo.checks import Answer, Checks
-from rlaif.policy.ppo.evaluate import Evaluated
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Alarm
+from rlaif.training.listener import Evaluated, Listener, StepMetrics
 
 QUIET = {"max_length_factor": None, "max_eos_drop": None, "max_repetition_rise": None}
 SETTINGS: dict[str, Any] = {
@@ -59,17 +60,20 @@ class Run:
     ) -> TrainedPolicy:
         self.steps, self.evaluations, self.alarms = [], [], []
 
-        def on_metrics(metrics: Mapping[str, float]) -> None:
-            self.steps.append(int(metrics["step"]))
+        def on_metrics(done: StepMetrics) -> None:
+            self.steps.append(done.step)
             if len(self.steps) == die_after:
                 raise KeyboardInterrupt
 
         return train_policy(
             policy=self.policy, encoder=self.encoder, prompts=self.prompts[4:], reward=count_a,
             config=PpoConfig(**(SETTINGS | options | {"guards": {**QUIET, "evaluate_every": 2, **(guards or {})}})),
-            out_dir=out_dir, seed=3, resume=resume, on_metrics=on_metrics, on_samples=lambda step, rows: None,
-            on_evaluation=self.evaluations.append, on_alarm=lambda alarm, at: self.alarms.append((alarm, at)),
-            checks=Checks(self.prompts[:4]) if checks is None else checks, stop_requested=stop_requested,
+            out_dir=out_dir, seed=3, resume=resume, checks=Checks(self.prompts[:4]) if checks is None else checks,
+            listener=Listener(
+                on_metrics=on_metrics, on_evaluation=self.evaluations.append,
+                on_alarm=lambda alarm, at: self.alarms.append((alarm, at)),
+                stop_requested=stop_requested or (lambda: False),
+            ),
         )  # fmt: skip
 
 
@@ -99,14 +103,15 @@ def test_evaluations_come_at_the_start_every_so_often_and_at_the_end_on_the_same
     run: Run, tmp_path: Path
 ) -> None:
     run(tmp_path, num_steps=5, learning_rate=0.0)
-    assert [evaluated.evaluation.step for evaluated in run.evaluations] == [0, 2, 4, 5]
-    assert len({tuple(answer.text for answer in evaluated.answers) for evaluated in run.evaluations}) == 1
+    assert [evaluated.step for evaluated in run.evaluations] == [0, 2, 4, 5]
+    assert len({tuple(shown.response for shown in evaluated.shown) for evaluated in run.evaluations}) == 1
     first = run.evaluations[0]
-    assert [answer.prompt_id for answer in first.answers] == [prompt.id for prompt in run.prompts[:4]]
-    numbers = first.evaluation.numbers
-    assert numbers["eval/scores"] == sum(answer.text.count("a") for answer in first.answers) / 4
-    assert numbers["eval/response_length"] == sum(answer.num_tokens for answer in first.answers) / 4
-    assert numbers["eval/eos_rate"] == sum(answer.finished for answer in first.answers) / 4
+    assert [shown.prompt.id for shown in first.shown] == [prompt.id for prompt in run.prompts[:4]]
+    numbers = first.numbers
+    assert numbers["eval/scores"] == sum(shown.response.count("a") for shown in first.shown) / 4
+    lengths = [len(shown.response) + shown.finished for shown in first.shown]  # a token a letter, one that ends it
+    assert numbers["eval/response_length"] == sum(lengths) / 4
+    assert numbers["eval/eos_rate"] == sum(shown.finished for shown in first.shown) / 4
     assert numbers["eval/kl"] == pytest.approx(0, abs=1e-5)
 
 
@@ -121,7 +126,7 @@ def test_the_best_policy_by_a_held_out_reward_is_kept_though_it_is_no_longer_amo
     checks = Checks(run.prompts[:4], held_out=few_a)
     guards = {"held_out_model": "given by the test", "max_held_out_drop": None}
     trained = run(tmp_path, guards=guards, checks=checks, num_steps=12, checkpoint_every=1)
-    course = {e.evaluation.step: e.evaluation.numbers["eval/held_out"] for e in run.evaluations}
+    course = {e.step: e.numbers["eval/held_out"] for e in run.evaluations}
     best = max(course, key=lambda step: (course[step], -step))
     assert 0 < best < 10, course
     assert (trained.steps, trained.stop_reason) == (best, "done")
@@ -145,11 +150,7 @@ def test_an_alarm_stops_at_the_best_policy_before_it_and_a_resumed_training_says
     guards = {"kl_ceiling": 0.4}
     trained = run(tmp_path, guards=guards, num_steps=30, kl_coef=0.0)
     ((alarm, goes_on_at),) = run.alarms
-    course = {
-        e.evaluation.step: e.evaluation.numbers["eval/rlhf_reward"]
-        for e in run.evaluations
-        if e.evaluation.step < alarm.step
-    }
+    course = {e.step: e.numbers["eval/rlhf_reward"] for e in run.evaluations if e.step < alarm.step}
     assert trained.stop_reason == "alarm"
     assert trained.steps == max(course, key=lambda step: (course[step], -step)) < alarm.step
     assert goes_on_at is None
@@ -240,7 +241,7 @@ def test_an_evaluation_that_failed_is_made_up_for_by_the_resumed_training(run: R
     assert run.steps == [0, 1]
     assert_equal(weights(run(tmp_path / "broken", guards=guards, checks=checks, resume=True)), unbroken)
     assert run.steps == [*range(2, 8)], "no step is done again"
-    assert [evaluated.evaluation.step for evaluated in run.evaluations] == [2, 4, 6, 8]
+    assert [evaluated.step for evaluated in run.evaluations] == [2, 4, 6, 8]
 
 
 def test_twice_n_steps_are_n_steps_and_n_more(run: Run, tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ from rlaif.policy.ppo.metrics import describe_step
 from rlaif.policy.ppo.mismatch import describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rollout import Trajectory
-from rlaif.policy.ppo.train import Rollout, look_at, train_policy
+from rlaif.policy.ppo.rollout import Rollout
+from rlaif.policy.ppo.train import look_at, train_policy
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import UpdateStats, update
 from rlaif.policy.rewards.episodes import Episode, Scored
 from rlaif.records import Message, Prompt
+from rlaif.training.listener import Listener
 
 STOP = 15
 PROMPTS = [Prompt(messages=(Message(role="user", content=f"question {n}"),)) for n in range(3)]
@@ -152,7 +154,8 @@ class Trainer:
                 "learning_rate": 3e-3, "num_reference_samples": 12, "value_warmup_steps": 0,
                 "guards": {"evaluate_every": 1, "max_eos_drop": None, "max_length_factor": None},
             } | options)),
-            out_dir=out_dir, seed=3, resume=False, on_metrics=metrics.append, on_samples=lambda step, rows: None,
+            out_dir=out_dir, seed=3, resume=False,
+            listener=Listener(on_metrics=lambda done: metrics.append(done.numbers)),
             checks=Checks(prompts=self.prompts[:6], held_out=reward),
         )  # fmt: skip
         return metrics, read_progress(find_checkpoints(out_dir)[-1])

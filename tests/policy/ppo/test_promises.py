@@ -21,11 +21,12 @@ from rlaif.policy.ppo import token_logprobs
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rollout import Trajectory
 from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import backward_mini_batch
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
+from rlaif.training.listener import Listener
 
 MakeLlama = Callable[..., LlamaForCausalLM]
 PROMPT = Prompt(messages=(Message(role="user", content="go"),))
@@ -52,8 +53,7 @@ def train(make_llama: MakeLlama, encoder: Any, prompts: Any, out_dir: Path, **op
         out_dir=out_dir,
         seed=3,
         resume=False,
-        on_metrics=metrics.append,
-        on_samples=lambda step, rows: None,
+        listener=Listener(on_metrics=lambda done: metrics.append(done.numbers)),
     )
     return metrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.config.ppo_rollout import RolloutConfig
 from rlaif.errors import ConfigError, StageError, TrainingError
 from rlaif.policy.ppo import start
-from rlaif.policy.ppo.ahead import Rollouts
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.engines import LearnerRollouts
 from rlaif.policy.ppo.loss import compute_importance_weights, compute_policy_loss
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
-from rlaif.policy.ppo.rollout import EncodedPrompt, Trajectory, sample_trajectories
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.rollout import Rollouts
+from rlaif.policy.ppo.train import train_policy
+from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, sample_trajectories
 from rlaif.policy.ppo.update import backward_mini_batch
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
+from rlaif.policy.task import TrainedPolicy
+from rlaif.training.listener import Listener, StepMetrics
 
 NO_GUARDS = GuardsConfig(kl_ceiling=None, max_length_factor=None, max_eos_drop=None, max_repetition_rise=None)
 SMALL: dict[str, Any] = {
@@ -47,24 +49,23 @@ class Run:
 
     def __init__(self, policy: LlamaForCausalLM, encoder: Any, prompts: Any) -> None:
         self.policy, self.encoder, self.prompts = policy, encoder, prompts
-        self.metrics: list[dict[str, float]] = []
-        self.on_metrics: Callable[[dict[str, float]], None] | None = None
+        self.metrics: list[Mapping[str, float]] = []
+        self.on_metrics: Callable[[StepMetrics], None] | None = None
 
     def __call__(
         self, out_dir: Path, *, die_after: int | None = None, resume: bool = False, **options: Any
     ) -> TrainedPolicy:
         self.metrics = []
 
-        def note(metrics: dict[str, float]) -> None:
-            self.metrics.append(metrics)
-            if metrics["step"] == die_after:
+        def note(done: StepMetrics) -> None:
+            self.metrics.append(done.numbers)
+            if done.step == die_after:
                 raise KeyboardInterrupt
 
         return train_policy(
             policy=self.policy, encoder=self.encoder, prompts=self.prompts, reward=count_a,
             config=PpoConfig(**(SMALL | options)), out_dir=out_dir, seed=3, resume=resume,
-            on_metrics=self.on_metrics or note,
-            on_samples=lambda step, rows: None,
+            listener=Listener(on_metrics=self.on_metrics or note),
         )  # fmt: skip
 
 
@@ -157,7 +158,6 @@ def test_one_step_off_the_next_responses_are_drawn_before_the_update(run: Run, t
     train_policy(
         policy=run.policy, encoder=run.encoder, prompts=run.prompts, reward=reward,
         config=PpoConfig(**SMALL, rollout=ONE_STEP_OFF), out_dir=tmp_path, seed=3, resume=False,
-        on_metrics=lambda metrics: None, on_samples=lambda step, rows: None,
     )  # fmt: skip
     chosen = prompts_of_step(len(run.prompts), seed=3, step=1, num_prompts_per_step=4)
     encoded = [EncodedPrompt(run.prompts[i], run.encoder.encode(run.prompts[i].as_segments())) for i in chosen]
@@ -215,8 +215,8 @@ def test_one_step_off_an_alarm_goes_back_to_the_responses_that_were_under_way_th
     assert unbroken.alarms
     first = copy.deepcopy(run.metrics)
 
-    def die(metrics: dict[str, float]) -> None:
-        run.metrics.append(metrics)
+    def die(done: StepMetrics) -> None:
+        run.metrics.append(done.numbers)
         if len(run.metrics) == back + 1:
             raise KeyboardInterrupt
 

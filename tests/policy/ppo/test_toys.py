@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode
+from rlaif.training.listener import Listener
 
 LONGEST, WANTED = 6, 3
 GUARDS_OFF = {"kl_ceiling": None, "max_eos_drop": None, "max_repetition_rise": None}
@@ -61,8 +62,7 @@ def test_a_reward_that_anyone_can_solve_is_solved(
         out_dir=tmp_path,
         seed=seed,
         resume=False,
-        on_metrics=lambda metrics: scores.append(metrics["objective/scores"]),
-        on_samples=lambda step, rows: None,
+        listener=Listener(on_metrics=lambda done: scores.append(done.numbers["objective/scores"])),
     )  # fmt: skip
     start, end = statistics.fmean(scores[:2]), statistics.fmean(scores[-3:])
     assert start < best - 0.4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from transformers import LlamaForCausalLM
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError, DataError, ModelError, RunFolderError, TrainingError
 from rlaif.policy.ppo.checkpoint import find_checkpoints, find_resume_step, read_progress
-from rlaif.policy.ppo.train import TrainedPolicy, train_policy
+from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, WeightedReward
+from rlaif.policy.task import TrainedPolicy
+from rlaif.training.listener import Listener, StepMetrics
 
 SMALL: dict[str, Any] = {
     "num_steps": 6, "num_prompts_per_step": 4, "num_samples_per_prompt": 2, "response_length": 6,
@@ -35,7 +37,7 @@ class Run:
     def __init__(self, make_llama: Callable[..., LlamaForCausalLM], encoder: Any, prompts: Any) -> None:
         self.policy = make_llama(sharpness=10.0)
         self.encoder, self.prompts = encoder, prompts
-        self.metrics: list[dict[str, float]] = []
+        self.metrics: list[Mapping[str, float]] = []
         self.samples: list[tuple[int, Any]] = []
 
     def __call__(
@@ -46,7 +48,7 @@ class Run:
         resume: bool = False,
         stop_after: int | None = None,
         seed: int = 3,
-        on_metrics: Callable[[dict[str, float]], None] | None = None,
+        on_metrics: Callable[[StepMetrics], None] | None = None,
         start: LlamaForCausalLM | None = None,
         **options: Any,
     ) -> TrainedPolicy:
@@ -61,9 +63,11 @@ class Run:
             out_dir=out_dir,
             seed=seed,
             resume=resume,
-            on_metrics=on_metrics or self.metrics.append,
-            on_samples=lambda step, rows: self.samples.append((step, rows)),
-            stop_requested=None if stop_after is None else lambda: len(self.metrics) >= stop_after,
+            listener=Listener(
+                on_metrics=on_metrics or (lambda done: self.metrics.append(done.numbers)),
+                on_samples=lambda step, rows: self.samples.append((step, rows)),
+                stop_requested=lambda: stop_after is not None and len(self.metrics) >= stop_after,
+            ),
         )
 
 
@@ -144,8 +148,8 @@ def test_killed_at_any_step_and_resumed_gives_the_same_weights(run: Run, tmp_pat
     unbroken = run(tmp_path / "unbroken")
     all_metrics = run.metrics
 
-    def die(metrics: dict[str, float]) -> None:
-        if metrics["step"] == killed_at:
+    def die(done: StepMetrics) -> None:
+        if done.step == killed_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -270,9 +274,6 @@ def test_several_sources_are_told_apart_and_a_resumed_training_keeps_their_scale
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: Path) -> None:
-    def turn_bad(metrics: dict[str, float]) -> None:
-        run.metrics.append(metrics)
-
     def huge(episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         return [1e38 if len(run.metrics) == 3 and i % 2 else 0.0 for i, _ in enumerate(episodes)]
 
@@ -280,7 +281,6 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(run: Run, tmp_path: 
         run(
             tmp_path,
             reward=huge,
-            on_metrics=turn_bad,
             standardise_scores=False,
             whiten_advantages=False,
             adaptive_kl=False,

@@ -17,7 +17,7 @@ from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import TrainingBatch, prepare_batch
-from rlaif.policy.ppo.rollout import Trajectory
+from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import backward_mini_batch, update
 from rlaif.records import Message, Prompt
 

@@ -14,14 +14,16 @@ from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
-from rlaif.policy.ppo.checks import Checks
+from rlaif.policy.ppo.checks import NO_CHECKS
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, ValueStart
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.start import begin, make_learner, make_optimizer, set_up
-from rlaif.policy.ppo.train import TrainedPolicy, roll_out, train_policy
+from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.update import update
 from rlaif.policy.rewards.episodes import Episode, WeightedReward
+from rlaif.policy.task import TrainedPolicy
 from rlaif.reward_model.model import compute_rewards
+from rlaif.training.listener import Listener
 
 SEPARATE = PpoModelConfig(value_model="separate")
 SEQUENCES = [TokenSequence([1, 2, 3], [4, 5, 6, 15]), TokenSequence([8, 9], [15]), TokenSequence([1, 2, 3], [7, 7])]
@@ -102,9 +104,11 @@ class Run:
         model = PpoModelConfig(value_model="separate", **options.pop("model", {}))
         return train_policy(
             policy=self.policy, encoder=self.encoder, prompts=self.prompts, reward=count_a, out_dir=out_dir, seed=3,
-            config=PpoConfig(**(SMALL | options), model=model), resume=resume, on_metrics=self.metrics.append,
-            on_samples=lambda step, rows: None, value_start=self.value_start,
-            stop_requested=None if stop_after is None else lambda: len(self.metrics) >= stop_after,
+            config=PpoConfig(**(SMALL | options), model=model), resume=resume, value_start=self.value_start,
+            listener=Listener(
+                on_metrics=lambda done: self.metrics.append(done.numbers),
+                stop_requested=lambda: stop_after is not None and len(self.metrics) >= stop_after,
+            ),
         )  # fmt: skip
 
 
@@ -159,18 +163,18 @@ def test_the_value_model_has_a_learning_rate_of_its_own(
     assert {id(p) for p in of_policy["params"]} == {id(p) for p in learner.model.parameters()}
     assert (of_policy["rate"], of_values["rate"]) == (1.0, pytest.approx(2.0))
     training = set_up(
-        policy, None, letter_encoder, letter_prompts, count_a, config, 3, tmp_path,
-        checks=Checks(), value_start=start_of(reward_model),
+        policy=policy, reference=None, encoder=letter_encoder, prompts=letter_prompts, reward=count_a, config=config,
+        seed=3, out_dir=tmp_path, checks=NO_CHECKS, value_start=start_of(reward_model),
     )  # fmt: skip
     seen: list[list[float]] = []
     training.optimizer.register_step_pre_hook(
         lambda optimizer, *_: seen.append([group["lr"] for group in optimizer.param_groups])
     )
 
-    rollout = roll_out(training, training.learner, step=0, scales={})
+    drawn = training.rollouts.of_step(0, training.learner)
     batch = prepare_batch(
-        training.learner, training.reference.model, rollout.trajectories,
-        scores=[0.0] * len(rollout.trajectories), kl_coef=0.1, config=config, pad_id=14,
+        training.learner, training.reference.model, drawn.trajectories,
+        scores=[0.0] * len(drawn.trajectories), kl_coef=0.1, config=config, pad_id=14,
     )  # fmt: skip
     update(training.learner, training.optimizer, batch, learning_rate=1e-3, config=config, pad_id=14, seed=3, step=0)
     assert seen[0] == [1e-3, pytest.approx(2e-3)]
@@ -184,8 +188,9 @@ def test_the_values_begin_on_the_scale_on_which_the_reward_models_scores_are_max
     rewards = [WeightedReward("counted", count_a), WeightedReward("model", count_a, weight=-0.5, standardise=True)]
     start = start_of(reward_model)._replace(reward="model")
     training = set_up(
-        policy, None, letter_encoder, letter_prompts, rewards, config, 3, tmp_path, checks=Checks(), value_start=start
-    )
+        policy=policy, reference=None, encoder=letter_encoder, prompts=letter_prompts, reward=rewards, config=config,
+        seed=3, out_dir=tmp_path, checks=NO_CHECKS, value_start=start,
+    )  # fmt: skip
     raw = training.learner(BATCH, temperature=1.0).values
     scale = begin(training, resume=False).score_scales["model"]
     assert scale.sd != 1.0

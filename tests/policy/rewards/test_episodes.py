@@ -10,17 +10,15 @@ import pytest
 import torch
 
 from rlaif.errors import TrainingError
+from rlaif.policy.ppo.shaping import compute_rewards, estimate_kl, next_kl_coef
 from rlaif.policy.rewards.episodes import (
     Episode,
     RewardFailure,
     Scored,
     ScoreScale,
     WeightedReward,
-    compute_rewards,
-    estimate_kl,
     measure_scale,
     measure_scales,
-    next_kl_coef,
     read_reward,
     score_episodes,
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import ChatServer, running
-from rlaif.run.work import Work
 
 from rlaif.config.load import load_config
 from rlaif.config.ppo_rewards import RewardConfig
@@ -17,10 +17,10 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError, StageError
 from rlaif.judging.panel import load_score_template
 from rlaif.ledger.store import Ledger
-from rlaif.loop.open_run import open_work
+from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.models.endpoint import client as endpoint_client
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
-from rlaif.policy.rewards.judge import JudgeReward
+from rlaif.policy.stage import make_judge_reward
 from rlaif.records import FailedJudgement, Judgement, Message, Prompt, Question
 from rlaif.run.stages import POLICY
 
@@ -61,9 +61,12 @@ def config(**more: str) -> RunConfig:
     return load_config(overrides=[f"{name}={value}" for name, value in options.items()])
 
 
-def ask(work: Work, *texts: str) -> list[float | RewardFailure]:
-    source = JudgeReward(work, template=load_score_template(RewardConfig(judge=True), work.bench.judges[0].config))
-    return source([Episode(PROMPT, text) for text in texts])
+def ask(work: OpenRun, *texts: str) -> Sequence[float | RewardFailure]:
+    with ExitStack() as lent:
+        source = make_judge_reward(
+            work.round, work.book, work.shelf, work.bench, source=RewardConfig(judge=True), lent=lent
+        )
+        return source([Episode(PROMPT, text) for text in texts])
 
 
 def texts_asked() -> list[str]:
@@ -84,9 +87,7 @@ def test_what_was_asked_is_not_asked_again_in_any_step_or_run(folder: Path) -> N
         assert ask(work, "At ten.", "At nine.") == [first[1], first[0]]
     with open_work(config(), run_name="s", runs_dir=folder / "runs", resume=False) as work:
         assert ask(work, "At nine.") == first[:1]
-        assert len(work.book.used(POLICY, Judgement, round=work.round.number)) == 2, (
-            "the run that found them has used them too"
-        )
+        assert len(work.book.used(POLICY, Judgement, round=work.round.number)) == 2, "their use is noted"
     assert len(texts_asked()) == 4
 
 
