@@ -25,8 +25,6 @@ from rlaif.report.wording import MINUS
 ARROWS = {1: "▲", -1: "▼"}
 MOST_COLUMNS = 3
 """More constitutions than this stand below each other on a terminal."""
-MARKS = ("<!-- steering -->", "<!-- /steering -->")
-"""Between these the README has the table."""
 _LIBRARIES = ("torch", "transformers", "numpy")
 
 
@@ -92,13 +90,6 @@ def render_markdown(table: Table, targets: Sequence[Target], *, made: Made) -> s
         f"one thread; {', '.join(f'{name} {number}' for name, number in made.versions.items())}.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def put_table(page: str, table: Table) -> str:
-    """The page with the table of truth, its rows alone, between the marks that stand in it."""
-    before, rest = page.split(f"{MARKS[0]}\n", 1)
-    _, after = rest.split(MARKS[1], 1)
-    return "\n".join([f"{before}{MARKS[0]}", "", *_truth_rows(table), "", f"{MARKS[1]}{after}"])
 
 
 def _truth_rows(table: Table) -> list[str]:
