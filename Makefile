@@ -50,7 +50,7 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
-	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
 
 # vLLM is installed and tested beside the others: both wait often, for a download, a server or a killed process.
 test-heavy: $(READY) $(RAY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
