@@ -1,9 +1,9 @@
 """PPO beside the last one that TRL had: python benchmarks/ppo.py --trl-python .venv-trl/bin/python
 
 Both train the same tiny Llama on the same prompts with the same number of optimizer steps, metrics and guards on in
-ours, one thread each, seconds of process time, rounds interleaved, each training in a process of its own. The best
+ours, one thread each, seconds of process time, rounds interleaved, each training in a separate process. The best
 step of a training counts, and the median over the rounds.
-The other side needs an environment of its own: pip install torch==2.13.0, then trl==1.12.0.
+TRL needs a separate environment: pip install torch==2.13.0, then trl==1.12.0.
 Writes benchmarks/results/ppo.json. Exits with 1 when a target is missed.
 """
 
@@ -57,14 +57,14 @@ LEARNING: dict[str, Any] = {
     "epochs": 4, "steps": 40, "kl_coef": 0.0,
     "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}, "vf_coef": 0.5, "adam_epsilon": 1e-8},
 }  # fmt: skip
-"""The policy is to go far and to say few words: the guards against that are off. Adam's epsilon is TRL's. Its vf_coef
-scales the gradient of a network of its own, which Adam makes up for; on a shared trunk it does something."""
+"""The reward draws the policy far from its start and to few words, so the guards against that are off. Adam's epsilon
+is TRL's. TRL's vf_coef scales the gradient of a separate network, which Adam evens out; ours weights a shared trunk."""
 STEPS_AT_ZERO = 6
 LEARNING_RATE = 3e-3
 LAST = 5
 """Steps at the end whose mean score counts as reached."""
 SAMPLING_ERROR = 0.02
-"""Of such a gain: two trainings that differ in their micro-batches alone end up to a point apart."""
+"""Share of such a gain: two trainings that differ in their micro-batches alone end up to a point apart."""
 MIN_TIMES_LESS_MEMORY = 10.0
 CASES = {
     case.name: case
@@ -162,7 +162,7 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any]:
-    """One training in a process of its own."""
+    """One training in a separate process."""
     given = json.dumps(options)
     command = (
         [sys.executable, __file__, "--worker", given]

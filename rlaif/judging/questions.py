@@ -13,7 +13,7 @@ from rlaif.constitution.selection import weighted_principles
 from rlaif.judging.modes import MODES
 from rlaif.judging.modes.mode import Planned
 from rlaif.models.interface import ScoreRequest
-from rlaif.records import AskedPrinciple, Constitution, Prompt, Question, Sample, SegmentedMessage
+from rlaif.records import Constitution, PrincipleKey, Prompt, Question, Sample, SegmentedMessage
 
 GREEDY = "greedy"
 
@@ -70,7 +70,7 @@ def render_questions(
             mode=template.kind,
             prompt_id=shown[0].prompt_id,
             sample_ids=tuple(sample.id for sample in shown),
-            principles=(AskedPrinciple(id=principle.id, text_digest=principle.digest),),
+            principles=(PrincipleKey(id=principle.id, text_digest=principle.digest),),
             template_digest=template.digest,
             judge_id=judge_id,
             decoding=decoding,

@@ -26,13 +26,13 @@ from rlaif.judging.recorded_rows import (
     recorded_model,
 )
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Constitution,
     FailedJudgement,
     Judgement,
     Model,
     Principle,
+    PrincipleKey,
     Prompt,
     Question,
     Record,
@@ -149,7 +149,7 @@ def _read_answers(
     sample_drops: Mapping[str, str],
     *,
     columns: ColumnMap,
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge: Model,
 ) -> _Answers:
     dropped: Counter[str] = Counter()
@@ -198,7 +198,7 @@ def implicit_constitution(columns: ColumnMap) -> Constitution:
     )
 
 
-def _asked_principle(constitution: Constitution, columns: ColumnMap) -> AskedPrinciple:
+def _asked_principle(constitution: Constitution, columns: ColumnMap) -> PrincipleKey:
     by_id = {principle.id: principle for principle in constitution.principles}
     weighted = [principle.id for principle in constitution.principles if principle.weight > 0]
     if columns.principle in by_id:
@@ -209,7 +209,7 @@ def _asked_principle(constitution: Constitution, columns: ColumnMap) -> AskedPri
                 where=constitution.name,
                 fix=f'give "{columns.principle}" a weight above 0 and the others 0, or give no constitution',
             )
-        return AskedPrinciple(id=columns.principle, text_digest=by_id[columns.principle].digest)
+        return PrincipleKey(id=columns.principle, text_digest=by_id[columns.principle].digest)
     there = ", ".join(principle.id for principle in constitution.principles)
     raise ConstitutionError(
         f'the constitution has no principle "{columns.principle}"',
@@ -218,7 +218,7 @@ def _asked_principle(constitution: Constitution, columns: ColumnMap) -> AskedPri
     )
 
 
-def _compare_all(answers: _Answers, *, principle: AskedPrinciple, judge: Model) -> list[Comparison]:
+def _compare_all(answers: _Answers, *, principle: PrincipleKey, judge: Model) -> list[Comparison]:
     """One comparison per pair; it is debiased where both of its orders were recorded and can be read."""
     judgements = answers.judgements
     orders: dict[frozenset[str], list[Question]] = {}

@@ -17,12 +17,12 @@ from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (
-    AskedPrinciple,
     FailedJudgement,
     Judgement,
     Message,
     Model,
     ModelObserved,
+    PrincipleKey,
     Prompt,
     Question,
     Sample,
@@ -143,7 +143,7 @@ def _is_swapped(row: Row, columns: ColumnMap) -> bool:
 
 
 def read_question(
-    row: Row, pair: RecordedPair, *, columns: ColumnMap, principle: AskedPrinciple, judge: Model
+    row: Row, pair: RecordedPair, *, columns: ColumnMap, principle: PrincipleKey, judge: Model
 ) -> Question:
     shown = pair.samples[::-1] if _is_swapped(row, columns) else pair.samples
     return Question(

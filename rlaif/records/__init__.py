@@ -20,12 +20,12 @@ from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, R
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
-    AskedPrinciple,
     Comparison,
     FailedJudgement,
     FailureCause,
     Judgement,
     OrderVerdict,
+    PrincipleKey,
     Question,
     Verdict,
     VerdictLogprob,
@@ -54,7 +54,6 @@ __all__ = [
     "TIE_BAND",
     "Agreement",
     "Alarm",
-    "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",
     "ChoiceRow",
@@ -82,6 +81,7 @@ __all__ = [
     "Preference",
     "PreferenceRow",
     "Principle",
+    "PrincipleKey",
     "Prompt",
     "Question",
     "Record",

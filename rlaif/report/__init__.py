@@ -1,11 +1,12 @@
 """The report of a round: report.html for people, report.json for programs, what_changed.svg to share.
 
-Values in, files out; nothing is measured and no model is loaded here, except by the two files that gather the values.
+stage, collect and costs gather the values of a report; all other files turn values into pages and measure nothing.
 A function `*_view` returns what a section of the page shows, `describe_*` words, `format_*` a number as text.
 
 stage        the stage `evaluation`: both policies judged and reported
 collect      a finished round -> the values of its report
-input        those values, `ReportInput`; a part may be missing
+costs        what each stage of the round cost
+input        `ReportInput`, the values of a report; a part may be missing
 page         `ReportInput` -> the files; page.html.j2 and page.css are its template and its style sheet
 headline     what moved and the win rate -> one sentence
 moved        which measures the constitution names, and which drifted

@@ -18,7 +18,7 @@ from rlaif.judge_health.check import check_judge_of_run
 from rlaif.judge_health.health import compute_judge_health
 from rlaif.judge_health.panel import CheckedJudge
 from rlaif.loop.open_run import open_work
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle
+from rlaif.records import Comparison, Constitution, Principle, PrincipleKey
 from rlaif.report.judges import judges_view
 
 KIND, BRIEF = Principle(id="kind", text="Be kind."), Principle(id="brief", text="Be brief.", weight=3.0)
@@ -31,7 +31,7 @@ def compare(judge: str, principle: Principle, logits: list[float | None]) -> lis
     return [
         Comparison(
             prompt_id=f"p{n}", sample_ids=(f"x{n}", f"y{n}"), judge_id=judge, judgement_ids=("j", "k"),
-            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+            principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
             p_first=1.0 if logit is None else 1 / (1 + math.exp(-logit)), logit=logit, flipped=False, debiased=True,
         )
         for n, logit in enumerate(logits)

@@ -20,11 +20,11 @@ from rlaif.judging.choices import Unusable, read_choices, verdict_logprobs
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Constitution,
     Judgement,
     OrderVerdict,
+    PrincipleKey,
     Question,
     SegmentedMessage,
     Verdict,
@@ -92,7 +92,7 @@ def combine(
     draw_seed: int | None,
 ) -> Iterator[Comparison]:
     """One comparison for each pair and principle whose orders were all answered."""
-    by_pair: dict[tuple[frozenset[str], AskedPrinciple], list[Question]] = defaultdict(list)
+    by_pair: dict[tuple[frozenset[str], PrincipleKey], list[Question]] = defaultdict(list)
     for question in questions:
         by_pair[frozenset(question.sample_ids), question.principles[0]].append(question)
     for orders in by_pair.values():
@@ -114,7 +114,7 @@ def compare(
     *,
     prompt_id: str,
     sample_ids: tuple[str, str],
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge_id: str,
     listed: Judgement,
     swapped: Judgement | None,

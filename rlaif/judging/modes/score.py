@@ -17,7 +17,7 @@ from rlaif.constitution.selection import principles_of
 from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
 from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
 from rlaif.models.interface import ScoredReply
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Judgement, Question, SegmentedMessage
+from rlaif.records import Comparison, Constitution, Judgement, PrincipleKey, Question, SegmentedMessage
 from rlaif.stats.logits import share_of_lead, sigmoid
 
 _LEAST = 1e-45
@@ -89,7 +89,7 @@ def combine(
                 yield compare_scores(
                     prompt_id=pair[0].prompt_id,
                     sample_ids=(first, second),
-                    principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+                    principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
                     judge_id=questions[0].judge_id,
                     first=one,
                     second=other,
@@ -140,7 +140,7 @@ def compare_scores(
     *,
     prompt_id: str,
     sample_ids: tuple[str, str],
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge_id: str,
     first: Sequence[Judgement],
     second: Sequence[Judgement],
