@@ -18,7 +18,7 @@ from ppo_world import World
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from rlaif.policy.ppo import rollout, train
+from rlaif.policy.ppo import train, trajectories
 
 PHASES = ("decode", "reference", "reward", "update", "optimizer")
 
@@ -54,7 +54,7 @@ class Clock:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The trainer's phases are timed within; nothing else of it changes."""
-        decode = self.timed("decode", rollout.decode)
+        decode = self.timed("decode", trajectories.decode)
 
         def remembering(model: Any, prompts: Sequence[Sequence[int]], **options: Any) -> Any:
             drawn = decode(model, prompts, **options)
@@ -70,7 +70,7 @@ class Clock:
 
         hooks = [register_optimizer_step_pre_hook(begin), register_optimizer_step_post_hook(end)]
         with (
-            patch.object(rollout, "decode", remembering),
+            patch.object(trajectories, "decode", remembering),
             patch.object(train, "prepare_batch", self.timed("reference", train.prepare_batch)),
             patch.object(train, "update", self.timed("update", train.update)),
         ):

@@ -141,7 +141,7 @@ def test_a_server_that_goes_away_ends_the_run_with_a_sentence_and_resume_makes_t
         broken = cli("run", "--run", "r")
         assert broken.returncode == 1
         assert "8 of 8 rewards failed (127.0.0.1/http_503 8" in broken.output
-        assert "(PPO step 1): mend the reward source and resume" in broken.output
+        assert "(PPO step 1): fix the reward source and resume" in broken.output
         is_down = False
         write(tmp_path, f'[{{url: "{server.url}", max_retries: 1, batch_size: 8}}]')  # how it is asked may change
         resumed = cli("run", "--run", "r", "--resume")

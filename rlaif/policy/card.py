@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from rlaif.policy.methods import MethodName
 from rlaif.records import Estimate, PolicyCard
 
 
@@ -18,11 +19,12 @@ def render_policy_card(
     note: str,
     constitution: str,
     ledger_head: str,
+    method: MethodName = "ppo",
     kl: Estimate | None = None,
 ) -> str:
-    """`rewards`: the names of their sources; `note`: why it is not the last step's policy, empty if it is;
-    `ledger_head`: the chain's head at that time; `kl`: of this policy to the reference on held-out prompts, None where
-    nothing was evaluated."""
+    """`rewards`: names of the reward sources. `note`: why this is not the last step's policy, empty if it is.
+    `ledger_head`: head of the ledger's chain at that time. `kl`: this policy's KL to the reference on held-out prompts,
+    None where nothing was evaluated."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
@@ -41,10 +43,10 @@ def render_policy_card(
         against = f"the weighted sum of {', '.join(rewards)} (`rewards` below)"
     return f"""---
 library_name: transformers
-tags: [rlaif, ppo]
+tags: [rlaif, {method}]
 ---
 
-# Policy trained by PPO
+# Policy trained by {method.upper()}
 
 Trained from {trained_from} against {against},
 by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.

@@ -1,7 +1,7 @@
 """metrics.jsonl: one JSON object per line with a round, a stage, a step and that step's numbers.
 
-Rows come in while a stage trains and are on disk when `write` returns; a line torn by a kill was never
-a row. Does not know what the numbers mean.
+Rows are appended while a stage trains and are on disk when `write` returns; a line torn by a kill does not count as a
+row. Does not know what the numbers mean.
 """
 
 from __future__ import annotations
@@ -90,7 +90,6 @@ class MetricsLog:
         self._whole = True
 
     def _replace(self, data: bytes) -> None:
-        # Written here and not by rlaif.run.folder, which stands on the same layer.
         part = self.path.with_name(f".{self.path.name}.part")
         with part.open("wb") as file:
             file.write(data)

@@ -1,7 +1,7 @@
 """Several processes that train together, as `torchrun` or `accelerate launch` started them.
 
-Each gets its share of the work and all get the whole result. One process is a team of one and costs nothing. Only
-the first one writes. Knows no stage.
+Each process gets its share of the work, and all get the whole result. One process is a team of one and costs nothing.
+Only the first process writes. Knows no stage.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
-"""How long a process waits for another that is at work: loading, judging, saving. One that died is noticed at once."""
+"""How long a process waits for one that is loading, judging or saving. A process that died is noticed at once."""
 
 
 class Team(NamedTuple):
-    """Which of how many processes this one is."""
+    """This process's place among those that train together."""
 
     rank: int = 0
     size: int = 1
     objects: Any = None
-    """The process group for what is no tensor: on the CPU, whatever the tensors are on."""
+    """The process group for objects other than tensors: on the CPU, whatever the tensors are on."""
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's part of what all of them hold: parts of like length that follow one another."""
+        """This process's part of a sequence that all have: consecutive parts of like length."""
         start, end = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
         return items[start:end]
 
@@ -52,7 +52,7 @@ class Team(NamedTuple):
         return [item for part in parts for item in part]
 
     def ask_first(self, make: Callable[[], T]) -> T:
-        """What the first process alone makes, or its failure, in all of them."""
+        """What `make` returns in the first process, given to all of them; or its failure, raised in all."""
         if self.size == 1:
             return make()
         from torch import distributed
@@ -83,11 +83,11 @@ class Team(NamedTuple):
             distributed.all_reduce(tensor)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self.gather([None])
 
     def in_shares(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
-        """The same function, for all to call with the same items: each answers its share, and all get all answers."""
+        """`answer` for all processes to call with the same items: each answers its share, and all get all answers."""
         if self.size == 1:
             return answer
 
@@ -98,13 +98,13 @@ class Team(NamedTuple):
         return answer_own
 
     def by_first(self, answer: Callable[[Sequence[S]], Sequence[T]]) -> Callable[[Sequence[S]], Sequence[T]]:
-        """The same function, for all to call with the same items: the first process alone answers."""
+        """`answer` for all processes to call with the same items: the first one alone answers, for all."""
         return answer if self.size == 1 else lambda items: self.ask_first(lambda: answer(items))
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """What to call instead of a module so that its gradients become the mean over all processes (DDP).
+        """The module to call instead, so that gradients become the mean over all processes (DDP).
 
-        All begin with the first one's weights. Not every pass need train every weight.
+        All begin with the first process's weights. Not every pass need train every weight.
         """
         if self.size == 1:
             return module
@@ -116,7 +116,7 @@ class Team(NamedTuple):
 
 
 def adding_up(called: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Round each pass and its gradients: DDP takes their mean over the processes in the last one."""
+    """Context for a pass and its gradients: DDP takes the mean over the processes in the last pass alone."""
     from torch.nn.parallel import DistributedDataParallel
 
     return called.no_sync() if isinstance(called, DistributedDataParallel) and not is_last else nullcontext()
@@ -131,12 +131,12 @@ def num_launched() -> int:
 
 
 def launched_rank() -> int:
-    """Which of them this one is."""
+    """This process's number among those that a launcher started; 0 without a launcher."""
     return int(os.environ["RANK"]) if num_launched() > 1 else 0
 
 
 def refuse_several(command: str) -> None:
-    """Only training is shared; anything else would be done once by each process."""
+    """Refuse a launcher for a command that does not train: each process would do the same work."""
     if num_launched() > 1:
         raise ConfigError(
             f"`rlaif {command}` works in one process, and {num_launched()} were started",
@@ -146,7 +146,7 @@ def refuse_several(command: str) -> None:
 
 @contextmanager
 def join_team(*, on_cpu: bool = False) -> Iterator[Team]:
-    """The processes that a launcher started, connected, each on its own device; without a launcher this one alone.
+    """Connect the processes that a launcher started, each on its own device; without a launcher, this one alone.
 
     A process that fails simply ends: the others lose the connection to it and end as well.
     """
@@ -159,7 +159,7 @@ def join_team(*, on_cpu: bool = False) -> Iterator[Team]:
     from accelerate import PartialState
     from torch import distributed
 
-    # subtle: where there is no GPU and it is not told so, PartialState takes each process for one that is alone.
+    # subtle: without a GPU and without cpu=True, PartialState takes each process for one that is alone.
     state = PartialState(cpu=on_cpu or not torch.cuda.is_available(), timeout=PATIENCE)
     if state.num_processes != num_launched():
         raise ConfigError(
@@ -172,7 +172,7 @@ def join_team(*, on_cpu: bool = False) -> Iterator[Team]:
 
 
 def has_lost_another(error: BaseException) -> bool:
-    """Whether this is what a process gets when one that it works with has ended."""
+    """Whether a process gets this error because another one of the team has ended."""
     from torch import distributed
 
     return isinstance(error, distributed.DistError) or (

@@ -35,3 +35,13 @@ def test_a_resumed_training_counts_no_step_twice(tmp_path: Path) -> None:
             for step in range(begin, 2):
                 log.write_step(StepMetrics(step, {"loss": float(begin)}))
     assert [(row.step, row.numbers["loss"]) for row in metrics.read("policy")] == [(0, 0.0), (1, 1.0)]
+
+
+def test_the_seconds_of_a_steps_phases_are_written_beside_its_numbers(tmp_path: Path) -> None:
+    metrics = MetricsLog(tmp_path / "metrics.jsonl")
+    with TrainingLog(metrics, "policy", total=1) as log:
+        log.begin(0)
+        log.write_step(StepMetrics(0, {"loss": 1.0}, {"rollout": 0.25, "update": 1.00004}))
+    (row,) = metrics.read("policy")
+    assert row.numbers.keys() == {"loss", "time/rollout_s", "time/update_s", "seconds"}
+    assert (row.numbers["time/rollout_s"], row.numbers["time/update_s"]) == (0.25, 1.0)

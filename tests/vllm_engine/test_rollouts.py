@@ -27,7 +27,7 @@ from rlaif.policy.ppo.engines import RolloutEngine, open_engine
 from rlaif.policy.ppo.mismatch import measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.train import train_policy
-from rlaif.policy.ppo.trajectories import EncodedPrompt, ask_for, encode_prompts
+from rlaif.policy.ppo.trajectories import EncodedPrompt, encode_prompts, plan_responses
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Message, Prompt
@@ -194,19 +194,19 @@ def test_a_server_that_was_given_other_weights_since_is_noticed(url: str) -> Non
     ours, learner, encoded, _ = open_for(served(url))
     theirs = open_for(served(url))[0]
     ours.sync(learner, version=7)
-    assert ours.sample(ask_for(encoded[:1], num_samples=1, key=(0,)), response_length=4)[0].version == 7
+    assert ours.sample(plan_responses(encoded[:1], num_samples=1, key=(0,)), response_length=4)[0].version == 7
     theirs.sync(learner, version=7)
     with pytest.raises(TrainingError, match="no longer has the weights that it was given"):
-        ours.sample(ask_for(encoded[:1], num_samples=1, key=(0,)), response_length=4)
+        ours.sample(plan_responses(encoded[:1], num_samples=1, key=(0,)), response_length=4)
 
 
 def test_what_is_drawn_depends_on_its_key_and_not_on_the_batch(url: str) -> None:
     for rollout in (offline(), served(url)):
         engine, learner, encoded, config = open_for(rollout)
         engine.sync(learner, version=0)
-        whole = engine.sample(ask_for(encoded, num_samples=3, key=(5, 2)), response_length=12)
-        part = engine.sample(ask_for(encoded[:2], num_samples=2, key=(5, 2)), response_length=12)
-        other = engine.sample(ask_for(encoded, num_samples=3, key=(5, 3)), response_length=12)
+        whole = engine.sample(plan_responses(encoded, num_samples=3, key=(5, 2)), response_length=12)
+        part = engine.sample(plan_responses(encoded[:2], num_samples=2, key=(5, 2)), response_length=12)
+        other = engine.sample(plan_responses(encoded, num_samples=3, key=(5, 3)), response_length=12)
         gap = measure_gap(learner, whole, config=config, pad_id=PAD)
         engine.close()
         rows = [whole[0], whole[1], whole[3], whole[4]]
@@ -226,7 +226,7 @@ def test_both_engines_draw_the_same_tokens(url: str) -> None:
     for rollout in (offline(), served(url)):
         engine, learner, encoded, _ = open_for(rollout)
         engine.sync(learner, version=0)
-        sampled = engine.sample(ask_for(encoded, num_samples=2, key=(1,)), response_length=12)
+        sampled = engine.sample(plan_responses(encoded, num_samples=2, key=(1,)), response_length=12)
         drawn.append([each.tokens.response_ids for each in sampled])
         engine.close()
     assert drawn[0] == drawn[1]

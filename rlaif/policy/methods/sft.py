@@ -36,13 +36,13 @@ _LOGGED = {
     "learning_rate": "learning_rate",
     "mean_token_accuracy": "token_accuracy",
 }
-"""What TRL logs -> what we call it."""
+"""TRL's names of figures -> ours."""
 
 
 class Examples(NamedTuple):
     token_ids: list[list[int]]
     labels: list[list[int]]
-    """`IGNORED` on the prompt's tokens; the response's tokens and the one that ends it are learnt."""
+    """`IGNORED` on the prompt's tokens; the response's tokens and its end token are learnt."""
     tally: Tally
     """Dropped: `over_length`, `empty`."""
 
@@ -66,6 +66,7 @@ def count_sft_steps(task: Task) -> int:
 
 
 def train_sft_task(task: Task) -> TrainedPolicy:
+    """SFT of the task's initial policy."""
     return train_sft(
         base=task.initial,
         demonstrations=task.demonstrations,
@@ -78,7 +79,7 @@ def train_sft_task(task: Task) -> TrainedPolicy:
 def encode_demonstrations(
     demonstrations: Sequence[tuple[Prompt, Demonstration]], *, encoder: PromptEncoder, max_length: int
 ) -> Examples:
-    """What does not fit is dropped and counted: a cut response would never end."""
+    """Token ids and labels. A demonstration that does not fit is dropped and counted: a cut one would never end."""
     examples = Examples([], [], Tally(num_in=len(demonstrations)))
     dropped: Counter[str] = Counter()
     for prompt, demonstration in demonstrations:
@@ -122,7 +123,7 @@ def train_sft(
     model.to(torch.float32)
     listener.on_begin(FIRST_STEP)
     losses = _run_trainer(model, base, examples, config=config, seed=seed, listener=listener)
-    # The trainer fits both configs to its tokenizer; what stops a response is the base's to say.
+    # The trainer changes both configs to fit its tokenizer; the base says what ends a response.
     model.config = copy.deepcopy(base.model.config)
     model.generation_config = copy.deepcopy(base.model.generation_config)
     tenth = max(1, len(losses) // 10)
@@ -143,14 +144,14 @@ def _run_trainer(
     seed: int,
     listener: Listener,
 ) -> list[float]:
-    """Train `model` in place; the loss of each step."""
+    """Train `model` in place, and return the loss of each step."""
     import datasets
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     class Trainer(SFTTrainer):
         def _send_telemetry(self) -> None:
-            """A training tells nobody that it took place."""
+            """Send nothing."""
 
     micro_batch_size = config.micro_batch_size or config.batch_size
     num_steps = config.num_epochs * math.ceil(len(examples.token_ids) / config.batch_size)
@@ -193,7 +194,7 @@ def _run_trainer(
 
 
 class _Watcher(TrainerCallback):
-    """Passes each step's figures on, and stops at a loss that is not finite."""
+    """Reports each step's figures to the listener, and stops at a loss that is not finite."""
 
     def __init__(self, listener: Listener) -> None:
         self.losses: list[float] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Advantages(NamedTuple):
-    """Both (batch, response_len), zero where the mask is False."""
+    """Advantages and returns, both (batch, response_len), zero where the mask is False."""
 
     advantages: Tensor
     returns: Tensor
@@ -33,7 +33,7 @@ def compute_gae(
 
     rewards, values, response_mask: (batch, response_len); the mask is True on response tokens, which
     are flush left. values[:, t] is V of the state before token t.
-    value_lam: lambda of the returns that values learn, where it is another one (Yuan et al. 2025,
+    value_lam: lambda of the returns that values learn, where it differs from `lam` (Yuan et al. 2025,
     arXiv:2503.01491, section 4.2: decoupled). values_after: (batch,) V of what follows the last token; 0 where
     nothing does.
     """
@@ -68,7 +68,7 @@ def compute_rloo(
     A response's return is the sum of its rewards; its advantage, the same for each of its tokens, is that less the
     mean return of the other responses to its prompt, and 0 where there is no other.
     rewards, response_mask: (batch, response_len); prompts: which prompt each row answers; trained: the rows that are
-    trained on, None for all. A row that is not is nobody's other, and its advantage is 0.
+    trained on, None for all. A row that is not trained on is not compared with, and its advantage is 0.
     """
     totals = (rewards * response_mask).sum(dim=1)
     advantages = torch.zeros_like(totals)

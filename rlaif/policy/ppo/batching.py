@@ -1,6 +1,7 @@
-"""Which prompts, which order, which sequences together: every choice a function of (seed, step, ...).
+"""Which prompts a step has, in which order, and which sequences are computed together.
 
-Makes right-padded token-budget micro-batches. Uses no global random state and knows no model.
+Every choice is a function of (seed, step, ...): no global random state. Makes right-padded micro-batches within a
+budget of tokens. Knows no model.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class TokenSequence(NamedTuple):
 
 
 class PaddedBatch(NamedTuple):
-    """Prompts as they are, responses as one tensor, flush left and padded on the right."""
+    """Prompts as lists, and responses as one tensor, padded on the right."""
 
     prompts: list[list[int]]
     response_ids: Tensor
@@ -31,22 +32,22 @@ class PaddedBatch(NamedTuple):
     """(batch, longest response): True on real response tokens, the stop token among them."""
     pad_id: int
     frozen: list[Tensor] | None = None
-    """(len(prompt) + len(response), hidden_size) of each row: what layers that are not trained make of its tokens;
-    None: they are run anew."""
+    """For each row (len(prompt) + len(response), hidden_size), the output of the untrained layers; None: they are run
+    again in each pass."""
     ends_unread: bool = False
-    """True where each row's last token only asks for the state before it: no model reads it, so it needs no room in the
-    context."""
+    """True where each row's last token only marks that the state before it is wanted. No model reads that token, so it
+    needs no room in the context."""
 
 
 def permutation(size: int, *, key: tuple[int | str, ...]) -> list[int]:
-    """A permutation of range(size), a function of the key alone."""
+    """A permutation of range(size) that the key alone fixes."""
     digest = hashlib.sha256(",".join(map(str, key)).encode()).digest()
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
     return [int(index) for index in generator.permutation(size)]
 
 
 def prompts_of_step(num_prompts: int, *, seed: int, step: int, num_prompts_per_step: int) -> list[int]:
-    """Indices of a step's prompts: all prompts come once, in a new order each time round."""
+    """Indices of a step's prompts. Each prompt comes once before any comes again, in a new order each time."""
     start = step * num_prompts_per_step
     orders: dict[int, list[int]] = {}
     chosen = []
@@ -59,16 +60,16 @@ def prompts_of_step(num_prompts: int, *, seed: int, step: int, num_prompts_per_s
 
 
 def mini_batches(num_episodes: int, *, num_mini_batches: int, key: tuple[int | str, ...]) -> list[list[int]]:
-    """A permutation of the episodes, cut into parts of like size; fewer parts if episodes were dropped."""
+    """A permutation of the episodes, cut into parts of like size; fewer parts than episodes where few are left."""
     order = permutation(num_episodes, key=key)
     parts = np.array_split(np.array(order), min(num_mini_batches, num_episodes))
     return [[int(index) for index in part] for part in parts]
 
 
 def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> list[list[int]]:
-    """Groups of about `max_tokens` to compute; responses to one prompt, which is computed once, stay together.
+    """Groups of about `max_tokens` tokens. Responses to one prompt stay together, and the prompt is computed once.
 
-    Where no prompt has two responses, sequences of like length do.
+    Where no prompt has two responses, sequences of like length stay together.
     """
     prompts = {tuple(sequence.prompt_ids) for sequence in sequences}
     if len(prompts) == len(sequences):
@@ -90,9 +91,9 @@ def micro_batches(sequences: Sequence[TokenSequence], *, max_tokens: int) -> lis
 
 
 def groups_of_like_length(lengths: Sequence[int], *, max_tokens: int | None = None) -> list[list[int]]:
-    """Rows to pad together: the longest of a group is at most half as long again as its shortest, and four more.
+    """Rows to pad together: a group's longest has at most 1.5 times the tokens of its shortest, plus four.
 
-    `max_tokens`: about how many a group holds at most, padding included.
+    `max_tokens`: about the most tokens in a group, padding included.
     """
     groups: list[list[int]] = []
     shortest = 0
@@ -108,7 +109,7 @@ def groups_of_like_length(lengths: Sequence[int], *, max_tokens: int | None = No
 def pad_batch(
     sequences: Sequence[TokenSequence], *, pad_id: int, device: torch.device, frozen: list[Tensor] | None = None
 ) -> PaddedBatch:
-    """Right-pad. The mask comes from lengths, never from comparing ids with the pad id."""
+    """A batch padded on the right. The mask comes from lengths, never from comparing ids with the pad id."""
     responses = [sequence.response_ids for sequence in sequences]
     longest = max(map(len, responses))
     ids = torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids in responses], device=device)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: weights, value head, Adam's moments, and where it stood.
+"""Checkpoints of a training: weights, value head, Adam's moments, and its progress.
 
 Folders that appear whole or not at all, safetensors and JSON only. All randomness is keyed by seed and
 step, so there is no generator state to keep. Decides nothing about when to write.
@@ -41,7 +41,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def find_resume_step(out_dir: Path) -> int:
-    """The first step that a resumed training runs: metrics of this step and later ones come again."""
+    """The first step that a resumed training takes: metrics of this step and later ones are written again."""
     checkpoints = find_checkpoints(out_dir)
     return step_of(checkpoints[-1]) if checkpoints else 0
 
@@ -56,7 +56,7 @@ def write_checkpoint(
     keep: int = 2,
     team: Team = ALONE,
 ) -> None:
-    """Write one, and remove all but the newest `keep` and what was the best to each of these.
+    """Write a checkpoint, and remove all but the newest `keep` and those that one of these calls the best.
 
     prefetched: responses drawn for the next step already, as `Rollouts.stored` gives them.
     All processes of a team call this, and the first one writes.
@@ -89,7 +89,7 @@ def _write(
 
 
 def _point_at_best(out_dir: Path, step: int | None) -> None:
-    """checkpoints/best, for people: the trainer itself goes by what Progress says."""
+    """Make checkpoints/best, a link for people; the trainer itself reads Progress."""
     link = out_dir / "checkpoints" / "best"
     if step is None:
         link.unlink(missing_ok=True)
@@ -110,12 +110,12 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def drop_checkpoints(out_dir: Path) -> None:
-    """Remove every checkpoint of a training that is finished; any other file there keeps its folder."""
+    """Remove every checkpoint of a finished training, and their folder where no other file is in it."""
     folder = out_dir / "checkpoints"
     if not folder.is_dir():
         return
     (folder / "best").unlink(missing_ok=True)
-    for path in folder.glob(".*step_*"):  # of a removal or a writing that was cut off
+    for path in folder.glob(".*step_*"):  # left by a removal or a write that was cut off
         shutil.rmtree(path)
     for path in find_checkpoints(out_dir):
         remove_checkpoint(path)
@@ -124,6 +124,7 @@ def drop_checkpoints(out_dir: Path) -> None:
 
 
 def read_progress(path: Path) -> Progress:
+    """The progress that a checkpoint holds."""
     return Progress.model_validate_json((path / "progress.json").read_bytes(), context=STORED)
 
 
@@ -150,11 +151,11 @@ def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.op
 
 
 def check_same_training(saved: Progress, current: Progress, *, where: Path) -> None:
-    """A training resumes only as what it was: name every option that changed."""
+    """Refuse to resume a training with other options, rewards, seed or prompts; the error names each change."""
     before, now = (_options_that_count(progress.config) for progress in (saved, current))
     changed = list(_changes(before, now, "ppo"))
     if saved.rewards != current.rewards:
-        changed.append(f"ppo.rewards: {_say_rewards(saved)} -> {_say_rewards(current)}")
+        changed.append(f"ppo.rewards: {_describe_rewards(saved)} -> {_describe_rewards(current)}")
     if saved.seed != current.seed:
         changed.append(f"seed: {saved.seed} -> {current.seed}")
     if saved.prompts_digest != current.prompts_digest:
@@ -168,7 +169,7 @@ def check_same_training(saved: Progress, current: Progress, *, where: Path) -> N
 
 
 def _options_that_count(config: PpoConfig) -> dict[str, Any]:
-    """Without how a source of rewards is asked and where responses are drawn, which may change."""
+    """The options that a resumed training must have again: not how rewards are asked for, nor where it samples."""
     drawn_as = config.rollout.drawn_as
     return config.model_copy(update={"rollout": drawn_as}).model_dump(exclude={"rewards"})
 
@@ -181,7 +182,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any], group: str) -> Iterato
             yield f"{group}.{key}: {value} -> {now[key]}"
 
 
-def _say_rewards(progress: Progress) -> str:
+def _describe_rewards(progress: Progress) -> str:
     return " + ".join(
         f"{weight:g} {name}{' standardised' if standardise else ''}" for name, weight, standardise in progress.rewards
     )
@@ -204,7 +205,7 @@ def _moments_of(learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def _whole(tensors: dict[str, Tensor], *, kept: bool) -> dict[str, Tensor]:
-    """As a file holds them; where they are in parts all of a team must put them together, and need not keep them."""
+    """Whole tensors for a file. Where each process has parts, all must call this; those not `kept` are dropped."""
     wholes = ((name, whole_tensor(tensor).contiguous(), tensor) for name, tensor in tensors.items())
     # One at a time: put together on an accelerator, kept in the memory that has room for all of them.
     return {name: whole if whole is tensor else whole.cpu() for name, whole, tensor in wholes if kept}

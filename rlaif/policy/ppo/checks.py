@@ -1,4 +1,4 @@
-"""What evaluations during training ask of others, handed in as functions by the pipeline.
+"""What an evaluation during training measures beside the reward, as functions that come in from outside.
 
 Calls none of them.
 """
@@ -15,7 +15,7 @@ from rlaif.records import Prompt
 
 
 class Answer(BaseModel):
-    """A response to a held-out prompt; plain values, for the starting policy's are kept in checkpoints."""
+    """A response to a held-out prompt, in plain values: checkpoints store the starting policy's answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,13 +26,13 @@ class Answer(BaseModel):
 
 
 class Checks(NamedTuple):
-    """Without prompts nothing is evaluated."""
+    """Held-out prompts, and what their responses are measured by. Without prompts nothing is evaluated."""
 
     prompts: Sequence[Prompt] = ()
     held_out: RewardSource | None = None
-    """Rewards that training does not push up."""
+    """A reward that training does not maximise."""
     judge: Callable[[int, Sequence[Answer], Sequence[Answer]], Mapping[str, float]] | None = None
-    """(steps done, the start's answers, the policy's) -> `win_rate` where it is known, and what goes with it."""
+    """(steps done, the starting policy's answers, this one's) -> `win_rate` where it is known, and its details."""
     measure: Callable[[Sequence[Episode]], Mapping[str, float]] | None = None
     """Means of the user's measures, by name."""
 

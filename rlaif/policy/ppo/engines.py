@@ -1,7 +1,7 @@
-"""What samples a step's responses: the model in training itself, or vLLM with a copy of its weights.
+"""Engines that sample a step's responses: the model in training itself, or vLLM with a copy of its weights.
 
-An engine is given weights, then asked for responses, and says of each with how many updates it was drawn. Decides
-nothing about when; trains nothing.
+An engine takes weights, then samples responses, and marks each with the number of updates in those weights. Does not
+decide when to sample, and trains nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rlaif.models.vllm.engine import seed_of
 from rlaif.models.vllm.weights import write_for_vllm
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.trajectories import AskedResponse, EncodedPrompt, Encoder, Trajectory, sample_asked
+from rlaif.policy.ppo.trajectories import EncodedPrompt, Encoder, PendingResponse, Trajectory, sample_pending
 from rlaif.training.team import ALONE, Team
 
 
@@ -37,7 +37,7 @@ class RolloutEngine(Protocol):
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
         """Take over the policy's weights, in which there are `version` updates."""
 
-    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+    def sample(self, pending: Sequence[PendingResponse], *, response_length: int) -> list[Trajectory]:
         """The responses, in order, each of at most so many tokens."""
         ...
 
@@ -53,9 +53,9 @@ def open_engine(
     device: torch.device,
     team: Team = ALONE,
 ) -> RolloutEngine:
-    """The engine that the options name; what it lacks is told now, not after hours. device: of the policy.
+    """The engine that the options name. What it lacks is an error now, not after hours. device: the policy's.
 
-    Of a team each has a vLLM of its own beside it, or all have the same server.
+    Each process of a team has a separate vLLM beside it, or all use the same server.
     """
     max_tokens = max((len(prompt.token_ids) for prompt in prompts), default=0) + config.response_length
     copy = open_policy_copy(config.rollout, device=str(device), max_tokens=max_tokens)
@@ -84,15 +84,15 @@ class LearnerRollouts:
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
         self._learner, self._version = learner, version
 
-    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
+    def sample(self, pending: Sequence[PendingResponse], *, response_length: int) -> list[Trajectory]:
         learner = self._learner
         if learner is None:
             raise RuntimeError("there are no weights yet")
         with learner.computing.applied(learner.model):
-            return sample_asked(
+            return sample_pending(
                 learner.model,
                 self._encoder,
-                asked,
+                pending,
                 response_length=response_length,
                 temperature=self._temperature,
                 value_head=learner.reads_along,
@@ -104,7 +104,7 @@ class LearnerRollouts:
 
 
 class VllmRollouts:
-    """vLLM samples, in a process or a server of its own."""
+    """vLLM samples, in a separate process or on a server."""
 
     is_elsewhere = True
 
@@ -117,12 +117,12 @@ class VllmRollouts:
         weights_dir: Path | None = None,
         team: Team = ALONE,
     ) -> None:
-        """weights_dir: where weights are handed over; None: among the temporary files of this machine. team: all who
-        share this vLLM, of whom the first one gives it weights."""
+        """weights_dir: where weights are handed over; None: among the temporary files of this machine. team: the
+        processes that share this vLLM; the first one gives it weights."""
         self._vllm, self._encoder, self._config, self._weights_dir = vllm, encoder, config, weights_dir
         self._team = team
         self._version = 0
-        # Another training's weights must not pass for ours.
+        # Another training's weights must not be taken for this one's.
         self._own = team.ask_first(lambda: uuid.uuid4().hex[:8])
 
     def sync(self, learner: PolicyWithValue, *, version: int) -> None:
@@ -141,20 +141,20 @@ class VllmRollouts:
             write_for_vllm(learner.plain_policy(), folder, dtype=self._config.rollout.dtype)
             self._vllm.load_weights(folder, version=version)
 
-    def sample(self, asked: Sequence[AskedResponse], *, response_length: int) -> list[Trajectory]:
-        if not asked:
+    def sample(self, pending: Sequence[PendingResponse], *, response_length: int) -> list[Trajectory]:
+        if not pending:
             return []
         version = self._version
         drawn = self._vllm.sample(
-            [prompt.token_ids for prompt, _ in asked],
-            seeds=[seed_of(key) for _, key in asked],
+            [prompt.token_ids for prompt, _ in pending],
+            seeds=[seed_of(key) for _, key in pending],
             max_tokens=response_length,
             temperature=self._config.temperature,
             stop_token_ids=self._encoder.stop_token_ids,
         )
         return [
             self._as_trajectory(prompt, tokens, version=version, response_length=response_length)
-            for (prompt, _), tokens in zip(asked, drawn, strict=True)
+            for (prompt, _), tokens in zip(pending, drawn, strict=True)
         ]
 
     def close(self) -> None:

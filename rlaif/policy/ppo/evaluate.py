@@ -1,6 +1,6 @@
-"""The learner -> numbers and responses of an evaluation during training, on held-out prompts.
+"""An evaluation during training, on held-out prompts: the learner -> numbers and responses.
 
-The draws are the same each time, so that two evaluations differ by the policy alone. Trains nothing, keeps nothing
+The draws are the same each time, so that two evaluations differ by the policy alone. Trains nothing, stores nothing
 and decides nothing.
 """
 
@@ -22,10 +22,12 @@ from rlaif.policy.rewards.episodes import Episode, Scored, ScoreScale, WeightedR
 from rlaif.training.listener import Evaluated, ShownResponse
 
 DRAWS = -2
-"""Stands for the step in the key of what is drawn."""
+"""Takes the place of the step in the key of the draws."""
 
 
 class EvaluatedPolicy(NamedTuple):
+    """What an evaluation found."""
+
     evaluation: Evaluation
     shown: list[ShownResponse]
     """The responses with a score, in the order of the prompts."""
@@ -37,7 +39,7 @@ class EvaluatedPolicy(NamedTuple):
 
 
 def is_due(training: Training, *, step: int) -> bool:
-    """Before the first step, after the last one, and every so many between them."""
+    """Whether to evaluate after `step` steps: at the start, at the end, and every `evaluate_every` steps between."""
     return bool(training.held_out_prompts) and _is_time(training, step, every=training.config.guards.evaluate_every)
 
 
@@ -50,10 +52,10 @@ def evaluate(
 ) -> EvaluatedPolicy:
     """Numbers under `eval/`, as transformers and TRL name them.
 
-    step: steps done; start: the answers of the evaluation before the first step, empty in that one.
+    step: steps done; start: the answers before the first step, empty in that evaluation itself.
     `eval/rlhf_reward` takes the KL times ppo.kl_coef as configured, so that evaluations can be compared. With
-    `truncated: mask` it, `eval/scores` and `eval/held_out` are of the responses that ended, and are missing where none
-    did; the other numbers are of all responses.
+    `truncated: mask`, `eval/rlhf_reward`, `eval/scores` and `eval/held_out` describe the responses that ended, and are
+    missing where none did; the other numbers describe all responses.
     """
     with training.shared.whole() as learner:
         return _evaluate(training, learner, step=step, scales=scales, start=start)
@@ -86,7 +88,7 @@ def _evaluate(
     )
     scored = _score(training, training.rewards, trajectories, scales=scales, step=step)
     kept = [trajectories[place] for place in scored.kept]
-    shaped = shape_scores(scored.weighed, finished=[t.finished for t in kept], config=config)
+    shaped = shape_scores(scored.weighted, finished=[t.finished for t in kept], config=config)
     batch = prepare_batch(
         learner,
         training.reference.model,
@@ -114,7 +116,7 @@ def _evaluate(
         "num_failed_rewards": float(scored.failures.total()),
     }
     numbers |= training.team.ask_first(
-        lambda: _ask_checks(training, trajectories, step=step, start=start or answers, answers=answers)
+        lambda: _call_checks(training, trajectories, step=step, start=start or answers, answers=answers)
     )
     shown = [
         ShownResponse(prompt=t.prompt, response=t.response, score=score, kl=nats, finished=t.finished)
@@ -124,7 +126,7 @@ def _evaluate(
     return EvaluatedPolicy(Evaluation(step=step, numbers=named), shown, answers)
 
 
-def _ask_checks(
+def _call_checks(
     training: Training,
     trajectories: Sequence[Trajectory],
     *,
@@ -132,7 +134,7 @@ def _ask_checks(
     start: Sequence[Answer],
     answers: Sequence[Answer],
 ) -> dict[str, float]:
-    """What others say of the responses."""
+    """Numbers of the responses by the held-out reward, the user's measures and the judge."""
     checks, numbers = training.checks, dict[str, float]()
     if checks.held_out is not None:
         held_out = WeightedReward("held_out", checks.held_out)
@@ -171,6 +173,6 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _standard_error(values: Sequence[float]) -> float:
-    """Of the mean; 0 where one value tells no spread."""
+    """Standard error of the mean; 0 for a single value."""
     mean = _mean(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1) / len(values))

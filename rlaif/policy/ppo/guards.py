@@ -1,6 +1,6 @@
-"""What gives the alarm while the policy trains: pure functions of a short history of numbers.
+"""Alarms while the policy trains: pure functions of a short history of numbers.
 
-Numbers come in, an alarm with its sentence goes out, or none. What an alarm does stands in keep.py. A loss or a
+Numbers come in, an alarm with its sentence goes out, or none. keep.py holds what an alarm does. A loss or a
 gradient that is not finite is no alarm but an error.
 """
 
@@ -16,13 +16,13 @@ from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.errors import TrainingError
 from rlaif.records import Alarm
 
-NUM_LOOKS = 3
-"""Steps whose mean is held against the first step's: one step alone is noisy."""
+NUM_RECENT = 3
+"""Newest steps whose mean is compared with the first step: one step alone is noisy."""
 NGRAM = 3
 
 
-class Look(BaseModel):
-    """A step's responses in numbers that tell a policy which goes wrong."""
+class Vitals(BaseModel):
+    """A step's responses in four numbers that show when a policy goes wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,11 +33,11 @@ class Look(BaseModel):
     eos_rate: float
     """Share of responses that the policy ended itself."""
     repetition: float
-    """Share of three-token sequences that their own response has said before."""
+    """Share of three-token sequences that repeat an earlier one of the same response."""
 
 
 class Evaluation(BaseModel):
-    """What the responses to the held-out prompts came to after `step` steps."""
+    """Numbers of the responses to the held-out prompts after `step` steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,15 +46,17 @@ class Evaluation(BaseModel):
 
 
 class Finding(NamedTuple):
+    """A number beyond its limit, in a sentence."""
+
     value: float
     limit: float
     sentence: str
 
 
-def find_step_alarm(first: Look, recent: Sequence[Look], *, step: int, config: GuardsConfig) -> Alarm | None:
+def find_step_alarm(first: Vitals, recent: Sequence[Vitals], *, step: int, config: GuardsConfig) -> Alarm | None:
     """The gravest alarm that a step's responses give.
 
-    first: the first step's look; recent: the last `NUM_LOOKS` or fewer, this step's last.
+    first: the first step's vitals; recent: those of the last `NUM_RECENT` steps or fewer, this step's last.
     """
     for name, finding in _step_findings(first, recent, config):
         if finding is not None:
@@ -62,9 +64,11 @@ def find_step_alarm(first: Look, recent: Sequence[Look], *, step: int, config: G
     return None
 
 
-def _step_findings(first: Look, recent: Sequence[Look], config: GuardsConfig) -> Iterator[tuple[str, Finding | None]]:
+def _step_findings(
+    first: Vitals, recent: Sequence[Vitals], config: GuardsConfig
+) -> Iterator[tuple[str, Finding | None]]:
     def mean(name: str) -> float:
-        return math.fsum(getattr(look, name) for look in recent) / len(recent)
+        return math.fsum(getattr(vitals, name) for vitals in recent) / len(recent)
 
     if config.kl_ceiling is not None:
         yield "kl_ceiling", find_high_kl(recent[-1].kl, ceiling=config.kl_ceiling)
@@ -81,14 +85,14 @@ def _step_findings(first: Look, recent: Sequence[Look], config: GuardsConfig) ->
 
 
 def find_high_kl(kl: float, *, ceiling: float) -> Finding | None:
-    """kl, ceiling: nats per response."""
+    """A KL above its ceiling, both in nats per response."""
     if kl <= ceiling:
         return None
     return Finding(kl, ceiling, f"the KL is {kl:.1f} nats per response, above ppo.guards.kl_ceiling {ceiling:g}")
 
 
 def find_length_drift(length: float, *, first: float, factor: float) -> Finding | None:
-    """length, first: mean tokens per response; the drift is the ratio of the longer to the shorter."""
+    """Responses much longer or shorter than at first: the ratio of the longer mean to the shorter, in tokens."""
     drift = max(length, first) / max(min(length, first), 1e-9)
     if drift <= factor:
         return None
@@ -100,7 +104,7 @@ def find_length_drift(length: float, *, first: float, factor: float) -> Finding 
 
 
 def find_eos_drop(rate: float, *, first: float, most: float) -> Finding | None:
-    """rate, first: shares of responses that the policy ends itself."""
+    """A fall in the share of responses that the policy ends itself, from `first` to `rate`."""
     drop = first - rate
     if drop <= most:
         return None
@@ -112,7 +116,7 @@ def find_eos_drop(rate: float, *, first: float, most: float) -> Finding | None:
 
 
 def find_repetition(share: float, *, first: float, most: float) -> Finding | None:
-    """share, first: of sequences that are said again."""
+    """A rise in the share of three-token sequences that are repeated, from `first` to `share`."""
     rise = share - first
     if rise <= most:
         return None
@@ -124,7 +128,7 @@ def find_repetition(share: float, *, first: float, most: float) -> Finding | Non
 
 
 def find_evaluation_alarm(evaluations: Sequence[Evaluation], *, config: GuardsConfig) -> Alarm | None:
-    """The alarm that the last evaluation gives, the judge's first."""
+    """The alarm that the last evaluation gives; the judge's comes before the held-out reward's."""
     step = evaluations[-1].step
     if config.max_win_rate_drop is not None and "eval/win_rate" in evaluations[-1].numbers:
         judged = [e.numbers for e in evaluations if "eval/win_rate" in e.numbers]
@@ -159,9 +163,10 @@ def _win_rate_error(numbers: Mapping[str, float]) -> float:
 def find_win_rate_drop(
     rates: Sequence[float], *, most: float, patience: int, standard_error: float = 0.0
 ) -> Finding | None:
-    """rates: the judge's win rates over the start, in time; each of the last `patience` must be too low.
+    """A fall of the judge's win rate in all of the last `patience` evaluations.
 
-    standard_error: of the difference between the best rate and the last one; a fall within two of them is chance.
+    rates: win rates against the starting policy, in order of time. standard_error: that of the difference between the
+    best rate and the last one; a fall within two of them is chance.
     """
     best = max(rates)
     drop, limit = best - max(rates[-patience:]), max(most, 2 * standard_error)
@@ -171,7 +176,7 @@ def find_win_rate_drop(
         drop, limit,
         f"by the judge the policy wins {rates[-1]:.1%} against its start and won {best:.1%} at its best, a fall of "
         f"more than {'' if limit == most else f'{limit:.3f}, two standard errors, and '}"
-        f"ppo.guards.max_win_rate_drop {most:g} in {_say_times(patience)}",
+        f"ppo.guards.max_win_rate_drop {most:g} in {_format_times(patience)}",
     )  # fmt: skip
 
 
@@ -192,17 +197,17 @@ def find_held_out_drop(
     return Finding(
         drop, limit,
         f"the held-out reward is {held_out[-1]:.3f} and was {best:.3f} at its best, a fall of more than {limit:.3f} "
-        f"(ppo.guards.max_held_out_drop {share:g} of its gain) in {_say_times(patience)}, while the training reward "
+        f"(ppo.guards.max_held_out_drop {share:g} of its gain) in {_format_times(patience)}, while the training reward "
         f"rose from {scores[held_out.index(best)]:.3f} to {scores[-1]:.3f}",
     )  # fmt: skip
 
 
-def _say_times(patience: int) -> str:
+def _format_times(patience: int) -> str:
     return "one evaluation" if patience == 1 else f"{patience} evaluations in a row"
 
 
 def compute_repetition(responses: Sequence[Sequence[int]]) -> float:
-    """Share of `NGRAM`-token sequences that stood in their own response before; 0 where all are shorter."""
+    """Share of `NGRAM`-token sequences that repeat an earlier one of their response; 0 where responses are shorter."""
     total = different = 0
     for ids in responses:
         ngrams = list(zip(*(ids[start:] for start in range(NGRAM)), strict=False))

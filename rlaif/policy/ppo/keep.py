@@ -1,6 +1,6 @@
-"""Which policy is kept: the best evaluation, what an alarm does, and where a training goes back to.
+"""Which policy is kept: the best evaluation's, the one after an alarm, and the checkpoint that training returns to.
 
-Changes weights only to those of a checkpoint. Gives no alarm and evaluates nothing.
+Changes weights only to those of a checkpoint. Raises no alarm and evaluates nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from rlaif.policy.ppo.checkpoint import (
     step_of,
     write_checkpoint,
 )
-from rlaif.policy.ppo.guards import NUM_LOOKS, Look
+from rlaif.policy.ppo.guards import NUM_RECENT, Vitals
 from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.start import Training
 from rlaif.records import Alarm
 from rlaif.stats.ranks import FLOAT32_TOLERANCE, find_highest
 
 
-def add_look(looks: tuple[Look, ...], look: Look) -> tuple[Look, ...]:
-    """The first step's, and the newest ones."""
-    return (*looks[:1], *(*looks[1:], look)[-NUM_LOOKS:]) if looks else (look, look)
+def add_vitals(history: tuple[Vitals, ...], vitals: Vitals) -> tuple[Vitals, ...]:
+    """The first step's vitals and those of the newest steps, this one's last."""
+    return (*history[:1], *(*history[1:], vitals)[-NUM_RECENT:]) if history else (vitals, vitals)
 
 
 def find_best_step(progress: Progress) -> int | None:
-    """Steps done when the best metric was highest; the earliest of those equal but for rounding."""
+    """Steps done when `guards.metric` was highest; among values equal but for rounding, the earliest."""
     name = f"eval/{progress.config.guards.metric}"
     known = [evaluation for evaluation in progress.evaluations if name in evaluation.numbers]
     if not known:
@@ -39,7 +39,7 @@ def find_best_step(progress: Progress) -> int | None:
 
 
 def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progress:
-    """Where training stands after an alarm; `ended` says so where it was the end."""
+    """Training's progress after an alarm; its `ended` has a sentence where the alarm ended it."""
     guards = training.config.guards
     alarm = alarm.model_copy(update={"sentence": f"{alarm.sentence}; {_describe_rate(progress)}"})
     if guards.on_alarm == "lower_rate":
@@ -75,13 +75,13 @@ def answer_alarm(training: Training, progress: Progress, alarm: Alarm) -> Progre
 
 
 def _describe_rate(progress: Progress) -> str:
-    """The rate at which the policy learnt: too high a one is the usual reason for an alarm."""
+    """The learning rate in words: one too high is the usual reason for an alarm."""
     lowered = f", lowered to {progress.rate_factor:g} of it" if progress.rate_factor != 1 else ""
     return f"it learns at ppo.learning_rate {progress.config.learning_rate:g}{lowered}"
 
 
 def is_quiet(progress: Progress, alarm: Alarm) -> bool:
-    """Whether the same alarm went a few steps ago and only lowered the rate, which takes a while to show."""
+    """Whether the same alarm lowered the learning rate a few steps ago: the lower rate takes a while to show."""
     guards = progress.config.guards
     return guards.on_alarm == "lower_rate" and any(
         earlier.name == alarm.name and alarm.step - earlier.step < guards.quiet_steps for earlier in progress.alarms
@@ -89,7 +89,7 @@ def is_quiet(progress: Progress, alarm: Alarm) -> bool:
 
 
 def load_best(training: Training, progress: Progress) -> Progress:
-    """The best policy's weights instead of the last one's, where the configuration says so and it is another."""
+    """Load the best policy where it is not the last one and the configuration keeps the best."""
     if not training.config.guards.keeps_best or progress.best_step in (None, progress.step):
         return progress
     target = training.team.ask_first(
@@ -109,9 +109,10 @@ def describe_best(progress: Progress, kept: Progress) -> str:
 
 
 def _find_target(out_dir: Path, progress: Progress) -> Path:
-    """The best checkpoint before this step, else the newest; this one where there is none.
+    """The best checkpoint before this step, else the newest before it; where there is none, the newest of all.
 
-    subtle: not a checkpoint of this very step, whose policy gave the alarm, be it the best.
+    subtle: never this step's own checkpoint while there is an earlier one, even if it is the best: its policy gave the
+    alarm.
     """
     checkpoints = find_checkpoints(out_dir)
     before = [path for path in checkpoints if step_of(path) < progress.step]
@@ -127,7 +128,7 @@ def _go_back(training: Training, target: Path) -> Progress:
 
 
 def _remove_later(out_dir: Path, *, than: Path) -> None:
-    """The newest goes first, so that a kill between two leaves a training that comes to the same alarm again."""
+    """Remove later checkpoints, the newest first: killed between two, training comes to the same alarm again."""
     for path in reversed(find_checkpoints(out_dir)):
         if step_of(path) > step_of(than):
             remove_checkpoint(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class TokenLoss(NamedTuple):
-    """Both of the arguments' shape."""
+    """Loss and clipping of each token, in the shape of the arguments."""
 
     loss: Tensor
     clipped: Tensor
@@ -39,11 +39,12 @@ def compute_policy_loss(
 
 
 def compute_importance_weights(logprobs: Tensor, engine_logprobs: Tensor, *, most: float) -> Tensor:
-    """What a token's policy loss is multiplied with where something else drew the token than the policy in training.
+    """Factor on a token's policy loss where something else than the policy in training drew the token.
 
-    Its probability under that policy, as it stands before the update, over that under what drew it: the factor by which
-    decoupled PPO differs, Hilton et al. 2021 (arXiv:2110.00641), section 3; cut at `most` as in V-trace, Espeholt et
-    al. 2018 (arXiv:1802.01561), section 4.1, so that no token outweighs all others. Carries no gradient.
+    The token's probability under that policy before the update, divided by its probability under what drew it: the
+    factor by which decoupled PPO differs, Hilton et al. 2021 (arXiv:2110.00641), section 3. It is cut at `most` as in
+    V-trace, Espeholt et al. 2018 (arXiv:1802.01561), section 4.1, so that no token outweighs all others. Carries no
+    gradient.
     """
     return torch.exp(logprobs - engine_logprobs).clamp(max=most).detach()
 

@@ -1,6 +1,6 @@
-"""A step's batch and update -> its metrics, under the names that TRL's PPO gave them, and some responses.
+"""A step's batch and update -> its metrics, under the names that TRL's PPO gave them; some responses; the clock.
 
-Computes and returns; writes nothing.
+Writes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from rlaif.policy.ppo.advantages import explained_variance, masked_mean
-from rlaif.policy.ppo.guards import Look
+from rlaif.policy.ppo.guards import Vitals
 from rlaif.policy.ppo.prepare import TrainingBatch
 from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import UpdateStats
@@ -20,8 +20,7 @@ from rlaif.policy.rewards.episodes import Scored
 from rlaif.training.listener import ShownResponse
 
 PHASES = ("rollout", "rewards", "preparation", "update", "evaluation", "checkpoint")
-"""What a step's time goes into: `time/NAME_s` in metrics.jsonl. Evaluation and checkpoint are those after the step
-before."""
+"""Parts of a step's time, `time/NAME_s` in metrics.jsonl. Evaluation and checkpoint are those after the step before."""
 
 
 class PhaseClock:
@@ -56,17 +55,16 @@ def describe_step(
     step: int,
     episodes: int,
     scored: Scored,
-    look: Look,
+    vitals: Vitals,
     kl_coef: float,
     learning_rate: float,
 ) -> dict[str, float]:
     """All metrics of a step; every one a finite number.
 
-    They are of the responses that are trained on; only the shares of those that ended, `val/eos_rate` and
-    `val/num_eos_tokens`, are of all.
-    `objective/scores/NAME` are a reward source's own; `objective/scores` are they where there is one, and the weighted
-    sum of several. `objective/rlhf_reward` is what was maximised: scores standardised, less the missing-EOS penalty and
-    the KL penalty.
+    Metrics describe the responses that are trained on, but `val/eos_rate` and `val/num_eos_tokens` describe all.
+    `objective/scores/NAME` is a reward source's mean score; `objective/scores` is the same where there is one source,
+    and the weighted sum of several. `objective/rlhf_reward` is what was maximised: standardised scores, less the
+    missing-EOS penalty and the KL penalty.
     """
     mask, trained = batch.trained_mask, batch.trained
     num_episodes = len(scored.scores)
@@ -74,7 +72,7 @@ def describe_step(
     return {
         "step": float(step),
         "episode": float(episodes),
-        "objective/kl": look.kl,
+        "objective/kl": vitals.kl,
         "objective/entropy": float(batch.entropy[trained].sum(dim=1).mean()),
         "objective/non_score_reward": -penalty,
         "objective/rlhf_reward": float(batch.scores[trained].mean()) - penalty,
@@ -90,10 +88,10 @@ def describe_step(
         "val/ratio": stats.ratio,
         "val/first_ratio_deviation": stats.ratio_deviation,
         "val/explained_variance": explained_variance(batch.values, batch.returns, mask),
-        "val/num_eos_tokens": float(round(look.eos_rate * num_episodes)),
-        "val/eos_rate": look.eos_rate,
-        "val/response_length": look.length,
-        "val/repetition": look.repetition,
+        "val/num_eos_tokens": float(round(vitals.eos_rate * num_episodes)),
+        "val/eos_rate": vitals.eos_rate,
+        "val/response_length": vitals.length,
+        "val/repetition": vitals.repetition,
         "val/num_failed_rewards": float(scored.failures.total()),
         **{f"val/failed_rewards/{cause}": float(count) for cause, count in sorted(scored.failures.items())},
         "kl_coef": kl_coef,

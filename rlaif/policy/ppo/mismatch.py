@@ -1,6 +1,7 @@
-"""How far what sampled a step's responses is from the policy that learns from them.
+"""The gap between what sampled a step's responses and the policy that learns from them.
 
-Log-probabilities in, numbers and, where weights did not arrive, an error out. Corrects nothing: loss.py weighs.
+Log-probabilities come in; numbers go out, and an error where weights did not arrive. Corrects nothing: loss.py makes
+the importance weights.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ def measure_gap(
 
 
 def gap_of_batch(batch: TrainingBatch) -> float:
-    """The same over a step's batch, whose log-probabilities were computed for its updates anyway."""
+    """The gap over a step's batch, whose log-probabilities were computed for the updates anyway."""
     return float((batch.logprobs - batch.engine_logprobs)[batch.trained_mask].abs().mean())
 
 
 def check_gap(gap: float, *, config: PpoConfig, version: int) -> None:
-    """Refuse to go on where the engine says other log-probabilities than weights it was given would."""
+    """Refuse to continue where the engine's log-probabilities are not those of the weights it was given."""
     limit = config.rollout.max_logprob_gap
     if not gap <= limit:
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""The learner of PPO: a causal LM, and what says how much its states are worth, in one module with one forward pass.
+"""The learner of PPO: a causal LM with a value head or a value model, in one module with one forward pass.
 
 Takes token sequences, returns log-probabilities and values at the response's positions. Holds no
 optimizer and changes no weight.
@@ -27,11 +27,11 @@ class PolicyForward(NamedTuple):
     logprobs: Tensor
     values: Tensor
     entropy: Tensor
-    """Of the whole next-token distribution; carries no gradient."""
+    """Entropy of the whole next-token distribution; carries no gradient."""
 
 
 class PolicyWithValue(nn.Module):
-    """A causal LM, and a linear head that reads its last hidden state or a value model of its own."""
+    """A causal LM, with a linear head that reads its last hidden state, or with a separate value model."""
 
     def __init__(
         self, model: PreTrainedModel, *, value_model: ValueModel | None = None, computing: Computing = PLAIN
@@ -44,9 +44,10 @@ class PolicyWithValue(nn.Module):
     def forward(
         self, batch: PaddedBatch, *, temperature: float, head_only: bool = False, in_one_pass: bool = False
     ) -> PolicyForward:
-        """All of the batch; `head_only` keeps gradients out of the policy, for the warm-up of what says the values.
+        """Log-probabilities, values and entropy of the whole batch.
 
-        `in_one_pass`: the trunk is called once, whatever padding that costs.
+        `head_only`: no gradients reach the policy, while the values warm up. `in_one_pass`: the trunk is called once,
+        whatever padding that costs.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
             tokens = forward_tokens(
@@ -60,7 +61,8 @@ class PolicyWithValue(nn.Module):
 
     @property
     def reads_along(self) -> nn.Module | None:
-        """What reads values while the policy samples; None where its passes in training say something else."""
+        """The module that reads values while the policy samples; None where the passes in training compute
+        otherwise."""
         if self.computing.dtype != "float32":
             return None
         return _Nothing() if isinstance(self.value_head, ValueModel) else self.value_head
@@ -71,7 +73,7 @@ class PolicyWithValue(nn.Module):
 
 
 class ValueModel(nn.Module):
-    """A trunk of its own and a head that reads a value from each state."""
+    """A separate trunk, and a head that reads a value from each state."""
 
     def __init__(self, trunk: PreTrainedModel, head: nn.Linear) -> None:
         super().__init__()
@@ -88,24 +90,24 @@ class ValueModel(nn.Module):
 
     @torch.no_grad()
     def rescale(self, *, mean: float, sd: float) -> None:
-        """What predicted scores predicts (score - mean) / sd."""
+        """Change the head so that it predicts (score - mean) / sd where it predicted the score."""
         self.head.weight /= sd
         self.head.bias.sub_(mean).div_(sd)
 
 
 class ValueStart(NamedTuple):
-    """A reward model of the policy's tokens, which a separate value model begins as."""
+    """A reward model with the policy's tokenizer, which a separate value model begins as."""
 
     trunk: PreTrainedModel
     head: nn.Linear
-    """Of one number out."""
+    """A linear layer with one output."""
     reward: str = "reward"
-    """Name of the source of rewards whose scores it says."""
+    """Name of the reward source that this model is."""
 
 
 def make_value_model(policy: PreTrainedModel, start: ValueStart | None) -> ValueModel:
-    """Copies of a reward model's trunk and head, as Huang et al. 2024 (arXiv:2403.17031) have it; without one the
-    policy's trunk and a head of zeros."""
+    """A value model made of copies of a reward model's trunk and head, as in Huang et al. 2024 (arXiv:2403.17031);
+    without a reward model, of the policy's trunk and a head of zeros."""
     trunk: Any = copy.deepcopy(policy.base_model if start is None else start.trunk)
     trunk.requires_grad_(True).train(False).to(device_of(policy))
     head = zero_head(trunk)
@@ -118,7 +120,7 @@ def make_value_model(policy: PreTrainedModel, start: ValueStart | None) -> Value
 
 
 def zero_head(trunk: PreTrainedModel) -> nn.Linear:
-    """Of zeros, so that V = 0 at first and a shared trunk is not pulled towards a random head."""
+    """A head of zeros, so that V = 0 at first and a shared trunk is not pulled towards a random head."""
     head = nn.Linear(hidden_size_of(trunk), 1, device="meta").to_empty(device=device_of(trunk))
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -147,7 +149,7 @@ class _HiddenStates(nn.Module):
 
 
 class _Nothing(nn.Module):
-    """In a value head's place while the policy samples: the values come from elsewhere."""
+    """A value head of zeros, used while the policy samples and a separate model gives the values."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden.new_zeros(*hidden.shape[:-1], 1)

@@ -1,7 +1,7 @@
-"""One forward pass of a model over prompts and responses: what it makes of each response token.
+"""One forward pass of a model over prompts and responses.
 
-Takes a padded batch, gives hidden states, log-probabilities and entropies row by row. Knows no value head, no loss
-and no optimizer.
+Takes a padded batch, gives the hidden state, log-probability and entropy of each response token, row by row. Knows no
+value head, no loss and no optimizer.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Computing(NamedTuple):
     """How passes over a model are computed; the result is the same but for rounding."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the layers' arithmetic; log-probabilities are always made in float32."""
+    """Number format of the layers' arithmetic; log-probabilities are always computed in float32."""
     checkpointing: bool = False
-    """Run each layer again for its gradient instead of keeping what it held."""
+    """Run each layer again for its gradient instead of keeping its activations."""
     depth: int = 0
-    """Layers, from the lowest, whose output may come with a batch."""
+    """Number of layers, from the lowest, whose output may come with a batch."""
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -53,7 +53,7 @@ PLAIN = Computing()
 
 
 class TokenForward(NamedTuple):
-    """Of response tokens alone, row by row: (num_tokens,), and the hidden states (num_tokens, hidden_size)."""
+    """Numbers of the response tokens, row by row: (num_tokens,), and hidden states (num_tokens, hidden_size)."""
 
     logprobs: Tensor
     hidden: Tensor
@@ -61,7 +61,7 @@ class TokenForward(NamedTuple):
 
 
 class Entering(Protocol):
-    """A pass over some rows' tokens from `start` on, `width` wide, that enters the model where the batch says."""
+    """A context in which a pass over `width` tokens of some rows, from `starts` on, begins above the frozen layers."""
 
     def __call__(self, rows: Sequence[int], *, starts: Sequence[int], width: int) -> AbstractContextManager[None]: ...
 
@@ -104,7 +104,7 @@ def compute_logprobs(
 
 @torch.no_grad()
 def compute_frozen(model: PreTrainedModel, batch: PaddedBatch, *, computing: Computing) -> list[Tensor]:
-    """What the layers below `computing.depth` make of each row's tokens: (len(prompt) + len(response), hidden_size)."""
+    """Each row's output of the layers below `computing.depth`: (len(prompt) + len(response), hidden_size)."""
     found: dict[int, Tensor] = {}
     head = find_linear_head(model)
     without = nullcontext() if head is None else replaced_head(model, nn.Identity())
@@ -122,7 +122,7 @@ def compute_frozen(model: PreTrainedModel, batch: PaddedBatch, *, computing: Com
 def forward_trunk(
     model: PreTrainedModel, batch: PaddedBatch, *, with_hidden: bool, computing: Computing, in_one_pass: bool = False
 ) -> list[Tensor]:
-    """What the model gives as logits for each response token, row by row, and with it its last hidden state."""
+    """The model's logits for each response token, row by row, and where wanted its last hidden states."""
     lengths = batch.response_mask.sum(dim=1).tolist()
     enter = _entering(model, batch, computing)
     with computing.applied(model):
@@ -144,7 +144,7 @@ def forward_trunk(
 
 
 def _entering(model: PreTrainedModel, batch: PaddedBatch, computing: Computing) -> Entering:
-    """Passes begin above the frozen layers where the batch has what those say."""
+    """A function that makes passes begin above the frozen layers where the batch has their output."""
     frozen = batch.frozen
 
     def enter(rows: Sequence[int], *, starts: Sequence[int], width: int) -> AbstractContextManager[None]:
@@ -160,7 +160,7 @@ def _entering(model: PreTrainedModel, batch: PaddedBatch, computing: Computing) 
 def _of_prompts(
     batch: PaddedBatch, enter: Entering
 ) -> Callable[[Sequence[tuple[int, ...]]], AbstractContextManager[None]]:
-    """The same for a pass over prompts alone, each of them at the row where it stands first."""
+    """`enter` for a pass over prompts alone, each taken from the first row that has it."""
     row_of = {tuple(prompt): row for row, prompt in reversed(list(enumerate(batch.prompts)))}
 
     def enter_prompts(prompts: Sequence[tuple[int, ...]]) -> AbstractContextManager[None]:
@@ -176,21 +176,21 @@ def _total_lengths(batch: PaddedBatch) -> list[int]:
 
 
 def _share_of_repeats(prompts: Sequence[Sequence[int]], response_lengths: Sequence[int]) -> float:
-    """Of all tokens, the share that sharing prompts saves."""
+    """The share of all tokens that computing each prompt once saves."""
     all_tokens = sum(map(len, prompts))
     repeated = all_tokens - sum(map(len, {tuple(prompt) for prompt in prompts}))
     return repeated / (all_tokens + sum(response_lengths))
 
 
 class _Whole(NamedTuple):
-    """Some rows' prompts and responses together, padded on the right."""
+    """Prompts and responses of some rows joined, padded on the right."""
 
     rows: Tensor
     ids: Tensor
     starts: Tensor
-    """Of the responses."""
+    """Where each row's response begins."""
     lengths: Tensor
-    """Of the responses."""
+    """Length of each row's response."""
 
 
 def _whole_ids(batch: PaddedBatch, rows: list[int]) -> _Whole:
@@ -209,7 +209,7 @@ def _whole_ids(batch: PaddedBatch, rows: list[int]) -> _Whole:
 def _forward_whole(
     model: PreTrainedModel, batch: PaddedBatch, rows: list[int], enter: Entering, *, with_hidden: bool
 ) -> list[Tensor]:
-    """As `_forward_responses`, of prompts and responses in one pass, padded on the right."""
+    """What `_forward_responses` gives, by one pass over prompts and responses joined."""
     of_rows, ids, starts, lengths = _whole_ids(batch, rows)
     columns = torch.arange(ids.shape[1], device=ids.device)
     # The token before a response's first one predicts it, the last one predicts nothing.
@@ -228,7 +228,7 @@ def _forward_whole(
 def _forward_responses(
     model: PreTrainedModel, states: PromptStates, batch: PaddedBatch, of_rows: list[int], enter: Entering
 ) -> list[Tensor]:
-    """Of the response tokens of some rows: place in the batch, and what the model made of the token before each.
+    """For the response tokens of some rows, their places in the batch and the model's output that predicts each.
 
     The first token is predicted by the end of the prompt, each later one by the token before it.
     """

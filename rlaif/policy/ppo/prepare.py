@@ -1,6 +1,6 @@
 """One step's scored trajectories -> a training batch: old log-probabilities, rewards, advantages, returns.
 
-What the pass that drew a response said of its tokens is taken over; the rest is computed here, without gradients.
+Numbers that the sampling pass computed are taken from the trajectories; the rest is computed here, without gradients.
 Does not sample, does not ask for rewards and updates nothing.
 """
 
@@ -31,26 +31,26 @@ class TrainingBatch(NamedTuple):
 
     sequences: list[TokenSequence]
     trained: list[int]
-    """Rows that are trained on: all, but for truncated ones that are to be left out."""
+    """Rows that are trained on: all of them, or with `truncated: mask` those that ended."""
     response_mask: Tensor
     """True on response tokens, the stop token among them."""
     logprobs: Tensor
-    """Of the policy before this step's updates, under the temperature."""
+    """By the policy before this step's updates, at the sampling temperature."""
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
     kl: Tensor
-    """Per-token estimates that the rewards were penalised with."""
+    """Per-token estimates of the KL; times kl_coef they are the penalty in the rewards."""
     scores: Tensor
     """(batch,), standardised and penalised."""
     advantages: Tensor
     returns: Tensor
     engine_logprobs: Tensor
-    """Of what sampled, as it says itself; `logprobs` where it does not."""
+    """By the engine that sampled; the same as `logprobs` where it gives none."""
     weights: Tensor
-    """What a token's policy loss is multiplied with, for not having been sampled from that policy; 1 where it was."""
+    """Factor on a token's policy loss: its importance weight where other weights sampled it, else 1."""
     frozen: list[Tensor] | None = None
-    """What the layers that are not trained make of each row, see `PaddedBatch.frozen`."""
+    """Output of the untrained layers for each row, see `PaddedBatch.frozen`."""
 
     @property
     def trained_mask(self) -> Tensor:
@@ -58,7 +58,7 @@ class TrainingBatch(NamedTuple):
         return _only(self.response_mask, self.trained)
 
     def padded(self, rows: list[int], *, pad_id: int) -> PaddedBatch:
-        """Some rows as the models take them."""
+        """Some rows as a batch for the models."""
         frozen = None if self.frozen is None else [self.frozen[row] for row in rows]
         return pad_batch(
             [self.sequences[row] for row in rows], pad_id=pad_id, device=self.logprobs.device, frozen=frozen
@@ -66,14 +66,14 @@ class TrainingBatch(NamedTuple):
 
 
 class ModelNumbers(NamedTuple):
-    """What the models say of a step's tokens; all (batch, response_len), zero at pads."""
+    """What the models compute for a step's tokens. Tensors are (batch, response_len), zero at pads."""
 
     logprobs: Tensor
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
     is_known: bool
-    """Whether the first, third and fourth were said by the pass that drew the responses."""
+    """Whether log-probabilities, values and entropy came from the pass that drew the responses."""
     frozen: list[Tensor] | None
 
 
@@ -92,8 +92,8 @@ def prepare_batch(
 ) -> TrainingBatch:
     """All that the updates of a step need; `scores` are standardised and penalised already.
 
-    Each of the team, who all give the same trajectories, computes some of them and gets the whole batch.
-    hydra: the reference says below the trained layers what the learner says. budget: None for the options' own.
+    All processes of the team give the same trajectories; each computes a part, and all get the whole batch.
+    hydra: reference and learner are the same below the trained layers. budget: None for the one that the options make.
     """
     trained = [row for row, t in enumerate(trajectories) if is_trained_on(finished=t.finished, config=config)]
     if not trained:
@@ -106,7 +106,7 @@ def prepare_batch(
     sequences = [trajectory.tokens for trajectory in trajectories]
     budget = budget or TokenBudget(config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=device)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
-    logprobs, ref_logprobs, values, entropy, is_known, frozen = _ask_models(
+    logprobs, ref_logprobs, values, entropy, is_known, frozen = _compute_numbers(
         learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team
     )
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
@@ -152,23 +152,23 @@ def prepare_batch(
 
 
 def _only(mask: Tensor, rows: Sequence[int]) -> Tensor:
-    """A (batch, response_len) mask without the other rows."""
+    """A (batch, response_len) mask, False outside of these rows."""
     kept = torch.zeros(len(mask), 1, dtype=torch.bool, device=mask.device)
     kept[list(rows)] = True
     return mask & kept
 
 
 def _engine_logprobs(trajectories: Sequence[Trajectory], logprobs: Tensor, mask: Tensor) -> Tensor:
-    """(batch, response_len), zero at pads."""
-    said = [trajectory.engine_logprobs for trajectory in trajectories]
-    if any(of_tokens is None for of_tokens in said):
+    """(batch, response_len) log-probabilities by the engine, zero at pads; `logprobs` where it gave none."""
+    given = [trajectory.engine_logprobs for trajectory in trajectories]
+    if any(of_tokens is None for of_tokens in given):
         return logprobs
-    flat = [number for of_tokens in said if of_tokens is not None for number in of_tokens]
+    flat = [number for of_tokens in given if of_tokens is not None for number in of_tokens]
     return torch.zeros_like(logprobs).masked_scatter(mask, torch.tensor(flat, device=logprobs.device))
 
 
 @torch.no_grad()
-def _ask_models(
+def _compute_numbers(
     learner: PolicyWithValue,
     reference: PreTrainedModel,
     trajectories: Sequence[Trajectory],
@@ -190,7 +190,7 @@ def _ask_models(
     computing = learner.computing._replace(checkpointing=False)
     of_reference = computing if hydra else computing._replace(depth=0)
 
-    def ask(max_tokens: int) -> ModelNumbers:
+    def compute(max_tokens: int) -> ModelNumbers:
         logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=mask.device) for _ in range(4))
         frozen: dict[int, Tensor] = {}
         if is_known:
@@ -222,7 +222,7 @@ def _ask_models(
             frozen=kept,
         )
 
-    found = budget.fit(ask, sequences)
+    found = budget.fit(compute, sequences)
     team.add_up(found.ref_logprobs)
     if not is_known:
         team.add_up(found.logprobs, found.entropy)
@@ -240,15 +240,15 @@ def _values_after(
     pad_id: int,
     budget: TokenBudget,
 ) -> Tensor:
-    """(batch,) value of what would follow a response that ran out of tokens; 0 after one that ended."""
+    """(batch,) value of the state after a response that ran out of tokens; 0 after one that ended."""
     device = device_of(learner)
     cut = [row for row, trajectory in enumerate(trajectories) if not trajectory.finished]
-    # The value head reads the state that predicts a token: here one that is whatever comes next, and is not read.
+    # The value head reads the state that predicts a token: here a pad token after the end, which no model reads.
     longer = [
         TokenSequence(t.tokens.prompt_ids, [*t.tokens.response_ids, pad_id]) for t in (trajectories[row] for row in cut)
     ]
 
-    def ask(max_tokens: int) -> Tensor:
+    def compute(max_tokens: int) -> Tensor:
         after = torch.zeros(len(trajectories), device=device)
         for rows in micro_batches(longer, max_tokens=max_tokens):
             batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)._replace(ends_unread=True)
@@ -257,4 +257,4 @@ def _values_after(
             after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=device), last]
         return after
 
-    return budget.fit(ask, longer) if longer else torch.zeros(len(trajectories), device=device)
+    return budget.fit(compute, longer) if longer else torch.zeros(len(trajectories), device=device)

@@ -1,6 +1,6 @@
-"""What the KL is taken to, and which of its weights it shares with the learner.
+"""The frozen policy that the KL is taken to, in its cheapest exact form: it shares weights with the learner.
 
-A frozen reference in its cheapest exact form. Computes no KL.
+Computes no KL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rlaif.policy.ppo.trained import shares_trunk, trunk_depth
 
 
 class Reference(NamedTuple):
-    """In all modes a model of its own whose frozen weights stand in the learner's memory wherever they are equal."""
+    """A separate model in every mode, whose frozen weights share the learner's memory wherever they are equal."""
 
     model: PreTrainedModel
     mode: ReferenceMode
@@ -32,7 +32,7 @@ def choose_reference(
     if config.reference == "auto":
         return Reference(reference, mode)
     if config.reference == "copy":
-        # a copy of the user's wish: the policy as it came shares memory with what is trained
+        # The user wants a copy, and the policy that came in shares memory with the trained model.
         return Reference(copy.deepcopy(reference) if mode != "copy" and reference is policy else reference, "copy")
     if mode != config.reference:
         raise ConfigError(

@@ -17,7 +17,7 @@ from rlaif.policy.ppo.batching import TokenSequence, prompts_of_step
 from rlaif.policy.ppo.engines import RolloutEngine
 from rlaif.policy.ppo.mismatch import check_gap, measure_gap
 from rlaif.policy.ppo.models import PolicyWithValue
-from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, ask_for, score_trajectories
+from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, plan_responses, score_trajectories
 from rlaif.policy.rewards.episodes import Scored, ScoreScale, WeightedReward
 from rlaif.training.team import ALONE, Team
 
@@ -127,7 +127,7 @@ class Rollouts:
             return _Prefetched(step, drawn=Drawn([_without_numbers(each) for each in self._draw(step)], 0.0))
         # By the time these come the weights are others: a few responses more are compared before.
         probe = self._engine.sample(
-            ask_for(self._prompts[:NUM_PROBED], num_samples=1, key=(self._seed, step, -1)),
+            plan_responses(self._prompts[:NUM_PROBED], num_samples=1, key=(self._seed, step, -1)),
             response_length=min(PROBE_LENGTH, self._config.response_length),
         )
         gap = measure_gap(learner, probe, config=self._config, pad_id=self._pad_id)
@@ -140,7 +140,7 @@ class Rollouts:
         chosen = prompts_of_step(
             len(self._prompts), seed=self._seed, step=step, num_prompts_per_step=config.num_prompts_per_step
         )
-        wanted = ask_for(
+        wanted = plan_responses(
             [self._prompts[index] for index in chosen],
             num_samples=config.num_samples_per_prompt,
             key=(self._seed, step),

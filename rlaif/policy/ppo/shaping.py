@@ -1,6 +1,6 @@
-"""Scores, weighed over their sources -> what training pushes up, before the KL penalty.
+"""Weighted scores -> what training maximises: truncated responses shaped, the KL penalty subtracted.
 
-Asks for no reward and knows no tensor.
+The reward of a token is minus the KL penalty, and the last token's is the score besides. Asks for no score.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def counts_its_score(*, finished: bool, config: PpoConfig) -> bool:
 
 
 def shape_scores(scores: Sequence[float], *, finished: Sequence[bool], config: PpoConfig) -> list[float]:
-    """The weighed scores, and what becomes of them where a response ran out of tokens."""
+    """The scores, penalised or replaced where a response ran out of tokens and the configuration says so."""
     shaped = list(scores)
     for place, is_finished in enumerate(finished):
         if is_finished:

@@ -1,7 +1,7 @@
 """One learner in several processes: whole in each (DDP), or a part of every weight in each (FSDP2).
 
-A launcher's environment says which; of accelerate's configuration the part that says so is read. Plans which process
-trains on which rows. Takes no optimizer step and samples nothing.
+The launcher's environment says which, in accelerate's variables. Plans which process trains on which rows. Takes no
+optimizer step and samples nothing.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from rlaif.training.team import Team
 
 
 class Shared(NamedTuple):
-    """A learner as its process sees it."""
+    """A learner as one process of the team has it."""
 
     learner: PolicyWithValue
-    """Its parameters are the optimizer's; under FSDP2 each is this process's part."""
+    """The module whose parameters the optimizer has; under FSDP2 each is this process's part."""
     called: nn.Module
-    """What an update calls: the learner, or DDP's wrapping of it."""
-    vessel: PolicyWithValue | None = None
-    """Under FSDP2 a learner without weights, for `whole` to fill."""
+    """The module that an update calls: the learner, or DDP's wrapper of it."""
+    empty_copy: PolicyWithValue | None = None
+    """Under FSDP2, a learner without weights that `whole` fills."""
 
     @contextmanager
     def whole(self) -> Iterator[PolicyWithValue]:
-        """The learner with all its weights, to sample from and to look at; what is done to it does not last."""
+        """The learner with all its weights, for sampling and computing; changes to them are lost afterwards."""
         try:
             yield self.make_whole()
         finally:
-            if self.vessel is not None:
-                _empty(self.vessel)
+            if self.empty_copy is not None:
+                _empty(self.empty_copy)
 
     def make_whole(self) -> PolicyWithValue:
-        """The same, for good."""
-        if self.vessel is None:
+        """The learner with all its weights. Unlike those of `whole`, they stay."""
+        if self.empty_copy is None:
             return self.learner
-        parameters = list(self.vessel.parameters())
+        parameters = list(self.empty_copy.parameters())
         for parameter, part in zip(parameters, self.learner.parameters(), strict=True):
             parameter.data = whole_tensor(part.detach())
-        return self.vessel
+        return self.empty_copy
 
 
 def share_learner(learner: PolicyWithValue, team: Team) -> Shared:
-    """Make the learner one of the whole team's. All begin with the first one's weights."""
+    """Share the learner among the team. All processes begin with the first one's weights."""
     if team.size == 1:
         return Shared(learner, learner)
     sharding = find_sharding()
@@ -65,18 +65,18 @@ def share_learner(learner: PolicyWithValue, team: Team) -> Shared:
 
 
 class Sharding(NamedTuple):
-    """What a launcher's configuration says of FSDP2."""
+    """FSDP2 as a launcher's configuration wants it."""
 
     layers: frozenset[str]
-    """Classes of the modules that are put together one at a time; none: those that the model itself names."""
+    """Class names of the modules that are sharded one by one; none: those that the model itself names."""
     reshard_after_forward: bool
-    """Whether a layer is taken apart again between its forward and its backward pass."""
+    """Whether a layer's weights are dropped between its forward and its backward pass."""
 
 
 def find_sharding(environment: Mapping[str, str] = os.environ) -> Sharding | None:
-    """What accelerate's launcher says of FSDP2, in its own words; None where it does not ask for it.
+    """FSDP2 as accelerate's launcher configured it; None where it does not want FSDP.
 
-    What it asks for and cannot have is refused.
+    A configuration that is not supported here is refused.
     """
 
     def says(name: str, *values: str) -> bool:
@@ -117,16 +117,16 @@ def find_sharding(environment: Mapping[str, str] = os.environ) -> Sharding | Non
 
 
 def _shard(learner: PolicyWithValue, team: Team, sharding: Sharding) -> Shared:
-    """Layer by layer, and all that is outside of the layers together with the value head."""
-    find_linear_head(learner.model)  # tries the model, which must be whole for that
-    vessel = copy.deepcopy(learner)
-    _empty(vessel)
+    """Shard layer by layer, and then all that is outside of the layers together with the value head."""
+    find_linear_head(learner.model)  # runs the model once, which must be whole for that
+    empty_copy = copy.deepcopy(learner)
+    _empty(empty_copy)
     mesh = init_device_mesh(device_of(learner).type, (team.size,))
     names = sharding.layers or set(getattr(learner.model, "_no_split_modules", None) or ())
     for layer in [module for module in learner.modules() if type(module).__name__ in names]:
         fully_shard(layer, mesh=mesh, reshard_after_forward=sharding.reshard_after_forward)
     fully_shard(learner, mesh=mesh)
-    return Shared(learner, learner, vessel)
+    return Shared(learner, learner, empty_copy)
 
 
 def _empty(module: nn.Module) -> None:
@@ -135,18 +135,18 @@ def _empty(module: nn.Module) -> None:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """A tensor of which each process has a part, put together in all of them; another one as it is."""
+    """The whole of a sharded tensor, put together in all processes; any other tensor unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(whole: Tensor, pattern: Tensor) -> Tensor:
-    """A whole tensor as this process keeps `pattern`: on its device, and only the part of it that is its own."""
+    """A whole tensor laid out like `pattern`: on its device and, where that is sharded, this process's part."""
     whole = whole.to(pattern.device)
     return distribute_tensor(whole, pattern.device_mesh, pattern.placements) if isinstance(pattern, DTensor) else whole
 
 
 def in_one_pass(called: nn.Module) -> bool:
-    """Whether a micro-batch must be one pass through the model: FSDP2's processes must all make as many."""
+    """Whether a micro-batch must be one pass through the model: under FSDP2 all processes must make equally many."""
     return isinstance(called, FSDPModule)
 
 
@@ -154,15 +154,15 @@ class Plan(NamedTuple):
     """Which rows one process trains on in one mini-batch."""
 
     groups: list[list[int]]
-    """Micro-batches; together with those of the others each row once."""
+    """Micro-batches; over all processes each row comes once."""
     num_idle: int
-    """Passes with no weight after them, so that all processes take part equally often."""
+    """Further passes without weight, so that all processes make equally many."""
 
 
 def plan_rows(
     called: nn.Module, sequences: Sequence[TokenSequence], *, max_tokens: int, num_processes: int
 ) -> list[Plan]:
-    """For each process its micro-batches: like many tokens each, and responses to one prompt together."""
+    """Each process's micro-batches: about equally many tokens each, and responses to one prompt together."""
     make = _groups_of_one_pass if in_one_pass(called) else _groups
     shares = [make(sequences, rows, max_tokens=max_tokens) for rows in _split(sequences, num_processes)]
     # DDP adds up gradients in the last pass alone, FSDP2 in each one.

@@ -1,4 +1,4 @@
-"""How a training starts or resumes: the learner, its frozen reference, and the scores' scale.
+"""A training starts or resumes: the learner, its frozen reference, and the scale of the scores.
 
 Reads checkpoints, writes none. Takes no training step.
 """
@@ -59,7 +59,7 @@ from rlaif.training.team import ALONE, Team
 
 @dataclass(frozen=True)
 class Training:
-    """What stays the same over all steps. Only the learner's weights, the optimizer's moments and the budget change."""
+    """What all steps use. Only the learner's weights, the optimizer's moments, the budget and the clock change."""
 
     shared: Shared
     reference: Reference
@@ -73,7 +73,7 @@ class Training:
     rollouts: Rollouts
     checks: Checks
     held_out_prompts: list[EncodedPrompt]
-    """Those of the checks."""
+    """The prompts of the checks."""
     team: Team
     budget: TokenBudget
     value_start: ValueStart | None
@@ -81,7 +81,7 @@ class Training:
 
     @property
     def learner(self) -> PolicyWithValue:
-        """Under FSDP2 this process has a part of its weights; `shared.whole` has all of them."""
+        """The model in training. Under FSDP2 it has this process's part of the weights; `shared.whole` has all."""
         return self.shared.learner
 
 
@@ -99,6 +99,7 @@ def set_up(
     team: Team = ALONE,
     value_start: ValueStart | None = None,
 ) -> Training:
+    """Make the learner, its reference, its optimizer and its engine."""
     reference = policy if reference is None else reference
     check_trainable([policy, reference])
     encode = partial(
@@ -150,7 +151,7 @@ def set_up(
 def make_learner(
     policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, value_start: ValueStart | None, team: Team = ALONE
 ) -> PolicyWithValue:
-    """The model that is trained, with what says its values; the policy itself stays as it is."""
+    """The model that is trained, with its value head or value model; the policy itself stays unchanged."""
     model = make_trained(policy, config, seed=seed)
     value_model = make_value_model(policy, value_start) if config.value_model == "separate" else None
     for trunk in (model, *(() if value_model is None else (value_model.trunk.model,))):
@@ -160,7 +161,7 @@ def make_learner(
                 where="ppo.model.gradient_checkpointing",
                 fix="say false",
             )
-    # What is kept of a response would have to follow it to the process that trains on it.
+    # The kept output of a response's lower layers would have to move to the process that trains on the response.
     depth = trunk_depth(model) if config.cache_trunk and team.size == 1 else 0
     computing = Computing(
         dtype=config.compute_dtype,
@@ -171,7 +172,7 @@ def make_learner(
 
 
 def make_optimizer(learner: PolicyWithValue, config: PpoConfig) -> torch.optim.Optimizer:
-    """Adam over what is trained; a value model of its own may have a rate of its own, `rate` times the policy's."""
+    """Adam over the trained weights; a separate value model may have another rate, `rate` times the policy's."""
     own_rate = config.model.value_learning_rate
     of_values = set(learner.value_head.parameters()) if own_rate is not None else set()
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
@@ -183,7 +184,7 @@ def make_optimizer(learner: PolicyWithValue, config: PpoConfig) -> torch.optim.O
 
 
 def scale_values(training: Training, scales: Mapping[str, ScoreScale]) -> None:
-    """Bring a value model that began as a reward model to the scale on which its scores are maximised."""
+    """Rescale a value model that began as a reward model to the scale on which that model's scores are maximised."""
     start, value_model = training.value_start, training.learner.value_head
     if start is None or not isinstance(value_model, ValueModel):
         return
@@ -193,14 +194,14 @@ def scale_values(training: Training, scales: Mapping[str, ScoreScale]) -> None:
 
 
 def begin(training: Training, *, resume: bool) -> Progress:
-    """Where training stands: at the newest checkpoint, or at the start with the scores' scale measured."""
+    """The progress that training begins with: the newest checkpoint's, or a new one with the scores' scale measured."""
     config, seed = training.config, training.seed
-    asked = (*training.prompts, *training.held_out_prompts)
+    all_prompts = (*training.prompts, *training.held_out_prompts)
     start = Progress(
         kl_coef=config.kl_coef,
         rewards=tuple((reward.name, reward.weight, reward.standardise) for reward in training.rewards),
         seed=seed,
-        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in asked)),
+        prompts_digest=digest_text("\n".join(prompt.prompt.id for prompt in all_prompts)),
         config=config,
     )
     newest = training.team.ask_first(lambda: _find_newest(training.out_dir, start, resume=resume))
@@ -215,7 +216,7 @@ def begin(training: Training, *, resume: bool) -> Progress:
 
 
 def _find_newest(out_dir: Path, start: Progress, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from; None where there is none."""
+    """The newest checkpoint, if this training may resume from it; None where there is none."""
     checkpoints = find_checkpoints(out_dir)
     if not checkpoints:
         return None

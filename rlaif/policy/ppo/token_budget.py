@@ -1,6 +1,6 @@
-"""How many tokens go through a model at once: what the options say, and less once memory has run out.
+"""How many tokens go through a model at once: the options' number, and less once memory has run out.
 
-Says a number and tries; knows no model and no loss.
+Knows no model and no loss.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from rlaif.policy.ppo.batching import TokenSequence, micro_batches
 
 Result = TypeVar("Result")
 CPU_TOKENS, DEVICE_TOKENS = 512, 16_384
-"""[M] On a CPU for each response to a prompt: more at once take more memory and, where no prompt is shared, no
-less time; a shared prompt wants its responses beside it. An accelerator wants to be kept busy."""
+"""[M] The CPU's number is per response to a prompt. More tokens at once take more memory and, where no prompt is
+shared, no less time; responses that share a prompt are best computed together. An accelerator is best kept busy."""
 
 
 class TokenBudget:
     """Tokens in a micro-batch, remembered from step to step."""
 
     def __init__(self, tokens: int | None, *, device: torch.device, num_samples: int = 1, halves: bool = True) -> None:
-        """tokens: None for what suits the device and `num_samples` responses to a prompt.
-        halves: goes on with fewer where memory has run out."""
+        """tokens: None for a number that suits the device and `num_samples` responses to a prompt.
+        halves: whether to try again with half as many where memory runs out."""
         self.tokens = tokens or (num_samples * CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
         self._halves = halves
-        self._is_told = False
+        self._was_said = False
 
     def fit(self, run: Callable[[int], Result], sequences: Sequence[TokenSequence]) -> Result:
-        """What `run` makes of the sequences, with so many tokens in a micro-batch.
+        """The result of `run`, a function of the number of tokens in a micro-batch, over these sequences.
 
-        `run` begins anew with fewer where memory runs out, so it must undo what it did before.
+        `run` is called again with fewer where memory runs out, so it must undo what a failed call did.
         """
         while True:
             groups = micro_batches(sequences, max_tokens=self.tokens)
@@ -63,9 +63,9 @@ class TokenBudget:
 
     def _halve(self, tried: int) -> None:
         self.tokens = max(1, min(self.tokens, tried) // 2)
-        if not self._is_told:
+        if not self._was_said:
             say(f"memory ran out at {tried} tokens at once: now {self.tokens}, and fewer if need be; same result")
-            self._is_told = True
+            self._was_said = True
 
 
 def _num_tokens(sequences: Sequence[TokenSequence], group: Sequence[int]) -> int:

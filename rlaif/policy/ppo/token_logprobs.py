@@ -21,11 +21,11 @@ class TokenLogprobs(NamedTuple):
 
     logprobs: Tensor
     entropy: Tensor
-    """Of the whole distribution, in nats; carries no gradient."""
+    """Entropy of the whole distribution, in nats; carries no gradient."""
 
 
 def compute_token_logprobs(hidden: Tensor, tokens: Tensor, *, head: nn.Linear, temperature: float) -> TokenLogprobs:
-    """Of each token under softmax((hidden @ weight.T + bias) / temperature).
+    """Log-probability of each token, and entropy, under softmax((hidden @ weight.T + bias) / temperature).
 
     hidden: (num_tokens, hidden_size), tokens: (num_tokens,). Gradients reach hidden, weight and bias.
     """
@@ -34,7 +34,7 @@ def compute_token_logprobs(hidden: Tensor, tokens: Tensor, *, head: nn.Linear, t
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """d logprob / d logits = (one-hot - softmax) / temperature; the softmax is made anew from its normaliser."""
+    """d logprob / d logits = (one-hot - softmax) / temperature; the softmax is made again from its normaliser."""
 
     @staticmethod
     def forward(

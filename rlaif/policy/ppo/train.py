@@ -20,8 +20,8 @@ from rlaif.models.weights.adapters import has_adapter
 from rlaif.policy.ppo.checkpoint import find_checkpoints, write_checkpoint
 from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.evaluate import evaluate, is_due
-from rlaif.policy.ppo.guards import Look, compute_repetition, find_evaluation_alarm, find_step_alarm
-from rlaif.policy.ppo.keep import add_look, answer_alarm, describe_best, find_best_step, is_quiet, load_best
+from rlaif.policy.ppo.guards import Vitals, compute_repetition, find_evaluation_alarm, find_step_alarm
+from rlaif.policy.ppo.keep import add_vitals, answer_alarm, describe_best, find_best_step, is_quiet, load_best
 from rlaif.policy.ppo.metrics import describe_step, kl_per_response, show_responses
 from rlaif.policy.ppo.mismatch import check_gap, describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import ValueStart
@@ -45,7 +45,7 @@ class Collected(NamedTuple):
     rollout: Rollout
     batch: TrainingBatch
     gap: float
-    look: Look
+    vitals: Vitals
 
 
 def train_policy(
@@ -103,15 +103,15 @@ def _train(training: Training, listener: Listener, *, resume: bool) -> TrainedPo
         if _is_to_stop(team, listener):
             return _stop(training, progress, first_step=first_step)
         collected = _collect(training, progress, first_step=first_step)
-        looks = add_look(progress.looks, collected.look)
-        alarm = find_step_alarm(looks[0], looks[1:], step=step, config=config.guards)
+        history = add_vitals(progress.looks, collected.vitals)
+        alarm = find_step_alarm(history[0], history[1:], step=step, config=config.guards)
         if alarm is not None and not is_quiet(progress, alarm):
             progress = _answer(training, progress, alarm, listener)
             if progress.ended or progress.step < step:
                 continue
         if _is_to_stop(team, listener):
             return _stop(training, progress, first_step=first_step)
-        progress = _learn(training, progress, collected, looks=looks, listener=listener)
+        progress = _learn(training, progress, collected, history=history, listener=listener)
         progress = _settle(training, progress, listener, is_new=True)
     return _finish(training, progress, first_step=first_step)
 
@@ -145,13 +145,13 @@ def _collect(training: Training, progress: Progress, *, first_step: int) -> Coll
             )
             gap = gap_of_batch(batch) if rollout.gap is None else rollout.gap
             check_gap(gap, config=config, version=step)
-            return Collected(rollout, batch, gap, look_at(rollout, batch))
+            return Collected(rollout, batch, gap, measure_vitals(rollout, batch))
 
 
-def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
+def measure_vitals(rollout: Rollout, batch: TrainingBatch) -> Vitals:
     """The numbers that the guards see: of the responses that are trained on, but the share that ended of all."""
     trajectories, trained = rollout.trajectories, batch.trained
-    return Look(
+    return Vitals(
         kl=float(kl_per_response(batch)[trained].mean()),
         length=float(batch.trained_mask.sum()) / len(trained),
         eos_rate=sum(trajectory.finished for trajectory in trajectories) / len(trajectories),
@@ -161,11 +161,11 @@ def look_at(rollout: Rollout, batch: TrainingBatch) -> Look:
 
 def _shape_scores(rollout: Rollout, config: PpoConfig) -> list[float]:
     finished = [trajectory.finished for trajectory in rollout.trajectories]
-    return shape_scores(rollout.scored.weighed, finished=finished, config=config)
+    return shape_scores(rollout.scored.weighted, finished=finished, config=config)
 
 
 def _learn(
-    training: Training, progress: Progress, collected: Collected, *, looks: tuple[Look, ...], listener: Listener
+    training: Training, progress: Progress, collected: Collected, *, history: tuple[Vitals, ...], listener: Listener
 ) -> Progress:
     """Update the policy, and report the step."""
     config, step, batch, rollout = training.config, progress.step, collected.batch, collected.rollout
@@ -190,7 +190,7 @@ def _learn(
         step=step,
         episodes=episodes,
         scored=rollout.scored,
-        look=collected.look,
+        vitals=collected.vitals,
         kl_coef=progress.kl_coef,
         learning_rate=learning_rate,
     ) | describe_rollout(batch, rollout.trajectories, gap=collected.gap, step=step, config=config)
@@ -198,8 +198,8 @@ def _learn(
     if step % config.sample_every == 0 or step + 1 == config.num_steps:
         shown = show_responses(rollout.trajectories, rollout.scored.scores, kl_per_response(batch))
         listener.on_samples(step, shown)
-    kl_coef = _steer_kl_coef(progress.kl_coef, collected.look.kl, len(batch.trained), config)
-    change = {"step": step + 1, "episodes": episodes, "kl_coef": kl_coef, "metrics": metrics, "looks": looks}
+    kl_coef = _steer_kl_coef(progress.kl_coef, collected.vitals.kl, len(batch.trained), config)
+    change = {"step": step + 1, "episodes": episodes, "kl_coef": kl_coef, "metrics": metrics, "looks": history}
     return progress.model_copy(update=change)
 
 

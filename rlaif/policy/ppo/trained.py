@@ -23,7 +23,7 @@ from rlaif.records import digest_text
 
 
 def make_trained(policy: PreTrainedModel, config: PpoModelConfig, *, seed: int) -> PreTrainedModel:
-    """A copy of the policy whose trained weights are its own; `seed` fixes what new adapters begin as."""
+    """A copy of the policy with memory of its own for the trained weights alone; `seed` fixes new adapters' start."""
     names = find_trained(policy, config)
     shared: dict[int, Any] = {
         id(parameter): nn.Parameter(parameter.data, requires_grad=False)
@@ -42,7 +42,7 @@ def make_trained(policy: PreTrainedModel, config: PpoModelConfig, *, seed: int) 
 
 
 def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:
-    """Names of the policy's own parameters that are trained; adapters that it has not yet got come on top."""
+    """Names of the policy's parameters that are trained. Adapters that it does not have yet are not among them."""
     names = [name for name, _ in policy.named_parameters()]
     match config.train:
         case "all":
@@ -56,7 +56,7 @@ def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:
 
 
 def trunk_depth(model: PreTrainedModel) -> int:
-    """How many of the lowest layers, embeddings included, are not trained: 0 where any part below them is."""
+    """Number of lowest layers that are not trained; 0 where the embeddings or anything below the layers is."""
     layers = find_layers(model)
     if layers is None or all(parameter.requires_grad for parameter in model.parameters()):
         return 0
@@ -68,7 +68,7 @@ def trunk_depth(model: PreTrainedModel) -> int:
 
 
 def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) -> bool:
-    """Whether another model has the same weights below layer `depth`, so that both say the same there."""
+    """Whether another model has the same weights below layer `depth`, and so the same output there."""
     one, two = dict(model.named_parameters()), dict(other.named_parameters())
     layers = find_layers(model)
     if layers is None or type(model) is not type(other) or one.keys() != two.keys():
@@ -81,7 +81,7 @@ def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) 
 
 
 def _above(policy: PreTrainedModel, num_layers: int) -> set[str]:
-    """The uppermost layers and all that comes after them. What is tied to the embeddings is below, and frozen."""
+    """Names in the uppermost layers and after them. Weights tied to the embeddings count as below, and are frozen."""
     layers = find_layers(policy)
     if layers is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Prompts -> trajectories: the policy's own sampled responses, as token ids and as text.
+"""Prompts -> trajectories: the policy's sampled responses, as token ids and as text.
 
 Randomness is keyed by (seed, step, prompt, sample), so a response does not depend on the batch it was
 sampled in. Does not train.
@@ -42,15 +42,15 @@ class EncodedPrompt(NamedTuple):
     token_ids: list[int]
 
 
-class AskedResponse(NamedTuple):
-    """A response that is to be drawn; its key fixes all that is drawn for it, whatever else is drawn beside it."""
+class PendingResponse(NamedTuple):
+    """A response to be drawn. Its key alone fixes the random numbers, whatever is drawn beside it."""
 
     prompt: EncodedPrompt
     key: tuple[int, ...]
 
 
 class TokenNumbers(NamedTuple):
-    """What the pass that drew a response said of each of its tokens."""
+    """For each token of a response, what the pass that drew it computed."""
 
     logprobs: list[float]
     values: list[float]
@@ -63,20 +63,20 @@ class Trajectory(NamedTuple):
     prompt: Prompt
     tokens: TokenSequence
     finished: bool
-    """True where it ended with a stop token, False where it ran out of tokens."""
+    """True where the response ends with a stop token, False where it ran out of tokens."""
     response: str
     numbers: TokenNumbers | None
-    """Where the policy drew it itself with the weights that are updated next; None: they are still to be computed."""
+    """Given where the policy drew the response itself, with the weights that are updated next; else None."""
     version: int = 0
-    """How many updates were in the weights that drew it."""
+    """Number of updates in the weights that drew the response."""
     engine_logprobs: list[float] | None = None
-    """Of each token, as whatever drew it says; None where it does not."""
+    """Log-probability of each token by the engine that drew it; None where the engine gives none."""
 
 
 def encode_prompts(
     prompts: Sequence[Prompt], encoder: Encoder, *, response_length: int, context_tokens: int | None
 ) -> list[EncodedPrompt]:
-    """All prompts as token ids; one that leaves no room for a response is refused."""
+    """All prompts as token ids. A prompt that leaves no room for a response is refused."""
     if not prompts:
         raise DataError("there are no prompts to train the policy on", fix="give at least one prompt")
     encoded = [EncodedPrompt(prompt, encoder.encode(prompt.as_segments())) for prompt in prompts]
@@ -106,58 +106,60 @@ def sample_trajectories(
 ) -> list[Trajectory]:
     """`num_samples` responses to each prompt, prompt by prompt; `key` fixes all that is drawn.
 
-    Each of the team draws some, and all get all of them.
+    Each process of the team draws some, and all get all of them.
     """
 
-    def draw(asked: Sequence[AskedResponse]) -> list[Trajectory]:
-        return sample_asked(
+    def draw(pending: Sequence[PendingResponse]) -> list[Trajectory]:
+        return sample_pending(
             model,
             encoder,
-            asked,
+            pending,
             response_length=response_length,
             temperature=temperature,
             value_head=value_head,
             version=version,
         )
 
-    return list(team.in_shares(draw)(ask_for(prompts, num_samples=num_samples, key=key)))
+    return list(team.in_shares(draw)(plan_responses(prompts, num_samples=num_samples, key=key)))
 
 
-def ask_for(prompts: Sequence[EncodedPrompt], *, num_samples: int, key: tuple[int, ...]) -> list[AskedResponse]:
-    """`num_samples` responses to each prompt, prompt by prompt."""
+def plan_responses(
+    prompts: Sequence[EncodedPrompt], *, num_samples: int, key: tuple[int, ...]
+) -> list[PendingResponse]:
+    """`num_samples` responses to be drawn to each prompt, prompt by prompt."""
     return [
-        AskedResponse(prompt, (*key, place, sample))
+        PendingResponse(prompt, (*key, place, sample))
         for place, prompt in enumerate(prompts)
         for sample in range(num_samples)
     ]
 
 
-def sample_asked(
+def sample_pending(
     model: PreTrainedModel,
     encoder: Encoder,
-    asked: Sequence[AskedResponse],
+    pending: Sequence[PendingResponse],
     *,
     response_length: int,
     temperature: float,
     value_head: nn.Module | None = None,
     version: int = 0,
 ) -> list[Trajectory]:
-    """`value_head` reads along, where the model lets it. version: of the weights."""
-    if not asked:
+    """The responses, in order. `value_head` reads values in the same pass where the model allows it."""
+    if not pending:
         return []
     if find_linear_head(model) is None:
         value_head = None
     decoded = decode(
         model,
-        [prompt.token_ids for prompt, _ in asked],
+        [prompt.token_ids for prompt, _ in pending],
         max_new_tokens=response_length,
         temperature=temperature,
-        uniforms=row_uniforms([key for _, key in asked], response_length),
+        uniforms=row_uniforms([key for _, key in pending], response_length),
         stop_ids=encoder.stop_token_ids,
         pad_id=encoder.pad_token_id,
         value_head=value_head,
     )
-    numbers: Iterable[TokenNumbers | None] = repeat(None, len(asked))
+    numbers: Iterable[TokenNumbers | None] = repeat(None, len(pending))
     if value_head is not None:
         numbers = map(TokenNumbers, decoded.logprobs, decoded.values, decoded.entropies)
     return [
@@ -171,7 +173,7 @@ def sample_asked(
             engine_logprobs=logprobs,
         )
         for (prompt, _), ids, finished, said, logprobs in zip(
-            asked, decoded.token_ids, decoded.finished, numbers, decoded.logprobs, strict=True
+            pending, decoded.token_ids, decoded.finished, numbers, decoded.logprobs, strict=True
         )
     ]
 
@@ -184,6 +186,6 @@ def score_trajectories(
     max_failed: float,
     where: str,
 ) -> Scored:
-    """Their scores by the reward sources, which see texts only."""
+    """Scores of the trajectories by the reward sources, which see texts only."""
     episodes = [Episode(trajectory.prompt, trajectory.response) for trajectory in trajectories]
     return score_episodes(rewards, episodes, scales=scales, max_failed=max_failed, where=where)

@@ -1,6 +1,6 @@
 """A training batch -> optimizer steps.
 
-Everything is a token mean over a whole mini-batch, whatever the micro-batches and however many processes share it.
+Losses are token means over a whole mini-batch, whatever the micro-batches and however many processes share it.
 Does not sample and writes nothing.
 """
 
@@ -23,7 +23,7 @@ from rlaif.training.team import ALONE, Team, adding_up
 
 
 class UpdateStats(NamedTuple):
-    """Token means, over one mini-batch or over all of a step's."""
+    """Token means over one mini-batch, or over all mini-batches of a step."""
 
     policy_loss: float
     value_loss: float
@@ -32,7 +32,7 @@ class UpdateStats(NamedTuple):
     value_clipped: float
     ratio: float
     ratio_deviation: float
-    """Largest |ratio - 1|; of a step, that in its first mini-batch: 0 but for rounding."""
+    """Largest |ratio - 1| in the mini-batch; for a step, in its first one, where it is 0 but for rounding."""
     grad_norm: float
     """Before clipping."""
 
@@ -52,7 +52,7 @@ def update(
 ) -> UpdateStats:
     """`num_ppo_epochs` passes of `num_mini_batches` optimizer steps each.
 
-    learner: a `PolicyWithValue`, or what `share_learner` gives to be called; all of the team have the same batch.
+    learner: a `PolicyWithValue`, or `Shared.called`. All processes of the team have the same batch.
     """
     budget = budget or TokenBudget(
         config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=batch.logprobs.device
@@ -91,7 +91,7 @@ def _backward_within(
     head_only: bool,
     team: Team,
 ) -> UpdateStats:
-    """The mini-batch's gradients; where memory runs out they are made anew in smaller micro-batches."""
+    """Compute the mini-batch's gradients; where memory runs out, again in smaller micro-batches."""
 
     def run(max_tokens: int) -> UpdateStats:
         optimizer.zero_grad(set_to_none=True)
@@ -115,8 +115,8 @@ def backward_mini_batch(
 ) -> UpdateStats:
     """Add the gradients of the mini-batch's token-mean loss, micro-batch by micro-batch.
 
-    max_tokens: of a micro-batch; None: as the options say. Each of the team computes some of the rows; gradients and
-    means are those of all.
+    max_tokens: tokens in a micro-batch; None: the options' number. Each process of the team computes some of the rows;
+    gradients and means are those of all.
     """
     num_tokens = int(batch.response_mask[rows].sum())
     sums = torch.zeros(len(TokenTerms._fields), dtype=torch.float64)
@@ -145,7 +145,7 @@ def backward_mini_batch(
 
 
 class TokenTerms(NamedTuple):
-    """All (num_tokens,), of the real response tokens of a micro-batch."""
+    """Terms of the loss and its figures for the response tokens of a micro-batch, all (num_tokens,)."""
 
     policy_loss: Tensor
     value_loss: Tensor

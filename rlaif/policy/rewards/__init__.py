@@ -1,0 +1,8 @@
+"""Sources of rewards: episodes in, scores or failures out.
+
+episodes   what an episode, a source and a failure are; all sources asked, their scores weighted and added
+sources    the sources that the configuration names
+judge      the run's judge scores responses, without a reward model
+function   a user's Python function
+endpoint   a user's server
+"""

@@ -1,7 +1,7 @@
-"""A server of the user as a source of rewards: episodes go out by POST, numbers or nulls come back.
+"""A user's server as a reward source: episodes go out by POST, numbers or nulls come back.
 
-Requests that may succeed later are sent again, waiting longer each time; what is left without a number is a named
-failure of its episodes, marked where it may pass. Keeps nothing and never shows the key.
+Requests that may succeed later are sent again after longer and longer waits. An episode left without a number has a
+named failure, marked where it may pass. Stores nothing and never shows the key.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class EndpointReward:
     null}, ...]}`; the reply: `{"rewards": [number or null, ...]}`, in the order of the items."""
 
     def __init__(self, config: RewardConfig, *, environ: Mapping[str, str], first_wait_s: float = 0.5) -> None:
-        """`environ`: where the key stands; `first_wait_s`: before the first retry, twice as long before each further
-        one."""
+        """`environ`: has the key. `first_wait_s`: seconds before the first retry, doubled before each further one."""
         self._config, self._first_wait_s = config, first_wait_s
         self._address = find_reward_address(config.url or "", api_key_env=config.api_key_env, environ=environ)
 
@@ -54,7 +53,7 @@ class EndpointReward:
         retries = 0
         while True:
             answer = await post(session, self._address, payload, timeout_s=self._config.timeout_s)
-            self._stop_where_hopeless(answer)
+            self._raise_if_hopeless(answer)
             failure = _find_failure(answer)
             if failure is None:
                 return _read_rewards(answer.body, num_items=len(chunk))
@@ -64,13 +63,13 @@ class EndpointReward:
             await asyncio.sleep(wait if answer.retry_after_s is None else min(answer.retry_after_s, LONGEST_WAIT_S))
             retries += 1
 
-    def _stop_where_hopeless(self, answer: Answer) -> None:
-        """What no other request would change."""
+    def _raise_if_hopeless(self, answer: Answer) -> None:
+        """Raise for an answer that no further request would change."""
         if answer.status in (401, 403):
             variable = self._config.api_key_env
             fix = f"set {variable} to a key that it takes" if variable else "name the key's variable by api_key_env"
         elif answer.status == 404 or 300 <= answer.status < 400:
-            fix = "mend its url in ppo.rewards"
+            fix = "fix its url in ppo.rewards"
         else:
             return
         raise TrainingError(
@@ -86,7 +85,7 @@ def _as_item(episode: Episode) -> dict[str, Any]:
 
 
 def _find_failure(answer: Answer) -> RewardFailure | None:
-    """Why a request brought nothing; None where its body can be read."""
+    """Why a request failed; None where its body can be read."""
     if answer.status == 200 and not answer.said:
         return None
     if answer.status == 200:

@@ -42,7 +42,7 @@ class RewardSource(Protocol):
 
 
 class WeightedReward(NamedTuple):
-    """A source and its part in the reward."""
+    """A reward source and its share in the reward."""
 
     name: str
     source: RewardSource
@@ -65,16 +65,16 @@ class Scored(NamedTuple):
     kept: list[int]
     """Indices of the episodes that every source scored."""
     by_source: dict[str, list[float]]
-    """Their scores as each source gave them, by its name."""
-    weighed: list[float]
-    """What is maximised of them: sum_i w_i s_i, each s_i standardised where that is asked for."""
+    """Scores of the kept episodes as each source gave them, by the source's name."""
+    weighted: list[float]
+    """What is maximised: sum_i w_i s_i over the sources, each s_i standardised where the source's scores are."""
     failures: Counter[str]
     """Dropped episodes by source and cause, such as "judge/refused"."""
 
     @property
     def scores(self) -> list[float]:
-        """What people are shown: of one source its own scores, of several the weighted sum."""
-        return next(iter(self.by_source.values())) if len(self.by_source) == 1 else self.weighed
+        """The scores that people see: with one source its own, with several the weighted sum."""
+        return next(iter(self.by_source.values())) if len(self.by_source) == 1 else self.weighted
 
 
 def score_episodes(
@@ -87,8 +87,8 @@ def score_episodes(
 ) -> Scored:
     """Ask every source; drop and count failed episodes, and stop when more than `max_failed` of them failed.
 
-    An episode that one source failed on is dropped, and the sources after it are not asked about it. Where a server
-    gave no answer at all nothing is dropped: that stops training, to be resumed. `scales`: of those sources whose
+    An episode that one source failed on is dropped, and later sources are not asked about it. Where a server gave no
+    answer at all nothing is dropped: that stops training, to be resumed. `scales`: the scale of each source whose
     scores are standardised.
     """
     left = list(range(len(episodes)))
@@ -112,7 +112,7 @@ def score_episodes(
     if missing:
         raise _unanswered(missing, num_episodes=len(episodes), where=where)
     by_source = {name: [scores[index] for index in left] for name, scores in found.items()}
-    return Scored(left, by_source, _weigh(rewards, by_source, scales=scales), failures)
+    return Scored(left, by_source, _add_weighted(rewards, by_source, scales=scales), failures)
 
 
 def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> list[float | RewardFailure]:
@@ -127,7 +127,7 @@ def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> 
 
 
 def read_reward(value: object) -> float | RewardFailure:
-    """What somebody else's code gave as a reward: a finite number, or why it is none. True is 1 and False is 0."""
+    """A value from a user's code as a reward, or why it is none. True is 1 and False is 0."""
     if value is None:
         return RewardFailure("none", "there is no number")
     try:
@@ -139,14 +139,14 @@ def read_reward(value: object) -> float | RewardFailure:
     return number if math.isfinite(number) else RewardFailure("non_finite", f"{number} is not finite")
 
 
-def _weigh(
+def _add_weighted(
     rewards: Sequence[WeightedReward], by_source: Mapping[str, Sequence[float]], *, scales: Mapping[str, ScoreScale]
 ) -> list[float]:
-    weighed = [
+    weighted = [
         [reward.weight * score for score in scales.get(reward.name, ScoreScale()).apply(by_source[reward.name])]
         for reward in rewards
     ]
-    return [math.fsum(scores) for scores in zip(*weighed, strict=True)]
+    return [math.fsum(scores) for scores in zip(*weighted, strict=True)]
 
 
 def _too_many(failures: Counter[str], examples: Mapping[str, str], *, num_episodes: int, where: str) -> TrainingError:
@@ -155,7 +155,7 @@ def _too_many(failures: Counter[str], examples: Mapping[str, str], *, num_episod
     return TrainingError(
         f"{failures.total()} of {num_episodes} rewards failed ({causes}{example})",
         where=where,
-        fix="mend the reward source and resume, or raise ppo.max_failed_rewards",
+        fix="fix the reward source and resume, or raise ppo.max_failed_rewards",
     )
 
 
@@ -173,7 +173,7 @@ def measure_scales(
 ) -> dict[str, ScoreScale]:
     """The scale of each source that is standardised, from its scores of the reference policy's responses.
 
-    counting: places in the scores of those that count, None for all.
+    counting: places of the scores that count, None for all.
     """
     places = range(len(scored.kept)) if counting is None else counting
     return {
@@ -184,7 +184,7 @@ def measure_scales(
 
 
 def measure_scale(scores: Sequence[float]) -> ScoreScale:
-    """What brings these scores to mean 0 and population standard deviation 1; equal ones are only shifted."""
+    """The scale that brings these scores to mean 0 and population standard deviation 1; equal ones are only shifted."""
     mean = math.fsum(scores) / len(scores)
     sd = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / len(scores))
     return ScoreScale(mean, sd if sd > 1e-8 else 1.0)

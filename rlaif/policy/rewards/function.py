@@ -1,7 +1,7 @@
-"""A Python function of the user as a source of rewards: for answers that can be verified, or anything else.
+"""A user's Python function as a reward source: for answers that can be verified, or anything else.
 
-Calls it in this process, with texts. What it raises, and whatever it returns that is no finite number, is a named
-failure of the episode. Imports nothing itself.
+The function is called in this process, with texts. An error that it raises, or a value that is no finite number, is a
+named failure of the episode.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RewardFunction = Callable[[list[dict[str, str]], str, str | None], Any]
 
 
 class FunctionReward:
-    """Implements `RewardSource`."""
+    """A `RewardSource` that calls the function."""
 
     def __init__(self, function: Callable[..., Any], *, batched: bool) -> None:
         """`batched`: the function takes a list of each argument and returns a list, None where it has no number."""

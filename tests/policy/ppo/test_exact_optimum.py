@@ -43,7 +43,7 @@ def test_rloo_reaches_the_exact_optimum_without_a_value_head(make_world: MakeWor
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:
     world = make_world(seed=seed)
-    check_optimal(world, world.train(tmp_path).model)
+    check_optimal(world, world.train(tmp_path, num_steps=200).model)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_planted_fault_misses_the_optimum_of_other_worlds(
     fault: Any,
     seed: int,
 ) -> None:
-    check_fault(fault, make_world, tabular_class, monkeypatch, tmp_path, distances, seed=seed, num_steps=300)
+    check_fault(fault, make_world, tabular_class, monkeypatch, tmp_path, distances, seed=seed, num_steps=150)
 
 
 def ascend(world: Any, *, kl_as_loss: bool) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from rlaif.config.ppo_guards import GuardsConfig
 from rlaif.policy.ppo.guards import (
     Evaluation,
-    Look,
+    Vitals,
     compute_repetition,
     find_eos_drop,
     find_evaluation_alarm,
@@ -21,10 +21,10 @@ from rlaif.policy.ppo.guards import (
     find_win_rate_drop,
 )
 
-USUAL = Look(kl=1.0, length=20.0, eos_rate=0.9, repetition=0.1)
+USUAL = Vitals(kl=1.0, length=20.0, eos_rate=0.9, repetition=0.1)
 
 
-def look(**numbers: float) -> Look:
+def vitals(**numbers: float) -> Vitals:
     return USUAL.model_copy(update=numbers)
 
 
@@ -76,19 +76,19 @@ def test_a_policy_that_says_the_same_again_is_an_alarm() -> None:
     ],
 )  # fmt: skip
 def test_each_number_gives_its_own_alarm_which_its_option_turns_off(bad: dict[str, float], option: str) -> None:
-    alarm = find_step_alarm(USUAL, [look(**bad)] * 3, step=7, config=GuardsConfig())
+    alarm = find_step_alarm(USUAL, [vitals(**bad)] * 3, step=7, config=GuardsConfig())
     assert alarm is not None
     assert (alarm.name, alarm.step) == (option, 7)
     assert f"ppo.guards.{option}" in alarm.sentence
-    assert find_step_alarm(USUAL, [look(**bad)] * 3, step=7, config=GuardsConfig(**{option: None})) is None
+    assert find_step_alarm(USUAL, [vitals(**bad)] * 3, step=7, config=GuardsConfig(**{option: None})) is None
     assert find_step_alarm(USUAL, [USUAL] * 3, step=7, config=GuardsConfig()) is None
 
 
 def test_one_odd_step_is_no_alarm_but_for_the_kl() -> None:
-    odd = look(length=100.0, eos_rate=0.4, repetition=0.6)
+    odd = vitals(length=100.0, eos_rate=0.4, repetition=0.6)
     assert find_step_alarm(USUAL, [USUAL, USUAL, odd], step=7, config=GuardsConfig()) is None
-    assert find_step_alarm(USUAL, [USUAL, USUAL, look(kl=21.0)], step=7, config=GuardsConfig()) is not None
-    assert find_step_alarm(USUAL, [look(kl=21.0), USUAL, USUAL], step=7, config=GuardsConfig()) is None
+    assert find_step_alarm(USUAL, [USUAL, USUAL, vitals(kl=21.0)], step=7, config=GuardsConfig()) is not None
+    assert find_step_alarm(USUAL, [vitals(kl=21.0), USUAL, USUAL], step=7, config=GuardsConfig()) is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from rlaif.policy.ppo.mismatch import describe_rollout, gap_of_batch
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.rollout import Rollout
-from rlaif.policy.ppo.train import look_at, train_policy
+from rlaif.policy.ppo.train import measure_vitals, train_policy
 from rlaif.policy.ppo.trajectories import Trajectory
 from rlaif.policy.ppo.update import UpdateStats, update
 from rlaif.policy.rewards.episodes import Episode, Scored
@@ -75,11 +75,11 @@ def come_to(
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     batch = prepare_batch(learner, models[1], trajectories, scores=scores, kl_coef=0.1, config=config, pad_id=0)
     rollout = Rollout(trajectories, Scored(list(range(len(rows))), {"a": scores, "b": scores}, scores, Counter()), None)
-    look = look_at(rollout, batch)
+    vitals = measure_vitals(rollout, batch)
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
     stats = update(learner, optimizer, batch, learning_rate=0.1, config=config, pad_id=0, seed=0, step=9)
     metrics = describe_step(
-        batch, stats, step=0, episodes=9, scored=rollout.scored, look=look, kl_coef=0.1, learning_rate=0.1
+        batch, stats, step=0, episodes=9, scored=rollout.scored, vitals=vitals, kl_coef=0.1, learning_rate=0.1
     ) | describe_rollout(batch, trajectories, gap=gap_of_batch(batch), step=0, config=config)
     weights = torch.cat([value.flatten().clone() for value in learner.state_dict().values()])
     learner.load_state_dict(before)
@@ -89,7 +89,7 @@ def come_to(
         "returns": batch.returns[batch.trained, :width],
         "weights": weights,
         "metrics": torch.tensor(list(metrics.values())),
-        "look": torch.tensor(list(look.model_dump().values())),
+        "vitals": torch.tensor(list(vitals.model_dump().values())),
     }
 
 

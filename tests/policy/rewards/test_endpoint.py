@@ -95,7 +95,7 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     assert causes(ask(url)) == ["unreachable"] * 5
 
 
-@pytest.mark.parametrize(("status", "fix"), [(401, "set REWARD_KEY to a key"), (404, "mend its url")])
+@pytest.mark.parametrize(("status", "fix"), [(401, "set REWARD_KEY to a key"), (404, "fix its url")])
 def test_what_no_retry_would_change_stops_with_a_sentence(status: int, fix: str) -> None:
     with running(lambda items, number: status) as server, pytest.raises(TrainingError) as stopped:
         ask(server, api_key_env="REWARD_KEY")

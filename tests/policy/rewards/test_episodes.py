@@ -105,7 +105,7 @@ def test_a_score_that_is_not_finite_is_a_failure_not_a_number(number: float) -> 
 
 def test_too_many_failures_stop_with_a_sentence_that_counts_them() -> None:
     with pytest.raises(
-        TrainingError, match=r"2 of 4 rewards failed \(source/endpoint 2; source/endpoint: HTTP 500\) \(step 3\): mend"
+        TrainingError, match=r"2 of 4 rewards failed \(source/endpoint 2; source/endpoint: HTTP 500\) \(step 3\): fix"
     ):
         score([1.0, RewardFailure("endpoint", "HTTP 500"), RewardFailure("endpoint"), 2.0], max_failed=0.25)
 
@@ -146,8 +146,8 @@ def test_several_sources_are_standardised_and_added_by_their_weights() -> None:
     assert scales == {"one": (3.0, 2.0), "other": (200.0, 100.0)}
     raw = WeightedReward("raw", lambda _: [0.25, 0.75], 2.0)
     scored = ask(one, other, raw, episodes=[Episode(PROMPT, "a")] * 2, scales=scales)
-    assert scored.weighed == [-1.0 - 0.5 + 0.5, 1.0 + 0.5 + 1.5]
-    assert scored.scores == scored.weighed
+    assert scored.weighted == [-1.0 - 0.5 + 0.5, 1.0 + 0.5 + 1.5]
+    assert scored.scores == scored.weighted
     assert scored.by_source == {"one": [1.0, 5.0], "other": [300.0, 100.0], "raw": [0.25, 0.75]}
 
 
@@ -158,7 +158,7 @@ def test_people_are_shown_the_own_scores_of_a_single_source() -> None:
         scales={"one": ScoreScale(2.0, 1.0)},
     )
     assert scored.scores == [4.0]
-    assert scored.weighed == [6.0]
+    assert scored.weighted == [6.0]
 
 
 def test_an_episode_that_one_source_failed_on_is_dropped_and_the_next_is_not_asked_about_it() -> None:
@@ -173,7 +173,7 @@ def test_an_episode_that_one_source_failed_on_is_dropped_and_the_next_is_not_ask
     scored = ask(first, WeightedReward("other", other), episodes=episodes)
     assert asked == ["a", "ccc"]
     assert scored.kept == [0, 2]
-    assert scored.weighed == [2.0, 6.0]
+    assert scored.weighted == [2.0, 6.0]
     assert scored.failures == {"first/refused": 1}
 
 

@@ -1,0 +1,81 @@
+"""The table of training methods: what a row says is what its functions do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import build_family
+
+from rlaif.config.ppo import PpoConfig
+from rlaif.config.run import RunConfig
+from rlaif.config.sft import SftConfig
+from rlaif.errors import ConfigError
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm
+from rlaif.policy.methods import METHODS
+from rlaif.policy.rewards.episodes import WeightedReward
+from rlaif.policy.task import Task
+from rlaif.records import Demonstration, Message, Prompt
+from rlaif.run.folder import STAGES
+from rlaif.training.listener import Listener
+
+PROMPTS = [Prompt(messages=(Message(role="user", content=f"Where is the {place}?"),)) for place in ("tower", "garden")]
+CONFIG = RunConfig(
+    sft=SftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
+    ppo=PpoConfig(
+        num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=4, num_reference_samples=2,
+        learning_rate=1e-3, value_warmup_steps=0,
+    ),
+)  # fmt: skip
+NEEDED: dict[str, Any] = {
+    "demonstrations": [(prompt, Demonstration(prompt_id=prompt.id, response="This way.")) for prompt in PROMPTS],
+    "prompts": PROMPTS,
+    "rewards": [WeightedReward("length", lambda episodes: [float(len(episode.response)) for episode in episodes])],
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    torch.set_num_threads(1)
+    return load_causal_lm(str(build_family("llama3", tmp_path_factory.mktemp("base") / "llama3")), device="cpu")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_trains_from_what_its_row_needs_and_reports_every_step(
+    method: Any, base: LoadedModel, tmp_path: Path
+) -> None:
+    begun: list[int] = []
+    steps: list[int] = []
+    listener = Listener(on_begin=begun.append, on_metrics=lambda done: steps.append(done.step))
+    needed = {name: NEEDED[name] for name in method.needs}
+    task = Task(start=base, initial=base, config=CONFIG, folder=tmp_path, seed=1, listener=listener, **needed)
+    trained = method.train(task)
+    assert begun == [method.first_step]
+    assert steps == [method.first_step + step for step in range(method.count_steps(task))]
+    assert (trained.steps, trained.stop_reason) == (len(steps), "done")
+    assert trained.tally.kept == len(PROMPTS)
+    weights = base.model.state_dict()
+    assert any(not torch.equal(tensor, weights[name]) for name, tensor in trained.model.state_dict().items())
+    again = method.train(replace(task, folder=tmp_path / "again"))
+    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), trained.model.parameters(), strict=True))
+
+
+def test_every_method_works_in_a_stage_of_the_run() -> None:
+    assert {method.stage for method in METHODS.values()} <= set(STAGES)
+
+
+def test_demonstrations_must_be_named_and_are_learnt_in_one_process() -> None:
+    check = METHODS["sft"].check
+    with pytest.raises(ConfigError, match=r"there are no demonstrations \(sft\.demonstrations\)"):
+        check(CONFIG, 1)
+    named = CONFIG.model_copy(update={"sft": SftConfig(demonstrations="d.jsonl")})
+    check(named, 1)
+    with pytest.raises(ConfigError, match="demonstrations are learnt in one process"):
+        check(named, 2)
+
+
+def test_ppo_trains_in_any_number_of_processes() -> None:
+    METHODS["ppo"].check(CONFIG, 8)
