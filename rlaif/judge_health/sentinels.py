@@ -192,12 +192,12 @@ def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | Fail
         if a is not None and b is not None
     ]
     return _OneByOne(
-        failed,
-        share_interval([float(turned) for turned in changed], clusters=[prompt_id for prompt_id, *_ in read]),
-        sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
-        mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves]),
-        math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
-        max((move for _, move in moves), default=None),
+        failed=failed,
+        verdicts_changed=share_interval([float(turned) for turned in changed], clusters=[key for key, *_ in read]),
+        clear=sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
+        mean_move=mean_interval([move for _, move in moves], clusters=[key for key, _ in moves]),
+        mean=math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
+        largest_move=max((move for _, move in moves), default=None),
     )
 
 
