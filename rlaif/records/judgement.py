@@ -27,9 +27,11 @@ FailureCause = Literal[
 ]
 
 
-class PrincipleKey(Value):
-    """A principle as questions and comparisons name it: by its id and its text's digest."""
+JudgeMode = Literal["pair", "score", "ranking"]
+"""How a judge is asked about responses: `rlaif.judging.modes` says what each mode does."""
 
+
+class PrincipleKey(Value):
     id: str
     text_digest: str
 
@@ -38,7 +40,7 @@ class Question(Record):
     """A question to the judge. Its id is the request key."""
 
     table: ClassVar[str] = "questions"
-    mode: Literal["pair", "score", "ranking"]
+    mode: JudgeMode
     prompt_id: str
     sample_ids: tuple[str, ...]
     """Samples in the order shown."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judging.debias import combine_orders, compare
+from rlaif.judging.modes.pair import combine_orders, compare
 from rlaif.records import Judgement, PrincipleKey, Verdict, VerdictLogprob
 
 PRINCIPLE = PrincipleKey(id="brief", text_digest="0" * 64)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.evaluation.policy import PolicyPair, compute_pair_probabilities
-from rlaif.judging.debias import Debiased, combine_orders, combine_votes, compare
+from rlaif.judging.choices import LOWEST_LOGPROB, choice_logprobs, verdict_logprobs
+from rlaif.judging.modes.pair import Debiased, combine_orders, combine_votes, compare
+from rlaif.judging.modes.ranking import combine_shuffles
+from rlaif.judging.modes.score import combine_scores, distribution_of
 from rlaif.judging.questions import score_request
-from rlaif.judging.ranking import combine_shuffles
-from rlaif.judging.scores import combine_scores, distribution_of
-from rlaif.judging.unlisted import LOWEST_LOGPROB, choice_logprobs, verdict_logprobs
 from rlaif.judging.verdict import read_answer
 from rlaif.models.endpoint.reply import read_choice
 from rlaif.models.interface import ScoredReply
