@@ -35,7 +35,7 @@ from rlaif.sampling.stage import find_training_prompts
 from rlaif.training.listener import NOBODY, Listener
 
 HELD_OUT_SEED = 20_000
-"""Of the prompts that every policy is measured on."""
+"""Seed of the prompts that every policy is measured on."""
 
 
 class Desk(NamedTuple):
@@ -46,7 +46,7 @@ class Desk(NamedTuple):
     prompts: list[Prompt]
     num_pairs: int
     accuracy: float | None
-    """Of the reward model on held-out pairs."""
+    """Accuracy of the reward model on held-out pairs."""
 
 
 class Worth(NamedTuple):
