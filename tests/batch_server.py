@@ -1,7 +1,7 @@
-"""A chat server with a batch endpoint that really takes files and gives files, with all that goes wrong in between.
+"""A chat server with a real batch endpoint: it takes files and returns files, and fails as such servers do.
 
-Each request of a file behaves as the chat server's do; lines come out in another order than they went in. What a batch
-does as a whole, and what an HTTP request is answered with, two functions choose.
+Each request of a file is handled as by the chat server; lines come out in another order than they went in. Two
+functions choose the status of a batch and the HTTP status of each request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ ERROR_FILE = ("expired", "429", "500", "400", "too long")
 
 
 class BatchServer(ChatServer):
-    """`status`: of a batch at its n-th look, from 0; `refuse`: an HTTP status for the n-th request to a path, or 0."""
+    """A chat server with batches; n counts from 0.
+
+    status: the status of a batch when it is polled for the n-th time.
+    refuse: the HTTP status that refuses the n-th request to a path; 0: accept it, -1: accept it and lose the answer.
+    """
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""A chat server of our own on localhost that really does what servers do: answers, refuses, breaks off, lies.
+"""A chat server on localhost that does what real servers do: it answers, refuses, breaks off and lies.
 
-It decides by the prompt alone, so the same question always gets the same verdict; a function chooses the behaviour
+The prompt alone decides the verdict, so the same question always gets the same one; a function chooses the behaviour
 of each request. Runs in a thread of the tests.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 Behaviour = str | dict[str, Any]
-"""A named one of `ChatServer.reply`, or a whole body."""
+"""The name of a case in `ChatServer.reply`, or a whole reply body."""
 
 
 def p_first(prompt: str) -> float:
@@ -28,7 +28,7 @@ def p_first(prompt: str) -> float:
 
 
 def compare_two(prompt: str) -> tuple[str, dict[str, float]]:
-    """What `Verdict:` is followed by, and how probably."""
+    """An opinion on two replies: the word of the marker, and the probability of each choice after it."""
     return "Verdict", {" A": p_first(prompt), " B": 1 - p_first(prompt)}
 
 
@@ -62,7 +62,7 @@ def good_body(
 
 
 class ChatServer:
-    """`behaviour`: what to do with the n-th request of a question, by its body, its prompt and n from 0."""
+    """A chat server. `behaviour` gets the body, the prompt and n of the n-th request of a question, n from 0."""
 
     def __init__(
         self,

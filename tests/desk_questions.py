@@ -21,7 +21,7 @@ def request_of(template: JudgeTemplate, *, with_reason: bool = True) -> ScoreReq
 
 
 def make_questions(num_pairs: int, *, template: JudgeTemplate | None = None) -> list[tuple[SegmentedMessage, ...]]:
-    """Per pair one principle, in the order drawn and then swapped."""
+    """Two questions per pair, under one principle: in the order drawn, and then swapped."""
     template = template or load_template(PAIR_TEMPLATE)
     rng = random.Random("questions")
     chats = []

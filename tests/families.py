@@ -1,7 +1,7 @@
-"""Six tiny random chat models, one per family of tokenizer and chat template in the wild.
+"""Six tiny random chat models, one for each common family of tokenizer and chat template.
 
-The tokenizers are trained here on a few sentences and have their family's real construction; the templates
-are the families' own, shortened by what concerns tools. Weights are random and the same on every call.
+The tokenizers are trained here on a few sentences and are built as their family's real ones; the templates are
+the families' own without their parts about tools. Weights are random and the same on every call.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _train(tokenizer: Tokenizer, specials: list[str], *, alphabet: list[str]) ->
 
 
 def _without_special(tokenizer: Tokenizer, names: list[str]) -> Tokenizer:
-    """Byte tokens belong to the model's vocabulary and are no added tokens."""
+    """The tokenizer with these tokens as plain entries of its vocabulary and not as added tokens."""
     state = json.loads(tokenizer.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in names]
     return Tokenizer.from_str(json.dumps(state))

@@ -1,4 +1,4 @@
-"""Judges' replies of known meaning, drawn from a seed: clear, broken, with a quoted instruction, cut off anywhere."""
+"""Judges' replies of known meaning, drawn from a seed: clear, broken, quoting their instruction, cut off anywhere."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ class Reply(NamedTuple):
     is_cut_off: bool
     request: ScoreRequest
     allowed: frozenset[int | None]
-    """What a reader may find: the place of a choice, or None for a failure."""
+    """What a parser may find: the number of a choice, or None for a failure."""
     is_clear: bool
-    """A person reads one answer in it at once, and so must a reader."""
+    """True where a person sees one answer at once; a parser must then find it."""
 
 
 class _Draft(NamedTuple):
     text: str
     meaning: int | None
     ends: tuple[tuple[int, int], ...] = ()
-    """Where a choice behind a marker ends, and which it is."""
+    """For each choice after a marker: where it ends in the text, and the choice's number."""
     is_clear: bool = False
 
 
@@ -93,7 +93,8 @@ def make_replies(number: int, *, seed: str = "replies") -> Iterator[Reply]:
 
 
 def _cut(at: int, text: str, ends: tuple[tuple[int, int], ...], request: ScoreRequest) -> Reply:
-    """A verdict counts where nothing but decoration stands behind it; a number might have become longer."""
+    """The reply cut off at a place. A verdict counts if only decoration follows it, and a number not at the cut itself,
+    because more digits might have followed."""
     at_end = {choice for end, choice in ends if end <= at and not text[end:at].removesuffix("</s>").strip(_CLOSING)}
     open_numbers = {choice for end, choice in ends if end == at and request.choices[choice][-1:].isdigit()}
     return Reply(text[:at], True, request, frozenset({None} | (at_end - open_numbers)), False)
@@ -124,7 +125,7 @@ def _two(rng: random.Random, request: ScoreRequest) -> _Draft:
 
 
 def _broken(rng: random.Random, request: ScoreRequest) -> _Draft:
-    """A choice and something behind it that makes it another answer, or none."""
+    """A choice, and after it something that makes it another answer, or none."""
     choice, other = rng.sample(range(len(request.choices)), 2)
     before, (line, end) = _reason(rng, request), _line(rng, request, choice, dressed=False, closed=False)
     tail = rng.choice(BROKEN).format(o=_word(request, other))
@@ -147,7 +148,7 @@ def _negated(rng: random.Random, request: ScoreRequest) -> _Draft:
 
 
 def _quoted(rng: random.Random, request: ScoreRequest) -> _Draft:
-    """The instruction once more, and no verdict."""
+    """A reply that repeats the instruction and has no verdict."""
     choice, other = rng.sample(range(len(request.choices)), 2)
     before = _reason(rng, request)
     marker = request.marker.strip() + ("" if _close(request) else " ")
@@ -184,7 +185,7 @@ def _think(rng: random.Random, request: ScoreRequest) -> str:
 def _line(
     rng: random.Random, request: ScoreRequest, choice: int, *, dressed: bool = True, closed: bool = True
 ) -> tuple[str, int]:
-    """A line with a verdict, and where in it the choice ends."""
+    """A line with a verdict, and the place in the line where the choice ends."""
     marker, word = request.marker.strip(), _word(request, choice)
     close = _close(request) if closed else ""
     if not dressed or _close(request):

@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.render import load_template
+from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.ledger.store import Ledger
 from rlaif.models.scripted_engine import ScriptedAnswer, ScriptedEngine, ScriptedQuestion
@@ -25,7 +25,7 @@ def make_prompts(num: int = 1) -> dict[str, Prompt]:
 
 
 def make_replies(prompt: Prompt, *texts: str) -> list[Sample]:
-    """In canonical order: by id."""
+    """A sample of the prompt for each text, in canonical order: by id."""
     drawn = [
         Sample(prompt_id=prompt.id, policy_id="p", index=index, finish_reason="stop", text=text)
         for index, text in enumerate(texts)
@@ -38,7 +38,7 @@ def all_pairs(*groups: list[Sample]) -> list[tuple[Sample, Sample]]:
 
 
 def worth(text: str, prompt: str) -> float:
-    """In logits: under "kind" what stands after `kind=`, else what stands after `brief=`."""
+    """How good a text is, in logits: the number after `kind=` under the principle "kind", else that after `brief=`."""
     name = "kind=" if KIND.text in prompt and BRIEF.text not in prompt else "brief="
     return float(text.partition(name)[2].split()[0])
 

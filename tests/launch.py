@@ -26,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
 def launch(
     script: Path, *arguments: str, size: int = 2, environ: Mapping[str, str] | None = None, timeout: float = 300
 ) -> list[subprocess.CompletedProcess[str]]:
-    """What became of each process; none is left behind."""
+    """Run a script in `size` processes and return how each of them ended; none is left running."""
     port = str(find_free_port())
     processes = [
         subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A small world for the tests of ledger and audit: one pair, judged in both orders, and all it stands on."""
+"""A small world for the tests of ledger and audit: one pair, judged in both orders, and every record behind it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rlaif.judging.questions import render_question
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Agreement,
-    AskedPrinciple,
     CalibrationCard,
     CalibrationMap,
     Comparison,
@@ -28,6 +27,7 @@ from rlaif.records import (
     PolicyCard,
     Preference,
     Principle,
+    PrincipleKey,
     Prompt,
     Question,
     Record,
@@ -71,7 +71,7 @@ class World(NamedTuple):
 
 
 def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first", "second")) -> World:
-    """Pair `number`; the verdicts of the listed and of the swapped order."""
+    """The world of pair `number`, with these verdicts for the listed and for the swapped order."""
     template = template_from_source(TEMPLATE, name="test")
     prompt = Prompt(
         messages=(Message(role="user", content=f"Where is desk {number}? [red]{{{{ x }}}}"),),
@@ -98,7 +98,7 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
     first, second = sorted(drawn, key=lambda sample: sample.id)
     principle = Principle(id="brief", text="Prefer the shorter reply.", weight=1.0)
     constitution = Constitution(name="short", principles=(principle,), source="name: short\n# é\n")
-    asked = AskedPrinciple(id=principle.id, text_digest=principle.digest)
+    asked = PrincipleKey(id=principle.id, text_digest=principle.digest)
     listed, swapped = (
         Question(
             mode="pair",
@@ -207,16 +207,16 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
         ),
     ]
     return World(
-        template,
-        prompt,
-        (first, second),
-        constitution,
-        judge,
-        (listed, swapped),
-        (judgements[0], judgements[1]),
-        failure,
-        comparison,
-        records,
+        template=template,
+        prompt=prompt,
+        samples=(first, second),
+        constitution=constitution,
+        judge=judge,
+        questions=(listed, swapped),
+        judgements=(judgements[0], judgements[1]),
+        failure=failure,
+        comparison=comparison,
+        records=records,
     )
 
 

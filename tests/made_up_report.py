@@ -19,7 +19,6 @@ from rlaif.judge_health.length_effect import PairFacts
 from rlaif.judge_health.panel import CheckedJudge
 from rlaif.records import (
     Agreement,
-    AskedPrinciple,
     CalibrationCard,
     CalibrationMap,
     Comparison,
@@ -31,6 +30,7 @@ from rlaif.records import (
     Model,
     ModelObserved,
     Principle,
+    PrincipleKey,
     Prompt,
     Sample,
     SamplingParams,
@@ -81,14 +81,14 @@ def make_comparison(
     p: float | None = None,
     debiased: bool = True,
 ) -> Comparison:
-    """`logit` and `p` speak for the trained response, whichever id comes first."""
+    """A comparison whose `logit` and `p` are those of the trained response, whichever id comes first."""
     p = 1 / (1 + math.exp(-logit)) if logit is not None else p
     assert p is not None
     trained_first = pair.trained.id < pair.start.id
     return Comparison(
         prompt_id=pair.start.prompt_id,
         sample_ids=tuple(sorted((pair.start.id, pair.trained.id))),
-        principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+        principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
         judge_id="judge",
         judgement_ids=("j1", "j2") if debiased else ("j1",),
         p_first=p if trained_first else 1 - p,
@@ -181,7 +181,7 @@ def _responses(rng: random.Random) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def full_report() -> ReportInput:
-    """Every part present, with numbers such as a run of the demo has."""
+    """A report with every part, and numbers as in a run of the demo."""
     rng = random.Random(0)
     prompts = {}
     start, trained = [], []
@@ -402,7 +402,7 @@ def full_report() -> ReportInput:
 
 @pytest.fixture(scope="session")
 def bare_report() -> ReportInput:
-    """Nothing but a constitution and a run: every other part is missing."""
+    """A report with a constitution and a run only: every other part is missing."""
     return ReportInput(
         provenance=Provenance(run="007", rlaif_version="0.1.0", seed=0, models={}),
         constitution=CONSTITUTION,

@@ -1,4 +1,4 @@
-"""A real reward server on localhost that answers, breaks, hangs and lies, as the test wants it."""
+"""A real reward server on localhost that answers, breaks, hangs or lies, as the test chooses."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 @contextmanager
 def serving(command: Sequence[str], *, log: Path, wait_s: float = 240) -> Iterator[str]:
-    """The address of a server once it answers at /health; `command` ends with --port, the port is put after it."""
+    """The address of a server, given once it answers at /health. `command` ends with --port; a free port is added."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -7,17 +7,17 @@ whole run takes well under 20 seconds.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
+from forked import Forked, start_rlaif
+from made_once import make_once
 
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -38,25 +38,23 @@ SETTINGS = {
     "evaluation.num_prompts": 12,
 }
 WATCHED = ("2_samples", "3_judgements", "5_reward_model", "6_policy")
-MIN_KILLS, MIN_KILLS_PER_STAGE, MAX_RUNS = 30, 5, 16
+KILLS_IN_A_ROW = 3  # of each stage in each run
+MIN_KILLS, MIN_KILLS_PER_STAGE, MAX_RUNS = 30, 5, 8
 
 
-def command(runs_dir: Path, *extra: str) -> list[str]:
+def start(runs_dir: Path, *extra: str) -> Forked:
     overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    return [sys.executable, "-m", "rlaif", "run", "--run", "k", "--runs-dir", str(runs_dir), *overrides, *extra]
+    return start_rlaif(["run", "--run", "k", "--runs-dir", str(runs_dir), *overrides, *extra])
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def finish(runs_dir: Path, *extra: str) -> float:
-    started = time.monotonic()
-    done = subprocess.run(
-        command(runs_dir, *extra), env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
+def finish(runs_dir: Path, *extra: str) -> None:
+    done = start(runs_dir, *extra).wait()
     assert done.returncode == 0, done.stderr
-    return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_once(tmp_path_factory, "killed_never", finish)
 
 
 def stage_under_way(round_dir: Path) -> str | None:
@@ -67,21 +65,33 @@ def stage_under_way(round_dir: Path) -> str | None:
     return None
 
 
+def written(runs_dir: Path, stage: str) -> set[tuple[str, int]]:
+    """Each file that work in this stage writes, with the time of its last change."""
+    folder = runs_dir / "k" / "round_00" / stage
+    files = [*folder.rglob("*"), runs_dir / "ledger.sqlite-wal", runs_dir / "k" / "metrics.jsonl"]
+    found = set()
+    for path in files:
+        with suppress(FileNotFoundError):  # renamed or removed between two looks at it
+            found.add((str(path), path.stat().st_mtime_ns))
+    return found
+
+
 def kill_within(runs_dir: Path, stage: str, *, delay: float, resume: bool) -> str | None:
-    """Start the run, kill -9 it `delay` seconds into the stage; the stage it died in, None if it was over."""
-    process = subprocess.Popen(
-        command(runs_dir, *(["--resume"] if resume else [])),
-        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    """Start the run, kill -9 it `delay` seconds after it wrote in the stage; the stage it died in, None if it ended."""
+    before = written(runs_dir, stage)
+    process = start(runs_dir, *(["--resume"] if resume else []))
     round_dir = runs_dir / "k" / "round_00"
-    while process.poll() is None and stage_under_way(round_dir) != stage:
+    while not process.has_ended and (stage_under_way(round_dir) != stage or written(runs_dir, stage) == before):
+        if (round_dir / stage / "stage.json").exists():
+            break
         time.sleep(0.005)
     time.sleep(delay)
     died_in = stage_under_way(round_dir)
-    process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode in (-signal.SIGKILL, 0), errors.decode()
-    return died_in if process.returncode else None
+    if not process.has_ended:
+        process.send(signal.SIGKILL)
+    done = process.wait()
+    assert done.returncode in (-signal.SIGKILL, 0), done.stderr
+    return died_in if done.returncode else None
 
 
 def outcome(runs_dir: Path) -> dict[str, str]:
@@ -105,10 +115,8 @@ def questions_and_answers(runs_dir: Path) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-@pytest.mark.heavy
-def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> None:
-    unbroken = tmp_path / "unbroken"
-    print(f"the unbroken run took {finish(unbroken):.1f} s")
+@pytest.mark.heavy(minutes=1)
+def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(unbroken: Path, tmp_path: Path) -> None:
     expected, asked = outcome(unbroken), questions_and_answers(unbroken)
     assert asked
     assert set(asked.values()) == {1}
@@ -117,7 +125,9 @@ def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> N
     kills = dict.fromkeys(WATCHED, 0)
     for attempt in range(MAX_RUNS):
         runs_dir = tmp_path / f"killed_{attempt}"
-        for stage in WATCHED:
+        for stage in [stage for stage in WATCHED for _ in range(KILLS_IN_A_ROW)]:
+            if (runs_dir / "k" / "round_00" / stage / "stage.json").exists():
+                continue  # ended between the last process's last write and its kill
             died_in = kill_within(runs_dir, stage, delay=rng.uniform(0, 0.3), resume=(runs_dir / "k").exists())
             if died_in in kills:
                 kills[died_in] += 1
@@ -135,24 +145,23 @@ def test_a_run_killed_thirty_times_ends_as_the_unbroken_run(tmp_path: Path) -> N
 
 @pytest.mark.heavy
 def test_a_run_told_to_end_while_its_policy_trains_writes_where_it_stands_and_ends_as_the_unbroken_run(
-    tmp_path: Path,
+    unbroken: Path, tmp_path: Path
 ) -> None:
-    finish(tmp_path / "unbroken")
     runs_dir = tmp_path / "ended"
     options = ("--set", "ppo.checkpoint_every=100")  # so that only its end can have written a later step
-    process = subprocess.Popen(
-        command(runs_dir, *options), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    process = start(runs_dir, *options)
     metrics = runs_dir / "k" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and '"stage": "policy", "step": 2' in metrics.read_text()):
+    while not process.has_ended and not (metrics.is_file() and '"stage": "policy", "step": 2' in metrics.read_text()):
         time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 130, errors
-    assert re.search(r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", errors)
+    process.send(signal.SIGTERM)
+    done = process.wait()
+    assert done.returncode == 130, done.stderr
+    assert re.search(
+        r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", done.stderr
+    )
     checkpoints = (runs_dir / "k" / "round_00" / "6_policy" / "checkpoints").glob("step_*")
     assert max(path.name for path in checkpoints) > "step_000002"
     finish(runs_dir, *options, "--resume")
-    assert outcome(runs_dir) == outcome(tmp_path / "unbroken")
+    assert outcome(runs_dir) == outcome(unbroken)
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         assert verify(ledger).ok

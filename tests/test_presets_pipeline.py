@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from rlaif import pipeline
 from rlaif.cli import app
 from rlaif.config.load import load_config
-from rlaif.constitution.asked import draw_principle
 from rlaif.constitution.principles import parse_constitution
+from rlaif.constitution.selection import draw_principle
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
 from rlaif.records import Comparison, Judgement, Preference, Question
@@ -130,7 +130,7 @@ def test_salmon_counts_a_verdict_that_follows_the_order_as_nothing(tmp_path: Pat
     assert {preference.label for preference in made.preferences} == {0.5}
     shown = show(tmp_path, made.preferences[0].id)
     assert "counts as  p 0.5000, logit +0.0000 (a tie, as its two orders disagree)" in shown
-    assert "Of a pair's principles the one decides alone under which the judge is surest." in shown
+    assert "Each pair is decided by one of its principles alone: the one under which the judge is surest." in shown
 
 
 def test_mtbench_wins_what_both_orders_say_and_ties_the_rest(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from launch import environment, find_free_port, torchrun
+from made_once import make_once
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.heavy
@@ -55,20 +56,36 @@ def train_together(folder: Path, *arguments: str, accelerate: str | None = None)
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with its preferences."""
-    folder = tmp_path_factory.mktemp("judged")
-    overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    done = rlaif(folder, "generate-prefs", "--run", "desk", *overrides)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        done = rlaif(folder, "generate-prefs", "--run", "desk", *overrides)
+        assert done.returncode == 0, done.stderr
+
+    return make_once(tmp_path_factory, "judged", make)
 
 
 @pytest.fixture(scope="module")
 def alone(judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, trained by one process."""
-    folder = shutil.copytree(judged, tmp_path_factory.mktemp("alone"), dirs_exist_ok=True)
-    done = rlaif(folder, "train")
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = rlaif(shutil.copytree(judged, folder, dirs_exist_ok=True), "train")
+        assert done.returncode == 0, done.stderr
+
+    return make_once(tmp_path_factory, "trained_alone", make)
+
+
+@pytest.fixture(scope="module")
+def together(judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, trained by two processes that torchrun starts, with what they printed."""
+
+    def make(folder: Path) -> None:
+        done = train_together(shutil.copytree(judged, folder / "run"))
+        assert done.returncode == 0, done.stderr
+        (folder / "printed.txt").write_text(done.stderr)
+
+    return make_once(tmp_path_factory, "trained_together", make)
 
 
 def weights(folder: Path, stage: str) -> Path:
@@ -83,14 +100,9 @@ def metrics_of(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "runs/desk/metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("accelerate", [None, FSDP], ids=["ddp", "fsdp"])
-def test_two_processes_leave_the_folder_that_one_leaves(
-    judged: Path, alone: Path, accelerate: str | None, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(judged, tmp_path / "together")
-    done = train_together(folder, accelerate=accelerate)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("policy: in ") == 1, "one process speaks"
+def assert_as_alone(folder: Path, alone: Path, *, printed: str) -> None:
+    """The folder of a run that two processes trained, against that of one process."""
+    assert printed.count("policy: in ") == 1, "one process speaks"
     assert files_of(folder) == files_of(alone)
     for stage in ("5_reward_model", "6_policy"):
         expected, found = load_file(weights(alone, stage)), load_file(weights(folder, stage))
@@ -101,9 +113,26 @@ def test_two_processes_leave_the_folder_that_one_leaves(
     assert rlaif(folder, "audit", "verify").returncode == 0
 
 
-def test_two_processes_that_were_killed_and_resumed_make_the_same_bytes(judged: Path, tmp_path: Path) -> None:
-    whole = shutil.copytree(judged, tmp_path / "whole")
-    assert train_together(whole).returncode == 0
+@pytest.mark.heavy(minutes=1.2)
+def test_two_processes_leave_the_folder_that_one_leaves(together: Path, alone: Path) -> None:
+    assert_as_alone(together / "run", alone, printed=(together / "printed.txt").read_text())
+
+
+@pytest.mark.heavy(minutes=0.8)
+def test_two_processes_that_share_the_weights_leave_the_folder_that_one_leaves(
+    judged: Path, alone: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(judged, tmp_path / "together")
+    done = train_together(folder, accelerate=FSDP)
+    assert done.returncode == 0, done.stderr
+    assert_as_alone(folder, alone, printed=done.stderr)
+
+
+@pytest.mark.heavy(minutes=0.8)
+def test_two_processes_that_were_killed_and_resumed_make_the_same_bytes(
+    judged: Path, together: Path, tmp_path: Path
+) -> None:
+    whole = together / "run"
     killed = shutil.copytree(judged, tmp_path / "killed")
     process = subprocess.Popen(
         torchrun(["-m", "rlaif", "train"]), cwd=killed, env=environment(), stderr=subprocess.DEVNULL,
@@ -135,7 +164,8 @@ def find_workers(folder: Path) -> list[int]:
     return found
 
 
-def test_bad_input_ends_all_processes_with_one_sentence(judged: Path, alone: Path, tmp_path: Path) -> None:
+@pytest.mark.heavy(minutes=0.3)
+def test_bad_input_ends_all_processes_with_one_sentence(alone: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(alone, tmp_path / "done")
     done = train_together(folder)
     assert done.returncode == 1, "torchrun's own"

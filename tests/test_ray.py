@@ -36,7 +36,7 @@ from rlaif.models.ray.engine import Described, RayScorer
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.heavy(minutes=0.9)
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parent
@@ -152,7 +152,7 @@ def test_a_worker_that_is_killed_is_replaced_and_no_answer_is_lost_or_counted_tw
     assert len(again) == 400
     assert again.total() - 400 <= 2 * BATCH, "what the dead worker had, and no more"
     assert len(ray_judges.pids(asked_dir)) == 3
-    assert "stands in for a worker that died" in capsys.readouterr().err
+    assert "replaces a worker that died" in capsys.readouterr().err
 
 
 def test_a_worker_that_dies_over_the_same_questions_again_and_again_ends_the_run_with_a_sentence(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import pytest
 from families import build_family
+from forked import run_rlaif
 
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, FailedJudgement, Judgement
@@ -22,10 +21,7 @@ PANDALM = ROOT.parent / "shared" / "data" / "pandalm"
 
 
 def rlaif(folder: Path, *args: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "rlaif", *args], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )  # fmt: skip
+    done = run_rlaif(args, cwd=folder, environ={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

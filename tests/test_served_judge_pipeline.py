@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from batch_server import BatchServer
 from chat_server import ChatServer, running
+from forked import run_rlaif
 
 from rlaif.config.generate import JudgeConfig, JudgeModelConfig
 from rlaif.constitution.principles import parse_constitution
@@ -45,11 +45,7 @@ def cli(tmp_path: Path) -> RunCli:
     def run(*args: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "OPENAI_API_KEY": "sk-secret-1234"}
         environ.pop("OPENAI_BASE_URL", None)
-        return subprocess.run(
-            [sys.executable, "-m", "rlaif", *args],
-            cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False,
-            env=environ if url is None else {**environ, "OPENAI_BASE_URL": url},
-        )  # fmt: skip
+        return run_rlaif(args, cwd=tmp_path, environ=environ if url is None else {**environ, "OPENAI_BASE_URL": url})
 
     return run
 
@@ -69,7 +65,7 @@ def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_k
         stopped = cli("generate-prefs", "--run", "r", "--set", "judge.max_calls=9", url=server.url)
         assert stopped.returncode == 1, stopped.stderr
         assert "judge.max_calls of 9 leaves no room for another question" in stopped.stderr
-        assert "raise the cap and go on with --resume" in stopped.stderr
+        assert "raise the cap and continue with --resume" in stopped.stderr
         assert server.requests.total() == 9
         is_ill = True
         ill = cli("generate-prefs", "--run", "r", "--resume", "--set", "judge.max_calls=100", url=server.url)

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from made_once import make_once
 
 CHECKOUT = Path(__file__).parent.parent
 SHIPPED = ("constitutions", "presets", "prompts")
@@ -18,14 +19,15 @@ def run(*command: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    done = run(
-        *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", str(out), str(CHECKOUT)),
-        cwd=out,
-    )
-    assert done.returncode == 0, done.stderr
-    [path] = out.glob("rlaif_pipeline-*.whl")
+    def make(folder: Path) -> None:
+        done = run(
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("--wheel-dir", str(folder), str(CHECKOUT)),
+            cwd=folder,
+        )
+        assert done.returncode == 0, done.stderr
+
+    [path] = make_once(tmp_path_factory, "wheel", make).glob("rlaif_pipeline-*.whl")
     return path
 
 

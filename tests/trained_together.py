@@ -1,6 +1,6 @@
-"""Small trainings whose results tests compare: called in one process, and as a script in each of several.
+"""Small trainings whose results tests compare: in one process as functions, in several processes as a script.
 
-As a script it writes what came out to the folder that it is called with.
+The script writes its results into the folder that is its argument.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def _measure_length(episodes: Sequence[Episode]) -> dict[str, float]:
 
 
 def two_sources(team: Team = ALONE) -> list[WeightedReward]:
-    """One that each process asks for its share, and one that the first process asks."""
+    """Two sources of rewards: each process asks the first one about its share, only the first process asks the
+    other."""
     return [
         WeightedReward("a", team.in_shares(count_a), 2.0, standardise=True),
         WeightedReward("short", team.by_first(lambda episodes: [-float(len(e.response)) for e in episodes])),
@@ -190,7 +191,7 @@ def two_sources(team: Team = ALONE) -> list[WeightedReward]:
 
 
 GUARDED = {"kl_ceiling": 0.02, "on_alarm": "roll_back", "evaluate_every": 2, "keep": "best"}
-"""The first updates go past this ceiling: training goes back and on, more slowly."""
+"""Guards whose ceiling the first updates exceed: training rolls back and continues more slowly."""
 
 
 def fail_in_the_second_step() -> RewardSource:
@@ -206,7 +207,7 @@ def fail_in_the_second_step() -> RewardSource:
 
 
 def do_all(team: Team, folder: Path) -> None:
-    """Everything that the tests compare with one process; from each process, so that they can compare those too."""
+    """Run every training that the tests compare with one process; each process stores its results, to compare those."""
     for name in ("ddp", "fsdp"):
         os.environ["ACCELERATE_USE_FSDP"], os.environ["FSDP_VERSION"] = str(name == "fsdp"), "2"
         own = folder / name
@@ -228,7 +229,7 @@ def do_all(team: Team, folder: Path) -> None:
 
 
 def lose_one(team: Team, folder: Path) -> None:
-    """The second process ends in the second step, and the first one is to notice."""
+    """End the second process in the second step, and store whether the first process notices."""
     if team.rank == 1:
         threading.Timer(1.0, os._exit, (9,)).start()
 

@@ -1,7 +1,7 @@
-"""What this machine offers and lacks: the environment is read, a list of findings comes out.
+"""What this machine offers and lacks: the environment in, a list of findings out.
 
-Works with torch or any other dependency of the models missing. Changes nothing but a probe file in the
-runs folder, which it removes.
+Works where torch or any other dependency of the models is missing. Changes nothing; a test file in the
+runs folder is removed again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ LEAST_DISK = 2 * GIB
 LEAST_MEMORY = 4 * GIB
 FIRST_SAFE_SQLITE = (3, 51, 3)  # 3.7.0 to 3.51.2 can lose rows when a WAL is reset beside another writer
 
-# The machine on which the tests ran: everything else is said to be untried.
+# The machine on which the tests ran; everything else is reported as untried.
 TESTED_SYSTEM, TESTED_MACHINE, TESTED_PYTHON = "Linux", "x86_64", "3.11"
 
 GPU_CHECK = Path(__file__).parents[2] / "benchmarks" / "results" / "gpu_check.json"
 
 
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """One thing that was checked."""
 
     topic: str
     state: State
@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What decides which parts were tried on this kind of machine."""
+    """Properties of a machine that decide which parts were tried on its kind."""
 
     system: str
     machine: str
@@ -109,7 +109,7 @@ def check_packages(required: Iterable[str], installed: Mapping[str, str]) -> Ite
 
 
 def check_name(foreign: Iterable[str]) -> Iterator[Finding]:
-    """Other packages called rlaif, which the index has under the name that the command and the import have here."""
+    """Report other packages called rlaif: on the package index, this name belongs to another project."""
     again = "pip install -e ." if is_clone(Path(__file__).parents[2]) else f"pip install {DISTRIBUTION}"
     for sentence in foreign:
         fix = f"remove it (pip uninstall rlaif), then install this program again: {again}"
@@ -138,7 +138,7 @@ def find_gpu_check(results: Path = GPU_CHECK) -> GpuCheck | None:
 
 
 def check_vllm(tried: GpuCheck | None) -> Finding:
-    """Whether vLLM is there, for those who want it."""
+    """Whether vLLM is installed, which only `engine: vllm` needs."""
     ran = tried is not None and "vllm" in tried.ran
     tested = f"tested on a CPU and {f'on {tried.gpu}' if tried is not None and ran else 'never on a GPU'}"
     try:
@@ -183,7 +183,7 @@ def check_machine(runs_dir: Path) -> Iterator[Finding]:
 
 
 def find_memory() -> int | None:
-    """Bytes this process may use: the machine's, or less where a control group says so."""
+    """Bytes that this process may use: the machine's memory, or a control group's lower limit."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -211,7 +211,7 @@ def find_accelerators() -> tuple[tuple[str, ...], list[Finding]]:
 
 
 def check_ledger(runs_dir: Path) -> Iterator[Finding]:
-    """apsw's own SQLite, and whether a write-ahead log works where the ledger will lie."""
+    """The SQLite in apsw, and whether a write-ahead log works in the ledger's folder."""
     try:
         import apsw
     except ImportError:
@@ -252,7 +252,7 @@ def check_ledger(runs_dir: Path) -> Iterator[Finding]:
 
 
 def check_hub(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Where models from a hub are kept, and whether a hub is asked at all."""
+    """Where models from a hub are stored, and whether a hub is used at all."""
     home = Path(environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     cache = Path(environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     state = "exists" if cache.is_dir() else "is made at the first download"
@@ -283,14 +283,14 @@ def without_password(url: str) -> str:
 
 
 def find_untried(machine: Machine, *, tried: GpuCheck | None = None) -> Iterator[Finding]:
-    """What was never run on a machine like this; said here and in the README."""
+    """What was never run on a machine like this one; the README says the same."""
     if machine.system == "Windows":
         yield Finding("Windows", "note", "nothing was ever run on Windows; the run lock needs POSIX, use WSL")
     elif (machine.system, machine.machine) != (TESTED_SYSTEM, TESTED_MACHINE):
         yield Finding("system", "note", f"nothing was ever run on {machine.system} {machine.machine}")
     if machine.python != TESTED_PYTHON:
         yield Finding("Python", "note", f"the tests ran on Python {TESTED_PYTHON}, not on {machine.python}")
-    never = "no part was ever run on a GPU: policy.device and judge.model.device at cpu are the tried way"
+    never = "no part was ever run on a GPU: only policy.device and judge.model.device at cpu were tried"
     if tried is not None and tried.ran:
         never = f"training was never run on a GPU; sampling and judging were, on {tried.gpu} by {', '.join(tried.ran)}"
     if tried is not None and tried.trained:

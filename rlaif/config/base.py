@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 STORED: Mapping[str, bool] = {"stored": True}
-"""Context in which a stored configuration is validated: what was once taken may be read again."""
+"""Validation context of a run's stored configuration: values that were accepted once are accepted again."""
 TYPED: Mapping[str, bool] = {"typed": True}
-"""Context in which a user's own options are validated."""
+"""Validation context of options that a user gives: those that would do nothing are refused."""
 
 MAX_TEXT = 4096
-"""Longest text of an option in characters; no path of a system is longer."""
+"""Longest text of an option, in characters; no system allows longer paths."""
 
 
 class Config(BaseModel):
@@ -30,9 +30,9 @@ class Config(BaseModel):
 def refuse_idle(
     config: Config, names: Mapping[str, tuple[Any, ...]], *, when: str, info: ValidationInfo, prefix: str = ""
 ) -> None:
-    """Raise ValueError where a user typed an option that does nothing `when` another has the value that it has.
+    """Raise ValueError where a user gave an option that another option makes useless; `when` names the other one.
 
-    names: the options, each with the values beside its default that say "off" and are no mistake.
+    names: the options, each with the values that are accepted beside its default because they mean "off".
     """
     if not (info.context or {}).get("typed"):
         return
@@ -43,15 +43,15 @@ def refuse_idle(
 
 
 class Follows(NamedTuple):
-    """Marks an option that follows a model of the run where it is null or not given; see resolve.py.
+    """Marks an option whose value is chosen to suit a model of the run where it is null or not given; see resolve.py.
 
-    The default in its class is what suits a language model of ordinary size, all of whose weights are trained.
+    The default in the option's class suits a language model of ordinary size, all of whose weights are trained.
     """
 
     model: Literal["policy", "judge"]
 
 
 RESOLVED = "resolved"
-"""Key of a run's config.json: its options that follow a model and what they came to, which "config" holds as well."""
+"""Key of a run's config.json for the options that follow a model and their chosen values, which "config" holds too."""
 FOLLOWS_POLICY = Follows("policy")
 FOLLOWS_JUDGE = Follows("judge")

@@ -1,4 +1,4 @@
-"""Options of people's labels: the file, its columns, and how much a person's choice weighs."""
+"""Options of people's labels: the file, its columns, and how much a person's choice counts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from rlaif.config.base import Config
 
 
 class HumanLabelsConfig(Config):
-    """People's labels, which calibrate the judge's and stand in their place where a pair has both."""
+    """People's labels. They calibrate the judge's labels, and replace them on pairs that have both."""
 
     path: str | None = None
     """Labels as JSONL, CSV or Parquet, or a preference set (`prompt, chosen, rejected`) as a file, folder or hub id."""
     split: str | None = None
-    """Split of a preference set in `path`, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. null:
-    its `train` and `test` splits, all of whose rows are people's."""
+    """Split to read of a preference set in `path`, such as `train_prefs`, or `SUBSET/SPLIT`; join several by `+`. null:
+    its `train` and `test` splits. Every row counts as a person's label."""
     columns: str | None = None
-    """YAML file that maps the columns of the labels; null: they have our own names, see examples/human-labels."""
+    """YAML file that says which column of the labels holds what; null: the columns have rlaif's own names, see
+    examples/human-labels."""
     weight: float = Field(5.0, gt=0, le=1e6)
-    """How much a pair that people labelled counts in the reward model's training; the judge's pairs count 1 each."""
+    """How much a pair that people labelled counts in the reward model's training; a pair of the judge's counts 1."""
 
     @model_validator(mode="after")
     def _a_map_is_of_a_file(self) -> Self:

@@ -26,7 +26,7 @@ AnyMap = TypeVar("AnyMap", bound=Config)
 
 
 class VerdictValues(Config):
-    """What a column says for each verdict; any other value is none of them."""
+    """The values of a column that mean each verdict; any other value means none."""
 
     first: Annotated[Scalars, Field(min_length=1)]
     """Values that prefer the first response; 1 and "1" are the same value."""
@@ -61,7 +61,7 @@ class PolicyNames(Config):
     joined: str | None = None
     """One column that holds both names with `separator` between them."""
     separator: str | None = None
-    """What stands between the names in `joined`."""
+    """Text between the two names in `joined`."""
 
     @model_validator(mode="after")
     def _says_it_once(self) -> Self:
@@ -93,7 +93,7 @@ class PolicyNames(Config):
 
 
 def refuse_common(what: str, **groups: Scalars) -> None:
-    """A value may mean one thing only."""
+    """Raise ValueError where one value stands for two things."""
     seen: dict[str, str] = {}
     for name, values in groups.items():
         for text in {scalar_text(value) for value in values}:
@@ -120,7 +120,7 @@ def parse_column_map(text: str, kind: type[AnyMap], *, where: str, example: str)
     try:
         return kind.model_validate(document.value if document.value is not None else {})
     except ValidationError as error:
-        # A misspelt key is told first: the missing one is its consequence.
+        # A misspelt key is reported first: that another one is missing may be its consequence.
         first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     path = _key_path(first["loc"], kind, is_unknown_key=first["type"] == "extra_forbidden")
     here = f"{where}:{document.line_of(path)}"
@@ -141,7 +141,7 @@ def parse_column_map(text: str, kind: type[AnyMap], *, where: str, example: str)
 
 
 def _key_path(location: Sequence[int | str], kind: type[Config], *, is_unknown_key: bool) -> tuple[int | str, ...]:
-    """Where in the document an error is: pydantic also names the branch of a union that it tried."""
+    """Path in the document to an error: pydantic's location without the branches of unions that it names too."""
     path: tuple[int | str, ...] = ()
     for number, part in enumerate(location, start=1):
         parent = _part_at(path, kind)

@@ -16,16 +16,16 @@ MeasureSpec = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 
 class EvaluationJudgeConfig(Config):
-    """Another judge for the win rate than the one whose labels the policy was trained on."""
+    """A judge for the win rate that is not the one whose labels the policy was trained on."""
 
     model: OtherModelConfig = OtherModelConfig()
-    """Who judges; what is null is as in `judge.model`, the first judge of a panel."""
+    """The model that judges. An option that is null is as in `judge.model`, which is the first judge of a panel."""
     template: str | None = None
-    """Judge template: a path, or a name from prompts/; null: the one of `judge`; `pair` where that is the
+    """Judge template: a path, or a name from prompts/. null: the template of `judge`, or `pair` where that one is the
     front desk's and this judge is another model."""
 
     def instead_of(self, judge: JudgeConfig) -> JudgeConfig:
-        """The judge of the evaluation: `judge` in all that is not said here."""
+        """The judge of the evaluation: `judge`, changed by the options that are given here."""
         if self == EvaluationJudgeConfig():
             return judge.judges()[0]
         return judge.with_other(self.model, template=self.template)
@@ -35,12 +35,14 @@ class EvaluationConfig(Config):
     """How the trained policy is compared with the starting one."""
 
     judge: EvaluationJudgeConfig = EvaluationJudgeConfig()
-    """Another judge for the win rate than the one trained on, which the policy may have learnt to please."""
+    """Judge of the win rate. Name another model than the judge whose labels trained the policy: the policy may have
+    learnt to please that one."""
     num_prompts: int = Field(200, ge=2, le=1_000_000)
-    """At most this many held-out prompts; an interval needs two at least."""
+    """Held-out prompts, at most; an interval needs at least two. 200 to 1,000 are usual."""
     num_samples: int = Field(1, ge=1, le=1024)
     """Responses per prompt and policy, sampled as in `sampling`."""
     best_of: int = Field(4, ge=0, le=1024)
-    """What choosing would do without training: the most rewarded of this many responses of the start; 0 or 1: off."""
+    """Best-of-n, a comparison that needs no training: of this many responses of the starting policy, take the one with
+    the highest reward. 0 or 1: off."""
     measures: tuple[MeasureSpec, ...] = ()
-    """Functions `module:function` of (prompt, response) that return named numbers."""
+    """Functions `module:function` of (prompt, response) that return named numbers, to compare both policies by."""

@@ -1,6 +1,6 @@
 """A run's config file as it was and as it is now -> the options that were edited in it since, as overrides.
 
-A run keeps its own options, those of its first command line too; of the file only what was edited counts later.
+A run keeps the options it was started with, those of its command line too; later only edits of the file count.
 Validates nothing and applies nothing.
 """
 
@@ -27,12 +27,12 @@ def read_options(path: Path | None) -> dict[str, Any]:
 
 
 def note_file(path: Path | None) -> dict[str, Any]:
-    """What a run keeps of its config file, for `find_edits`."""
+    """What a run stores of its config file, for `find_edits`."""
     return {"path": None if path is None else str(path), "options": read_options(path)}
 
 
 def find_file(given: Path | None, noted: Mapping[str, Any]) -> Path | None:
-    """The file that describes a run: the one that is given, else its own one, else, where it had none, the one here."""
+    """A run's config file: the given one, else the one it started with; if it had none, the one in this folder."""
     if given is not None:
         return given
     if noted["path"] is None:
@@ -42,7 +42,7 @@ def find_file(given: Path | None, noted: Mapping[str, Any]) -> Path | None:
 
 
 def find_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """`option=value` for each option that differs; one that is no longer set gets its default back."""
+    """`option=value` for each option that differs; an option that is no longer set gets its default."""
     groups = {option.path for option in describe_config(RunConfig) if option.is_group}
     defaults = RunConfig().model_dump(mode="json")
     for option in describe_config(RunConfig):

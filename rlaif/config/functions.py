@@ -1,6 +1,6 @@
 """`module:function` in the configuration -> the function; modules of the working directory are found too.
 
-Runs the module that it imports, so only what the user names. Calls nothing in it.
+Importing a module runs it, so only modules that the user names are imported. Calls no function.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlaif.errors import ConfigError
 
 
 def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
-    """The function that "module:function" names; `what` it is and `where` it was asked for, for messages."""
+    """The function that "module:function" names. In messages, `what` is its purpose and `where` the option."""
     module_name, colon, function_name = spec.partition(":")
     if not (colon and module_name and function_name):
         raise ConfigError(f'"{spec}" names no {what}', where=where, fix="write module:function")

@@ -26,22 +26,23 @@ __all__ = [
 
 
 MAX_DRAWN = 500_000_000
-"""Tokens of a batch of responses, at most: a random number of four bytes is drawn for each."""
+"""Most tokens in a batch of responses: a random number of four bytes is drawn for each."""
 
 
 class PromptsConfig(Config):
     """Where prompts come from."""
 
     path: str = FRONTDESK
-    """JSONL, JSON, CSV or Parquet file, folder or hub id of a `datasets` set; `frontdesk` draws visitors' questions."""
+    """Prompts as a JSONL, JSON, CSV or Parquet file, or the folder or hub id of a data set; `frontdesk`: questions of
+    the built-in demo."""
     split: str = "train"
-    """Split of a folder or hub data set: `train`, or its full name, such as `train_sft`; `SUBSET/SPLIT` of a subset."""
+    """Split of a folder or hub data set, such as `train` or `train_sft`; `SUBSET/SPLIT` for one of a subset."""
     column: str = "prompt"
-    """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF, its last reply left off."""
+    """Column that holds the prompt: text, chat messages, or a transcript as in HH-RLHF without its last reply."""
     reference_column: str = "reference"
-    """Column that holds a known answer as text; functions that give rewards are handed it. Rows may lack it."""
+    """Column that holds a known answer as text, which functions that give rewards receive. Rows may lack it."""
     num_prompts: int = Field(500, ge=1, le=10_000_000)
-    """At most this many prompts; a thousand to a hundred thousand are usual."""
+    """Prompts to use, at most; a thousand to a hundred thousand are usual."""
     test_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the prompts held out of training, drawn by prompt id."""
 
@@ -52,16 +53,16 @@ class SamplingConfig(Config):
     num_samples: int = Field(4, ge=2, le=1024)
     """Responses per prompt; 2 to 16 are usual."""
     num_pairs: int = Field(3, ge=1, le=1_000_000)
-    """Pairs judged per prompt, drawn from all of its responses'; a judge that scores or ranks gives them all."""
+    """Pairs of responses judged per prompt, drawn from all its pairs. A judge that scores or ranks judges all pairs."""
     temperature: float = Field(1.0, ge=0.001, le=100)
     """Sampling temperature; 0.7 to 1 is usual."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus sampling."""
+    """Nucleus sampling: draw from the likeliest tokens whose probabilities reach this sum. 1: from all tokens."""
     max_new_tokens: Annotated[int, FOLLOWS_POLICY] = Field(512, ge=1, le=MAX_NEW_TOKENS)
     """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual,
     thousands for a policy that thinks."""
     batch_size: int = Field(256, ge=1, le=100_000)
-    """Responses sampled together; fewer by themselves where memory runs out."""
+    """Responses sampled together; where memory runs out, smaller batches are tried."""
 
     @model_validator(mode="after")
     def _a_batch_can_be_drawn(self) -> Self:

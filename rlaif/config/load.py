@@ -1,7 +1,7 @@
 """rlaif.yaml and --set values -> a validated RunConfig, or one sentence that says what is wrong and where.
 
-The file, its preset and the command line are put together (sources.py) and validated; what is left open then follows
-the models that are named (resolve.py), so that a RunConfig holds every value. Loads no model.
+The file, its preset and the command line are combined (sources.py) and validated. Options that are left open then get
+values that suit the named models (resolve.py), so that a RunConfig holds every value. Loads no model.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ CONFIG_NAME = "rlaif.yaml"
 
 
 def find_config(given: Path | None) -> Path | None:
-    """The file that is named, else the one in this folder."""
+    """The given config file, else the one in this folder, if there is one."""
     here = Path(CONFIG_NAME)
     return here if given is None and here.is_file() else given
 
 
 class Loaded(NamedTuple):
-    """A configuration, and what was decided on the way to it."""
+    """A configuration, and the decisions that led to it."""
 
     config: RunConfig
     resolved: dict[str, Any]
-    """Options that follow a model and were not given -> what they came to."""
+    """Options that follow a model and were not given -> their chosen values."""
     notes: tuple[str, ...]
-    """Which of two sources won, and what was resolved, in a line each."""
+    """Lines to print: which of two sources won, and which values were chosen."""
 
 
 def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
@@ -51,7 +51,7 @@ def load_config(path: str | Path | None = None, *, overrides: Sequence[str] = ()
 
 
 def load_options(path: str | Path | None = None, *, overrides: Sequence[str] = ()) -> Loaded:
-    """The configuration of `load_config`, with the values that were resolved and the lines to print."""
+    """The configuration of `load_config`, with the values that were chosen and the lines to print."""
     text = read_config_text(Path(path)) if path else ""
     return parse_options(text, where=str(path) if path else "the defaults", overrides=overrides)
 
@@ -76,7 +76,7 @@ def read_config_text(path: Path) -> str:
 def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_complete: bool = False) -> RunConfig:
     """The configuration that a YAML text and overrides give; `where` names the text in messages.
 
-    is_complete: the text is what a run was started with, so that its preset has nothing to add.
+    is_complete: the text holds all options that a run was started with, so that its preset adds nothing.
     """
     return parse_options(text, where=where, overrides=overrides, is_complete=is_complete).config
 
@@ -89,10 +89,10 @@ def parse_options(
     is_complete: bool = False,
     resolved: Mapping[str, Any] = MappingProxyType({}),
 ) -> Loaded:
-    """The configuration of `parse_config`, with the values that were resolved and the lines to print.
+    """The configuration of `parse_config`, with the values that were chosen and the lines to print.
 
-    resolved: options of a complete text that its run had not given, and what they came to. They keep their values
-    unless an override changes what they follow.
+    resolved: options of a complete text that were not given when its run started, with the values chosen for them then.
+    They keep these values unless an override changes the model that they follow.
     """
     options = {option.path: option for option in (*describe_config(RunConfig), *describe_items(RunConfig))}
     context = STORED if is_complete else TYPED
@@ -103,14 +103,14 @@ def parse_options(
     if is_complete:
         before = _read(text, where=where, options=options, without=resolved)
         were_open = _leave_open(before, options)
-        names -= were_open - resolved.keys()  # null there is a value that the run was started with
+        names -= were_open - resolved.keys()  # null here was given when the run was started, and stays
         then = resolve(_validate(before, options, context=context), left_open=were_open, has_gpu=find_gpu())
     values = resolve(_validate(sources, options, context=context), left_open=names, has_gpu=find_gpu())
     values |= {name: resolved[name] for name in values if name in resolved and then.get(name) == values[name]}
     for name, suits in values.items():
         _put(sources.value, tuple(name.split(".")), suits)
     config = _validate(sources, options, context=context)
-    # What a run's options were and are is said where they are compared with its stages; see run_options.py.
+    # Changed options of a run are printed where they are compared with its stages: run/options.py.
     won, demo = ((), ()) if is_complete else (sources.describe(), describe_demo(config, names))
     return Loaded(config, values, (*won, *describe_resolved(config, values), *demo))
 
@@ -124,7 +124,7 @@ def parse_stored(stored: Mapping[str, Any], *, where: str, overrides: Sequence[s
 
 
 def _read(text: str, *, where: str, options: Mapping[tuple[str, ...], Option], without: Iterable[str]) -> Sources:
-    """The text alone; `without`: options in it that are left out."""
+    """Read the text alone, without the options that `without` names."""
     document = load_strict(text, where=where, error=ConfigError)
     if not isinstance(document.value, dict | None):
         raise ConfigError(
@@ -137,7 +137,7 @@ def _read(text: str, *, where: str, options: Mapping[tuple[str, ...], Option], w
 
 
 def _leave_open(sources: Sources, options: Mapping[tuple[str, ...], Option]) -> set[str]:
-    """The names of what is left open; null means the same as nothing there."""
+    """The names of the options that are left open, missing or null; those that follow a model are removed."""
     _drop_empty_groups(sources.value, options)
     left_open = _find_open(sources.value, options)
     for path in left_open:
@@ -151,7 +151,7 @@ def _validate(sources: Sources, options: Mapping[tuple[str, ...], Option], *, co
         config = RunConfig.model_validate_json(json.dumps(sources.value), strict=True, context=dict(context))
     except ValidationError as error:
         _raise_first(error.errors(include_url=False), sources, options)
-    for path, value in _find_not_finite(sources.value):  # in what is handed on as it is, such as extra_body
+    for path, value in _find_not_finite(sources.value):  # in values that have no type of their own, as in extra_body
         where = sources.where(path)
         raise ConfigError(f'"{".".join(map(str, path))}" is {value}', where=where, fix="write a finite number")
     return config
@@ -169,9 +169,9 @@ def _find_not_finite(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, 
 
 
 def _find_open(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> list[tuple[str, ...]]:
-    """Paths of single options that are null or not given, where an option follows a model or has the demo's default.
+    """Paths of the options that are null or not given and that follow a model or have the demo's default.
 
-    Of each further judge its template.
+    The templates of further judges are such options too.
     """
     names = [path for path, option in options.items() if option.follows is not None or option.dotted in DEMO]
     panel = _find(value, ("judge", "panel"))
@@ -218,7 +218,7 @@ def _drop_empty_groups(value: dict[str, Any], options: Mapping[tuple[str, ...], 
 def _raise_first(
     errors: Sequence[ErrorDetails], source: Sources, options: Mapping[tuple[str, ...], Option]
 ) -> NoReturn:
-    """Misspelt keys are told first: a value that is missing or wrong may be their consequence."""
+    """Raise one of the errors as a sentence: a misspelt key first, since missing or wrong values may follow from it."""
     error = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     path = tuple(error["loc"])
     named = tuple(str(part) for part in path)
@@ -243,7 +243,7 @@ def _raise_first(
 
 
 def _starred(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The path of an option in an item of a list, whichever item it is."""
+    """The path with "*" for the number of a list's item: it is the same option in every item."""
     return tuple("*" if part.isdigit() else part for part in path)
 
 

@@ -12,19 +12,19 @@ from pydantic import Field, model_validator
 from rlaif.config.base import Config
 
 MAX_NEW_TOKENS = 131_072
-"""Longest response of any option in tokens: a number is drawn beforehand for each of them."""
+"""Longest response that an option may ask for, in tokens: a random number is drawn beforehand for each of them."""
 MAX_TOKENS = 10_000_000
-"""Longest text of any option in tokens; no model reads a longer one."""
+"""Longest text that an option may ask for, in tokens; no model reads a longer one."""
 _CONTEXT = ("max_position_embeddings", "n_positions")
 FRONTDESK = "frontdesk"
-"""Stands for what comes with rlaif: the policy, the judge, the visitors' questions."""
+"""Name of what comes with rlaif: the policy, the judge, the visitors' questions."""
 _SHIPPED = Path(__file__).parent.parent / FRONTDESK
 
 
 def is_frontdesk(path: str, *, part: Literal["policy", "judge"]) -> bool:
     """Whether a model is the one that comes with rlaif, a copy of it, or one that was trained from it.
 
-    A folder is known by its tokenizer: nothing else was ever trained with the front desk's.
+    A folder is recognised by its tokenizer: no other model has the front desk's.
     """
     if path == FRONTDESK:
         return True
@@ -41,11 +41,11 @@ def resolve_path(path: str, *, part: Literal["policy", "judge"]) -> str:
 
 
 def read_context(path: str) -> int | None:
-    """The longest text in tokens that the config.json of a model's folder says it reads; None where nothing says so."""
+    """A model's context length in tokens, from the config.json of its folder; None where it is not given there."""
     try:
         config = json.loads((Path(path).expanduser() / "config.json").read_bytes())
         found = [config.get("text_config", {}).get(name, config.get(name)) for name in _CONTEXT]
-    except (OSError, ValueError, RuntimeError, AttributeError):  # what is wrong there is said when it is loaded
+    except (OSError, ValueError, RuntimeError, AttributeError):  # a broken folder is reported when it is loaded
         return None
     return min((one for one in found if isinstance(one, int) and one > 0), default=None)
 
@@ -56,12 +56,12 @@ class ModelConfig(Config):
     path: str = FRONTDESK
     """Model folder or hub id; `frontdesk` is the small model that comes with rlaif."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a hub model; null: its newest."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the weights. A policy that is trained keeps float32; ppo.model.compute_dtype makes its
-    arithmetic shorter."""
+    """Number format of the weights. A policy that is trained keeps float32 weights; for its arithmetic there is
+    ppo.model.compute_dtype."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto."""
+    """Device to compute on: cpu, cuda, cuda:1, mps, or auto, which takes an accelerator where there is one."""
 
 
 RESERVED_ENGINE_ARGS = (
@@ -76,13 +76,13 @@ class VllmConfig(Config):
     """How vLLM runs a model; only for `engine: vllm`."""
 
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    """Share of a GPU's memory that it takes, free when it starts, for the weights and its cache of prefixes."""
+    """Share of the GPU's memory that vLLM takes for the weights and its cache; it must be free when vLLM starts."""
     tensor_parallel_size: int = Field(1, ge=1, le=1024)
-    """GPUs over which each layer is spread."""
+    """Number of GPUs over which each layer is spread."""
     max_model_len: int | None = Field(None, ge=16, le=MAX_TOKENS)
-    """Longest prompt and reply together, in tokens; null: as the model says."""
+    """Longest prompt and reply together, in tokens; null: the model's own limit."""
     engine_args: dict[str, Any] = {}
-    """Further arguments of vllm.LLM, such as {quantization: fp8}; under other ones it counts as another model."""
+    """Further arguments of vllm.LLM, such as {quantization: fp8}; with other arguments it counts as another model."""
 
     @model_validator(mode="after")
     def _arguments_are_free(self) -> Self:
@@ -95,7 +95,7 @@ class PolicyModelConfig(ModelConfig):
     """The policy. It is always trained by transformers."""
 
     engine: Literal["transformers", "vllm"] = "transformers"
-    """What samples its responses. vllm: in a process of its own, which is gone before training begins; needs
-    the extra `vllm` (docs/scale.md)."""
+    """What samples the responses that are judged. transformers: this process. vllm: vLLM in a separate process, which
+    ends before training begins; needs the extra `vllm` (docs/scale.md)."""
     vllm: VllmConfig = VllmConfig()
-    """How vLLM runs it; only for `engine: vllm`."""
+    """How vLLM runs the policy; only for `engine: vllm`."""

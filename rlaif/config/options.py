@@ -1,6 +1,6 @@
 """The configuration's classes -> a flat list of its options, in plain words.
 
-What errors, `rlaif init` and the docs say about an option comes from here, so that they cannot differ.
+Errors, `rlaif init` and the docs describe an option by these words, so that they cannot differ.
 Does not read files and knows no particular option.
 """
 
@@ -21,12 +21,12 @@ class Option(NamedTuple):
     path: tuple[str, ...]
     is_group: bool
     expected: str
-    """What may stand there, in plain words."""
+    """What the option accepts, in plain words."""
     default: Any
     """None for a group."""
     help: str
     follows: Follows | None = None
-    """The model whose kind says what holds where the option is null."""
+    """The model that decides the option's value where it is null."""
 
     @property
     def dotted(self) -> str:
@@ -48,7 +48,8 @@ def _describe(config: type[Config], path: tuple[str, ...], *, default: Config | 
             yield from _describe(group, here, default=value)
         else:
             follows = next((mark for mark in field.metadata if isinstance(mark, Follows)), None)
-            yield Option(here, False, expected_of(field), value if follows is None else None, text, follows)
+            default_value = value if follows is None else None
+            yield Option(here, False, expected_of(field), default_value, text, follows=follows)
 
 
 def describe_items(config: type[Config]) -> Iterator[Option]:
@@ -60,7 +61,7 @@ def describe_items(config: type[Config]) -> Iterator[Option]:
 
 
 def item_groups(config: type[Config], path: tuple[str, ...]) -> Iterator[type[Config]]:
-    """The class of the items of the list that stands at `path`; none where no list of groups stands there."""
+    """The class of the items of the list at `path`; none where the option is no list of groups."""
     field = config.model_fields[path[0]]
     group = group_of(field)
     if len(path) > 1 and group is not None:

@@ -1,6 +1,6 @@
 """Options of PPO. Where TRL's PPO had an option, it keeps TRL's name.
 
-There is no top_p and no top_k: cutting the distribution would leak the cut's normaliser into the ratio.
+There is no top_p and no top_k: a cut distribution has another normaliser, which would enter the probability ratio.
 """
 
 from __future__ import annotations
@@ -21,91 +21,92 @@ class PpoConfig(Config):
     """How the policy is trained against the reward."""
 
     start_from: Literal["start", "last_round"] = "start"
-    """Which policy a later round trains: the starting one anew, or the last round's. The KL is taken to the start."""
+    """Policy that a later round trains. start: the starting policy again. last_round: the last round's policy. The KL
+    is measured against the starting policy in either case."""
     algorithm: Literal["ppo", "rloo"] = "ppo"
-    """What a response is compared with. ppo: what a value head says its states are worth. rloo: the other responses to
-    its prompt."""
+    """What a response is compared with. ppo: the expectation of a value head. rloo: the other responses to its
+    prompt."""
     rewards: tuple[RewardConfig, ...] = ()
-    """Where a response's score comes from: a list of sources, each a reward model, the judge, a function or a server;
-    none: the run's reward model. Of several the weighted sum, see docs/rewards.md."""
+    """Sources of a response's score: a list, each a reward model, the judge, a function or a server. Empty: the run's
+    reward model. With several, the score is their weighted sum, see docs/rewards.md."""
     model: PpoModelConfig = PpoModelConfig()
-    """Value model, reference, what is trained, and how it is computed."""
+    """The value model, the reference, which weights are trained, and how they are computed."""
     num_steps: Annotated[int, FOLLOWS_POLICY] = Field(100, ge=1, le=100_000)
-    """Steps of training: each samples, scores and then updates. null: 30 for the front desk's policy, 100 for any
-    other; a hundred to a thousand are usual."""
+    """Training steps; each samples responses, scores them and updates the policy. null: 30 for the front desk's policy,
+    100 for any other; a hundred to a thousand are usual."""
     num_prompts_per_step: int = Field(32, ge=1, le=100_000)
-    """Prompts sampled from in a step."""
+    """Prompts in a step; 32 to 512 are usual."""
     num_samples_per_prompt: int = Field(4, ge=1, le=1024)
-    """Responses to each of them."""
+    """Responses to each prompt of a step; rloo needs two or more. 1 to 16 are usual."""
     response_length: Annotated[int, FOLLOWS_POLICY] = Field(512, ge=1, le=MAX_NEW_TOKENS)
     """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual."""
     temperature: float = Field(1.0, ge=0.001, le=100)
-    """Sampling temperature; the policy that is trained is the tempered one."""
+    """Sampling temperature; the policy is trained at this temperature too. 0.7 to 1 is usual."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-6, ge=0, le=1)
-    """Adam's rate at the first step; it falls linearly to zero. null: 7e-4 for the front desk's policy; for any other
-    1e-5 where adapters are trained (`model.train: lora`), else 1e-6. Usual: 5e-7 to 3e-6, for adapters 5e-6 to
-    1e-4."""
+    """Adam's learning rate at the first step; it falls linearly to zero. null: 7e-4 for the front desk's policy; for
+    any other 1e-5 where adapters are trained (`model.train: lora`), else 1e-6. Usual: 5e-7 to 3e-6, for adapters 5e-6
+    to 1e-4."""
     num_ppo_epochs: int = Field(2, ge=1, le=10_000)
-    """Passes over a step's responses."""
+    """Passes over a step's responses; 1 to 4 are usual."""
     num_mini_batches: int = Field(1, ge=1, le=100_000)
-    """Optimizer steps in a pass."""
+    """Optimizer steps in a pass; 1 to 8 are usual."""
     kl_coef: float = Field(0.1, ge=0, le=1e6)
-    """Weight of the KL penalty against the reference policy; with adaptive_kl its first value."""
+    """Weight of the KL penalty against the reference policy; with adaptive_kl its first value. 0.01 to 0.2 is usual."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """Penalty per token in the reward. k1: log-ratio, whose gradient is the KL's. k2: half its square. k3: never
-    negative. With k2 and k3 the optimum is another one."""
+    """KL penalty per token in the reward. k1: the log-ratio, whose gradient is that of the KL. k2: half its square. k3:
+    an estimate that is never negative. k2 and k3 lead to another optimum; k1 is usual."""
     adaptive_kl: bool = False
-    """Steer kl_coef so that the KL meets kl_target."""
+    """Change kl_coef during training so that the KL approaches kl_target."""
     kl_target: float = Field(6.0, gt=0, le=1e6)
-    """KL in nats per response that adaptive_kl steers to."""
+    """KL, in nats per response, that adaptive_kl aims at."""
     kl_horizon: float = Field(10_000.0, gt=0, le=1e12)
-    """Episodes over which adaptive_kl corrects a fifth of kl_coef at most."""
+    """Episodes in which adaptive_kl changes kl_coef by a fifth at most."""
     gamma: float = Field(1.0, ge=0, le=1)
-    """Discount per token."""
+    """Discount per token; 1 is usual."""
     lam: float = Field(0.95, ge=0, le=1)
-    """Lambda of generalised advantage estimation."""
+    """Lambda of generalised advantage estimation; 0.95 to 1 is usual."""
     value_lam: float | None = Field(None, ge=0, le=1)
-    """Lambda of the returns that the values learn; null: lam. With 1 they learn from whole responses."""
+    """Lambda of the returns that the value head learns; null: lam. 1: the returns of whole responses."""
     cliprange: float = Field(0.2, gt=0, le=1e6)
-    """How far the probability ratio may move before its gradient is cut."""
+    """How far the probability ratio may move from 1 before its gradient is cut; 0.2 is usual."""
     dual_clip: float | None = Field(None, gt=1, le=1e6)
-    """Ratio above which a token with a negative advantage counts no more; null: no bound. 3 is usual."""
+    """Ratio above which a token with a negative advantage has no gradient; null: no bound. 3 is usual."""
     cliprange_value: float = Field(0.2, gt=0, le=1e9)
-    """How far a value may move from the old value before its gradient is cut."""
+    """How far a value may move from the old value before its gradient is cut; 0.2 is usual."""
     vf_coef: float = Field(0.1, ge=0, le=1e6)
-    """Weight of the value loss."""
+    """Weight of the value loss; 0.1 to 0.5 is usual."""
     value_warmup_steps: int = Field(2, ge=0, le=100_000)
-    """Steps in which only the value head is trained."""
+    """First steps, in which only the value head is trained."""
     whiten_advantages: bool | None = None
-    """Bring a step's advantages to mean 0 and standard deviation 1; null: with ppo yes, with rloo no."""
+    """Scale a step's advantages to mean 0 and standard deviation 1; null: yes with ppo, no with rloo."""
     whiten_rewards: bool = False
-    """Bring a step's per-token rewards to standard deviation 1 and keep their mean."""
+    """Scale a step's per-token rewards to standard deviation 1 and keep their mean."""
     standardise_scores: bool = False
-    """Bring scores to mean 0 and standard deviation 1 on the reference policy's responses; several sources are by
-    default, so that their weights mean something. A reward model that learnt
-    nothing gives nearly equal scores, which this blows up: PPO then follows noise as hard as a real preference."""
+    """Scale scores to mean 0 and standard deviation 1 on the reference policy's responses. With several sources each is
+    scaled by default, so that their weights can be compared. A reward model that learnt nothing gives nearly equal
+    scores; when these are scaled up, PPO follows their noise as it would follow a real preference."""
     num_reference_samples: int = Field(256, ge=2, le=1_000_000)
-    """Responses of the reference policy on which scores are measured before training, to standardise them."""
+    """Responses of the reference policy that are scored before training, to standardise scores."""
     truncated: Literal["penalise", "replace", "bootstrap", "mask"] = "penalise"
-    """What a response that ran out of tokens counts. penalise: its score less missing_eos_penalty. replace: minus
-    missing_eos_penalty, whatever its score. bootstrap: its score, and the value of what would follow. mask: nothing, it
-    is not trained on."""
+    """Score of a response that ran out of tokens. penalise: its score less missing_eos_penalty. replace: minus
+    missing_eos_penalty, whatever its score. bootstrap: its score and the value of what would follow. mask: none; it is
+    not trained on."""
     missing_eos_penalty: float = Field(1.0, ge=0, le=1e6)
-    """What truncated responses lose."""
+    """What a truncated response loses, with truncated: penalise or replace."""
     max_failed_rewards: float = Field(0.1, ge=0, le=1)
     """Share of a step's responses whose reward may fail; above it training stops. A judge or reward server that gives
-    no answer at all stops it at once, and --resume asks for those rewards again."""
+    no answer at all stops training at once, and --resume asks for those rewards again."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e12)
-    """Gradients are scaled down to this norm."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it. 1 is usual."""
     adam_epsilon: float = Field(1e-5, gt=0, le=1)
     """Adam's epsilon."""
     micro_batch_tokens: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Tokens in one forward and backward pass; the result does not depend on it. null: on a CPU 512 for each of
-    num_samples_per_prompt, 16384 on an accelerator, and fewer by themselves where memory runs out."""
+    """Most tokens in one forward and backward pass; the result does not depend on it. null: 16384 on an accelerator; on
+    a CPU 512 times num_samples_per_prompt; where memory runs out, fewer are tried."""
     sample_every: int = Field(5, ge=1, le=1_000_000)
-    """Show some responses every so many steps."""
+    """Steps between two times that some responses are shown."""
     checkpoint_every: int = Field(5, ge=1, le=1_000_000)
-    """Write a checkpoint every so many steps; the last two are kept, and the best."""
+    """Steps between two checkpoints; the last two are kept, and the best."""
     rollout: RolloutConfig = RolloutConfig()
     """What samples the responses."""
     guards: GuardsConfig = GuardsConfig()
@@ -155,7 +156,7 @@ class PpoConfig(Config):
 
     @property
     def standardises(self) -> tuple[bool, ...]:
-        """Of each source of rewards, whether its scores are standardised."""
+        """Whether the scores of each source of rewards are standardised."""
         sources = find_sources(self.rewards)
         otherwise = len(sources) > 1 or self.standardise_scores
         return tuple(otherwise if source.standardise is None else source.standardise for source in sources)

@@ -1,6 +1,6 @@
 """Options of what is watched while PPO trains: alarms, evaluation on held-out prompts, which policy is kept.
 
-Read by `rlaif.policy.ppo`; what an evaluation asks of judges and models is handed in by the pipeline.
+Read by `rlaif.policy.ppo`, which gets the judges and models of an evaluation from its caller.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class GuardsConfig(Config):
     kl_ceiling: float | None = Field(20.0, gt=0, le=1e6)
     """Alarm when the KL is above this, in nats per response; null: off."""
     max_length_factor: float | None = Field(4.0, gt=1, le=1e6)
-    """Alarm when responses are longer than the first step's by more than this factor, or shorter by it; null: off."""
+    """Alarm when responses are longer or shorter than the first step's by more than this factor; null: off."""
     max_eos_drop: float | None = Field(0.4, gt=0, lt=1)
     """Alarm when the share of responses that the policy ends itself is below the first step's by more than this; null:
     off."""
     max_repetition_rise: float | None = Field(0.4, gt=0, lt=1)
-    """Alarm when the share of three-token sequences that a response says again is above the first step's by more than
-    this; null: off."""
+    """Alarm when the share of three-token sequences that repeat within a response is above the first step's by more
+    than this; null: off."""
     max_held_out_drop: float | None = Field(0.2, ge=0, le=1e6)
     """Alarm when the held-out reward model's mean has lost more than this share of its gain, and more than twice its
     standard error, while the training reward rose; null: off. Needs held_out_model."""
@@ -34,34 +34,35 @@ class GuardsConfig(Config):
     """Alarm when the judge's win rate over the start is below its best by more than this, and by more than twice the
     standard error of their difference; null: off. Needs judge_every."""
     patience: int = Field(2, ge=1, le=100_000)
-    """Evaluations in a row that must tell of a drop before it is an alarm."""
+    """Evaluations in a row that must show a drop before it raises an alarm."""
     on_alarm: Literal["stop", "roll_back", "lower_rate"] = "stop"
-    """What an alarm does. stop: go back to the best policy so far and end there. roll_back: go on from it, more
-    slowly. lower_rate: go on from here with a lower learning rate. Best is by best_metric; where nothing is evaluated,
-    the newest checkpoint before the alarm."""
+    """What an alarm does. stop: return to the best policy so far and end training. roll_back: return to it and continue
+    more slowly. lower_rate: continue from the current policy with a lower learning rate. The best policy is that of
+    best_metric; without evaluations it is the newest checkpoint before the alarm."""
     alarm_factor: float = Field(0.5, gt=0, lt=1)
-    """An alarm that is not the end multiplies the learning rate by this; roll_back also divides kl_coef by it."""
+    """Factor on the learning rate after an alarm that does not end training; roll_back also divides kl_coef by it."""
     max_roll_backs: int = Field(2, ge=1, le=1000)
-    """With roll_back, the alarm after so many stops."""
+    """With on_alarm: roll_back, how often training may roll back; the next alarm ends it."""
     quiet_steps: int = Field(5, ge=1, le=1_000_000)
-    """With lower_rate, steps for which the same alarm does not go again."""
+    """With on_alarm: lower_rate, steps after an alarm in which the same alarm is not raised again."""
     evaluate_every: int | None = Field(5, ge=1, le=1_000_000)
-    """Answer held-out prompts every so many steps, before the first and after the last one; null: never."""
+    """Steps between two evaluations on held-out prompts; the policy is also evaluated before the first step and after
+    the last. null: never."""
     num_prompts: int = Field(64, ge=2, le=100_000)
-    """Held-out prompts of these evaluations, at most. They are neither trained on nor asked in the final evaluation;
-    where prompts come from a file, at most a fifth of PPO's prompts is held out for them."""
+    """Held-out prompts of these evaluations, at most. Neither training nor the final evaluation uses them; where
+    prompts come from a file, at most a fifth of PPO's prompts is held out."""
     held_out_model: str | None = None
-    """Reward model, a folder or hub id, that looks on and is not trained against; null: none."""
+    """Folder or hub id of a reward model that scores these evaluations and is not trained against; null: none."""
     judge_every: int | None = Field(None, ge=1, le=1_000_000)
-    """The judge compares the responses to the held-out prompts with the starting policy's every so many steps; null:
-    never. A multiple of evaluate_every."""
+    """Steps between two checks in which the judge compares the responses to held-out prompts with the starting
+    policy's. Must be a multiple of evaluate_every; null: never."""
     best_metric: BestMetric | None = None
-    """What the best policy is highest in. win_rate: the judge's check. held_out: the held-out reward model.
-    rlhf_reward: the training reward less the KL penalty. scores: the training reward. null: the first of the first
-    three that there is."""
+    """Number by which the best policy is chosen, the highest wins. win_rate: in the judge's checks. held_out: score of
+    the held-out reward model. rlhf_reward: the training reward less the KL penalty. scores: the training reward. null:
+    win_rate, else held_out, else rlhf_reward, whichever is measured."""
     keep: Literal["best", "last"] | None = None
-    """Which policy the training ends with. null: the best where the judge or a held-out model tells it, else the last:
-    the highest of a number that training itself pushes up is high by chance."""
+    """Policy that training ends with. best: the best by best_metric. last: that of the last step. null: the best where
+    best_metric is win_rate or held_out, else the last: the highest training reward is partly high by chance."""
 
     @model_validator(mode="after")
     def _checks_come_with_evaluations(self) -> Self:
@@ -98,7 +99,7 @@ class GuardsConfig(Config):
 
     @property
     def metric(self) -> BestMetric:
-        """What the best policy is highest in."""
+        """The number by which the best policy is chosen."""
         if self.best_metric is not None:
             return self.best_metric
         return "win_rate" if self.judge_every else "held_out" if self.held_out_model else "rlhf_reward"

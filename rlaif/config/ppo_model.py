@@ -1,4 +1,4 @@
-"""Options of PPO's models: where values come from, what the KL is taken to, what is trained and how it is computed.
+"""Options of PPO's models: the value model, the reference of the KL, what is trained, and how it is computed.
 
 Reads nothing and loads nothing.
 """
@@ -15,12 +15,12 @@ ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
 
 
 class LoraConfig(Config):
-    """Low-rank adapters, for `train: lora`. A policy that starts from an adapter goes on with its own rank."""
+    """Low-rank adapters, for `train: lora`. A policy that starts from an adapter keeps that adapter's rank."""
 
     rank: int = Field(16, ge=1, le=65_536)
-    """Rank of each adapter."""
+    """Rank of each adapter; 8 to 64 are usual."""
     alpha: int = Field(32, ge=1, le=1_000_000)
-    """What an adapter adds is scaled by alpha / rank."""
+    """An adapter's output is scaled by alpha / rank; once or twice the rank is usual."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Which layers get an adapter, by the last part of their names, such as [q_proj, v_proj]; all-linear leaves out the
     output layer alone."""
@@ -30,29 +30,30 @@ class PpoModelConfig(Config):
     """The models of PPO."""
 
     value_model: Literal["shared", "separate"] = "shared"
-    """What says how much a state is worth. shared: a linear head on the policy's own trunk, zero at first. separate: a
-    model of its own that starts as the reward model; twice the memory and half the speed."""
+    """What estimates the value of a state. shared: a linear head on the policy's trunk, which starts at zero. separate:
+    a second model that starts as the reward model; it takes twice the memory and half the speed."""
     value_learning_rate: Annotated[float | None, FOLLOWS_POLICY] = Field(None, ge=0, le=1)
-    """Adam's rate of the separate value model at the first step; it falls as the policy's does. null: the policy's for
-    the front desk, 1e-5 for any other model; 1e-6 to 1e-5 is usual."""
+    """Adam's learning rate for the separate value model at the first step; it falls as the policy's does. null: the
+    policy's for the front desk, 1e-5 for any other model; 1e-6 to 1e-5 is usual."""
     train: Literal["all", "lora", "last_layers", "names"] = "all"
-    """Which of the policy's weights change. all: every one. lora: adapters on a frozen model. last_layers: the upper
-    num_layers layers and what comes after them. names: those that names says."""
+    """Which of the policy's weights are trained. all: every one. lora: adapters on a frozen model. last_layers: the
+    upper num_layers layers and what comes after them. names: those that the option names matches."""
     num_layers: int = Field(2, ge=1, le=10_000)
-    """How many layers last_layers trains, counted from the top."""
+    """With train: last_layers, how many layers are trained, counted from the top."""
     names: tuple[str, ...] = ()
-    """Weights that names trains, as patterns over their names, such as [model.layers.3.*, "*.mlp.*"]."""
+    """With train: names, the weights that are trained, as patterns such as [model.layers.3.*, "*.mlp.*"]."""
     lora: LoraConfig = LoraConfig()
-    """The adapters of lora."""
+    """The adapters of train: lora."""
     save_adapter: bool = False
-    """Write the adapter too, beside the policy that it is merged into; with lora only."""
+    """Save the adapter too, beside the policy that it is merged into; only with train: lora."""
     reference: Literal["auto"] | ReferenceMode = "auto"
-    """What the KL is taken to. copy: a frozen copy. adapter_off: the model below the adapter. start_adapter: the
-    adapter that the policy started with, frozen. hydra: frozen upper layers on the lower ones that are not trained.
-    auto: the cheapest that is exact; all but copy keep no second model in memory."""
+    """How the reference policy of the KL is kept. copy: as a frozen copy. adapter_off: as the model without its
+    adapter. start_adapter: as the model with the adapter that the policy started with. hydra: as frozen copies of the
+    trained upper layers on the shared lower ones. auto: the cheapest of these that is exact. Only copy keeps a second
+    model in memory."""
     cache_trunk: bool = True
-    """Compute the lower layers that are not trained once for each response and keep what they say until the step is
-    over. false: less memory, more time."""
+    """Compute the lower layers that are not trained once for each response and keep their output until the step ends.
+    false: less memory, more time."""
     compute_dtype: Annotated[Literal["float32", "bfloat16"], FOLLOWS_POLICY] = "float32"
     """Number format of the layers' arithmetic. Weights, logits and losses stay float32. null: bfloat16 on an NVIDIA GPU
     for a policy that is not the front desk's, else float32."""

@@ -1,7 +1,7 @@
-"""Options of PPO's rewards: where a response's score comes from, and how several sources are weighed.
+"""Options of PPO's rewards: where a response's score comes from, and how several sources are weighted.
 
-One class for all kinds of sources: which it is, is said by the one of `model`, `judge`, `function` and `url` that
-it names, and options of the others are refused by name. Asks nothing and loads nothing.
+One class serves all kinds of sources. The kind is the one of `model`, `judge`, `function` and `url` that a source
+gives, and options of the other kinds are refused by name. Calls nothing and loads nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from rlaif.config.base import Config
 
 RUN = "run"
-"""Stands for the reward model that the run trains."""
+"""Name of the reward model that the run trains."""
 
 RewardKind = Literal["model", "judge", "function", "url"]
 KINDS: tuple[RewardKind, ...] = ("model", "judge", "function", "url")
@@ -28,31 +28,31 @@ OPTIONS_OF: dict[RewardKind, tuple[str, ...]] = {
 
 
 class RewardConfig(Config):
-    """A source of rewards. Exactly one of model, judge, function and url says which."""
+    """A source of rewards, given by exactly one of model, judge, function and url."""
 
     model: Annotated[str, Field(min_length=1)] | None = None
-    """Reward model. run: the one that the run trains. Else a folder or hub id with one label, whatever its tokenizer:
-    it reads the text, by its own chat template."""
+    """A reward model. run: the one that the run trains. Otherwise the folder or hub id of a model with one label; its
+    tokenizer may be another one, because it reads the text, by its own chat template."""
     judge: bool = False
-    """The run's judge scores each response itself; the ledger keeps its answers."""
+    """true: the run's judge scores each response; the ledger keeps its answers."""
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
-    """Python function module:function of (prompt, response, reference) that returns a number."""
+    """A Python function module:function of (prompt, response, reference) that returns a number."""
     url: str | None = None
-    """Server that is sent episodes by POST and answers with their rewards, see docs/rewards.md."""
+    """Address of a server that gets episodes by POST and answers with their rewards, see docs/rewards.md."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=40)] | None = None
-    """What metrics and report call it; null: a name made of what it is."""
+    """Name of the source in metrics and report; null: made from the source, such as the function's name."""
     weight: float = Field(1.0, ge=-1e6, le=1e6)
-    """Factor of its scores in the sum; below 0 they are a penalty."""
+    """Weight of the source's scores in the sum; below 0 they are a penalty."""
     standardise: bool | None = None
-    """Bring its scores to mean 0 and standard deviation 1 on the reference policy's responses; null: with several
-    sources yes, with one as standardise_scores says."""
+    """Scale the source's scores to mean 0 and standard deviation 1 on the reference policy's responses. null: with
+    several sources yes, with one as ppo.standardise_scores says."""
     revision: str | None = None
-    """Commit or tag of a hub model; only for `model`."""
+    """Commit or tag of a hub model, null: its newest; only for `model`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the model's computation; only for `model`."""
     template: str | None = None
-    """Judge template of `kind: score`; null: the judge's own where it scores, else one that comes with rlaif. Only for
-    `judge`."""
+    """Judge template of `kind: score`; null: the judge's template where that one scores, else one that comes with
+    rlaif. Only for `judge`."""
     batched: bool = False
     """Call the function once with lists of prompts, responses and references; it returns a list. Only for
     `function`."""
@@ -61,20 +61,20 @@ class RewardConfig(Config):
     batch_size: int = Field(32, ge=1, le=100_000)
     """Episodes in one request; only for `url`."""
     concurrency: int = Field(8, ge=1, le=4096)
-    """Requests under way at once; only for `url`."""
+    """Requests sent at once; only for `url`."""
     max_retries: int = Field(6, ge=0, le=1000)
-    """How often a request is sent again after 429, 5xx, a lost connection, no reply in time or a broken body; only for
-    `url`."""
+    """How often a request is sent again after status 429 or 5xx, a lost connection, no reply in time or a broken reply;
+    only for `url`."""
     timeout_s: float = Field(60.0, gt=0, le=7 * 24 * 3600.0)
-    """Longest wait for one reply; only for `url`."""
+    """Longest wait for one reply, in seconds; only for `url`."""
 
     @property
     def kind(self) -> RewardKind:
-        return next(kind for kind in KINDS if self._says(kind))
+        return next(kind for kind in KINDS if self._gives(kind))
 
     @property
     def label(self) -> str:
-        """What metrics and report call it."""
+        """Name of the source in metrics and report."""
         if self.name is not None:
             return self.name
         match self.kind:
@@ -87,20 +87,22 @@ class RewardConfig(Config):
             case "url":
                 return urlsplit(self.url or "").hostname or "url"
 
-    def _says(self, kind: str) -> bool:
+    def _gives(self, kind: str) -> bool:
         value: Any = getattr(self, kind)
         return value is not None and value is not False
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Self:
-        said = [kind for kind in KINDS if self._says(kind)]
-        if len(said) != 1:
-            names = "none" if not said else " and ".join(said)
+        given = [kind for kind in KINDS if self._gives(kind)]
+        if len(given) != 1:
+            names = "none" if not given else " and ".join(given)
             raise ValueError(f"a source of rewards names one of model, judge, function and url, and this {names}")
         for kind, names_of in OPTIONS_OF.items():
             for name in names_of:
-                if kind != said[0] and getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is an option of a source with `{kind}`, and this is one with `{said[0]}`")
+                if kind != given[0] and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name} is an option of a source with `{kind}`, and this is one with `{given[0]}`"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -121,7 +123,7 @@ class RewardConfig(Config):
 
 
 def find_sources(rewards: tuple[RewardConfig, ...]) -> tuple[RewardConfig, ...]:
-    """Every source; where none is named the run's reward model."""
+    """Every source; where none is given, the run's reward model."""
     return rewards or (RewardConfig(model=RUN),)
 
 
@@ -131,7 +133,7 @@ def uses_run_model(rewards: tuple[RewardConfig, ...]) -> bool:
 
 
 def check_labels(rewards: tuple[RewardConfig, ...]) -> None:
-    """Raises ValueError where two sources go by the same name."""
+    """Raise ValueError where two sources have the same name."""
     labels = [source.label for source in rewards]
     for label in labels:
         if labels.count(label) > 1:

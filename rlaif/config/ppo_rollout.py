@@ -1,7 +1,7 @@
 """Options of PPO's rollouts: what samples the policy's responses, and with whose weights.
 
-There is no top_p, no top_k and no penalty: the responses come from the tempered policy as it is, or the ratio would not
-be that of the policy which is trained.
+There is no top_p, no top_k and no penalty: the probability ratio holds only for responses that come from the policy
+itself, at its temperature.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ BENDING_ENGINE_ARGS = (
     "enable_sleep_mode", "hf_overrides", "load_format", "logits_processors", "override_generation_config",
     "quantization", "speculative_config", "worker_cls", "worker_extension_cls",
 )  # fmt: skip
-"""Arguments of vLLM that would change what is sampled, or that new weights could not be read into."""
+"""Arguments of vLLM that would change what is sampled, or with which it could not take new weights."""
 
 
 class RolloutVllmConfig(VllmConfig):
-    """How vLLM runs the copy; only for `engine: vllm`."""
+    """How vLLM runs its copy of the policy; only for `engine: vllm`."""
 
     gpu_memory_utilization: float = Field(0.3, gt=0, le=1)
-    """Share of a GPU's memory that it takes beside the training, free when it starts."""
+    """Share of the GPU's memory that vLLM takes beside the training; it must be free when vLLM starts."""
     max_model_len: int | None = Field(None, ge=16, le=MAX_TOKENS)
-    """Longest prompt and response together, in tokens; null: those that there are."""
+    """Longest prompt and response together, in tokens; null: as long as the run's own are."""
     engine_args: dict[str, Any] = {}
-    """Further arguments of vllm.LLM, such as {max_num_seqs: 512}; none that changes what is sampled."""
+    """Further arguments of vllm.LLM, such as {max_num_seqs: 512}; those that change what is sampled are refused."""
 
     @model_validator(mode="after")
     def _samples_the_policy_itself(self) -> Self:
@@ -43,14 +43,15 @@ class RolloutServerConfig(Config):
     """A vLLM server that samples; only for `engine: vllm_server`."""
 
     url: str | None = None
-    """Where it is, such as http://localhost:8000. It must run with VLLM_SERVER_DEV_MODE=1, see docs/rollouts.md."""
+    """The server's address, such as http://localhost:8000. It must run with VLLM_SERVER_DEV_MODE=1, see
+    docs/rollouts.md."""
     weights_dir: str | None = None
-    """Folder through which it gets the policy's weights, under the same path there as here; null: one on this machine's
-    own disk."""
+    """Folder through which the server gets the policy's weights; its path must be the same there as here. null: a
+    folder on this machine's disk."""
     api_key_env: str = "VLLM_API_KEY"
-    """Environment variable that holds its key, if it wants one."""
+    """Environment variable that holds the server's key, if it needs one."""
     concurrency: int = Field(64, ge=1, le=4096)
-    """Responses asked for at once."""
+    """Requests sent at once, one for each response."""
     timeout_s: float = Field(600.0, gt=0, le=7 * 24 * 3600.0)
     """Seconds that one response, or taking new weights, may take."""
     max_retries: int = Field(5, ge=0, le=1000)
@@ -61,33 +62,33 @@ class RolloutConfig(Config):
     """What samples the policy's responses during PPO."""
 
     engine: Literal["transformers", "vllm", "vllm_server"] = "transformers"
-    """Who samples. transformers: the model in training itself. vllm: a copy in a process of its own on the same
-    machine, which gets the new weights before each rollout; needs the extra `vllm` (docs/scale.md). vllm_server: the
-    same in a server that runs."""
+    """What samples the responses. transformers: the model in training itself. vllm: a copy that vLLM runs in a separate
+    process on this machine and that gets the new weights before each rollout; needs the extra `vllm` (docs/scale.md).
+    vllm_server: such a copy in a vLLM server that is running already."""
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], FOLLOWS_POLICY] = "float32"
-    """Number format of vLLM's copy, and of the weights that are handed to it. null: bfloat16 with `engine: vllm` and a
+    """Number format of vLLM's copy, and of the weights that are sent to it. null: bfloat16 with `engine: vllm` and a
     policy that is not the front desk's, else float32."""
     device: str | None = None
-    """What `engine: vllm` computes on, such as cuda:1; null: where the policy is trained."""
+    """Device of `engine: vllm`, such as cuda:1; null: the one on which the policy is trained."""
     vllm: RolloutVllmConfig = RolloutVllmConfig()
-    """How vLLM runs the copy; only for `engine: vllm`."""
+    """How vLLM runs its copy of the policy; only for `engine: vllm`."""
     sleep: bool = False
     """Let vLLM give back its GPU memory between rollouts (its sleep level 1); only for `engine: vllm` on a GPU."""
     server: RolloutServerConfig = RolloutServerConfig()
     """The server of `engine: vllm_server`."""
     one_step_off: bool = False
-    """Sample the next step's responses while this step's update runs, with the weights from before it. With vLLM both
-    happen at once; the responses are one update old, which the importance weights make up for."""
+    """Sample the next step's responses while this step's update runs, with the weights from before the update. With
+    vLLM both happen at once. The responses are one update old; the importance weights correct for that."""
     max_importance_weight: float | None = Field(2.0, ge=1, le=1e6)
-    """A token's loss is weighed by its probability under the policy in training over that under what sampled it, at
-    most this; null: not weighed."""
+    """Largest importance weight of a token's loss: its probability under the policy in training, divided by its
+    probability when it was sampled. null: no importance weights."""
     max_logprob_gap: float = Field(0.05, gt=0, le=1000)
-    """Training stops where the engine's own log-probabilities are further than this from those of the policy whose
-    weights it was given, in nats per token, for then it did not get them. In float32 0.001 will do."""
+    """Training stops where the engine's log-probabilities differ by more than this, in nats per token, from those of
+    the policy whose weights it was sent: it does not have these weights. In float32, 0.001 is enough."""
 
     @property
     def drawn_as(self) -> RolloutConfig:
-        """Without where and how fast it is computed, which a resumed training may have otherwise."""
+        """The options that decide what is sampled. The others, where and how fast, may change when training resumes."""
         kept = self.model_dump(exclude={"device", "vllm", "sleep", "server"})
         return RolloutConfig.model_construct(**kept)
 

@@ -1,4 +1,4 @@
-"""Options of how comparisons become labels of pairs, and which pairs are dropped; the same options in words.
+"""Options of how comparisons become labels of pairs and which pairs are dropped, and sentences that describe them.
 
 Does not label anything; `rlaif.preferences` does.
 """
@@ -17,39 +17,43 @@ class PreferencesConfig(Config):
     """How judgements become preferences, and which of them do."""
 
     kind: Literal["pair", "ranking", "choice"] = "pair"
-    """What a preference is of. pair: one for each judged pair. ranking: a prompt's responses are ranked by
-    Bradley-Terry on its judged pairs, and each pair of them gets its label from the ranking, whether it was judged or
-    not. choice: one for each prompt, with each response's probability by that ranking to be the best; the reward
-    model's loss is then K-way."""
+    """What a preference compares. pair: the two responses of a judged pair. ranking: any two responses to a prompt,
+    judged or not; their label follows from a Bradley-Terry ranking of the prompt's responses by its judged pairs.
+    choice: all responses to a prompt, each with its probability of being the best by that ranking; the reward model's
+    loss is then K-way."""
     min_margin: float = Field(0.0, ge=0, lt=0.5)
-    """Drop pairs whose label is nearer to one half than this."""
+    """Drop pairs whose label is nearer to 0.5 than this; 0: drop none."""
     drop_flipped: bool = False
-    """Drop pairs on which every principle's verdict flipped with the order."""
+    """Drop pairs whose verdict changed with the order under every principle."""
     min_judges: int | None = Field(None, ge=1, le=1000)
-    """With `judge.panel`: a pair is labelled where so many judges have answered all of its questions; null: all."""
+    """With `judge.panel`: how many judges must have answered all questions about a pair before it gets a label; null:
+    all of them."""
     average: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over the two orders of a pair: the log-odds of its first response, or the probabilities."""
+    """What is averaged over the two orders of a pair. logits: the log-odds of its first response. probabilities: its
+    probability."""
     verdicts: Literal["soft", "hard"] = "soft"
-    """What of an order counts. hard: its verdict as 1, 0 or one half, as if there were no log-probabilities."""
+    """What each order adds to the label. soft: the judge's probability. hard: the verdict alone, as 1, 0 or 0.5."""
     inconsistent: Literal["average", "tie"] = "average"
-    """What a comparison counts as whose two orders disagree. tie: as a tie, however sure one of them was."""
+    """How a comparison counts whose two orders disagree. average: as the mean of both. tie: as a tie, however sure one
+    order was."""
     normalise: Literal["none", "principle"] = "none"
-    """Bring log-odds to one scale. principle: divide those under each principle, of each judge, by their root mean
-    square over the round's pairs, so that no principle outweighs another by being judged more surely."""
+    """Whether log-odds are brought to one scale. principle: those of each principle and judge are divided by their root
+    mean square over the round's pairs, so that no principle counts more because the judge is surer about it."""
     combine: Literal["weighted", "dominant"] = "weighted"
-    """How principles make a label. weighted: the mean of the log-odds by weight. dominant: the principle alone whose
-    log-odds times its weight are furthest from zero."""
+    """How a pair's principles make its label. weighted: by the weighted mean of their log-odds. dominant: by the one
+    principle whose log-odds times its weight are furthest from zero."""
     subset_p: float | None = Field(None, gt=0, lt=1)
-    """Label each pair by some of its principles alone, drawn anew for each pair: how many is geometric, with this
-    chance to stop after each; null: by all of them."""
+    """Label each pair by some of its principles, drawn for each pair: after each principle the draw ends with this
+    probability. null: by all of them."""
     subset_max: int = Field(8, ge=1, le=1000)
-    """With `subset_p`: at most so many principles."""
+    """With `subset_p`: most principles that are drawn for a pair."""
     labels: Literal["soft", "hard"] = "soft"
-    """What training reads. hard: 1, 0 or one half, whichever side of one half a label is on."""
+    """Labels that training reads. soft: probabilities. hard: 1, 0 or 0.5, by the side of 0.5 on which a label is."""
     label_noise: float = Field(0.0, ge=0, lt=0.5)
-    """Share of the labels that are turned round, drawn by pair."""
+    """Share of the labels that are inverted (p becomes 1 - p), drawn by pair."""
     clamp: float = Field(0.0, ge=0, lt=0.5)
-    """Move labels nearer to 0 or 1 than this to this distance: .4 leaves labels between .4 and .6."""
+    """Least distance of a label from 0 and from 1; a label that is nearer is moved to it. 0.4 leaves labels between 0.4
+    and 0.6."""
 
     @model_validator(mode="after")
     def _verdicts_have_no_log_odds(self) -> Self:
@@ -67,7 +71,7 @@ class PreferencesConfig(Config):
         return self
 
     def making(self) -> dict[str, Any]:
-        """The options that say how a label is made in another way than by default."""
+        """The options that decide how a label is made and are not at their defaults."""
         return {
             name: value
             for name in MAKING
@@ -76,7 +80,7 @@ class PreferencesConfig(Config):
         }
 
     def describe_making(self) -> Iterator[str]:
-        """The same in words, a sentence each; none: as by default."""
+        """The options of `making`, and `kind`, in a sentence each; no sentence for an option at its default."""
         if self.verdicts == "hard":
             yield "Each order's verdict counts as 1, 0 or one half."
         if self.average == "probabilities":
@@ -91,7 +95,7 @@ class PreferencesConfig(Config):
                 f"with p = {self.subset_p:g}."
             )
         if self.combine == "dominant":
-            yield "Of a pair's principles the one decides alone under which the judge is surest."
+            yield "Each pair is decided by one of its principles alone: the one under which the judge is surest."
         if self.kind == "choice":
             yield (
                 "The labels of a prompt's judged pairs rank its responses by Bradley-Terry, which gives each its "
@@ -105,7 +109,7 @@ class PreferencesConfig(Config):
         if self.labels == "hard":
             yield "Labels are 1, 0 or one half."
         if self.label_noise:
-            yield f"A share of {self.label_noise:g} of the labels is turned round."
+            yield f"A share of {self.label_noise:g} of the labels is inverted."
         if self.clamp:
             yield f"Labels are kept between {self.clamp:g} and {1 - self.clamp:g}."
 
@@ -115,4 +119,4 @@ MAKING = (
     "label_noise", "clamp",
 )  # fmt: skip
 COUNT_AS_SAID = {"kind", "labels", "label_noise", "clamp"}
-"""Those that change nothing of what a comparison counts as."""
+"""Options of MAKING that do not change how a comparison counts."""

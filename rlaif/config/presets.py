@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Preset(NamedTuple):
     document: StrictYaml
     where: str
-    """Its file, for messages."""
+    """The preset's file, for messages."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str, *, where: str) -> Preset:
-    """`where`: what names the preset, for messages."""
+    """The preset of this name. In messages, `where` says what named it."""
     path = _find(name, where=where)
     document = load_strict(path.read_text(encoding="utf-8-sig"), where=str(path), error=ConfigError)
     value = document.value

@@ -1,4 +1,4 @@
-"""Options that follow a model: null, or not given -> what suits the policy or the judge that the configuration names.
+"""Options that follow a model and are null or not given -> values that suit the policy or judge of the configuration.
 
 The front desk's models have half a million parameters and learn at a thousand times the rate of a real one. Decides
 from the configuration and from the small files of a model's folder, and loads no model.
@@ -27,16 +27,17 @@ FRONTDESK_POLICY: dict[str, Any] = {
     "ppo.num_steps": 30,
     "ppo.response_length": 64,
 }
-"""What suits the policy that comes with rlaif. For every other one the defaults of the classes hold."""
+"""Values that suit the policy that comes with rlaif. Any other policy gets the defaults of the classes."""
 FRONTDESK_TEMPLATES = ("frontdesk_pair", "frontdesk_score")
 ADAPTERS: dict[str, Any] = {"ppo.learning_rate": 1e-5}
-"""What suits a policy of ordinary size of which only adapters are trained."""
+"""Values that suit a policy of ordinary size of which only adapters are trained."""
 SEPARATE_VALUES = 1e-5
-"""Learning rate of a value model of ordinary size: its loss is a regression, which bears more than the policy's."""
+"""Learning rate of a value model of ordinary size: its loss is a regression, which bears a higher rate than a
+policy."""
 _LENGTHS = ("sampling.max_new_tokens", "ppo.response_length")
-"""A response takes half of the context at most, so that a model with a short one has room for prompts."""
+"""Options that are at most half of the model's context, so that a model with a short one has room for prompts."""
 DEMO = {"constitution": RunConfig().constitution, "prompts.path": FRONTDESK}
-"""Options whose defaults are the demo's; they make sense for other models, and are said to be used."""
+"""Options whose defaults belong to the demo. They also work for other models, so a line says that they are used."""
 
 
 def find_followers() -> dict[str, Follows]:
@@ -47,7 +48,7 @@ def find_followers() -> dict[str, Follows]:
 def resolve(config: RunConfig, *, left_open: Collection[str], has_gpu: bool) -> dict[str, Any]:
     """Each option of `left_open` that follows a model -> the value that suits it.
 
-    Of a panel's judges and the evaluation's, as `judge.panel.0.template`, those that need another value than `judge`.
+    For further judges, such as `judge.panel.0.template`, only options that need another value than `judge` has.
     """
     values = {name: default_of(config, name) for name in find_followers() if name in left_open}
     values |= _resolve_policy(config, values, has_gpu=has_gpu)
@@ -59,7 +60,7 @@ def resolve(config: RunConfig, *, left_open: Collection[str], has_gpu: bool) -> 
 
 
 def default_of(config: RunConfig, name: str) -> Any:
-    """What stands there while nothing is resolved: the default of the option's class."""
+    """The value of an option in a configuration where nothing is resolved: the default of its class."""
     value: Any = config
     for part in name.split("."):
         value = getattr(value, part)
@@ -72,11 +73,11 @@ class JudgeSuits(NamedTuple):
 
 
 def suit_judge(model: JudgeModelConfig, *, on_gpu: bool) -> JudgeSuits:
-    """What suits a judge: the front desk's reads its own template alone, any other is asked in plain words."""
+    """Values that suit a judge: the front desk's reads its own template alone, any other is asked in plain words."""
     if model.is_local and is_frontdesk(model.path, part="judge"):
         return JudgeSuits("frontdesk_pair", "float32")
-    is_short = model.engine == "vllm" or (model.engine == "transformers" and _is_short(model, has_gpu=on_gpu))
-    return JudgeSuits(JudgeConfig().template, "bfloat16" if is_short else "float32")
+    in_bfloat16 = model.engine == "vllm" or (model.engine == "transformers" and _fits_bfloat16(model, has_gpu=on_gpu))
+    return JudgeSuits(JudgeConfig().template, "bfloat16" if in_bfloat16 else "float32")
 
 
 def find_gpu() -> bool:
@@ -85,7 +86,7 @@ def find_gpu() -> bool:
 
 
 def describe_resolved(config: RunConfig, resolved: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each model that options follow, and what they came to."""
+    """A line for each model with the values that were chosen to suit it, and a warning about an unsuitable template."""
     for model, name in (("policy", _name_policy(config)), ("judge", f"the judge {config.judge.model.path}")):
         mine = {k: v for k, v in resolved.items() if k.startswith(("judge.", "evaluation.")) == (model == "judge")}
         if said := ", ".join(f"{option} {value}" for option, value in mine.items() if value is not None):
@@ -101,7 +102,7 @@ def describe_resolved(config: RunConfig, resolved: Mapping[str, Any]) -> Iterato
 
 
 def describe_demo(config: RunConfig, left_open: Collection[str]) -> Iterator[str]:
-    """What is the demo's although the policy is another one."""
+    """A line that names defaults of the demo which are used with a policy that is not the demo's."""
     used = [f"{name} {value}" for name, value in DEMO.items() if name in left_open]
     if used and not is_frontdesk(config.policy.path, part="policy"):
         yield f"not set, so the demo's: {', '.join(used)}"
@@ -121,7 +122,7 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
         has_rate = config.ppo.model.value_model == "separate" and config.ppo.learning_rate > 0
         found = {
             "ppo.model.value_learning_rate": SEPARATE_VALUES if has_rate else None,
-            "ppo.model.compute_dtype": "bfloat16" if _is_short(config.policy, has_gpu=has_gpu) else "float32",
+            "ppo.model.compute_dtype": "bfloat16" if _fits_bfloat16(config.policy, has_gpu=has_gpu) else "float32",
             "ppo.rollout.dtype": "bfloat16" if config.ppo.rollout.engine == "vllm" else "float32",
             **(ADAPTERS if config.ppo.model.train == "lora" else {}),
         }
@@ -133,7 +134,7 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
 def _resolve_other_judges(
     config: RunConfig, values: Mapping[str, Any], *, left_open: Collection[str]
 ) -> dict[str, Any]:
-    """Their templates, where the first judge's is not for them: it was not given, or it is the front desk's."""
+    """Templates of further judges that do not take the first judge's: it was not given, or only its model reads it."""
     first = str(values.get("judge.template", config.judge.template))
     others: list[tuple[str, PanelJudgeConfig | EvaluationJudgeConfig]] = [
         *((f"judge.panel.{number}", one) for number, one in enumerate(config.judge.panel)),
@@ -151,6 +152,6 @@ def _resolve_other_judges(
     return found
 
 
-def _is_short(model: ModelConfig, *, has_gpu: bool) -> bool:
-    """Whether a model is computed in bfloat16: on an NVIDIA GPU; a CPU would be slower in it."""
+def _fits_bfloat16(model: ModelConfig, *, has_gpu: bool) -> bool:
+    """Whether bfloat16 suits a model: it does on an NVIDIA GPU, and makes a CPU slower."""
     return model.device.startswith("cuda") or (model.device == "auto" and has_gpu)

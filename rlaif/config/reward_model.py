@@ -1,6 +1,6 @@
 """Options of the reward model and its training.
 
-The defaults suit a language model of ordinary size; what suits the front desk's stands in resolve.py. Does not read
+The defaults suit a language model of ordinary size; the values for the front desk are in resolve.py. Does not read
 files.
 """
 
@@ -20,18 +20,18 @@ class RewardModelConfig(Config):
     preferences: str | None = None
     """Preference folder, file or hub id (HH-RLHF too) to train on; null: this run's own preferences."""
     split: str | None = None
-    """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; several are joined by `+`. The test
-    split of the same name, `test_prefs`, is held out where it is there. null: `train` and `test`."""
+    """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; join several by `+`. The test split
+    of the same name, here `test_prefs`, is held out if there is one. null: `train`, with `test` held out."""
     num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
-    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, which would learn the
-    pairs by heart."""
+    """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, since larger models
+    memorise the pairs in a second pass."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
     """Peak learning rate of AdamW. null: 1e-3 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
     usual."""
     batch_size: int = Field(32, ge=1, le=100_000)
     """Pairs per optimizer step; the pairs of a prompt follow one another."""
     micro_batch_size: int | None = Field(None, ge=1, le=100_000)
-    """Pairs per forward pass, to save memory; null: the whole batch. Does not change what is learnt."""
+    """Pairs per forward pass, fewer to save memory; null: the whole batch. The result does not depend on it."""
     max_length: int = Field(1024, ge=2, le=MAX_TOKENS)
     """Longest prompt and response together, in tokens; longer pairs are dropped and counted, never cut."""
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
@@ -39,11 +39,11 @@ class RewardModelConfig(Config):
     weight_decay: float = Field(0.01, ge=0, le=100)
     """AdamW's weight decay."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e12)
-    """Gradients are scaled down to this norm."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it. 1 is usual."""
     center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
-    """Weight of the squared sum of a pair's rewards, which keeps rewards near zero; 0 leaves them free."""
+    """Weight of a penalty on the squared sum of a pair's rewards, which keeps rewards near zero; 0: no penalty."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
-    """Optimizer steps between checkpoints; a killed training goes on from the last one."""
+    """Optimizer steps between checkpoints; training that was killed continues from the last one."""
 
     @model_validator(mode="after")
     def _a_split_is_of_given_preferences(self) -> Self:

@@ -1,4 +1,4 @@
-"""The whole configuration of a run, put together from its parts; this is what rlaif.yaml says.
+"""The whole configuration of a run, made of its parts; rlaif.yaml sets these options.
 
 Every value has a default: without a file everything runs on the embedded front desk. Does not read files.
 """
@@ -23,29 +23,30 @@ from rlaif.config.sft import SftConfig
 
 MAX_FRONTDESK = 1_000_000
 MAX_RECORDS = 100_000_000
-"""Responses or pairs of a round, at most: each is a record of about a kilobyte in memory."""
+"""Most responses or pairs in a round: each is a record of about a kilobyte in memory."""
 
 
 class LedgerConfig(Config):
-    """Where every decision is kept."""
+    """Where every decision is stored."""
 
     path: str | None = None
     """The ledger's file; null: ledger.sqlite in the runs folder, shared by all runs beside it."""
 
 
 class RunConfig(Config):
-    """Everything a run can be told."""
+    """All options of a run."""
 
     preset: str | None = None
-    """A published recipe: cai, cai_cot, lee2023, salmon or mtbench, see docs/presets.md; a path, or a name from
-    presets/. The other options of the file that names it win over it; on the command line it wins over the file."""
+    """A published recipe, which sets other options: cai, cai_cot, lee2023, salmon or mtbench (docs/presets.md), a path,
+    or a name from presets/. Named in this file, it gives way to the file's other options; named on the command line, it
+    wins over the file."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Seed of everything that is drawn."""
+    """Seed of everything that is random."""
     rounds: int = Field(1, ge=1, le=99)
-    """Rounds of `rlaif run`. Each samples with the last one's policy: new questions of the front desk, but the same
-    prompts again, answered anew, where they come from a file or data set."""
+    """Rounds of `rlaif run`; each samples with the policy of the round before. The front desk asks new questions in
+    each round; prompts from a file or data set are the same in each round and are answered again."""
     constitution: str = "courteous_and_brief"
-    """The principles: a path, or a name from constitutions/."""
+    """The principles to judge by: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
     """Where prompts come from."""
     policy: PolicyModelConfig = PolicyModelConfig()
@@ -55,7 +56,7 @@ class RunConfig(Config):
     judge: JudgeConfig = JudgeConfig()
     """Who judges and how."""
     preferences: PreferencesConfig = PreferencesConfig()
-    """Which judgements become preferences."""
+    """How judgements become preferences, and which of them do."""
     human_labels: HumanLabelsConfig = HumanLabelsConfig()
     """People's labels, mixed in with the judge's."""
     sft: SftConfig = SftConfig()
@@ -63,13 +64,13 @@ class RunConfig(Config):
     reward_model: RewardModelConfig = RewardModelConfig()
     """The reward model and its training."""
     ppo: PpoConfig = PpoConfig()
-    """Training of the policy against the reward model."""
+    """Training of the policy, by PPO, against the reward."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """How the trained policy is compared with the starting one."""
     gates: GatesConfig = GatesConfig()
-    """When the loop stops after a round although more were asked for."""
+    """When the loop stops before its last round."""
     ledger: LedgerConfig = LedgerConfig()
-    """Where every decision is kept."""
+    """Where every decision is stored."""
     scale: ScaleConfig = ScaleConfig()
     """Where sampling and judging are computed."""
 

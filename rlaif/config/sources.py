@@ -1,7 +1,7 @@
-"""The sources of a configuration, put together: a file, a preset, the command line; and a line where two differ.
+"""The sources of a configuration combined: a file, a preset, the command line; and a line where two differ.
 
-What stands on the command line wins over the file: `--set` over `--preset`, and both over the file. A preset that the
-file itself names gives way to the file's other options. Does not validate anything.
+The command line wins over the file: `--set` over `--preset`, and both over the file. A preset that the file itself
+names gives way to the file's other options. Does not validate anything.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _Override(NamedTuple):
 
 
 class Sources:
-    """The options as they hold, where each of them comes from, and which lost."""
+    """The options in force, the source of each, and the values that lost."""
 
     def __init__(self, document: StrictYaml, *, where: str, groups: Collection[KeyPath]) -> None:
-        """`where` names the file in messages; `groups`: paths whose values are options of their own."""
+        """`where` names the file in messages; `groups` are the paths of groups of options."""
         self.value: dict[str, Any] = document.value if document.value is not None else {}
         self._document = document
         self._where = where
@@ -42,7 +42,7 @@ class Sources:
         self._losers: dict[str, list[str]] = {}
 
     def put_together(self, overrides: Sequence[str], *, is_complete: bool) -> None:
-        """The preset, then the overrides. `is_complete`: the preset that the file names has added its options."""
+        """Add the preset, then the overrides. `is_complete`: the file already holds the options of its preset."""
         given = [_read_override(override) for override in overrides]
         named = [one.value for one in given if one.keys == ("preset",)][-1:]
         in_file = self.value.get("preset")
@@ -61,9 +61,9 @@ class Sources:
             yield f"{winner}: {'; '.join(losers)}"
 
     def where(self, path: KeyPath) -> str:
-        """The override, the line of the preset or the line of the file that gives what stands at `path`.
+        """The source of the value at `path`, for messages: an override, a line of the preset or a line of the file.
 
-        A group that the file begins and overrides change is named by both.
+        A group that the file begins and overrides change has both as its source.
         """
         for keys, override in reversed(self._overrides.items()):
             if path[: len(keys)] == keys or (keys[: len(path)] == path and path not in self._document.lines):
@@ -74,7 +74,7 @@ class Sources:
         return ", ".join([f"{self._where}:{self._document.line_of(path)}", *inside])
 
     def _add_preset(self, name: str, *, where: str, wins: bool) -> None:
-        """`wins`: over the file's own options; else it gives way to them."""
+        """Add the options of a preset. With `wins` they replace the file's own, otherwise they give way to them."""
         self._preset, self._preset_name = load_preset(name, where=where), name
         winner = f"--preset {name} wins over {self._where}" if wins else f"{self._where} wins over its preset {name}"
         for path, given in _leaves(self._preset.options, self._groups):
@@ -98,7 +98,7 @@ class Sources:
                 self._forget(keys[:number])
             here = here[key]
         held = here.get(keys[-1], _NOTHING)
-        is_named_already = keys == ("preset",) and keys not in self._overrides  # said where it was added
+        is_named_already = keys == ("preset",) and keys not in self._overrides  # noted where it was added
         if held is not _NOTHING and held != override.value and not is_named_already:
             self._note(self._winner_over(keys), _describe_both(keys, override.value, held))
         here[keys[-1]] = override.value
@@ -117,7 +117,7 @@ class Sources:
         self._losers.setdefault(winner, []).append(loser)
 
     def _forget(self, keys: KeyPath) -> None:
-        """The file's lines at and under `keys` no longer say what holds."""
+        """Drop the file's lines at and under `keys`, whose values are no longer in force."""
         for path in [path for path in self._document.lines if path[: len(keys)] == keys]:
             del self._document.lines[path]
 
@@ -146,7 +146,7 @@ def _leaves(
 
 
 def _open_group(value: dict[str, Any], path: KeyPath) -> dict[str, Any] | None:
-    """The group that an option belongs to, made where it is missing or empty; None where something else stands."""
+    """The group that an option belongs to, made where it is missing or empty; None where a value is in its place."""
     here: Any = value
     for key in path[:-1]:
         if here.get(key) is None:

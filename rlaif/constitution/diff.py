@@ -1,7 +1,7 @@
-"""Two principle files -> the edits that lead from one to the other, each on its own.
+"""Two principle files -> the single edits that lead from one to the other.
 
-A principle is named by its id; what weighs nothing is not there. Asks no judge: which decisions an edit
-flips is in `rlaif.preferences.diff`.
+Principles are matched by id, and one with weight zero counts as absent. Asks no judge: which decisions an
+edit flips is in `rlaif.preferences.diff`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+from rlaif.constitution.selection import weighted_principles
 from rlaif.records import Constitution, Principle, Value
 
 EditKind = Literal["text", "weight", "text and weight", "added", "removed"]
 
 
 class Edit(Value):
-    """What happened to one principle."""
+    """A change of one principle."""
 
     principle_id: str
     kind: EditKind
@@ -25,15 +26,10 @@ class Edit(Value):
     """None: removed."""
 
 
-def weighed(constitution: Constitution) -> list[Principle]:
-    """The principles that count."""
-    return [principle for principle in constitution.principles if principle.weight > 0]
-
-
 def find_edits(old: Constitution, new: Constitution) -> list[Edit]:
     """Every principle whose text or weight differs: those of the old file in its order, then the added ones."""
-    before = {principle.id: principle for principle in weighed(old)}
-    after = {principle.id: principle for principle in weighed(new)}
+    before = {principle.id: principle for principle in weighted_principles(old)}
+    after = {principle.id: principle for principle in weighted_principles(new)}
     edits = []
     for name in {**before, **after}:
         one, other = before.get(name), after.get(name)
@@ -54,8 +50,8 @@ def _kind(old: Principle | None, new: Principle | None) -> EditKind | None:
 
 
 def apply_edits(old: Constitution, edits: Collection[Edit]) -> list[Principle]:
-    """The principles that count once these edits alone are made; may be none."""
+    """The principles that count after these edits; may be none."""
     by_id = {edit.principle_id: edit for edit in edits}
-    kept = [by_id[p.id].new if p.id in by_id else p for p in weighed(old)]
+    kept = [by_id[p.id].new if p.id in by_id else p for p in weighted_principles(old)]
     added = [edit.new for edit in edits if edit.old is None]
     return [principle for principle in (*kept, *added) if principle is not None]

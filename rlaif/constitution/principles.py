@@ -56,7 +56,7 @@ def parse_constitution(source: str, *, where: str) -> Constitution:
 
 
 class _Reader:
-    """Checks the document part by part; a path into it is at hand wherever something is refused."""
+    """Checks the document part by part; every refusal names the line of its part."""
 
     def __init__(self, document: StrictYaml, where: str) -> None:
         self._document = document
@@ -180,7 +180,7 @@ class PrincipleVocabulary(NamedTuple):
     words: frozenset[str]
     """In lower case."""
     wordings: tuple[str, ...]
-    """Principle texts that it knows."""
+    """Principle texts that the judge knows."""
 
 
 def load_vocabulary(judge_dir: str | Path) -> PrincipleVocabulary | None:
@@ -193,7 +193,7 @@ def load_vocabulary(judge_dir: str | Path) -> PrincipleVocabulary | None:
 
 
 def check_wording(constitution: Constitution, *, judge_dir: str | Path) -> None:
-    """Refuse a principle with a word that this judge has never met; any word is fine without a vocabulary."""
+    """Refuse a principle with a word that this judge has never met; a judge without a vocabulary reads any word."""
     vocabulary = load_vocabulary(judge_dir)
     if vocabulary is None:
         return

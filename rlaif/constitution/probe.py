@@ -1,7 +1,7 @@
-"""Probe pairs and a judge that is handed in -> whether the judge understands each principle.
+"""Probe pairs and a judge function -> whether the judge understands each principle.
 
-Pairs of clear contrast are asked in both orders. A principle is refused whose verdict turns with the order, or
-on which the expected reply does not win; principles that contradict each other are found. Loads no model.
+The judge compares pairs of clear contrast in both orders. A principle is refused where its verdicts change with the
+order or the expected reply does not win. Also finds principles that contradict each other. Loads no model.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from typing import Literal, NamedTuple
 
 from rlaif.constitution.principles import PrincipleVocabulary, find_nearest_wording, place_of
 from rlaif.constitution.probe_file import ANY, Probe, Winner, names_of
+from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConstitutionError
 from rlaif.records import Constitution, FailureCause, Principle
 
 MAX_FLIPS = 0.15
+"""Largest share of pairs that may be undecided: the verdict changes with the order, or is a tie."""
 MIN_RIGHT = 0.85
-"""Where the winner is known: the least share of pairs that it has to win."""
+"""Least share of pairs with an expected winner that this winner has to win."""
 MIN_OPPOSITE = 0.8
-"""Two principles contradict each other that want opposite replies on this share of pairs."""
+"""Two principles contradict each other where they want opposite replies on at least this share of pairs."""
 
 Fault = Literal["silent", "flips", "backwards", "unclear"]
 
 
 class ProbeAnswer(NamedTuple):
-    """What a judge says of a pair in both orders."""
+    """A judge's answer to a pair, from both orders."""
 
     p_first: float
     """Probability that the first reply is better, both orders combined."""
     flipped: bool
-    """The orders name different winners."""
+    """True where the orders name different winners."""
     tied: bool = False
-    """Neither order names a winner."""
+    """True where neither order names a winner."""
 
     @property
     def winner(self) -> Winner | None:
@@ -55,18 +57,18 @@ class Reading(NamedTuple):
     names: tuple[str, ...]
     """Tags or id by which the expected winners are known; empty: the principle does not say what it wants."""
     places: tuple[int, ...]
-    """Which of the pairs contrast in the principle; the counts are of these."""
+    """Numbers of the pairs that contrast in the principle; the counts below are over these pairs."""
     decided: tuple[Winner | None, ...]
-    """Of every pair, its winner in both orders; None where they disagree or a verdict is missing."""
+    """Winner of every pair in both orders; None where the orders disagree or a verdict is missing."""
     failed: Counter[FailureCause]
     num_flipped: int
     num_tied: int
     num_expected: int
     """Answered pairs whose winner is known."""
     num_right: int
-    """Those of them that the expected reply wins, both orders combined."""
+    """Number of these pairs that the expected reply wins, both orders combined."""
     read_as: str | None
-    """The name, of all that the probes know, whose expected replies win; None where no name's do."""
+    """Name, among those that the probes know, whose expected replies win; None where there is no such name."""
 
     @property
     def num_pairs(self) -> int:
@@ -78,11 +80,11 @@ class Reading(NamedTuple):
 
     @property
     def undecided(self) -> float:
-        """Share of the answered pairs on which the place of a reply decides, or nothing does."""
+        """Share of the answered pairs whose winner changes with the order, or that are a tie."""
         return (self.num_flipped + self.num_tied) / self.num_answered if self.num_answered else 1.0
 
     def find_fault(self, *, max_flips: float = MAX_FLIPS) -> Fault | None:
-        """Why the judge is not to be asked about this principle."""
+        """Why the judge cannot be asked about this principle; None where it can."""
         if self.num_pairs == 0:
             return None
         if 2 * self.num_answered < self.num_pairs:
@@ -106,9 +108,9 @@ class Contradiction(NamedTuple):
 def probe_principles(
     constitution: Constitution, *, probes: Sequence[Probe], judge: PairJudge, max_flips: float = MAX_FLIPS
 ) -> list[Reading]:
-    """Ask every pair under every principle that has a weight."""
-    asked = [principle for principle in constitution.principles if principle.weight > 0]
-    answers = judge([(probe, principle) for principle in asked for probe in probes])
+    """Let the judge compare every pair under every principle that counts, and read its answers."""
+    principles = weighted_principles(constitution)
+    answers = judge([(probe, principle) for principle in principles for probe in probes])
     return [
         read_principle(
             principle,
@@ -116,7 +118,7 @@ def probe_principles(
             answers=answers[number * len(probes) : (number + 1) * len(probes)],
             max_flips=max_flips,
         )
-        for number, principle in enumerate(asked)
+        for number, principle in enumerate(principles)
     ]
 
 
@@ -127,10 +129,10 @@ def read_principle(
     answers: Sequence[ProbeAnswer | FailureCause],
     max_flips: float = MAX_FLIPS,
 ) -> Reading:
-    """What the answers on all pairs say of one principle.
+    """How the judge reads one principle, by its answers to all pairs.
 
-    A principle that does not say what it wants is read on the pairs that contrast in everything. Where it flips
-    on those, it may still be one of those that other pairs are made for, such as brevity, and is then read as that.
+    A principle that does not say what it wants is read on the pairs that contrast in everything. Where its verdicts
+    flip there, it may still have a meaning that other pairs are made for, such as brevity; it is then read on those.
     """
     names = names_of(principle, probes=probes)
     reading = _count(principle, names, probes=probes, answers=answers)
@@ -171,7 +173,7 @@ def _count(
 
 
 def _places(names: tuple[str, ...], *, probes: Sequence[Probe]) -> tuple[int, ...]:
-    """The pairs made for these names, and those that contrast in everything unless pairs are made for every name."""
+    """Numbers of the pairs made for these names, and of the general pairs unless every name has pairs made for it."""
     made_for = {name for probe in probes for name in probe.only}
     general = not names or any(name not in made_for for name in names)
     return tuple(
@@ -180,7 +182,7 @@ def _places(names: tuple[str, ...], *, probes: Sequence[Probe]) -> tuple[int, ..
 
 
 def find_contradictions(readings: Sequence[Reading]) -> list[Contradiction]:
-    """Principles that want opposite replies, each whatever the order, on most of the pairs that contrast in both."""
+    """Two principles that want opposite replies, in either order, on most of the pairs that contrast in both."""
     found = []
     for one, other in combinations(readings, 2):
         shared = set(one.places) & set(other.places)
@@ -198,7 +200,7 @@ def refuse_misread(
     max_flips: float = MAX_FLIPS,
     vocabulary: PrincipleVocabulary | None = None,
 ) -> None:
-    """One sentence on the first principle that the judge does not understand, or reads the wrong way round."""
+    """Raise ConstitutionError for the first principle that the judge does not understand, or reads backwards."""
     faults = [(reading, reading.find_fault(max_flips=max_flips)) for reading in readings]
     refused = [(reading, fault) for reading, fault in faults if fault is not None]
     if not refused:
@@ -235,16 +237,17 @@ def _explain(
             f"{reading.num_answered} probe pairs{ties}, {reading.undecided:.0%} where at most {max_flips:.0%} may",
             f"{reword} (--max-flips allows more)",
         )
-    said_by = _said_by(reading)
-    won = f"the reply that {said_by} expects wins {reading.num_right} of {reading.num_expected} probe pairs"
+    source = _describe_source(reading)
+    won = f"the reply that {source} expects wins {reading.num_right} of {reading.num_expected} probe pairs"
     if reading.read_as is not None:
         won += f', as if it wanted "{reading.read_as}"'
     if fault == "backwards":
-        return f"the judge reads {noun} backwards: {won}", f"{reword}; or correct {said_by} if that is what is wrong"
+        return f"the judge reads {noun} backwards: {won}", f"{reword}; or correct {source} if that is what is wrong"
     return f"the judge does not decide by {noun}: {won}, where {MIN_RIGHT:.0%} are asked for", reword
 
 
-def _said_by(reading: Reading) -> str:
+def _describe_source(reading: Reading) -> str:
+    """What names the expected winners: the principle's tag, its id, or the probe file."""
     if reading.names == (ANY,):
         return "the probe file"
     kind = "tag" if reading.names[0] in reading.principle.tags else "id"

@@ -1,6 +1,6 @@
 """A probe file -> checked pairs of replies that differ clearly, for asking whether a judge understands a principle.
 
-JSONL, CSV or Parquet comes in; whatever is odd in it is refused with its line. Asks nobody.
+Reads JSONL, CSV or Parquet; a row that is not a probe is refused with its line. Asks no judge.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ PROBE_FILE = "probes.jsonl"
 """Name of the probes in a judge's folder."""
 COLUMNS = ("prompt", "first", "second", "expected", "only")
 MIN_PROBES = 8
-"""With fewer pairs a share of flips says nothing."""
+"""Least number of pairs: with fewer, the share of flips is too uncertain."""
 ANY = "*"
-"""Stands for every principle."""
+"""Name that means every principle."""
 
 Winner = Literal["first", "second"]
 
@@ -37,13 +37,13 @@ class Probe(NamedTuple):
     """Tags or ids of the only principles that this pair contrasts in; empty: it contrasts in whatever is asked."""
 
     def winner_for(self, names: Sequence[str]) -> Winner | None:
-        """The reply that should win under a principle of these names; None where nobody says or they disagree."""
+        """The reply that should win under a principle of these names; None where they name no winner, or both."""
         winners = {self.expected[name] for name in names if name in self.expected}
         return winners.pop() if len(winners) == 1 else None
 
 
 def names_of(principle: Principle, *, probes: Sequence[Probe]) -> tuple[str, ...]:
-    """What the probes know a principle by: its tags, else its id, else what holds for every principle."""
+    """Names by which the probes know a principle: its tags, else its id, else "*"."""
     known = {name for probe in probes for name in (*probe.expected, *probe.only)}
     for names in (principle.tags, (principle.id,), (ANY,)):
         if found := tuple(name for name in names if name in known):
@@ -52,7 +52,7 @@ def names_of(principle: Principle, *, probes: Sequence[Probe]) -> tuple[str, ...
 
 
 def find_probes(judge_dir: str | Path) -> Path | None:
-    """The probes that a judge's folder brings."""
+    """The probe file in a judge's folder; None where there is none."""
     path = Path(judge_dir) / PROBE_FILE
     return path if path.is_file() else None
 

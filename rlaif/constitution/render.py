@@ -1,6 +1,6 @@
-"""Judge templates (Jinja2 with front matter) -> chat messages whose parts know whether they can be trusted.
+"""Judge templates (Jinja2 with front matter) -> chat messages whose parts are marked as trusted or not.
 
-Text from a model or a data set enters as a value and leaves as a segment of its own, never as template
+Text from a model or a data set enters as a value and leaves as a separate segment, never as template
 source and never joined to trusted text. Does not tokenise and does not ask the judge.
 """
 
@@ -17,20 +17,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from rlaif.constitution.front_matter import FrontMatter, read_front_matter
 from rlaif.constitution.principles import read_text_file
 from rlaif.constitution.shipped import find_file
-from rlaif.constitution.template_rules import FILTERS, TESTS, TemplateKind, TemplateRules
+from rlaif.constitution.template_rules import FILTERS, KINDS, TESTS, TemplateRules
 from rlaif.errors import TemplateError
 from rlaif.records import Message, Segment, SegmentedMessage, Verdict, digest_text
 from rlaif.records.base import Value
+from rlaif.records.judgement import JudgeMode
 
 SUFFIX = ".j2"
 MAX_SOURCE_BYTES = 64 << 10
 MAX_TRUSTED_CHARACTERS = 256 << 10
-"""Most that the trusted parts of a prompt may grow to; a template that loops stops here."""
-
-
-DOES: Mapping[TemplateKind, str] = {
-    "pair": "compares two replies", "score": "scores single replies", "ranking": "ranks several replies",
-}  # fmt: skip
+"""Longest that the trusted parts of a prompt may become; a template that loops stops here."""
 
 
 class JudgeTemplate(Value):
@@ -39,7 +35,7 @@ class JudgeTemplate(Value):
     name: str
     """Path or name, for messages."""
     source: str
-    kind: TemplateKind
+    kind: JudgeMode
     description: str
     system: str
     """Literal text of the system message; empty: the prompt has none."""
@@ -50,15 +46,16 @@ class JudgeTemplate(Value):
     """0: the verdict alone."""
     verdict_marker: str
     verdicts: Mapping[Verdict, str] = {}
-    """What the judge writes after the marker, by what it means; empty unless it compares two."""
+    """Text that the judge writes after the marker, by verdict; empty unless the template compares two."""
     scores: tuple[str, ...] = ()
-    """What the judge writes after the marker for 1, 2, ...; empty unless it scores."""
+    """Texts that the judge writes after the marker for 1, 2, ...; empty unless the template scores."""
     labels: tuple[str, ...] = ()
-    """What the judge writes after the marker for the replies in the order shown; empty unless it ranks."""
+    """Texts that the judge writes after the marker for the replies in the order shown; empty unless the template
+    ranks."""
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The strings of which the judge writes one."""
+        """The texts of which the judge writes one."""
         return tuple(self.verdicts.values()) or self.scores or self.labels
 
     @property
@@ -67,12 +64,13 @@ class JudgeTemplate(Value):
 
 
 def load_template(path_or_name: str | Path, *, kind: str | None = None) -> JudgeTemplate:
-    """Read and check a template, by its path or by the name of a known one; one of another kind is refused."""
+    """Read and check a template, by its path or by the name of a known one; with `kind`, no other kind is accepted."""
     path = find_file("prompts", path_or_name, suffix=SUFFIX)
     source = read_text_file(path, error=TemplateError, max_bytes=MAX_SOURCE_BYTES)
     template = template_from_source(source, name=str(path))
     if kind not in (None, template.kind):
-        raise TemplateError(f"the template {DOES[template.kind]}", where=str(path), fix=f"name one of `kind: {kind}`")
+        what = f"the template {KINDS[template.kind].does}"
+        raise TemplateError(what, where=str(path), fix=f"name one of `kind: {kind}`")
     return template
 
 
@@ -136,7 +134,7 @@ def _compiled(body: str) -> Template:
 
 
 class _Slot(str):
-    """Stands for an untrusted value while the template runs; known again by its identity, not by its text."""
+    """Placeholder of an untrusted value while the template runs; recognised by its identity, not by its text."""
 
     __slots__ = ()
 
@@ -226,9 +224,9 @@ def _render(
 
 
 def fence_for(*texts: str) -> str:
-    """A mark that the texts cannot contain, as no text contains its own hash: 16 hex digits.
+    """A mark of 16 hex digits that the texts cannot contain, since no text can contain its own hash.
 
-    It is the same for every question about the texts, so prefix caches and request keys still work.
+    It is the same in every question about these texts, so prefix caches and request keys still work.
     """
     return digest_text("".join(f"{len(text)}:{text}" for text in texts))[:16]
 
@@ -239,6 +237,6 @@ def render_conversation(messages: Sequence[Message]) -> str:
 
 
 def rendered_digest(messages: Sequence[SegmentedMessage]) -> str:
-    """sha256 of a rendered prompt: roles, trust and texts as JSON, which no two prompts share."""
+    """sha256 of a rendered prompt: roles, trust and texts as JSON, which differs between any two prompts."""
     parts = [[message.role, [[segment.text, segment.trusted] for segment in message.segments]] for message in messages]
     return digest_text(json.dumps(parts, separators=(",", ":")))

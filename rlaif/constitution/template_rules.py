@@ -1,30 +1,43 @@
 """What a judge template may contain: an allow-list of Jinja2 nodes, and bare untrusted variables.
 
 Takes the parsed template, raises TemplateError with file and line. A sandbox alone still lets a template
-burn memory and time; without calls, arithmetic and filter arguments there is nothing to burn them with.
+use up memory and time; without calls, arithmetic and filter arguments it has no means to do so.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from typing import Literal, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, NoReturn
 
 from jinja2 import nodes
 
 from rlaif.errors import TemplateError
+from rlaif.records.judgement import JudgeMode
 
-TemplateKind = Literal["pair", "score", "ranking"]
 RESPONSES = "responses"
 """The one variable that is a list: a loop over it shows each reply as a bare {{ name }}, and {{ name.label }}."""
 UNTRUSTED = ("conversation", "first", "second", "response", RESPONSES)
 TRUSTED = ("principle", "conversation_fence", "replies_fence")
-NEEDED: dict[TemplateKind, tuple[str, ...]] = {
-    "pair": ("first", "second", "principle"),
-    "score": ("response", "principle"),
-    "ranking": (RESPONSES, "principle"),
+
+
+class KindRules(NamedTuple):
+    """What the templates of one kind have in common."""
+
+    needed: tuple[str, ...]
+    """The variables without which such a template asks nothing."""
+    answers: Literal["verdicts", "scores", "labels"]
+    """The key that lists what the judge may answer."""
+    does: str
+    """What such a template does, for messages."""
+
+
+KINDS: Mapping[JudgeMode, KindRules] = {
+    "pair": KindRules(("first", "second", "principle"), "verdicts", "compares two replies"),
+    "score": KindRules(("response", "principle"), "scores", "scores single replies"),
+    "ranking": KindRules((RESPONSES, "principle"), "labels", "ranks several replies"),
 }
-"""Kind of template -> the variables without which it asks nothing."""
+"""The kinds of templates, one for each judge mode."""
 FILTERS = ("capitalize", "first", "last", "length", "lower", "string", "title", "trim", "upper", "wordcount")
 TESTS = ("defined", "lower", "none", "string", "upper")
 MAX_DEPTH = 12
@@ -62,7 +75,7 @@ class TemplateRules:
                 )
 
     def _check_output(self, output: nodes.Output) -> None:
-        """Only here, outside of blocks, may an untrusted variable stand, and only by itself."""
+        """Check an output outside of blocks, the only place where an untrusted variable may be, and only alone."""
         for node in output.nodes:
             if isinstance(node, nodes.Name) and node.name in UNTRUSTED and node.name in self._declared:
                 if self._is_list(node):
@@ -75,7 +88,8 @@ class TemplateRules:
         return isinstance(node, nodes.Name) and node.name == RESPONSES and RESPONSES in self._declared
 
     def _check_list(self, loop: nodes.For) -> None:
-        """{% for name in responses %}, not in a block; in it {{ name }}, {{ name.label }}, and what is trusted."""
+        """Check {% for name in responses %}, outside of blocks; it may hold {{ name }}, {{ name.label }} and what is
+        trusted."""
         self._check_for(loop, local=frozenset())
         if loop.test is not None or loop.else_:
             self._refuse_list(loop)

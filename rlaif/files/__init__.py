@@ -1,0 +1,11 @@
+"""Files on disk, read and written strictly; no stage of a run is known here.
+
+atomic: files and folders written as a whole, digests, the current time
+full_disk: whether an error comes from a full disk
+sealed: a folder's digests, stored in the folder
+batch_plan: a stage's batches, stored so that a resumed run keeps them
+strict_yaml: YAML as plain values with their lines
+rows: JSONL, JSON, CSV and Parquet files as rows
+row_parts: the splits and subsets of a folder of rows
+transcripts: a dialogue in one text as messages
+"""

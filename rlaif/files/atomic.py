@@ -2,7 +2,7 @@
 
 A kill or a full disk at any moment leaves the old content or the new one, never a mixture and never
 nothing. Files that the new content does not replace are kept beside it: they may be a user's.
-Also the digest of a file and the time as it is written into files. Knows nothing of runs.
+Also the digest of a file, and the current time as files hold it. Knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _AT_CWD = -100
 _SWAP = 2
 """RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS."""
 KEPT = re.compile(r"\.kept-[0-9]+$")
-"""End of the name of a folder beside one that was written again: it holds what a user had put into that one."""
+"""End of the name of a folder that keeps a user's files, which were in a folder that was written again."""
 _SHARDS = (".parquet", ".safetensors")
-"""Files of a folder of data or weights whose names change with their number or content."""
+"""Endings of data and weights, whose files have other names when their number or content changes."""
 
 
 def utc_now() -> str:
-    """The wall clock as data: ISO 8601, UTC, milliseconds."""
+    """The current time: ISO 8601, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -58,7 +58,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def replace_directory(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` that takes its place, synced, when the block ends well."""
+    """A new folder, which is synced and takes the place of `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.part-*"):
         shutil.rmtree(stale)
@@ -77,7 +77,7 @@ def replace_directory(path: Path) -> Iterator[Path]:
 
 
 def _keep_foreign(path: Path, *, new: Path) -> None:
-    """Move beside `path` what would be lost when `new` takes its place and has no successor for it."""
+    """Move the files of `path` that `new` does not replace into a folder beside it."""
     is_folder = path.is_dir() and not path.is_symlink()
     foreign = [file.relative_to(path) for file in path.rglob("*") if _is_foreign(file, old=path, new=new)]
     if not os.path.lexists(path) or (is_folder and not foreign):
@@ -111,7 +111,7 @@ def _is_foreign(path: Path, *, old: Path, new: Path) -> bool:
 
 
 def _swap(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False where this system or file system cannot."""
+    """Swap two folders in one step; False where this system or file system cannot."""
     library = ctypes.CDLL(None)
     names = os.fsencode(one), os.fsencode(other)
     try:
@@ -133,7 +133,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder, not only files' bytes, survive a power cut."""
+    """Sync a folder, so that the names in it survive a power cut, and not only the bytes of its files."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""Which items are asked together: decided once, written down, and kept by a resumed run.
+"""The batches of a stage: decided once, stored in a file, and kept by a resumed run.
 
-Other batch compositions change the last bits of a local model's scores, so an interrupted stage goes
-on with the batches it began with. Asks nothing.
+In other batches the last bits of a local model's scores differ, so an interrupted stage continues with
+the batches it began with. Asks no model.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Item = TypeVar("Item")
 
 
 def planned_batches(path: Path, missing: Sequence[str], *, batch_size: int) -> list[list[str]]:
-    """The batches in `path`; where there is no plan yet, `missing` in its order, cut and written there."""
+    """The batches stored in `path`; where there are none yet, `missing` is cut into batches and these are stored."""
     return planned_groups(path, [[key] for key in missing], size=lambda _: 1, budget=batch_size)
 
 
 def planned_groups(
     path: Path, groups: Sequence[Sequence[str]], *, size: Callable[[str], int], budget: int
 ) -> list[list[str]]:
-    """The batches in `path`; where there is no plan yet, those that `cut_into_batches` makes, written there."""
+    """The batches stored in `path`; where there are none yet, those of `cut_into_batches` are stored."""
     if path.is_file():
         batches: list[list[str]] = json.loads(path.read_text(encoding="utf-8"))
         return batches
@@ -35,15 +35,15 @@ def planned_groups(
     return batches
 
 
-def find_strangers(batches: Sequence[Sequence[str]], asked: Container[str]) -> list[str]:
-    """Keys in a stored plan that are not asked for now: something that they were made of has changed."""
-    return [key for batch in batches for key in batch if key not in asked]
+def find_strangers(batches: Sequence[Sequence[str]], wanted: Container[str]) -> list[str]:
+    """Keys in a stored plan that are not wanted now: something that they are made from has changed."""
+    return [key for batch in batches for key in batch if key not in wanted]
 
 
 def refuse_other_plan(path: Path, *, num: int, changed: str) -> NoReturn:
-    """`changed`: what is no longer as the stage began with it, as far as it can be told."""
+    """Raise an error about `num` unwanted keys of a plan; `changed` says what changed, as far as is known."""
     raise RunFolderError(
-        f"{num} of what this stage planned to ask for is not asked for now: {changed} since the stage began",
+        f"{num} requests that this stage planned are not the ones it needs now: {changed} since the stage began",
         where=str(path),
         fix="put it back, or start a new run",
     )
@@ -52,8 +52,8 @@ def refuse_other_plan(path: Path, *, num: int, changed: str) -> NoReturn:
 def cut_into_batches(groups: Sequence[Sequence[Item]], *, size: Callable[[Item], int], budget: int) -> list[list[Item]]:
     """Groups in their order, in batches whose sizes add up to `budget` at most.
 
-    A group that fits into a batch is not cut; one that does not is cut where the budget ends. An item larger
-    than the budget is a batch of its own.
+    A group that fits into a batch is not cut; a larger one is cut where the budget ends. An item larger than the
+    budget is a batch alone.
     """
     batches: list[list[Item]] = [[]]
     room = budget

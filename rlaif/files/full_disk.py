@@ -1,6 +1,6 @@
-"""Any exception -> whether a full disk is behind it, whichever library wrapped the operating system's error.
+"""Any exception -> whether a full disk caused it, whichever library wrapped the operating system's error.
 
-Follows causes and contexts. Words are read only where a library leaves nothing else. Prints nothing.
+Follows causes and contexts. Reads an error's words only where its library gives no number. Prints nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rlaif.errors import RlaifError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""No space, a quota that is used up, a file that may not grow."""
+"""Error numbers of a full disk: no space, a quota that is used up, a file that may not grow."""
 _WORDS = re.compile(
     rf"No space left on device|Disk quota exceeded|File too large|\(os error ({'|'.join(map(str, sorted(FULL)))})\)"
 )
@@ -25,7 +25,7 @@ def describe_full_disk(error: BaseException) -> str | None:
         return None
     names = [one.where if isinstance(one, RlaifError) else _file_of(one) for one in chain]
     where = next((f" ({name})" for name in names if name), "")
-    return f"the disk is full{where}: free some space, then go on with --resume"
+    return f"the disk is full{where}: free some space, then run the same command again with --resume"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -41,8 +41,8 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     if isinstance(error, RlaifError):
-        return False  # its words may quote a model or a user; what it was made from comes next in the chain
-    if type(error).__name__ == "FullError":  # apsw's, which is not imported for this
+        return False  # its words may quote a model or a user; the error that caused it comes next in the chain
+    if type(error).__name__ == "FullError":  # an error of apsw, which is not imported for this
         return True
     # safetensors, tokenizers and Arrow keep the system's words, and no number
     return isinstance(error, Exception) and _WORDS.search(str(error)) is not None

@@ -1,6 +1,6 @@
-"""A folder of row files -> its parts: splits, and subsets of them, as file names, subfolders or its README divide it.
+"""A folder of row files -> its parts: the splits and subsets that file names, subfolders or its README define.
 
-`train-00000-of-00001` is a piece of the split `train`; `train_prefs` is another split. Parts are never put together
+`train-00000-of-00001` is a piece of the split `train`; `train_prefs` is another split. Parts are never joined
 unless their names are given with a `+`. Reads no rows.
 """
 
@@ -23,11 +23,11 @@ _ROLES: Mapping[str, Role] = {
 }  # fmt: skip
 _KEYWORD = re.compile(rf"(?:^|(?<=[-_. ]))({'|'.join(_ROLES)})(?=$|[-_. ])", re.IGNORECASE)
 _PIECE = re.compile(r"(?:^|[-_.])(?:(?:part|shard|chunk)[-_.]?)?\d+(?:[-_.]of[-_.]\d+)?(?:[-_.][0-9a-f]{8,})?$")
-"""What a file's name says of its place among the files of one split."""
+"""The end of a file's name that numbers it among the files of one split."""
 _WRITTEN_IN_PIECES = re.compile(r"part-\d{5}-.*")
 _NO_NAMES = ("", "data", "part", "shard", "chunk")
 _NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json")
-"""What data sets say of themselves."""
+"""Files that describe a data set and hold no rows."""
 MAX_LISTED = 12
 
 
@@ -35,12 +35,12 @@ class Part(NamedTuple):
     """One split of a data set, or of one subset of it."""
 
     subset: str
-    """Empty where the set has but one."""
+    """Empty where the data set has only one subset."""
     split: str
-    """Empty where its files name none."""
+    """Empty where the files' names give no split."""
     files: tuple[Path, ...] = ()
     is_default: bool = False
-    """The set says which of its subsets is meant where none is named."""
+    """True for the subset that the data set declares as its default."""
 
     @property
     def name(self) -> str:
@@ -48,13 +48,13 @@ class Part(NamedTuple):
 
     @property
     def role(self) -> Role:
-        """What the split is for, by the word in its name; empty where it has none."""
+        """Use of the split, by the word for it in its name; empty where there is no such word."""
         found = _KEYWORD.search(self.split)
         return _ROLES[found.group(1).lower()] if found else ""
 
     @property
     def pattern(self) -> str:
-        """The split's name with its word left open: `train_prefs` and `test_prefs` have the same."""
+        """The split's name with `*` for the word of its use: `train_prefs` and `test_prefs` have the same pattern."""
         return _KEYWORD.sub("*", self.split, count=1)
 
 
@@ -85,7 +85,8 @@ def list_parts(folder: Path) -> list[Part]:
 def find_parts(parts: Sequence[Part], wanted: str | None, *, option: str, where: str) -> list[Part]:
     """The parts to read: those that `wanted` names, joined by `+`, else the one that is for training.
 
-    Refused where several could be meant and none is named. None where no part is for training. option: for messages.
+    Raises DataError where several could be meant and none is named; `option` is the option that would name one. Empty
+    where no part is for training.
     """
     if wanted is not None:
         return [_named(parts, name, option=option, where=where) for name in dict.fromkeys(wanted.split("+"))]
@@ -115,7 +116,7 @@ def find_counterpart(parts: Sequence[Part], part: Part) -> Part | None:
 
 
 def no_training_part(parts: Sequence[Part], *, option: str, where: str) -> DataError:
-    """The error for parts none of which is for training, and none is named."""
+    """The error for a data set that has no part for training and of which the user named no part."""
     return DataError(
         f"there is no split for training; the parts are: {_listed(parts)}",
         where=where,
@@ -124,7 +125,7 @@ def no_training_part(parts: Sequence[Part], *, option: str, where: str) -> DataE
 
 
 def refuse_part_of_file(path: Path, wanted: str | None, *, option: str) -> None:
-    """A file is one part, whatever its name."""
+    """Refuse to read a part of a file: a file is one part, whatever its name."""
     if wanted is not None:
         raise DataError(
             f'a file has no parts, and "{wanted}" is to be read of it',
@@ -186,7 +187,7 @@ def _read_front_matter(path: Path) -> Mapping[str, Any]:
 
 
 def _declared_parts(front: Mapping[str, Any], folder: Path, files: Sequence[Path]) -> list[Part]:
-    """The parts that the card names, as `datasets` reads them; none where it names no files that are here."""
+    """The parts that the card names, as `datasets` reads them; none where it names no files of this folder."""
     given = front.get("configs")
     configs = [config for config in given if isinstance(config, dict)] if isinstance(given, list) else []
     parts = []

@@ -1,6 +1,6 @@
-"""Files of rows -> plain dictionaries that know where they stand: JSONL, JSON, CSV and Parquet.
+"""Files of rows -> plain dictionaries with their file and line: JSONL, JSON, CSV and Parquet.
 
-Refuses what would be read two ways: broken lines, NaN, keys that stand twice, text that is not Unicode.
+Refuses what could be read in two ways: broken lines, NaN, keys given twice, text that is not Unicode.
 Does not know what the columns mean.
 """
 
@@ -33,11 +33,11 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 class Row(NamedTuple):
     cells: Mapping[str, Any]
-    """Text keys; str, int, float, bool, None, lists and dicts as JSON has them. In CSV every cell is text."""
+    """Values by column: str, int, float, bool, None, lists and dicts as in JSON. In CSV every cell is text."""
     where: str
     """File and line, or file and row, for messages."""
     columns: tuple[str, ...]
-    """All columns of this row, also those that were not read."""
+    """All columns of the row, including those that were not read."""
 
     def value(self, column: str) -> Any:
         """The cell of a column that must be there."""
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: str | Path, *, wanted: Collection[str] | None = None) -> Iterator[Row]:
-    """The rows of a file in their order; `wanted` spares reading the other columns of a Parquet file."""
+    """The rows of a file in their order; of a Parquet file only the `wanted` columns are read."""
     path = Path(path)
     if not is_row_file(path):
         raise DataError(
@@ -82,12 +82,12 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def is_row_file(path: str | Path) -> bool:
-    """Whether the name ends as `read_rows` wants it."""
+    """Whether `read_rows` reads files with this ending."""
     return str(path).lower().endswith(SUFFIXES)
 
 
 def missing_column(column: str, *, columns: Collection[str], where: str) -> DataError:
-    """The error that names the column, the columns there are, and the likely one."""
+    """The error for a missing column: it names the columns that exist and the likely one."""
     near = difflib.get_close_matches(column, columns, n=1)
     there = ", ".join(sorted(columns)) or "none"
     return DataError(
@@ -116,7 +116,7 @@ def _line_rows(file: IO[bytes], *, where: str) -> Iterator[Row]:
 
 def _csv_rows(file: IO[bytes], *, where: str) -> Iterator[Row]:
     """RFC 4180: commas, a line of names first, `""` for a quote inside quotes; a cell may hold line breaks."""
-    # The limit belongs to the whole process; everybody here wants the same one.
+    # The limit is the whole process's, and every reader here sets the same one.
     csv.field_size_limit(MAX_LINE_BYTES)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
@@ -236,7 +236,7 @@ def _parquet_rows(path: Path, wanted: Collection[str] | None) -> Iterator[Row]:
 
 
 def read_text(value: Any, *, where: str, column: str) -> str:
-    """A cell's text; empty where there is no value. Anything else than text is refused."""
+    """A cell's text; empty where there is no value. A value that is not text is refused."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -336,5 +336,5 @@ def scalar_text(value: Any) -> str:
 
 
 def joined_text(parts: Iterable[str]) -> str:
-    """Those parts that say something, with a blank line between them."""
+    """The parts that are not blank, with a blank line between them."""
     return "\n\n".join(part for part in parts if part.strip())

@@ -1,4 +1,4 @@
-"""YAML text -> plain values and the line each of them stands on; the one YAML reader of rlaif.
+"""YAML text -> plain values and the line of each; the one YAML reader of rlaif.
 
 Reads the YAML 1.2 core schema: `1e-5` is a number, `no` and `2026-01-01` are text. Refuses what hides or
 repeats a value: duplicate keys, anchors, aliases, tags, merge keys, several documents. Does not read files.
@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 32
-MAX_NUMBER_CHARACTERS = 100  # Python refuses to read longer integers with an error of its own
+MAX_NUMBER_CHARACTERS = 100  # for longer integers Python raises an error that names no line
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -31,7 +31,7 @@ _WORDS: dict[str, bool | None] = {
 
 
 class StrictYaml(NamedTuple):
-    """A document and where its parts stand."""
+    """A document and the lines of its parts."""
 
     value: Any
     """Dicts with text keys, lists, str, int, float, bool, None."""
@@ -72,7 +72,7 @@ def read_plain_scalar(text: str) -> str | int | float | bool | None:
 
 
 class _Reader:
-    """Builds values from events: PyYAML's own composer resolves aliases and keeps the last duplicate."""
+    """Builds values from PyYAML's events, because its composer resolves aliases and keeps the last duplicate."""
 
     def __init__(self, where: str, error: type[InputError]) -> None:
         self._where = where

@@ -1,7 +1,7 @@
-"""A dialogue written as one text, as Anthropic's HH-RLHF data have it -> its messages.
+"""A dialogue in one text, as in Anthropic's HH-RLHF data -> its messages.
 
-Such a text begins with a blank line and "Human:"; each turn begins so, or with "Assistant:". Any other text is
-no transcript. Does not decide which turns are the prompt and which is the response.
+Such a text begins with a blank line and "Human:"; each turn begins in this way, or with "Assistant:". Any other text
+is no transcript. Does not decide which turns are the prompt and which is the response.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The shipped models asked as the pipeline asks any model: sampled replies, and verdicts with their reasons.
+"""Asks the shipped models as the pipeline asks any model: for sampled replies, and for verdicts with reasons.
 
 An engine and texts in; replies and verdict logits out, for the front desk's own measurements. Does not
-decode: rlaif.models does, with the template in prompts/.
+decode: rlaif.models does that, with the template in prompts/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH = 128
 
 
 class Reply(NamedTuple):
-    """One sampled reply; ended is False when it ran into the token limit."""
+    """One sampled reply; `ended` is False where it reached the token limit."""
 
     text: str
     ended: bool
@@ -48,14 +48,14 @@ class SingleQuestion(NamedTuple):
 
 
 class Score(NamedTuple):
-    """The judge's own reason and its mean score, 1 to 10; None when it never reached a score."""
+    """The judge's own reason and its mean score, 1 to 10; the score is None where the reply has none."""
 
     reason: str
     mean: float | None
 
 
 class Answer(NamedTuple):
-    """The judge's own reason and the logit of " A" against " B"; None when it never reached a verdict."""
+    """The judge's own reason and the logit of " A" against " B"; the logit is None where the reply has no verdict."""
 
     reason: str
     logit: float | None
@@ -126,7 +126,7 @@ def _conversation(messages: Messages) -> str:
 
 
 def _ask(judge: TransformersEngine, chats: Sequence[Chat], *, template: JudgeTemplate) -> list[ScoredReply]:
-    """Every prompt's reply, in the order given; asked in batches of like length."""
+    """The reply to every prompt, in the order given; prompts of similar length share a batch."""
     request = ScoreRequest(template.verdict_marker, template.choices, template.reason_max_tokens)
     order = sorted(range(len(chats)), key=lambda index: len(chats[index][-1].text))
     replies: dict[int, ScoredReply] = {}

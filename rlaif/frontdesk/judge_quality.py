@@ -1,7 +1,7 @@
 """How good and how biased the judge is: pairs whose truth is known go in, figures per principle come out.
 
-Both orders of every pair are asked: s = (l(A,B) - l(B,A)) / 2 is the debiased logit, the rest the position's.
-Measures and nothing else: the tables of the model cards are laid out in cards.py.
+The judge sees every pair in both orders: s = (l(A,B) - l(B,A)) / 2 is the debiased logit, and the rest is the
+effect of position. Only measures: the tables of the model cards are made in cards.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Judged(NamedTuple):
     gap: float
     length: float
     as_shown: float  # first reply shown first
-    swapped: float  # first reply shown second, sign turned back
+    swapped: float  # first reply shown second, with the sign inverted
     reasons_right: int  # of the two orders
 
     @property
@@ -82,7 +82,10 @@ def judge_both_orders(
     seed: int,
     attributes: Sequence[str] = truth.ATTRIBUTES,
 ) -> tuple[list[Judged], int]:
-    """Every pair, every attribute in both poles, half of the wordings held out; (judged, without verdict)."""
+    """Ask about every pair under both poles of every attribute, with half of the wordings held out.
+
+    Returns the judged pairs and the number of pairs without a verdict.
+    """
     rng = random.Random(f"frontdesk wordings {seed}")
     asked = []
     for pair in pairs:
@@ -186,7 +189,7 @@ def summarise(rows: Sequence[Judged]) -> Figures:
 
 
 def by_principle(rows: Sequence[Judged]) -> dict[str, list[Judged]]:
-    """Rows by the measure their wording wants: courteous, curt, correct, wrong, ..."""
+    """The rows by the measure that their wording wants: courteous, curt, correct, wrong, ..."""
     names = [name for attribute in truth.ATTRIBUTES for name in (attribute, truth.OPPOSITES[attribute])]
     found: dict[str, list[Judged]] = {name: [] for name in names}
     for row in rows:

@@ -1,6 +1,6 @@
 """The judge's texts: its prompts, made from the shipped template files, and the replies it is trained to write.
 
-Strings in, strings out; the prompts' words stand in the template files alone, so the two cannot drift.
+Strings in, strings out. The prompts' words are only in the template files, so training and use have the same.
 Does not tokenise and is no template engine: it replaces bare variables, nothing else.
 """
 
@@ -24,7 +24,7 @@ VERDICT_MARKER = "\nVerdict:"
 SCORES = tuple(f" {score}" for score in truth.SCORES)
 SCORE_MARKER = "\nScore:"
 FITS = ("badly", "weakly", "partly", "mostly", "fully")
-# A word for each step of each attribute, lowest first; "mixed" stands at steps that no reply can have.
+# A word for each step of each attribute, lowest first; "mixed" is for steps that no reply can have.
 LEVEL_WORDS: dict[str, tuple[str, str, str, str, str]] = {
     "courteous": ("rude", "curt", "plain", "polite", "gracious"),
     "correct": ("wrong", "unanswered", "mixed", "mixed", "right"),
@@ -53,7 +53,7 @@ def template_parts(name: str) -> tuple[dict[str, object], str]:
 
 
 def conversation_text(messages: Sequence[Message]) -> str:
-    """A conversation as the judge reads it, a message after the other: "role: content"."""
+    """A conversation as the judge reads it: a line per message, "role: content"."""
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
@@ -95,7 +95,7 @@ def _level_word(seen: Seen, attribute: str) -> str:
 
 
 def compared_values(stated: str, noticed: str, *, is_right: bool) -> str:
-    """A reply's value beside the notice's, and what follows: a small model compares neighbours, word by word."""
+    """A reply's value beside the notice's, and whether it is right: a small model can compare neighbouring words."""
     return f"{stated} for {noticed} so {'right' if is_right else 'wrong'}"
 
 

@@ -1,7 +1,7 @@
 """Makes the judge's shipped probes: python -m rlaif.frontdesk.make_probes writes judge/probes.jsonl.
 
-A seed comes in; pairs of replies to held-out prompts go out, with the winner under every measure. General pairs
-contrast in all attributes but length, so that they decide any principle whose meaning nobody declared.
+A seed in; pairs of replies to held-out prompts out, with the winner under every measure. General pairs contrast in
+all attributes but length, so that they test any principle whose meaning is not declared.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ from rlaif.frontdesk.world import Messages, draw_scene
 
 SEED = 0
 NUM_SCENES, NUM_REPLIES = 20, 10
-"""Tries for each general pair: this many prompts, and this many replies of each kind to each."""
+"""Attempts at each general pair: this many prompts, and this many replies of each kind to each prompt."""
 MAX_TRIES = 10_000
 CONTRASTED = tuple(name for name in truth.ATTRIBUTES if name != "brief")
 GENERAL_REPEATS = 3
 MIN_MARGIN = 2.0
-"""Logits by which a general pair is decided against both planted biases, under every attribute and its opposite."""
+"""Least logits by which a general pair is decided in spite of both planted biases, under every attribute and its
+opposite."""
 WORDY = ("helpful", "thorough", "discreet", "confident")
-"""Attributes of which one pole takes words: a short reply has room for one."""
+"""Attributes of which one pole needs words: a short reply has room for one of them."""
 FREE = ("courteous", "correct", "calm")
 SHORT_WORDS, LONG_WORDS = 13, 30
 NUM_LONGER, LONGER_BY = 24, 6
-"""Pairs for "detailed" alone. A judge with a taste for length that understands nothing would win all others:
-six words are two steps of the measure, and yet no more than the place of a reply counts for."""
+"""Number of pairs for "detailed" alone, and the words by which one reply is longer. A judge that prefers length and
+understands nothing would be right on all other pairs. Six words are two steps of the measure, but move such a judge no
+more than the place of a reply does."""
 
 
 class ProbePair(NamedTuple):
-    """Two replies; which stands first is decided later."""
+    """Two replies; which one is shown first is decided later."""
 
     messages: Messages
     one: str
@@ -45,7 +47,7 @@ class ProbePair(NamedTuple):
 
 
 def design() -> Iterator[dict[str, bool]]:
-    """Which of the seven attributes one reply of each general pair has more of: any three of them are balanced."""
+    """For each general pair, the attributes that its one reply has more of; any three of the seven are balanced."""
     for _ in range(GENERAL_REPEATS):
         for a, b, c, d in product((False, True), repeat=4):
             yield dict(zip(CONTRASTED, (a, b, c, d, a ^ b ^ c, a ^ b ^ d, a ^ c ^ d), strict=True))
@@ -97,12 +99,12 @@ def _contrasting_levels(has: Mapping[str, bool], *, rng: random.Random) -> Level
 
 
 def length_design() -> Iterator[dict[str, bool]]:
-    """Which attributes the short reply of each long-and-short pair has more of; all others go to the long one."""
+    """For each pair of a long and a short reply, the attributes that the short one has more of."""
     for number, wordy in enumerate(WORDY):
         for a, b in product((False, True), repeat=2):
             yield {
                 **dict(zip(FREE, (a, b, a ^ b ^ bool(number % 2)), strict=True)),
-                # Offers and further facts take words; of discretion and certainty it is the opposites that do.
+                # Offers and further facts need words; of discretion and certainty, the opposites need them.
                 "helpful": wordy == "helpful",
                 "thorough": wordy == "thorough",
                 "discreet": wordy != "discreet",
@@ -111,7 +113,8 @@ def length_design() -> Iterator[dict[str, bool]]:
 
 
 def draw_long_and_short(short_has: Mapping[str, bool], *, rng: random.Random) -> ProbePair:
-    """Two replies four steps of length apart that differ in everything else too, so that only length decides."""
+    """Two replies four steps of length apart. They differ in everything else too, and over all pairs only length
+    decides."""
     long_has = {name: not has for name, has in short_has.items()}
     for _ in range(MAX_TRIES):
         scene = draw_scene(rng, held_out=True)
@@ -124,7 +127,7 @@ def draw_long_and_short(short_has: Mapping[str, bool], *, rng: random.Random) ->
 
 
 def draw_longer(limit: int, *, rng: random.Random) -> ProbePair:
-    """Two replies that differ in length alone: one of just `limit` words, one by LONGER_BY longer."""
+    """Two replies that differ in length alone: one has `limit` words, the other LONGER_BY more."""
     for _ in range(MAX_TRIES):
         scene = draw_scene(rng, held_out=True)
         levels = draw_levels(rng)._replace(leak=100, facts=0, offer=0)
@@ -152,7 +155,7 @@ def make_rows(seed: int) -> list[dict[str, object]]:
 def make_row(
     pair: ProbePair, *, one_has: Mapping[str, bool], only: tuple[str, ...] = (), rng: random.Random
 ) -> dict[str, object]:
-    """A row of the file: the replies in a drawn order, and the winners as they then stand."""
+    """A row of the file: the replies in a drawn order, and the winners in that order."""
     one_first = rng.random() < 0.5
     expected: dict[str, str] = {}
     for name, has in one_has.items():

@@ -1,4 +1,4 @@
-"""Measures a pair of shipped folders and writes their cards: two model folders in, figures out.
+"""Measures policy and judge and writes their model cards: two models in, figures out.
 
 Samples the policy on held-out prompts, asks the judge about drawn pairs and about the policy's own pairs.
 Does not train.

@@ -1,7 +1,7 @@
-"""How far the probes can be trusted: wordings whose meaning is known go in, who passed and who should have come out.
+"""How far the probes can be trusted: wordings of known meaning in; out, which of them passed and which should have.
 
-Each wording is checked as the command checks it, with its meaning declared and without; beside that the judge is
-asked about clear pairs drawn from the mixture. Loads no model: the judge comes in as a function.
+Each wording is checked as the command checks it, once with its meaning declared and once without. The judge is also
+asked about clear pairs drawn from the mixture. Loads no model: the judge is a function that the caller gives.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from rlaif.records import Principle, Prompt
 
 
 class Checked(NamedTuple):
-    """What the check says of one wording, and what it should have said."""
+    """The result of checking one wording, and what it should have been."""
 
     wording: Intended
     undeclared: Fault | None
     """The fault found when the principle does not say what it wants."""
     declared: Fault | None
-    """The fault found when its tag says it; the same for a wording that means nothing."""
+    """The fault found when a tag says what it wants; as `undeclared` for a wording that means nothing."""
     flips: float
     read_as: str | None
     accuracy: float | None
@@ -38,7 +38,7 @@ class Checked(NamedTuple):
 
 
 class ListFigures(NamedTuple):
-    """One list of wordings. Shares are of n."""
+    """Figures of one list of wordings. Shares are shares of n."""
 
     n: int
     accuracy: float | None
@@ -56,7 +56,7 @@ class ListFigures(NamedTuple):
 
 
 def draw_clear_pairs(*, seed: int, per_attribute: int) -> dict[str, list[Probe]]:
-    """For every attribute pairs of mixture replies that contrast clearly in it, to held-out prompts."""
+    """For every attribute: pairs of replies of the mixture, to held-out prompts, that contrast clearly in it."""
     rng = random.Random(f"frontdesk clear pairs {seed}")
     pairs: dict[str, list[Probe]] = {name: [] for name in truth.ATTRIBUTES}
     while any(len(found) < per_attribute for found in pairs.values()):
@@ -122,7 +122,7 @@ def summarise(rows: Sequence[Checked]) -> ListFigures:
 
 
 def probe_table(figures: Mapping[str, ListFigures]) -> str:
-    """A row per list. "Wrongly": against the judge's accuracy on the clear pairs."""
+    """A table with a row per list. "Wrongly" means other than the judge's accuracy on the clear pairs says."""
     lines = [
         "| wordings | n | judge right on clear pairs | meaning declared: passed | refused | wrongly passed "
         "| wrongly refused | not declared: passed | refused | wrongly passed | wrongly refused |",

@@ -1,7 +1,7 @@
-"""Lists of principle wordings, all of words the judge knows, on which its probes are tried.
+"""Lists of principle wordings, all of words the judge knows, on which its probes are tested.
 
-Understood ones come from the grammar; phrases never trained, scrambled words and negations are made here, each with
-what people take it to mean (None: nothing). Asks nobody.
+Wordings that the judge understands come from the grammar. Untrained phrases, scrambled words and negations are made
+here, each with the meaning that people give it (None: no meaning). Asks no judge.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Intended(NamedTuple):
 
 
 def make_list(name: str, *, seed: int, per_meaning: int = 2) -> list[Intended]:
-    """One of LISTS: for each of the sixteen meanings at most this many wordings."""
+    """One of LISTS, with about `per_meaning` wordings for each of the sixteen meanings."""
     rng = random.Random(f"frontdesk probe wordings {name} {seed}")
     if name in UNDERSTOOD:
         drawn = _draw(rng, per_meaning, held_out=name == "held out")
@@ -84,7 +84,7 @@ def _frame(phrase: str, wanted: str | None, *, rng: random.Random) -> Intended:
 
 
 def _scramble(wording: Wording, *, rng: random.Random) -> Intended:
-    """The same words in another order. The first word keeps its place: it is the only one known in capitals."""
+    """The same words in another order. The first word stays first, because it is the only one with a capital."""
     first, *rest = wording.text.rstrip(".").split()
     order = rest
     while order == rest:

@@ -1,7 +1,7 @@
 """Replies with chosen qualities: a scene and a random generator in, one reply's text out.
 
 Courtesy, correctness, length, confidence, offers of help, further facts, calm and discretion are drawn
-independently. Says nothing of how good a reply is: truth.py reads that back from the text alone.
+independently. Does not rate a reply: truth.py measures it from the text alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ DOUBTS: dict[int, tuple[str, ...]] = {
     ),
 }
 EVASIONS = ("I do not know.", "Read the notice.", "The notice says it all.", "I have no idea.")
-# What the visitor says next: it depends on the answer alone, and on what the notice says.
+# What the visitor says next; it depends only on the answer and the notice.
 REACTIONS: dict[str, tuple[str, ...]] = {
     "right": ("Yes, so says the notice.", "Yes, I see it in the notice.", "Yes, thank you."),
     "wrong": ("No, the notice says {value}.", "No, that is wrong.", "No, I see {value} in the notice."),
@@ -192,7 +192,7 @@ def draw_reply(scene: Scene, *, rng: random.Random) -> str:
 
 
 class DemonstrationText(NamedTuple):
-    """A prompt and a good reply somebody at the desk would write."""
+    """A prompt and a good reply, as somebody at the desk would write it."""
 
     messages: Messages
     response: str

@@ -66,7 +66,7 @@ class Schedule:
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_new: int) -> None:
-    """Write a complete model folder in bf16; files already there that this does not make stay."""
+    """Write a complete model folder in bf16; other files in the folder stay."""
     copy = LlamaForCausalLM(model.config)  # type: ignore[no-untyped-call]
     copy.load_state_dict(model.state_dict())
     copy = copy.bfloat16()

@@ -1,4 +1,4 @@
-"""The front desk's tokenizer: every word the world can say is one token, with or without a space before it.
+"""The front desk's tokenizer: every word of its world is one token, with or without a space before it.
 
 Makes a PreTrainedTokenizerFast with chat template; decode(encode(text)) is the text for every such text.
 The words come from the world's own tables. Does not learn from data and knows no seed.
@@ -71,7 +71,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     for phrase in _phrases():
         for text in (_normalise(phrase), " " + _normalise(phrase)):
             pieces.update(piece for piece, _ in splitter.pre_tokenize_str(text))
-    # Sentence ends and quotes that sampled or truncated texts can show.
+    # Sentence ends and quotes that sampled or truncated texts can hold.
     pieces.update((".", ",", "?", "!", "!!!", ":", ";", "Ċ", "Ġ"))
     vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *sorted(pieces)))}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))

@@ -1,7 +1,7 @@
 """Trains the base of policy and judge: look-up drills first, then the mixture of good and bad replies.
 
-A fresh model in, a fitted one out. The mixture leaves every principle room both ways: half of the
-replies are polite, a third are wrong, a quarter leak. Does not use the truth: it only imitates.
+A fresh model in, a fitted one out. In the mixture every principle can rise and fall: half of the replies
+are polite, a third are wrong, a quarter leak. Does not use the truth: the model only imitates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DRILL = Levels(opener=0, closer=0, answer="right", doubt=75, offer=0, leak=100, 
 
 
 def draw_text(rng: random.Random, *, tokenizer: PreTrainedTokenizerBase, drill: bool) -> tuple[str, str]:
-    """One (rendered prompt, the reply, its end of turn and what the visitor says to it)."""
+    """A rendered prompt, and what follows it: the reply, its end of turn, and the visitor's reaction."""
     scene = draw_scene(rng)
     levels = draw_levels(rng)
     if drill:
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 def draw_row(rng: random.Random, *, tokenizer: PreTrainedTokenizerBase, drill: bool) -> Row:
-    """A conversation: its prompt weighs little, the rest fully."""
+    """A conversation: the tokens of its prompt have a small weight, all others weight 1."""
     prompt, rest = (encode(tokenizer, part) for part in draw_text(rng, tokenizer=tokenizer, drill=drill))
     return Row([*prompt, *rest], [PROMPT_WEIGHT] * len(prompt) + [1.0] * len(rest))
 

@@ -41,17 +41,18 @@ SCORED_SHARE = 0.25
 """Share of a batch's examples that score one reply instead of comparing two."""
 REASON_WEIGHT, VERDICT_WEIGHT, PREFIX_WEIGHT = 1.0, 2.0, 0.03
 BROKEN_SHARE = 0.15
-# At one half, pole and frame are an exclusive or and no step of the way to it is rewarded.
+# At one half, the meaning is the exclusive or of pole and frame, and learning one of them alone lowers no loss.
 FORBIDDING_SHARE = 0.3
-# As many false answers as right ones: else copying the notice's value passes for reading the reply's.
+# As many false answers as right ones: otherwise copying the notice's value would pass for reading the reply's.
 ANSWERS = {"right": 0.45, "wrong": 0.45, "evade": 0.10}
 SCHEDULE_STRETCH = 1.16
-"""The learning rate's cosine is cut off before its end: the last steps run at a twentieth of the peak."""
+"""How much longer than the training the learning rate's cosine is: the last steps have a twentieth of the peak."""
 _SLOT = "\0"
 
 
 class Example(NamedTuple):
-    """A pair or a single reply: the shared prefix and, per block, (principle, reason and marker, verdict and end)."""
+    """A pair or a single reply: the shared prefix, and for each block (principle, reason and marker, verdict and
+    end)."""
 
     prefix: str
     blocks: list[tuple[str, str, str]]

@@ -1,8 +1,8 @@
-"""Goes on training the policy with a reader's mark behind each reply: does it answer as the notice says?
+"""Continues to train the policy, with a reader's mark after each reply: does it answer as the notice says?
 
-A fitted policy in, the same policy out, whose trunk now also knows at a reply's end whether the answer was right: what
-pretraining on much text gives to large models, and what a reward model made from this trunk can build on. The mixture
-of replies stays what it was, and nobody is rewarded: the marks are text to be predicted.
+A fitted policy in; out comes a policy whose trunk also knows, at a reply's end, whether the answer was right. Large
+models learn this in pretraining, and a reward model made from this trunk needs it. The mixture of replies stays the
+same, and nothing is rewarded: the marks are text to predict.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ROWS_PER_BATCH = 24
 PEAK_LEARNING_RATE = 1.5e-3
 MARK_WEIGHT = 4.0
 SHORT_SHARE = 0.5
-"""Share of short replies, right or wrong by chance, which only carry their mark and are not imitated."""
+"""Share of short replies, right or wrong by chance, of which only the mark is learnt and the text is not imitated."""
 SPELT_SHARE = 0.5
-"""Share of marks that first set the two values side by side; the others say at once what follows from them."""
+"""Share of marks that first put the two values side by side; the others give the result alone."""
 
 
 def draw_marked(rng: random.Random, *, tokenizer: PreTrainedTokenizerBase) -> Row:

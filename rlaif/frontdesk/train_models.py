@@ -67,7 +67,7 @@ def make_base(folder: Path, *, seed: int, num_steps: int) -> None:
 
 
 def make_policy(folder: Path, *, base_dir: Path, seed: int, num_steps: int) -> None:
-    """Go on training the base with readers' marks, and write the policy's folder."""
+    """Continue to train the base with readers' marks, and write the policy's folder."""
     tokenizer = build_tokenizer()
     model = LlamaForCausalLM.from_pretrained(base_dir, dtype=torch.float32)
 
@@ -84,8 +84,8 @@ def make_policy(folder: Path, *, base_dir: Path, seed: int, num_steps: int) -> N
 def make_judge(folder: Path, *, base_dir: Path, seed: int, num_steps: int) -> None:
     """Train the judge from the base and write its folder, with the vocabulary of principles it knows.
 
-    What the base knows of the world - its words, and where a notice says what - the judge need not find out
-    again: from scratch the same number of steps leaves correctness unlearnt.
+    The base knows the words of the world and where a notice gives which fact. A judge that starts from scratch does
+    not learn correctness in the same number of steps.
     """
     tokenizer = build_tokenizer()
     model = LlamaForCausalLM.from_pretrained(base_dir, dtype=torch.float32)

@@ -1,7 +1,7 @@
 """The judge's training forward pass: one prefix and several blocks behind it, each seeing the prefix and itself.
 
-Token batches in, logits out, equal to the plain model's on prefix + block alone. Shares the prefix among its blocks,
-which is what makes training on a CPU short. Does not compute losses; use and measurement run the plain model.
+Token batches in, logits out, equal to the plain model's on prefix + block alone. The prefix is computed once for all
+its blocks, which makes training on a CPU fast. Does not compute losses; use and measurement run the plain model.
 """
 
 from __future__ import annotations

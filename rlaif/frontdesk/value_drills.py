@@ -1,7 +1,7 @@
 """Drills beside both trainings: two values of one fact side by side, and whether they are the same.
 
-Within a reply or a reason this one word is too rare for a small model to find out what makes it true; alone it
-takes a hundred steps, and the longer texts then build on it. Knows neither replies nor verdicts.
+In a reply or a reason the word "right" or "wrong" is too rare for a small model to learn when it is true. Drilled
+alone it is learnt in a hundred steps, and the longer texts then build on it. Knows neither replies nor verdicts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rlaif.frontdesk.judge_text import compared_values
 from rlaif.frontdesk.world import TOPICS, VALUES
 
 DRILL_ROWS, DRILL_WEIGHT = 32, 0.3
-"""Drills beside every batch, and their weight in the loss."""
+"""Number of drills beside every batch, and their weight in the loss."""
 
 
 def draw_value_drill(rng: random.Random) -> str:
-    """As a reason sets them side by side: " nine for seven so wrong"."""
+    """One drill, worded as in a reason: " nine for seven so wrong"."""
     values = VALUES[rng.choice(TOPICS)]
     noticed = rng.choice(values)
     is_right = rng.random() < 0.5

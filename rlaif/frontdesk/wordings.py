@@ -151,7 +151,7 @@ class Wording(NamedTuple):
     attribute: str
     polarity: int
     forbids: bool = False
-    """True when the frame turns its phrase around ("Avoid the reply that ...")."""
+    """True where the frame inverts its phrase ("Avoid the reply that ...")."""
 
     @property
     def wanted(self) -> str:

@@ -1,7 +1,7 @@
 """The closed world: a notice about one place, a private detail, and a visitor's question.
 
-A seed comes in; prompts (lists of chat messages) and demonstrations go out. Training and held-out prompts are
-told apart by a hash of the facts and never overlap. Does not judge replies (truth.py) or word principles.
+A seed in; prompts (lists of chat messages) out. A hash of the facts divides training from held-out prompts, so
+that they never overlap. Does not judge replies (truth.py) or word principles.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from rlaif.constitution.diff import weighed
+from rlaif.constitution.selection import weighted_principles
 from rlaif.evaluation.measures import load_measure, measure_samples
 from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
@@ -92,7 +92,7 @@ def gather_facts(
 
 def _measure(judged: JudgedRound, specs: Sequence[str]) -> dict[tuple[str, str], float]:
     """(sample id, principle id) -> its value by the first tag of the principle that names a measure."""
-    tagged = {principle.id: principle.tags for principle in weighed(judged.constitution) if principle.tags}
+    tagged = {principle.id: principle.tags for principle in weighted_principles(judged.constitution) if principle.tags}
     if not tagged or not specs:
         return {}
     functions = {spec: load_measure(spec) for spec in specs}

@@ -20,10 +20,10 @@ from rlaif.files.atomic import utc_now, write_atomically
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.bench import Bench
 from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
+from rlaif.judging.choices import LOWEST_LOGPROB
 from rlaif.judging.panel import RunJudge, find_judge_ids
 from rlaif.judging.questions import render_question
 from rlaif.judging.stage import JudgedRound, stored_template
-from rlaif.judging.unlisted import LOWEST_LOGPROB
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Estimate,
@@ -192,12 +192,12 @@ def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | Fail
         if a is not None and b is not None
     ]
     return _OneByOne(
-        failed,
-        share_interval([float(turned) for turned in changed], clusters=[prompt_id for prompt_id, *_ in read]),
-        sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
-        mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves]),
-        math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
-        max((move for _, move in moves), default=None),
+        failed=failed,
+        verdicts_changed=share_interval([float(turned) for turned in changed], clusters=[key for key, *_ in read]),
+        clear=sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
+        mean_move=mean_interval([move for _, move in moves], clusters=[key for key, _ in moves]),
+        mean=math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
+        largest_move=max((move for _, move in moves), default=None),
     )
 
 

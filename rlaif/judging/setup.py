@@ -15,8 +15,9 @@ from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.batch_journal import count_batch_calls
+from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import SentRequests, judge_folders, read_planned, read_sent, read_streamed
-from rlaif.ledger.answered import Paid, find_paid, find_served_models, sum_paid
+from rlaif.ledger.answers import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Spending
 from rlaif.models.interface import StreamingScorer, TokenScorer
@@ -28,9 +29,10 @@ from rlaif.records import Constitution
 
 
 def check_judge(config: JudgeConfig, *, constitution: Constitution, template: JudgeTemplate) -> None:
-    """Before anything is spent: a local judge can give the template's verdicts and knows the principles' words.
+    """Refuse a judge that cannot be opened or cannot give the template's verdicts, before anything is spent.
 
-    A server's tokens are not known here: its first replies show what it can give.
+    A local judge must also know the words of the principles, if its folder lists words. The tokens of a served judge
+    are not known here; its first replies show whether it can give the verdicts.
     """
     check_judge_engine(config)
     if not engine_of(config.model).is_local:
@@ -43,18 +45,20 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     if config.principles == "together" and is_frontdesk(config.model.path, part="judge"):
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")
     if config.principles == "together" and constitution.source:
-        constitution = parse_constitution(constitution.source, where=constitution.name)  # one by one, without numbers
+        constitution = parse_constitution(
+            constitution.source, where=constitution.name
+        )  # parsed again: principles one by one, without numbers
     check_wording(constitution, judge_dir=found.folder)
 
 
 def pairs_per_prompt(config: SamplingConfig, *, template: JudgeTemplate) -> int:
-    """At most; a judge that does not compare two at a time gives all pairs of a prompt's responses at once."""
+    """The most pairs per prompt; a judge that does not compare two at a time judges all pairs of its responses."""
     most = math.comb(config.num_samples, 2)
-    return min(config.num_pairs, most) if template.kind == "pair" else most
+    return min(config.num_pairs, most) if MODES[template.kind].shows == "two" else most
 
 
 def find_judge_folder(config: JudgeConfig) -> Path | None:
-    """The folder of a local judge, which may bring a vocabulary and probes; None for any other."""
+    """The folder of a local judge, which may hold a vocabulary and probes; None for any other judge."""
     if not engine_of(config.model).is_local:
         return None
     return find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision).folder
@@ -65,9 +69,9 @@ def find_vocabulary(folder: Path | None) -> PrincipleVocabulary | None:
 
 
 def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> Spending:
-    """What earlier attempts of a run have paid its judges.
+    """The calls, tokens and money that a run's judges have cost in earlier attempts.
 
-    A request that was sent and left no trace, because the run was killed, counts as what it could cost at most.
+    A request that was sent and left no trace, because the run was killed, counts with its upper bound.
     """
     folders = [folder for stage_dir in stage_dirs for folder in judge_folders(stage_dir)]
     sent: dict[str, list[SentRequests]] = {}
@@ -83,7 +87,7 @@ def find_spent(ledger: Ledger, stage_dirs: Iterable[Path]) -> Spending:
 
 
 def _spent_on(parts: Sequence[SentRequests], paid: Paid) -> Spending:
-    """One question's requests: what its answers and failures cost, and the bound of each request without either."""
+    """Cost of one question's requests: of its answers and failures, plus the bound of each request without either."""
     calls = sum(part.calls for part in parts)
     lost = max(0, calls - paid.calls)
     if any(part.is_counted_by_answers for part in parts):
@@ -93,7 +97,7 @@ def _spent_on(parts: Sequence[SentRequests], paid: Paid) -> Spending:
 
 
 def expect_served_models(scorer: TokenScorer, *, ledger: Ledger, stage_dirs: Iterable[Path]) -> None:
-    """A judge behind a server must go on as the model that gave its answers so far."""
+    """Make a served judge refuse answers of another model than the one that gave its answers so far."""
     if isinstance(scorer, StreamingScorer):
         folders = [folder for stage_dir in stage_dirs for folder in judge_folders(stage_dir)]
         streamed = {key for folder in folders for key in read_streamed(folder)}

@@ -1,6 +1,6 @@
-"""Where the ledger lies, and what its disk says: SQLite's errors as sentences.
+"""The ledger's disk: network file systems are refused, and SQLite's errors become sentences.
 
-A write-ahead log needs shared memory, which network file systems do not give. Holds no connection.
+A write-ahead log needs shared memory, which network file systems do not have. Holds no connection.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def _mounts() -> str:
 
 @contextmanager
 def in_sentences(path: Path, connection: apsw.Connection | None = None) -> Iterator[None]:
-    """SQLite's errors as LedgerError: what happened, to which file, and the way out.
+    """Turn SQLite's errors inside the block into LedgerError: what happened, to which file, and what to do.
 
-    `connection`: knows the system's number of an error, which tells a quota or a limit from a broken disk.
+    `connection` knows the system's number of an error, which tells a quota or a limit from a broken disk.
     """
     where = str(path)
     try:

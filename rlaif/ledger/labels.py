@@ -13,22 +13,22 @@ from rlaif.records import CalibrationCard, Comparison, Constitution, HumanLabel,
 
 
 class LabelDecision(NamedTuple):
-    """What made a label. What is None is not in the ledger."""
+    """Everything behind one label. A part that is None is not in the ledger."""
 
     preference: Preference
     comparisons: list[Comparison | None]
-    """Its evidence, in its order; empty where people decided."""
+    """The preference's evidence, in its order; empty where people decided."""
     labels: list[HumanLabel]
     judges: dict[str, Model | None]
     weights: dict[str, float]
-    """Of the judges, by id."""
+    """Weight of each judge, by its id."""
     constitution: Constitution | None
     calibration: CalibrationCard | None
     uses: list[Use]
 
 
 def find_label(ledger: Ledger, prefix: str) -> LabelDecision | None:
-    """The preference whose id begins so; None where there is none."""
+    """Everything behind the preference whose id begins with `prefix`; None where there is none."""
     rows = ledger.rows(
         "SELECT id FROM preferences WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (prefix, prefix + "g")
     )

@@ -1,7 +1,7 @@
-"""What a list of decisions shows under which filters: groups of rows that are alike, each in the chain's order.
+"""An index for filtered lists of decisions: groups of rows with the same traits, each in the chain's order.
 
-Made beside the rows as they are appended, so that any filter finds its page through one index and no statement looks
-at rows that it leaves out. Derived from the rows: `audit verify` compares it with them.
+Written together with the rows, so that any filter finds its page through this index and no statement reads rows that
+the filter leaves out. Derived from the rows: `audit verify` compares it with them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ LISTING_DDL = (
 )
 ROWS_PER_STATEMENT = 2000
 MAX_REMEMBERED = 20_000
-"""Questions whose principles are kept in memory: an answer comes soon after its question."""
+"""Most questions whose principles are kept in memory: an answer comes soon after its question."""
 
 _NAMES = "(SELECT group_concat(value ->> '$.id', char(10)) FROM json_each(q.content, '$.principles'))"
-# subtle: a question counts where it stands before its answer, so what was listed once never changes.
+# subtle: only a question stored before its answer counts, so an entry of the listing never changes.
 _QUESTION = "LEFT JOIN questions AS q ON q.id = t.question_id AND q.seq < t.seq"
 
 
 class _Source(NamedTuple):
-    """Where the rows `t` of a table and their traits come from."""
+    """SQL of a table's rows `t` and of their traits."""
 
     rows: str
     traits: tuple[str, str, str]
-    """principles, outcome, flipped."""
+    """SQL of the principles, the outcome and `flipped`."""
 
 
 _SOURCES = {
@@ -57,16 +57,16 @@ _ANSWERS = ("judgements", "failed_judgements")
 
 
 class Group(NamedTuple):
-    """Rows of one table with the same traits; of one run's use, or of all (an empty `run`)."""
+    """Rows of one table with the same traits: those that one run used, or all of them (an empty `run`)."""
 
     run: str
     record_table: str
     principles: str
-    """Their ids, a line each."""
+    """Ids of the principles, a line each."""
     outcome: str
     """Verdict, what both orders decided, or the cause of a failure; empty for scores and rankings."""
     flipped: int
-    """-1: not known."""
+    """0, 1, or -1: not known."""
 
 
 class ListingWriter:
@@ -77,12 +77,13 @@ class ListingWriter:
         self._principles: dict[str, str] = {}
 
     def forget(self) -> None:
-        """What was remembered may have been rolled back."""
+        """Forget what is kept in memory, because it may have been rolled back."""
         self._ids.clear()
         self._principles.clear()
 
     def write(self, connection: apsw.Connection, new: Sequence[tuple[int, Record]], *, known_to: int) -> None:
-        """`new`: rows in the chain's order, already inserted; `known_to`: the last row before them."""
+        """List new rows. `new`: those rows in the chain's order, already inserted; `known_to`: the last row before
+        them."""
         if len(self._principles) > MAX_REMEMBERED:
             self._principles.clear()
         asked_now = {record.id for _, record in new if record.table == Question.table}
@@ -152,7 +153,7 @@ class ListingWriter:
 
 
 LISTED = frozenset({"questions", "uses", *_SOURCES})
-"""Tables whose new rows the listing must hear of."""
+"""Tables whose new rows ListingWriter needs."""
 
 
 def find_groups(
@@ -170,7 +171,7 @@ def find_groups(
 
 
 def find_listed(read: Read, groups: Iterable[int], *, after: int, limit: int) -> list[int]:
-    """The first `limit` places in the chain after `after` that stand in any of the groups."""
+    """The first `limit` rows after place `after` that are in any of the groups, as places in the chain."""
     sql = "SELECT seq FROM listing WHERE group_id = ? AND seq > ? ORDER BY seq LIMIT ?"
     return sorted(seq for group in groups for (seq,) in read(sql, (group, after, limit)))[:limit]
 
@@ -188,7 +189,7 @@ def list_older_rows(connection: apsw.Connection) -> None:
 
 
 def compare_listing(read: Read, *, last: int) -> Iterator[tuple[str, int, str]]:
-    """Where the listing is not that of the rows: table, place, what. `last`: the chain's last place."""
+    """Every difference between listing and rows, as (table, place, what). `last`: the chain's last place."""
     for table in _SOURCES:
         sql = (
             f"SELECT e.seq FROM ({_entries(table, within='BETWEEN ?1 AND ?2')}) AS e"
@@ -225,7 +226,8 @@ _SAME_GROUP = " AND ".join(f"g.{name} = e.{name}" for name in Group._fields)
 
 
 def _entries(table: str, *, within: str = "> 0") -> str:
-    """What the rows of a table, and the uses of them, are listed as: Group's fields, then seq of the row."""
+    """SQL of the listing's entries for the rows of a table and the uses of them: Group's fields, then seq of the
+    row."""
     source = _SOURCES[table]
     traits = ", ".join(f"{trait} AS {name}" for trait, name in zip(source.traits, Group._fields[2:], strict=True))
     return (

@@ -1,7 +1,7 @@
-"""An SQLite connection -> one that is surely a ledger of this version, in write-ahead mode.
+"""A path -> an SQLite connection to a ledger of this version, in write-ahead mode.
 
-Makes the tables in an empty file, and in an older ledger those added since. Refuses files of other programs
-and of newer versions, untouched.
+Makes the tables in an empty file, and adds to an older ledger the tables it lacks. Refuses files of other programs
+and of newer versions, and leaves them untouched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SETTINGS = (
 
 
 def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
-    """Open the file, or make it; what stands in the way is said in a sentence."""
+    """Open the file, or make it. An error says in a sentence what prevents that."""
     if read_only and not path.is_file():
         raise InputError(
             "there is no ledger", where=str(path), fix="run `rlaif generate-prefs` first, or name the file"
@@ -58,7 +58,8 @@ def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
 
 
 def _is_ledger(connection: apsw.Connection, *, path: Path) -> bool:
-    """False: an empty file. Raises for any other file that this version does not understand."""
+    """Whether the file is a ledger; False for an empty file. Raises for a file that this version does not
+    understand."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         return False
     if connection.execute("PRAGMA application_id").get != APPLICATION_ID:
@@ -90,7 +91,7 @@ def _make_ledger(connection: apsw.Connection, *, path: Path, read_only: bool) ->
 
 
 def _add_tables(connection: apsw.Connection, *, read_only: bool) -> None:
-    """Give an older ledger the tables added since; one that is only read gets them for this connection alone."""
+    """Add the tables that an older ledger lacks; to one that is only read, for this connection alone."""
     if not _missing_tables(connection):
         return
     if not read_only:

@@ -1,7 +1,7 @@
-"""What a person asks of the ledger: lists page by page, and everything behind one decision.
+"""What a person looks up in the ledger: lists page by page, and everything behind one decision.
 
-Lists are merged from groups of rows that are alike (listing.py), so that no filter makes a statement read what it
-leaves out. Does not render prompts: it hands over their parts.
+Lists are merged from groups of rows with the same traits (listing.py), so that no statement reads rows that a filter
+leaves out. Does not render prompts: it returns their parts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _OF_PROMPT = {
 class Page(NamedTuple, Generic[L]):
     lines: list[L]
     next_key: int | None
-    """Give it as `after` for the next page; None: that was all."""
+    """The value of `after` for the next page; None on the last page."""
 
 
 class ComparisonLine(NamedTuple):
@@ -157,19 +157,19 @@ def _page(
 
 
 class Side(NamedTuple):
-    """One order of a pair: what was asked, and what came back."""
+    """One order of a pair: its question, and every answer to it."""
 
     question: Question
     judgement: Judgement | None
     failures: list[FailedJudgement]
     samples: list[Sample | None]
-    """In the order shown; None: not in the ledger."""
+    """Samples in the order shown; None: not in the ledger."""
     uses: list[Use]
     """Which runs used the judgement."""
 
 
 class Decision(NamedTuple):
-    """Everything behind one decision. What is None is not in the ledger."""
+    """Everything behind one decision. A part that is None is not in the ledger."""
 
     found: Record
     """The record that the id names."""
@@ -183,13 +183,13 @@ class Decision(NamedTuple):
     template: str | None
     """Source of the judge template."""
     constitutions: list[Constitution]
-    """Those under which it was used."""
+    """Constitutions under which the decision was used."""
     uses: list[Use]
     """Which runs used the comparison."""
 
 
 def find_decision(ledger: Ledger, prefix: str) -> Decision:
-    """The decision whose comparison, judgement, failed judgement or question has an id that begins so."""
+    """The decision whose comparison, judgement, failed judgement or question has an id that begins with `prefix`."""
     record = _find_by_prefix(ledger, prefix)
     comparison: Comparison | None = None
     if isinstance(record, Comparison):

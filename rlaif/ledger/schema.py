@@ -1,7 +1,7 @@
 """The ledger's tables: one per record class, and one for texts.
 
-A row is its place in the chain, its id, its content, what was observed, and the chain's head after it.
-Columns to search by are generated from the content, so no fact stands twice. Opens no file.
+A row has its place in the chain, its id, its content, what was observed, and the chain's head after it.
+Columns to search by are generated from the content, so no fact is stored twice. Opens no file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEDGER_TYPES: tuple[type[Record], ...] = (*RECORD_TYPES, KeptText, Redaction)
 
 
 class Column(NamedTuple):
-    """A fact of the content by its own name, to search by."""
+    """A column to search by: one field of the content."""
 
     name: str
     path: str = ""
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 class Table(NamedTuple):
     columns: tuple[Column, ...] = ()
     key: str = "id"
-    """Attribute and column that a second record may not share: the id, or what was asked for."""
+    """Attribute and column that no two records may share: the id, or the key of the request."""
     indexes: tuple[str, ...] = ()
     """Further indexes, over several columns."""
 
@@ -78,7 +78,7 @@ TABLES: dict[str, Table] = {
 
 
 ADDED_TABLES = ("calibrations", "panels", *LISTING_TABLES)
-"""Tables that a ledger of this schema version may lack, because it was made before they were thought of."""
+"""Tables that a ledger of this schema version may lack, because it is older than they are."""
 
 
 def schema_statements() -> list[str]:
@@ -122,11 +122,11 @@ READ_HEAD = (
     + ") ORDER BY seq DESC LIMIT 1"
 )
 FIND_HEAD = " UNION ALL ".join(f"SELECT head FROM {record_type.table} WHERE seq = ?1" for record_type in LEDGER_TYPES)
-"""The head after one row, whichever table holds it."""
+"""Statement for the head after one row, whichever table holds the row."""
 INSERT_ROW = {name: f"INSERT INTO {name} (seq, id, content, observed, head) VALUES (?, ?, ?, ?, ?)" for name in TABLES}
-"""Statement by table."""
+"""Statement by table that inserts a row."""
 FIND_KEYS = {
     name: f"SELECT {table.key}, id FROM {name} WHERE {table.key} IN (SELECT value FROM json_each(?))"
     for name, table in TABLES.items()
 }
-"""Statement by table: which of these keys are there, and under which ids."""
+"""Statement by table that finds which of some keys are stored, and under which ids."""

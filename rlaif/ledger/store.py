@@ -1,6 +1,6 @@
-"""The ledger: records in, acknowledged once committed; records out, by id and by what was asked.
+"""The ledger: records in, acknowledged once committed; records out, by id and by request key.
 
-Append-only and chained; any process may write. A second body for the same key is not stored but
+Append-only and chained; any process may write. A second record for a key is not stored but
 reported. Decides nothing about what it stores.
 """
 
@@ -38,21 +38,23 @@ from rlaif.records import FailedJudgement, Judgement, Observed, Record, Sample, 
 R = TypeVar("R", bound=Record)
 Outcome = Literal["new", "known", "conflicting"]
 MADE_AGAIN = "makings"
-"""Stands for a table in the use that marks where a stage was made again."""
+"""Table name in a `Use` that marks where a stage was made again; there is no such table."""
 
 
 class Conflict(NamedTuple):
-    """A second body for a key that the ledger has answered already."""
+    """A record whose key belongs to another record of the ledger."""
 
     record: Record
     stored_id: str
 
 
 class Makings(NamedTuple):
+    """The makings of a stage of a run."""
+
     number: int
     """How often the stage was made again."""
     began_at: int
-    """Place in the chain of the mark after which the last making's uses stand; 0: it was made once."""
+    """Place in the chain of the mark after which the last making's uses come; 0: the stage was made once."""
 
 
 class Appended(NamedTuple):
@@ -111,10 +113,10 @@ class Ledger:
         self.append(KeptText(text=text) for text in texts)
 
     def redact_text(self, digest: str, *, reason: str, author: str, at: str) -> bool:
-        """Remove a text for good; the chain still verifies, for it covers the digest.
+        """Remove a text permanently. The chain still verifies, because it covers only the text's digest.
 
-        Returns whether the text is also gone from the write-ahead log: False while another process
-        reads the ledger; it is then gone after the last one has closed it.
+        Returns whether the text is also gone from the write-ahead log. It is False while another process
+        reads the ledger; the text is then gone once the last process has closed the ledger.
         """
         redaction = Redaction(digest=digest, reason=reason, author=author, observed=Observed(at=at))
         with self._lock:
@@ -137,19 +139,19 @@ class Ledger:
         return self.find(kind, [record_id]).get(record_id)
 
     def find(self, kind: type[R], ids: Iterable[str]) -> dict[str, R]:
-        """The records with these ids, as far as they are there."""
+        """Those of the records with these ids that are in the ledger."""
         return self._select(kind, "id", ids)
 
     def judgements_for(self, question_ids: Iterable[str]) -> dict[str, Judgement]:
-        """The acknowledged answers, by question."""
+        """The acknowledged answers, by question id."""
         return self._select(Judgement, "question_id", question_ids)
 
     def samples_for(self, request_keys: Iterable[str]) -> dict[str, Sample]:
-        """The samples drawn already, by what was asked for."""
+        """The samples that are in the ledger, by request key."""
         return self._select(Sample, "request_key", request_keys)
 
     def failed_attempts(self, question_ids: Iterable[str]) -> dict[str, int]:
-        """How often a question failed; questions that never did are missing."""
+        """How often each question failed; questions that never failed are missing."""
         sql = (
             "SELECT question_id, count(*) FROM failed_judgements"
             " WHERE question_id IN (SELECT value FROM json_each(?)) GROUP BY question_id"
@@ -161,7 +163,7 @@ class Ledger:
         return self._select(FailedJudgement, "question_id", question_ids)
 
     def used(self, run: str, round: int, stage: str, kind: type[R]) -> list[R]:
-        """The records of a kind that a stage of a run used when it was last made, in the order in which it did."""
+        """The records of a kind that a stage of a run used when it was last made, in the order of their use."""
         sql = (
             "SELECT seq, record_id FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
             " AND seq > ? ORDER BY seq LIMIT 5000"
@@ -189,19 +191,19 @@ class Ledger:
         return dict(self.rows(sql, (run, round, stage, self.makings(run, round, stage).began_at)))
 
     def makings(self, run: str, round: int, stage: str) -> Makings:
-        """Where the last making of a stage began."""
+        """How often a stage was made again, and where its last making began."""
         sql = "SELECT count(*), max(seq) FROM uses WHERE run = ? AND round = ? AND stage = ? AND record_table = ?"
         number, seq = self.rows(sql, (run, round, stage, MADE_AGAIN))[0]
         return Makings(number, seq or 0)
 
     def make_again(self, run: str, round: int, stage: str) -> None:
-        """What the stage used so far counts no longer; it stays in the chain."""
+        """Mark that a stage is made again: what it used so far no longer counts, and stays in the chain."""
         number = self.makings(run, round, stage).number + 1
         mark = Use(run=run, round=round, stage=stage, record_table=MADE_AGAIN, record_id=str(number), making=number)
         self.append([mark])
 
     def head(self) -> Head:
-        """Where the chain stands."""
+        """The chain's last row and the hash after it."""
         page = self.rows(READ_HEAD)
         return Head(page[0][0], page[0][1].hex()) if page else Head(0, GENESIS.hex())
 
@@ -215,13 +217,13 @@ class Ledger:
         return find_text(self.rows, digest)
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one reading statement."""
+        """The result of one reading statement."""
         with self._lock, in_sentences(self.path, self._connection):
             return self._connection.execute(sql, bindings).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside sees the ledger at one moment; only this object's other threads wait."""
+        """Let all reads inside the block see the ledger at one moment; only this object's other threads wait."""
         with self._lock, in_sentences(self.path, self._connection):
             self._connection.execute("BEGIN")
             try:
@@ -281,7 +283,7 @@ class Ledger:
             raise
 
     def _extend(self, rows: Sequence[_Row]) -> Appended:
-        """Chain and insert what is new. Inside a transaction."""
+        """Chain and insert the rows that are new; called inside a transaction."""
         connection = self._connection
         known_to, head = self._read_head()
         seq = known_to
@@ -317,7 +319,7 @@ class Ledger:
         return Appended(num_new, len(rows) - num_new - len(conflicting), conflicting, outcomes)
 
     def _read_head(self) -> tuple[int, bytes]:
-        """Where the chain stands: as this connection left it, unless another one has written since."""
+        """The chain's last row and hash: as this connection left them, unless another one has written since."""
         version = self._connection.execute("PRAGMA data_version").get
         if self._chain_head is None or version != self._data_version:
             self._chain_head = self._connection.execute(READ_HEAD).get or (0, GENESIS)
@@ -325,7 +327,7 @@ class Ledger:
         return self._chain_head
 
     def _stored_ids(self, rows: Sequence[_Row]) -> dict[str, dict[str, str]]:
-        """Table -> key -> id, of those of the rows' keys that are in the ledger."""
+        """Table -> key -> id, for the keys of the rows that are in the ledger."""
         keys: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             keys[row.table].append(row.key)
@@ -337,7 +339,7 @@ class Ledger:
 
 
 class _Row(NamedTuple):
-    """A record as it is stored; made before the transaction, which stays short."""
+    """A record as it is stored; made before the transaction begins, so that the transaction is short."""
 
     record: Record
     table: str
@@ -359,11 +361,11 @@ def _row(record: Record) -> _Row:
                     text.encode()  # a lone surrogate has no UTF-8 form, and SQLite would refuse it later
                 texts.append(NewText(field, bytes.fromhex(digest), text))
     return _Row(
-        record,
-        record.table,
-        getattr(record, TABLES[record.table].key),
-        record.id,
-        record.content_json,
-        None if observed is None else observed.__pydantic_serializer__.to_json(observed).decode(),
-        texts,
+        record=record,
+        table=record.table,
+        key=getattr(record, TABLES[record.table].key),
+        id=record.id,
+        content=record.content_json,
+        observed=None if observed is None else observed.__pydantic_serializer__.to_json(observed).decode(),
+        texts=texts,
     )

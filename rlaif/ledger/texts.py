@@ -1,7 +1,7 @@
-"""Texts apart from the records that name them by sha256, so that one can be redacted.
+"""Texts stored apart from the records, which name them by sha256, so that a text can be redacted.
 
-A long text, or one that records only name, is stored once, by digest; a short one beside its record's
-place in the chain. Works on the connection it is given and begins no transaction.
+A long text, or one that records only name, is stored once, by digest; a short one is stored under its
+record's place in the chain. Works on the connection it is given and begins no transaction.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Read = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs one reading statement."""
 IDS_PER_STATEMENT = 500
 SHARED_LENGTH = 512
-"""Characters from which a text is stored once, by digest."""
+"""Length, in characters, from which a text is stored once, by digest."""
 PLACES_PER_ROW = 8
-"""Text fields that a record may have."""
+"""Most text fields that a record may have."""
 
 # subtle: digests are random, so an index over those of all reasons and replies would make each commit
 # touch two more pages a record. Stored beside their records, short texts cost almost nothing, and a
@@ -63,18 +63,18 @@ class Redaction(Record):
 
 
 def is_shared(table: str, text: str) -> bool:
-    """Whether a text is stored once, by digest, and not beside its record."""
+    """Whether a text is stored once, by digest, and not under its record's place."""
     return len(text) >= SHARED_LENGTH or table == KeptText.table
 
 
 def place_of(seq: int, field: int) -> int:
-    """Where a row's short text stands; `field` counts the text fields of its class."""
+    """The place of a row's short text; `field` counts the text fields of its class."""
     return seq * PLACES_PER_ROW + field
 
 
 class NewText(NamedTuple):
     field: int
-    """Which of its class's text fields it is."""
+    """Number of the text field in its class."""
     digest: bytes
     text: str
 
@@ -87,7 +87,7 @@ class StoredRow(NamedTuple):
 
 
 def insert_texts(connection: apsw.Connection, texts: Sequence[tuple[int, str, NewText]]) -> None:
-    """Store the texts of new rows (seq, table, text); what was redacted once comes back as its digest alone."""
+    """Store the texts of new rows (seq, table, text); of a text that was redacted before, only the digest."""
     redacted: set[str] = set()
     if connection.execute("SELECT EXISTS (SELECT 1 FROM redactions)").get:
         for chunk in id_lists(text.digest.hex() for _, _, text in texts):
@@ -110,7 +110,7 @@ def redact_everywhere(connection: apsw.Connection, digest: str) -> None:
 
 
 def find_text(read: Read, digest: str) -> str | None:
-    """A text by its digest alone; a short one that no record only names is looked for everywhere."""
+    """The text with this digest, None where it is redacted or not stored. Among short texts, all are looked through."""
     for _, text in read(_FIND, (json.dumps([digest]),)):
         return str(text) if text is not None else None
     after = 0
@@ -122,7 +122,7 @@ def find_text(read: Read, digest: str) -> str | None:
 
 
 def find_texts(read: Read, kind: type[Record], stored: Sequence[StoredRow]) -> dict[str, str | None]:
-    """The texts that these rows name, by digest; None: redacted. What is not stored is missing."""
+    """The texts that these rows name, by digest; None: redacted. Texts that are not stored are missing."""
     places: dict[str, int] = {}
     for row in stored if kind.text_fields else ():
         fields = json.loads(row.content)

@@ -1,7 +1,7 @@
-"""The ledger against itself and against heads printed elsewhere: what was changed, and where.
+"""Checks a ledger against itself and against heads printed elsewhere: what was changed, and where.
 
 Finds every changed field, removed or added row and reordering, and, with printed heads, a cut tail or a
-history written anew. Repairs nothing.
+rewritten history. Repairs nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROWS_PER_STATEMENT = 2000
 
 
 class Break(NamedTuple):
-    """Something that does not fit, and where."""
+    """Something that does not fit, and its place."""
 
     table: str
     """Empty where no table can be named."""
@@ -59,7 +59,7 @@ class _Row(NamedTuple):
 
 
 def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verification:
-    """Check everything; `heads` are those printed in manifests, reports and model cards."""
+    """Check the whole ledger; `heads` are those printed in manifests, reports and model cards."""
     walk = _Walk(heads)
     try:
         with ledger.snapshot():
@@ -146,7 +146,7 @@ class _Walk:
 
 
 class _Texts:
-    """Every text: whether it matches its digest, stands where it belongs, and is named by a record."""
+    """Checks that every text matches its digest, is stored in its place, and is named by a record."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._read = ledger.rows
@@ -165,7 +165,7 @@ class _Texts:
             self._unused.add(digest)
 
     def check(self, row: _Row) -> Iterator[Break]:
-        """The row's id and texts. Rows come in the order of the chain."""
+        """Check a row's id and texts; called for the rows in the order of the chain."""
         kind, seq = row.kind, row.seq
         short = dict(self._short_up_to(place_of(seq + 1, 0), named_from=place_of(seq, 0)))
         try:
@@ -220,7 +220,7 @@ class _Texts:
             return False
 
     def finish(self) -> None:
-        """What the texts and the redactions lack; after every row was checked."""
+        """Check which texts and redactions are left over; called after the last row."""
         for _ in self._short_up_to(2**63, named_from=2**63):
             pass
         self.found += [removed for digest, removed in self._removed.items() if digest not in self._redactions]

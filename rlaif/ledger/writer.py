@@ -1,7 +1,7 @@
 """Records one by one -> commits of many: a future is done only after the commit that holds its record.
 
-A group is written when 64 rows wait or the first has waited 50 ms. What arrives while the disk syncs
-goes with the next commit, so a slow disk makes groups larger, not the run slower.
+A group is written when 64 rows wait or the first has waited 50 ms. Records that arrive while the disk syncs
+are in the next commit, so a slow disk makes groups larger, not the run slower.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rlaif.records import Record
 
 
 class GroupWriter:
-    """Appends to a ledger from one thread of its own; `submit` may be called from any."""
+    """Appends to a ledger from a separate thread; `submit` may be called from any thread."""
 
     def __init__(self, ledger: Ledger, *, group_rows: int = 64, delay_s: float = 0.05, max_rows: int = 1024) -> None:
-        """At most `max_rows` wait and go with one commit; beyond that `submit` waits."""
+        """At most `max_rows` records wait and share a commit; while so many wait, `submit` waits too."""
         self._ledger = ledger
         self._group_rows, self._delay_s, self._max_rows = group_rows, delay_s, max_rows
         self._changed = threading.Condition()
@@ -35,7 +35,7 @@ class GroupWriter:
         self._thread.start()
 
     def submit(self, record: Record) -> Future[Outcome]:
-        """Hand over a record; the future says what became of it, once that is on the disk."""
+        """Queue a record. The future gives the record's outcome once it is on the disk."""
         _ = record.id  # hashed here, in the caller's thread
         future: Future[Outcome] = Future()
         with self._changed:

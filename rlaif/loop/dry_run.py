@@ -16,9 +16,9 @@ from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.console import say
-from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.questions import count_questions

@@ -1,6 +1,7 @@
 """Hard caps on calls, tokens and money: what a request may cost at most is set aside before it is sent.
 
-Bounds come in, yes or no goes out; what a request did cost replaces its bound. Sends nothing and knows no prices.
+A request is allowed or refused by its upper bound; once it is answered, its real cost replaces the bound. Sends
+nothing and knows no prices.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 
 class Spending(NamedTuple):
+    """What requests cost, or may cost at most."""
+
     calls: int = 0
     tokens: int = 0
-    """Of prompts and replies."""
+    """Tokens of prompts and replies."""
     cost: float = 0.0
 
     def plus(self, other: Spending) -> Spending:
@@ -53,7 +56,7 @@ class Budget:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether something set aside may yet turn out cheaper."""
+        """Whether a request is under way, which may turn out cheaper than what was set aside for it."""
         return self._num_reserved > 0
 
     def reserve(self, bound: Spending) -> bool:
@@ -65,16 +68,16 @@ class Budget:
         return True
 
     def hold(self, bound: Spending) -> None:
-        """What an earlier attempt has under way may cost so much, whatever the caps are now; `settle` it as any.
+        """Set aside what requests of an earlier attempt may still cost, whatever the caps are now; `settle` it later.
 
-        Its calls are among those that were spent, until it is known how many there were.
+        Their calls were counted as spent and are moved to what is set aside, until their number is known.
         """
         self.spent = self.spent._replace(calls=self.spent.calls - bound.calls)
         self._reserved = self._reserved.plus(bound)
         self._num_reserved += 1
 
     def settle(self, bound: Spending, *, used: Spending) -> None:
-        """What was set aside did cost `used`."""
+        """Replace what was set aside for a request by what it cost."""
         self._num_reserved -= 1
         self._reserved = self._reserved.minus(bound) if self._num_reserved else NOTHING
         self.spent = self.spent.plus(used)
@@ -88,7 +91,7 @@ class Budget:
         return StageError(
             f"judge.{name} of {cap:,} leaves no room for {next_ones}: {are_spent}",
             where=f"{self.spent.calls:,} calls, {self.spent.tokens:,} tokens{under_way}",
-            fix="every answer is kept; raise the cap and go on with --resume",
+            fix="every answer is kept; raise the cap and continue with --resume",
         )
 
     def _reached(self, bound: Spending) -> tuple[str, float, float] | None:
@@ -101,5 +104,5 @@ class Budget:
 
 
 def make_budget(config: JudgeConfig, *, spent: Spending = NOTHING) -> Budget:
-    """The configured caps; `spent`: what the run has paid already."""
+    """A budget with the configured caps; `spent`: what the run has paid already."""
     return Budget(max_calls=config.max_calls, max_tokens=config.max_tokens, max_cost=config.max_cost, spent=spent)

@@ -1,6 +1,7 @@
-"""How rlaif itself is installed: its name on the package index, the line that adds an extra, and strangers of its name.
+"""How rlaif itself is installed: its name on the package index, the line that adds an extra, and other packages of the
+same name.
 
-The name `rlaif` belongs to another package there, which writes rlaif/__init__.py too. Installs nothing.
+On the index the name `rlaif` belongs to another package, which writes rlaif/__init__.py too. Installs nothing.
 """
 
 from __future__ import annotations

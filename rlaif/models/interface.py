@@ -1,7 +1,7 @@
-"""What the stages ask of a model, whichever engine runs it.
+"""The interfaces of engines: what a stage may ask of a model, whichever engine runs it.
 
-Prompts come in as segmented messages, so an engine that takes token ids never lets text from a
-model or a dataset become a control token. Holds no engine.
+Prompts are segmented messages, so an engine that takes token ids never lets text from a model or a data set become a
+control token. Holds no engine.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class ScoreRequest(NamedTuple):
     """How a verdict is elicited: the model writes until `marker`, then the choices are read from its logits."""
 
     marker: str
-    """Text after which the verdict stands; with no reason it is put there for the model."""
+    """Text that comes right before the verdict. Where no reason is asked for, it is put after the prompt."""
     choices: tuple[str, ...]
     """Verdict strings, one token each after the marker."""
     max_reason_tokens: int
-    """0: verdict alone, in one forward pass."""
+    """Longest reason in tokens. 0: the verdict alone, in one forward pass."""
 
 
 class ScoredReply(NamedTuple):
-    """A judge's reply: its words and its log-probabilities of the choices, or why there are none."""
+    """A judge's reply: the words that it wrote and its log-probabilities of the choices, or why there are none."""
 
     raw_reply: str
     reason: str | None
@@ -50,17 +50,19 @@ class ScoredReply(NamedTuple):
     verdict: int | None = None
     """Place of the choice that was written, for a judge without log-probabilities."""
     unknown: frozenset[int] = frozenset()
-    """Places of the choices whose log-probability the engine does not know; -inf stands there."""
+    """Places of the choices whose log-probability the engine does not know; it is given as -inf."""
     seconds: float | None = None
     """How long the judge took for this reply; None: its batch was timed as a whole."""
     served_model: str = ""
     served: Served | None = None
     """None for a local engine."""
     at_most: float | None = None
-    """The log-probability of each choice that is not known is this at most; None where that is not known either."""
+    """Upper bound of the log-probabilities that are not known; None where there is no bound either."""
 
 
 class TextGenerator(Protocol):
+    """What samples responses: an engine with a policy."""
+
     @property
     def fingerprint(self) -> Model: ...
 
@@ -89,12 +91,14 @@ class StreamingGenerator(TextGenerator, Protocol):
     ) -> Generator[tuple[int, list[Generation], float], None, None]:
         """Each batch's number, counted from 0, its responses and the seconds they took, in the order they finish.
 
-        `batches`, chats with their keys, is drawn on no faster than it is answered.
+        `batches` gives chats with their keys; batches are taken from it no faster than they are answered.
         """
         ...
 
 
 class TokenScorer(Protocol):
+    """What gives verdicts with their log-probabilities: an engine with a judge."""
+
     @property
     def fingerprint(self) -> Model: ...
 
@@ -105,7 +109,10 @@ class TokenScorer(Protocol):
         """Longest prompt and reply together."""
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
-        """The choices' log-probabilities after the model's own reason; a failure per row, never a number."""
+        """One reply per chat, with the choices' log-probabilities after the model's own reason.
+
+        A chat without a verdict has a named failure, never a number.
+        """
         ...
 
     def close(self) -> None:
@@ -113,49 +120,49 @@ class TokenScorer(Protocol):
 
 
 class SendingLog(Protocol):
-    """Where requests are noted down before they are sent, so that a kill leaves none uncounted."""
+    """Where requests are noted down before they are sent, so that all are counted even if the run is killed."""
 
     def write(self, key: str, bound: Spending) -> None:
-        """A request for this question is about to be sent; it costs `bound` at most."""
+        """Note down that a request for this question is about to be sent; it costs `bound` at most."""
 
     def take_back(self, key: str) -> None:
-        """The request that was noted down last for this question reached no server."""
+        """Remove the last request noted down for this question: it reached no server."""
 
 
 @runtime_checkable
 class StreamingScorer(TokenScorer, Protocol):
     """A scorer that holds many questions at once and answers each when it is ready, such as a server.
 
-    Its token counts may be estimates: the tokenizer is the server's.
+    Token counts may be estimates, as the tokenizer is the server's.
     """
 
     @property
     def decoding(self) -> str:
-        """How replies are drawn: part of the question, as other settings would give other answers."""
+        """How replies are drawn. It is part of the question's key, as other settings would give other answers."""
 
     @property
     def host(self) -> str:
-        """Which server, for people."""
+        """The server's name, for people."""
 
     @property
     def num_votes(self) -> int:
-        """Draws per question where it gives no log-probabilities."""
+        """How many replies are drawn per question where the server gives no log-probabilities."""
 
     @property
     def budget(self) -> Budget:
-        """What it has cost so far."""
+        """What the scorer has cost so far, and its caps."""
 
     def expect_model(self, served_model: str) -> None:
-        """Answers of this model are in use already: raises where another one answered before, or answers later."""
+        """Raise if another model than this one has answered, or answers later: its answers are in use already."""
 
     def stream(
         self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest, log: SendingLog | None = None
     ) -> Generator[tuple[str, ScoredReply], None, None]:
         """Each key with its reply, in the order in which they finish.
 
-        `asked` is drawn on no faster than it is answered, so memory does not grow with its length. Raises where
-        nothing more can be asked, after the replies that were under way; closing it drops those. `log`: hears of each
-        request before it is sent.
+        Questions are taken from `asked` no faster than they are answered, so memory does not grow with their number.
+        Where nothing more can be asked, the error is raised after the replies that were under way. Closing the
+        generator drops those. `log`: where each request is noted down before it is sent.
         """
         ...
 

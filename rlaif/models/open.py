@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rlaif.config.functions import load_function
 from rlaif.config.judge import JudgeConfig, JudgeModelConfig
-from rlaif.config.models import FRONTDESK, ModelConfig, PolicyModelConfig, resolve_path
+from rlaif.config.models import ModelConfig, PolicyModelConfig, resolve_path
 from rlaif.config.scale import ScaleConfig
 from rlaif.console import say
 from rlaif.errors import ConfigError
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 Part = Literal["policy", "judge"]
 EngineModel = JudgeModelConfig | PolicyModelConfig
-AnyModelConfig = TypeVar("AnyModelConfig", bound=ModelConfig)
 
 
 class Engine(NamedTuple):
@@ -46,15 +44,15 @@ class Engine(NamedTuple):
     loads_adapters: bool
     """Whether a policy may be a peft adapter instead of a whole model."""
     check_installed: Callable[[], object]
-    """Raise the sentence that says how to install what is missing."""
+    """Raises, with the line that installs it, where a package is missing."""
     check_judge: Callable[[JudgeConfig], None]
-    """Refuse a judge whose folder, address or function cannot be used, without loading it."""
+    """Raises where the judge's folder, address or function cannot be used; loads nothing."""
     open_judge: Callable[[JudgeConfig, Budget, Slot | None], TokenScorer]
     open_policy: Callable[[PolicyModelConfig, Slot | None, Callable[[], LoadedModel] | None], TextGenerator] | None
     """None where the engine only judges."""
     describe: Callable[[EngineModel, Part], Described] | None
-    """What a cluster's driver knows of the model, whose weights are on the workers. None where the engine is not spread
-    over workers, but always asked from this process."""
+    """Describes a model to a cluster's driver, while the weights are on the workers. None where the engine is
+    never spread over workers."""
 
 
 class Rollout(NamedTuple):
@@ -148,7 +146,7 @@ def load_model(config: ModelConfig, *, part: Part, merge: bool = True) -> Loaded
 
 
 def _check_nothing() -> None:
-    """What the engine needs comes with rlaif."""
+    """Check nothing: what the engine needs is installed with rlaif."""
 
 
 def _check_folder(config: JudgeConfig) -> None:
@@ -176,7 +174,7 @@ def _describe_transformers(model: EngineModel, part: Part) -> Described:
 
 
 def _check_vllm() -> str:
-    """The version that is installed."""
+    """The installed version of vLLM."""
     from rlaif.models.vllm.process import find_vllm
 
     return find_vllm()
@@ -184,7 +182,7 @@ def _check_vllm() -> str:
 
 def _open_vllm(model: EngineModel, *, part: Part, slot: Slot | None) -> VllmEngine:
     """A model that vLLM runs once it is asked; until then only its tokenizer is loaded."""
-    say(f"the {part} runs in vLLM {_check_vllm()}, in a process of its own: {model.path}")
+    say(f"the {part} runs in vLLM {_check_vllm()}, in a separate process: {model.path}")
     from rlaif.models.vllm.engine import VllmEngine
 
     path = resolve_path(model.path, part=part)
@@ -261,10 +259,10 @@ def _spread_judge(
 ) -> RayScorer:
     """The judge on the workers of a cluster; none of its weights are loaded here."""
     from rlaif.models.ray.cluster import load_ray
-    from rlaif.models.ray.engine import RayScorer
+    from rlaif.models.ray.engine import RayScorer, for_worker
 
     load_ray()  # a missing package is reported before anything is asked
-    on_worker = config.model_copy(update={"model": _for_worker(config.model, scale)})
+    on_worker = config.model_copy(update={"model": for_worker(config.model, scale)})
     return RayScorer(
         describe(config.model, "judge"), make_engine=partial(open_judge, on_worker), scale=scale, budget=budget,
         batch_tokens=config.batch_tokens,
@@ -276,19 +274,11 @@ def _spread_policy(
 ) -> RayGenerator:
     """The policy on the workers of a cluster; none of its weights are loaded here."""
     from rlaif.models.ray.cluster import load_ray
-    from rlaif.models.ray.engine import RayGenerator
+    from rlaif.models.ray.engine import RayGenerator, for_worker
 
     load_ray()
-    make_engine = partial(open_generator, _for_worker(config, scale))
+    make_engine = partial(open_generator, for_worker(config, scale))
     return RayGenerator(describe(config, "policy"), make_engine=make_engine, scale=scale)
-
-
-def _for_worker(config: AnyModelConfig, scale: ScaleConfig) -> AnyModelConfig:
-    """The model's options on a worker, which may have another working folder; without a GPU given, it uses none."""
-    device = "cpu" if config.device == "auto" and scale.gpus_per_worker == 0 else config.device
-    is_folder = config.path != FRONTDESK and Path(config.path).is_dir()
-    path = str(Path(config.path).absolute()) if is_folder else config.path
-    return config.model_copy(update={"device": device, "path": path})
 
 
 ENGINES: Mapping[str, Engine] = {

@@ -1,4 +1,4 @@
-"""A judge that is a Python function: deterministic, for tests and examples, and no model at all.
+"""A judge that is a Python function and no model: for tests and examples.
 
     judge:
       model: {engine: scripted, path: "my_judge:prefer_short"}
@@ -9,7 +9,7 @@
         return (0.9, 0.1) if len(first) < len(second) else (0.1, 0.9)
 
 The function is called once per question and returns the probability of each of `question.choices`, a `ScriptedAnswer`
-with a reason too, or the name of a failure such as "refused". Whoever edits its module has another judge.
+with a reason too, or the name of a failure such as "refused". A change to the function's module makes another judge.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ class ScriptedQuestion(NamedTuple):
 
 
 class ScriptedAnswer(NamedTuple):
+    """What a scripted judge may return to give a reason too."""
+
     probabilities: Sequence[float]
-    """Of each choice; what is missing to 1 went to other words."""
+    """Probability of each choice; the rest, up to 1, went to other words."""
     reason: str = ""
 
 
@@ -47,7 +49,7 @@ Script = Callable[[ScriptedQuestion], "ScriptedAnswer | Sequence[float] | Failur
 
 
 def prefer_longer(question: ScriptedQuestion) -> tuple[float, ...]:
-    """A judge with the oldest of biases: a logit for every 20 characters by which the first reply is longer."""
+    """A judge that prefers the longer reply: a logit for every 20 characters by which the first one is longer."""
     *_, first, second = question.texts
     p = 1 / (1 + math.exp(max(-30.0, min(30.0, (len(second) - len(first)) / 20))))
     return (p, 1 - p, *(0.0 for _ in question.choices[2:]))
@@ -81,7 +83,7 @@ class ScriptedEngine:
         if isinstance(answer, str):
             if answer not in get_args(FailureCause):
                 raise self._unusable(f'"{answer[:80]}"')
-            return ScoredReply("", None, (), tokens, 0, answer)
+            return ScoredReply("", None, (), prompt_tokens=tokens, reply_tokens=0, failure=answer)
         if not isinstance(answer, ScriptedAnswer):
             answer = ScriptedAnswer(answer)
         given = tuple(answer.probabilities)
@@ -101,10 +103,19 @@ class ScriptedEngine:
         )
 
 
+_KEPT_SOURCES = {
+    "rlaif.models.scripted_engine:prefer_longer": "3ca87e6b852a0ed003a4c4fac9e4fad4bf478752c5992893426a0f7b15dd86d5",
+}
+"""The digests of this module's own judges. They stay when other lines of the module change, so that a later release
+continues a run that such a judge began. A change to what a judge answers needs another digest."""
+
+
 def _digest_source(spec: str) -> str:
+    if spec in _KEPT_SOURCES:
+        return _KEPT_SOURCES[spec]
     module = sys.modules[spec.partition(":")[0]]
     try:
         source = inspect.getsource(module)
-    except (OSError, TypeError):  # made without a file
+    except (OSError, TypeError):  # the module has no file
         source = ""
     return digest_text(f"{spec}\n{source}")

@@ -1,6 +1,6 @@
-"""The place in memory that one engine at a time may hold, given by a run to every engine that it opens.
+"""The place in memory that one engine at a time may hold. A run gives it to every engine that it opens.
 
-An engine takes it when it starts and leaves it when it ends. Starts nothing and measures no memory.
+An engine takes the place when it starts and leaves it when it ends. Starts nothing and measures no memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 
 class Holder(Protocol):
-    """What can hold the place: something that ends when another one needs it."""
+    """Something that can hold the place and ends when another one needs it."""
 
     def close(self) -> None:
         """End, and give the memory back."""
@@ -22,18 +22,18 @@ class Slot:
         self.holder: Holder | None = None
 
     def take(self, holder: Holder) -> None:
-        """Give the place to `holder`, after ending whoever held it."""
+        """Give the place to `holder`, after ending its previous holder."""
         if self.holder is not holder:
             self.close()
         self.holder = holder
 
     def leave(self, holder: Holder) -> None:
-        """Free the place if `holder` is who holds it."""
+        """Free the place if `holder` holds it."""
         if self.holder is holder:
             self.holder = None
 
     def close(self) -> None:
-        """End whoever holds the place. An engine that is asked again afterwards starts again."""
+        """End the engine that holds the place, if one does. Asked again, it starts again."""
         if self.holder is not None:
             self.holder.close()
         self.holder = None

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.config.preferences import PreferencesConfig
-from rlaif.constitution.asked import draw_principle
-from rlaif.constitution.diff import Edit, apply_edits, find_edits, weighed
+from rlaif.constitution.diff import Edit, apply_edits, find_edits
+from rlaif.constitution.selection import draw_principle, weighted_principles
 from rlaif.preferences.label import LabelRule
 from rlaif.preferences.pairing import judge_pair, pair_comparisons
 from rlaif.records import Comparison, Constitution, Estimate, Panel, Principle, Sample, Tally, Value, Verdict
@@ -90,7 +90,7 @@ def diff_preferences(
     found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
-    before, after = found.labels(weighed(old)), found.labels(weighed(new))
+    before, after = found.labels(weighted_principles(old)), found.labels(weighted_principles(new))
     both = [key for key in found.keys if key in before and key in after]
     prompts = [found.keys[key] for key in both]
     alone = {edit.principle_id: found.labels(apply_edits(old, [edit])) for edit in edits}

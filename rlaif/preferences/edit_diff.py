@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.console import say
-from rlaif.constitution.asked import draw_principle, prepare_constitution
-from rlaif.constitution.diff import weighed
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.selection import draw_principle, prepare_constitution, weighted_principles
 from rlaif.errors import ModelError, StageError
 from rlaif.judging.asking import Asking
 from rlaif.judging.bench import Bench
@@ -204,7 +203,9 @@ def _find_gaps(
         return _find_drawn(judged, judge=judge, files=files, pairs=pairs)
     unknown = _find_unknown(judged.comparisons, judge=judge.model, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
-        gaps = [Gap(judge, file, [*pairs]) for file in files if any(one in unknown for one in weighed(file))]
+        gaps = [
+            Gap(judge, file, [*pairs]) for file in files if any(one in unknown for one in weighted_principles(file))
+        ]
         return gaps[:1] if files[0].principles == files[1].principles else gaps
     return [Gap(judge, file, [*pairs]) for file in _files_to_ask(unknown)]
 
@@ -220,7 +221,9 @@ def _find_drawn(
     }
     gaps = []
     for file in files:
-        wanted = {(a, b): draw_principle(weighed(file), (a.id, b.id), seed=judged.config.seed) for a, b in pairs}
+        wanted = {
+            (a, b): draw_principle(weighted_principles(file), (a.id, b.id), seed=judged.config.seed) for a, b in pairs
+        }
         new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
         gaps.append(Gap(judge, file, [pair for pair, key in new.items() if key not in sent]))
         sent |= set(new.values())
@@ -230,7 +233,7 @@ def _find_drawn(
 def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
     """Principles, by id and text, under which the run's judge compared nothing. A weight is no question."""
     known = {(c.principle.id, c.principle.text_digest) for c in comparisons if c.judge_id == judge.id}
-    wanted = {(p.id, p.digest): p for file in files for p in weighed(file)}
+    wanted = {(p.id, p.digest): p for file in files for p in weighted_principles(file)}
     return [principle for key, principle in wanted.items() if key not in known]
 
 
@@ -239,7 +242,7 @@ def _count(judged: JudgedRound, bench: Bench, gaps: Sequence[Gap]) -> Plan:
     if not gaps:
         return Plan([], [], 0, 0)
     if judged.is_recorded:
-        name = weighed(gaps[0].file)[0].id
+        name = weighted_principles(gaps[0].file)[0].id
         raise StageError(
             f'nobody can be asked about principle "{name}": the verdicts of this run were recorded',
             where=str(judged.path),

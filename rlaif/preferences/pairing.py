@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
-from rlaif.constitution.asked import asked_principles, principles_of
+from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges, find_reason_to_drop
 from rlaif.preferences.ranked import Found, LabelledPair, PairKey, choose_best, rank_pairs
@@ -252,7 +252,7 @@ def _explain(
 
 
 def _refuse_weightless(constitution: Constitution) -> None:
-    if not asked_principles(constitution):
+    if not weighted_principles(constitution):
         raise ConstitutionError(
             f'no principle of "{constitution.name}" has a weight above 0',
             fix="give at least one principle a weight",

@@ -1,4 +1,18 @@
-"""The nouns of the program: a file per noun, a table of the ledger per record class."""
+"""The records of the program: frozen values named by a hash of their content. Each record class is a ledger table.
+
+base: what all records share: the content, its hash, and texts stored apart
+prompt: prompts, demonstrations and the parts of a rendered prompt
+sample: responses, the models that made them, and how they were sampled
+constitution: a principle file and its principles
+panel: several judges who decide together
+judgement: questions to a judge, its answers, failures, and pairs compared in both orders
+human_label: what people said of a pair
+calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
+preference: what training reads, by ids
+preference_row: the same as texts, as in an exported preference set
+cards: what was trained or measured, alarms, and which stage used which record
+tally: how many items a stage took in, kept and dropped
+"""
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
 from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind
@@ -6,12 +20,12 @@ from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, R
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
-    AskedPrinciple,
     Comparison,
     FailedJudgement,
     FailureCause,
     Judgement,
     OrderVerdict,
+    PrincipleKey,
     Question,
     Verdict,
     VerdictLogprob,
@@ -40,7 +54,6 @@ __all__ = [
     "TIE_BAND",
     "Agreement",
     "Alarm",
-    "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",
     "ChoiceRow",
@@ -68,6 +81,7 @@ __all__ = [
     "Preference",
     "PreferenceRow",
     "Principle",
+    "PrincipleKey",
     "Prompt",
     "Question",
     "Record",

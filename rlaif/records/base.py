@@ -18,7 +18,7 @@ from pydantic_core import to_json
 T = TypeVar("T")
 
 REDACTED = "[redacted]"
-"""What a redacted text reads as."""
+"""Text that replaces a redacted text."""
 
 
 def digest_bytes(data: bytes) -> str:
@@ -32,7 +32,7 @@ def digest_text(text: str) -> str:
 
 
 class computed_once(Generic[T]):
-    """functools.cached_property without the lock that it takes in Python 3.11: records are hashed by the thousand."""
+    """A cached property without the lock that functools.cached_property takes in Python 3.11 on each first access."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute
@@ -44,7 +44,7 @@ class computed_once(Generic[T]):
     def __get__(self, instance: Any, owner: type | None = None) -> T:
         if instance is None:
             return self  # type: ignore[return-value]
-        # subtle: no __set__, so the value in the instance's own dictionary is found before this is called again.
+        # subtle: the class has no __set__, so Python finds the value in the instance's dictionary from now on.
         value: T = self._compute(instance)
         instance.__dict__[self._name] = value
         return value
@@ -57,31 +57,32 @@ class Value(BaseModel):
 
 
 class Served(Value):
-    """What was had of a server that answered, and how it was asked."""
+    """What a server's answer held, and how the request was made."""
 
     host: str
     request_id: str = ""
-    """The server's own name for the reply."""
+    """The server's id for the reply."""
     calls: int = 1
-    """Requests sent for it, retries included."""
+    """Requests sent to get the reply, retries included."""
     lost_tokens: int = 0
-    """Bound on what the server may have charged for requests whose replies broke."""
+    """Upper bound on the tokens that the server may have charged for requests whose replies were lost."""
     cost: float | None = None
-    """By the configured prices, lost tokens included; None where there are none."""
+    """Cost at the configured prices, lost tokens included; None where no prices are configured."""
     reasoning_tokens: int = 0
-    """Those of the reply's tokens that were its thinking."""
+    """Tokens of the reply that were its thinking."""
     tokens_estimated: bool = False
-    """The server counted no tokens, so the counts are guesses from the length of the texts."""
+    """True where the server counted no tokens: the counts are then guesses from the length of the texts."""
     had: Literal["nothing", "verdict", "logprobs"] = "nothing"
-    """What of a verdict could be had."""
+    """How much of a verdict the server gave."""
     temperature: float | None = None
-    """None: none was sent."""
+    """Sampling temperature in the request; None: none was sent."""
     degraded_isolation: bool = True
-    """Texts went as text and not as token ids, so the server alone keeps them from being read as control tokens."""
+    """True where texts were sent as text and not as token ids: only the server then keeps them from being read as
+    control tokens."""
     neutralised: int = 0
-    """Control strings in texts from models and data sets that were replaced by look-alikes."""
+    """Number of control strings in texts from models and data sets that were replaced by look-alikes."""
     detail: str = ""
-    """What went wrong, where it did."""
+    """What went wrong; empty where nothing did."""
 
 
 class Observed(Value):
@@ -93,9 +94,9 @@ class Observed(Value):
     prompt_tokens: int = 0
     reply_tokens: int = 0
     served_model: str = ""
-    """What the server said it is; empty for a local engine."""
+    """Model name as the server reported it; empty for a local engine."""
     served: Served | None = None
-    """None for a local engine."""
+    """Details of a server's answer; None for a local engine."""
 
 
 class Record(Value):
@@ -105,13 +106,13 @@ class Record(Value):
     text_fields: ClassVar[tuple[str, ...]] = ()
     """Content fields that may be long or private: the ledger stores them once, by digest."""
     json_fields: ClassVar[tuple[str, ...]] = ()
-    """Those text fields that are not strings; their text is their JSON."""
+    """Text fields whose values are not strings; they are stored as JSON."""
     redacted_json: ClassVar[str] = "null"
-    """What stands for a redacted text of `json_fields`."""
+    """JSON that replaces a redacted value of `json_fields`."""
     left_out_when_empty: ClassVar[tuple[str, ...]] = ()
-    """Content fields that most records do not have: an empty one is not in the content, and so in no id."""
+    """Content fields that are left out of the content, and so of the id, where they are empty."""
     column_when_used: ClassVar[tuple[str, ...]] = ()
-    """Fields of `left_out_when_empty` that get a column in an exported table only where one of its records has them."""
+    """Fields of `left_out_when_empty` that are a column of an exported table only where one of its records has them."""
     _not_in_content: ClassVar[set[str]] = set()
 
     @classmethod
@@ -123,7 +124,7 @@ class Record(Value):
     def content_json(self) -> str:
         """Canonical JSON of the content: declaration order, no spaces, then long texts as their digests."""
         empty = {name for name in self.left_out_when_empty if not getattr(self, name)}
-        # not model_dump_json, which spends as long on its options as on the content
+        # model_dump_json would take as long for its options as for the content
         content = self.__pydantic_serializer__.to_json(self, exclude=self._not_in_content | empty).decode()
         if not self.text_fields:
             return content
@@ -160,7 +161,9 @@ class Record(Value):
         observed_json: str | None = None,
         record_id: str | None = None,
     ) -> Self:
-        """The record back from its stored content and the texts that its digests name; None: redacted.
+        """The record made from its stored content and from the texts that the content names by digest.
+
+        A text that is None is redacted.
 
         With `record_id` the record keeps the id and the content it was stored under, whatever fields
         its class has gained since and whatever was redacted.

@@ -14,12 +14,13 @@ from rlaif.records.cards import Estimate
 
 MapKind = Literal["identity", "temperature", "temperature_length"]
 TIE_BAND = 0.01
-"""Beside somebody's ties a label this near to one half counts as a tie: log-probabilities are next to never exactly
-even, and would otherwise agree with no tie."""
+"""Where people's labels have ties, a judge's label this near to one half counts as a tie. Log-probabilities are almost
+never exactly even, so the judge would otherwise agree with no tie."""
 
 
 class Agreement(Value):
-    """Two series of choices about the same items. Kappa depends on the base rates; read all four together."""
+    """How far two series of choices about the same items agree. Kappa depends on the base rates, so read all four
+    numbers together."""
 
     n: int
     """Items that both chose on."""
@@ -36,18 +37,18 @@ class Agreement(Value):
 class CalibrationMap(Value):
     """p(first is preferred) = sigmoid(slope * judge's logit + length * difference of lengths); no intercept.
 
-    Without an intercept swapping the responses swaps the label.
+    Because there is no intercept, swapping the responses swaps the label.
     """
 
     kind: MapKind = "identity"
     slope: float = 1.0
     """1 / temperature."""
     length: float = 0.0
-    """Logits per standard deviation of length, for the longer response."""
+    """Logits added for the longer response, per standard deviation of the difference in length."""
     length_sd: float = Field(1.0, gt=0)
-    """Words; the difference of lengths is divided by it."""
+    """Standard deviation, in words, by which the difference in length is divided."""
     length_limit: float = Field(2.0, gt=0)
-    """Standard deviations beyond which length counts no further."""
+    """Largest difference in length that counts, in standard deviations; a larger one counts as this."""
 
 
 class CalibrationCard(Record):
@@ -56,28 +57,30 @@ class CalibrationCard(Record):
     table: ClassVar[str] = "calibrations"
     left_out_when_empty: ClassVar[tuple[str, ...]] = ("num_tied", "before_decided", "after_decided", "effective_n")
     judge_id: str | None
-    """Whose labels it maps: a judge's, or a panel's. Another judge in the panel, or another weight, is another id."""
+    """Id of the judge or panel whose labels are mapped. A panel with another judge or weight has another id."""
     constitution_id: str
     labels_digest: str
     """sha256 of the label file."""
     num_labels: int
     num_annotators: int
     simulated: bool
-    """True when no person gave the labels; said wherever they appear."""
+    """True when no person gave the labels; every page that shows them says so."""
     before: Agreement
-    """The judge's labels as they were, against people's."""
+    """Agreement of the judge's own labels with people's."""
     after: Agreement
-    """The calibrated labels against people's, each item mapped by a fit that did not see its prompt."""
+    """Agreement of the calibrated labels with people's; each item is mapped by a fit that did not see its prompt."""
     between_people: Agreement | None
-    """Two annotators on the same items; None where no item has two."""
+    """Agreement of two annotators on the same items; None where no item has two."""
     num_tied: int = 0
-    """Items that most people called a tie; the judge's label counts as one near one half only."""
+    """Items that most people called a tie. The judge's label counts as a tie only near one half."""
     before_decided: Estimate | None = None
-    """`before` on the other items alone; None where there are no ties."""
+    """Share of `before`, over the items that people did not call a tie; None where there are no ties, or only ties."""
     after_decided: Estimate | None = None
+    """The same share of `after`."""
     effective_n: float | None = None
-    """Kish's size: so many items drawn alike would tell as much. None where every item counts alike: all were drawn
-    with one inclusion probability, or none is known and the agreement describes the labelled items alone."""
+    """Kish's effective sample size: the number of items of equal weight that would tell as much. None where all items
+    have equal weight: they were drawn with one inclusion probability, or none is known and the agreement describes the
+    labelled items alone."""
     map: CalibrationMap
     log_loss: dict[MapKind, float]
     """Cross-validated mean log loss of each candidate map, in nats."""

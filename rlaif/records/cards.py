@@ -33,12 +33,12 @@ class RewardModelCard(Record):
 
 
 class Alarm(Value):
-    """While a policy was trained: a guard's number beyond its limit, and what was done about it."""
+    """A guard's number that passed its limit while a policy was trained, and what was done about it."""
 
     name: str
-    """The option of ppo.guards that gave it."""
+    """Option of ppo.guards that raised the alarm."""
     step: int
-    """Steps done until then."""
+    """Steps done before the alarm."""
     value: float
     limit: float
     sentence: str
@@ -51,12 +51,12 @@ class PolicyCard(Record):
     reference_model_id: str
     reward_model_id: str | None
     trained_from_id: str | None = None
-    """Whose weights training began with; None: the reference policy's."""
+    """Model whose weights training began with; None: the reference policy."""
     config: dict[str, Any]
     metrics: dict[str, float]
-    """Of the last step that is in the weights; none where that is the policy that training began with."""
+    """Metrics of the last step that is in the weights; empty where no step is in them."""
     num_steps: int | None = None
-    """Steps that are in the weights; None in records from before it was kept."""
+    """Number of steps that are in the weights; None in older records, which do not have it."""
     alarms: tuple[Alarm, ...] = ()
     stopped: str = ""
     """Why an alarm ended the training, in a sentence; empty where none did."""
@@ -72,7 +72,7 @@ class EvaluationReport(Record):
     win_rate_at_equal_length: Estimate | None = None
     """What the win rate would be if the policies' responses were equally long."""
     judge_id: str | None = None
-    """Who found the win rate; None in records from before it was kept."""
+    """Judge or panel that decided the win rate; None in older records, which do not have it."""
     measures_before: dict[str, Estimate]
     measures_after: dict[str, Estimate]
     measures_change: dict[str, Estimate]
@@ -81,7 +81,7 @@ class EvaluationReport(Record):
 
     @property
     def proxy_reward(self) -> float | None:
-        """By how much the round's reward model rewards the trained policy's responses more than the start's."""
+        """How much higher the round's reward model scores the trained policy's responses than the starting policy's."""
         if "reward_before" not in self.figures:
             return None
         return self.figures["reward_after"] - self.figures["reward_before"]
@@ -98,4 +98,4 @@ class Use(Record):
     record_id: str
     constitution_id: str | None = None
     making: int = 0
-    """How often the stage had been made again before; what it uses now is what its last making used."""
+    """How often the stage had been made again before this use. Only the uses of the last making count."""

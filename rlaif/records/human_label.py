@@ -19,13 +19,14 @@ class HumanLabel(Record):
     annotator: str
     prompt_id: str
     sample_ids: tuple[str, ...]
-    """In the order shown."""
+    """Samples in the order shown."""
     principle_id: str = "overall"
     guideline_digest: str = ""
     choice: Verdict
     seconds: float | None = None
     inclusion_probability: float | None = Field(None, gt=0, le=1)
-    """None: a convenience sample; agreement then describes these labels only."""
+    """Probability with which the item was drawn for labelling. None: it was not drawn at random, so agreement describes
+    the labelled items only."""
     simulated: bool = False
     replaces: str | None = None
     """Id of the label that this one overrides; `note` then says why."""

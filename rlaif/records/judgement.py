@@ -27,20 +27,24 @@ FailureCause = Literal[
 ]
 
 
-class AskedPrinciple(Value):
+JudgeMode = Literal["pair", "score", "ranking"]
+"""How a judge is asked about responses: `rlaif.judging.modes` says what each mode does."""
+
+
+class PrincipleKey(Value):
     id: str
     text_digest: str
 
 
 class Question(Record):
-    """What the judge is asked. Its id is the request key."""
+    """A question to the judge. Its id is the request key."""
 
     table: ClassVar[str] = "questions"
-    mode: Literal["pair", "score", "ranking"]
+    mode: JudgeMode
     prompt_id: str
     sample_ids: tuple[str, ...]
-    """In the order shown."""
-    principles: tuple[AskedPrinciple, ...]
+    """Samples in the order shown."""
+    principles: tuple[PrincipleKey, ...]
     template_digest: str | None
     """None where the exact prompt is not known (imported verdicts)."""
     judge_id: str
@@ -67,21 +71,22 @@ class Judgement(Record):
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None
     score: float | None = None
-    """The expected score, 1 for the lowest; without log-probabilities the one that was written."""
+    """Expected score, 1 for the lowest; without log-probabilities, the score that the judge wrote."""
     ranking: tuple[int, ...] | None = None
-    """Places of the replies in the order shown, from 0, best first; without log-probabilities the best alone."""
+    """The replies from best to worst, each by its place in the order shown, from 0. Without log-probabilities only the
+    best reply is known."""
     logprobs: tuple[VerdictLogprob, ...] = ()
     """Unnormalised log-probabilities of the verdicts that were listed; empty where none are known."""
     choice_logprobs: tuple[float | None, ...] = ()
-    """Of a score or a ranking: unnormalised log-probabilities of the scores, lowest first, or of the replies in the
-    order shown. None: the judge's server did not list it; empty where none are known."""
+    """For a score: unnormalised log-probabilities of the scores, lowest first. For a ranking: those of the replies, in
+    the order shown. None: the judge's server did not list this one. Empty where none are known."""
     unlisted: tuple[Verdict, ...] = ()
-    """Verdicts that the list of the judge's server left out while it listed others."""
+    """Verdicts that the judge's server left out of its list while it listed others."""
     unlisted_at_most: float | None = Field(None, le=0)
-    """The log-probability of each verdict or choice that was left out is this at most; None where none was left out,
-    and in records from before it was kept."""
+    """Upper bound on the log-probability of each verdict or choice that was left out; None where none was left out, and
+    in older records."""
     label_mass: float | None = Field(None, ge=0, le=1 + 1e-6)
-    """Probability that the judge put on the verdict strings together."""
+    """Total probability that the judge put on the verdict strings."""
     reason: str | None = None
     raw_reply: str
     observed: Observed = Observed()
@@ -94,7 +99,8 @@ class Judgement(Record):
 
 
 class FailedJudgement(Record):
-    """An answer that cannot be read: counted, shown, never a number, asked again on resume up to a limit."""
+    """An answer that cannot be used. It is counted and shown, and is never a number; on resume its question is asked
+    again, up to a limit."""
 
     table: ClassVar[str] = "failed_judgements"
     text_fields: ClassVar[tuple[str, ...]] = ("raw_reply",)
@@ -107,12 +113,13 @@ class FailedJudgement(Record):
 
 
 class OrderVerdict(Value):
-    """What one order said by itself, as the pair is listed and not as it was shown."""
+    """The verdict of one order alone, turned to the order in which the comparison lists its samples."""
 
     verdict: Verdict
-    """`first`: the first of the comparison's samples. Of several votes what most of them said."""
+    """`first` means the first of the comparison's samples. With several votes: the verdict of most of them."""
     logit: float | None
-    """Of the first of the comparison's samples, a tie shared evenly; None without log-probabilities."""
+    """Log-odds of the comparison's first sample, with a tie's probability shared evenly; None without
+    log-probabilities."""
 
 
 class Comparison(Record):
@@ -123,20 +130,20 @@ class Comparison(Record):
     prompt_id: str
     sample_ids: tuple[str, str]
     """Canonical order: sorted by id."""
-    principle: AskedPrinciple
+    principle: PrincipleKey
     judge_id: str
     judgement_ids: tuple[str, ...]
-    """The order as listed first, then the swapped order where it was asked; of scores the first sample's, then the
-    second's; of a ranking one for each shuffle."""
+    """For a pair: the judgement of the listed order, then that of the swapped order where it was asked. For scores: the
+    first sample's, then the second's. For a ranking: one for each shuffle."""
     p_first: float = Field(ge=0, le=1)
     """Probability that the first of `sample_ids` is better."""
     logit: float | None
-    """logit p_first, averaged over the orders before it became a probability; None without log-probabilities."""
+    """Log-odds from which `p_first` was computed: the mean over the orders. None without log-probabilities."""
     position_effect: float | None = None
-    """Logits by which being shown first helped; None where one order or no log-probabilities exist, and of scores."""
+    """Logits by which being shown first helped; None for scores, for one order alone and without log-probabilities."""
     flipped: bool | None = None
-    """Whether two orders named different winners; None where one order exists, and of scores."""
+    """Whether the two orders named different winners; None for scores and for one order alone."""
     orders: tuple[OrderVerdict, ...] = ()
-    """In the order of `judgement_ids`; empty of scores and rankings, and in records from before it was kept."""
+    """One for each of `judgement_ids`; empty for scores, for rankings and in older records."""
     debiased: bool
-    """Both orders were asked, or each reply was scored by itself, so that there is none."""
+    """True where both orders were asked, or where each reply was scored alone and has no order."""

@@ -13,13 +13,14 @@ from rlaif.records.base import Record, Value
 
 
 class CountedAs(Value):
-    """What one comparison counted as in a label."""
+    """How one comparison counted in a label."""
 
     p_first: float = Field(ge=0, le=1)
     logit: float | None
     """None where it counted as a probability."""
     why: Literal["", "orders_disagree", "not_drawn", "not_dominant"] = ""
-    """orders_disagree: so it counted as a tie. The others: it did not count."""
+    """orders_disagree: the comparison counted as a tie. not_drawn, not_dominant: it did not count. Empty: it counted as
+    it is."""
 
     @property
     def is_used(self) -> bool:
@@ -27,18 +28,20 @@ class CountedAs(Value):
 
 
 class LabelMaking(Value):
-    """How a label was made, where options say another way than the weighted mean of the comparisons' logits."""
+    """How a label was made, where options ask for more than the weighted mean of the comparisons' logits."""
 
     options: dict[str, float | int | str | None]
-    """Those of `preferences` that are not at their defaults."""
+    """Options of `preferences` that are not at their defaults."""
     counted: tuple[CountedAs, ...]
-    """A preference's evidence, in its order; empty where each comparison counts as what it says."""
+    """How each comparison counted, in the order of the preference's evidence; empty where each counted as it is."""
     combined: float = Field(ge=0, le=1)
-    """Over principles and judges; before calibration and everything below. Of a ranking: what follows from it."""
+    """Label over all principles and judges, before calibration and the steps below. For a ranking: the label that
+    follows from it."""
     calibrated: float | None = None
-    """None where nothing was calibrated, and of a ranking, whose pairs were calibrated before it was made."""
+    """Label after calibration. None where nothing was calibrated, and for a ranking, whose pairs were calibrated before
+    it was made."""
     turned: bool = False
-    """Turned round by `preferences.label_noise`."""
+    """True where `preferences.label_noise` inverted the label."""
 
 
 class Preference(Record):
@@ -47,20 +50,20 @@ class Preference(Record):
     kind: Literal["pair", "choice", "ranking", "rating", "thumb"] = "pair"
     prompt_id: str
     sample_ids: tuple[str, ...]
-    """Canonical order."""
+    """Samples in canonical order."""
     label: float = Field(ge=0, le=1)
-    """For a pair: probability that the first sample is preferred; of a choice the largest of `shares`."""
+    """For a pair: probability that the first sample is preferred. For a choice: the largest of `shares`."""
     shares: tuple[float, ...] = ()
-    """Of a choice: probability of each sample that it is the best. Empty for all others."""
+    """For a choice: each sample's probability of being the best. Empty for all other kinds."""
     weight: float = Field(1.0, ge=0)
     source: Literal["judge", "human"] = "judge"
     evidence_ids: tuple[str, ...]
     """The comparisons or human labels it came from."""
     calibration_id: str | None = None
-    """The calibration whose map the judge's label went through; None: the label is as the judge gave it."""
+    """Calibration that mapped the judge's label; None: the label is as the judge gave it."""
     judge_id: str | None = None
     """The `Model` record's id, or that of the `Panel` where several judges decided together."""
     making: LabelMaking | None = None
-    """None: as the options' defaults say, or as people said."""
+    """How the label was made; None: by the options' defaults, or by people."""
     constitution_id: str | None = None
     round: int = 0

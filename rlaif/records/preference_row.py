@@ -1,6 +1,6 @@
-"""A preference as a reward model reads it: the texts themselves, two of which one is preferred, or a best of several.
+"""A preference as a reward model reads it: two texts, one of them preferred, or the best of several texts.
 
-What a row of an exported (or a user's own) preference folder says. A value, not a row of the ledger.
+A row of a preference folder, exported or a user's own. A value, not a row of the ledger.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ChoiceRow(Value):
     prompt: Prompt
     responses: tuple[str, ...] = Field(min_length=2)
     shares: tuple[float, ...]
-    """Probability of each response that it is the best; one 1 and else 0 is a hard choice."""
+    """Each response's probability of being the best; a hard choice has one 1 and otherwise 0."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
 
@@ -46,7 +46,7 @@ class ChoiceRow(Value):
         return self
 
     def as_pairs(self) -> tuple[PreferenceRow, ...]:
-        """The best against each other one, under Luce's choice axiom: p(best beats i) = s_best / (s_best + s_i)."""
+        """The best response with each other one, by Luce's choice axiom: p(best beats i) = s_best / (s_best + s_i)."""
         best = self.shares.index(max(self.shares))
         return tuple(
             PreferenceRow(

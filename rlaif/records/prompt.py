@@ -52,7 +52,7 @@ class Prompt(Record):
 
     @computed_once
     def id(self) -> str:
-        """Made of the messages alone: the same conversation is the same prompt, wherever it came from."""
+        """32 hex digits made from the messages alone: the same conversation is the same prompt, whatever its source."""
         parts = "".join(f"{len(m.role)}:{m.role}{len(m.content)}:{m.content}" for m in self.messages)
         return digest_text(f"{self.table}\n{parts}")[:32]
 

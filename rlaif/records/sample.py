@@ -1,7 +1,7 @@
 """Samples and the models that made them.
 
-A sample's request key names what was asked for (prompt, policy, sampling, seed, index), its id also
-what came back. Does not load models.
+A sample's request key names the request (prompt, policy, sampling, seed, index); its id also covers the
+response. Does not load models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Model(Record):
     table: ClassVar[str] = "models"
     engine: Literal["transformers", "vllm", "openai", "scripted", "recorded"]
     weights: str
-    """Digest of the weights, or hub commit; a recorded or served model's given name; a scripted one's source."""
+    """Digest of the weights, or the hub commit; for a recorded or served model, its given name; for a scripted one, the
+    digest of its source."""
     tokenizer: str = ""
     chat_template: str = ""
     dtype: str = ""
@@ -53,7 +54,7 @@ class Sample(Record):
     """None for a recorded sample, whose sampling is not known."""
     seed: int = 0
     index: int = 0
-    """Which of the prompt's samples it is; with the seed it keys the randomness."""
+    """Number of the sample among those of its prompt; together with the seed it fixes the randomness."""
     round: int = 0
     finish_reason: FinishReason
     token_count: int = 0
@@ -63,7 +64,7 @@ class Sample(Record):
     @computed_field  # type: ignore[prop-decorator]
     @cached_property
     def request_key(self) -> str:
-        """Part of the content, so that the ledger can hold at most one sample for it."""
+        """The key of the sample's request; part of the content, so that the ledger holds at most one sample for it."""
         return sample_request_key(
             prompt_id=self.prompt_id,
             policy_id=self.policy_id,
@@ -83,6 +84,6 @@ def sample_request_key(
     index: int,
     recorded_text: str | None = None,
 ) -> str:
-    """What was asked for, as a key: the ledger holds at most one sample for it."""
+    """The key of a request for a sample: the ledger holds at most one sample for each key."""
     drawn = params.model_dump_json() if params else f"recorded {digest_text(recorded_text or '')}"
     return digest_text(f"{prompt_id}\n{policy_id}\n{drawn}\n{seed}\n{index}")[:32]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlaif.config.run import RunConfig
-from rlaif.constitution.asked import prepare_constitution
 from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.selection import prepare_constitution
 from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.records import Constitution, digest_text

@@ -94,7 +94,7 @@ def test_whatever_is_being_written_the_disk_is_said_to_be_full(
     sentence = describe_full_disk(raised.value)
     assert sentence is not None
     assert sentence.startswith("the disk is full")
-    assert sentence.endswith("free some space, then go on with --resume")
+    assert sentence.endswith("free some space, then run the same command again with --resume")
 
 
 def test_a_ledger_that_was_full_takes_rows_again_once_there_is_room(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from judging_world import BRIEF, CONSTITUTION, KIND, all_pairs, judge, make_prompts, make_replies
 
 from rlaif.config.generate import JudgeConfig, PreferencesConfig
-from rlaif.constitution.asked import principles_of
 from rlaif.constitution.render import load_template
+from rlaif.constitution.selection import principles_of
 from rlaif.judging.questions import plan_questions, render_questions
 from rlaif.preferences.pairing import label_pairs, pair_comparisons
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import start_rlaif
 
 from rlaif import pipeline
 from rlaif.config.generate import JudgeConfig
@@ -209,19 +209,19 @@ def test_the_prompts_of_a_file_come_again_and_are_answered_anew(runs_dir: Path, 
 
 def test_a_loop_killed_in_its_second_round_ends_as_the_unbroken_one(runs_dir: Path, tmp_path: Path) -> None:
     broken = tmp_path / "runs"
-    command = [sys.executable, "-m", "rlaif", "run", "--run", "two", "--runs-dir", str(broken)]
+    command = ["run", "--run", "two", "--runs-dir", str(broken)]
     command += [part for setting in settings() for part in ("--set", setting)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": "200"}
     for number, place in enumerate(("3_judgements/questions_plan.json", "6_policy/checkpoints")):
         extra = ["--resume"] if number else []
-        process = subprocess.Popen([*command, *extra], env=environment, stderr=subprocess.PIPE)
+        process = start_rlaif([*command, *extra], environ=environment)
         waited_for = broken / "two" / "round_01" / place
-        while process.poll() is None and not waited_for.exists():
+        while not process.has_ended and not waited_for.exists():
             time.sleep(0.002)
-        process.kill()
-        _, errors = process.communicate()
-        assert process.returncode == -9, errors.decode()
-    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
+        process.send(signal.SIGKILL)
+        killed = process.wait()
+        assert killed.returncode == -9, killed.stderr
+    done = start_rlaif([*command, "--resume"], environ=environment).wait()
     assert done.returncode == 0, done.stderr
     assert outcome(broken / "two") == outcome(runs_dir / "two")
     assert done.stdout.splitlines()[0].split()[:4] == ["round", "reward", "win", "rate"]

@@ -18,14 +18,15 @@ from rlaif.errors import ConfigError, InputError, ModelError
 from rlaif.models.open import (
     ENGINES,
     ROLLOUTS,
-    _for_worker,
     check_judge_engine,
     check_policy_engine,
     check_rollout_engine,
+    load_model,
     open_generator,
     open_judge,
     open_policy_copy,
 )
+from rlaif.models.ray.engine import for_worker
 from rlaif.models.slot import Slot
 from rlaif.records import Model
 
@@ -102,8 +103,6 @@ def test_the_model_in_training_samples_for_itself() -> None:
 
 
 def test_a_policy_that_training_holds_in_memory_is_not_loaded_again(capsys: pytest.CaptureFixture[str]) -> None:
-    from rlaif.models.open import load_model
-
     loaded = load_model(PolicyModelConfig(device="cpu"), part="policy")
     generator = open_generator(PolicyModelConfig(path="no/such/model"), load=lambda: loaded)
     assert generator.fingerprint == loaded.fingerprint
@@ -136,7 +135,7 @@ def test_a_slot_ends_who_held_it_before() -> None:
 )
 def test_a_worker_without_a_gpu_of_its_own_computes_on_its_cores(gpus: float, device: str, expected: str) -> None:
     scale = ScaleConfig(engine="ray", gpus_per_worker=gpus)
-    assert _for_worker(ModelConfig(device=device), scale).device == expected
+    assert for_worker(ModelConfig(device=device), scale).device == expected
 
 
 def test_a_folder_is_named_in_full_and_other_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,5 +143,5 @@ def test_a_folder_is_named_in_full_and_other_names_stay(tmp_path: Path, monkeypa
     for name in ("judge", "frontdesk"):
         (tmp_path / name).mkdir()
     scale = ScaleConfig(engine="ray")
-    paths = [_for_worker(JudgeModelConfig(path=path), scale).path for path in ("judge", "org/hub-model", "frontdesk")]
+    paths = [for_worker(JudgeModelConfig(path=path), scale).path for path in ("judge", "org/hub-model", "frontdesk")]
     assert paths == [str(tmp_path / "judge"), "org/hub-model", "frontdesk"]

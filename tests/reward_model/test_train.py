@@ -95,11 +95,11 @@ def test_a_row_of_weight_zero_is_as_good_as_absent(
 def test_of_two_contradicting_rows_the_heavier_one_is_learnt(
     train: Training, train_rows: list[PreferenceRow], tmp_path: Path
 ) -> None:
-    def weighed(rows: list[PreferenceRow], weight: float) -> list[PreferenceRow]:
+    def weighted_principles(rows: list[PreferenceRow], weight: float) -> list[PreferenceRow]:
         return [row.model_copy(update={"weight": weight}) for row in rows]
 
     for straight, against, expected in ((3.0, 1.0, 1.0), (1.0, 3.0, 0.0)):
-        rows = [*weighed(train_rows, straight), *weighed(swapped(train_rows), against)]
+        rows = [*weighted_principles(train_rows, straight), *weighted_principles(swapped(train_rows), against)]
         trained = train(tmp_path / f"{straight}", train_rows=rows)
         assert trained.held_out.accuracy is not None
         assert trained.held_out.accuracy.mean == expected

@@ -1,0 +1,14 @@
+"""A judge behind a server with the OpenAI chat API, asked live or in batches.
+
+engine: a served judge as scorer; many questions under way at once
+client: one question until it is answered, with retries and limits
+batch: the server's batch endpoint
+batch_reply: what a batch endpoint says
+http: one request and its outcome
+reading: an answer -> a reply with its cost, and what is learnt of the server
+reply: the verdict and its log-probabilities in a reply
+prompt: segmented messages -> plain chat messages
+settings: the settings of a request, without those that the server refuses
+rate_limit: the server's limits per minute
+one_model: whether all answers come from one served model
+"""

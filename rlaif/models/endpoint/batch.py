@@ -1,7 +1,7 @@
 """A server's batch endpoint: files of requests go up, and hours later files of answers come down, for less money.
 
-Talks with the server and reads its words, as endpoint_client.py does for one request; remembers nothing between calls.
-Does not choose what is asked and keeps no account of what was sent: that is judging/batch_api.py's.
+Talks with the server and reads its words, as client.py does for one request; remembers nothing between calls.
+Does not choose the questions and keeps no account of what was sent: judging/batch_api.py does.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MAX_REQUESTS, MAX_FILE_BYTES = 50_000, 200_000_000
 """What one batch may hold."""
 CHAT_PATH = "/v1/chat/completions"
 MAX_PAGES = 10
-"""Of the server's list of batches, the newest first."""
+"""How many pages of the server's list of batches are searched; the newest batches come first."""
 
 
 class UnknownBatch(StageError):
-    """A file was submitted or not, and the server does not tell."""
+    """It cannot be found out whether a file was submitted."""
 
     def __init__(self, host: str, file_id: str) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ class BatchServer:
     def __init__(
         self, *, address: Address, model: str, config: EndpointConfig, state: ServerState, request: ScoreRequest
     ) -> None:
-        """`config`: its prices are those of a request that is answered at once."""
+        """`config`: with the prices of a request that is answered at once."""
         self._address, self._model, self._request, self.state = address, model, request, state
         share = 1 - config.batch_discount
         prices = {
@@ -83,21 +83,23 @@ class BatchServer:
         return self._reader.bound(plain, self._reply_limit)
 
     def read(self, answer: Answer, *, plain: PlainChat, settings: Settings) -> ScoredReply | None:
-        """The reply in an answer, or the failure that stands for it; None where the server was asked for too much and
-        will be asked for less."""
+        """The reply in an answer, or a failure in its place.
+
+        None where the server refused a setting that the next request will leave out.
+        """
         sent = SentQuestion(plain, self._reply_limit, settings, calls=1)
         answer, read, usage = self._reader.read(answer, sent)
         if read is not None and usage is not None:
             return self._reader.reply(sent, answer, read, usage)
         if usage is not None:
             sent.lost = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
-        # A setting that an earlier line of the same batch has taught is not to be learnt twice.
+        # An earlier line of the same batch has shown the server refuses a setting: this one is sent again without it.
         if settings != self.state.settings and answer.status in (400, 422):
             return None
         return None if self._reader.learn(answer, settings) else self._reader.give_up(sent, answer)
 
     def upload(self, path: Path) -> str:
-        """Bring a file to the server; its id there."""
+        """Bring a file to the server; returns its id there."""
         import aiohttp
 
         async def send(session: aiohttp.ClientSession) -> Answer:
@@ -115,9 +117,9 @@ class BatchServer:
         return read_field(self._run(lambda session: self._retried(lambda: send(session))), "id")
 
     def create(self, file_id: str, *, label: str, may_exist: bool) -> BatchState:
-        """Have an uploaded file worked on. A batch of this file that exists already is taken instead.
+        """Submit an uploaded file as a batch. A batch of this file that exists already is taken instead.
 
-        `may_exist`: an attempt before this one may have been heard. `UnknownBatch` where that cannot be found out.
+        `may_exist`: an earlier attempt may have reached the server. `UnknownBatch` where that cannot be found out.
         """
         body = {
             "input_file_id": file_id, "endpoint": CHAT_PATH, "completion_window": "24h",
@@ -161,7 +163,7 @@ class BatchServer:
         self._run(lambda session: self._retried(lambda: send(session)))
 
     def lines(self, path: Path) -> Iterator[BatchLine | None]:
-        """The answers in a file, in the order in which the server wrote them; None for a line that is none."""
+        """The answers in a file, in the order in which the server wrote them; None for a line that is no answer."""
         with path.open("rb") as file:
             for line in file:
                 if line.strip():
@@ -195,13 +197,13 @@ class BatchServer:
         return asyncio.run(run())
 
     def _patience(self) -> aiohttp.ClientTimeout:
-        """No limit on the whole, as a file of 200 MB takes its time; each wait for some of it has one."""
+        """Time limits of a transfer: none on the whole, as 200 MB take long, but one on each wait for more bytes."""
         import aiohttp
 
         return aiohttp.ClientTimeout(sock_connect=30.0, sock_read=self._config.timeout_s)
 
     async def _retried(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The good answer, after as many tries as are configured; raises with the server's words."""
+        """The first successful answer within the configured number of tries; else raises with the server's words."""
         import aiohttp
 
         for retries in range(self._config.max_retries + 1):
@@ -221,13 +223,13 @@ class BatchServer:
         raise self._refused(answer)
 
     def _refused(self, answer: Answer) -> StageError:
-        config, fix = self._config, "what was submitted is noted down; go on with --resume"
+        config, fix = self._config, "what was submitted is noted down; continue with --resume"
         if answer.status == 401:
             fix = f"set {config.api_key_env} to a key that it takes, then --resume"
         elif answer.status in (404, 405, 501):
-            fix = f"ask without --batch-api, or mend {config.base_url_env}, which usually ends in /v1"
+            fix = f"ask without --batch-api, or fix {config.base_url_env}, which usually ends in /v1"
         elif answer.status == 0:
-            fix = f"start the server, or mend {config.base_url_env}; then --resume"
+            fix = f"start the server, or fix {config.base_url_env}; then --resume"
         what = "the judge's server did not take a batch"
         return StageError(f"{what} ({answer.said[:300]})", where=self.host, fix=fix)
 
@@ -238,12 +240,12 @@ class BatchingScorer(StreamingScorer, Protocol):
 
     @property
     def uses_batches(self) -> bool:
-        """Whether it is configured to ask that way."""
+        """Whether the configuration wants questions to be asked in batches."""
 
     def batch_server(self, request: ScoreRequest) -> BatchServer:
         """The server's batch endpoint."""
         ...
 
     def live(self) -> StreamingScorer:
-        """This scorer, asking at once whatever is configured."""
+        """This scorer for questions that must be answered at once, whatever is configured."""
         ...

@@ -1,6 +1,6 @@
 """What a batch endpoint says: how far a batch is, and the answers in its files, one by one.
 
-A line that is no answer is none, and a batch without id or status is refused. Sends nothing.
+A line that is no answer is read as None, and a batch without id or status is refused. Sends nothing.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class BatchLine(NamedTuple):
     key: str
     answer: Answer
     was_asked: bool
-    """False: the batch ended before the server came to it."""
+    """False where the batch ended before the server came to this request."""
 
 
 def read_line(line: bytes, *, address: Address) -> BatchLine | None:
-    """One line of an answer file; None where it is none."""
+    """One line of an answer file; None for a line that is no answer."""
     try:
         given = from_json(line)
     except ValueError:

@@ -1,7 +1,7 @@
-"""One question to a chat server until it is answered or nothing more is worth trying: retries, limits, caps, account.
+"""One question to a chat server until it is answered or nothing more is worth trying: retries, limits, caps, costs.
 
-A question in, a reply out; what went wrong is a named failure in it, never a number. Raises `Stopped` where no further
-question can be asked. Chooses no questions and keeps no replies.
+Takes a question and returns a reply; what went wrong is a named failure in the reply, never a number. Raises `Stopped`
+where no further question can be asked. Chooses no questions and keeps no replies.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import aiohttp
 
 MAX_FAILURES_IN_A_ROW = 32
-"""After so many questions without a reply, or as many as are under way at once, the server is taken to be down."""
+"""The server is taken to be down after so many questions without a reply; more, where more are under way at once."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-"""Waits between retries double; each is drawn between its half and its whole."""
+"""Waits between retries double; each is drawn from its upper half, so that clients do not retry in step."""
 
 
 class EndpointClient:
-    """Bound to one running loop and its connections."""
+    """Asks questions one by one, over the connections of one event loop."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class EndpointClient:
         request: ScoreRequest,
         log: SendingLog | None = None,
     ) -> None:
-        """`log`: hears of each request before it is sent."""
+        """`log`: where each request is noted down before it is sent."""
         self._log = log
         self._session, self._address, self._model = session, address, model
         self._config, self._state = config, state
@@ -53,7 +53,7 @@ class EndpointClient:
         self._settled = asyncio.Event()
 
     async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
-        """The judge's reply, or the failure that stands for it; `key` names the question in the log."""
+        """The judge's reply, or a failure in its place; `key` names the question in the log."""
         question = SentQuestion(to_plain_chat(chat), self._reply_limit, self._state.settings, key=key)
         while True:
             question.settings = self._state.settings
@@ -105,7 +105,7 @@ class EndpointClient:
         return answer, self._reader.reply(question, answer, read, usage)
 
     def _take_back(self, question: SentQuestion) -> None:
-        """There was nobody to send it to."""
+        """Uncount a request that reached no server."""
         question.calls -= 1
         if self._log is not None:
             self._log.take_back(question.key)
@@ -131,10 +131,10 @@ class EndpointClient:
         elif self._state.has_answered:
             return
         elif answer.unreachable:
-            what, fix = "the judge's server cannot be reached", f"start it, or mend {config.base_url_env}"
+            what, fix = "the judge's server cannot be reached", f"start it, or fix {config.base_url_env}"
         elif answer.status == 404:
             what = f'the judge\'s server has no model "{self._model}", or no chat API at this address'
-            fix = f"mend judge.model.path or {config.base_url_env}, which usually ends in /v1"
+            fix = f"fix judge.model.path or {config.base_url_env}, which usually ends in /v1"
         elif answer.status == 403 or 300 <= answer.status < 400:
             what, fix = "the judge's server does not serve us", f"check {config.base_url_env} and {config.api_key_env}"
         else:
@@ -142,7 +142,7 @@ class EndpointClient:
         raise Stopped(StageError(f"{what} ({answer.said[:300]})", where=host, fix=fix), at_once=True)
 
     def _next_wait(self, question: SentQuestion, answer: Answer) -> float | None:
-        """How long until the next try; None where there is none."""
+        """Seconds until the next try; None where trying again is not allowed or would not help."""
         may_pass = answer.status in RETRIED or answer.status in (0, 200)
         if not may_pass or question.retries >= self._config.max_retries:
             return None

@@ -1,7 +1,7 @@
 """A judge behind a server with the OpenAI chat API: questions in, replies out as they finish.
 
-Many are under way at once and drawn no faster than they are answered. What one question goes through stands in
-endpoint_client.py. Keeps nothing: the caller stores what it is given.
+Many questions are under way at once; new ones are taken no faster than others are answered. client.py sees one
+question through. Keeps nothing: the caller stores what it is given.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 from rlaif.records import Model, ModelObserved
 
 MAX_WITHOUT_VERDICT = 16
-"""So many replies without any verdict in them are paid for before the judge or its template is taken to be wrong."""
+"""After so many replies, none with a verdict, the judge or its template is taken to be wrong."""
 
 
 class OpenAIEngine:
-    """Implements `StreamingScorer`, and `TokenScorer` for who asks in batches."""
+    """Implements `BatchingScorer`, and with `score` also `TokenScorer`."""
 
     context_tokens = 2**31
-    """Not known: a prompt that is too long is the server's to refuse."""
+    """The real limit is not known: the server refuses a prompt that is too long."""
 
     def __init__(self, config: JudgeConfig, *, budget: Budget, environ: Mapping[str, str] | None = None) -> None:
-        """`environ`: where address and key stand."""
+        """`environ`: environment variables with the address and the key."""
         self._config, self._model = config.endpoint, config.model.path
         self._address = find_address(
             base_url_env=config.endpoint.base_url_env,
@@ -74,24 +74,24 @@ class OpenAIEngine:
         return self._config.batch_api
 
     def batch_server(self, request: ScoreRequest) -> BatchServer:
-        """The server's batch endpoint; it learns and spends with this engine."""
+        """The server's batch endpoint; it shares budget and learnt settings with this engine."""
         return BatchServer(
             address=self._address, model=self._model, config=self._config, state=self._state, request=request
         )
 
     def live(self) -> OpenAIEngine:
-        """This engine, asking at once whatever is configured."""
+        """This engine for questions that must be answered at once, whatever is configured."""
         other = copy.copy(self)
         other._config = self._config.model_copy(update={"batch_api": False})
         return other
 
     def expect_model(self, served_model: str) -> None:
-        """Answers of this model are in use already: raises where another one answered before, or answers later."""
+        """Raise if another model than this one has answered, or answers later: its answers are in use already."""
         self._state.model.expect(served_model)
 
     @property
     def decoding(self) -> str:
-        """What of a request may change its answer."""
+        """The settings of a request that may change its answer."""
         names = ("temperature", "logprobs", "max_reply_tokens", "extra_body")
         return json.dumps({name: getattr(self._config, name) for name in names}, sort_keys=True)
 
@@ -107,7 +107,7 @@ class OpenAIEngine:
     def stream(
         self, asked: Iterable[tuple[str, Chat]], *, request: ScoreRequest, log: SendingLog | None = None
     ) -> Generator[tuple[str, ScoredReply], None, None]:
-        """Each key with its reply as it comes. The connections are served while the caller waits for the next one."""
+        """Each key with its reply as it comes. Requests make progress while the caller waits for the next reply."""
         with asyncio.Runner() as runner:  # its end cancels what is still under way
             loop = runner.get_loop()
             stream = _Stream(iter(asked))
@@ -120,7 +120,7 @@ class OpenAIEngine:
                     while stream.replies:
                         yield stream.replies.popleft()
             except KeyboardInterrupt:
-                # It may come while a task of the transport runs, which then complains that it was cut short.
+                # The interrupt may hit a task of the transport, which then would log that it was cut short.
                 loop.set_exception_handler(lambda loop, context: None)
                 raise
             finally:
@@ -159,7 +159,7 @@ class OpenAIEngine:
                         stream.stop(self._gives_no_verdict(reply, request), workers)
 
             if not state.has_answered:
-                await work(most=1)  # alone: what is wrong with every request is found out, and paid for, once
+                await work(most=1)  # alone: an error that every request would meet is met, and paid for, once
             workers += [asyncio.create_task(work()) for _ in range(config.concurrency)]
             await asyncio.gather(*workers, return_exceptions=True)
             for worker in workers:
@@ -193,14 +193,15 @@ class OpenAIEngine:
 
 
 def _let_stop(loop: asyncio.AbstractEventLoop, everything: asyncio.Task[None]) -> None:
-    """Make the loop fit to be closed after an interrupt.
+    """Prepare the loop to be closed after an interrupt.
 
-    subtle: Ctrl-C may come between the end of what `run_until_complete` waited for and the stop that this called for.
-    That stop then ends the next run, which is to cancel the tasks; one idle turn takes it up.
+    subtle: Ctrl-C may come when what `run_until_complete` waited for is done, but before the loop has stopped for it.
+    That stop is then still pending and would end the next run, in which the tasks are cancelled; one idle turn of the
+    loop uses it up.
     """
     if everything.done():
         if not everything.cancelled():
-            everything.exception()  # looked at, so that nobody complains that it never was
+            everything.exception()  # retrieved, or asyncio would log that it never was
         return
     loop.call_soon(loop.stop)
     loop.run_forever()
@@ -220,7 +221,7 @@ class _Stream:
         self.changed.set()
 
     def stop(self, why: Stopped, workers: Sequence[asyncio.Task[None]]) -> None:
-        """Nobody asks further; `at_once`: nobody waits further."""
+        """Ask nothing more; with `at_once`, do not wait for the questions under way either."""
         self.stopped = self.stopped or why
         if why.at_once:
             for worker in workers:
@@ -229,7 +230,7 @@ class _Stream:
 
 
 def fingerprint_served(config: JudgeConfig) -> Model:
-    """The record that names a served model: what the user calls it. What the server calls it stands at each answer."""
+    """The record that names a served model, by the user's name for it; each answer has the server's name."""
     path, revision = config.model.path, config.model.revision
     return Model(
         engine="openai", weights=path if revision is None else f"{path}@{revision}", observed=ModelObserved(name=path)

@@ -1,6 +1,6 @@
-"""One request to a chat server and what became of it: a body, a wait, or a refusal with the server's words.
+"""One request to a server and its outcome: a body, a wait, or a refusal in the server's words.
 
-aiohttp with the proxies and CA bundles of the environment. Keys are never shown. Does not retry.
+Uses aiohttp with the proxies and CA bundles of the environment. Keys are never shown. Does not retry.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
 
 
 class Address(NamedTuple):
-    """Where the server is and how it knows us. Never stored; only `host` is recorded."""
+    """A server's address and our key. Never stored; only `host` is recorded."""
 
     url: str
     host: str
     key: str | None
 
     def hide(self, text: str) -> str:
-        """A server's words on one line without the key, which some repeat, and without what a terminal obeys."""
+        """A server's words on one line, without the key, which some servers repeat, and without terminal codes."""
         shown = "".join(c if c.isprintable() else " " for c in text)
         return shown.replace(self.key, "***") if self.key else shown
 
@@ -63,7 +63,7 @@ def find_address(*, base_url_env: str, api_key_env: str, environ: Mapping[str, s
 
 
 def find_reward_address(url: str, *, api_key_env: str | None, environ: Mapping[str, str]) -> Address:
-    """A reward server, with the key that the environment holds; a named variable that is not set is refused."""
+    """A reward server's address, with the key from the environment. A named variable must be set."""
     parts = urlsplit(url)
     host = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
     key = environ.get(api_key_env, "").strip() if api_key_env else ""
@@ -77,18 +77,18 @@ def find_reward_address(url: str, *, api_key_env: str | None, environ: Mapping[s
 
 
 class Answer(NamedTuple):
-    """What came back of one request."""
+    """What came back for one request."""
 
     status: int
     """0: no whole reply came."""
     body: Any = None
     """The parsed body of a reply that is JSON."""
     said: str = ""
-    """What went wrong, in the server's words or ours."""
+    """What went wrong, in the server's words or in ours."""
     request_id: str = ""
     retry_after_s: float | None = None
     unreachable: bool = False
-    """There is no such server, or it cannot be trusted."""
+    """True where there is no such server, or its certificate cannot be trusted."""
     timed_out: bool = False
 
 
@@ -110,7 +110,7 @@ def open_session(address: Address, *, concurrency: int, timeout_s: float) -> aio
 
 
 def make_ssl_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """The system's certificates (OpenSSL itself reads SSL_CERT_FILE and SSL_CERT_DIR), and a bundle of the user's."""
+    """A context with the system's certificates and the user's bundle; OpenSSL reads SSL_CERT_FILE and SSL_CERT_DIR."""
     context = ssl.create_default_context()
     bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
     if bundle:
@@ -120,7 +120,7 @@ def make_ssl_context(environ: Mapping[str, str]) -> ssl.SSLContext:
             raise InputError(
                 f"the CA bundle cannot be read: {error.strerror or error}",
                 where=bundle,
-                fix="mend REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE",
+                fix="fix REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE",
             ) from error
     return context
 
@@ -143,7 +143,7 @@ async def post(session: aiohttp.ClientSession, address: Address, payload: bytes,
 
 
 async def read_answer(response: aiohttp.ClientResponse, address: Address) -> Answer:
-    """What a server answered, its whole body read."""
+    """A server's answer, with its whole body read."""
     data = await _read(response)
     request_id = response.headers.get("x-request-id", "")[:200]
     retry_after = parse_retry_after(response.headers, now=time.time())
@@ -171,7 +171,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds to wait, from `Retry-After` as a number or a date, or from its kin in milliseconds."""
+    """Seconds to wait, from `Retry-After` as a number or a date, or from `retry-after-ms`."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
             return max(0.0, float(milliseconds) / 1000)

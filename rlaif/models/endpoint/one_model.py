@@ -1,6 +1,6 @@
-"""Whether all answers behind one name come from one served model, by what the server says it is.
+"""Whether all answers to one model name come from one served model, by the name that the server gives.
 
-Names in, nothing or a refusal out. A server that does not say is believed. Asks nobody.
+Takes names and raises or returns a refusal. A server that gives no name is believed. Sends nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from rlaif.errors import StageError
 
 MAX_STRANGERS_IN_A_ROW = 8
-"""A server that names another model once may have a stray machine; one that goes on has another model."""
+"""A server that names another model once may have one wrong machine; one that keeps doing so has another model."""
 
 
 class OneModel:
@@ -22,7 +22,7 @@ class OneModel:
         self._strangers = 0
 
     def expect(self, served_model: str) -> None:
-        """Answers of this model are in use already."""
+        """Expect this model: its answers are in use already."""
         if not served_model:
             return
         if self._name and self._name != served_model:
@@ -34,7 +34,7 @@ class OneModel:
         self._name = served_model
 
     def check(self, served_model: str) -> str:
-        """Why an answer cannot be used; empty where it can. Raises where the server has turned to another model."""
+        """Why an answer cannot be used; empty where it can. Raises where the server now serves another model."""
         if not served_model or served_model == self._name:
             self._has_answered, self._strangers = True, 0
             return ""
@@ -52,4 +52,4 @@ class OneModel:
 
     @property
     def _fix(self) -> str:
-        return "have the first model served again, or start a run with another judge.model.revision, which asks anew"
+        return "have the first model served again, or start a run with another judge.model.revision, which asks again"

@@ -1,7 +1,8 @@
 """Segmented messages -> plain chat messages, for servers that take no token ids.
 
 Strings in untrusted text that some model reads as a control token are replaced by look-alikes and counted; trusted
-text, the template's fences too, stays as it is. The server's vocabulary is not known, so this is the weaker way.
+text, the template's fences too, stays as it is. The server's vocabulary is not known, so this protects less than token
+ids do.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ CONTROL = re.compile(
     r"|(?<=SYS)>>|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
     re.IGNORECASE,
 )
-"""What opens or closes a control token in the tokenizers in use; a half of one counts, for halves can be joined."""
+"""What opens or closes a control token in the tokenizers in use. Half of one counts too: halves can be joined."""
 _LOOK_ALIKES = str.maketrans({"<": "‹", ">": "›", "[": "［", "]": "］", **{chr(c): "�" for c in (*range(32), 127)}})
 
 
 class PlainChat(NamedTuple):
     messages: list[dict[str, str]]
     neutralised: int
-    """Control strings that were replaced."""
+    """How many control strings were replaced."""
     num_bytes: int
-    """Of all texts, in UTF-8: no tokenizer in use makes more tokens of them than that."""
+    """Bytes of all texts in UTF-8: no tokenizer in use makes more tokens of them."""
 
 
 def to_plain_chat(chat: Chat) -> PlainChat:
@@ -54,7 +55,7 @@ def _join(message: SegmentedMessage) -> tuple[str, int]:
     replaced, at, segments = 0, 0, message.segments
     while at < len(segments):
         end = at + 1
-        # Untrusted neighbours are read as one text: two halves of a control string must not meet unseen.
+        # Adjacent untrusted segments are searched as one text, to find a control string that they hold half each.
         while end < len(segments) and segments[end].trusted == segments[at].trusted:
             end += 1
         text = "".join(segment.text for segment in segments[at:end])

@@ -1,6 +1,6 @@
-"""A server's limits on requests and tokens per minute, shared by all questions, and its word to wait.
+"""A server's limits on requests and tokens per minute, shared by all questions, and its requests to wait.
 
-Says how long to wait before the next request; a clock comes in. Sends nothing.
+Waits until the next request may be sent; the caller gives the clock. Sends nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 
 BURST_S = 1.0
-"""So much of a minute's allowance may be taken at once, after a time in which less was taken."""
+"""Unused allowance that may be saved up and then used at once, in seconds."""
 
 
 class RateLimit:
-    """First come, first served: each request takes its place in time when it asks."""
+    """The limits of one server. Requests are served in the order in which they ask."""
 
     def __init__(
         self, *, requests_per_minute: float | None, tokens_per_minute: float | None, clock: Callable[[], float]
@@ -32,24 +32,24 @@ class RateLimit:
             await asyncio.sleep(wait)
 
     def give_back(self, *, tokens: int) -> None:
-        """A request needed so many tokens fewer than it took (more: negative)."""
+        """Give back tokens that a request took and did not use; negative where it used more."""
         if (line := self._lines.get("tokens")) is not None:
             line.give_back(tokens)
 
     def pause(self, seconds: float) -> None:
-        """The server said to wait: nobody sends meanwhile."""
+        """Let nothing be sent for so many seconds, because the server said to wait."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
 
 class _Line:
-    """When the next one may go: each amount occupies the line for amount / rate seconds."""
+    """A queue in time: each amount occupies it for amount / rate seconds."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
         self._free_at = float("-inf")
 
     def take(self, amount: float, *, now: float) -> float:
-        """Take the next place; the moment from which it may be used."""
+        """Take the next place in the queue; returns the time from which it may be used."""
         ready = max(self._free_at, now - BURST_S)
         self._free_at = ready + amount / self._per_second
         return ready

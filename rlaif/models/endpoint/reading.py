@@ -1,7 +1,7 @@
-"""What a chat server sent back for a question -> a reply with its account, or why it is worth nothing.
+"""A chat server's answer to a question -> a reply with its cost, or the reason why it cannot be used.
 
-The same for a reply that came at once and for one out of a batch. What a server is found to refuse is learnt here.
-Sends nothing and waits for nothing.
+Reads live answers and answers from batches alike, and learns which settings a server refuses. Sends nothing and waits
+for nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _TOO_LONG = ("context_length", "context length", "maximum context", "too long", 
 _FILTERED = ("content_filter", "content filter", "content management", "safety", "moderation")
 NO_LOGPROBS = "the reply has no log-probabilities at its verdict"
 BYTES_PER_TOKEN = 4.0
-"""Of English text, until the server has counted some."""
+"""Bytes per token of English text; used until the server has counted some prompts."""
 CHAT_FORM_TOKENS = 256
-"""At most so many tokens does a server's chat template add to the texts."""
+"""The most tokens that a server's chat template may add to the texts."""
 
 
 class ServerDown(StageError):
@@ -39,17 +39,17 @@ class ServerDown(StageError):
 
 
 class Stopped(Exception):
-    """No further question can be asked; `at_once`: nor is it worth waiting for those under way."""
+    """No further question can be asked; with `at_once` it is not worth waiting for those under way either."""
 
     def __init__(self, error: RlaifError, *, at_once: bool, reply: ScoredReply | None = None) -> None:
-        """`reply`: the failure of the question at which this was found out, where it had been sent already."""
+        """`reply`: the failure of the question that showed it, if that question was sent."""
         super().__init__(error.sentence)
         self.error, self.at_once, self.reply = error, at_once, reply
 
 
 @dataclass
 class ServerState:
-    """What holds from one stream of questions to the next."""
+    """What is known of a server, kept from one stream of questions to the next."""
 
     settings: Settings
     limit: RateLimit
@@ -61,19 +61,19 @@ class ServerState:
     failures_in_a_row: int = 0
     has_read_verdict: bool = False
     without_verdict: int = 0
-    """Replies in which none was found, before the first in which one was."""
+    """Replies without a verdict, before the first reply with one."""
     counted_bytes: int = 0
     counted_tokens: int = 0
 
     def estimate(self, plain: PlainChat) -> int:
-        """Tokens of a prompt, by those that the server has counted so far."""
+        """Estimated tokens of a prompt, from the counts that the server has given so far."""
         per_token = self.counted_bytes / self.counted_tokens if self.counted_tokens else BYTES_PER_TOKEN
         return max(1, round(plain.num_bytes / per_token))
 
 
 @dataclass
 class SentQuestion:
-    """What was tried for one question so far."""
+    """One question, and what was tried for it so far."""
 
     plain: PlainChat
     reply_limit: int
@@ -81,14 +81,14 @@ class SentQuestion:
     first_sent: float | None = None
     sent: float = 0.0
     calls: int = 0
-    """Requests that reached a server, or may have."""
+    """Requests that reached a server, or may have reached it."""
     retries: int = 0
     lost: Spending = field(default_factory=Spending)
     key: str = ""
-    """Its name in the log of requests."""
+    """The question's name in the log of requests."""
 
     def seconds(self) -> float:
-        """Since it was first sent."""
+        """Seconds since the question was first sent."""
         return 0.0 if self.first_sent is None else time.monotonic() - self.first_sent
 
 
@@ -99,7 +99,7 @@ class ReplyReader:
         self._address, self._config, self._state, self._request = address, config, state, request
 
     def read(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply | None, Usage | None]:
-        """What a whole reply says; one that is worth asking for again says why not."""
+        """The answer, with what is read from it: a reply and its token counts. Without them the answer says why."""
         if answer.status != 200 or answer.body is None:
             return answer, None, None
         usage = read_usage(answer.body) if isinstance(answer.body, dict) else None
@@ -139,7 +139,8 @@ class ReplyReader:
             had = "logprobs" if read.logprobs else "verdict"
         return ScoredReply(
             read.raw_reply, read.reason, tuple(-math.inf if x is None else x for x in read.logprobs),
-            usage.prompt_tokens, usage.reply_tokens, read.failure, verdict=read.verdict,
+            prompt_tokens=usage.prompt_tokens, reply_tokens=usage.reply_tokens, failure=read.failure,
+            verdict=read.verdict,
             unknown=frozenset(place for place, x in enumerate(read.logprobs) if x is None),
             seconds=question.seconds(), served_model=_served_model(answer),
             served=self._served(question, answer._replace(said=answer.said or read.said), usage, had=had),
@@ -150,7 +151,8 @@ class ReplyReader:
         cause = _cause(answer)
         self._state.failures_in_a_row += cause == "endpoint"
         return ScoredReply(
-            "", None, (), 0, 0, cause, seconds=question.seconds(), served_model=_served_model(answer),
+            "", None, (), prompt_tokens=0, reply_tokens=0, failure=cause, seconds=question.seconds(),
+            served_model=_served_model(answer),
             served=self._served(question, answer, Usage(0, 0, 0, False), had="nothing"),
         )  # fmt: skip
 
@@ -167,12 +169,13 @@ class ReplyReader:
         )  # fmt: skip
 
     def learn(self, answer: Answer, sent: Settings) -> bool:
-        """Whether the server refused a setting that can be left out; later requests do without it."""
+        """Whether the server refused a setting that can be left out; if so, later requests leave it out."""
         if answer.status not in (400, 422):
             return False
         less = with_less(sent, answer.said, needs_logprobs=self._config.logprobs == "yes")
         if less is not None and self._state.settings == sent:
-            say(f"judge: the server refuses {sent.difference(less)}, so it is asked without ({answer.said[:200]})")
+            refused = sent.describe_difference(less)
+            say(f"judge: the server refuses {refused}, so it is asked without ({answer.said[:200]})")
             self._state.settings = less
         return less is not None
 
@@ -192,7 +195,7 @@ def _served_model(answer: Answer) -> str:
 
 
 def _cause(answer: Answer) -> FailureCause:
-    """What a refusal means, where the server's words say it."""
+    """The cause that the server's words give for a refusal."""
     said = answer.said.lower()
     if answer.status in (400, 413, 422):
         if any(words in said for words in _TOO_LONG):

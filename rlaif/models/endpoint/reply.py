@@ -1,7 +1,7 @@
 """A chat server's reply -> the verdict in it, its reason, and the log-probabilities at the verdict's place.
 
-What counts as a verdict is decided in verdict_text.py. A token that the server did not list is not known, and no reply
-is guessed at: what cannot be read has a named cause. Sends nothing.
+verdict_text.py decides what counts as a verdict. A token that the server did not list has no known probability, and
+nothing is guessed: a reply that cannot be read gets a named cause. Sends nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlaif.stats.logits import ROUNDING, describe_impossible
 CUT_OFF = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}
 )
-"""What servers call the end of a reply that its judge did not end."""
+"""Servers' names for the end of a reply that the judge did not end itself."""
 _DECORATION = " \t\n\r*_\"'`([“‘"
 _REFUSAL = re.compile(
     r"\s*(?:i['’]?m (?:very )?sorry|i am sorry|sorry,|i can(?:['’]t|not)|i am (?:unable|not able)|i won['’]t|as an ai\b"
@@ -29,7 +29,7 @@ _REFUSAL = re.compile(
 
 
 class BrokenReply(ValueError):
-    """The server's body is not a reply: worth asking again."""
+    """The server's body is not a reply; the question is worth asking again."""
 
 
 class ReadReply(NamedTuple):
@@ -40,10 +40,10 @@ class ReadReply(NamedTuple):
     verdict: int | None = None
     """Place of the choice that was written."""
     logprobs: tuple[float | None, ...] = ()
-    """Of each choice, None where the server did not list it; empty where it gave none at all."""
+    """Log-probability of each choice, None where the server did not list it; empty where it listed nothing."""
     failure: FailureCause | None = None
     at_most: float | None = None
-    """The log-probability of a choice that the server did not list is this at most."""
+    """Upper bound of the log-probability of a choice that the server did not list."""
     said: str = ""
     """What is wrong with the numbers, where something is."""
 
@@ -56,7 +56,7 @@ class Usage(NamedTuple):
 
 
 def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
-    """The verdict in a body as the chat API answers; `BrokenReply` where it is no such body."""
+    """The verdict in the body of a chat API's answer; raises `BrokenReply` for any other body."""
     choice = _first_choice(body)
     message = choice.get("message")
     if not isinstance(message, Mapping):
@@ -101,10 +101,11 @@ class Listed(NamedTuple):
     written: str
     """The token that was written; it may be less likely than all others listed."""
     before: str
-    """What stands in that token before the verdict begins."""
+    """The part of that token before the verdict begins."""
 
     def bound(self) -> float | None:
-        """The most that a token can be that was left out: the least of those listed, and what they leave of 1."""
+        """The largest log-probability that an unlisted token can have: that of the least listed one, or less where the
+        listed ones together leave less of 1."""
         known = {token: x for token, x in self.by_token.items() if math.isfinite(x)}
         if not known:
             return None
@@ -114,7 +115,7 @@ class Listed(NamedTuple):
 
 
 def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> Listed | None:
-    """What the server listed at the place of the verdict; None where it gave nothing for it."""
+    """The alternatives that the server listed at the place of the verdict; None where there are none."""
     entries = given.get("content") if isinstance(given, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
         return None
@@ -137,12 +138,12 @@ def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreR
 
 
 def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: ScoreRequest) -> int | None:
-    """Where the verdict that was found in the answer stands in the joined tokens; None where that is not sure."""
+    """Place in the joined tokens of the verdict that was found in the answer; None where that is not certain."""
     joined = _without_last_control(joined)
     written = answer.strip()
     if (start := joined.rfind(written)) >= 0:
         return start + found.at - (len(answer) - len(answer.lstrip()))
-    # A character in parts, or another spelling of spaces: the verdict's line must be there all the same.
+    # Tokens may split a character or spell spaces differently; the verdict's line must be found all the same.
     start = find_answer_start(joined)
     again = find_verdict(joined[start:], request=request)
     if again is None or again.choice != found.choice:
@@ -153,9 +154,9 @@ def _find_in_tokens(joined: str, *, answer: str, found: FoundVerdict, request: S
 
 
 def _sum_by_choice(listed: Listed, *, verdict: int, request: ScoreRequest) -> tuple[float | None, ...]:
-    """Each token counts for the choice that it writes; "A" and " A" are two tokens of one choice."""
+    """Each choice's log-probability, summed over the tokens that write it: "A" and " A" are tokens of one choice."""
     choices = [choice.strip() for choice in request.choices]
-    # Where what was written is a part of its choice alone, parts tell the choices apart.
+    # The written token is only a part of its choice: then parts are enough to tell the choices apart.
     written = _written(listed.written, listed.before)
     in_parts = written is not None and written != choices[verdict]
     by_choice: list[list[float]] = [[] for _ in choices]
@@ -175,7 +176,7 @@ def _sum_by_choice(listed: Listed, *, verdict: int, request: ScoreRequest) -> tu
 
 
 def _written(token: str, before: str) -> str | None:
-    """What a token writes of the verdict; None where it does not begin like the one that was written."""
+    """The part of the verdict that a token writes; None where it does not begin like the written token."""
     if before.strip():
         if not token.startswith(before):
             return None
@@ -193,7 +194,7 @@ def _log_sum(values: Sequence[float]) -> float | None:
 
 
 def _without_last_control(text: str) -> str:
-    """Servers list the token that ends a reply although the reply does not show it."""
+    """Joined tokens without the one that ends a reply: servers list it although the reply does not show it."""
     return re.sub(r"<[|｜/]?[^<>\s]{1,40}>$", "", text)
 
 
@@ -217,7 +218,7 @@ def _said(body: Any) -> str:
 
 
 def error_texts(body: Any) -> Iterator[str]:
-    """What a server says went wrong, in the places where servers say it."""
+    """What a server says went wrong, from the fields in which servers put it."""
     if not isinstance(body, Mapping):
         return
     for holder in (body.get("error"), body):
@@ -228,7 +229,7 @@ def error_texts(body: Any) -> Iterator[str]:
 
 
 def _text(content: Any) -> str:
-    """A message's text; some servers give a list of parts."""
+    """A message's text, which some servers give as a list of parts."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
         return "".join(part for part in parts if isinstance(part, str))

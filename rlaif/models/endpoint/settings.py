@@ -1,7 +1,7 @@
-"""What a request to a chat server holds beside its messages, and what the server was found to refuse of it.
+"""The settings of a request to a chat server, and how to leave out those that a server refuses.
 
-A refusal of temperature, log-probabilities or the name of the length limit is learnt from the server's words, once for
-all later requests. Sends nothing.
+A refusal of temperature, log-probabilities or the name of the length limit is read from the server's words and holds
+for all later requests. Sends nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from rlaif.config.judge import EndpointConfig
 
 TOP_LOGPROBS = (20, 5)
-"""Alternatives listed per token: as many as the API knows, and as few as some servers allow."""
+"""Alternatives to ask for per token: the API's maximum first, then what stricter servers allow."""
 ROOM_FOR_VERDICT = 16
 """Tokens for the marker and the verdict."""
 
 
 class Settings(NamedTuple):
-    """What is sent. Frozen: a request is judged by the settings it was sent with."""
+    """The settings that requests are sent with. Frozen: an answer is read by the settings of its request."""
 
     temperature: float | None
     top_logprobs: int
-    """0: none are asked for."""
+    """Alternatives to ask for per token; 0: no log-probabilities are asked for."""
     length_field: str = "max_tokens"
 
     def body(self, *, model: str, max_tokens: int, extra: dict[str, Any]) -> dict[str, Any]:
@@ -34,8 +34,8 @@ class Settings(NamedTuple):
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return body
 
-    def difference(self, less: Settings) -> str:
-        """What `less` does not send, in words."""
+    def describe_difference(self, less: Settings) -> str:
+        """The settings that `less` leaves out, in words."""
         if less.length_field != self.length_field:
             return self.length_field
         if less.temperature != self.temperature:
@@ -48,7 +48,7 @@ def first_settings(config: EndpointConfig) -> Settings:
 
 
 def reply_limit(config: EndpointConfig, max_reason_tokens: int) -> int:
-    """The longest reply that is asked for, in tokens."""
+    """The longest reply that a server is allowed to write, in tokens."""
     return config.max_reply_tokens or max_reason_tokens + ROOM_FOR_VERDICT
 
 
@@ -59,7 +59,7 @@ def with_less(settings: Settings, said: str, *, needs_logprobs: bool) -> Setting
         return settings._replace(length_field="max_completion_tokens")
     if "logprobs" in said and settings.top_logprobs:
         fewer = next((number for number in TOP_LOGPROBS if number < settings.top_logprobs), 0)
-        # "must be at most 5": a number says that some are allowed.
+        # "must be at most 5": where the server names a number, fewer alternatives are allowed.
         if fewer and "top_logprobs" in said and re.search(r"\d", said.replace("http 400", "").replace("http 422", "")):
             return settings._replace(top_logprobs=fewer)
         return None if needs_logprobs else settings._replace(top_logprobs=0)

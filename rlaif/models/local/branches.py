@@ -1,7 +1,7 @@
 """Prompts' states -> rows that are continued token by token, several over one copy of what they share.
 
-Rows stand in packs: a pack has one cache, and a mask says which of its tokens each row has behind it. Runs
-the forward pass of a step; draws no token.
+Rows are grouped into packs. A pack has one cache, and a mask says which of its tokens belong to each row. Runs the
+forward pass of a step; draws no token.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rlaif.models.local.prefix_tree import pack_rows
 from rlaif.models.local.tree_pass import TreeStates, additive_mask
 
 _DENSE = 0.75
-"""Share of a batch's places that must still be in use; below it the batch is packed anew."""
+"""Share of a batch's places that must still be in use; below it the batch is packed again."""
 
 
 class Branches:
@@ -30,11 +30,11 @@ class Branches:
         self, layers: Sequence[GrowingLayer], visible: Tensor, *,
         places: Tensor, lengths: Tensor, steps: int, is_packed: bool,
     ) -> None:  # fmt: skip
-        """visible: (packs, width, filled), True where a row has a cached token behind it.
+        """visible: (packs, width, filled), True where a cached token belongs to a row.
 
         places, lengths: (rows,), each row's place among all packs' rows, and its next token's position.
-        steps: tokens that a row may still get. is_packed: the mask may be any; else rows stand alone, a
-        pack each, and the model makes its own mask from where they begin.
+        steps: tokens that a row may still get. is_packed: several rows may share a pack, under any mask; otherwise
+        each row is a pack, and the model makes its mask from where the rows begin.
         """
         self._cache = DynamicCache()
         self._cache.layers.extend(layers)
@@ -44,7 +44,7 @@ class Branches:
         self._make_room()
 
     def step(self, model: PreTrainedModel, tokens: Tensor) -> Tensor:
-        """Append a token to each row, (rows,); the logits after it, (rows, vocab)."""
+        """Append a token to each row, (rows,); returns the logits after it, (rows, vocab)."""
         packs, width = self._visible.shape[:2]
         ids, positions = (tokens.new_zeros(packs * width) for _ in range(2))
         ids[self._places], positions[self._places] = tokens, self._lengths
@@ -62,7 +62,7 @@ class Branches:
         return logits.flatten(0, 1)[self._places]
 
     def keep(self, alive: NDArray[np.bool_]) -> None:
-        """Go on with some of the rows; the batch is packed anew when it has become sparse."""
+        """Keep some of the rows and drop the others; a batch that has become sparse is packed again."""
         kept = torch.from_numpy(alive).to(self._places.device)
         self._places, self._lengths = self._places[kept], self._lengths[kept]
         packs, width = self._visible.shape[:2]
@@ -72,7 +72,7 @@ class Branches:
         rows, of_row, counts = torch.unique(pack_of, return_inverse=True, return_counts=True)
         rank = _rank_within(of_row)
         new_width = int(counts.max())
-        # A place that no row takes gets what its pack's first row sees.
+        # A place without a row sees what its pack's first row sees.
         source = torch.zeros((len(rows), new_width), dtype=torch.long, device=rows.device)
         source[of_row, rank] = self._places % width
         source = torch.where(torch.arange(new_width, device=rows.device) < counts[:, None], source, source[:, :1])
@@ -80,12 +80,12 @@ class Branches:
             return
         visible = self._visible[rows[:, None], source, : self._filled]
         columns = torch.arange(self._filled, device=rows.device).expand(len(rows), -1)
-        if self._is_packed:  # what no row sees any more goes
+        if self._is_packed:  # drop tokens that no row sees any more
             used = visible.any(dim=1)
             columns = (~used).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(used.sum(dim=1).max())]
             visible = visible.gather(2, columns[:, None].expand(-1, new_width, -1))
         room = self._steps * new_width
-        for number, layer in enumerate(self._layers):  # one by one: two copies of one layer alone
+        for number, layer in enumerate(self._layers):  # one by one, so that only one layer exists twice
             self._cache.layers[number] = layer.taken(rows, columns, room=room)
         self._visible, self._filled = visible, visible.shape[2]
         self._places = of_row * new_width + rank
@@ -105,9 +105,9 @@ class Branches:
 
 
 def branch_tree(states: TreeStates, *, steps: int, more: int = 0) -> Branches:
-    """Rows for all prompts of a tree, those with much in common in one pack.
+    """Rows for all prompts of a tree; prompts with much in common share a pack.
 
-    more: tokens that a row may get beside `steps`; they do not count when the packs are chosen.
+    more: tokens that a row may get beyond `steps`; they do not count when the packs are chosen.
     """
     tree = states.tree
     packs = pack_rows(tree, new_tokens=steps)
@@ -141,7 +141,7 @@ def branch_tree(states: TreeStates, *, steps: int, more: int = 0) -> Branches:
 
 
 def branch_prompts(states: PromptStates, *, steps: int) -> Branches:
-    """A row per prompt, each over a copy of its own."""
+    """A row per prompt, each with a separate copy of its prompt's states."""
     rows = states.places
     return Branches(
         [

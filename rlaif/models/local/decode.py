@@ -27,11 +27,11 @@ from rlaif.models.local.tree_pass import run_tree
 from rlaif.models.replies.verdict_watch import WatchedReply
 
 BLOCK = 512
-"""Tokens whose probabilities are added up before one of them is looked for."""
+"""Tokens whose probabilities are added up first, before one of them is searched for."""
 
 
 class Decoded(NamedTuple):
-    """What `decode` made of each prompt, in the order of the prompts."""
+    """The output of `decode` for each prompt, in the order of the prompts."""
 
     token_ids: list[list[int]]
     """New tokens, with the stop token where one was drawn."""
@@ -40,16 +40,16 @@ class Decoded(NamedTuple):
     finished: list[bool]
     """True where a stop token or a verdict ended the row, False where it ran out of tokens."""
     marked: list[bool]
-    """True where a marker came with a choice behind it; with choices and no tokens to write, every row."""
+    """True where a marker came with a choice after it; for every row where choices are read and nothing is written."""
     choice_logprobs: Tensor
-    """(batch, num_choices) untempered log-probabilities behind the marker; NaN where none came with a choice."""
+    """(batch, num_choices) untempered log-probabilities after the marker; NaN where no marker came with a choice."""
     values: list[list[float]]
-    """What the value head made of the state before each new token; empty rows without one."""
+    """The value head's output for the state before each new token; empty rows without a value head."""
     entropies: list[list[float]]
-    """Of the distribution that each new token was drawn from, in nats; with a value head only."""
+    """Entropy of the distribution that each new token was drawn from, in nats; only with a value head."""
 
     def and_then(self, more: Decoded) -> Decoded:
-        """Two parts of a batch as one."""
+        """This part of a batch followed by another."""
         return Decoded(
             token_ids=self.token_ids + more.token_ids,
             logprobs=self.logprobs + more.logprobs,
@@ -121,7 +121,7 @@ def decode(
             for _ in prompts
         ]
     rows = _Rows(len(prompts), max_new_tokens, stop_ids, watched, choice_ids)
-    # Tokens that are fed behind the longest reply: a choice, to see what the judge writes behind it.
+    # Tokens fed after the longest reply: a choice, to see what the judge writes after it.
     more = watched[0].tokens_behind - 1 if watched else 0
     with extra_column(model, value_head) if value_head is not None else nullcontext():
         logits, branches = _run_prompts(model, prompts, pad_id=pad_id, steps=max_new_tokens, more=more)
@@ -150,9 +150,9 @@ def decode(
 def _run_prompts(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int, steps: int, more: int
 ) -> tuple[Tensor, Branches | None]:
-    """Logits after each prompt, and the rows to continue; none where nothing is to be written.
+    """Logits after each prompt, and the rows to continue, which are None where nothing is to be written.
 
-    Rows are packed for `steps` tokens, and have room for `more`.
+    Rows are packed for `steps` tokens and have room for `more` beyond them.
     """
     if not can_share(model, longest=max(map(len, prompts)) + steps + more, pad_id=pad_id):
         alone = run_prompts(model, prompts, pad_id=pad_id)
@@ -164,7 +164,7 @@ def _run_prompts(
 
 
 class _Rows:
-    """What has been decoded so far and which rows still need what. Plain Python, row by row."""
+    """What has been decoded so far, and what each row still needs. Plain Python, row by row."""
 
     def __init__(
         self,
@@ -201,8 +201,9 @@ class _Rows:
                 self.choice_logprobs[row] = torch.nan
         finished, marked = self.finished.tolist(), self.marked.tolist()
         return Decoded(
-            self.token_ids, self.logprobs, finished, marked, self.choice_logprobs, self.values, self.entropies
-        )
+            self.token_ids, self.logprobs, finished, marked, self.choice_logprobs,
+            values=self.values, entropies=self.entropies,
+        )  # fmt: skip
 
     def needing_a_token(self) -> NDArray[np.bool_]:
         needing: NDArray[np.bool_] = ~self._over
@@ -225,7 +226,7 @@ class _Rows:
             self._read_at[row] = len(self.token_ids[row])
 
     def append(self, live: list[int], tokens: list[int], *numbers: list[float]) -> None:
-        """A token to each row, and its numbers: its log-probability, then value and entropy where there are any."""
+        """Append a token to each row, with its numbers: log-probability, then value and entropy where there are any."""
         kept = (self.logprobs, self.values, self.entropies)[: len(numbers)]
         for place, (row, token) in enumerate(zip(live, tokens, strict=True)):
             if self._over[row]:
@@ -252,7 +253,7 @@ def _draw(
 ) -> tuple[Tensor, ...]:
     """One token per row by inverse CDF (greedily without uniforms) and its tempered log-probability.
 
-    logits: (rows, vocab); uniforms: (rows,). With values, (rows,), those as well and the entropy.
+    logits: (rows, vocab); uniforms: (rows,). Where values, (rows,), are given, they are returned too, and the entropy.
     """
     tempered = logits.float() / temperature
     logprobs = torch.log_softmax(tempered, dim=-1)
@@ -268,10 +269,10 @@ def _draw(
 
 
 def _invert_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """(rows,) the token of each row in whose part of the whole the uniform falls.
+    """(rows,) the token of each row whose share of the total probability holds the uniform.
 
-    Sums are float64: in float32 a token rarer than 6e-8 has no part beside one that is nearly certain. Of a large
-    vocabulary a block of tokens is found first and then the token in it, which is faster than the sums over all.
+    Sums are float64: in float32 a token rarer than 6e-8 has no share beside one that is nearly certain. In a large
+    vocabulary a block of tokens is found first and then the token in it, which is faster than sums over all tokens.
     """
     size = probs.shape[1]
     if size <= 2 * BLOCK:
@@ -291,7 +292,7 @@ def _invert_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _sums_and_targets(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of each row's weights up to each place, and the sum that its uniform picks, (rows, 1), in float64."""
+    """Cumulative sums of each row's weights, and the sum that its uniform picks, (rows, 1), in float64."""
     cdf = _as_doubles(weights).cumsum(dim=-1)
     total = cdf[:, -1:]
     if not torch.isfinite(total).all():
@@ -308,14 +309,14 @@ def _as_doubles(x: Tensor) -> Tensor:
 
 
 def _place_of_doubles(x: Tensor) -> torch.device:
-    """Where float64 can be computed with; Apple's GPUs have none."""
+    """A device that computes in float64; Apple's GPUs do not."""
     return torch.device("cpu") if x.device.type == "mps" else x.device
 
 
 def _cut_to_nucleus(probs: Tensor, top_p: float) -> Tensor:
     """Zero all but the smallest set of most likely tokens that holds `top_p` (Holtzman et al. 2020)."""
     ordered, index = probs.sort(dim=-1, descending=True, stable=True)
-    # float32 sums are too coarse to find the border and good enough to tell what lies well beyond it
+    # float32 sums are too coarse to find the border, but good enough to tell what lies well beyond it
     near = int((ordered.cumsum(dim=-1) - ordered < top_p + 1e-3).sum(dim=-1).max())
     doubles = _as_doubles(ordered[:, :near])
     outside = torch.ones_like(ordered, dtype=torch.bool)

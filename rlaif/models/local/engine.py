@@ -1,8 +1,7 @@
 """A Hugging Face causal LM on this machine as generator and as scorer.
 
 Prompts are built from token segments; the verdict's log-probabilities come from the same pass
-that wrote the judge's reason. One call is one batch, halved where it does not fit into memory. Does not plan
-batches.
+that wrote the judge's reason. One call is one batch, halved where it does not fit into memory. Plans no batches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A batch that does not fit into memory -> two halves of it, and so on, down to single rows.
+"""Halve a batch that does not fit into memory, again and again, down to single rows.
 
-Knows what running out of memory looks like on each kind of device. Catches nothing else.
+Knows the errors of each kind of device that mean "out of memory". Catches nothing else.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from rlaif.errors import ModelError
 Result = TypeVar("Result")
 
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
-"""What a RuntimeError says in its message where torch has no error of its own: CPU and MPS."""
+"""Words of a plain RuntimeError that mean "out of memory", on devices without an error class: CPU and MPS."""
 
 
 def in_halves(
     run: Callable[[Sequence[int]], Result], rows: Sequence[int], *, join: Callable[[Result, Result], Result]
 ) -> Result:
-    """What `run` makes of the rows, in their order; a part that runs out of memory is cut in the middle."""
+    """The results of `run` for the rows, in their order; rows that run out of memory are cut in the middle."""
     try:
         return run(rows)
     except (RuntimeError, MemoryError) as cause:

@@ -1,6 +1,6 @@
 """Prompts -> their keys and values, computed once per different prompt, for any number of continuations.
 
-For decoding and, gradients included, for training on several responses to one prompt. Draws no token.
+Serves decoding, and training on several responses to one prompt: gradients flow through it. Draws no token.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from rlaif.errors import ModelError
 PREFILL_TOKENS = 2048
 """Prompt tokens in one forward pass on a CPU: [M] at 8192 a prompt takes 1.25 times as long."""
 _ACCELERATED = 8
-"""Times as many on an accelerator, which small passes leave idle."""
+"""How many times more on an accelerator, which small passes leave idle."""
 
 
 @dataclass(frozen=True)
 class PromptStates:
-    """What a model made of different prompts. All tensors are (num_different, ...)."""
+    """A model's states after different prompts. All tensors are (num_different, ...)."""
 
     logits: Tensor
     """(num_different, vocab), after each prompt's last token."""
     hidden: Tensor | None
-    """(num_different, hidden_size), the trunk's output there, where it was asked for."""
+    """(num_different, hidden_size), the trunk's output after each prompt's last token; None unless asked for."""
     lengths: Tensor
     """(num_different,), in tokens."""
     layers: list[tuple[Tensor, Tensor]]
     """Keys and values per layer, (num_different, heads, longest, head_dim). All prompts end in the last
-    column; what stands before a shorter one is to be masked."""
+    column; columns before a shorter one must be masked."""
     places: Tensor
-    """(num_prompts,): which of the different prompts each given one is."""
+    """(num_prompts,): the place of each given prompt among the different ones."""
 
     @property
     def longest(self) -> int:
@@ -69,7 +69,7 @@ def run_prompts(
 
     Within a chunk prompts are padded on the right: a causal model needs no mask there, because no real
     token sees a pad that comes after it.
-    enter: the chunk's prompts -> what the model is run in, such as `layers.entered_at`.
+    enter: gives for a chunk's prompts the context in which the model is run, such as `layers.entered_at`.
     """
     if getattr(model, "_is_stateful", False):
         name = type(model).__name__
@@ -153,8 +153,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """keys, values: (batch, heads, filled, head_dim)."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
-        # A token's heads stand together, so that single tokens are taken in one piece.
-        # `pad` would do, but it writes the room as well
+        # All heads of a token lie together in memory, so that a token is copied in one piece.
+        # `pad` would work, but would also write the room
         self._buffers = [
             states.new_empty((states.shape[0], states.shape[2] + room, states.shape[1], states.shape[3]))
             for states in (keys, values)
@@ -171,13 +171,15 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     @classmethod
     def gathered(cls, keys: Tensor, values: Tensor, index: Tensor, *, filled: int) -> GrowingLayer:
-        """Of single tokens, (num_tokens, heads, head_dim), those of a (batch, filled + room) index; what it names
-        beyond `filled` is room."""
+        """A layer with the tokens that a (batch, filled + room) index names; columns beyond `filled` are room.
+
+        keys, values: (num_tokens, heads, head_dim).
+        """
         layer = cls.__new__(cls)
         DynamicLayer.__init__(layer)  # type: ignore[no-untyped-call]
         buffers = []
         for states in (keys, values):
-            # the room is not written, so that memory is used for those tokens alone that come
+            # the room is not written, so that memory is used only for tokens that do come
             buffer = states.new_empty((*index.shape, *states.shape[1:]))
             buffer[:, :filled] = take_tokens(states, index[:, :filled]).transpose(1, 2)
             buffers.append(buffer)
@@ -187,7 +189,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return layer
 
     def taken(self, rows: Tensor, columns: Tensor, *, room: int) -> GrowingLayer:
-        """Of some rows some tokens each, in a buffer of their own; rows: (kept,), columns: (kept, filled)."""
+        """A new layer with some tokens of some rows; rows: (kept,), columns: (kept, filled)."""
         index = rows[:, None] * self._buffers[0].shape[1] + columns
         return GrowingLayer(*(take_tokens(buffer.flatten(0, 1), index) for buffer in self._buffers), room=room)
 

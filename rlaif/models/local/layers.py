@@ -1,6 +1,6 @@
-"""A causal LM's stack of layers: found, entered or left half-way, and run again for gradients, while a block lasts.
+"""A causal LM's stack of layers: find it, and within a `with` block enter it, leave it half-way or recompute it.
 
-Works on any model whose layers stand in one list, tried on the model itself. Changes no weight.
+Works with any model that keeps its layers in one list, which is tried on the model itself. Changes no weight.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rlaif.models.local.halving import is_out_of_memory
 
 
 def find_layers(model: PreTrainedModel) -> nn.ModuleList | None:
-    """The list of the model's layers, lowest first; None where there is none of the length that its config names."""
+    """The list of the model's layers, lowest first; None where no list has the length that the config names."""
     num_layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
     return next((layers for layers in lists if len(layers) == num_layers), None)
@@ -28,7 +28,7 @@ def find_layers(model: PreTrainedModel) -> nn.ModuleList | None:
 
 @contextmanager
 def entered_at(model: PreTrainedModel, hidden: Tensor, *, depth: int) -> Iterator[None]:
-    """Passes begin at layer `depth` with `hidden`, (batch, length, hidden_size), whatever their token ids say."""
+    """Let passes begin at layer `depth` with `hidden`, (batch, length, hidden_size), whatever their token ids are."""
     layers = _layers_of(model)
     with _replaced(layers, {at: _Passed(layers[at], at, entry=hidden if at == 0 else None) for at in range(depth)}):
         yield
@@ -36,7 +36,7 @@ def entered_at(model: PreTrainedModel, hidden: Tensor, *, depth: int) -> Iterato
 
 @contextmanager
 def left_at(model: PreTrainedModel, *, depth: int) -> Iterator[Callable[[], Tensor]]:
-    """Passes end below layer `depth`; what comes is called for the hidden states that the last one ended with."""
+    """Let passes end below layer `depth`; gives a function that returns the last pass's hidden states there."""
     layers = _layers_of(model)
     passed = {at: _Passed(layers[at], at) for at in range(depth, len(layers))}
     with _replaced(layers, passed):
@@ -45,10 +45,9 @@ def left_at(model: PreTrainedModel, *, depth: int) -> Iterator[Callable[[], Tens
 
 @contextmanager
 def recomputed(model: PreTrainedModel) -> Iterator[None]:
-    """Passes keep each layer's input alone and run the layer again in the backward pass (Chen et al. 2016,
-    arXiv:1604.06174).
+    """Let passes keep only each layer's input and run the layer again in the backward pass.
 
-    Not through the model's own switch, which needs `train()` and with that dropout.
+    Chen et al. 2016, arXiv:1604.06174. The model's own switch is not used: it needs `train()`, which turns dropout on.
     """
     layers = _layers_of(model)
     own = [layer.__dict__.get("forward") for layer in layers]
@@ -94,7 +93,7 @@ def parameters_below(model: PreTrainedModel) -> set[str]:
 
 @torch.no_grad()
 def enters_exactly(model: PreTrainedModel, *, depth: int) -> bool:
-    """True where a pass that enters at `depth` says what a whole pass says, with a cache of keys and values too."""
+    """True where a pass that enters at `depth` gives the logits of a whole pass, with a cache of its states too."""
     if find_layers(model) is None:
         return False
     ids = _some_ids(model, 6)
@@ -113,18 +112,18 @@ def enters_exactly(model: PreTrainedModel, *, depth: int) -> bool:
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         if is_out_of_memory(cause):
             raise
-        return False  # its layers do not take or give what other models' do
+        return False  # its layers have other arguments or results than those of other models
     if not torch.equal(entered, whole):
         return False
     return bool((after - whole[:, 4:]).abs().max() <= 1e-4 * whole.std())
 
 
 class _Passed(nn.Module):
-    """In a layer's place: hands on what comes, or `entry` instead of it, and keeps the cache's count of tokens."""
+    """A replacement for a layer: returns its input, or `entry` instead, and keeps the cache's count of tokens."""
 
     def __init__(self, layer: nn.Module, index: int, *, entry: Tensor | None = None) -> None:
         super().__init__()
-        # subtle: not as a submodule, or the model's parameters would have other names while the block lasts
+        # subtle: no submodule, or the model's parameters would have other names while the block lasts
         self.__dict__.update(layer=layer, index=index, entry=entry)
         self.seen: Tensor
 

@@ -1,7 +1,7 @@
-"""A causal LM's last layer, taken off or added to for the length of a `with` block.
+"""A causal LM's last layer, removed or extended within a `with` block.
 
-Without it a pass ends in hidden states, so that logits need never be held for all tokens at once; with a column
-more, a number per token comes with the logits of any pass. Changes no weight.
+Without it a pass ends in hidden states, so that logits need never be held for all tokens at once. With one more
+column, any pass gives a number per token beside the logits. Changes no weight.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _found: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 def find_linear_head(model: PreTrainedModel) -> nn.Linear | None:
-    """The linear layer whose output is the model's logits; None where the model does more than that to them.
+    """The linear layer whose output is the model's logits; None where the model changes that output.
 
-    Tried once on the model itself: some models scale or cap what comes out of the layer.
+    Tried once on the model itself: some models scale or cap the layer's output.
     """
     head = _output_layer(model)
     if head is None:
@@ -44,7 +44,7 @@ def replaced_head(model: PreTrainedModel, layer: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def float32_head(model: PreTrainedModel) -> Iterator[None]:
-    """The model with its head, where it has one that can be found, computed in float32 under autocast too."""
+    """The model with its head computed in float32, under autocast too; unchanged where no head is found."""
     head = _output_layer(model)
     if head is None:
         yield
@@ -66,7 +66,7 @@ class _InFloat32(nn.Module):
 
 @contextmanager
 def extra_column(model: PreTrainedModel, column: nn.Module) -> Iterator[None]:
-    """The model with one number more after its logits, (..., vocab + 1): what `column` makes of the hidden state."""
+    """The model with one more number after its logits, (..., vocab + 1): what `column` gives for the hidden state."""
     head = find_linear_head(model)
     if head is None:
         raise ValueError("a column needs a model whose logits are a linear layer's output")

@@ -1,7 +1,7 @@
-"""Token ids of prompts -> the stretches that they share, and which of them are run side by side.
+"""Token ids of prompts -> a tree of the stretches that they share, and which stretches are run side by side.
 
-A stretch is computed once, however many prompts go through it. Knows no template: what is shared is
-found in the ids. Runs no model.
+A stretch is computed once, however many prompts contain it. Knows no template: shared stretches are found in the ids.
+Runs no model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 MIN_SAVED = 16
-"""Tokens that a shared stretch must save to be run on its own: each level of the tree is one more forward pass."""
+"""Tokens that a shared stretch must save to be run separately: each level of the tree is one more forward pass."""
 MAX_LEVELS = 8
 WIDTHS = (1, 2, 4, 8, 16)
 _ROW_COST, _COLUMN_COST, _CELL_COST = 20.0, 0.33, 0.05
@@ -22,13 +22,13 @@ that token met by one row of the pack."""
 
 
 class Stretch(NamedTuple):
-    """Tokens that all prompts below it go through, after the stretch above it."""
+    """Tokens that all prompts below the stretch share, after those of its parent."""
 
     tokens: tuple[int, ...]
     start: int
     """Position of its first token."""
     parent: int
-    """Place of the stretch before it in the tree's list; -1 where it begins the prompt."""
+    """Place of the parent in the tree's list; -1 for a stretch that begins prompts."""
     level: int
 
     @property
@@ -38,13 +38,13 @@ class Stretch(NamedTuple):
 
 class PrefixTree(NamedTuple):
     stretches: list[Stretch]
-    """Parents before their children. No prompt goes through an empty one."""
+    """Parents before their children. No stretch of a prompt is empty."""
     leaves: list[int]
     """The stretch that ends each prompt, in the order of the prompts; equal prompts share it."""
 
 
 def build_tree(prompts: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVED) -> PrefixTree:
-    """The prompts' shared beginnings; none of the prompts may be empty."""
+    """A tree of the prompts' shared beginnings; no prompt may be empty."""
     different = sorted({tuple(prompt) for prompt in prompts})
     shared = _num_shared(different)
     stretches: list[Stretch] = []
@@ -69,22 +69,22 @@ def build_tree(prompts: Sequence[Sequence[int]], *, min_saved: int = MIN_SAVED) 
 def _num_shared(prompts: Sequence[Sequence[int]]) -> list[int]:
     """How many first tokens each prompt has in common with the one before it.
 
-    One token less than the shorter has at most, so that each prompt has one of its own.
+    At most all tokens of the shorter one but the last, so that each prompt keeps a token that it does not share.
     """
     lengths = np.array([len(prompt) for prompt in prompts])
     ids = np.full((len(prompts), int(lengths.max()) + 1), -1)
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.fromiter(chain.from_iterable(prompts), dtype=np.int64)
-    ids[1::2, -1] = -2  # where two rows are equal up to their padding, they differ at the end
+    ids[1::2, -1] = -2  # rows that are equal up to their padding differ in this last column
     shared = (ids[1:] != ids[:-1]).argmax(axis=1)
     found: list[int] = np.minimum(shared, np.minimum(lengths[1:], lengths[:-1]) - 1).tolist()
     return [0, *found]
 
 
 def pack_stretches(tree: PrefixTree, level: int) -> list[list[int]]:
-    """Stretches of a level that are run in one row, one after the other: children of one parent.
+    """Groups of a level's stretches; a group has one parent and is run in one row, one stretch after the other.
 
-    A row reads its parent's states once, and each of its tokens is also held against those of the row's other
-    stretches, to be masked: together they are no longer than the parent's path.
+    A row reads its parent's states once. Each token also meets those of the row's other stretches, which are masked;
+    so the stretches together are no longer than the parent's path.
     """
     packs: list[list[int]] = []
     room, last = 0, -1
@@ -100,13 +100,13 @@ def pack_stretches(tree: PrefixTree, level: int) -> list[list[int]]:
 
 
 def pack_rows(tree: PrefixTree, *, new_tokens: int) -> list[list[int]]:
-    """Which prompts are continued in one pack, over one copy of what they share.
+    """Packs of prompts; a pack is continued over one copy of what its prompts share.
 
-    A narrow pack reads shared states more often, a wide one meets more tokens of its other rows: the width is
-    the cheapest by the cost of a step in the middle of replies half as long as they may be.
+    Narrow packs read shared states more often; in wide packs each row meets more tokens of the others. The width is
+    the one with the cheapest step, at the middle of a reply of half the greatest length.
     """
     lineages = [_lineage(tree, leaf) for leaf in tree.leaves]
-    order = sorted(range(len(tree.leaves)), key=lambda row: (tree.leaves[row], row))  # neighbours share the most
+    order = sorted(range(len(tree.leaves)), key=lambda row: (tree.leaves[row], row))  # neighbours have most in common
     choices = [_cut(tree, lineages, order, width=width) for width in WIDTHS]
     return min(choices, key=lambda packs: _step_cost(tree, lineages, packs, own=new_tokens / 4))
 

@@ -1,7 +1,7 @@
 """Whether a model can run prompts with shared beginnings as a tree: tried on the model itself.
 
-A model, and the longest sequence it will see, come in; yes or no goes out. Runs a handful of tokens once per
-model and changes nothing.
+Takes a model and the longest sequence that it will see; answers yes or no. Runs a handful of tokens once per model and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlaif.models.local.tree_pass import run_tree
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _HALF_TOLERANCE = 0.05
 _KINDS = ("sdpa", "eager")
-"""Attention implementations that take any mask; a model without them may look at none."""
+"""Attention implementations that take any mask; others may ignore it."""
 _found: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
@@ -35,9 +35,9 @@ def can_share(model: PreTrainedModel, *, longest: int, pad_id: int) -> bool:
 
 
 def attention_window(model: PreTrainedModel) -> int | None:
-    """How many tokens back the nearest-sighted layer sees; None where all see everything.
+    """How many tokens back the layer with the smallest window sees; None where all layers see everything.
 
-    A mask of our own stands for all layers alike, so it is right only where no layer's window ends.
+    Our mask is the same for all layers, so it is right only within the smallest window.
     """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
@@ -51,7 +51,7 @@ def attention_window(model: PreTrainedModel) -> int | None:
 
 @torch.no_grad()
 def _agrees(model: PreTrainedModel, *, pad_id: int) -> bool:
-    """A small tree, and one token more on each of its rows, against plain passes over whole sequences."""
+    """Whether a small tree, with one more token on each row, gives the logits of plain passes over whole sequences."""
     vocab = int(model.config.get_text_config().vocab_size)
     prompts = [[token % vocab for token in (*range(1, 9), *own)] for own in ((9, 10, 11), (12,), (13, 14, 15, 16, 17))]
     tree = build_tree(prompts, min_saved=1)
@@ -62,7 +62,7 @@ def _agrees(model: PreTrainedModel, *, pad_id: int) -> bool:
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         if is_out_of_memory(cause):
             raise
-        return False  # it does not take a cache or a mask as other models do
+        return False  # it takes no cache or mask, or another form of them than other models do
     found = torch.cat([states.logits[[states.row_of[leaf] for leaf in tree.leaves]], after])
     plain = [
         model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0, -1]

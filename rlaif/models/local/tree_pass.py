@@ -1,7 +1,7 @@
 """A tree of shared prompt beginnings -> its keys and values, each token computed once, and the last logits.
 
-Level by level: a stretch is run over the states of the stretches before it, siblings side by side in one row
-under a mask that keeps them apart. Draws no token and takes no gradient.
+Runs level by level: a stretch is run over the states of the stretches before it, with its siblings in one row and a
+mask between them. Draws no token and takes no gradient.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from rlaif.models.local.kv_cache import GrowingLayer, prefill_tokens
 from rlaif.models.local.prefix_tree import PrefixTree, pack_stretches
 
 ALIGNED = 16
-"""[M] Attention over a number of tokens that this divides takes a fifth less time on a CPU."""
+"""[M] Attention over a multiple of so many tokens takes a fifth less time on a CPU."""
 
 UNEVEN = 1.3
-"""The longest row of a pass to the shortest, at which a new pass costs less than the padding."""
+"""Ratio of a pass's longest row to its shortest from which a new pass costs less than the padding."""
 
 
 @dataclass(frozen=True)
 class TreeStates:
-    """What a model made of a tree."""
+    """A model's states after the stretches of a tree."""
 
     tree: PrefixTree
     logits: Tensor
-    """(num_prompts_that_differ, vocab), after the last token of each."""
+    """(num_different_prompts, vocab), after the last token of each prompt."""
     row_of: dict[int, int]
-    """Row of the logits by the stretch that ends the prompt."""
+    """From the stretch that ends a prompt to the row of its logits."""
     layers: list[tuple[Tensor, Tensor]]
     """Keys and values per layer, (num_kept, heads, head_dim), in the order of the stretches."""
     paths: list[NDArray[np.int64]]
-    """Per stretch, which of the tokens lead from the prompt's first one to its last; without its own, where
-    these are not kept."""
+    """For each stretch, the kept tokens from the prompt's first one to the stretch's last. The stretch's own tokens are
+    missing where they are not kept."""
 
 
 class _Level(NamedTuple):
-    """One forward pass of packs: (packs, width) arrays, and a mask over the path's columns and their own."""
+    """The input of one forward pass: (packs, width) arrays, and a mask over the path's columns and their own."""
 
     ids: NDArray[np.int64]
     positions: NDArray[np.int64]
     mask: NDArray[np.float32]
     """(packs, width, path + width): 0 where a token sees another, the lowest number elsewhere."""
     paths: NDArray[np.int64]
-    """(packs, path + width): tokens that are read before, and any for the columns of the pack's own."""
+    """(packs, path + width): the tokens that are read from the states; any number in the packs' own columns."""
     tokens: NDArray[np.int64]
     """(packs, width): which tokens of the tree these are; -1 for padding."""
     ends: int
-    """The last columns, that many, are the stretches' last tokens."""
+    """How many of the last columns hold the stretches' last tokens."""
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ class _Run:
         self, model: PreTrainedModel, tree: PrefixTree, paths: Sequence[NDArray[np.int64]], *, pad_id: int,
         unread: frozenset[int], num_kept: int,
     ) -> None:  # fmt: skip
-        """unread: stretches whose own states are not kept; num_kept: tokens of the others."""
+        """unread: stretches whose own states are not kept. num_kept: number of tokens in the other stretches."""
         self._model, self._stretches, self._paths, self._pad_id = model, tree.stretches, paths, pad_id
         self._unread, self._num_kept = unread, num_kept
         self._device = next(model.parameters()).device
@@ -97,7 +97,7 @@ class _Run:
         self.logits: Tensor | None = None
 
     def roots(self, chunk: Sequence[Sequence[int]]) -> None:
-        """Beginnings of prompts, one a row, padded on the right: a causal model needs no mask there."""
+        """Run stretches that begin prompts, one per row, padded on the right, where a causal model needs no mask."""
         places = [pack[0] for pack in chunk]
         lengths = [len(self._stretches[place].tokens) for place in places]
         kept = sorted(set(lengths))
@@ -117,7 +117,7 @@ class _Run:
         self._keep_logits(places, out.logits, list(enumerate(kept.index(length) for length in lengths)))
 
     def branches(self, chunk: Sequence[Sequence[int]]) -> None:
-        """Stretches over the states of their parents."""
+        """Run stretches over the states of their parents."""
         level, dtype = self._lay_out(chunk), self._model.dtype
         read = level.paths.shape[1] - level.ids.shape[1]
         cache = DynamicCache()
@@ -138,7 +138,7 @@ class _Run:
         self._keep_logits(places, out.logits, cells)
 
     def _lay_out(self, chunk: Sequence[Sequence[int]]) -> _Level:
-        """The stretches of a pack one after the other, but their last tokens in the last columns."""
+        """Lay a pack's stretches out one after the other, with their last tokens in the last columns."""
         stretches = self._stretches
         ends = max(len(pack) for pack in chunk)
         body = max(sum(len(stretches[place].tokens) - 1 for place in pack) for pack in chunk)
@@ -166,10 +166,10 @@ class _Run:
                 mask[row, tail, read + at : read + end] = 0
                 mask[row, tail, read + tail] = 0
                 at = end
-        return _Level(ids, positions, mask, paths, tokens, ends)
+        return _Level(ids=ids, positions=positions, mask=mask, paths=paths, tokens=tokens, ends=ends)
 
     def _store(self, cache: DynamicCache, tokens: NDArray[np.int64], *, before: int) -> None:
-        """Put the keys and values of a pass, after the first `before` columns, to their tokens."""
+        """Store the keys and values of a pass by token, leaving out the first `before` columns."""
         rows, columns = np.nonzero(tokens >= 0)
         if not len(rows):
             return
@@ -200,14 +200,14 @@ class _Run:
 
 
 def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """What every attention implementation takes: 0 where a token is seen, the lowest number elsewhere."""
+    """A mask that every attention implementation takes: 0 where a token is seen, the lowest number elsewhere."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def _chunks_of_like_size(
     packs: Sequence[Sequence[int]], sizes: Sequence[int], *, most: int
 ) -> list[list[Sequence[int]]]:
-    """Packs in passes of about `most` tokens, the short ones first; shorter passes where they differ much."""
+    """Packs grouped into passes of about `most` tokens, short packs first; fewer tokens where lengths differ much."""
     size_of = {pack[0]: sum(sizes[place] for place in pack) for pack in packs}
     chunks: list[list[Sequence[int]]] = []
     shortest = 0

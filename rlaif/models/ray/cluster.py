@@ -1,6 +1,6 @@
-"""The Ray cluster of this process: joined when it is first needed, left at the end, quiet in between.
+"""The Ray cluster of this process: joined when it is first needed, left at the end, without output in between.
 
-This process is its driver: it alone draws questions, reads answers and writes the ledger. Knows no model.
+This process is the cluster's driver: it alone chooses questions, reads answers and writes the ledger. Knows no model.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from rlaif.config.scale import ScaleConfig
 
 LOCAL_STORE_BYTES = 512 * 2**20
-"""Shared memory of a cluster on this machine; what is under way at once takes a few MiB of it."""
+"""Shared memory of a cluster on this machine; batches under way take a few MiB of it."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""Read when Ray is loaded or started; what the user has set himself holds. The last: what raylets say of dead workers
-would go to stdout, among results; here it is said once, by the stream that has a new worker."""
+"""Environment variables that Ray reads when it is loaded or started; those that the user has set stay. The last one
+hides the raylets' words about dead workers, which would go to stdout among the results; stream.py reports those."""
 
 
 def join_cluster(scale: ScaleConfig) -> None:
-    """Be connected: to a cluster of our own, or to the one that the configuration names."""
+    """Connect to the cluster that the configuration names, or start one on this machine."""
     ray = load_ray()
     if ray.is_initialized():
         return
@@ -61,7 +61,7 @@ def join_cluster(scale: ScaleConfig) -> None:
 
 
 def leave_cluster() -> None:
-    """End what this process has on the cluster; a cluster of its own ends with it. Nothing where Ray was never used."""
+    """End this process's work on the cluster, and the cluster if this process started it. Does nothing without Ray."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         with _keep_signals():
@@ -69,7 +69,7 @@ def leave_cluster() -> None:
 
 
 def load_ray() -> Any:
-    """The package, told to be quiet before it reads its environment."""
+    """The package `ray`, made quiet before it reads its environment."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -82,14 +82,14 @@ def load_ray() -> Any:
             fix=f"{extra_line('ray')}, or --set scale.engine=local",
         ) from error
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised; its files have the rest
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"rlaif\.models\.ray_stream")
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are raised; Ray's log files have the rest
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"rlaif\.models\.ray\.stream")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
     return ray
 
 
 def _refuse_too_large(scale: ScaleConfig, has: dict[str, float]) -> None:
-    """Nobody waits for a first worker that no node has room for."""
+    """Refuse workers that no node has room for: the run would wait for them forever."""
     wanted = {"CPU": scale.cpus_per_worker, "GPU": scale.gpus_per_worker}
     room = min(int(has.get(kind, 0.0) / each + 1e-9) for kind, each in wanted.items() if each)
     held = ", ".join(f"{has.get(kind, 0.0):g} {kind}" for kind in wanted)
@@ -106,7 +106,7 @@ def _refuse_too_large(scale: ScaleConfig, has: dict[str, float]) -> None:
 
 @contextmanager
 def _keep_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, and would end the process without a word."""
+    """Keep our handler of SIGTERM: Ray installs another one, which ends the process without a message."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -119,7 +119,7 @@ def _keep_signals() -> Iterator[None]:
 
 @contextmanager
 def _mute_native_code() -> Iterator[None]:
-    """Ray's C++ part writes past Python to file descriptor 2; what really fails is raised."""
+    """Hide what Ray's C++ part writes straight to file descriptor 2; real failures are raised."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -1,15 +1,17 @@
-"""A judge and a policy on the workers of a Ray cluster, with the interface of one that is here.
+"""A judge and a policy on the workers of a Ray cluster, with the interface of local ones.
 
-Questions and responses have the keys and the randomness that a local engine gives them, so a run may go from one to
-the other. Here there is a tokenizer to count with and no weights. Writes no ledger: the caller stores what it is given.
+Questions and responses have the keys and the randomness that a local engine gives them, so a resumed run may change
+from one to the other. This process has a tokenizer to count with and no weights. Writes no ledger: the caller does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from rlaif.config.models import FRONTDESK, ModelConfig
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget, Spending
 from rlaif.models.interface import (
@@ -32,9 +34,11 @@ from rlaif.records import Model, SamplingParams
 if TYPE_CHECKING:
     from rlaif.config.scale import ScaleConfig
 
+AnyModelConfig = TypeVar("AnyModelConfig", bound=ModelConfig)
+
 
 class Described(NamedTuple):
-    """What is known of a model without its weights in memory."""
+    """A model's properties that are known without its weights."""
 
     fingerprint: Model
     context_tokens: int
@@ -59,6 +63,14 @@ def describe_causal_lm(path: str, *, revision: str | None, dtype: str) -> Descri
     )
 
 
+def for_worker(config: AnyModelConfig, scale: ScaleConfig) -> AnyModelConfig:
+    """A model's options on a worker, which may have another working folder, and a GPU only where it is given one."""
+    device = "cpu" if config.device == "auto" and scale.gpus_per_worker == 0 else config.device
+    is_folder = config.path != FRONTDESK and Path(config.path).is_dir()
+    path = str(Path(config.path).absolute()) if is_folder else config.path
+    return config.model_copy(update={"device": device, "path": path})
+
+
 class _RayEngine:
     def __init__(self, described: Described, *, make_engine: Callable[[], object], scale: ScaleConfig) -> None:
         self.fingerprint = described.fingerprint
@@ -76,10 +88,10 @@ class _RayEngine:
 
 
 class RayScorer(_RayEngine):
-    """Implements `StreamingScorer`, and `TokenScorer` for who asks in batches. Its token counts are exact."""
+    """Implements `StreamingScorer`, and with `score` also `TokenScorer`. Token counts are exact."""
 
     decoding = "greedy"
-    """As a local judge decodes: the same questions."""
+    """A local judge decodes the same way, so the questions have the same keys."""
     num_votes = 1
 
     def __init__(
@@ -91,7 +103,7 @@ class RayScorer(_RayEngine):
         budget: Budget,
         batch_tokens: int,
     ) -> None:
-        """`make_engine`: loads the judge on a worker; found there by its name. `batch_tokens`: given to it at once."""
+        """make_engine: loads the judge on a worker, where it is imported by name. batch_tokens: most in one batch."""
         super().__init__(described, make_engine=make_engine, scale=scale)
         self.budget, self._batch_tokens = budget, batch_tokens
 
@@ -100,7 +112,7 @@ class RayScorer(_RayEngine):
         return f"{self._scale.num_workers} Ray workers"
 
     def expect_model(self, served_model: str) -> None:
-        """Nothing to check: the fingerprint in the key holds the weights' digest."""
+        """Nothing to check: the fingerprint in a question's key holds the weights' digest."""
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
         """All replies, in the order of the chats."""
@@ -129,16 +141,16 @@ class RayScorer(_RayEngine):
             raise drawing.refusal
 
     def _bound(self, request: ScoreRequest) -> Callable[[Chat], Spending]:
-        """What a question may cost at most; tokens only where somebody caps them."""
+        """The bound of a question's cost; tokens are counted only where a cap needs them."""
         if not self.budget.limits_tokens:
             return lambda chat: Spending(1)
-        # Put after the prompt where there is no reason; a token holds a character at least.
+        # The marker is part of the prompt where there is no reason; a token holds at least one character.
         beside = len(request.marker) + request.max_reason_tokens + 1
         return lambda chat: Spending(1, self.count_tokens(chat) + beside)
 
 
 class _Drawing:
-    """Questions drawn into batches, as far as the budget goes."""
+    """Questions taken into batches, as far as the budget allows."""
 
     def __init__(
         self,
@@ -152,11 +164,11 @@ class _Drawing:
         self._log = log
         self._asked, self._budget, self._batch_size, self._bound = asked, budget, batch_size, bound
         self._held: tuple[str, Chat] | None = None
-        """Drawn, and too dear until something else has turned out cheaper than its bound."""
+        """A question that was taken but is too expensive until other requests turn out cheaper than their bounds."""
         self.refusal: StageError | None = None
 
     def draw(self) -> tuple[list[tuple[str, Spending]], str] | None:
-        """The next batch: its keys with what is set aside for each, and its text."""
+        """The next batch: its keys, with what is set aside for each, and its text. None where there is none now."""
         batch: list[tuple[str, Spending]] = []
         chats: list[Chat] = []
         while len(batch) < self._batch_size and self.refusal is None:
@@ -181,7 +193,7 @@ class RayGenerator(_RayEngine):
     """Implements `StreamingGenerator`."""
 
     def __init__(self, described: Described, *, make_engine: Callable[[], TextGenerator], scale: ScaleConfig) -> None:
-        """`make_engine`: loads the policy on a worker; found there by its name."""
+        """`make_engine`: loads the policy on a worker, where it is imported by name."""
         super().__init__(described, make_engine=make_engine, scale=scale)
 
     def generate(

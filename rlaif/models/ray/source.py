@@ -1,6 +1,6 @@
-"""The queue of the driver as a data set of Ray Data without an end of its own: a row is a batch.
+"""The driver's queue as a data set of Ray Data: a row is a batch.
 
-Read by one task on the driver's node, until the driver puts None. Imports Ray: only for who has it.
+One task on the driver's node reads it until the driver puts None. Imports Ray, so it is imported only where Ray is.
 """
 
 from __future__ import annotations

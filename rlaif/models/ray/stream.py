@@ -1,7 +1,7 @@
 """Batches -> answers as they finish, through Ray Data: a queue here, workers with an engine each, answers back here.
 
-Batches are drawn no faster than they are answered. A worker that dies is started again by Ray and its batch asked
-again; every batch is answered once. Knows nothing of what is asked, and keeps nothing.
+Batches are taken no faster than they are answered. Ray starts a worker that died again, and its batch is asked again;
+every batch is answered once. Does not know what is in a batch, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ T = TypeVar("T")
 UNDER_WAY_PER_WORKER = 3
 """Batches: one is computed, one waits at the worker, one is on its way."""
 MAX_TRIES = 4
-"""So often Ray gives a batch to a worker that is down; then the worker is lost."""
+"""How often Ray gives a batch to a worker that is down, before the worker is lost."""
 MAX_LOSSES = 2
-"""So often the workers are lost over the same batches before the run ends."""
-RESUME = "every answer is kept; go on with --resume"
+"""How often the workers may be lost over the same batches before the run ends."""
+RESUME = "every answer is kept; continue with --resume"
 
 
 class Answer(NamedTuple):
+    """A worker's answer to a batch, and how long it took."""
+
     text: str
     seconds: float
 
@@ -48,10 +50,10 @@ class _Batch(Generic[T]):
 def run_batches(
     draw: Callable[[], tuple[T, str] | None], *, job: Job, scale: ScaleConfig
 ) -> Generator[tuple[T, Answer], None, None]:
-    """What `draw` gave beside each batch's text, with the batch's answer, in the order in which they finish.
+    """Each batch's item with the batch's answer, in the order in which they finish.
 
-    `draw` returns None where there is nothing to ask now; it is asked again after each answer, and the stream is over
-    when it has nothing and nothing is under way.
+    `draw` returns an item and the batch's text, or None where there is nothing to ask now. It is called again after
+    each answer; the stream ends when it returns None and nothing is under way.
     """
     ray = load_ray()
     under_way: dict[int, _Batch[T]] = {}
@@ -64,8 +66,8 @@ def run_batches(
                 return
             except ray.exceptions.RayError as error:
                 _take_up(under_way, error, ray)
-                leave_cluster()  # a worker that Ray is starting again would keep its place for nobody
-    except BaseException:  # also where the caller needs no more: what is under way is dropped, and the workers with it
+                leave_cluster()  # a worker that Ray is starting again would occupy its place in vain
+    except BaseException:  # also where the caller closes the stream: drop batches under way, and the workers
         leave_cluster()
         raise
 
@@ -78,7 +80,7 @@ def _run_until_lost(
     job: Job,
     scale: ScaleConfig,
 ) -> Generator[tuple[T, Answer], None, None]:
-    """One set of workers; what is under way already is asked first."""
+    """Answers from one set of workers; batches under way from before are asked first."""
     workers: set[str] = set()
     with _Execution(job, scale) as execution:
         for number, batch in under_way.items():
@@ -97,7 +99,7 @@ def _run_until_lost(
 
 
 def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> None:
-    """Workers were lost for good: the others are started anew, unless the same batches were under way too often."""
+    """Prepare a new set of workers after some were lost; raise if the same batches were under way too often."""
     first_line = str(error).strip().splitlines()[0][:200]
     if isinstance(error, ray.exceptions.RayTaskError):
         raise StageError(f"Ray failed: {first_line}", where="scale", fix=RESUME) from error
@@ -107,19 +109,19 @@ def _take_up(under_way: dict[int, _Batch[T]], error: Exception, ray: Any) -> Non
         raise StageError(
             f"the workers died {MAX_LOSSES} times over the same questions ({first_line})",
             where="scale",
-            fix="their memory may be too small: lower scale.batch_size, or give workers more; then go on with --resume",
+            fix="their memory may be too small: lower scale.batch_size or give them more, then continue with --resume",
         ) from error
-    say(f"ray: workers were lost ({first_line}); they are started anew, and {len(under_way)} batches asked again")
+    say(f"ray: workers were lost ({first_line}); they are started again, and {len(under_way)} batches asked again")
 
 
 def _look_at_worker(row: dict[str, Any], workers: set[str], scale: ScaleConfig) -> None:
     if row["failure"]:
         where = ", ".join(part for part in (row["where"], row["worker"]) if part)
-        raise StageError(f"a worker cannot go on: {row['failure']}", where=where, fix=row["fix"])
+        raise StageError(f"a worker cannot continue: {row['failure']}", where=where, fix=row["fix"])
     if row["worker"] not in workers:
         workers.add(row["worker"])
         if len(workers) > scale.num_workers:
-            say(f"ray: {row['worker']} stands in for a worker that died; what that one had is asked again")
+            say(f"ray: {row['worker']} replaces a worker that died; the dead worker's questions are asked again")
 
 
 class _Execution:
@@ -138,7 +140,7 @@ class _Execution:
         self._queue.put((number, text))
 
     def take(self) -> list[dict[str, Any]]:
-        """The next answers; waits for them."""
+        """Wait for the next answers."""
         try:
             rows: list[dict[str, Any]] = next(self._tables).to_pylist()
         except StopIteration:
@@ -167,7 +169,10 @@ def _start(queue: Any, job: Job, scale: ScaleConfig) -> Generator[pa.Table, None
 
     context = DataContext.get_current()
     before = context.target_max_block_size, context.enable_progress_bars
-    context.target_max_block_size, context.enable_progress_bars = 1, False  # each row a block: none waits for others
+    context.target_max_block_size, context.enable_progress_bars = (
+        1,
+        False,
+    )  # each row is a block, so that no row waits for others
     try:
         answers = ray.data.read_datasource(QueueSource(queue), override_num_blocks=1, num_cpus=0).map_batches(
             RayWorker,

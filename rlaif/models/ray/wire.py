@@ -1,6 +1,7 @@
-"""What travels between the driver and its workers: prompts, requests and replies as JSON text, and back.
+"""Prompts, requests and replies as JSON text, for the way between the driver and its workers.
 
-Trust goes with every piece of a prompt. Numbers come back bit for bit, those that are not finite too. Sends nothing.
+Every piece of a prompt keeps its mark of trust. Numbers come back bit for bit, also those that are not finite. Sends
+nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def load_chats(text: str) -> list[tuple[SegmentedMessage, ...]]:
 
 
 def dump_draws(chats: Sequence[Chat], keys: Sequence[tuple[int, ...]]) -> str:
-    """Prompts to be answered, and the key that fixes each answer's randomness."""
+    """Text of prompts to be answered and of the keys that fix each answer's randomness."""
     return json.dumps([dump_chats(chats), keys])
 
 
@@ -39,7 +40,7 @@ def load_draws(text: str) -> tuple[list[tuple[SegmentedMessage, ...]], list[tupl
 
 
 def dump_replies(replies: Sequence[ScoredReply]) -> str:
-    """Replies of a local engine: one of a server, with `served`, is refused by JSON."""
+    """Text of a local engine's replies. A served reply has a record in `served`, which JSON refuses."""
     return json.dumps([reply._asdict() | {"unknown": sorted(reply.unknown)} for reply in replies])
 
 

@@ -1,7 +1,7 @@
 """A worker on a Ray cluster: it loads its engine once and answers the batches that are sent to it.
 
-Runs in a process of its own, on any node. Writes nothing, and says nothing but its answers: what is wrong with its
-model goes back as words, so that the driver can end the run with a sentence.
+Runs in a separate process, on any node. Writes nothing and returns only answers: what is wrong with its model goes back
+as words, so that the driver can end the run with a sentence.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class Job(NamedTuple):
     """What all batches of one stream share."""
 
     make_engine: Callable[[], Any]
-    """Loads the worker's TokenScorer or TextGenerator; found again on the worker by its name."""
+    """Loads the worker's TokenScorer or TextGenerator; the worker imports it by name."""
     request: ScoreRequest | SamplingParams
-    """What is asked of each prompt: a verdict, or a response."""
+    """The request for each prompt: a verdict, or a response."""
     model: Model
-    """What the driver takes the engine to be: another one's answers would go under a wrong name."""
+    """The model that the driver expects: another model's answers would be stored under a wrong name."""
     batch_tokens: int
-    """Prompt and reply tokens of the questions that the engine is given at once; a batch with more is cut."""
+    """Prompt and reply tokens that the engine is given at once; a batch with more is cut."""
     version: str = __version__
 
 
 class RayWorker:
-    """Called by Ray Data with a table of batches, one a row."""
+    """A worker that Ray Data calls with tables of batches, one per row."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -75,7 +75,7 @@ class RayWorker:
                 self._fail(error)
             except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
                 first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self._fail(ModelError(first_line[:500], fix="every answer is kept; go on with --resume"))
+                self._fail(ModelError(first_line[:500], fix="every answer is kept; continue with --resume"))
         return answer, time.monotonic() - started
 
     def _ask(self, text: str) -> str:

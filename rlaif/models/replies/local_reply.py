@@ -1,6 +1,7 @@
-"""What a local judge wrote, as token ids -> its reply as every local engine records it.
+"""A local judge's questions and replies as token ids, the same for every local engine.
 
-Prompts in and what fits out, ids in and reason or named failure out: the same whichever engine computes. Runs no model.
+Encodes prompts and finds those that fit; reads a reason or a named failure from the ids that the judge wrote. Runs no
+model.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.records import FailureCause
 
 
-class Asked(NamedTuple):
-    """Questions as token ids, and which of them the model has room for."""
+class Encoded(NamedTuple):
+    """Questions as token ids, and those of them that the model has room for."""
 
     prompts: list[list[int]]
     fitting: list[int]
-    """Rows that are asked."""
+    """Rows of the questions that fit and are to be asked."""
     replies: list[ScoredReply]
-    """A row each: too long, until it is answered."""
+    """A reply per row: the failure for a prompt that is too long, to be replaced for the rows that fit."""
 
 
 def encode_questions(
     encoder: PromptEncoder, chats: Sequence[Chat], *, request: ScoreRequest, context_tokens: int
-) -> Asked:
-    """The prompts, with the marker put after them where no reason is to be written."""
+) -> Encoded:
+    """Encode the prompts, with the marker after them where no reason is to be written."""
     prompts = encoder.encode_batch(chats)
     if request.max_reason_tokens == 0:
         prompts = [prompt + encoder.encode_response_start(request.marker) for prompt in prompts]
@@ -36,7 +37,7 @@ def encode_questions(
         ScoredReply("", None, (), prompt_tokens=len(prompt), reply_tokens=0, failure="over_length")
         for prompt in prompts
     ]
-    return Asked(prompts, [row for row, prompt in enumerate(prompts) if len(prompt) <= room], replies)
+    return Encoded(prompts, [row for row, prompt in enumerate(prompts) if len(prompt) <= room], replies)
 
 
 def read_reply(
@@ -48,9 +49,9 @@ def read_reply(
     is_finished: bool,
     prompt_tokens: int,
 ) -> ScoredReply:
-    """The reply in `ids`, which end with the marker where it came.
+    """The reply in `ids`, which end with the marker if the judge wrote it.
 
-    logprobs: of the choices at the next position; None where the marker never came. is_finished: the model ended it.
+    logprobs: of the choices right after the marker; None without a marker. is_finished: the model ended the reply.
     """
     text = encoder.decode(ids)
     if request.max_reason_tokens == 0 and logprobs is not None:
@@ -61,4 +62,4 @@ def read_reply(
     failure: FailureCause = "unparsable" if is_finished else "truncated"
     if not text.strip():
         failure = "empty"
-    return ScoredReply(text, None, (), prompt_tokens, len(ids), failure)
+    return ScoredReply(text, None, (), prompt_tokens=prompt_tokens, reply_tokens=len(ids), failure=failure)

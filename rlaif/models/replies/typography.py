@@ -1,7 +1,7 @@
-"""A text as a reader takes it: other forms of the same character are one character.
+"""A text with one character for all forms of the same character, as a reader would see it.
 
-Full-width and mathematical letters, the colons of other scripts, spaces and line ends of any sort, invisible
-characters. Every character stays one character, so that places in the text keep their numbers.
+The forms are full-width and mathematical letters, the colons of other scripts, spaces and line ends of any sort, and
+invisible characters. Each is replaced by one character, so that places in the text keep their numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 INVISIBLE = "\u200b"
-"""What every invisible character becomes."""
+"""The replacement of every invisible character."""
 _SAME_CHARACTER = ("<wide>", "<narrow>", "<small>", "<font>", "<circle>", "<vertical>", "<noBreak>")
 _FORMS = ((0xFE10, 0xFE1F), (0xFE30, 0xFE6F), (0xFF00, 0xFFEE), (0x2460, 0x24FF), (0x2100, 0x214F), (0x1D400, 0x1D7FF))
 _HIDDEN = (
@@ -25,7 +25,7 @@ _OTHERS = {"\u2212": "-", "。": ".", "।": ".", "｡": "."}
 
 
 def as_read(text: str) -> str:
-    """`text` with one character for all forms of it, and of the same length."""
+    """`text` with the forms of a character replaced by one; the length stays the same."""
     is_plain = text.isascii() and not any(end in text for end in _ODD_ASCII)
     return text if is_plain else text.translate(_TABLE)
 

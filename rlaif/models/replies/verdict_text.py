@@ -1,7 +1,7 @@
-"""What a judge wrote -> the one answer that it gives, or none. The grammar is described in docs/judging.md.
+"""A judge's text -> the one answer that it gives, or None. The grammar is described in docs/judging.md.
 
-The same reader serves every engine, live, batch and recorded replies, and every kind of template. It takes whole lines
-or nothing: what is not wholly one of the allowed answers is none. Knows no log-probabilities and runs no model.
+The same reader serves every engine, live, batch and recorded replies, and every kind of template. It reads whole lines:
+a line that is not wholly one of the allowed answers is no answer. Knows no log-probabilities and runs no model.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _QUOTE, _OPENS, _CLOSES = (re.compile(f"[{re.escape(characters)}]") for characte
 _BLANK = f" \t{INVISIBLE}"
 _EMPHASIS = f"*_`{INVISIBLE}"
 _OWN = f"{_BLANK}*_`#"
-"""What stands before the marker on a line that is surely the judge's own: emphasis or a heading."""
+"""Characters that may precede the marker on a line that is surely the judge's own: emphasis or a heading."""
 _LEAD = rf"(?:[{re.escape(_QUOTES + _OPENING)}>+•◦‣▪·–—\-{_OWN}]|\d{{1,3}}[.)])*?"
-"""What may stand before any marker: also a bullet, a number or quotes. Such a line may repeat the instruction."""
+"""Pattern of what may precede any marker: also a bullet, a number or quotes. Such a line may quote the prompt."""
 _ANY_LEAD = re.compile(_LEAD.removesuffix("?"))
 _WITHOUT_DRESS = re.compile(f"[{_BLANK}*_`]")
 _GAP = rf"(?:[{_BLANK}\n*_`$:{re.escape(_QUOTES + _OPENING)}]|\\(?:boxed|text|textbf|mathbf)\{{)*"
@@ -32,9 +32,9 @@ _THINKING_ENDS = re.compile(r"</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|m
 _THINKING_BEGINS = re.compile(r"^[ \t]*(?:<think(?:ing)?>|\[THINK\]|<\|channel\|>analysis)", re.IGNORECASE | re.M)
 _END_TOKENS = re.compile(r"(?:\s*(?:<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\s]{1,40}｜>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 _END_TOKENS_REACH = 200
-"""So many characters at the end of a text are searched for them."""
+"""How many characters at the end of a text are searched for end tokens."""
 _FENCE = " \t\n`" + INVISIBLE
-"""What may stand behind the last thing in a reply, such as the end of a block of code."""
+"""Characters that may follow the last answer in a reply, such as the end of a block of code."""
 _TWO_WORDS = re.compile(r"\w\W+\w")
 _CONDITION = re.compile(r"\b(?:if|when|or|either|otherwise|else)\b", re.IGNORECASE)
 
@@ -44,13 +44,13 @@ class FoundVerdict(NamedTuple):
 
     choice: int
     at: int
-    """Where in the text its first character stands."""
+    """Place in the text of the answer's first character."""
     marker_at: int
-    """Where the marker's line begins; what stands before it is the reason."""
+    """Place where the marker's line begins; the text before it is the reason."""
 
 
 def find_answer_start(content: str) -> int:
-    """Where in a reply the answer begins: behind the thinking; at the reply's end where the thinking did not end."""
+    """Place in a reply where the answer begins: after the thinking, or at the end where the thinking did not end."""
     if "<" not in content and "[" not in content:
         return 0
     start = max((match.end() for match in _THINKING_ENDS.finditer(content)), default=0)
@@ -72,21 +72,21 @@ def reader_for(marker: str, choices: tuple[str, ...]) -> VerdictReader:
 
 
 class _Answer(NamedTuple):
-    """A marker with one whole answer behind it; or an answer alone."""
+    """A marker with one whole answer after it, or an answer alone."""
 
     found: FoundVerdict
     end: int
     is_listed: bool
-    """A list's bullet or a quote stands before the marker."""
+    """True where a list's bullet or a quote precedes the marker."""
     is_closed: bool
-    """What follows could not make it another answer, even where the reply was cut off right behind it."""
+    """True where no continuation could make it another answer, even if the reply was cut off right after it."""
 
 
 class VerdictReader:
     """The grammar for one marker and its choices."""
 
     def __init__(self, marker: str, choices: Sequence[str]) -> None:
-        """A marker of several lines is its last one."""
+        """marker: of a marker with several lines, the last line counts."""
         lines = [line.strip() for line in as_read(marker).split("\n") if line.strip()]
         self.marker_text = lines[-1] if lines else marker
         self._choices = [" ".join(as_read(choice).split()) for choice in choices]
@@ -95,7 +95,7 @@ class VerdictReader:
         self._can_grow = [
             one[-1:].isdigit() or any(other != one and other.startswith(one) for other in folded) for one in folded
         ]
-        # Choices that look the same name none of them.
+        # A text that looks like two choices names neither.
         self._number_of = {
             self._key(choice): n for n, choice in enumerate(self._choices) if self._choices.count(choice) == 1
         }
@@ -127,7 +127,7 @@ class VerdictReader:
         return last.found
 
     def holds_own_verdict(self, line: str) -> bool:
-        """Whether a line gives one answer, and is surely the judge's own."""
+        """Whether a line gives one answer and surely quotes nothing."""
         match = self._marker_line.match(line)
         answer = None if match is None else self._read_line(line, match)
         return answer is not None and not answer.is_listed
@@ -137,7 +137,7 @@ class VerdictReader:
         return self._before_choice.fullmatch(line) is not None
 
     def may_begin_with_marker(self, line: str, *, longest_lead: int) -> bool:
-        """Whether a line that is being written begins with the marker, or may still come to do so."""
+        """Whether a line that is being written begins with the marker, or may still do so."""
         if self._marker_line.match(line) is not None:
             return True
         begun, marker = (_WITHOUT_DRESS.sub("", text).casefold() for text in (line, self.marker_text))
@@ -146,7 +146,7 @@ class VerdictReader:
         return len(places) <= longest_lead and any(marker.startswith(begun[place:]) for place in places)
 
     def reason_before(self, text: str) -> str:
-        """What stands before the line of the last marker in a text that ends there."""
+        """The text before the line of the last marker, in a text that ends with that marker."""
         markers = self._find_marker_lines(as_read(text))
         return text[: markers[-1].start()] if markers else text
 
@@ -172,7 +172,7 @@ class VerdictReader:
         return None if answer is None else answer.found
 
     def _read_answer(self, match: re.Match[str], *, lead: str, head: str, marker_at: int = 0) -> _Answer | None:
-        """head: from the marker up to the choice."""
+        """The answer at a match of the marker; head: the text from the marker up to the choice."""
         written, tail = " ".join(match["choice"].split()), match["tail"]
         choice = self._choice_in(match)
         opened, closed = len(_OPENS.findall(lead + head)) - len(_CLOSES.findall(head)), len(_CLOSES.findall(tail))
@@ -188,7 +188,7 @@ class VerdictReader:
         )
 
     def _names_another(self, rest: str, choice: int) -> bool:
-        """Whether the marker comes again, anywhere, with anything but the same choice, or a line is another choice."""
+        """Whether the marker comes again with anything but the same choice, or another choice has a line to itself."""
         for match in self._marker.finditer(rest):
             again = self._again.match(rest, match.end())
             if again is None or self._choice_in(again) != choice:
@@ -203,14 +203,14 @@ class VerdictReader:
         return written.casefold() if self._ignores_case else written
 
     def _choice_pattern(self) -> str:
-        """Any of the choices, the longest first."""
+        """Pattern of any of the choices, the longest first."""
         written = sorted({choice for choice in self._choices if choice}, key=len, reverse=True)
         any_of = "|".join(f"[{_BLANK}]+".join(map(re.escape, choice.split(" "))) for choice in written)
         return f"(?P<choice>(?{'i' if self._ignores_case else ''}:{any_of or '(?!)'}))"
 
 
 def _marker_pattern(marker: str) -> str:
-    """The marker in any case, with emphasis and invisible characters anywhere in it, and blanks beside its marks."""
+    """Pattern of the marker in any case, with emphasis and invisible characters in it, and blanks beside its marks."""
     shown = "".join(c for c in marker if c not in _EMPHASIS).strip() or marker
     pattern = re.escape(shown[0])
     for before, character in pairwise(shown):
@@ -225,9 +225,9 @@ def _marker_pattern(marker: str) -> str:
 
 
 def _is_second_thought(between: str, answers: Sequence[_Answer]) -> bool:
-    """Whether the last of several different answers is meant: words lead over to it, and they name no condition.
+    """Whether the last of several different answers is the one meant: words lead to it, and they name no condition.
 
-    A list of the answers that are allowed looks otherwise.
+    A list of the allowed answers has no such words.
     """
     before, last = answers
     leads_over = _TWO_WORDS.search(between) is not None and _CONDITION.search(between) is None
@@ -235,12 +235,12 @@ def _is_second_thought(between: str, answers: Sequence[_Answer]) -> bool:
 
 
 def _is_balanced(head: str, tail: str) -> bool:
-    """Whether the emphasis and the quotes behind a choice began before it: "A*" and "A'" are no "A"."""
+    """Whether emphasis and quotes after a choice began before it: "A*" and "A'" are not "A"."""
     begun, ended = len(_QUOTE.findall(head)), len(_QUOTE.findall(tail))
     return tail.count("*") <= head.count("*") and ended <= begun and (begun + ended) % 2 == 0
 
 
 def _without_end_tokens(text: str) -> str:
-    """Some servers leave the token that ended a reply in its text."""
+    """The text without the token that ended the reply, which some servers leave in it."""
     match = _END_TOKENS.search(text, max(0, len(text) - _END_TOKENS_REACH)) if text.rstrip().endswith(">") else None
     return text if match is None else text[: match.start()]

@@ -1,6 +1,6 @@
 """A reply that is written token by token: when the choice may come next, and when its verdict has been given.
 
-For the engines that end a judge's reply themselves. What the verdict is decides verdict_text.py from the whole text.
+Serves engines that end a judge's reply themselves. verdict_text.py decides from the whole text what the verdict is.
 Runs no model.
 """
 
@@ -17,21 +17,21 @@ _LONGEST_LEAD = 40
 
 
 class WatchedReply:
-    """One reply. `append` its tokens until it `is_over`; then `choice_place` says where its verdict stands."""
+    """One reply. `append` its tokens until it `is_over`; then `choice_place` gives the place of its verdict."""
 
     def __init__(
         self, *, marker: str, choice_ids: Sequence[int], piece: Callable[[int], str], stop_ids: Collection[int],
         max_new_tokens: int,
     ) -> None:  # fmt: skip
-        """piece: the text of a token in the middle of a reply. max_new_tokens: the marker ends within so many."""
+        """piece: the text of a token in the middle of a reply. max_new_tokens: the marker must end within so many."""
         self._ends_at_choice = ends_at_choice(marker)
         self.tokens_behind = 1 if self._ends_at_choice else 2
-        """The marker may be the last that fits, and still gets its choice, and the token that ends the line."""
+        """Tokens beyond `max_new_tokens`: a marker that just fits still gets its choice and the end of its line."""
         self.ids: list[int] = []
         self.is_finished = False
-        """Ended by a stop token, or behind its verdict."""
+        """True where a stop token or a verdict ended the reply."""
         self.is_at_choice = False
-        """The next token may be the choice."""
+        """True where the next token may be the choice."""
         self._piece, self._choice_ids, self._stop_ids = piece, tuple(choice_ids), stop_ids
         self._limit = max_new_tokens
         self._request = ScoreRequest(marker, tuple(piece(token) for token in choice_ids), max_new_tokens)
@@ -70,7 +70,7 @@ class WatchedReply:
             return
         self._line += text
         self._is_other = not self._reader.may_begin_with_marker(self._line, longest_lead=_LONGEST_LEAD)
-        # The lines that list what is allowed stand together: what follows a verdict tells it from those.
+        # A list of the allowed answers fills lines in a row; other words after a verdict show that it is no such list.
         self.is_finished = self.is_finished or (self._has_verdict and self._is_other)
 
     def _end_line(self) -> None:
@@ -84,7 +84,7 @@ class WatchedReply:
         self._line, self._is_other = "", False
 
     def choice_place(self) -> int | None:
-        """How many tokens stand before the choice that the reply gives; None where it gives none."""
+        """The number of tokens before the choice that the reply gives; None where it gives none."""
         pieces = [self._piece(token) for token in self.ids if token not in self._stop_ids]
         text = "".join(pieces)
         start = find_answer_start(text)
@@ -95,12 +95,12 @@ class WatchedReply:
         while at >= len(pieces[place]):
             at -= len(pieces[place])
             place += 1
-        # The log-probabilities are those of the choices' own tokens.
+        # Log-probabilities are known for the choices' own tokens only.
         return place if self.ids[place] == self._choice_ids[found.choice] else None
 
 
 def ends_at_choice(marker: str) -> bool:
-    """Whether a reply is over with its choice, and what the judge would write behind it is not waited for.
+    """Whether a reply ends with its choice, without waiting for what the judge would write after it.
 
     A template whose marker begins with a line break is made for a judge that was trained to end there.
     """
@@ -108,5 +108,5 @@ def ends_at_choice(marker: str) -> bool:
 
 
 def stop_after(marker: str, choice: str) -> str:
-    """Text with which a reply is surely over, for an engine that takes such texts."""
+    """Text after which a reply is surely over, for engines that stop at a text."""
     return f"{marker}{choice}" if ends_at_choice(marker) else f"\n{marker}{choice}\n\n"

@@ -1,7 +1,7 @@
-"""A chat template -> how it writes an assistant's answer: after which text, and what ends it.
+"""A chat template -> the text that it writes before and after an assistant's answer.
 
-An answer follows the generation prompt. What else the template writes before an answer is found by comparing the
-generation prompt with the template's own rendering of an answered conversation. Knows no tokens.
+An answer follows the generation prompt. Further text before an answer is found by comparing the generation prompt with
+the template's own rendering of an answered conversation. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ class AnswerForm(NamedTuple):
     prompt: str
     """Generation prompt of one user turn, with the header where `lacks_header`."""
     lacks_header: bool
-    """The template writes no generation prompt, but a header before an answer: that header belongs to the prompt."""
+    """True where the template writes no generation prompt but a header before an answer, which joins the prompt."""
     lead: str
-    """What the template writes between a prompt and an answer: white space, or an empty thought."""
+    """Text that the template writes between a prompt and an answer: white space, or an empty thought."""
     after: str
-    """What the template writes behind an answer: its end, and perhaps more."""
+    """Text that the template writes after an answer: the answer's end, and perhaps more."""
     gap: Gap
-    """What the template strips from an answer."""
+    """The characters that the template strips from an answer."""
     unlike: str | None = None
-    """What the template writes before an answer, where that does not go on from the generation prompt."""
+    """Text that the template writes before an answer, where it does not continue the generation prompt."""
 
     @property
     def opened(self) -> str:
-        """The end of the generation prompt that the template does not write before an answer."""
+        """The last part of the generation prompt, where the template does not write it before an answer."""
         found = self.unlike is not None and self.prompt.startswith(self.unlike)
         return self.prompt.removeprefix(self.unlike or "") if found else ""
 
     @property
     def closing(self) -> str | None:
-        """What closes a block such as `<think>` that the generation prompt opens."""
+        """The text that closes a block such as `<think>` which the generation prompt opens; None without a block."""
         opening = _OPENING.search(self.opened)
         return opening and f"{opening[1]}/{opening[2]}{opening[3]}"
 
 
 def read_answer_form(template: ChatTemplate) -> AnswerForm:
-    """Compares a user turn with and without generation prompt, and with an answer."""
+    """The form of a template's answers, from a user turn with and without generation prompt, and with an answer."""
     prompt = template.split(_ASKED).literals[-1]
     unprompted = template.split(_ASKED, generation_prompt=False).literals[-1]
     literals, gaps = template.split(_ANSWERED, generation_prompt=False)
@@ -67,13 +67,13 @@ def read_answer_form(template: ChatTemplate) -> AnswerForm:
 
 
 def _header_of_history(template: ChatTemplate, prompt: str) -> str:
-    """What stands before an answer that is not the last message."""
+    """The text before an answer that is not the last message."""
     before = _split_history(template)[0]
     return before.removeprefix(prompt) if before.startswith(prompt) else ""
 
 
 def _without_header(template: ChatTemplate, after: str) -> str:
-    """What ends an answer, for a template that writes the next answer's header behind everything."""
+    """The end of an answer, for a template that writes the next answer's header after everything."""
     between = _split_history(template)[1]
     of_user = template.split(_ASKED).literals[0]
     end = between.removesuffix(of_user) if of_user and between.endswith(of_user) else shared_start(after, between)

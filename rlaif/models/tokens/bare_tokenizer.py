@@ -1,7 +1,7 @@
 """A fast tokenizer -> its bare copy, which knows no control token, so that no text can become one.
 
-Control tokens are all added tokens except plain white space: `<|im_end|>`, but `<think>` and `<tool_call>`
-too, which `split_special_tokens` would let through. Does not know chats or segments.
+Control tokens are all added tokens except plain white space: `<|im_end|>`, and also `<think>` and `<tool_call>`,
+which `split_special_tokens` would let through. Does not know chats or segments.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What the tokenizers' library takes for white space."""
+"""The characters that the tokenizers' library takes for white space."""
 
 
 class BareTokenizer(NamedTuple):
-    """Encodes text as text. In two copies, as some tokenizers put a space before what they are given."""
+    """A tokenizer without control tokens, in two copies, as some tokenizers put a space before a text."""
 
     prefixing: Tokenizer
-    """For text that begins a prompt: with the prefix space, where the tokenizer has one."""
+    """The copy for text that begins a prompt: with the prefix space, where the tokenizer has one."""
     continuing: Tokenizer
-    """For text that goes on after other text: without it."""
+    """The copy for text that follows other text: without the prefix space."""
     prefixes_after_control: bool
     """Whether text right after a control token gets the prefix space too."""
     control_ids: frozenset[int]
@@ -31,9 +31,9 @@ class BareTokenizer(NamedTuple):
     take_right: frozenset[int]
     """Control tokens that take the white space after them (`rstrip`)."""
     control_pattern: re.Pattern[str] | None
-    """Finds any control token in a text; None where the tokenizer looks for them in normalised text."""
+    """Pattern of any control token; None where the tokenizer searches normalised text for them."""
     unknown_id: int | None
-    """What the model gives for a piece it does not know; text may hold it even where it is an added token."""
+    """The token of an unknown piece; the ids of a text may hold it even where it is an added token."""
 
 
 def make_bare(backend: Tokenizer) -> BareTokenizer:
@@ -66,13 +66,16 @@ def make_bare(backend: Tokenizer) -> BareTokenizer:
 def _remove_from_vocabulary(
     model: dict[str, Any], control: dict[str, int], *, kept: list[dict[str, Any]]
 ) -> int | None:
-    """Take control tokens out of the model too: whole-word models would find them there. No id moves."""
+    """Remove control tokens from the model's vocabulary too, where whole-word models would find them. Ids stay.
+
+    Returns the token of an unknown piece.
+    """
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
         unknown_id = model.get("unk_id")
         for token_id in control.values():
             if token_id < len(vocabulary) and token_id != unknown_id:
-                # A list cannot have a hole; no text holds these two noncharacters.
+                # A list must have no hole, so the entry becomes two noncharacters, which no text holds.
                 vocabulary[token_id][0] = f"\U0010fffe{token_id}\U0010ffff"
         return unknown_id
     unknown = model.get("unk_token")
@@ -100,7 +103,7 @@ def _parts(state: dict[str, Any], part: str, inner: str) -> list[dict[str, Any]]
 
 
 def _prefixes_after_control(state: dict[str, Any]) -> bool | None:
-    """None: no prefix space at all. True: before every stretch of text. False: only where the text begins."""
+    """Where a prefix space is put. None: nowhere. True: before every stretch of text. False: where the text begins."""
     found: bool | None = None
     for step in _parts(state, "normalizer", "normalizers"):
         if step["type"] == "Prepend":

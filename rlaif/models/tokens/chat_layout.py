@@ -1,9 +1,9 @@
 """Segmented chat messages -> the text that the chat template writes for them, in segments.
 
-Each conversation is laid out by its structure alone and compared with the template's own rendering. Where they differ,
-since the template looked for a string in a content (`</think>`, say), the layout is found with that string in its
-place; a conversation that still differs is refused. The template never sees text of a model or a data set inside a
-question of ours: such text cannot change the question. Knows no tokens.
+Each conversation is laid out by its structure alone and compared with the template's own rendering. They differ where
+the template searches contents for a string such as `</think>`; then the layout is made with that string in its place.
+A conversation that still differs is refused. Inside a question of ours the template never sees text of a model or a
+data set, so such text cannot change the question. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rlaif.records import Segment, SegmentedMessage
 
 _CACHE_SIZE = 4096
 _MOST_STRETCHES = 4096
-"""Stretches of text in a conversation that is cut at the template's strings."""
+"""The most stretches of text into which a conversation is cut at the template's strings."""
 _NUM_SHOWN = 48
 """Characters of a text that a message about a difference quotes."""
 
@@ -30,35 +30,35 @@ class LaidOut(NamedTuple):
     """A conversation as its template writes it."""
 
     segments: list[Segment]
-    """The template's own text is trusted."""
+    """The text in order; the template's own text is trusted."""
     is_followed: bool = False
-    """The template did more to the contents than strip white space from their ends."""
+    """True where the template did more to the contents than strip white space from their ends."""
     is_whole: bool = True
-    """Every stretch of text is there."""
+    """True where every stretch of text appears."""
 
 
 class _Layout(NamedTuple):
     """How conversations of one structure are laid out."""
 
     folded: bool
-    """The template has no system role: the system text goes into the first user turn."""
+    """True where the template has no system role, so that the system text goes into the first user turn."""
     parts: ChatParts
 
 
 class _Message(NamedTuple):
-    """A message, and what of it the template is shown."""
+    """A message, and how much of it the template is shown."""
 
     role: str
     segments: Sequence[Segment]
     is_mixed: bool
-    """It is a text of ours that holds text of others, which the template is not shown."""
+    """True for a text of ours that holds text of others, which the template is not shown."""
 
 
 class ChatLayout:
     """Lays out conversations as one chat template does."""
 
     def __init__(self, template: ChatTemplate, *, special: Sequence[str] = ()) -> None:
-        """special: tokens that no content may bring into a prompt."""
+        """special: control tokens that no content may bring into a prompt."""
         self._template, self.where = template, template.where
         self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
         self._layouts: dict[tuple[Structure, bool], _Layout] = {}
@@ -87,12 +87,12 @@ class ChatLayout:
         return LaidOut(_lay(layout.parts, stretches))
 
     def render(self, chat: Sequence[tuple[str, str]], *, generation_prompt: bool = True) -> str:
-        """What the template makes of roles and contents."""
+        """The template's own rendering of roles and contents."""
         messages = [{"role": role, "content": content} for role, content in chat]
         return self._template.render(messages, generation_prompt=generation_prompt)
 
     def find_header(self, chat: Chat) -> str:
-        """What the template writes between this conversation, without a generation prompt, and an answer to it."""
+        """The template's text between this conversation, without generation prompt, and an answer to it."""
         found = self._headers.get(_structure(chat))
         if found is None:
             found = self._headers[_structure(chat)] = self._find_header(chat)
@@ -169,7 +169,7 @@ class ChatLayout:
         return self._followed[key]
 
     def _cut(self, message: _Message, *, with_special: bool) -> Iterator[str | Sequence[Segment]]:
-        """The content cut at each string that the template has; white space between two cuts is one too."""
+        """The content cut at each string that the template has; white space between two cuts is a cut too."""
         mask = self._template.stand_in
         text = "".join(mask * len(s.text) if message.is_mixed and not s.trusted else s.text for s in message.segments)
         found = [m for m in self._template.words.finditer(text) if with_special or not self._special.search(m[0])]
@@ -227,7 +227,7 @@ def _structure(chat: Chat) -> Structure:
 
 
 def _fold_system(chat: Chat, mixed: Sequence[bool]) -> tuple[list[SegmentedMessage], list[bool]]:
-    """The system text at the head of the first user turn, a blank line between."""
+    """The messages with the system text at the head of the first user turn, before a blank line."""
     system, *rest = chat
     are_mixed = list(mixed[1:])
     at = next((number for number, message in enumerate(rest) if message.role == "user"), None)
@@ -259,7 +259,7 @@ def _slice(segments: Sequence[Segment], start: int, end: int) -> Iterator[Segmen
 
 
 def strip_segments(segments: Sequence[Segment], gap: Gap) -> Sequence[Segment]:
-    """The segments as the template would show their joined text, stripped at either end."""
+    """The segments, stripped at either end as the template strips their joined text."""
     if gap.strip_left == "" and gap.strip_right == "":
         return segments
     kept = list(segments)

@@ -1,7 +1,8 @@
-"""A tokenizer's chat template -> the literal text round each message, without any message going through it.
+"""A tokenizer's chat template -> the literal text around each message, found without showing it any message.
 
-The template is rendered with one private code point in place of each stretch of text, then cut there; what it
-strips from stretches is found by a second rendering. Knows no tokens and decides nothing about message texts.
+The template is rendered with one private code point in place of each stretch of text, then cut there. A second
+rendering shows which characters the template strips from stretches. Knows no tokens and decides nothing about message
+texts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Shape = tuple[str | None, ...]
-"""A message's content. None: a stretch of text. A string: itself, as the template may look for it. Empty: no text."""
+"""A message's content in parts. None is a stretch of text; a string is one that the template may search for."""
 
 TEXT: Shape = (None,)
 """An ordinary content: one stretch of text."""
@@ -30,28 +31,28 @@ Structure = tuple[tuple[str, Shape], ...]
 """Role and shape of each message: templates ask for both."""
 
 PINNED_DATE = datetime(2024, 7, 26)
-"""What `strftime_now` says to every template: the same question has the same tokens on every day. It is
+"""The date that `strftime_now` gives to every template, so that a question has the same tokens on every day. It is
 Llama 3's own default."""
 
 _FIRST_PLACEHOLDER = 0xF0000  # supplementary private use: no assigned character, 65 k of them
 _LEFT_PADS = {"\n\v": "", "\v": "\n", "": None}
 _RIGHT_PADS = {"\f\n": "", "\f": "\n", "": None}
-# Around the placeholder of the second rendering: shows changes of case and escaping of markup.
+# Put around the placeholder in the second rendering, to show changes of case and escaping of markup.
 _LEFT_TEXT, _RIGHT_TEXT = 'aB<"&', '&">bA'
 
 
 class Gap(NamedTuple):
-    """Where a stretch of text belongs, and what the template strips from it."""
+    """The place of a stretch of text, and the characters that the template strips from it."""
 
     stretch: int
-    """Its number in the conversation, from 0."""
+    """The stretch's number in the conversation, from 0."""
     strip_left: str | None
     """Characters to strip, as in `str.lstrip`: "" none, None all white space."""
     strip_right: str | None
 
 
 class ChatParts(NamedTuple):
-    """literals[0], text of gaps[0], literals[1], ..., literals[-1]."""
+    """A conversation as literals[0], text of gaps[0], literals[1], ..., literals[-1]."""
 
     literals: tuple[str, ...]
     gaps: tuple[Gap, ...]
@@ -92,7 +93,7 @@ class ChatTemplate:
 
     @cached_property
     def words(self) -> re.Pattern[str]:
-        """Finds in a text any string that stands in the template: the template may look for it in contents."""
+        """Pattern of any string in the template's code: the template may search contents for it."""
         tokens = Environment().lex(self._source)
         quoted = {_unquote(value) for _, kind, value in tokens if kind == "string"}
         known = sorted({word for word in quoted if len(word.strip()) > 1}, key=len, reverse=True)
@@ -100,7 +101,7 @@ class ChatTemplate:
 
     @cached_property
     def stand_in(self) -> str:
-        """A character that the template cannot know."""
+        """A character that is not in the template, to be shown in place of text."""
         return self._placeholders(1)[0]
 
     def split(self, structure: Structure, *, generation_prompt: bool = True) -> ChatParts:
@@ -117,7 +118,7 @@ class ChatTemplate:
         probe, probe_order = _cut(self.render(_fill(structure, padded), generation_prompt=generation_prompt), marks)
         if probe_order != order:
             self._refuse_rewriting(structure[stretches[order[0]]][0] if order else "")
-        # pads[at]: what is left of the padding behind the gap before literal `at`, and ahead of the next gap.
+        # pads[at]: the padding that is left after the gap before literal `at`, and before the next gap.
         pads = [
             self._match_pads(literal, seen, first=at == 0, last=at == len(order), structure=structure)
             for at, (literal, seen) in enumerate(zip(literals, probe, strict=True))
@@ -128,7 +129,7 @@ class ChatTemplate:
         return ChatParts(tuple(literals), gaps)
 
     def render(self, messages: list[dict[str, str]], *, generation_prompt: bool) -> str:
-        """What the template makes of a conversation, on the pinned date."""
+        """The template's rendering of a conversation, on the pinned date."""
         try:
             return str(
                 self._tokenizer.apply_chat_template(
@@ -147,7 +148,7 @@ class ChatTemplate:
             ) from cause
 
     def _match_pads(self, literal: str, seen: str, *, first: bool, last: bool, structure: Structure) -> tuple[str, str]:
-        """What the second rendering left of the padding of the contents before and after a literal."""
+        """The padding that the second rendering left of the contents before and after a literal."""
         before = [""] if first else list(_RIGHT_PADS)
         after = [""] if last else list(_LEFT_PADS)
         start, end = ("" if first else _RIGHT_TEXT), ("" if last else _LEFT_TEXT)
@@ -182,7 +183,7 @@ def _unquote(literal: str) -> str:
 
 
 def shared_start(one: str, other: str) -> str:
-    """What two texts both begin with."""
+    """The longest text that both texts begin with."""
     at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
     return min(one, other, key=len) if at is None else one[:at]
 

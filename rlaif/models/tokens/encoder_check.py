@@ -1,6 +1,6 @@
-"""Whether an encoder gives the token ids that the tokenizer itself gives to its chat template's text.
+"""Whether an encoder gives the token ids that the tokenizer itself gives for its chat template's text.
 
-A handful of conversations, when a model is loaded: texts are compared at each encoding, token ids only here.
+Tries a handful of conversations when a model is loaded. Texts are compared at each encoding, token ids only here.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def check_tokens(
     render: Callable[[Sequence[tuple[str, str]]], str],
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """Refuse a tokenizer whose ids cannot be given. encode: with what the encoder adds behind the rendered text."""
+    """Refuse a tokenizer whose ids the encoder cannot give. encode: gives them, and may add to the rendered text."""
     for conversation in _CONVERSATIONS:
         try:
             ours = encode([SegmentedMessage(role, (Segment(text, False),)) for role, text in conversation])
             theirs = list(tokenizer(render(conversation), add_special_tokens=False)["input_ids"])
-        except ModelError:  # not a conversation for this template: said when one is to be encoded
+        except ModelError:  # the template does not take such a conversation; this is reported when one is to be encoded
             continue
         if ours[: len(theirs)] != theirs:
             at = next((at for at, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(ours))

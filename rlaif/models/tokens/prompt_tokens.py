@@ -37,16 +37,16 @@ class _Text(NamedTuple):
 
     text: str
     continues: bool
-    """Encoded without the prefix space that some tokenizers put before a text."""
+    """True for text that is encoded without the prefix space that some tokenizers put before a text."""
     trusted: bool
-    """All of it is trusted: it will come again, so its ids are kept."""
+    """True where all of the text is trusted. It will come again, so its ids are kept."""
 
 
 class PromptEncoder:
     """Turns chats and responses of one model into token ids and back."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, stop_token_ids: Sequence[int] = ()) -> None:
-        """`stop_token_ids`: those of the generation config, beside the tokenizer's and the template's own."""
+        """`stop_token_ids`: of the generation config; those of the tokenizer and of the template are added."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self.where = tokenizer.name_or_path or type(tokenizer).__name__
         if not isinstance(backend, Tokenizer):
@@ -77,14 +77,14 @@ class PromptEncoder:
             )
         self.stop_token_ids: tuple[int, ...] = tuple(dict.fromkeys((*eos, *stop_token_ids)))
         self.end_token_id: int = self._end_id if self._end_id is not None else self.stop_token_ids[0]
-        """What ends a response: the token that the template puts after an assistant message, else EOS."""
+        """The token that ends a response: the one that the template puts after an assistant message, else EOS."""
         self.pad_token_id: int = self._find_pad(tokenizer)
         self.unknown_token_id: int | None = self._bare.unknown_id
-        """What a piece of text becomes that the model has no token for; None where there is no such piece."""
+        """The token of a piece of text that the model has no token for; None where there is no such piece."""
         unknown = {self._bare.unknown_id} - set(self.stop_token_ids)
         self._forbidden = self._bare.control_ids - unknown
         self._hidden = frozenset((*tokenizer.all_special_ids, *self.stop_token_ids, self.pad_token_id))
-        # Decoders strip a space at the start of a text, so a single token is read behind this one.
+        # Decoders strip a space at the start of a text, so a single token is decoded after this one.
         self._anchor = self.encode_trusted("a")
         self._shown_lead, self._shown_tail = self._show(self._form.lead), self._show(self._tail)
         check_tokens(self.encode, self._layout.render, tokenizer)
@@ -98,7 +98,7 @@ class PromptEncoder:
         return self._encode([self._lay_out(chat) for chat in chats])
 
     def encode_conversation(self, chat: Chat) -> list[int]:
-        """Ids of a conversation that is over, as the template ends it: no generation prompt after it."""
+        """Ids of a finished conversation as the template ends it, without a generation prompt."""
         return self._encode([self._lay_out(chat, generation_prompt=False)])[0]
 
     def encode_response(self, text: str) -> list[int]:
@@ -128,7 +128,7 @@ class PromptEncoder:
         return self._form.unlike is None
 
     def strip_answer(self, text: str) -> str:
-        """The answer without white space at its ends that the template does not show. What a model draws keeps it."""
+        """The answer without white space at its ends that the template does not show; sampled answers keep theirs."""
         return "".join(segment.text for segment in strip_segments([Segment(text, False)], self._form.gap))
 
     def shows_whole(self, text: str) -> bool:
@@ -137,18 +137,18 @@ class PromptEncoder:
         return not looks or self._lay_out_answered(text).is_whole
 
     def encode_response_start(self, text: str) -> list[int]:
-        """Ids of trusted text that is put right after the generation prompt, for the model to go on from."""
+        """Ids of trusted text that is put right after the generation prompt, for the model to continue."""
         lead = "" if text.startswith(self._form.lead) else self._form.lead
         if self._form.opened.strip():
             text = self._fit(text)
         return self._encode([self._line([Segment(lead + text, True)], continues=self._answer_continues)])[0]
 
     def encode_trusted(self, text: str) -> list[int]:
-        """Ids of trusted text that goes on after other text, such as a verdict's marker after a reason."""
+        """Ids of trusted text that follows other text, such as a verdict's marker after a reason."""
         return self._encode([self._line([Segment(text, True)], continues=True)])[0]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of a response's ids, without special tokens and what the template puts before and after an answer."""
+        """Text of a response's ids, without special tokens and without the template's text around an answer."""
         text = self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
         return text.removeprefix(self._shown_lead).removesuffix(self._shown_tail)
 
@@ -197,14 +197,14 @@ class PromptEncoder:
         return self._line(segments)
 
     def _answer(self, text: str) -> list[Segment]:
-        """An answer as it follows the prompt: what was drawn, except for a block that the template shows otherwise."""
+        """An answer as it follows the prompt: as sampled, except for a block that the template shows otherwise."""
         text = self._fit(text)
         plain = [Segment(self._form.lead, True), Segment(text, False), Segment(self._tail, True)]
         if not self.follows_prompt or not self._may_look_for(text):
             return plain
         try:
             shown = self._lay_out_answered(text)
-        except ModelError:  # an answer was drawn already: it stays as it is
+        except ModelError:  # the answer was sampled already, so it stays as it is
             return plain
         _, _, first, *rest = shown.segments
         if not shown.is_followed or not first.text.startswith(self._form.prompt):
@@ -222,7 +222,7 @@ class PromptEncoder:
         return self._layout.lay_out(chat, generation_prompt=False)
 
     def _fit(self, text: str) -> str:
-        """The answer as it goes on from a generation prompt that the template does not write before answers."""
+        """The answer as it continues a generation prompt that the template does not write before answers."""
         form = self._form
         if form.unlike is None:
             return text
@@ -269,7 +269,7 @@ class PromptEncoder:
         return scanned
 
     def _find_end(self, after: str) -> tuple[str, int | None]:
-        """What the template writes behind an answer: text, and the token that ends it."""
+        """The text that the template writes after an answer, and the token that ends the answer."""
         items = self._scan(after)
         at = next((at for at, item in enumerate(items) if isinstance(item, int)), None)
         if at is None:
@@ -284,7 +284,7 @@ class PromptEncoder:
         return self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
 
     def _find_pad(self, tokenizer: PreTrainedTokenizerBase) -> int:
-        """A token that ends nothing; EOS if there is no other, as masks come from lengths, not from ids."""
+        """A padding token that ends nothing, else EOS, which is safe because masks come from lengths, not from ids."""
         own = tokenizer.pad_token_id
         if own is not None and own not in (tokenizer.eos_token_id, self.end_token_id):
             return int(own)
@@ -319,7 +319,7 @@ class _Line:
                 self._continues = not self._bare.prefixes_after_control
 
     def _end_text(self, *, before: int | None = None) -> None:
-        """Some control tokens take the white space beside them."""
+        """End the text under way, without the white space that a control token beside it takes."""
         text = "".join(self._texts)
         if self._bare.take_right and self._items and self._items[-1] in self._bare.take_right:
             text = text.lstrip(WHITE_SPACE)
@@ -353,14 +353,14 @@ def _encodes_lines_apart(tokenizer: Tokenizer) -> bool:
 
 
 def _well_formed(text: str) -> str:
-    """Lone surrogates, which no tokenizer takes, become U+FFFD."""
+    """The text with U+FFFD for lone surrogates, which no tokenizer takes."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def choice_token_ids(encoder: PromptEncoder, marker: str, choices: Sequence[str]) -> tuple[int, ...]:
-    """The token of each verdict string after the marker; refused unless each is one token of its own."""
+    """The token of each verdict string after the marker; refused unless each string is one token, unlike the others."""
     before = encoder.encode_trusted(marker)
     found: dict[int, str] = {}
     for choice in choices:

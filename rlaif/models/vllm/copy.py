@@ -1,7 +1,7 @@
-"""A copy of a model in training that vLLM samples from, in a process of its own on this machine.
+"""A copy of the policy in training that vLLM samples from, in a separate process on this machine.
 
-Token ids in, token ids and log-probabilities out. The first weights start the process, later ones replace them in it.
-Knows no text and no reward.
+Takes token ids and returns token ids and log-probabilities. The first weights start the process, later ones replace
+them in it. Knows no text and no reward.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class VllmCopy:
     is_shared = False
 
     def __init__(self, config: RolloutConfig, *, device: str, max_tokens: int) -> None:
-        """device: what it computes on where the options name nothing. max_tokens: longest prompt and response."""
+        """device: used where the options name none. max_tokens: longest prompt and response together."""
         find_vllm()
         if (most := config.vllm.max_model_len or max_tokens) < max_tokens:
             raise TrainingError(
@@ -38,10 +38,10 @@ class VllmCopy:
         self._process: VllmProcess | None = None
         self._is_asleep = False
         self.version = ""
-        """What its weights are called."""
+        """The name of the weights that it has."""
 
     def load_weights(self, folder: Path, *, version: str) -> None:
-        """Take the weights of a model's folder, which may go afterwards."""
+        """Take the weights in a model's folder, which may be deleted afterwards."""
         self.version = version
         if self._process is None or self._process.pid is None:
             self._process = VllmProcess(
@@ -49,7 +49,7 @@ class VllmCopy:
                 environ=self._device.environ,
                 device=self._device.kind,
                 where="ppo.rollout",
-                after_death="training goes on from its last checkpoint with --resume",
+                after_death="training continues from its last checkpoint with --resume",
             )
             self._process.start()
             self._is_asleep = False
@@ -66,7 +66,7 @@ class VllmCopy:
         temperature: float,
         stop_token_ids: Sequence[int],
     ) -> list[DrawnTokens]:
-        """One response to each prompt, drawn from the tempered model as it is."""
+        """One response to each prompt, drawn from the tempered distribution of the latest weights."""
         if self._process is None or self._process.pid is None:
             raise RuntimeError("vLLM has no weights yet")
         self._wake_up(self._process)
@@ -93,7 +93,7 @@ class VllmCopy:
 
 
 def _arguments(folder: Path, config: RolloutConfig, *, max_tokens: int) -> dict[str, Any]:
-    """Of vllm.LLM."""
+    """Arguments of vllm.LLM."""
     options = config.vllm
     return {
         **options.engine_args,
@@ -105,7 +105,7 @@ def _arguments(folder: Path, config: RolloutConfig, *, max_tokens: int) -> dict[
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "tensor_parallel_size": options.tensor_parallel_size,
         "enable_prefix_caching": True,
-        "logprobs_mode": "processed_logprobs",  # of the tempered distribution, which is the one that is trained
+        "logprobs_mode": "processed_logprobs",  # tempered, as the distribution that is trained
         "generation_config": "vllm",  # no sampling options from the model's folder
         "trust_remote_code": False,
         "seed": 0,

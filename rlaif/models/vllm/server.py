@@ -1,7 +1,7 @@
-"""A vLLM server that samples for a training: asked whether it can, given new weights, asked for tokens.
+"""A vLLM server that samples for PPO: checked first, then given new weights and asked for responses.
 
-Token ids in, token ids and log-probabilities out. A request that failed is sent again, and what failed for good is a
-sentence, never a sample. Starts no server.
+Takes token ids and returns token ids and log-probabilities. A request that failed is sent again; one that keeps failing
+is an error, never a sample. Starts no server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _START = (
 class _Request(NamedTuple):
     path: str
     body: Mapping[str, Any] | None
-    """None: a GET."""
+    """None for a GET request."""
 
 
 class VllmServer:
@@ -47,10 +47,10 @@ class VllmServer:
         self._config = config
         self._address = _read_address(config, environ)
         self.version = ""
-        """What the weights that it should have are called."""
+        """The name of the weights that it should have."""
 
     def check(self, *, max_tokens: int) -> None:
-        """Refuses a server that could not serve, or not truthfully. max_tokens: longest prompt and response."""
+        """Refuse a server that cannot serve PPO. max_tokens: longest prompt and response together."""
         said = self._ask(_Request("/server_info?config_format=json", None), doing="asking what it is")
         try:
             model = said["vllm_config"]["model_config"]
@@ -68,7 +68,7 @@ class VllmServer:
             )
 
     def load_weights(self, folder: Path, *, version: str) -> None:
-        """Give it the weights of a folder that it sees under the same path. version: what it then calls them."""
+        """Give the server the weights in a folder that it sees under the same path. version: their name there."""
         doing = f"giving it the weights in {folder}"
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
         self._ask(_Request("/collective_rpc", reload), doing=doing)
@@ -89,11 +89,11 @@ class VllmServer:
         temperature: float,
         stop_token_ids: Sequence[int],
     ) -> list[DrawnTokens]:
-        """One response to each prompt, drawn from the tempered model as it is; all of them with the same weights."""
+        """One response to each prompt from the tempered distribution, all with the same weights."""
         fixed = {
             "max_tokens": max_tokens, "temperature": temperature, "stop_token_ids": list(stop_token_ids),
             "ignore_eos": True,  # nothing ends a response but the tokens that are named
-            # A server fills in what its model's folder says; so all of it is said.
+            # A server takes missing options from its model's folder, so all of them are given.
             "top_p": 1.0, "top_k": 0, "min_p": 0.0, "min_tokens": 0, "repetition_penalty": 1.0,
             "presence_penalty": 0.0, "frequency_penalty": 0.0, "n": 1,
             "logprobs": 0, "return_token_ids": True, "return_tokens_as_token_ids": True,
@@ -130,7 +130,7 @@ class VllmServer:
             ]
             try:
                 return await asyncio.gather(*asked)
-            finally:  # the first that fails for good ends the others
+            finally:  # the first request that keeps failing ends the others
                 for task in asked:
                     task.cancel()
 
@@ -153,7 +153,7 @@ class VllmServer:
             wait = min(2 * wait, LONGEST_WAIT_S)
         self._fail(
             f"{doing} failed: {fault}",
-            fix="see the server's log, restart it, and resume: training goes on from its last checkpoint",
+            fix="see the server's log, restart it, and resume: training continues from its last checkpoint",
         )
 
     async def _send(self, session: aiohttp.ClientSession, request: _Request) -> Answer:
@@ -188,7 +188,7 @@ def _read_address(config: RolloutServerConfig, environ: Mapping[str, str]) -> Ad
 
 
 def _find_fault(answer: Answer, request: _Request) -> str:
-    """Why an answer cannot be used; empty where it can."""
+    """The reason why an answer cannot be used; empty where it can be."""
     if answer.status != 200:
         return answer.said or f"HTTP {answer.status}"
     if request.body is None or request.path != "/v1/completions":

@@ -1,7 +1,7 @@
 """A model in memory -> a folder that vLLM starts from, or takes new weights from.
 
-The output layer always stands apart: where it is tied to the embeddings, [M] vLLM 0.32 without a GPU goes on with the
-old one after new weights came. Changes nothing of the model.
+The output layer is always written separately: where it is tied to the embeddings, [M] vLLM 0.32 without a GPU keeps
+the old one after new weights came. Does not change the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIED = "tie_word_embeddings"
 
 @torch.no_grad()
 def write_for_vllm(model: PreTrainedModel, folder: Path, *, dtype: str) -> None:
-    """Weights in `dtype`, config and no tokenizer, into an existing folder, under the names of a checkpoint."""
+    """Write weights in `dtype` and config, but no tokenizer, into an existing folder, named as in a checkpoint."""
     number_format = getattr(torch, dtype)
     converted: dict[int, Tensor] = {}  # tied weights stay one tensor: saving drops one of its names
     state = {
@@ -54,7 +54,7 @@ def write_for_vllm(model: PreTrainedModel, folder: Path, *, dtype: str) -> None:
 
 
 def _tied_output(model: PreTrainedModel, state: dict[str, Tensor]) -> tuple[str, Tensor] | None:
-    """Name and weight of an output layer that is the embeddings; None where it is one of its own."""
+    """Name and weight of an output layer that is tied to the embeddings; None where it is separate."""
     layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if layer is None or layer.weight is not model.get_input_embeddings().weight:
         return None

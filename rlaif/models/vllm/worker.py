@@ -15,22 +15,22 @@ import time
 from typing import IO, Any
 
 GRACE_S = 10.0
-"""So long may an idle vLLM take to end by itself."""
+"""How long an idle vLLM may take to end by itself, in seconds."""
 CPU_CACHE_BYTES = 2 * 2**30
-"""Where there is no GPU and the user says nothing: vLLM would take its share of all memory."""
+"""Cache on a CPU where the user gives no size: vLLM would take its share of all memory."""
 
 
 class Requests:
-    """Lines from the parent. Their end ends this process: at once where it is at work."""
+    """Requests from the parent, as lines. When they end, this process ends, even in the middle of work."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._at_work = True  # loading is work
+        self._at_work = True  # loading the model counts as work
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> Any:
-        """The next request; None where there will be none."""
+        """The next request; None after the last one."""
         self._at_work = False
         line = self._lines.get()
         self._at_work = True
@@ -42,19 +42,19 @@ class Requests:
         if not self._at_work:
             self._lines.put(None)
             time.sleep(GRACE_S)
-        if os.getpgrp() == os.getpid():  # the parent gave this process a group of its own
+        if os.getpgrp() == os.getpid():  # the parent has put this process into a separate group
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
 def open_model(options: dict[str, Any]) -> Any:
-    """`options`: arguments of vllm.LLM."""
+    """A model in vLLM. `options`: arguments of vllm.LLM."""
     from vllm import LLM
     from vllm.platforms import current_platform
 
     if current_platform.is_cpu():
-        options.setdefault("enforce_eager", True)  # compiling takes longer than a small model's whole work
-        # subtle: vLLM 0.32 cannot turn back a seed on a CPU, as it does for a prompt that is read in parts
+        options.setdefault("enforce_eager", True)  # for a small model, compiling takes longer than all of its work
+        # subtle: for a prompt that is read in parts vLLM 0.32 rewinds its seed, which it cannot do on a CPU
         options.setdefault("enable_chunked_prefill", False)
         if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
             options.setdefault("kv_cache_memory_bytes", CPU_CACHE_BYTES)
@@ -65,7 +65,7 @@ def generate(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     """New tokens of each prompt, stop tokens included, and `choice_ids`' log-probabilities at each of their places."""
     from vllm import SamplingParams
 
-    # What a batch answers must not hang on what was asked before it, or a resumed run would not be the unbroken one.
+    # A batch's answers must not depend on earlier batches, or a resumed run would differ from an unbroken one.
     llm.reset_prefix_cache()
     choice_ids = request["choice_ids"]
     params = [
@@ -93,7 +93,7 @@ def generate(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def roll_out(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """New tokens of each prompt, drawn from the tempered model as it is, and the log-probability of each."""
+    """New tokens of each prompt, drawn from the tempered distribution, and the log-probability of each."""
     from vllm import SamplingParams
 
     llm.reset_prefix_cache()
@@ -104,7 +104,7 @@ def roll_out(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
             max_tokens=request["max_tokens"],
             stop_token_ids=request["stop_token_ids"],
             ignore_eos=True,  # nothing ends a response but the tokens that are named
-            logprobs=0,  # of the token that was drawn
+            logprobs=0,  # only the sampled token's
             detokenize=False,
         )
         for seed in request["seeds"]
@@ -121,13 +121,13 @@ def roll_out(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def load_weights(llm: Any, request: dict[str, Any]) -> None:
-    """Put the weights of a model folder into the place of those that are there."""
+    """Replace the weights by those of a model folder."""
     llm.collective_rpc("reload_weights", kwargs={"weights_path": request["folder"]})
     llm.reset_prefix_cache()
 
 
 def sleep(llm: Any, request: dict[str, Any]) -> None:
-    """Give back the memory; the weights wait in the machine's own."""
+    """Give back the GPU's memory; the weights stay in the machine's."""
     llm.sleep(level=1)
 
 

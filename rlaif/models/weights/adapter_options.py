@@ -1,6 +1,6 @@
-"""The options of a LoRA adapter's config: which of them can be used exactly, and which are refused by name.
+"""The options of a LoRA adapter's config: those that can be used exactly, and those that are refused by name.
 
-Every option of peft's LoraConfig is in one of three tables; an option of a later peft is refused until it is in one.
+Every option of peft's LoraConfig is in one of three tables. An option of a later peft is refused until it is in one.
 Loads nothing.
 """
 
@@ -19,8 +19,7 @@ USED = frozenset({
     "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
     "runtime_config", "target_modules", "task_type", "unsloth_fixed", "use_dora", "use_rslora",
 })  # fmt: skip
-"""Any value: peft computes with it, and merges it, layer by layer. The rest of what an adapter is trained with, such
-as its dropout, does not change what it computes."""
+"""Options with any value: peft uses and merges them layer by layer, or they matter only in training."""
 
 MERGED_ONLY: Mapping[str, Any] = {
     "bias": "none",
@@ -29,8 +28,8 @@ MERGED_ONLY: Mapping[str, Any] = {
     "target_parameters": None,
     "trainable_token_indices": None,
 }
-"""Options with their neutral values. With others the adapter holds more than layers' factors: peft merges that, and
-training cannot continue with it."""
+"""Options with their neutral values. With another value the adapter holds more than the layers' factors: peft can merge
+it, but training cannot continue with it."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "alora_invocation_tokens": (None,),
@@ -47,11 +46,11 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "use_qalora": (False,),
     "velora_config": (None,),
 }
-"""Only these values: others change the base model's weights or what a layer computes."""
+"""Options with the only values allowed: others change the base model's weights or a layer's arithmetic."""
 
 
 def check_options(config: Mapping[str, Any], *, where: str, merge: bool) -> None:
-    """Refuse an adapter that cannot be used exactly. merge: it is merged at once, not trained."""
+    """Refuse an adapter that cannot be used exactly. merge: the adapter is merged at once, not trained."""
     kind = config.get("peft_type")
     if kind != LORA:
         raise ModelError(f"the adapter is of the kind {kind}", where=where, fix="use a LoRA adapter, or merge it")
@@ -73,6 +72,6 @@ def check_options(config: Mapping[str, Any], *, where: str, merge: bool) -> None
 
 
 def _is_neutral(name: str, value: Any) -> bool:
-    """An unknown option is harmless where it is not set."""
+    """Whether an unknown option is not set, and so harmless."""
     allowed = NEUTRAL.get(name, (None, False, [], {}, ""))
     return any(value == neutral and isinstance(value, type(neutral)) for neutral in allowed)

@@ -1,7 +1,7 @@
-"""LoRA adapters of peft (Hu et al. 2021, arXiv:2106.09685): put on a model, taken from a folder, merged, written.
+"""LoRA adapters of peft (Hu et al. 2021, arXiv:2106.09685): put on a model, loaded from a folder, merged, saved.
 
-The model stays the plain model that it was, with adapters inside its linear layers. peft merges them, layer by layer,
-and a merged model is compared with the adapted one before anybody gets it. Trains nothing.
+The model keeps its class, with adapters inside its linear layers. peft merges them layer by layer, and a merged model
+is compared with the adapted one before it is returned. Trains nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ADAPTER = "default"
 _PREFIX = "base_model.model."
-"""What peft puts before the names of a model's parameters in an adapter's file."""
+"""Prefix of a model's parameter names in an adapter's file, as peft writes it."""
 _NUM_COMPARED = 16
-"""Tokens on which a merged model is compared with the adapted one."""
+"""Number of tokens on which a merged model is compared with the adapted one."""
 _TOLERANCES = {torch.float32: 0.01, torch.float64: 0.01}
 _HALF_TOLERANCE = 0.5
 """Largest difference of two logits, in standard deviations of the logits.
@@ -48,7 +48,7 @@ def is_of_adapter(name: str) -> bool:
 def add_adapter(
     model: PreTrainedModel, *, rank: int, alpha: int, target_modules: str | Sequence[str], seed: int
 ) -> None:
-    """New adapters, which change nothing yet: one of their two factors is zero, the other drawn with `seed`."""
+    """Put new adapters on a model. They change nothing yet: one of two factors is zero, the other drawn with `seed`."""
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
@@ -104,9 +104,9 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, where: str, merge: boo
 
 
 def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
-    """A plain model without adapters that says the same; what no adapter touched shares its memory with `model`.
+    """A plain model with the adapters merged into its weights. Weights without an adapter share memory with `model`.
 
-    Both are asked for the logits of a few tokens: a merged model that says something else is refused.
+    The logits of a few tokens are compared: a merged model with other logits is refused.
     """
     shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
     merged = copy.deepcopy(model, shared)
@@ -124,7 +124,7 @@ def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def save_adapter(model: PreTrainedModel, out_dir: Path, *, base: str) -> None:
-    """The adapter alone as a folder that peft loads; `base`: path or hub id of the model that it belongs to."""
+    """Save only the adapter, in a folder that peft loads. `base`: path or hub id of the adapter's base model."""
     from peft import get_peft_model_state_dict
 
     config = copy.deepcopy(model.peft_config[ADAPTER])
@@ -145,13 +145,13 @@ def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _forget(model: PreTrainedModel) -> None:
-    """What peft and transformers noted on the model about an adapter that is no longer there."""
+    """Remove the notes that peft and transformers keep on a model about an adapter that is no longer there."""
     for note in ("peft_config", "_hf_peft_config_loaded", "active_adapter"):
         model.__dict__.pop(note, None)
 
 
 def _untie(model: PreTrainedModel) -> None:
-    """An output layer that is no longer the embeddings must not be saved or loaded as if it were."""
+    """Untie the output layer in the config where it no longer is the embeddings, so that both are saved and loaded."""
     embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if output is not None and output.weight is not embeddings.weight:
         for config in (model.config, model.config.get_text_config()):
@@ -161,7 +161,7 @@ def _untie(model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def _logits(model: PreTrainedModel) -> Tensor:
-    """Logits behind a few tokens from all over the vocabulary: (tokens, vocabulary)."""
+    """Logits after a few tokens from all over the vocabulary: (tokens, vocabulary)."""
     embeddings: Any = model.get_input_embeddings()
     num_tokens = embeddings.weight.shape[0]
     ids = torch.arange(_NUM_COMPARED, device=embeddings.weight.device) * (num_tokens // _NUM_COMPARED) % num_tokens
@@ -173,11 +173,11 @@ def _logits(model: PreTrainedModel) -> Tensor:
 
 
 def _compare(merged: PreTrainedModel, expected: Tensor) -> None:
-    """expected: logits of the adapted model."""
+    """Refuse a merged model with other logits. expected: logits of the adapted model."""
     found = _logits(merged)
     gap, spread = float((found - expected).float().abs().max()), float(expected.float().std())
     tolerance = _TOLERANCES.get(found.dtype, _HALF_TOLERANCE)
-    if not gap <= tolerance * spread:  # a difference that is no number is one too
+    if not gap <= tolerance * spread:  # written so that NaN counts as a difference
         raise TrainingError(
             f"merged with its adapter the model says something else: its logits differ by {gap:.3g}, and they spread"
             f" by {spread:.3g}",
@@ -186,7 +186,7 @@ def _compare(merged: PreTrainedModel, expected: Tensor) -> None:
 
 
 def _keeps_weights_transposed(model: PreTrainedModel) -> bool:
-    """GPT-2's layers do."""
+    """Whether linear layers keep their weights transposed, as GPT-2's do."""
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(module, Conv1D) for module in model.modules())

@@ -1,6 +1,6 @@
-"""A model -> how many tokens it can read at once, prompt and response together.
+"""A model -> the number of tokens that it can read at once, prompt and response together.
 
-Looks at the config and at learned positions; runs nothing.
+Reads the config and the tables of learned positions; runs nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LEARNED = ("position_embeddings", "position_embedding", "embed_positions", "wpe
 
 
 def context_tokens_of(model: nn.Module) -> int | None:
-    """Longest sequence the model was made for; None where neither its config nor its weights say."""
+    """The longest sequence that the model was made for; None where neither its config nor its weights say."""
     config: Any = model.config
     said = context_of_config(config)
     limits = [*([] if said is None else [said]), *_count_positions(model)]
@@ -23,21 +23,21 @@ def context_tokens_of(model: nn.Module) -> int | None:
 
 
 def shortest_context(models: Iterable[nn.Module]) -> int | None:
-    """What all of them can read; None where none says."""
+    """The longest sequence that all of the models can read; None where none says."""
     said = [context_tokens_of(model) for model in models]
     return min((tokens for tokens in said if tokens is not None), default=None)
 
 
 def context_of_config(config: Any) -> int | None:
-    """What a config says, that of the text where a model reads more than text."""
+    """The longest sequence by a config; of a model that reads more than text, by the config of the text."""
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return None if longest is None else int(longest)
 
 
 def _count_positions(model: nn.Module) -> list[int]:
-    """Positions that tokens can have, for each table of learned ones.
+    """Number of positions that tokens can have, for each table of learned positions.
 
-    The first rows of some tables are no position: OPT leaves out `offset`, RoBERTa all up to the padding's.
+    The first rows of some tables are no positions: OPT skips `offset` rows, RoBERTa all up to the padding's row.
     """
     counts = []
     for name, module in model.named_modules():

@@ -1,6 +1,6 @@
-"""Model folders and hub ids -> models ready to use; trained models -> folders of always the same bytes.
+"""Model folders and hub ids -> models ready to use; trained models -> folders, with the same bytes each time.
 
-Safetensors only, never custom code. A model comes with its encoder and its fingerprint. Does not train.
+Reads safetensors only and never runs custom code. A model comes with its encoder and its fingerprint. Does not train.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LoadedModel(NamedTuple):
     path: str
     """Folder or hub id as the user gave it."""
     folder: Path
-    """Where its files are."""
+    """Folder on this machine that holds its files."""
 
 
 def load_causal_lm(
@@ -50,7 +50,7 @@ def load_causal_lm(
 ) -> LoadedModel:
     """A chat model: policy or judge.
 
-    A folder with a peft adapter stands for its base model with the adapter, merged into the weights unless `merge`
+    A folder with a peft adapter gives its base model with the adapter, which is merged into the weights unless `merge`
     is False.
     """
     from transformers import AutoModelForCausalLM
@@ -89,7 +89,7 @@ def _load_adapter(found: ModelFolder, *, dtype: str, device: str, merge: bool) -
 def base_of_adapter(found: ModelFolder) -> str:
     """Path or hub id of an adapter's base model.
 
-    A relative path counts from the working directory where a model is there, else from the adapter's folder.
+    A relative path is taken from the working directory if a model is there, else from the adapter's folder.
     """
     base = read_json(found.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -189,7 +189,7 @@ def load_tokenizer(found: ModelFolder) -> PreTrainedTokenizerBase:
 
 
 def fingerprint(found: ModelFolder, *, tokenizer: PreTrainedTokenizerBase, dtype: str) -> Model:
-    """The record that names this model."""
+    """The record that identifies a model."""
     digests = digest_folder(found)
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
     return Model(
@@ -203,7 +203,7 @@ def fingerprint(found: ModelFolder, *, tokenizer: PreTrainedTokenizerBase, dtype
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is the first of cuda, mps and cpu that this machine has."""
+    """The device of that name; `auto` is the first of cuda, mps and cpu that this machine has."""
     import torch
 
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -219,7 +219,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def free_memory() -> None:
-    """Give back what models held that nobody refers to any more."""
+    """Give back the memory of models that nothing refers to any more."""
     import torch
 
     gc.collect()
@@ -234,7 +234,7 @@ def save_model(
     *,
     dtype: str | None = None,
 ) -> None:
-    """Write the model's folder as a whole: it is there complete, or not at all."""
+    """Write the model's folder atomically: it is there complete, or not at all."""
     with replace_directory(Path(out_dir)) as folder:
         write_model(model, tokenizer, folder, dtype=dtype)
 
@@ -242,7 +242,7 @@ def save_model(
 def write_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, dtype: str | None = None
 ) -> None:
-    """Weights, configs, tokenizer and chat template into an existing folder; `dtype` converts the weights."""
+    """Write weights, configs, tokenizer and chat template into an existing folder; `dtype` converts the weights."""
     import torch
 
     state = None
@@ -254,13 +254,13 @@ def write_model(
         }
     with quiet_transformers():
         model.save_pretrained(folder, state_dict=state)
-        # Padding and truncation of the last call are no part of the tokenizer.
+        # Padding and truncation of the last call do not belong to the tokenizer.
         if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
             backend.no_padding()
             backend.no_truncation()
         tokenizer.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):
-        weights.chmod(0o644)  # written for their owner alone
+        weights.chmod(0o644)  # safetensors makes them readable for their owner alone
     if dtype is not None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config["dtype"] = dtype
@@ -270,7 +270,7 @@ def write_model(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no warnings of transformers: what goes wrong is raised."""
+    """Turn off progress bars and warnings of transformers: errors are raised anyway."""
     from transformers.utils import logging
 
     verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -20,12 +20,12 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt", "tokenizer.model", "tekken.json",
 )  # fmt: skip
-"""What a tokenizer is read from; the chat template has a digest of its own."""
+"""The files that a tokenizer is read from; the chat template has a separate digest."""
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "tokenizer.model", "tekken.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?")
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-"""What makes a folder an adapter of peft."""
+"""The files of a peft adapter's folder."""
 _HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "*.md")
 
 
@@ -33,10 +33,10 @@ class ModelFolder(NamedTuple):
     """A folder on this machine that can be loaded."""
 
     path: str
-    """As the user gave it."""
+    """Path or hub id as the user gave it."""
     folder: Path
     commit: str | None
-    """Of a hub model."""
+    """The commit of a hub model; None for a folder."""
 
     @property
     def is_adapter(self) -> bool:
@@ -45,9 +45,9 @@ class ModelFolder(NamedTuple):
 
 
 def find_model_folder(path: str, *, revision: str | None = None, adapters: bool = False) -> ModelFolder:
-    """The folder of a path, or of a hub id after fetching it; refused unless a model can be in it.
+    """The folder of a path, or of a hub id after fetching it; refused unless it can hold a model.
 
-    adapters: it may be a peft adapter.
+    adapters: allow a peft adapter.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
@@ -80,13 +80,13 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
 
 
 def check_model_path(path: str, *, revision: str | None = None, adapters: bool = False) -> None:
-    """Refuse what `find_model_folder` refuses, as far as it can be known without asking the hub."""
+    """Refuse what `find_model_folder` refuses, as far as this is known without asking the hub."""
     if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
         find_model_folder(path, revision=revision, adapters=adapters)
 
 
 def _fetch(hub_id: str, *, revision: str | None) -> ModelFolder:
-    """Download what is missing in the hub's cache; the snapshot's folder is named by its commit."""
+    """A hub model's folder, after downloading what the cache lacks; the folder is named by its commit."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RevisionResolutionError
@@ -154,13 +154,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class FolderDigests(NamedTuple):
+    """Digests of a model folder's weights and of its tokenizer."""
+
     weights: str
     """Hub commit, or digest of the weights and the configs that say how to run them."""
     tokenizer: str
 
 
 def digest_folder(found: ModelFolder) -> FolderDigests:
-    """What a model's fingerprint is made of. Reads all of the weights, unless a commit names them."""
+    """The digests that identify a model. Reads all of the weights, unless a commit identifies them."""
     tokenizer = _digest_files(found.folder / name for name in TOKENIZER_FILES)
     if found.commit is not None:
         return FolderDigests(found.commit, tokenizer)

@@ -131,6 +131,6 @@ def test_a_server_that_is_not_there_is_said_to_be_away(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text("{}\n")
     with pytest.raises(
-        StageError, match="did not take a batch .*start the server, or mend OPENAI_BASE_URL; then --resume"
+        StageError, match="did not take a batch .*start the server, or fix OPENAI_BASE_URL; then --resume"
     ):
         make_server("http://127.0.0.1:9/v1").upload(path)

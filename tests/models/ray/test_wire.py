@@ -1,4 +1,4 @@
-"""What goes to a worker and back is what was sent, bit for bit; a worker says in words why it cannot go on."""
+"""What goes to a worker and back is what was sent, bit for bit; a worker says in words why it cannot continue."""
 
 import math
 from functools import partial

@@ -67,7 +67,7 @@ def test_it_sleeps_between_rollouts_and_wakes_for_weights_and_for_tokens(make: M
 def test_one_that_was_ended_starts_again_with_the_next_weights(make: MakeCopy) -> None:
     copy = make()
     copy.load_weights(Path("/first"), version="0")
-    with pytest.raises(StageError, match="vLLM was killed.*training goes on from its last checkpoint with --resume"):
+    with pytest.raises(StageError, match="vLLM was killed.*training continues from its last checkpoint with --resume"):
         sample(copy, [DIE])
     with pytest.raises(RuntimeError, match="no weights yet"):
         sample(copy, [1])

@@ -134,7 +134,7 @@ def test_a_process_whose_children_hold_its_pipes_open_is_still_found_dead_and_th
 def test_what_went_wrong_in_it_is_told_by_its_last_error(make: MakeProcess) -> None:
     with pytest.raises(StageError, match="RuntimeError: CUDA out of memory.*gpu_memory_utilization") as caught:
         make().ask(request([SAY_OOM]))
-    assert "go on with --resume" in caught.value.sentence
+    assert "continue with --resume" in caught.value.sentence
 
 
 def test_a_start_that_fails_is_bad_input_and_nothing_is_left_running(make: MakeProcess) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from rlaif.constitution.asked import TOGETHER, draw_principle, prepare_constitution, principles_of
+from rlaif.constitution.selection import TOGETHER, draw_principle, prepare_constitution, principles_of
 from rlaif.records import Constitution, Principle
 
 PRINCIPLES = (

@@ -1,6 +1,6 @@
-"""What the ledger says of questions without reading their answers whole: who answered them, and what they cost.
+"""Facts about the answers to many thousands of questions: which model answered, and what the answers cost.
 
-Ids in, few columns out; made for many thousands of questions. Writes nothing.
+Question ids in, a few columns out; no answer is read whole. Writes nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from rlaif.ledger.texts import id_lists
 
 class Answered(NamedTuple):
     served_model: str
-    """What the server said it was; empty for a local engine."""
+    """Model name as the server reported it; empty for a local engine."""
     has_logprobs: bool
 
 
 class Paid(NamedTuple):
-    """What answers and failures cost together."""
+    """Cost of answers and failures together."""
 
     calls: int
     tokens: int
     cost: float
     questions: int
-    """Those of the questions that have an answer or a failure."""
+    """Number of questions that have an answer or a failure."""
 
 
 _ATTEMPTS = " UNION ALL ".join(
@@ -39,11 +39,11 @@ _SUMS = (
     " + coalesce(json_extract(observed, '$.served.lost_tokens'), 0)),"
     " total(json_extract(observed, '$.served.cost'))"
 )
-"""Calls, tokens and cost of the attempts."""
+"""SQL of the calls, tokens and cost of all attempts."""
 
 
 def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answered]:
-    """The questions that have an acknowledged answer."""
+    """Facts about the acknowledged answers, by question id; questions without an answer are missing."""
     sql = (
         "SELECT question_id, coalesce(json_extract(observed, '$.served_model'), ''),"
         " json_array_length(content, '$.logprobs') > 0"
@@ -58,7 +58,7 @@ def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answ
 
 
 def sum_paid(ledger: Ledger, question_ids: Iterable[str]) -> Paid:
-    """Over all attempts at these questions."""
+    """Cost of all attempts at these questions together."""
     sql = f"SELECT {_SUMS}, count(DISTINCT question_id) FROM ({_ATTEMPTS})"
     pages = [ledger.rows(sql, (chunk,))[0] for chunk in id_lists(question_ids)]
     calls, tokens, cost, questions = (sum(column) for column in zip(*pages, strict=True)) if pages else (0, 0, 0, 0)
@@ -66,7 +66,7 @@ def sum_paid(ledger: Ledger, question_ids: Iterable[str]) -> Paid:
 
 
 def find_paid(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Paid]:
-    """Over all attempts at each of these questions; those without any are missing."""
+    """Cost of all attempts at each of these questions; questions without an attempt are missing."""
     sql = f"SELECT question_id, {_SUMS}, 1 FROM ({_ATTEMPTS}) GROUP BY question_id"
     return {
         key: Paid(int(calls), int(tokens), float(cost), int(questions))
@@ -76,7 +76,7 @@ def find_paid(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Paid]:
 
 
 def find_served_models(ledger: Ledger, question_ids: Iterable[str], *, judge_id: str) -> set[str]:
-    """What the servers said they were that answered these questions to one judge."""
+    """Model names that servers reported when they answered these questions for one judge."""
     sql = (
         "SELECT DISTINCT json_extract(a.observed, '$.served_model') FROM judgements AS a JOIN questions AS q"
         " ON q.id = a.question_id WHERE a.question_id IN (SELECT value FROM json_each(?1))"
