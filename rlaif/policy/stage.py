@@ -102,11 +102,10 @@ def train_sft(round: Round, book: Book, shelf: Shelf) -> None:
     )
     total = method.count_steps(task)
     with TrainingLog(round.metrics, method.metrics, total=total, first_step=method.first_step) as log:
-        log.begin(method.first_step)
         trained = method.train(replace(task, listener=log.listener))
     save_model(trained.model, base.tokenizer, shelf.sft_dir)
     shelf.drop("start")
-    book.finish(SFT, round=round.number, tally=trained.tally or read.tally, records=records)
+    book.finish(SFT, round=round.number, tally=trained.tally, records=records)
 
 
 def check_sources(round: Round, bench: Bench) -> None:

@@ -47,7 +47,12 @@ def test_an_interrupted_command_says_how_to_go_on_and_exits_130(tmp_path, sent):
     pipe = tmp_path / "rlaif.yaml"
     os.mkfifo(pipe)
     command = [*RLAIF, "run", "--config", str(pipe), "--dry-run"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+
+    def take_signals() -> None:
+        """A shell starts what runs in its background with SIGINT ignored, and the command would inherit that."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=take_signals) as process:
         writer = None
         while writer is None and process.poll() is None:
             try:
