@@ -17,8 +17,10 @@ VLLM_TESTS := tests/vllm_engine
 RAY := $(VENV)/.ray
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
-SELF = $(MAKE) # by this name `make -n` prints a line that calls it and does not run it
-INSTALL := install --no-compile # what is imported is compiled then; the rest, most of it, never
+# By this name `make -n` prints a line that calls make and does not run it.
+SELF = $(MAKE)
+# What is imported is compiled then; the rest, which is most of it, never.
+INSTALL := install --no-compile
 RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
@@ -50,7 +52,7 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
-	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
 
 # vLLM is installed and tested beside the others: both wait often, for a download, a server or a killed process.
 test-heavy: $(READY) $(RAY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM

@@ -34,5 +34,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _minutes_of(item: pytest.Item) -> float:
+    """About how long the test takes on two cores, as its mark says; the short ones say nothing."""
     marks = [mark for mark in item.iter_markers("heavy") if "minutes" in mark.kwargs]
     return float(marks[0].kwargs["minutes"]) if marks else 0.0

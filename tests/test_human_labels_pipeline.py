@@ -320,7 +320,7 @@ def test_pandalms_three_annotators_calibrate_gpt_35_by_the_documented_command(tm
     assert {p.label for p in people} >= {0.0, 1.0, 2 / 3}, "three people make a soft label"
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.4)
 def test_a_later_round_is_calibrated_by_the_labels_of_the_first_and_repeats_no_row(
     runs_dir: Path, labelled: str
 ) -> None:

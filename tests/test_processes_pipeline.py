@@ -113,10 +113,12 @@ def assert_as_alone(folder: Path, alone: Path, *, printed: str) -> None:
     assert rlaif(folder, "audit", "verify").returncode == 0
 
 
+@pytest.mark.heavy(minutes=1.2)
 def test_two_processes_leave_the_folder_that_one_leaves(together: Path, alone: Path) -> None:
     assert_as_alone(together / "run", alone, printed=(together / "printed.txt").read_text())
 
 
+@pytest.mark.heavy(minutes=0.8)
 def test_two_processes_that_share_the_weights_leave_the_folder_that_one_leaves(
     judged: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_two_processes_that_share_the_weights_leave_the_folder_that_one_leaves(
     assert_as_alone(folder, alone, printed=done.stderr)
 
 
+@pytest.mark.heavy(minutes=0.8)
 def test_two_processes_that_were_killed_and_resumed_make_the_same_bytes(
     judged: Path, together: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +164,7 @@ def find_workers(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.heavy(minutes=0.3)
 def test_bad_input_ends_all_processes_with_one_sentence(alone: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(alone, tmp_path / "done")
     done = train_together(folder)

@@ -36,7 +36,7 @@ from rlaif.models.ray.engine import Described, RayScorer
 from rlaif.models.scripted_engine import ScriptedEngine
 from rlaif.records import Constitution, Message, Principle, Prompt, Sample
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.heavy(minutes=0.9)
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parent

@@ -12,7 +12,7 @@ import pytest
 from rlaif.ledger.store import Ledger
 from rlaif.records import Judgement, Sample
 
-pytestmark = pytest.mark.heavy
+pytestmark = pytest.mark.heavy(minutes=1)
 
 SETTINGS = {
     "prompts.num_prompts": 12,

@@ -412,7 +412,7 @@ evaluation: {num_prompts: 4, num_samples: 1, best_of: 2}
 
 def test_a_small_table_is_interrupted_goes_on_and_is_not_made_twice(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
-    args = ("courteous_and_brief", "--seeds", "1", "--placebo", "--config", "small.yaml")
+    args = ("courteous_and_brief", "--seeds", "1", "--jobs", "1", "--placebo", "--config", "small.yaml")
     logs = tmp_path / "runs" / "steering" / "logs"
     with subprocess.Popen(
         [sys.executable, str(EXAMPLE / "steer.py"), *args], cwd=tmp_path, stderr=subprocess.PIPE
@@ -442,7 +442,7 @@ def test_a_small_table_is_interrupted_goes_on_and_is_not_made_twice(tmp_path: Pa
     assert not again["minutes_by_the_clock"]
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=2.5)
 def test_one_edited_word_turns_the_behaviour_round(tmp_path: Path) -> None:
     source = (CHECKOUT / "constitutions" / "courteous_and_brief.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(source.replace("is polite", "is curt"))

@@ -361,8 +361,8 @@ def prompts_by_question(num_pairs: int) -> dict[str, str]:
     "how",
     [
         signal.SIGKILL,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.heavy),
-        pytest.param(signal.SIGINT, marks=pytest.mark.heavy),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.heavy(minutes=0.3)),
+        pytest.param(signal.SIGINT, marks=pytest.mark.heavy(minutes=0.3)),
     ],
 )
 def test_killed_at_any_moment_nothing_acknowledged_is_asked_again(tmp_path, how):

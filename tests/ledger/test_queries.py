@@ -158,7 +158,7 @@ class TimedLedger(Ledger):
         return rows
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.5)
 def test_no_statement_reads_longer_than_fifty_milliseconds_on_a_hundred_thousand_rows(tmp_path: Path) -> None:
     ledger = TimedLedger.open(tmp_path / "ledger.sqlite")
     world = make_world()

@@ -98,7 +98,7 @@ def test_a_failure_in_the_first_process_is_told_once_and_reaches_the_other(folde
     assert (folder / "failed_1.txt").read_text() == "OtherProcessFailed: another process failed"
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.4)
 def test_a_process_that_loses_the_other_ends_at_once(tmp_path: Path) -> None:
     first, second = launch(SCRIPT, str(tmp_path), "lose")
     assert (first.returncode, second.returncode) == (1, 9)

@@ -39,7 +39,7 @@ def test_rloo_reaches_the_exact_optimum_without_a_value_head(make_world: MakeWor
     check_optimal(world, world.train(tmp_path, algorithm="rloo", num_steps=250).model)
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.2)
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:
     world = make_world(seed=seed)
@@ -129,7 +129,7 @@ def test_a_planted_fault_misses_the_optimum_ten_times_over(
     check_fault(fault, make_world, tabular_class, monkeypatch, tmp_path, distances, seed=0, num_steps=60)
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.2)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_misses_the_optimum_of_other_worlds(

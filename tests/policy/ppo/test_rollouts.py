@@ -361,7 +361,7 @@ def test_responses_to_a_stale_policy_carry_the_capped_ratio_and_none_where_it_is
         assert weights_of(max_importance_weight=None)[row, :length].eq(1).all()
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.2)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_step_off_reaches_the_exact_optimum(make_world: Callable[..., Any], tmp_path: Path, seed: int) -> None:
     world = make_world(seed=seed)

@@ -199,7 +199,7 @@ def test_the_values_begin_on_the_scale_on_which_the_reward_models_scores_are_max
     torch.testing.assert_close(training.learner(BATCH, temperature=1.0).values[mask], expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(minutes=0.2)
 def test_ppo_reaches_the_exact_optimum_with_a_value_model_of_its_own(
     make_world: Callable[..., Any], tmp_path: Path
 ) -> None:
