@@ -83,7 +83,7 @@ check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs eve
 	$(BIN)/mypy --strict rlaif
 	$(BIN)/python -m pytest -m 'heavy or not heavy' tests/test_layers.py tests/docs
 
-docs: $(READY) ## docs/commands.md and docs/options.md again, from the commands and the config themselves
+docs: $(READY) ## docs/commands.md, options.md and measured.md again, from the program and benchmarks/results
 	$(BIN)/python docs/generate.py
 
 # The heavy tests look at the report in a real browser and watch the ledger's system calls.

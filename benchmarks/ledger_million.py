@@ -34,11 +34,11 @@ from rlaif.ledger.schema import INSERT_ROW
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import INSERT_SHORT_TEXT
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     FailedJudgement,
     Judgement,
     Observed,
+    PrincipleKey,
     Question,
     Record,
     Served,
@@ -50,8 +50,8 @@ from rlaif.records import (
 
 RESULTS = Path(__file__).parent / "results" / "ledger_million.json"
 TARGETS = {"rows_per_s": 20_000, "page_ms": 100}
-PRINCIPLES = [AskedPrinciple(id=f"principle_{n}", text_digest=digest_text(f"text {n}")) for n in range(16)]
-RARE = AskedPrinciple(id="rare", text_digest=digest_text("rare"))
+PRINCIPLES = [PrincipleKey(id=f"principle_{n}", text_digest=digest_text(f"text {n}")) for n in range(16)]
+RARE = PrincipleKey(id="rare", text_digest=digest_text("rare"))
 TEMPLATE, JUDGE = digest_text("template"), digest_text("judge")[:32]
 RUN_SIZE = 10_000
 """Judgements that one run uses."""

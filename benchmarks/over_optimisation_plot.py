@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rlaif.report.svg import svg_line, svg_text
-from rlaif.report.wording import say_number, show_plain
+from rlaif.report.wording import format_number, show_plain
 
 WIDTH, HEIGHT, TOP, BOTTOM = 820, 340, 92, 46
 PANELS = ((64, 470), (560, 796))
@@ -59,8 +59,9 @@ def draw(result: dict[str, Any]) -> str:
         svg_text("muted", PANELS[1][0] - 30, 78, "start", "best policies in closed form"),
     ]
     desc = (
-        f"Truth goes from {say_number(run['start'], decimals=1)} to {say_number(run['peak'], decimals=1)} and down to "
-        f"{say_number(run['end'], decimals=1)}; with guards {say_number(run['rolled_back'], decimals=1)} is kept."
+        f"Truth goes from {format_number(run['start'], decimals=1)} to {format_number(run['peak'], decimals=1)} "
+        f"and down to {format_number(run['end'], decimals=1)}; "
+        f"with guards {format_number(run['rolled_back'], decimals=1)} is kept."
     )
     frame = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
@@ -95,11 +96,11 @@ def _panel(panel: int, truth: Points, reward: Points, guarded: Points, *, x_labe
     body = [svg_line("grid", left, y, right, y) for y in (TOP, floor)]
     values = [value for _, value in (*truth, *guarded)]
     for y, value in ((TOP, max(values)), (floor, min(values))):
-        body.append(svg_text("tick", left - 6, y + 4, "end", say_number(value, decimals=1)))
+        body.append(svg_text("tick", left - 6, y + 4, "end", format_number(value, decimals=1)))
     last = max(x for x, _ in truth)
     body += [
         svg_text("tick", left, floor + 18, "start", "0"),
-        svg_text("tick", right, floor + 18, "end", say_number(last, decimals=0 if last > 20 else 1)),
+        svg_text("tick", right, floor + 18, "end", format_number(last, decimals=0 if last > 20 else 1)),
         svg_text("tick", (left + right) / 2, floor + 18, "middle", x_label),
         svg_text("tick", left, floor + 36, "start", f"left axis: {y_label}"),
     ]

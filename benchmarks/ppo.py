@@ -1,9 +1,9 @@
 """PPO beside the last one that TRL had: python benchmarks/ppo.py --trl-python .venv-trl/bin/python
 
 Both train the same tiny Llama on the same prompts with the same number of optimizer steps, metrics and guards on in
-ours, one thread each, seconds of process time, rounds interleaved, each training in a process of its own. The best
+ours, one thread each, seconds of process time, rounds interleaved, each training in a separate process. The best
 step of a training counts, and the median over the rounds.
-The other side needs an environment of its own: pip install torch==2.13.0, then trl==1.12.0.
+TRL needs a separate environment: pip install torch==2.13.0, then trl==1.12.0.
 Writes benchmarks/results/ppo.json. Exits with 1 when a target is missed.
 """
 
@@ -57,14 +57,14 @@ LEARNING: dict[str, Any] = {
     "epochs": 4, "steps": 40, "kl_coef": 0.0,
     "ours": {"guards": {"kl_ceiling": None, "max_repetition_rise": None}, "vf_coef": 0.5, "adam_epsilon": 1e-8},
 }  # fmt: skip
-"""The policy is to go far and to say few words: the guards against that are off. Adam's epsilon is TRL's. Its vf_coef
-scales the gradient of a network of its own, which Adam makes up for; on a shared trunk it does something."""
+"""The reward draws the policy far from its start and to few words, so the guards against that are off. Adam's epsilon
+is TRL's. TRL's vf_coef scales the gradient of a separate network, which Adam evens out; ours weights a shared trunk."""
 STEPS_AT_ZERO = 6
 LEARNING_RATE = 3e-3
 LAST = 5
 """Steps at the end whose mean score counts as reached."""
 SAMPLING_ERROR = 0.02
-"""Of such a gain: two trainings that differ in their micro-batches alone end up to a point apart."""
+"""Share of such a gain: two trainings that differ in their micro-batches alone end up to a point apart."""
 MIN_TIMES_LESS_MEMORY = 10.0
 CASES = {
     case.name: case
@@ -162,7 +162,7 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any]:
-    """One training in a process of its own."""
+    """One training in a separate process."""
     given = json.dumps(options)
     command = (
         [sys.executable, __file__, "--worker", given]
@@ -176,7 +176,7 @@ def run(side: str, options: dict[str, Any], *, trl_python: str) -> dict[str, Any
     return result
 
 
-def say(met: bool) -> str:
+def describe_met(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
@@ -197,7 +197,7 @@ def compare(case: Case, *, rounds: int, trl_python: str) -> dict[str, Any]:
     batch = case.options["batch"]
     print(
         f"{case.name}: {batch / seconds['ours']:.1f} samples/s, {times:.2f} times TRL's {batch / seconds['trl']:.1f}"
-        + (f", target {case.target:g}: {say(times >= case.target)}" if case.target else "")
+        + (f", target {case.target:g}: {describe_met(times >= case.target)}" if case.target else "")
         + f"; peak memory {memory['ours'] / memory['trl']:.2f} of its {memory['trl']:.0f} MiB"
     )
     return {
@@ -228,7 +228,7 @@ def check_learning(*, trl_python: str, seeds: int) -> dict[str, Any]:
     met = gains["trl"] >= 0.5 and gains["ours"] >= gains["trl"] - SAMPLING_ERROR and moved < 1e-4
     print(
         f"learning: of what can be gained ours gains {gains['ours']:.1%} and TRL {gains['trl']:.1%}; at rate 0 the KL "
-        f"of ours is {moved:.1g}: {say(met)}"
+        f"of ours is {moved:.1g}: {describe_met(met)}"
     )
     return {
         "share_of_what_can_be_gained": gains, "by_seed": reached, "sampling_error": SAMPLING_ERROR,
@@ -251,7 +251,7 @@ def check_memory(*, trl_python: str, seeds: int) -> dict[str, Any]:
     del trl_python, seeds
     found = compare_memory(tokens=256, hidden=896, vocab=151_936)
     met = found["times_less"] >= MIN_TIMES_LESS_MEMORY
-    print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {say(met)}")
+    print(f"log-probabilities take {found['times_less']:.1f} times less memory than all logits: {describe_met(met)}")
     return {**found, "met": met}
 
 

@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--times", type=int, default=10, help="how many times the demo's steps the other takes")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="settings")
-    parser.add_argument("--folder", type=Path, help="keeps everything, and goes on with what is there")
+    parser.add_argument("--folder", type=Path, help="keeps everything, and continues from what is there")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
     python benchmarks/ppo_memory.py [--tokens 256] [--hidden 896] [--vocab 151936]
 
-Forward and backward from hidden states through a head that is not trained itself, each in a process of its own: the
+Forward and backward from hidden states through a head that is not trained itself, each in a separate process: the
 peak of its memory, less what it held before. Prints one line of JSON; benchmarks/ppo.py asks for it.
 """
 
@@ -46,7 +46,7 @@ def held_mib() -> float:
 
 
 def measure(way: str, *, tokens: int, hidden: int, vocab: int) -> float:
-    """MiB above what stood before: the inputs, the head and what libraries take at their first use."""
+    """MiB beyond what was taken before: the inputs, the head, and what libraries take at their first use."""
     torch.set_num_threads(1)
     head = nn.Linear(hidden, vocab, bias=False).requires_grad_(False)
     small = nn.Linear(hidden, 8, bias=False).requires_grad_(False)

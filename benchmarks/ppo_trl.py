@@ -1,4 +1,4 @@
-"""TRL 1.12's PPOTrainer in the world of benchmarks/ppo.py, in an environment of its own: prints one line of JSON.
+"""TRL 1.12's PPOTrainer in the world of benchmarks/ppo.py, in a separate environment: prints one line of JSON.
 
 Seconds are process time. Nothing of TRL is changed but that its phases are timed and, for the reward that can be
 learnt, its reward model is replaced by a count.
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def replace_reward(world: World) -> None:
-    """The count instead of what the reward model says; the value model stays a model."""
+    """The count instead of the reward model's score; the value model stays a model."""
     inner = ppo_trainer.get_reward
 
     def get_reward(model: Any, query_responses: torch.Tensor, pad_id: int, context_length: int) -> Any:

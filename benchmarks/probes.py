@@ -25,7 +25,7 @@ from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.frontdesk.probe_quality import Checked, check_wording, draw_clear_pairs, probe_table, summarise
 from rlaif.frontdesk.probe_wordings import LISTS, UNDERSTOOD, make_list
-from rlaif.judging.probe_judge import make_probe_judge
+from rlaif.judging.ask_now import make_probe_judge
 
 RESULTS = Path(__file__).parent / "results" / "probes.json"
 MIN_PASSED = 0.95

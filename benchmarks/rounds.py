@@ -98,7 +98,7 @@ def compare_ends(runs: Sequence[Row], measures: Sequence[str]) -> dict[str, Any]
     return {name: mean_interval(values) or values[0] for name, values in gains.items()}
 
 
-def say(cell: Estimate | float | None, *, decimals: int) -> str:
+def format_cell(cell: Estimate | float | None, *, decimals: int) -> str:
     if cell is None:
         return "unknown"
     if isinstance(cell, float):
@@ -147,10 +147,10 @@ def main() -> None:
         decimals = 3 if name == "win rate" else 1 if name in measures else 2
         before = [run["rounds"][0]["truth_before"][name] for run in runs] if name in measures else []
         start = f"start {sum(before) / len(before):.1f}; " if before else ""
-        shown = "; ".join(f"round {n}: {say(cell, decimals=decimals)}" for n, cell in enumerate(cells))
+        shown = "; ".join(f"round {n}: {format_cell(cell, decimals=decimals)}" for n, cell in enumerate(cells))
         print(f"{name:12s} {start}{shown}")
     for name, change in ends.items():
-        print(f"{name:12s} last round less first: {say(change, decimals=1)}")
+        print(f"{name:12s} last round less first: {format_cell(change, decimals=1)}")
     for run in runs:
         for number, row in enumerate(run["rounds"]):
             for sentence in row["gates_that_would_close"]:

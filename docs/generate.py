@@ -1,4 +1,4 @@
-"""Writes docs/commands.md and docs/options.md from the commands and the config themselves.
+"""Writes docs/commands.md and docs/options.md from the program itself, and docs/measured.md from benchmarks/results.
 
 `python docs/generate.py` writes them; with --check it writes nothing and exits 1 where one is out of date.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from measured import render_measured
 from typer.testing import CliRunner
 
 from rlaif.cli import app
@@ -65,7 +66,9 @@ def render_options() -> str:
 def main() -> None:
     check = "--check" in sys.argv[1:]
     stale = False
-    for name, text in (("commands.md", render_commands()), ("options.md", render_options())):
+    pages = {"commands.md": render_commands, "options.md": render_options, "measured.md": render_measured}
+    for name, render in pages.items():
+        text = render()
         path = DOCS / name
         held = path.read_text(encoding="utf-8") if path.is_file() else ""
         if check and held != text:

@@ -93,7 +93,7 @@ class Progress:
         extra = ", ".join(
             part
             for part in (
-                self._say_failed(),
+                self._describe_failed(),
                 f"{self._tokens / 1000:.0f} k tokens" if self._tokens else "",
                 note,
             )
@@ -114,7 +114,7 @@ class Progress:
             say(f"{self._label}: {self._done}/{self._total}{f' {self._unit}' if self._unit else ''}"
                 f"{f' ({extra})' if extra else ''}{time_text}")  # fmt: skip
 
-    def _say_failed(self) -> str:
+    def _describe_failed(self) -> str:
         why = ", ".join(f"{cause} {count}" for cause, count in self._causes.most_common())
         return f"{self._failed} failed{f': {why}' if why else ''}" if self._failed else ""
 

@@ -16,7 +16,7 @@ from rlaif.calibration.labels import Labels
 from rlaif.console import say
 from rlaif.judging.stage import draw_round_pairs, judge_samples
 from rlaif.loop.open_run import OpenRun
-from rlaif.loop.rounds import RoundRow, Rounds, collect_round, refuse_fewer_rounds, say_outcome, write_rounds
+from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
 from rlaif.models.open import check_rollout_engine
 from rlaif.policy.stage import (
     PolicyJob,
@@ -55,7 +55,7 @@ def run_rounds(run: OpenRun) -> Rounds:
         write_rounds(rounds, run.round.run.path)
         for gate in rows[-1].closed_gates:
             say(f"round {rows[-1].round}: {gate.sentence} ({gate.name})")
-        say(say_outcome(rounds))
+        say(describe_outcome(rounds))
     return rounds
 
 

@@ -9,7 +9,6 @@ from rlaif.judging.questions import render_question
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Agreement,
-    AskedPrinciple,
     CalibrationCard,
     CalibrationMap,
     Comparison,
@@ -28,6 +27,7 @@ from rlaif.records import (
     PolicyCard,
     Preference,
     Principle,
+    PrincipleKey,
     Prompt,
     Question,
     Record,
@@ -98,7 +98,7 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
     first, second = sorted(drawn, key=lambda sample: sample.id)
     principle = Principle(id="brief", text="Prefer the shorter reply.", weight=1.0)
     constitution = Constitution(name="short", principles=(principle,), source="name: short\n# é\n")
-    asked = AskedPrinciple(id=principle.id, text_digest=principle.digest)
+    asked = PrincipleKey(id=principle.id, text_digest=principle.digest)
     listed, swapped = (
         Question(
             mode="pair",

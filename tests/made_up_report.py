@@ -19,7 +19,6 @@ from rlaif.judge_health.length_effect import PairFacts
 from rlaif.judge_health.panel import CheckedJudge
 from rlaif.records import (
     Agreement,
-    AskedPrinciple,
     CalibrationCard,
     CalibrationMap,
     Comparison,
@@ -31,6 +30,7 @@ from rlaif.records import (
     Model,
     ModelObserved,
     Principle,
+    PrincipleKey,
     Prompt,
     Sample,
     SamplingParams,
@@ -88,7 +88,7 @@ def make_comparison(
     return Comparison(
         prompt_id=pair.start.prompt_id,
         sample_ids=tuple(sorted((pair.start.id, pair.trained.id))),
-        principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+        principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
         judge_id="judge",
         judgement_ids=("j1", "j2") if debiased else ("j1",),
         p_first=p if trained_first else 1 - p,

@@ -12,8 +12,7 @@ STILL = {
     "rlaif/cli/audit.py", "rlaif/config/options.py", "rlaif/judge_health/length_effect.py",
     "rlaif/judge_health/sentinels.py", "rlaif/judging/recorded.py", "rlaif/ledger/store.py",
     "rlaif/models/endpoint/reading.py", "rlaif/models/local/decode.py", "rlaif/models/local/tree_pass.py",
-    "rlaif/models/replies/local_reply.py", "rlaif/models/scripted_engine.py", "rlaif/preferences/labelled.py",
-    "rlaif/preferences/pairing.py", "rlaif/report/collect.py",
+    "rlaif/models/replies/local_reply.py", "rlaif/models/scripted_engine.py", "rlaif/report/collect.py",
 }  # fmt: skip
 """Files with such calls; the set only shrinks."""
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-PACKAGE = Path(__file__).parent.parent / "rlaif"
+from house import PACKAGE, imported_names
 
 ORDER = (
     "errors", "console", "records",
@@ -45,18 +44,8 @@ def explain(file: str, part: str, imported: str) -> str | None:
 
 def imported_parts(tree: ast.Module, *, package: tuple[str, ...]) -> set[str]:
     """The parts (first name below rlaif) that a module imports; `package` is the module's own package."""
-    parts = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            stem = [*base, *(node.module or "").split(".")] if node.module else [*base]
-            names = [[*stem, alias.name] for alias in node.names]
-        else:
-            continue
-        parts |= {name[1] for name in names if name[0] == "rlaif" and len(name) > 1}
-    return parts - {"__version__"}
+    names = imported_names(tree, package=package)
+    return {name[1] for name in names if name[0] == "rlaif" and len(name) > 1} - {"__version__"}
 
 
 def violations(source: str, *, file: str) -> list[str]:

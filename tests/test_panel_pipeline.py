@@ -16,14 +16,16 @@ from rlaif import pipeline
 from rlaif.cli import app
 from rlaif.config.load import load_config
 from rlaif.errors import RunFolderError, StageError
+from rlaif.judging.stage import read_judged
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.dry_run import describe_estimate, estimate_run
 from rlaif.loop.open_run import open_work
 from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
-from rlaif.report.collect import _judging_costs
+from rlaif.report.costs import find_judging_costs
 from rlaif.run.folder import read_stage
+from rlaif.run.stages import JUDGEMENTS
 
 SMALL = [
     "constitution=courteous_and_brief", "prompts.num_prompts=6", "sampling.num_samples=2", "sampling.num_pairs=1",
@@ -157,7 +159,8 @@ def test_a_local_model_a_function_and_a_server_judge_side_by_side(
     assert asked["m1"] == asked["m2"] == len(comparisons) // 4 * 2
     assert all(len(preference.evidence_ids) == 8 for preference in preferences), "four judges, two principles"
     with open_work(load_config(overrides=[*SMALL, *overrides]), run_name="r", runs_dir=tmp_path, resume=True) as work:
-        costs = list(_judging_costs(work))
+        judged = read_judged(work.round, work.book, work.bench)
+        costs = list(find_judging_costs(judged, work.bench.judges, folder=work.round.folder(JUDGEMENTS)))
         assert work.bench.budget.spent.calls == len(comparisons) * 2
     names = ["judging: frontdesk", f"judging: {SHORT}", "judging: m1", "judging: m2"]
     assert [(cost.name, cost.calls) for cost in costs] == [(name, len(comparisons) // 4 * 2) for name in names]

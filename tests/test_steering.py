@@ -29,7 +29,7 @@ from steer_plan import Planned, plan  # noqa: E402
 from steer_plot import render_plot  # noqa: E402
 from steer_pool import run_all  # noqa: E402
 from steer_rows import shuffle_verdicts  # noqa: E402
-from steer_show import MARKS, Made, put_table, render_markdown, show_table  # noqa: E402
+from steer_show import Made, render_markdown, show_table  # noqa: E402
 from steer_table import (  # noqa: E402
     Row,
     Start,
@@ -273,15 +273,6 @@ def test_the_markdown_names_what_was_asked_and_marks_what_was_turned() -> None:
     assert "| `rude` | “be rude” ▼ courteous | 50 | 20 ± 5 | +30.0 [+25.0, +35.0] | +28 | +0 |" in lines
     # nine rows of 60 s and three preparations of 30 s on two workers
     assert "Made by `steer` in 5 minutes (its rows together, over the workers), 2 workers of one thread; " in lines[-1]
-
-
-def test_the_readme_gets_the_new_table_between_its_marks_and_nothing_else() -> None:
-    page = f"before\n{MARKS[0]}\n\n| old |\n\n{MARKS[1]}\nafter {MARKS[1]}\n"
-    found = turned_table()
-    put = put_table(page, found)
-    rows = [line for line in markdown(found).split("## ")[0].splitlines() if line.startswith("|")]
-    assert put == f"before\n{MARKS[0]}\n\n" + "\n".join(rows) + f"\n\n{MARKS[1]}\nafter {MARKS[1]}\n"
-    assert put_table(put, found) == put
 
 
 def test_the_terminal_shows_start_original_and_flip_beside_each_other() -> None:

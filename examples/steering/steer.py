@@ -48,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--publish", action="store_true",
-        help="also write benchmarks/results/steering.json, docs/steering.md, docs/steering.svg and README.md's table",
+        help="also write benchmarks/results/steering.json, docs/steering.md and docs/steering.svg",
     )  # fmt: skip
     return parser.parse_args(argv)
 
@@ -65,7 +65,7 @@ def steer(arguments: argparse.Namespace) -> None:
     from steer_plan import plan
     from steer_plot import render_plot
     from steer_pool import run_all
-    from steer_show import Made, put_table, render_markdown, show_table
+    from steer_show import Made, render_markdown, show_table
     from steer_table import Table
     from steer_targets import as_json, check_targets
 
@@ -97,8 +97,6 @@ def steer(arguments: argparse.Namespace) -> None:
             write_atomically(
                 (ROOT / "benchmarks" / "results" if name.endswith(".json") else ROOT / "docs") / name, text
             )
-        readme = ROOT / "README.md"
-        write_atomically(readme, put_table(readme.read_text(encoding="utf-8"), table))
     show_table(table, targets, console=console)
     console.print(show_text(f"table and plot: {arguments.out / 'steering.md'}, {arguments.out / 'steering.svg'}"))
 

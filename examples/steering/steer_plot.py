@@ -46,7 +46,7 @@ def render_plot(table: Table) -> str:
     seeds = len(table.starts)
     body = [
         _text(24, 34, "title ink", "Edit a principle, see the behaviour move"),
-        _text(24, 54, "small muted", f"simulated truth on held-out prompts, 0 to 100; {_say_seeds(seeds)}"),
+        _text(24, 54, "small muted", f"simulated truth on held-out prompts, 0 to 100; {_describe_seeds(seeds)}"),
         *_legend(table),
     ]
     for place, panel in enumerate(panels):
@@ -81,7 +81,7 @@ def _list_panels(table: Table) -> list[_Panel]:
     return [*panels, _Panel((table.placebo,), placebo=True)] if table.placebo is not None else panels
 
 
-def _say_seeds(seeds: int) -> str:
+def _describe_seeds(seeds: int) -> str:
     return "one training seed" if seeds == 1 else f"means and 95 % intervals over {seeds} training seeds"
 
 

@@ -94,7 +94,7 @@ def _run(
             for finished in [finished for finished in training if finished in done]:
                 job = training.pop(finished)
                 rows[job.row_path] = finished.result()
-                say(_say_row(rows[job.row_path], steered, starts[job.start_path]))
+                say(_describe_row(rows[job.row_path], steered, starts[job.start_path]))
                 progress.advance(1)
     except BaseException as error:
         for worker in multiprocessing.active_children():
@@ -141,7 +141,7 @@ def _tell_news(messages: Any, progress: Progress) -> None:
         progress.advance(steps, note=news)
 
 
-def _say_row(row: Row, steered: Sequence[Steered], start: Start) -> str:
+def _describe_row(row: Row, steered: Sequence[Steered], start: Start) -> str:
     (asked,) = (s.asked for s in steered if s.name == row.constitution)
     moves = ", ".join(f"{a.attribute} {start.truth[a.attribute]:.0f} to {row.truth[a.attribute]:.0f}" for a in asked)
     shuffled = ", verdicts shuffled" if row.placebo else ""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 from rich.console import Console
 from rich.table import Table as Columns
 from rich.text import Text
-from steer_table import ROOM, Spread, Steered, Table, say_change
+from steer_table import ROOM, Spread, Steered, Table, format_change
 from steer_targets import Target
 
 from rlaif import __version__
@@ -25,8 +25,6 @@ from rlaif.report.wording import MINUS
 ARROWS = {1: "▲", -1: "▼"}
 MOST_COLUMNS = 3
 """More constitutions than this stand below each other on a terminal."""
-MARKS = ("<!-- steering -->", "<!-- /steering -->")
-"""Between these the README has the table."""
 _LIBRARIES = ("torch", "transformers", "numpy")
 
 
@@ -85,7 +83,7 @@ def render_markdown(table: Table, targets: Sequence[Target], *, made: Made) -> s
         "",
         "## Targets",
         "",
-        *(f"- {_say_met(target)}: {target.what}: {target.said}." for target in targets),
+        *(f"- {_describe_met(target)}: {target.what}: {target.said}." for target in targets),
         "",
         f"Made by `{made.command}` in {made.minutes:.0f} minutes"
         f"{'' if made.wall_s is not None else ' (its rows together, over the workers)'}, {made.num_workers} workers of "
@@ -94,29 +92,22 @@ def render_markdown(table: Table, targets: Sequence[Target], *, made: Made) -> s
     return "\n".join(lines) + "\n"
 
 
-def put_table(page: str, table: Table) -> str:
-    """The page with the table of truth, its rows alone, between the marks that stand in it."""
-    before, rest = page.split(f"{MARKS[0]}\n", 1)
-    _, after = rest.split(MARKS[1], 1)
-    return "\n".join([f"{before}{MARKS[0]}", "", *_truth_rows(table), "", f"{MARKS[1]}{after}"])
-
-
 def _truth_rows(table: Table) -> list[str]:
     flips = {flip.flipped: flip for flip in table.flips}
     rows = [_row("", *ATTRIBUTES), _row("---", *["---:"] * len(ATTRIBUTES))]
-    rows.append(_row("start", *(say_spread(table.start_truth(attribute)) for attribute in ATTRIBUTES)))
+    rows.append(_row("start", *(format_spread(table.start_truth(attribute)) for attribute in ATTRIBUTES)))
     for steered in table.steered:
         directions = _directions(steered)
         cells = []
         for attribute in ATTRIBUTES:
-            cell = say_spread(table.truth(steered.name, attribute))
+            cell = format_spread(table.truth(steered.name, attribute))
             if attribute in directions:
                 sign = "↻ " if steered.name in flips and flips[steered.name].attribute == attribute else ""
                 cell = f"{sign}**{ARROWS[directions[attribute]]} {cell}**"
             cells.append(cell)
         rows.append(_row(f"{'↳ ' if steered.name in flips else ''}`{steered.name}`", *cells))
     if table.placebo is not None:
-        cells = [say_spread(table.truth(table.placebo, attribute, placebo=True)) for attribute in ATTRIBUTES]
+        cells = [format_spread(table.truth(table.placebo, attribute, placebo=True)) for attribute in ATTRIBUTES]
         rows.append(_row(f"placebo: `{table.placebo}`, verdicts shuffled", *cells))
     return rows
 
@@ -131,7 +122,8 @@ def _named_rows(table: Table) -> list[str]:
         rows.append(
             _row(
                 f"`{move.constitution}`", f"“{move.asked.text}” {wanted}{room}", f"{move.start.mean:.0f}",
-                say_spread(move.trained), _minus(say_change(move.change)), _minus(f"{min(move.change.values):+.0f}"),
+                format_spread(move.trained), _minus(format_change(move.change)),
+                _minus(f"{min(move.change.values):+.0f}"),
                 _minus(f"{move.best_of.mean:+.0f}"),
             )
         )  # fmt: skip
@@ -146,14 +138,14 @@ def _directions(steered: Steered) -> dict[str, int]:
     return {asked.attribute: asked.direction for asked in steered.asked}
 
 
-def say_spread(numbers: Spread) -> str:
+def format_spread(numbers: Spread) -> str:
     """ "86 ± 3"; the mean alone with one seed."""
     if numbers.interval is None:
         return f"{numbers.mean:.0f}"
     return f"{numbers.mean:.0f} ± {(numbers.interval.high - numbers.interval.low) / 2:.0f}"
 
 
-def _say_met(target: Target) -> str:
+def _describe_met(target: Target) -> str:
     return {True: "met", False: "**missed**", None: "open"}[target.met]
 
 
@@ -170,7 +162,7 @@ def show_table(table: Table, targets: Sequence[Target], *, console: Console) -> 
         room = "" if move.has_room else f", room {move.room:.0f} only"
         line = (
             f"{move.constitution}, {move.asked.id}: {move.start.mean:.0f} to {move.trained.mean:.0f}, as asked "
-            f"{say_change(move.change)}{room}; best of {table.num_choices} without training {move.best_of.mean:+.0f}"
+            f"{format_change(move.change)}{room}; best of {table.num_choices} without training {move.best_of.mean:+.0f}"
         )
         console.print(show_text(line))
     console.print()
@@ -186,10 +178,10 @@ def _columns(table: Table) -> Columns:
     for name in ("start", *(s.name for s in table.steered), *(["placebo"] if table.placebo else [])):
         columns.add_column(show_text(name), justify="right")
     for attribute in ATTRIBUTES:
-        cells = [Text(say_spread(table.start_truth(attribute)))]
+        cells = [Text(format_spread(table.start_truth(attribute)))]
         cells += [_cell(table, steered, attribute) for steered in table.steered]
         if table.placebo is not None:
-            cells.append(Text(say_spread(table.truth(table.placebo, attribute, placebo=True))))
+            cells.append(Text(format_spread(table.truth(table.placebo, attribute, placebo=True))))
         columns.add_row(Text(attribute), *cells)
     return columns
 
@@ -213,7 +205,7 @@ def _wide_columns(table: Table) -> Columns:
 
 def _cell(table: Table, steered: Steered, attribute: str, *, short: bool = False) -> Text:
     truth = table.truth(steered.name, attribute)
-    said = f"{truth.mean:.0f}" if short else say_spread(truth)
+    said = f"{truth.mean:.0f}" if short else format_spread(truth)
     direction = _directions(steered).get(attribute)
     if direction is None:
         return Text(said)

@@ -200,7 +200,7 @@ def turned(numbers: Spread, direction: int) -> Spread:
     return spread([direction * value for value in numbers.values])
 
 
-def say_change(change: Spread) -> str:
+def format_change(change: Spread) -> str:
     """ "+31.2 [28.0, 34.4]"; without an interval where there is one seed."""
     bounds = "" if change.interval is None else f" [{change.interval.low:+.1f}, {change.interval.high:+.1f}]"
     return f"{change.mean:+.1f}{bounds}"

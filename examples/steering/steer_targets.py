@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from steer_table import Flip, NamedMove, Spread, Table, say_change, spread, turned
+from steer_table import Flip, NamedMove, Spread, Table, format_change, spread, turned
 
 from rlaif.frontdesk.truth import ATTRIBUTES
 
@@ -39,7 +39,7 @@ def check_targets(table: Table, *, minutes: float | None = None) -> list[Target]
 
 
 def _check_direction(named: Sequence[NamedMove]) -> Target:
-    missed = [f"{_say_asked(m)} ({min(m.change.values):+.1f})" for m in named if min(m.change.values) <= 0]
+    missed = [f"{_describe_asked(m)} ({min(m.change.values):+.1f})" for m in named if min(m.change.values) <= 0]
     runs = sum(len(m.change.values) for m in named)
     wrong = sum(value <= 0 for m in named for value in m.change.values)
     said = f"{runs - wrong} of {runs}" + _but(missed)
@@ -49,7 +49,7 @@ def _check_direction(named: Sequence[NamedMove]) -> Target:
 def _check_size(named: Sequence[NamedMove]) -> Target:
     with_room = [m for m in named if m.has_room]
     far = [m for m in with_room if m.change.mean >= MOVED and m.change.excludes_zero]
-    missed = [f"{_say_asked(m)} ({say_change(m.change)})" for m in with_room if m not in far]
+    missed = [f"{_describe_asked(m)} ({format_change(m.change)})" for m in with_room if m not in far]
     one_seed = any(m.change.interval is None for m in with_room)
     met = None if one_seed and all(m.change.mean >= MOVED for m in with_room) else not missed
     what = f"by at least {MOVED:.0f} points over the seeds where there is room, the interval clear of zero"
@@ -75,14 +75,14 @@ def _check_flip(table: Table, flip: Flip) -> Target:
              turned(table.change(flip.flipped, flip.attribute), -direction)]  # fmt: skip
     met = min(value for move in moves for value in move.values) > 0 and min(apart.values) > 0
     ends = [table.truth(name, flip.attribute).mean for name in (flip.original, flip.flipped)]
-    said = f"{ends[0]:.0f} against {ends[1]:.0f}, {say_change(apart)} apart"
+    said = f"{ends[0]:.0f} against {ends[1]:.0f}, {format_change(apart)} apart"
     return Target(f"{flip.flipped} turns {flip.attribute} round against {flip.original}", met, said)
 
 
 def _check_placebo(table: Table, name: str) -> Target:
     moves = {attribute: table.change(name, attribute, placebo=True) for attribute in ATTRIBUTES}
     missed = [
-        f"{attribute} {say_change(move)}"
+        f"{attribute} {format_change(move)}"
         for attribute, move in moves.items()
         if abs(move.mean) > PLACEBO_LIMIT and (move.excludes_zero or move.interval is None)
     ]
@@ -91,7 +91,7 @@ def _check_placebo(table: Table, name: str) -> Target:
     return Target(what, not missed, f"the largest mean change is {greatest.mean:+.1f}" + _but(missed))
 
 
-def _say_asked(move: NamedMove) -> str:
+def _describe_asked(move: NamedMove) -> str:
     return f"{move.asked.id} under {move.constitution}"
 
 
@@ -102,7 +102,7 @@ def _but(missed: Sequence[str]) -> str:
 def as_json(table: Table, targets: Sequence[Target]) -> dict[str, object]:
     """The table with its runs, for benchmarks/results."""
 
-    def say(numbers: Spread) -> Mapping[str, object]:
+    def as_numbers(numbers: Spread) -> Mapping[str, object]:
         low, high = (None, None) if numbers.interval is None else (numbers.interval.low, numbers.interval.high)
         return {"mean": numbers.mean, "low": low, "high": high, "by_seed": list(numbers.values)}
 
@@ -112,8 +112,8 @@ def as_json(table: Table, targets: Sequence[Target]) -> dict[str, object]:
             {
                 "constitution": move.constitution, "principle": move.asked.id, "text": move.asked.text,
                 "attribute": move.asked.attribute, "direction": move.asked.direction, "room": move.room,
-                "start": say(move.start), "trained": say(move.trained), "change_as_asked": say(move.change),
-                "best_of_change_as_asked": say(move.best_of),
+                "start": as_numbers(move.start), "trained": as_numbers(move.trained),
+                "change_as_asked": as_numbers(move.change), "best_of_change_as_asked": as_numbers(move.best_of),
             }
             for move in table.named()
         ],

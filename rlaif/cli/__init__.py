@@ -1,7 +1,19 @@
-"""The command line: parse, call one function, print its result.
+"""The command line: each command parses its options, calls a function of a room, prints the result.
 
-Every failure a user can meet is printed here as one sentence with its exit code (0 done, 1 the run
+Every failure that a user can meet is printed here as one sentence with its exit code (0 done, 1 the run
 failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothing heavy.
+
+loop                generate-prefs, train, run, evaluate
+judge_check         judge-check
+agreement           agreement
+audit               audit list, show, verify
+constitution        constitution check, show
+constitution_diff   constitution diff
+setup               doctor, init
+doctor              what the machine offers, examined for `rlaif doctor`
+scaffold            the folder that `rlaif init` writes
+options             options that several commands take
+stored_options      the options of a run that a command continues
 """
 
 from __future__ import annotations
@@ -70,36 +82,37 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run a command; turn what went wrong into a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    # Read when torch is loaded: threads that wait by spinning made small models 20 times slower on a busy machine.
+    # Torch reads this when it is loaded. Threads that wait by spinning made small models 20 times slower on a busy
+    # machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if num_launched() > 1:  # DDP would tell of every run that it need not have looked for weights without gradients
+    if num_launched() > 1:  # DDP would warn in every run that it searched for weights without gradients in vain
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if launched_rank() > 0:
-        console.quiet = notes.quiet = True  # of several processes the first one speaks
+        console.quiet = notes.quiet = True  # of several processes only the first one prints
     try:
         app()
-    except SystemExit as end:  # Typer's way out, also of Ctrl-C, which it leaves without a word
+    except SystemExit as end:  # how Typer ends a command, also after Ctrl-C, of which it prints nothing
         if end.code == 130:
-            _tell("interrupted: what was acknowledged is kept, go on with the same command and --resume", 130)
+            _print_error("interrupted: completed work is saved; run the same command again with --resume")
         raise
     except OtherProcessFailed as error:
-        code = error.exit_code  # told where it happened
+        code = error.exit_code  # the process in which it happened prints the sentence
     except Exception as error:  # noqa: BLE001 - what is no failure that a user can meet is raised again
-        code = _tell_of(error)
+        sentence, code = _describe_failure(error)
+        _print_error(sentence)
     sys.exit(code)
 
 
-def _tell_of(error: Exception) -> int:
-    """The sentence of a failure that a user can meet, and its exit code; any other is raised again."""
+def _describe_failure(error: Exception) -> tuple[str, int]:
+    """The sentence and the exit code of a failure that a user can meet; any other error is raised again."""
     if (sentence := describe_full_disk(error)) is not None:
-        return _tell(sentence, 1)
+        return sentence, 1
     if isinstance(error, RlaifError):
-        return _tell(error.sentence, error.exit_code)
+        return error.sentence, error.exit_code
     if isinstance(error, RuntimeError) and num_launched() > 1 and has_lost_another(error):
-        return _tell("another process ended and took this one with it: go on with --resume", 1)
+        return "another process ended and took this one with it: run the same command again with --resume", 1
     raise error
 
 
-def _tell(sentence: str, code: int) -> int:
+def _print_error(sentence: str) -> None:
     notes.print(Text("error: ", style="bold red") + Text(sentence))
-    return code

@@ -38,18 +38,19 @@ def agreement(
         Literal["tie"] | None,
         typer.Option(
             "--failed-as",
-            help="Count failed judgements as this verdict, as some published figures do; said beside them.",
+            help="Count failed judgements as this verdict, as some published figures do; the output says so.",
         ),
     ] = None,
     split_votes: Annotated[
         Literal["leave-out", "earliest", "tie"],
         typer.Option(
             "--split-votes",
-            help="The majority where no choice has the most votes: none, the one of them that stands first, or a tie.",
+            help="The majority where several choices have the most votes. leave-out: none; earliest: the one of them "
+            "that was given first; tie: a tie.",
         ),
     ] = "leave-out",
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of the resampling behind the intervals.")
+        int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the resampling behind the intervals.")
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every figure.")] = False,
 ) -> None:
@@ -58,7 +59,7 @@ def agreement(
     from rlaif.calibration.people import report_agreement
 
     if verdicts is None and failed_as is not None:
-        raise InputError("--failed-as speaks of verdicts, and none are given", fix="add --verdicts FILE")
+        raise InputError("--failed-as is about verdicts, and none are given", fix="add --verdicts FILE")
     column_map = load_columns(columns)
     read = read_people(people, column_map)
     report = report_agreement(
@@ -86,10 +87,10 @@ def _print(report: AgreementReport) -> None:
 
 def _print_people(people: PeopleReport, *, unit: str) -> None:
     of = f" of {people.num_prompts} prompts" if people.num_prompts is not None else ""
-    _say(f"People: {people.num_annotators} on {people.num_items} items{of}")
-    _say(f"choices: {people.tally}; {_rates(people.base_rates)}")
+    _print_line(f"People: {people.num_annotators} on {people.num_items} items{of}")
+    _print_line(f"choices: {people.tally}; {_format_rates(people.base_rates)}")
     if people.effective_items is not None:
-        _say(
+        _print_line(
             "every figure counts an item one over its inclusion probability, and so describes all items that could "
             f"have been drawn; these tell as much as {people.effective_items:.0f} drawn with one probability"
         )
@@ -106,20 +107,20 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
 
 
 def _print_judge(judge: JudgeReport, *, unit: str) -> None:
-    _say("\nJudge against people")
-    _say(f"verdicts: {judge.tally}; {_rates(judge.base_rates)}")
+    _print_line("\nJudge against people")
+    _print_line(f"verdicts: {judge.tally}; {_format_rates(judge.base_rates)}")
     if judge.failed:
         kinds = [f'"{text}" {count}' for text, count in list(judge.failed.items())[:FAILED_SHOWN]]
         more = f" and {len(judge.failed) - FAILED_SHOWN} other values" if len(judge.failed) > FAILED_SHOWN else ""
         counted = f"counted as a {judge.failed_as} by --failed-as" if judge.failed_as else "no numbers, left out"
-        _say(f"failed judgements, {counted}: {', '.join(kinds)}{more}")
+        _print_line(f"failed judgements, {counted}: {', '.join(kinds)}{more}")
     if judge.split_votes != "leave-out":
-        _say(f"items without a majority are taken by --split-votes {judge.split_votes}")
-    _say(f"items with people's majority: {judge.items}")
+        _print_line(f"items without a majority are taken by --split-votes {judge.split_votes}")
+    _print_line(f"items with people's majority: {judge.items}")
     if judge.majority is not None:
-        _say(f"the majority says: {_rates(judge.majority.base_rates)}")
+        _print_line(f"the majority says: {_format_rates(judge.majority.base_rates)}")
     for line in _describe_bounds(judge):
-        _say(line)
+        _print_line(line)
     table = _table()
     items = f"{judge.items.kept} items"
     if judge.majority is not None:
@@ -150,15 +151,13 @@ def _describe_bounds(judge: JudgeReport) -> Iterator[str]:
 
 
 def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
-    _say("\nPolicies by Bradley-Terry score, a tie as half a win for each")
+    _print_line("\nPolicies by Bradley-Terry score, a tie as half a win for each")
     for who, scores in (("people", policies.people), ("judge", policies.judge)):
         if scores is not None and scores.why_not:
-            _say(f"{who}: no finite scores, {scores.why_not}")
+            _print_line(f"{who}: no finite scores, {scores.why_not}")
     if policies.rank_correlation is not None:
         table = _table()
-        _add(
-            table, "rank correlation of people and judge", policies.rank_correlation, "", unit="policies", digits=6
-        )  # fmt: skip
+        _add(table, "rank correlation of people and judge", policies.rank_correlation, "", unit="policies", digits=6)
         _show(table)
     if not policies.people.scores:
         return
@@ -168,17 +167,17 @@ def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
         table.add_column("judge's rank", justify="right")
     for name, score in list(policies.people.scores.items())[:POLICIES_SHOWN]:
         judged = [str(ranks.get(name, "none"))] if ranks else []
-        table.add_row(show_text(name), f"{score.mean:+.2f}", _interval(score, 2), f"{score.n} {unit}", *judged)
+        table.add_row(show_text(name), f"{score.mean:+.2f}", _format_interval(score, 2), f"{score.n} {unit}", *judged)
     _show(table)
     if (more := len(policies.people.scores) - POLICIES_SHOWN) > 0:
-        _say(f"and {more} more: add --json")
+        _print_line(f"and {more} more: add --json")
 
 
 def _ranks(scores: Scores | None) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(scores.scores, start=1)} if scores else {}
 
 
-def _rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
+def _format_rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
     return ", ".join(f"{choice} {share:.1%}" for choice, share in rates.items())
 
 
@@ -196,10 +195,12 @@ def _add(table: Table, what: str, estimate: Estimate | None, items: str, *, unit
         table.add_row(show_text(what), "not defined", "", items)
         return
     n = ", ".join(part for part in (items, f"{estimate.n} {unit}" if unit != "items" else "") if part)
-    table.add_row(show_text(what), f"{estimate.mean:.{digits}f}", _interval(estimate, 3), n or f"{estimate.n} items")
+    table.add_row(
+        show_text(what), f"{estimate.mean:.{digits}f}", _format_interval(estimate, 3), n or f"{estimate.n} items"
+    )
 
 
-def _interval(estimate: Estimate, digits: int) -> str:
+def _format_interval(estimate: Estimate, digits: int) -> str:
     return f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
 
 
@@ -208,5 +209,5 @@ def _show(table: Table) -> None:
         console.print(table, soft_wrap=False)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(show_text(line))

@@ -170,28 +170,24 @@ def show(
     console.print(_mark("text from a model or a data set"), "- never a control token; all else is trusted")
     for message in _render_example(judge_template, principle=asked):
         console.print(_show_message(message))
-    console.print(show_text(f"\nreply: {_say_reply(judge_template)}"))
+    console.print(show_text(f"\nreply: {_describe_reply(judge_template)}"))
 
 
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
-    from rlaif.constitution.render import render, render_list, render_single
+    from rlaif.judging.modes import MODES
 
-    if template.kind == "pair":
-        return render(template, **EXAMPLE, principle=principle.text)
-    conversation, replies = EXAMPLE["conversation"], [EXAMPLE["first"], EXAMPLE["second"]]
-    if template.kind == "ranking":
-        return render_list(template, conversation=conversation, responses=replies, principle=principle.text)
-    return render_single(template, conversation=conversation, response=replies[1], principle=principle.text)
+    mode, replies = MODES[template.kind], [EXAMPLE["first"], EXAMPLE["second"]]
+    shown = replies[1:] if mode.shows == "one" else replies
+    return mode.render(template, conversation=EXAMPLE["conversation"], responses=shown, principle=principle.text)
 
 
-def _say_reply(template: JudgeTemplate) -> str:
-    """What the judge is to answer."""
+def _describe_reply(template: JudgeTemplate) -> str:
+    """What the judge is to answer, in words."""
+    from rlaif.judging.modes import MODES
+
     reason = template.reason_max_tokens
     first = f"a reason of at most {reason} tokens, then {template.verdict_marker!r}" if reason else "no reason"
-    if template.kind != "pair":
-        said = "scores" if template.kind == "score" else "the best of"
-        return f"{first}; {said} {', '.join(f'{text!r}' for text in template.choices)}"
-    return f"{first}; verdicts {', '.join(f'{text!r} = {verdict}' for verdict, text in template.verdicts.items())}"
+    return f"{first}; {MODES[template.kind].words.describe_choices(template)}"
 
 
 def _find_principle(constitution: Constitution, principle_id: str | None) -> Principle:
@@ -240,7 +236,7 @@ def _show_message(message: SegmentedMessage) -> Text:
 
 
 def _mark(text: str) -> Text:
-    """Untrusted text in colour, and between brackets where there is no colour."""
+    """Untrusted text, in colour and between brackets, which are seen without colour too."""
     marked = Text("⟦").append_text(show_text(text)).append("⟧")
     marked.stylize("yellow")
     return marked

@@ -74,7 +74,7 @@ def diff(
     if as_json:
         typer.echo(json.dumps(_as_json(done), indent=1))
     elif done.result is None:
-        console.print(show_text(_say_count(done.plan)))
+        console.print(show_text(_describe_count(done.plan)))
     else:
         _print(done.result, done, show=show)
 
@@ -88,7 +88,7 @@ def _as_json(done: Diff) -> object:
     return {"to_ask": asking, "diff": None if done.result is None else done.result.model_dump(mode="json")}
 
 
-def _say_count(plan: Plan) -> str:
+def _describe_count(plan: Plan) -> str:
     if not plan.principles:
         return "nothing to ask: no principle has a text that this run's judge has not answered"
     names = ", ".join(plan.principles)
@@ -99,20 +99,20 @@ def _say_count(plan: Plan) -> str:
 
 
 def _print(result: FileDiff, done: Diff, *, show: int) -> None:
-    for line in _say(result):
+    for line in _describe_diff(result):
         console.print(show_text(line))
     if result.preferences.edits:
         console.print(_table(result), soft_wrap=False)
     for flip in result.preferences.flips[:show]:
         console.print()
-        for line in _say_flip(flip, done.shown[flip.sample_ids], result):
+        for line in _describe_flip(flip, done.shown[flip.sample_ids], result):
             console.print(show_text(line))
     left = len(result.preferences.flips) - show
     if show and left > 0:
         console.print(show_text(f"\nand {left} more: add --show {len(result.preferences.flips)}, or --json"))
 
 
-def _say(result: FileDiff) -> Iterator[str]:
+def _describe_diff(result: FileDiff) -> Iterator[str]:
     found = result.preferences
     prompts = f"{result.num_prompts} of {result.num_prompts_of_run}" if (
         result.num_prompts < result.num_prompts_of_run
@@ -129,7 +129,7 @@ def _say(result: FileDiff) -> Iterator[str]:
     if found.flipped is not None:
         together = f", {found.num_flipped_together} by no edit alone" if found.num_flipped_together else ""
         of = f"{len(found.flips)} of {found.num_pairs - found.num_failed}"
-        yield f"decisions that flip: {of}, {_say_share(found.flipped)}{together}"
+        yield f"decisions that flip: {of}, {_format_share(found.flipped)}{together}"
     if found.label_move is not None:
         move = found.label_move
         yield f"labels move by {move.mean:.3f} on average (95 % interval {move.low:.3f} to {move.high:.3f})"
@@ -148,7 +148,7 @@ def _say(result: FileDiff) -> Iterator[str]:
         yield "people labelled some of these pairs: their labels and their calibration are left out on both sides"
 
 
-def _say_share(share: Estimate) -> str:
+def _format_share(share: Estimate) -> str:
     return f"{share.mean:.1%} ({share.low:.1%} to {share.high:.1%}; n {share.n})"
 
 
@@ -160,12 +160,12 @@ def _table(result: FileDiff) -> Table:
 
 
 def _cells(effect: EditEffect) -> list[str]:
-    alone = "not defined" if effect.flips is None else f"{effect.num_flips}, {_say_share(effect.flips)}"
-    own = "-" if effect.own_flips is None else _say_share(effect.own_flips)
-    return [effect.edit.principle_id, _say_edit(effect.edit), alone, own]
+    alone = "not defined" if effect.flips is None else f"{effect.num_flips}, {_format_share(effect.flips)}"
+    own = "-" if effect.own_flips is None else _format_share(effect.own_flips)
+    return [effect.edit.principle_id, _describe_edit(effect.edit), alone, own]
 
 
-def _say_edit(edit: Edit) -> str:
+def _describe_edit(edit: Edit) -> str:
     if edit.old is None or edit.new is None:
         return edit.kind
     if edit.old.weight == edit.new.weight:
@@ -173,7 +173,7 @@ def _say_edit(edit: Edit) -> str:
     return edit.kind.replace("weight", f"weight {edit.old.weight:g} to {edit.new.weight:g}")
 
 
-def _say_flip(flip: PairChange, shown: Shown, result: FileDiff) -> Iterator[str]:
+def _describe_flip(flip: PairChange, shown: Shown, result: FileDiff) -> Iterator[str]:
     by = ", ".join(flip.flipped_by) if flip.flipped_by else "several edits together"
     yield f"{flip.old_label:.2f} to {flip.new_label:.2f} that the first is better, flipped by {by}"
     yield f"  prompt  {_cut(shown.prompt.messages[-1].content)}"

@@ -35,7 +35,7 @@ def judge_check(
         typer.Option(
             "--sentinels",
             help="Ask the judge 40 of the run's questions again and compare; the first time draws and stores them. "
-            "Exit code 1 if it is not what it was.",
+            "Exit code 1 if it no longer answers as it did.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -58,7 +58,7 @@ def judge_check(
         raise StageError(
             f"the judge is not what it was: {'; '.join(check.sentinels.drift)}",
             where=f"run {check.run}",
-            fix="judge the run's responses anew in a new run before comparing it with others",
+            fix="judge the run's responses again in a new run before comparing it with others",
         )
 
 
@@ -77,12 +77,12 @@ def _print(check: JudgeCheck) -> None:
 
 
 def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -> None:
-    """One judge's figures; it is named where there are several."""
+    """Print one judge's figures, under its name where there are several judges."""
     if name is not None:
         console.print(show_text(f"\njudge {name}"))
     line = (
-        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_causes(health)}; "
-        f"{health.num_comparisons} comparisons{_orders(health)}"
+        f"{health.num_judgements} judgements, {sum(health.failed_by_cause.values())} failed{_describe_causes(health)}; "
+        f"{health.num_comparisons} comparisons{_describe_orders(health)}"
     )
     console.print(show_text(line))
     is_first = health is check.health
@@ -93,14 +93,16 @@ def _print_health(check: JudgeCheck, *, name: str | None, health: JudgeHealth) -
         _principles(health),
     )
     if health.label_mass_bins:
-        console.print(show_text(f"\nlabel mass of the judgements: {_mass_line(health)}"))
+        console.print(show_text(f"\nlabel mass of the judgements: {_describe_mass(health)}"))
 
 
-def _orders(health: JudgeHealth) -> str:
-    if health.mode == "score":
+def _describe_orders(health: JudgeHealth) -> str:
+    from rlaif.judging.modes import MODES
+
+    mode = MODES[health.mode]
+    if mode.shows == "one":
         return " of scores: each response was scored by itself, so no order has a say and none can flip"
-    too_few = "ranked in too few orders" if health.mode == "ranking" else "in one order only"
-    return f", {health.num_one_order} of them {too_few}"
+    return f", {health.num_one_order} of them {mode.words.too_few}"
 
 
 def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
@@ -110,18 +112,19 @@ def _show(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
     console.print(table, soft_wrap=False)
 
 
-def _causes(health: JudgeHealth) -> str:
+def _describe_causes(health: JudgeHealth) -> str:
     causes = ", ".join(f"{cause} {count}" for cause, count in health.failed_by_cause.items())
     return f" ({causes})" if causes else ""
 
 
 def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[Row]:
-    if health.mode != "score":
+    from rlaif.judging.modes import MODES
+
+    mode = MODES[health.mode]
+    if mode.shows != "one":
         yield _row("position effect, logits for the first place", health.position_effect, signed=True)
         yield _row("order flips", health.flipped, percent=True)
-    yield _row(
-        f"label mass on the {'scores' if health.mode == 'score' else 'verdicts'}", health.label_mass, percent=True
-    )
+    yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
     yield _row("labels beyond .99", health.saturated, percent=True)
     if health.length is not None:
         yield from _length_figures(health.length)
@@ -137,7 +140,7 @@ def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[R
 
 
 def _panel_figures(panel: PanelAgreement | None) -> Iterator[Row]:
-    if panel is None or len(panel.judges) < 3:  # of two judges the rows below say the same
+    if panel is None or len(panel.judges) < 3:  # for two judges the rows about the pair are the same figures
         return
     yield _row(f"all {len(panel.judges)} judges, same winner of a pair", panel.unanimous, percent=True)
     yield _row(f"  Krippendorff's alpha, {panel.num_comparisons} comparisons", panel.alpha)
@@ -191,21 +194,21 @@ def _principles(health: JudgeHealth) -> Iterator[tuple[str, ...]]:
         yield (
             name,
             "-" if influence is None else f"{influence.weight_share:.0%}",
-            _short(steady.position_effect, percent=False),
-            _short(steady.flipped, percent=True),
-            "alone" if influence is None or influence.flips is None else _short(influence.flips, percent=True),
-            "-" if influence is None else _short(influence.agrees, percent=True),
+            _format_short(steady.position_effect, percent=False),
+            _format_short(steady.flipped, percent=True),
+            "alone" if influence is None or influence.flips is None else _format_short(influence.flips, percent=True),
+            "-" if influence is None else _format_short(influence.agrees, percent=True),
         )
 
 
-def _short(estimate: Estimate | None, *, percent: bool) -> str:
+def _format_short(estimate: Estimate | None, *, percent: bool) -> str:
     if estimate is None:
         return "-"
     spec = ".0%" if percent else "+.2f"
     return f"{format(estimate.mean, spec)} ({format(estimate.low, spec)} to {format(estimate.high, spec)})"
 
 
-def _mass_line(health: JudgeHealth) -> str:
+def _describe_mass(health: JudgeHealth) -> str:
     from rlaif.judge_health.health import MASS_EDGES
 
     names = [f"up to {MASS_EDGES[0]:g}", *(f"to {edge:g}" for edge in MASS_EDGES[1:]), "above"]

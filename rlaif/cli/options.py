@@ -23,7 +23,7 @@ SetOption = Annotated[
 ]
 RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
 LabelsOption = Annotated[
     str | None,

@@ -32,13 +32,16 @@ HEADER = """\
 
 
 def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
-    """Write the files and say which; refuses a folder that holds any of them. `preset`: what rlaif.yaml begins with."""
+    """Write the files and return their paths; refuses a folder that holds any of them.
+
+    `preset`: the preset that rlaif.yaml names.
+    """
     shipped = {name: shipped_folder(name) for name in FOLDERS} | {PRESETS: shipped_presets()}
     taken = [name for name in (CONFIG_NAME, *shipped) if os.path.lexists(folder / name)]
     config = render_config(preset=preset)
     if taken:
         raise InputError(
-            f"{', '.join(taken)} already stands there",
+            f"{', '.join(taken)} is already there",
             where=str(folder),
             fix="give a new folder to `rlaif init`",
         )
@@ -59,7 +62,7 @@ def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
 
 
 def render_config(*, preset: str | None = None) -> str:
-    """rlaif.yaml with every option, its help, what may stand there and its default, which a preset may give."""
+    """The text of rlaif.yaml: every option with its help, the values it takes, and the preset's or its default."""
     given = {} if preset is None else load_preset(preset, where="--preset").options
     lines = [HEADER]
     for option in describe_config(RunConfig):
@@ -77,7 +80,7 @@ def render_config(*, preset: str | None = None) -> str:
 
 
 def _find(given: Any, path: tuple[str, ...], *, otherwise: Any) -> Any:
-    """What a preset says of an option."""
+    """The value that nested options give to the option at `path`, or else `otherwise`."""
     for key in path:
         if not isinstance(given, dict) or key not in given:
             return otherwise

@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """Report on this machine: versions, memory, disk, accelerators, and what was never tried on it.
 
-    Works with torch missing. Exit code 1 if something must be mended before rlaif can run.
+    Works with torch missing. Exit code 1 if something must be fixed before rlaif can run.
     """
     from rlaif.cli.doctor import examine
 
@@ -38,7 +38,7 @@ def doctor(
             console.print(line + Text(f"{finding.topic:18} {finding.found}{fix}"))
     problems = [f for findings in sections.values() for f in findings if f.state == "problem"]
     if problems:
-        console.print(Text(f"{len(problems)} to mend", style="bold red"))
+        console.print(Text(f"{len(problems)} to fix", style="bold red"))
         raise typer.Exit(1)
     console.print(Text("rlaif can run here", style="bold green"))
 

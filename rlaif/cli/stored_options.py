@@ -1,4 +1,4 @@
-"""A run that a command continues -> its own options, with what was edited in its config file and what is given now.
+"""A run that a command continues -> its stored options, with edits of its config file and the options given now.
 
 Opens no run for work and loads no model.
 """
@@ -15,7 +15,8 @@ from rlaif.run.folder import RunFolder, open_run
 
 
 def find_stored(runs_dir: Path, run: str | None, config: Path | None) -> RunFolder | None:
-    """The run whose own options hold; None where a file alone says them all: the run is not there, or is an old one."""
+    """The run whose stored options hold; None where the config file alone does, as the run is not there or is too old
+    to have noted its file."""
     try:
         folder = open_run(runs_dir, run)
     except RunFolderError:
@@ -26,7 +27,7 @@ def find_stored(runs_dir: Path, run: str | None, config: Path | None) -> RunFold
 
 
 def find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
-    """The recorded files that a run was started with; none where it asked a judge, or is not there."""
+    """The files of recorded verdicts that a run was started with; none where it asked a judge, or is not there."""
     try:
         return [Path(name) for name in open_run(runs_dir, run).config.get("recorded", [])]
     except RunFolderError:
@@ -34,7 +35,7 @@ def find_recorded(runs_dir: Path, run: str | None) -> list[Path]:
 
 
 def load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) -> Loaded:
-    """The run's options, with what was edited in its config file since, and what is given now."""
+    """The run's stored options, changed by the edits of its config file since, and then by `overrides`."""
     stored = folder.config
     noted = stored.get("file", {"path": None, "options": {}})
     file = find_file(config, noted)
@@ -49,9 +50,9 @@ def load_stored(folder: RunFolder, config: Path | None, overrides: list[str]) ->
 
 
 def note_file_of_run(runs_dir: Path, run: str | None, given: Path | None, *, is_new: bool) -> dict[str, Any] | None:
-    """What the run keeps of the config file that was read; None where it keeps what it has."""
-    going_on = None if is_new else find_stored(runs_dir, run, given)
-    if going_on is None:
+    """What the run stores about the config file that was read; None: what is stored stays."""
+    stored = None if is_new else find_stored(runs_dir, run, given)
+    if stored is None:
         return note_file(find_config(given))
-    file = find_file(given, going_on.config.get("file", {"path": None}))
+    file = find_file(given, stored.config.get("file", {"path": None}))
     return None if file is None else note_file(file)

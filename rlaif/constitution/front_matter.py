@@ -9,10 +9,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from rlaif.constitution.template_rules import NEEDED, TRUSTED, UNTRUSTED, TemplateKind
+from rlaif.constitution.template_rules import KINDS, TRUSTED, UNTRUSTED
 from rlaif.errors import TemplateError
 from rlaif.files.strict_yaml import StrictYaml, load_strict
 from rlaif.records import Verdict
+from rlaif.records.judgement import JudgeMode
 
 KEYS = (
     "kind",
@@ -26,8 +27,6 @@ KEYS = (
     "scores",
     "labels",
 )
-ANSWERS: Mapping[TemplateKind, str] = {"pair": "verdicts", "score": "scores", "ranking": "labels"}
-"""Kind of template -> the key that lists what the judge may answer."""
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 MAX_REASON_TOKENS = 4096
 
@@ -35,7 +34,7 @@ _Path = tuple[str | int, ...]
 
 
 class FrontMatter(NamedTuple):
-    kind: TemplateKind
+    kind: JudgeMode
     description: str
     system: str
     untrusted: tuple[str, ...]
@@ -76,19 +75,20 @@ class _Reader:
     def read(self, body: str, *, body_line: int) -> FrontMatter:
         fields = self._mapping(self._document.value, (), keys=KEYS)
         given = self._text(fields.get("kind"), ("kind",))
-        kind = next((known for known in NEEDED if known == given), None)
+        kind = next((known for known in KINDS if known == given), None)
         if kind is None:
-            fix = "write `kind: pair`, `kind: score` or `kind: ranking`"
+            *others, last = (f"`kind: {known}`" for known in KINDS)
+            fix = f"write {', '.join(others)} or {last}"
             self._refuse(f'the kind "{given[:80]}" is not known', ("kind",), fix)
-        elsewhere = {name for other in NEEDED.values() for name in other} - set(NEEDED[kind])
+        rules = KINDS[kind]
+        elsewhere = {name for other in KINDS.values() for name in other.needed} - set(rules.needed)
         known = tuple(name for name in UNTRUSTED if name not in elsewhere)
         untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=known, other=TRUSTED)
         trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=known)
-        answer = ANSWERS[kind]
-        for name in sorted({*ANSWERS.values()} - {answer}):
-            if name in fields:
-                self._refuse(f"a {kind} template has no `{name}`", (name,), f"write `{answer}:` instead")
-        for name in NEEDED[kind]:
+        for key in sorted({other.answers for other in KINDS.values()} - {rules.answers}):
+            if key in fields:
+                self._refuse(f"a {kind} template has no `{key}`", (key,), f"write `{rules.answers}:` instead")
+        for name in rules.needed:
             if name not in (*untrusted, *trusted):
                 trust = "untrusted" if name in UNTRUSTED else "trusted"
                 self._refuse(f'the template does not declare "{name}"', (trust,), f"add it to `{trust}:` and show it")
@@ -100,9 +100,9 @@ class _Reader:
             trusted=trusted,
             reason_max_tokens=self._reason(fields.get("reason")),
             verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)),
-            verdicts=self._verdicts(fields.get("verdicts")) if kind == "pair" else {},
-            scores=self._listed(fields.get("scores"), "score") if kind == "score" else (),
-            labels=self._listed(fields.get("labels"), "label") if kind == "ranking" else (),
+            verdicts=self._verdicts(fields.get("verdicts")) if rules.answers == "verdicts" else {},
+            scores=self._listed(fields.get("scores"), "score") if rules.answers == "scores" else (),
+            labels=self._listed(fields.get("labels"), "label") if rules.answers == "labels" else (),
             body=body,
             body_line=body_line,
         )

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from rlaif.constitution.principles import PrincipleVocabulary, find_nearest_wording, place_of
 from rlaif.constitution.probe_file import ANY, Probe, Winner, names_of
+from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConstitutionError
 from rlaif.records import Constitution, FailureCause, Principle
 
@@ -107,9 +108,9 @@ class Contradiction(NamedTuple):
 def probe_principles(
     constitution: Constitution, *, probes: Sequence[Probe], judge: PairJudge, max_flips: float = MAX_FLIPS
 ) -> list[Reading]:
-    """Ask every pair under every principle that has a weight."""
-    asked = [principle for principle in constitution.principles if principle.weight > 0]
-    answers = judge([(probe, principle) for principle in asked for probe in probes])
+    """Let the judge compare every pair under every principle that counts, and read its answers."""
+    principles = weighted_principles(constitution)
+    answers = judge([(probe, principle) for principle in principles for probe in probes])
     return [
         read_principle(
             principle,
@@ -117,7 +118,7 @@ def probe_principles(
             answers=answers[number * len(probes) : (number + 1) * len(probes)],
             max_flips=max_flips,
         )
-        for number, principle in enumerate(asked)
+        for number, principle in enumerate(principles)
     ]
 
 

@@ -17,20 +17,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from rlaif.constitution.front_matter import FrontMatter, read_front_matter
 from rlaif.constitution.principles import read_text_file
 from rlaif.constitution.shipped import find_file
-from rlaif.constitution.template_rules import FILTERS, TESTS, TemplateKind, TemplateRules
+from rlaif.constitution.template_rules import FILTERS, KINDS, TESTS, TemplateRules
 from rlaif.errors import TemplateError
 from rlaif.records import Message, Segment, SegmentedMessage, Verdict, digest_text
 from rlaif.records.base import Value
+from rlaif.records.judgement import JudgeMode
 
 SUFFIX = ".j2"
 MAX_SOURCE_BYTES = 64 << 10
 MAX_TRUSTED_CHARACTERS = 256 << 10
 """Longest that the trusted parts of a prompt may become; a template that loops stops here."""
-
-
-DOES: Mapping[TemplateKind, str] = {
-    "pair": "compares two replies", "score": "scores single replies", "ranking": "ranks several replies",
-}  # fmt: skip
 
 
 class JudgeTemplate(Value):
@@ -39,7 +35,7 @@ class JudgeTemplate(Value):
     name: str
     """Path or name, for messages."""
     source: str
-    kind: TemplateKind
+    kind: JudgeMode
     description: str
     system: str
     """Literal text of the system message; empty: the prompt has none."""
@@ -73,7 +69,8 @@ def load_template(path_or_name: str | Path, *, kind: str | None = None) -> Judge
     source = read_text_file(path, error=TemplateError, max_bytes=MAX_SOURCE_BYTES)
     template = template_from_source(source, name=str(path))
     if kind not in (None, template.kind):
-        raise TemplateError(f"the template {DOES[template.kind]}", where=str(path), fix=f"name one of `kind: {kind}`")
+        what = f"the template {KINDS[template.kind].does}"
+        raise TemplateError(what, where=str(path), fix=f"name one of `kind: {kind}`")
     return template
 
 

@@ -7,24 +7,37 @@ use up memory and time; without calls, arithmetic and filter arguments it has no
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from typing import Literal, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, NoReturn
 
 from jinja2 import nodes
 
 from rlaif.errors import TemplateError
+from rlaif.records.judgement import JudgeMode
 
-TemplateKind = Literal["pair", "score", "ranking"]
 RESPONSES = "responses"
 """The one variable that is a list: a loop over it shows each reply as a bare {{ name }}, and {{ name.label }}."""
 UNTRUSTED = ("conversation", "first", "second", "response", RESPONSES)
 TRUSTED = ("principle", "conversation_fence", "replies_fence")
-NEEDED: dict[TemplateKind, tuple[str, ...]] = {
-    "pair": ("first", "second", "principle"),
-    "score": ("response", "principle"),
-    "ranking": (RESPONSES, "principle"),
+
+
+class KindRules(NamedTuple):
+    """What the templates of one kind have in common."""
+
+    needed: tuple[str, ...]
+    """The variables without which such a template asks nothing."""
+    answers: Literal["verdicts", "scores", "labels"]
+    """The key that lists what the judge may answer."""
+    does: str
+    """What such a template does, for messages."""
+
+
+KINDS: Mapping[JudgeMode, KindRules] = {
+    "pair": KindRules(("first", "second", "principle"), "verdicts", "compares two replies"),
+    "score": KindRules(("response", "principle"), "scores", "scores single replies"),
+    "ranking": KindRules((RESPONSES, "principle"), "labels", "ranks several replies"),
 }
-"""Kind of template -> the variables that a template of this kind must show."""
+"""The kinds of templates, one for each judge mode."""
 FILTERS = ("capitalize", "first", "last", "length", "lower", "string", "title", "trim", "upper", "wordcount")
 TESTS = ("defined", "lower", "none", "string", "upper")
 MAX_DEPTH = 12

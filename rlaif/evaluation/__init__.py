@@ -1,0 +1,10 @@
+"""What policies and reward models are worth, as numbers with their intervals. Loads no model and asks no judge.
+
+policy               both policies' samples and the judge's comparisons -> win rate, changes, behaviour
+length_control       the win rate for responses of equal length
+best_of_n            the change that choosing among n responses makes without training
+measures             functions (prompt, response) -> named numbers, of the user or of an embedded world
+reward_model         accuracy, log loss and margin on held-out preferences; rewards before and after
+reward_calibration   whether a margin of rewards means the probability that it claims
+cost                 calls, tokens, seconds and money of each part of a run
+"""

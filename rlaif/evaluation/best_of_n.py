@@ -1,4 +1,4 @@
-"""What the same principles do without training: of n responses of one policy, take the most rewarded one.
+"""Best of n, what a reward model does without training: of n responses of one policy, take the most rewarded one.
 
 Samples and their rewards in, picks out, and how far from the policy choosing can go. Draws no samples,
 scores nothing and does not judge the picks.
@@ -18,9 +18,9 @@ from rlaif.stats.ranks import FLOAT32_TOLERANCE, find_highest
 
 class Picks(NamedTuple):
     pairs: list[PolicyPair]
-    """Each prompt's single response beside its pick: what every comparison of policies reads."""
+    """Each prompt's single response as `start` and its pick as `trained`, so that they are compared as policies are."""
     candidates: list[Sample]
-    """Every response that there was to pick from."""
+    """Every response that could have been picked."""
     num_unscored: int
     """Candidates without a reward; none of them can be picked."""
 
@@ -43,9 +43,9 @@ def pick_samples(
 ) -> Picks:
     """The best of each prompt's `n` candidates, beside the prompt's first single response.
 
-    `candidates` are draws apart from `singles`: a response that could be picked and is also what the pick is
-    compared with would draw the two together. rewards: by sample id; a sample that failed is absent. A prompt
-    none of whose candidates has a reward has no pick.
+    No response may be in both `candidates` and `singles`: a pick that is compared with itself would make the two look
+    alike. rewards: by sample id; a sample whose reward failed is absent. A prompt has no pick where none of its
+    candidates has a reward.
     """
     by_prompt: dict[str, list[Sample]] = {}
     for sample in candidates:
@@ -68,10 +68,9 @@ def pick_samples(
 
 
 def bound_kl(n: int) -> float:
-    """log n - (n - 1) / n: the KL of best-of-n against the policy it picks from, in nats per response, at most.
+    """log n - (n - 1) / n: the most that best-of-n can move from the policy it picks from, as KL in nats per response.
 
-    Exact where no two responses are equally likely to be drawn twice, an upper bound otherwise (Beirami et al.
-    2024, arXiv:2401.01879).
+    Exact where no response is ever drawn twice, an upper bound otherwise (Beirami et al. 2024, arXiv:2401.01879).
     """
     if n < 1:
         raise ValueError("n is at least 1")

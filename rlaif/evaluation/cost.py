@@ -1,7 +1,7 @@
 """What samples, judgements and training steps cost: calls, tokens, seconds and money, from what was observed.
 
-An answer that the ledger already held cost this run nothing and is counted apart. Knows no prices: what a server's
-answer cost was written down with it.
+An answer that the ledger already held cost this run nothing and is counted separately. Knows no prices: the cost of a
+server's answer was stored with the answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlaif.training.metrics import MetricsRow
 
 
 class StageCost(Value):
-    """What one part of a run was paid for. None: nobody recorded it."""
+    """What one part of a run cost. None: nobody recorded it."""
 
     name: str
     unit: str
@@ -33,7 +33,7 @@ class StageCost(Value):
     """Written by the model."""
     seconds: float | None = None
     money: float | None = None
-    """By the prices that were configured then; None where no answer had any."""
+    """By the prices that were configured when the answers came; None where no answer has a price."""
 
 
 def cost_of_sampling(name: str, samples: Sequence[Sample], *, num_used: int) -> StageCost:
@@ -52,7 +52,7 @@ def cost_of_judging(
 
 
 def cost_of_training(name: str, rows: Sequence[MetricsRow], *, unit: str = "steps") -> StageCost:
-    """Steps of a training by its metrics; PPO's rows tell how much the policy wrote."""
+    """The cost of a training, from a row of metrics for each step; PPO's rows also say how much the policy wrote."""
     seconds = [row.numbers.get("seconds") for row in rows]
     known = [value for value in seconds if value is not None]
     return StageCost(
@@ -65,7 +65,7 @@ def cost_of_training(name: str, rows: Sequence[MetricsRow], *, unit: str = "step
 
 
 class TotalCost(NamedTuple):
-    """Of what recorded it; None where nothing did."""
+    """The sum over the parts that recorded a quantity; None where no part did."""
 
     read: int | None
     written: int | None
@@ -74,7 +74,7 @@ class TotalCost(NamedTuple):
 
 
 def total_cost(costs: Collection[StageCost]) -> TotalCost:
-    """All parts together."""
+    """The cost of all parts together."""
     read = [cost.prompt_tokens for cost in costs if cost.prompt_tokens is not None]
     written = [cost.reply_tokens for cost in costs if cost.reply_tokens is not None]
     seconds = [cost.seconds for cost in costs if cost.seconds is not None]
@@ -103,7 +103,7 @@ def _cost(name: str, unit: str, observed: Sequence[Observed], *, found: int) -> 
 
 
 def _written(rows: Sequence[MetricsRow]) -> int | None:
-    """Episodes of each step times their mean length."""
+    """Tokens that the policy wrote: each step's episodes times their mean length; None where a row lacks either."""
     total, before = 0.0, 0.0
     for row in rows:
         episodes, length = row.numbers.get("episode"), row.numbers.get("val/response_length")

@@ -1,6 +1,6 @@
 """Probabilities that the trained response wins, and both lengths -> the win rate at equal length.
 
-The judge's liking for length is taken out of the win rate, and not of the policy. Asks nothing.
+The judge's preference for length is removed from the win rate; the policy stays as it is. Asks no judge.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LengthControlled(Value):
     win_rate: Estimate
     """Predicted for two responses of equal length."""
     slope: Estimate | None
-    """b: log-odds that being longer by far goes with; None where no lengths differ."""
+    """b: log-odds that the trained response gains by being much longer; None where no lengths differ."""
     length_sd: float
     """Characters: the standard deviation of the differences of length."""
 
@@ -38,10 +38,10 @@ class LengthRow(NamedTuple):
 def control_length(rows: Sequence[LengthRow]) -> LengthControlled | None:
     """The length-controlled win rate, as AlpacaEval 2 predicts it (Dubois et al. 2024, arXiv:2404.04475).
 
-    Lee et al. 2023 (arXiv:2309.00267, appendix) fit the same logistic on the ratio of lengths, at ratio 1. Of
-    AlpacaEval's model the difficulty of each prompt is left out: it compares many policies and this two. The interval
-    is that of a, cluster-robust by prompt, carried through the sigmoid. None with fewer than three prompts, or where
-    the lengths do not tell.
+    Lee et al. 2023 (arXiv:2309.00267, appendix) fit the same logistic on the ratio of lengths, at ratio 1. AlpacaEval's
+    model also has a difficulty for each prompt, which is left out here: AlpacaEval compares many policies, this
+    function two. The interval is that of a, cluster-robust by prompt, carried through the sigmoid. None with fewer than
+    three prompts, or where equal lengths cannot be predicted from the lengths that there are.
     """
     prompts = [row.prompt_id for row in rows]
     if len(set(prompts)) < 3:
@@ -53,7 +53,7 @@ def control_length(rows: Sequence[LengthRow]) -> LengthControlled | None:
         fitted = fit_logistic(features, [row.p for row in rows], clusters=prompts)
     if fitted is None:
         if any(row.longer for row in rows):
-            return None  # lengths that all differ alike do not tell what equal ones would be
+            return None  # one difference everywhere: equal lengths cannot be predicted
         plain = share_interval([row.p for row in rows], clusters=prompts)
         return None if plain is None else LengthControlled(win_rate=plain, slope=None, length_sd=sd)
     intercept, slope = fitted

@@ -1,7 +1,7 @@
 """Measures: functions (prompt, response) -> named numbers, given by the user or by an embedded world.
 
-`load_measure` imports what the config names; `compute_measures` compares both policies by it. Trains
-nothing: a measure is only ever looked at.
+`load_measure` imports what the config names; `compute_measures` compares both policies by it. Nothing is ever trained
+on a measure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
 
 
 def load_measure(spec: str) -> Measure:
-    """The function that "module:function" names; modules of the working directory are found too."""
+    """The measure named as "module:function"; modules of the working directory are found too."""
     measure: Measure = load_function(spec, what="measure", where="evaluation.measures")
     return measure
 
@@ -27,7 +27,10 @@ def load_measure(spec: str) -> Measure:
 def compute_measures(
     pairs: Sequence[PolicyPair], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
 ) -> dict[str, Change]:
-    """Every number that the measures (by their specs) return, before and after, clustered by prompt."""
+    """Every number that the measures return, before and after training, clustered by prompt.
+
+    `measures`: each by the "module:function" that names it in messages.
+    """
     changes: dict[str, Change] = {}
     for spec, measure in measures.items():
         before = [_measure(measure, pair.start.text, prompts[pair.start.prompt_id], spec) for pair in pairs]

@@ -20,7 +20,7 @@ from rlaif.stats.logits import mean_label
 
 
 class PolicyPair(NamedTuple):
-    """Two responses to one prompt. A tuple, so that pairs go to the judge as they are."""
+    """Two responses to one prompt; a tuple, so that it can be given to the judge as a pair of samples."""
 
     start: Sample
     trained: Sample
@@ -44,7 +44,7 @@ class WinRate(Value):
     num_not_debiased: int
     """Comparisons that were asked in one order only."""
     length_controlled: LengthControlled | None = None
-    """`soft` for responses of equal length; None where too few prompts tell it."""
+    """`soft` for responses of equal length; None where there are too few prompts to predict it."""
 
     @property
     def at_most(self) -> float:
@@ -54,12 +54,12 @@ class WinRate(Value):
 
 
 class Change(Value):
-    """A number on the same prompts before and after training. None where too few prompts tell the spread."""
+    """A number on the same prompts before and after training. None: there are too few prompts for an interval."""
 
     before: Estimate | None
     after: Estimate | None
     change: Estimate | None
-    """Of after minus before within each pair: its interval says whether anything moved."""
+    """Mean of after minus before within each pair: its interval says whether anything moved."""
     mean_before: float
     mean_after: float
 
@@ -236,8 +236,8 @@ class Behaviour(Value):
     """Different texts over all texts: a policy that says one thing to everybody comes near 0."""
     distinct_after: float
     kl: float | None
-    """KL to the starting policy in nats per response: of the trained policy on held-out prompts, with `kl_interval`.
-    Without it, of the responses that its last step trained on, which an earlier policy drew."""
+    """KL to the starting policy in nats per response. With `kl_interval` it was measured for the trained policy on
+    held-out prompts; without, for the responses that the last step trained on, which an earlier policy drew."""
     kl_interval: Estimate | None = None
 
 

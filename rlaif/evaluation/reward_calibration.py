@@ -1,7 +1,7 @@
 """Held-out preferences with their rewards -> does a margin of rewards mean the probability that it claims?
 
-The reward model claims sigmoid(difference of rewards) for the response it likes more; the soft label says
-what the judge thought. Fits nothing.
+The reward model claims sigmoid(difference of rewards) for the response that it rewards more; the soft label is the
+judge's probability. Fits nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ReliabilityBin(Value):
     """Pairs for which the reward model claims about the same."""
 
     claimed: float = Field(ge=0.5, le=1)
-    """Mean probability that the reward model gives the response it likes more."""
+    """Mean probability that the reward model gives the response that it rewards more."""
     labelled: float = Field(ge=0, le=1)
     """Mean label of that response."""
     num_pairs: int
@@ -31,7 +31,7 @@ class ReliabilityBin(Value):
 
 class RewardCalibration(Value):
     bins: tuple[ReliabilityBin, ...]
-    """Equal stretches of the claimed probability from .5 to 1; empty ones are left out."""
+    """Bins of equal width over the claimed probability, from .5 to 1; empty ones are left out."""
     gap: float = Field(ge=0, le=1)
     """Mean distance of claim and label over the bins, weighted as their pairs are."""
     overconfidence: float
@@ -41,7 +41,7 @@ class RewardCalibration(Value):
 
 
 def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration | None:
-    """None without pairs. Two equal rewards claim one half of the first response."""
+    """The calibration over all pairs; None without pairs. Two equal rewards claim one half for the first response."""
     if not pairs:
         return None
     inside: dict[int, list[_Claim]] = {}

@@ -1,7 +1,7 @@
 """Rewards -> how well the reward model orders held-out preferences, and how far it says the policy moved.
 
-Reads numbers that somebody else scored; loads no model. Every figure of preferences is weighted as their rows are. A
-pair whose label is exactly one half prefers nothing and is left out of the accuracy, counted; equal rewards are half
+Loads no model: rewards come as numbers. Every figure about preferences uses the weights of their rows. A pair whose
+label is exactly one half has no better response: it is left out of the accuracy and counted. Equal rewards are half
 right.
 """
 
@@ -35,7 +35,7 @@ class ScoredPair(NamedTuple):
     weight: float = 1.0
     """How much the row counts, as in training."""
     responses: tuple[str, str] | None = None
-    """Their texts, by which two rows about the same responses are known; None: every row is about others."""
+    """The two texts, by which rows about the same responses are recognised; None: no other row is about them."""
 
 
 class LengthBucket(Value):
@@ -53,11 +53,11 @@ class RewardModelQuality(Value):
     accuracy_at_most: float = 1.0
     """No rewards could reach more: some pairs are labelled both ways."""
     accuracy_of_length: Estimate | None = None
-    """The same for the rule "the longer one": what a reward model must beat."""
+    """Accuracy of the rule "the longer one is better", which a reward model must beat."""
     log_loss: Estimate | None = None
     """Mean cross-entropy of sigmoid(difference of rewards) against the soft label, in nats."""
     label_entropy: float | None = None
-    """Mean entropy of the labels in nats: no model's log loss lies below it."""
+    """Mean entropy of the labels in nats, below which no model's log loss can be."""
     is_weighted: bool = False
     """Some rows count more than others."""
     margin: Estimate | None = None
@@ -65,7 +65,7 @@ class RewardModelQuality(Value):
     by_length_difference: tuple[LengthBucket, ...] = ()
     num_pairs: int
     num_undecided: int = 0
-    """Pairs with a label of exactly one half; they enter the log loss alone."""
+    """Pairs with a label of exactly one half; only the log loss counts them."""
 
 
 def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQuality:
@@ -111,7 +111,7 @@ def _accuracy(decided: Sequence[ScoredPair]) -> Estimate | None:
 
 
 def _at_most(decided: Sequence[ScoredPair]) -> float:
-    """Highest accuracy that rewards can reach: of rows about the same two responses, only one side can be right."""
+    """Highest accuracy that rewards can reach: where rows about the same two responses disagree, one side is wrong."""
     sides: dict[tuple[str, frozenset[str]], dict[str, float]] = {}
     for pair in decided:
         if pair.responses is not None:
@@ -127,7 +127,7 @@ def _is_right(difference: float, label: float) -> float:
 
 
 def _by_length_difference(decided: Sequence[ScoredPair]) -> tuple[LengthBucket, ...]:
-    """Thirds of the pairs by how much their lengths differ; equal differences are never torn apart."""
+    """Thirds of the pairs by how much their lengths differ; equal differences share a bucket."""
     if not decided:
         return ()
     differences = sorted(abs(pair.length_first - pair.length_second) for pair in decided)
@@ -143,7 +143,7 @@ def _by_length_difference(decided: Sequence[ScoredPair]) -> tuple[LengthBucket, 
 
 
 class ProxyWin(Value):
-    """How far the policy moved by the reward model it was trained on: its aim, not evidence of quality."""
+    """How far the policy moved by the reward model that it was trained on: the aim of training, no proof of quality."""
 
     reward: Change
     higher: Estimate | None

@@ -1,7 +1,7 @@
 """Judgements, failures and comparisons -> how steady the judge was: flips, position, label mass, labels.
 
-Says nothing about whether the judge is right: only people (or a simulated truth) can. Asks nothing; what depends on
-the responses' texts and on several principles is in judge_pairs.py.
+Does not say whether the judge is right, which only people or a simulated truth can. Asks no model. What depends on the
+responses' texts is in length_effect.py, what depends on several principles in pairs.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from rlaif.judge_health.length_effect import LengthEffect, PairFacts, compute_length_effect
 from rlaif.judge_health.pairs import (
@@ -22,6 +21,7 @@ from rlaif.judge_health.pairs import (
 )
 from rlaif.records import Comparison, Constitution, Estimate, FailedJudgement, Judgement, Question
 from rlaif.records.base import Value
+from rlaif.records.judgement import JudgeMode
 from rlaif.stats.intervals import mean_interval, share_interval
 
 NUM_BINS = 10
@@ -31,7 +31,7 @@ MASS_EDGES = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 
 class Steadiness(Value):
-    """Of one principle's comparisons. None where no comparison tells."""
+    """How steady the judge was under one principle. None: no comparison has the figure."""
 
     num_comparisons: int
     flipped: Estimate | None
@@ -39,22 +39,22 @@ class Steadiness(Value):
 
 
 class JudgeHealth(Value):
-    mode: Literal["pair", "score", "ranking"] = "pair"
+    mode: JudgeMode = "pair"
     """What the judge was asked: which of two is better, what one is worth, or which of several is best."""
     num_judgements: int
     failed_by_cause: dict[str, int]
     num_comparisons: int
     num_one_order: int
-    """Comparisons asked in one order only, or ranked in too few: what place did is still in them."""
+    """Comparisons asked in one order only, or ranked in too few, so that the effect of place is still in them."""
     flipped: Estimate | None
-    """Share of comparisons for which two orders named different winners; None of scores, which know no order."""
+    """Share of comparisons for which two orders named different winners; None for scores, which have no order."""
     position_effect: Estimate | None
-    """Mean logits by which being shown first helped a response; 0 is a judge that does not care. None of scores."""
+    """Mean logits by which being shown first helped a response; 0: it did not. None for scores."""
     label_mass: Estimate | None
     """Mean probability that the judge put on the verdict strings together."""
     lowest_label_mass: float | None
     label_mass_bins: tuple[int, ...] = ()
-    """Judgements by that probability, in the bins that `MASS_EDGES` part."""
+    """Judgements by that probability, in the bins between `MASS_EDGES`."""
     confidence_bins: tuple[int, ...]
     """Comparisons by the probability of the likelier response, ten bins from .5 to 1."""
     saturated: Estimate | None
@@ -78,10 +78,11 @@ def compute_judge_health(
     facts: PairFacts | None = None,
     draw_seed: int | None = None,
 ) -> JudgeHealth:
-    """What the judge's answers say about the judge, clustered by prompt.
+    """The health of one judge from its answers, clustered by prompt.
 
-    constitution: for what several principles decide together; facts: for lengths and duplicates. draw_seed: each pair
-    was asked under one principle, drawn with this seed, so none has an influence beside others.
+    `constitution` is needed for what several principles decide together, `facts` for lengths and duplicates.
+    `draw_seed`: each pair was asked under one principle, drawn with this seed, so that no principle is compared with
+    the others.
     """
     prompt_of = {judgement_id: c.prompt_id for c in comparisons for judgement_id in c.judgement_ids}
     # A judgement whose other order failed belongs to no comparison: it is a cluster of its own.

@@ -1,13 +1,13 @@
 """Comparisons and the responses' texts -> how far the judge's logits go with length, and what of it is a bias.
 
-That longer responses win may be right: they may be better. So the plain slope is called an association; a bias is
-what is left of it beside people's labels or a measure in the same regression. Asks nothing.
+Longer responses may win because they are better, so the plain slope is called an association. A bias is the slope that
+is left when people's labels or a measure are in the same regression. Asks no model.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from rlaif.records import Comparison, Estimate
@@ -18,7 +18,7 @@ from rlaif.stats.regression import correlate, fit_linear
 LENGTH_LIMIT = 2.0
 """Standard deviations beyond which length counts no further, as in calibration."""
 MAX_CORRELATION = 0.9
-"""Between length and truth; beyond it their shares of the logit cannot be told apart."""
+"""Largest correlation of length and worth at which the effects of the two on the logit can be separated."""
 NUM_BINS = 5
 OVERALL = "overall"
 Source = Literal["measure", "labels"]
@@ -31,7 +31,7 @@ class PairFacts(NamedTuple):
     texts: Mapping[str, str]
     """Sample id -> its text."""
     measured: Mapping[tuple[str, str], float] = {}
-    """(sample id, principle id) -> by a measure how well it keeps the principle."""
+    """(sample id, principle id) -> how well the sample keeps the principle, by a measure."""
     labelled: Mapping[tuple[Pair, str], float] = {}
     """(pair in canonical order, principle id or `overall`) -> people's mean choice: 1 the first, -1 the second."""
     label_weights: Mapping[tuple[Pair, str], float] = {}
@@ -43,13 +43,13 @@ class PairFacts(NamedTuple):
 
 
 class Bias(Value):
-    """The length slope beside what the responses are worth."""
+    """The slope of length under one principle, in a regression that also holds what the responses are worth."""
 
     source: Source
     slope: Estimate
     """Logits per standard deviation of length, at equal worth."""
     correlation: float | None
-    """Of length with worth."""
+    """Correlation of length with worth."""
     num_comparisons: int
 
 
@@ -68,13 +68,13 @@ class LengthEffect(Value):
     """Logits for the longer response per standard deviation that it is longer, whatever the reason."""
     num_comparisons: int
     bins: tuple[LengthBin, ...]
-    """Comparisons from the longer response's side, by fifths of the difference."""
+    """The logits for the longer response, in fifths of the comparisons by the difference of lengths."""
     biases: dict[str, Bias] = {}
-    """Principle -> the slope at equal worth, where a measure or labels tell."""
+    """Principle -> the slope at equal worth; a principle without labels and measure is absent."""
     bias: Estimate | None = None
-    """All these principles together, each with a worth of its own."""
+    """One slope for all these principles together, each with the worth under itself."""
     not_separable: tuple[str, ...] = ()
-    """Principles whose worth goes so closely with length that nothing can be told apart."""
+    """Principles whose worth goes so closely with length that a bias cannot be told from worth."""
     is_simulated: bool = False
 
 
@@ -84,41 +84,44 @@ class _Row(NamedTuple):
     longer: float
     logit: float
     worth: float | None
+    """By how much the first response is worth more; None: not known."""
     source: Source
     weight: float = 1.0
-    """How much the row counts where its worth does."""
+    """How much the row counts in a regression that holds its worth."""
 
 
 def compute_length_effect(comparisons: Sequence[Comparison], *, facts: PairFacts) -> LengthEffect | None:
-    """Least squares through zero of logit(first is better) on the difference of lengths, clustered by prompt.
+    """The effect of length: logit(first is better) on the difference of lengths, least squares, clustered by prompt.
 
-    Through zero, for which response of a pair is the first is arbitrary. None without log-probabilities, or where all
-    responses are equally long.
+    The line goes through zero, as either response of a pair may be called the first. None without log-probabilities, or
+    where all responses are equally long.
     """
     lengths = {sample_id: len(text.split()) for sample_id, text in facts.texts.items()}
     compared = {sample_id for comparison in comparisons for sample_id in comparison.sample_ids}
     sd = statistics.pstdev([float(lengths[sample_id]) for sample_id in compared]) if compared else 0.0
     if sd == 0:
         return None
-    labelled = frozenset(name for _, name in facts.labelled)
+    labelled = {name for _, name in facts.labelled}
     rows = [
-        _Row(
-            c.prompt_id, c.principle.id, _longer(c.sample_ids, lengths, sd), c.logit,
-            *_worth(c, facts, labelled), facts.label_weights.get((c.sample_ids, c.principle.id), 1.0),
-        )
-        for c in comparisons
-        if c.logit is not None
-    ]  # fmt: skip
+        _comparison_row(comparison, facts, longer=_longer(comparison.sample_ids, lengths, sd), labelled=labelled)
+        for comparison in comparisons
+        if comparison.logit is not None
+    ]
     if not rows:
         return None
     whole = [
         _Row(
-            prompt_id, OVERALL, _longer(pair, lengths, sd), logit,
-            facts.labelled[pair, OVERALL], "labels", facts.label_weights.get((pair, OVERALL), 1.0),
+            prompt_id=prompt_id,
+            principle_id=OVERALL,
+            longer=_longer(pair, lengths, sd),
+            logit=logit,
+            worth=facts.labelled[pair, OVERALL],
+            source="labels",
+            weight=facts.label_weights.get((pair, OVERALL), 1.0),
         )
         for pair, (prompt_id, logit) in facts.overall.items()
         if (pair, OVERALL) in facts.labelled
-    ]  # fmt: skip
+    ]
     fitted = fit_linear([[row.longer] for row in rows], [row.logit for row in rows], clusters=_prompts(rows))
     biases, not_separable = _biases([*rows, *whole])
     return LengthEffect(
@@ -138,13 +141,23 @@ def _longer(pair: Pair, lengths: Mapping[str, int], sd: float) -> float:
     return max(-LENGTH_LIMIT, min(LENGTH_LIMIT, (lengths[first] - lengths[second]) / sd))
 
 
-def _worth(comparison: Comparison, facts: PairFacts, labelled: frozenset[str]) -> tuple[float | None, Source]:
-    """By how much the first is worth more; people's word wherever the principle has any."""
+def _comparison_row(comparison: Comparison, facts: PairFacts, *, longer: float, labelled: Collection[str]) -> _Row:
+    """`labelled`: the principles with people's labels; only under the others does worth come from measures."""
     name = comparison.principle.id
     if name in labelled:
-        return facts.labelled.get((comparison.sample_ids, name)), "labels"
-    first, second = (facts.measured.get((sample_id, name)) for sample_id in comparison.sample_ids)
-    return None if first is None or second is None else first - second, "measure"
+        worth = facts.labelled.get((comparison.sample_ids, name))
+    else:
+        first, second = (facts.measured.get((sample_id, name)) for sample_id in comparison.sample_ids)
+        worth = None if first is None or second is None else first - second
+    return _Row(
+        prompt_id=comparison.prompt_id,
+        principle_id=name,
+        longer=longer,
+        logit=comparison.logit or 0.0,
+        worth=worth,
+        source="labels" if name in labelled else "measure",
+        weight=facts.label_weights.get((comparison.sample_ids, name), 1.0),
+    )
 
 
 def _biases(rows: Sequence[_Row]) -> tuple[dict[str, Bias], list[str]]:
@@ -196,10 +209,13 @@ def _prompts(rows: Sequence[_Row]) -> list[str]:
 
 
 def _bins(rows: Sequence[_Row]) -> Iterator[LengthBin]:
-    """From the longer response's side: equal lengths say nothing and are left out; so is a part of one prompt."""
+    """The logits for the longer response, in bins of equally many comparisons.
+
+    Pairs of equal length are left out, and so is a bin with one prompt alone.
+    """
     turned = sorted(
         ((abs(row.longer), row.logit if row.longer > 0 else -row.logit, row.prompt_id) for row in rows if row.longer),
-        key=lambda row: (row[0], row[2]),  # by the logit as well, equal lengths would be divided by what is measured
+        key=lambda row: (row[0], row[2]),  # not by the logit, or equal lengths would be binned by what is measured
     )
     for k in range(NUM_BINS):
         part = turned[len(turned) * k // NUM_BINS : len(turned) * (k + 1) // NUM_BINS]

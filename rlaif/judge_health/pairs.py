@@ -1,6 +1,6 @@
 """Comparisons, pair by pair -> what each principle decides, whether choices go round in a circle, what was asked twice.
 
-Several principles are combined as in the preferences. Asks nothing.
+Several principles are combined as in the preferences. Asks no model.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Influence(Value):
 
     weight_share: float
     flips: Estimate | None
-    """Share of pairs whose winner would be the other response without this principle; None: it stands alone."""
+    """Share of pairs whose winner would be the other response without this principle; None: there is no other."""
     agrees: Estimate | None
-    """Share of pairs on which it alone names the winner that all together name."""
+    """Share of pairs on which this principle alone names the same winner as all principles together."""
 
 
 class Transitivity(Value):
@@ -48,13 +48,13 @@ class Duplicates(Value):
     num_repeated_questions: int
     """Questions with an exact prompt that the same judge was asked before, votes not counted."""
     repeated_agree: Estimate | None
-    """Share of these with the verdict that the first of them had."""
+    """Share of these with the same verdict as the first question with their prompt."""
 
 
 def compute_influence(comparisons: Sequence[Comparison], *, constitution: Constitution) -> dict[str, Influence]:
-    """Per principle the pairs that it turns (the label without it names the other response), clustered by prompt.
+    """The influence of each principle on the labels of pairs that were asked under all of them, clustered by prompt.
 
-    The comparisons are of pairs that were asked under every principle.
+    A principle turns a pair where the label without it names the other response.
     """
     principles = weighted_principles(constitution)
     total = math.fsum(principle.weight for principle in principles)
@@ -79,7 +79,7 @@ def compute_influence(comparisons: Sequence[Comparison], *, constitution: Consti
 def compute_transitivity(
     comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None = None
 ) -> Transitivity:
-    """Triples of a prompt's samples with all three pairs decided, and those that go round in a circle.
+    """The triples of a prompt's samples with all three pairs decided, and how many of them go round in a circle.
 
     `draw_seed`: each pair was asked under one principle, drawn with this seed.
     """
@@ -147,7 +147,7 @@ def _outcome_of(judgement: Judgement) -> str:
 def _complete_pairs(
     comparisons: Sequence[Comparison], *, constitution: Constitution, draw_seed: int | None
 ) -> dict[Pair, dict[str, Comparison]]:
-    """Pairs compared under all their principles, by principle id; a panel's judges are looked at one at a time."""
+    """Pairs compared under all their principles, by principle id. The comparisons are one judge's."""
     digests = {principle.id: principle.digest for principle in weighted_principles(constitution)}
     pairs: dict[Pair, dict[str, Comparison]] = defaultdict(dict)
     for comparison in comparisons:

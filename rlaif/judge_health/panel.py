@@ -1,6 +1,6 @@
-"""What several judges say of the same pairs: how far they agree, and how steady each of them is. Values alone.
+"""Values about several judges of the same pairs: how far they agree, and how steady each of them is.
 
-Computed in `rlaif.judge_health.agreement`, drawn in report_judges.py.
+Computed in agreement.py and health.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ class JudgesAgree(Value):
     """Two judges on the same pairs under the same principles."""
 
     judges: tuple[str, str]
-    """What each is called, this run's first; the beginning of the fingerprint's id tells them apart."""
+    """Their names, this run's judge first, each with the beginning of its fingerprint's id."""
     agreement: Agreement
-    """On the winner of each comparison: a pair under one principle."""
+    """Agreement on the winner of each comparison, which is a pair under one principle."""
     by_principle: dict[str, Agreement] = {}
     winners: Estimate | None = None
     """Share of pairs on which they name the same winner over all principles; None where no pair has both labels."""
     correlation: Estimate | None = None
-    """Of their logits, about zero, as either response may be called the first; None without log-probabilities."""
+    """Correlation of their logits about zero, as either response may be called the first; None without
+    log-probabilities."""
 
 
 class PanelAgreement(Value):
@@ -29,9 +30,9 @@ class PanelAgreement(Value):
 
     judges: tuple[str, ...]
     num_comparisons: int
-    """A pair under one principle that two judges at least compared."""
+    """Comparisons that at least two judges made; each is of a pair under one principle."""
     alpha: Estimate | None
-    """None where all of them always chose the same."""
+    """Krippendorff's alpha; None where all of them always chose the same."""
     alpha_by_principle: dict[str, Estimate | None]
     unanimous: Estimate | None
     """Share of pairs on which all judges name the same winner over all principles."""

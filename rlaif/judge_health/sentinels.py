@@ -20,10 +20,10 @@ from rlaif.files.atomic import utc_now, write_atomically
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.bench import Bench
 from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
+from rlaif.judging.choices import LOWEST_LOGPROB
 from rlaif.judging.panel import RunJudge, find_judge_ids
 from rlaif.judging.questions import render_question
 from rlaif.judging.stage import JudgedRound, stored_template
-from rlaif.judging.unlisted import LOWEST_LOGPROB
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Estimate,

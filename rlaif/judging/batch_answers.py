@@ -1,4 +1,4 @@
-"""The answers of one batch on their way into the ledger, and what became of each of its questions.
+"""The answers of one batch on their way into the ledger, and what became of the batch's questions.
 
 Counts what is strange, what failed and what is to be asked again; an answer counts once it is stored. Reads no files.
 """
@@ -49,6 +49,7 @@ class Collecting:
         return None
 
     def keep(self, answer: Judgement | FailedJudgement, reply: ScoredReply) -> None:
+        """Count an answer, and store it with its group."""
         served = reply.served
         tokens = reply.prompt_tokens + reply.reply_tokens + (served.lost_tokens if served else 0)
         self.used = self.used.plus(Spending(0, tokens, (served.cost or 0.0) if served else 0.0))
@@ -69,7 +70,7 @@ class Collecting:
         self._group = []
 
     def count_asked(self, *, status: str) -> int:
-        """How many of its questions the server worked on, or may have; none of a batch that it refused as a whole."""
+        """How many questions of the batch the server worked on, or may have; none where it refused the whole batch."""
         return (len(self._seen) if status == "failed" else len(self._sent)) - self._num_not_asked
 
     def describe(self) -> str:

@@ -1,7 +1,8 @@
-"""Questions -> answers in the ledger through a server's batch endpoint: submitted, noted down, collected hours later.
+"""Questions -> answers in the ledger through a server's batch endpoint: submitted, noted in a journal, collected later.
 
-Each call collects what is ready and submits what is open; while batches are with the server it ends with a sentence.
-An answer is read, kept and counted as one that came at once. Combines nothing and decides nothing.
+Each call collects the answers that are ready and submits the questions that are open. While batches are with the
+server, the call ends with an error that says so. Answers are read, stored and counted like those that come at once.
+Combines nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from rlaif.models.endpoint.reading import Stopped
 from rlaif.records import Observed, Question
 
 MIN_ANSWERS = 16
-"""So many answers without any verdict among them, and the judge or its template is taken to be wrong."""
+"""Where so many answers hold no verdict, the judge or its template is taken to be wrong."""
 
 
 class BatchApiAsker:
-    """Asks what the ledger does not hold yet."""
+    """Asks the questions that the ledger does not answer yet."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class BatchApiAsker:
         asking: Asking,
         log_path: Path,
     ) -> None:
-        """`log_path`: where the ids of the questions that were sent are written down; batches are noted beside it."""
+        """`log_path`: the log of the questions that were sent; the journal of batches is written beside it."""
         self._scorer, self._request, self._template = scorer, score_request(asking.template), asking.template
         self._server = scorer.batch_server(self._request)
         self._min_label_mass, self._max_attempts = asking.config.min_label_mass, asking.config.max_attempts
@@ -54,7 +55,7 @@ class BatchApiAsker:
         self._states: dict[str, BatchState] = {}
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
-        """Collect what is ready, submit what is open; raises while the server has not answered everything."""
+        """Collect what is ready and submit what is open. Raises while the server has not answered everything."""
         if self._journal.settings is not None:
             self._server.state.settings = self._journal.settings
         under_way = self._hold_open()
@@ -74,7 +75,7 @@ class BatchApiAsker:
     # -- what was submitted before ---------------------------------------------------------------
 
     def _hold_open(self) -> set[str]:
-        """What is with the server may cost as much as it can until it is collected; the ids of its questions."""
+        """Reserve the highest cost of every batch that is not collected yet; the ids of the questions in them."""
         under_way: set[str] = set()
         for name, submission in self._journal.open.items():
             calls = submission.num_questions if submission.is_counted else 0
@@ -84,7 +85,7 @@ class BatchApiAsker:
         return under_way
 
     def _go_on(self, submission: Submission) -> set[str]:
-        """One step further with a batch; the ids of the questions that are no longer with the server."""
+        """Take a batch one step further; the ids of the questions that are no longer with the server."""
         if submission.batch_id is None:
             try:
                 self._create(submission, may_exist=True)
@@ -99,7 +100,7 @@ class BatchApiAsker:
         return self._collect(submission, state)
 
     def _collect(self, submission: Submission, state: BatchState) -> set[str]:
-        """Every answer of an ended batch into the ledger; the ids of its questions."""
+        """Store every answer of an ended batch in the ledger; the ids of the batch's questions."""
         sent = self._journal.sent(submission.name)
         collecting = Collecting(self._ledger, sent)
         error: RlaifError | None = None
@@ -125,7 +126,7 @@ class BatchApiAsker:
             error = StageError(
                 f"the judge's server ended batch {state.id} as {state.status} ({state.said or 'it does not say why'})",
                 where=self._server.host,
-                fix="what it answered is kept; --resume asks the rest again, once what it complains of is mended",
+                fix="what it answered is kept; --resume asks the rest again, once the cause is fixed",
             )
         if error is None and collecting.num_replies >= MIN_ANSWERS and not collecting.num_verdicts:
             error = StageError(
@@ -164,7 +165,7 @@ class BatchApiAsker:
     # -- what is open ----------------------------------------------------------------------------
 
     def _submit_open(self, rendered: Rendered, *, draws: range, under_way: set[str]) -> StageError | None:
-        """Submit every open question, in as many files as it takes; why not all, where a cap was met."""
+        """Submit every open question, in as many files as it takes. Returns the error where a cap left some unsent."""
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
@@ -186,7 +187,7 @@ class BatchApiAsker:
         return None
 
     def _submit(self, file: _RequestFile) -> None:
-        """Note down, upload, note down, submit, note down."""
+        """Note the batch, upload its file, note that, create the batch, note that."""
         if not file.sent:
             return
         file.close()
@@ -220,7 +221,7 @@ class BatchApiAsker:
 
 
 class _RequestFile:
-    """A file of requests while it is written, its questions kept in the ledger as it grows."""
+    """A file of requests while it is written; the questions in it are stored in the ledger as it grows."""
 
     def __init__(self, journal: BatchJournal, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -1,7 +1,7 @@
-"""What a stage submitted to a server's batch endpoint, noted down in its folder before it counts.
+"""The journal of the batches that a stage submitted to a server's batch endpoint.
 
-A line of batches.jsonl for each step of each batch, on the disk before the next step is taken, and beside it the list
-of the questions in it. Talks with nobody.
+Each step of a batch is a line of batches.jsonl, which is on the disk before the next step is taken. A list of the
+batch's questions is written beside it. Sends nothing.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ class SentLine(NamedTuple):
     question_id: str
     attempt: int
     num_shown: int
-    """Responses that it shows."""
+    """How many responses the question shows."""
     neutralised: int
     num_bytes: int
 
     @property
     def plain(self) -> PlainChat:
-        """What is remembered of its prompt."""
+        """What the list keeps of the question's prompt."""
         return PlainChat([], self.neutralised, self.num_bytes)
 
 
 @dataclass
 class Submission:
-    """A batch, as far as it has come."""
+    """A batch and how far it got."""
 
     name: str
     num_questions: int
     bound: Spending
-    """What it can cost at most."""
+    """What the batch can cost at most."""
     settings: Settings
     file_id: str | None = None
     batch_id: str | None = None
     is_counted: bool = False
-    """Its calls are counted by the journal; an older version counted them by the list of questions."""
+    """Whether the journal counts the batch's calls; older versions counted them by the list of questions."""
 
 
 class BatchJournal:
     """The batches of one stage that are not collected yet."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder`: the stage's."""
+        """`folder`: the folder of the stage."""
         self._path, self._files = folder / JOURNAL_NAME, folder / FILES_NAME
         self.settings: Settings | None = None
-        """What the server was found to take."""
+        """The settings that the server was found to accept."""
         self.open: dict[str, Submission] = {}
         self._num_batches = 0
         for step in self._read():
@@ -77,7 +77,7 @@ class BatchJournal:
         return f"{self._num_batches + 1:04d}"
 
     def requests_path(self, name: str) -> Path:
-        """The file that goes up."""
+        """The file of requests that is uploaded."""
         self._files.mkdir(parents=True, exist_ok=True)
         return self._files / f"{name}.jsonl"
 
@@ -85,7 +85,7 @@ class BatchJournal:
         return self._files / f"{name}.answers"
 
     def prepare(self, submission: Submission, sent: Iterable[SentLine]) -> None:
-        """Its questions are written down; nothing was sent."""
+        """Note a batch whose questions are written down, before anything is sent."""
         with self._sent_path(submission.name).open("w", encoding="ascii") as file:
             file.writelines(f"{' '.join(map(str, line))}\n" for line in sent)
             file.flush()
@@ -106,13 +106,16 @@ class BatchJournal:
         self._note({"step": "submitted", "batch": name, "batch_id": batch_id})
 
     def collected(self, name: str, *, status: str, num_asked: int | None = None) -> None:
-        """Everything that came of it is in the ledger; `num_asked`: questions that the server worked on, None: all."""
+        """Note that all answers of a batch are in the ledger.
+
+        `num_asked`: how many of its questions the server worked on; None: all.
+        """
         asked = self.open[name].num_questions if num_asked is None else num_asked
         self._note({"step": "collected", "batch": name, "status": status, "asked": asked})
         self._remove_files(name)
 
     def drop(self, name: str) -> None:
-        """It is not known to the server, or not to be waited for."""
+        """Note that a batch is given up: the server does not know it, or nobody waits for its answers."""
         self._note({"step": "dropped", "batch": name})
         self._remove_files(name)
 
@@ -120,7 +123,7 @@ class BatchJournal:
         self._note({"step": "learnt", "settings": list(settings)})
 
     def sent(self, name: str) -> dict[str, SentLine]:
-        """Its questions by id."""
+        """The questions of a batch, by id."""
         lines = (line.split() for line in self._sent_path(name).read_text(encoding="ascii").splitlines())
         return {key: SentLine(key, *map(int, numbers)) for key, *numbers in lines}
 
@@ -146,7 +149,7 @@ class BatchJournal:
             return
         data = self._path.read_bytes()
         *lines, torn = data.split(b"\n")
-        if torn:  # by a kill: what it was to say has not happened
+        if torn:  # by a kill: the step that the line was to name did not happen
             with self._path.open("rb+") as file:
                 file.truncate(len(data) - len(torn))
         for number, line in enumerate(lines, start=1):

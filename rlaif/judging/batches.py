@@ -1,7 +1,7 @@
-"""Questions -> answers in the ledger, through a judge that is asked in batches.
+"""Questions -> answers in the ledger, through a judge that is asked in planned batches.
 
-Batches come from a plan that is written before the first is asked, and an unfinished one is asked again whole.
-Combines nothing and decides nothing.
+The plan is written before the first batch is asked, and an unfinished batch is asked again as a whole. Combines
+nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rlaif.records import (
 
 
 class BatchAsker:
-    """Renders questions and reads the engine's replies."""
+    """Renders questions batch by batch, asks them, and stores what the judge replied."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class BatchAsker:
                 progress.advance(len(batch), failed=failed, tokens=tokens)
 
     def _find_changed(self, strangers: Sequence[str], by_id: Mapping[str, Question]) -> str:
-        """Why questions of a plan are not asked now: by one that was asked, and one that is to be."""
+        """Why the plan holds other questions than are asked now, found by comparing one of each."""
         asked, now = next(iter(self._ledger.find(Question, strangers).values()), None), next(iter(by_id.values()), None)
         if asked is None or now is None:
             return "the judge, its template, the principles, or the responses changed"
@@ -86,9 +86,9 @@ class BatchAsker:
         return "the prompts or the responses changed"
 
     def _sizes(self, questions: Sequence[Question]) -> dict[str, int]:
-        """Tokens of each prompt and the longest reply to it, by question id.
+        """Tokens of each prompt with the longest reply to it, by question id.
 
-        Counted once per set of responses, in any order, under the longest principle.
+        Counted once for each set of responses, in any order, under the longest principle.
         """
         principle = max(self._principles.values(), key=len, default="")
         counted: dict[tuple[str, ...], int] = {}
@@ -136,14 +136,16 @@ class BatchAsker:
         if not self._budget.limits_tokens:
             return Spending(len(chats))
         longest_reply = self._request.max_reason_tokens + 1
-        marker = len(self._request.marker)  # put after the prompt where there is no reason; a token holds a character
+        marker = len(
+            self._request.marker
+        )  # written after the prompt where no reason is asked for; a character is at most a token
         return Spending(
             len(chats), sum(self._scorer.count_tokens(chat) + marker + longest_reply for chat in chats)
         )  # fmt: skip
 
 
 def group_by_prompt(questions: Sequence[Question], sizes: Mapping[str, int]) -> list[list[str]]:
-    """Question ids in the order of asking: one prompt's together, as they share its tokens, the short ones first."""
+    """Question ids in the order of asking: those of a prompt together, as they share tokens, short prompts first."""
     groups: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
         groups[question.prompt_id].append(question)

@@ -1,8 +1,8 @@
-"""Answers of a judge that draws them, from then and from now -> how often chance alone sets them so far apart.
+"""Earlier and present answers of a judge that samples them -> how often chance alone sets them so far apart.
 
-Where nothing changed, a question's answers could have come in any order, so that each way of dividing them into those
-of then and of now is as likely as the way they came (Fisher's permutation test, question by question). How sure the
-judge is of each question does not matter, and the rate of false alarms is known. Asks nothing.
+Where nothing changed, a question's answers could have come in any order, so that each way of dividing them into
+earlier and present ones is as likely as the way they came (Fisher's permutation test, question by question). How sure
+the judge is of each question does not matter, and the rate of false alarms is known. Asks nothing.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.judging.debias import combine_votes
+from rlaif.judging.modes.pair import combine_votes
 from rlaif.records import Judgement
 
 NUM_DIVISIONS = 4999
-"""Divisions that are drawn, with a fixed seed, to stand for all there are."""
+"""How many divisions of all answers are drawn, with a fixed seed."""
 MAX_LISTED = 512
-"""Ways to divide one question's answers that are listed; of more so many are drawn."""
+"""The most ways to divide one question's answers that are listed; where there are more, so many are drawn."""
 
 
 class Answers(NamedTuple):
-    """One question's answers."""
+    """The answers to one question: earlier ones, `then`, and present ones, `now`."""
 
     then: Sequence[Judgement]
     now: Sequence[Judgement]
 
 
 class Difference(NamedTuple):
-    """How far the answers of now are from those of then."""
+    """How far the present answers are from the earlier ones."""
 
     across: float
-    """Mean distance between an old and a new answer; for verdicts alone, the share that differ."""
+    """Mean distance between an earlier and a present answer; for verdicts alone, the share that differ."""
     within: float | None
-    """Mean distance between two answers of one time, which chance alone makes; None where each was given once."""
+    """Mean distance between two answers of the same time, which is chance alone; None where each was given once."""
     chance: float
-    """Probability that unchanged answers are this far apart, by either way of looking."""
+    """Probability that an unchanged judge's answers are this far apart, by either of the two tests."""
 
 
 def compare_drawn(questions: Sequence[Answers]) -> Difference:
-    """Two looks, each at half the error: do they lean elsewhere on the whole, and are they others question by question?
+    """Two tests, each at half the error: did the answers shift as a whole, and do they differ question by question?
 
-    With one answer of then and one of now only the first can tell anything.
+    With one earlier and one present answer to each question only the first test can find anything.
     """
     values = [([_value_of(j) for j in then], [_value_of(j) for j in now]) for then, now in questions]
     across = [_mean_distance(then, now) for then, now in values]
@@ -64,7 +64,7 @@ def compare_drawn(questions: Sequence[Answers]) -> Difference:
 
 
 def chance_of_failures(failed: int, *, asked: int, rate: float) -> float:
-    """Probability that so many questions fail or more, of those asked, where each fails at this rate."""
+    """Probability that at least `failed` of `asked` questions fail, where each fails at this rate."""
     if not failed:
         return 1.0
     fewer = (math.comb(asked, k) * rate**k * (1 - rate) ** (asked - k) for k in range(failed))
@@ -90,13 +90,13 @@ def _mean_distance(then: Sequence[_Answer], now: Sequence[_Answer]) -> float:
 
 
 def _lean(then: Sequence[_Answer], now: Sequence[_Answer]) -> float:
-    """By how much the mean of now is above that of then; a name counts 0."""
+    """By how much the present mean is above the earlier one; an answer that is a name counts 0."""
     before, after = ([x if isinstance(x, float) else 0.0 for x in side] for side in (then, now))
     return math.fsum(after) / len(after) - math.fsum(before) / len(before)
 
 
 def _divide(values: Sequence[_Answer], *, num_then: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(division, 2): distance and lean of each way to call so many of the answers those of then."""
+    """(division, 2): distance and lean of each way to call `num_then` of the answers the earlier ones."""
     num = len(values)
     if math.comb(num, num_then) <= MAX_LISTED:
         chosen = list(combinations(range(num), num_then))

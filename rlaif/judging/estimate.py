@@ -1,7 +1,7 @@
-"""What a run will ask of its models, before it asks: calls counted, prompt tokens measured.
+"""What a judge will cost, before it is asked: questions counted, prompt tokens measured.
 
-A few prompts are sampled and their judge prompts rendered for real; the rest is their number times
-the measured mean. Writes nothing.
+The judge prompts of a few sampled responses are rendered and measured; the total is the number of questions times
+their mean. Writes nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
 
 class JudgeEstimate(NamedTuple):
+    """What one judge is asked at most."""
+
     num_questions: int
     measured_questions: int
     """Judge prompts rendered and counted."""
@@ -28,7 +30,7 @@ class JudgeEstimate(NamedTuple):
     example: tuple[SegmentedMessage, ...] | None
     """One rendered judge prompt."""
     is_estimated: bool = False
-    """The tokens are the server's to count; here they are guessed from the length of the texts."""
+    """Whether prompt tokens are guessed from the length of the texts, as only the judge's server can count them."""
 
 
 def estimate_judging(
@@ -43,7 +45,7 @@ def estimate_judging(
     reply_limit: int | None = None,
     draw_seed: int | None = None,
 ) -> JudgeEstimate:
-    """`num_questions` at most, sized by the real judge prompts of the trial pairs, each in one order.
+    """The cost of `num_questions` at most, measured on the judge prompts of the trial pairs, each in one order.
 
     `reply_limit`: the longest reply in tokens, where it is not the template's reason and a verdict. `draw_seed`: as in
     `Asking`.

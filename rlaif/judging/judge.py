@@ -1,7 +1,7 @@
-"""Samples -> judgements: ask the judge every question once, and combine what it says of each pair.
+"""Samples -> judgements: ask a judge every question once, and combine what it says of each pair.
 
-An answer counts once it is in the ledger; what the ledger holds is not asked again. The questions are made in
-questions.py, asked in streaming.py or batches.py, and combined in collect.py. Does not decide preferences.
+An answer counts once it is in the ledger, and a question that the ledger answers is not asked again. Questions are
+made in questions.py, asked in streaming.py or batches.py, and combined in collect.py. Does not decide preferences.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from rlaif.judging.asking import Asking
 from rlaif.judging.batches import BatchAsker
 from rlaif.judging.collect import Judging, collect_judging
+from rlaif.judging.modes.mode import Planned
 from rlaif.judging.open_questions import Rendered
 from rlaif.judging.question_log import LOG_NAME
-from rlaif.judging.questions import GREEDY, Planned, plan_questions, render_questions
+from rlaif.judging.questions import GREEDY, plan_questions, render_questions
 from rlaif.judging.streaming import StreamAsker
 from rlaif.judging.unanswered import refuse_unanswered
 from rlaif.models.interface import StreamingScorer, TokenScorer
@@ -32,11 +33,11 @@ def judge_pairs(
     plan_path: Path,
     label: str = "judgements",
 ) -> Judging:
-    """Judgements of each pair under each principle, as the template asks: in both orders unless the config says one,
-    or of each response by itself, or of all that pairs join together.
+    """What a judge says of each pair under each principle, asked in the mode of the template: see modes/.
 
     A judge that holds many questions at once is asked in a stream, another one in planned batches. `plan_path`: the
-    file of those batches; the list of questions sent in a stream is written beside it. `label`: empty to print nothing.
+    file of those batches; the log of the questions sent in a stream is written beside it. `label`: the name of the
+    progress bar; empty to print nothing.
 
     Raises `Unanswered` while questions got no answer at all and may be asked again: see unanswered.py.
     """

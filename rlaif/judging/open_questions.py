@@ -1,7 +1,7 @@
-"""Rendered questions -> those that are still to be asked, one by one, as somebody is free to ask them.
+"""Rendered questions -> those that are still to be asked, one by one, whenever the judge can take another.
 
-What the ledger answers is not asked, nor what failed as often as is allowed, nor further draws of what has
-log-probabilities. Asks nothing itself.
+Left out are questions that the ledger answers, questions that failed as often as is allowed, and further draws of
+questions whose answers have log-probabilities. Asks nothing itself.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from rlaif.models.interface import StreamingScorer
 from rlaif.records import Question, SegmentedMessage
 
 CHUNK = 64
-"""Questions looked up in the ledger together."""
+"""How many questions are looked up in the ledger together."""
 
 Rendered = Iterable[tuple[Question, tuple[SegmentedMessage, ...]]]
 FIRST_DRAW = range(1)
 
 
 class OpenQuestion(NamedTuple):
+    """A question that is still to be asked."""
+
     question: Question
     chat: tuple[SegmentedMessage, ...]
     attempt: int
-    """1: it was never answered nor failed."""
+    """1: the question never failed before."""
 
 
 def find_open(
@@ -43,11 +45,12 @@ def find_open(
     log_path: Path,
     on_known: Callable[[int], None],
 ) -> Iterator[OpenQuestion]:
-    """`draws`: the first draw of each question, or the others of those without log-probabilities.
+    """The questions to ask, made one by one.
 
-    `under_way`: ids of those that are being asked, looked at when their turn comes. `log_path`: the list of what this
-    stage sent; what used up its attempts elsewhere without any answer is asked once here. `on_known` hears how many are
-    not to be asked.
+    `draws`: the first draw of each question, or the further ones of those without log-probabilities. `under_way`: ids
+    of the questions that are being asked, read when a question's turn comes. `log_path`: the log of what this stage
+    sent; a question that used up its attempts in another stage without any answer is asked once here. `on_known` is
+    called with the number of questions that are not to be asked.
     """
     waiting = iter(rendered)
     while chunk := list(islice(waiting, CHUNK)):

@@ -17,6 +17,7 @@ from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.errors import ConfigError
 from rlaif.judging.judge import Judging
+from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import JUDGE_FOLDER
 from rlaif.records import Comparison, Panel, PanelMember, Question, Tally
 
@@ -60,36 +61,23 @@ def template_digests(config: JudgeConfig) -> dict[str, str]:
 def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
     """Refuse, before anything is spent, options that a template cannot serve."""
     num_pairs = config.prompts.num_prompts * math.comb(config.sampling.num_samples, 2)
-    if template.kind != "pair" and num_pairs > MAX_RECORDS:
+    mode = MODES[template.kind]
+    if mode.shows != "two" and num_pairs > MAX_RECORDS:
         raise ConfigError(
             f"a judge that scores or ranks gives every pair of a prompt's {config.sampling.num_samples} responses, "
             f"which would be {num_pairs:,} pairs, and a run holds at most {MAX_RECORDS:,}",
             where="sampling.num_samples",
             fix="lower it, 2 to 16 are usual, or lower prompts.num_prompts",
         )
-    if template.kind != "ranking":
-        return
-    if config.judge.principles == "sampled":
-        raise ConfigError(
-            "a ranking shows all responses at once, and `sampled` draws a principle for each pair of them",
-            where="judge.principles",
-            fix="write each or together, or name a template of `kind: pair`",
-        )
-    # The evaluation ranks both policies' responses, and what was picked of further ones, together.
-    num_shown = max(config.sampling.num_samples, 2 * config.evaluation.num_samples + 1)
-    if num_shown > len(template.labels):
-        raise ConfigError(
-            f"{num_shown} responses may have to be ranked together, and the template names {len(template.labels)}",
-            where=template.name,
-            fix="list more `labels` in the template, or lower sampling.num_samples and evaluation.num_samples",
-        )
+    if mode.check is not None:
+        mode.check(config, template=template)
 
 
 def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
     """The template that the judge scores by; one of another kind is refused."""
     if reward.template is not None:
         template = load_template(reward.template)
-        if template.kind != "score":
+        if MODES[template.kind].worth is None:
             raise ConfigError(
                 f'the judge gives rewards by a template of `kind: score`, and "{reward.template}" is of `kind: '
                 f"{template.kind}`",
@@ -99,7 +87,7 @@ def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempla
         return template
     own = load_template(judge.template)
     desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
-    return own if own.kind == "score" else load_template("frontdesk_score" if desk else "score")
+    return own if MODES[own.kind].worth is not None else load_template("frontdesk_score" if desk else "score")
 
 
 def merge_judgings(judgings: Iterable[Judging]) -> Judging:

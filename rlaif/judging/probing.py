@@ -16,9 +16,11 @@ from rlaif.console import Progress, say
 from rlaif.constitution.principles import PrincipleVocabulary
 from rlaif.constitution.probe import MAX_FLIPS, Reading, probe_principles
 from rlaif.constitution.probe_file import PROBE_FILE, Probe, find_probes, load_probes
-from rlaif.constitution.render import DOES, JudgeTemplate, load_template
+from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.constitution.template_rules import KINDS
 from rlaif.errors import InputError
-from rlaif.judging.probe_judge import make_probe_judge
+from rlaif.judging.ask_now import make_probe_judge
+from rlaif.judging.modes import MODES
 from rlaif.judging.setup import check_judge, find_judge_folder, find_vocabulary
 from rlaif.models.open import open_judge
 from rlaif.records import Constitution
@@ -65,8 +67,8 @@ def _choose_probes(
     """The file of probes, or why there is none."""
     if given is not None and not ask:
         raise InputError("--probes and --no-probe exclude each other", fix="leave one of them out")
-    if template.kind != "pair":
-        why_not = f"the template {DOES[template.kind]}, and probes are pairs"
+    if MODES[template.kind].shows != "two":
+        why_not = f"the template {KINDS[template.kind].does}, and probes are pairs"
         if given is not None:
             raise InputError(why_not, where=template.name, fix="choose a pair template with --template")
         return None, why_not

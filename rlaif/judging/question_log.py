@@ -1,10 +1,11 @@
-"""Which questions a stage of a run sent to its judge: from its plan of batches, and from its list of sent ones.
+"""The log of the questions that a stage of a run sent to its judge, and the plan of those asked in batches.
 
-The list has a line for each request, written before it is sent, so that a kill leaves no request uncounted. A line
-torn by a kill was never sent. Says nothing of the answers, which are in the ledger.
+The log, questions_asked.txt in the stage's folder, has a line for each request. The line is written before the request
+is sent, so that a kill leaves no request uncounted; a line torn by a kill was never sent. Knows nothing of the answers,
+which are in the ledger.
 
-    ID                 asked by an older version, or in a planned batch: its requests are counted by its answers
-    ID TOKENS COST     one request is being sent, which costs so much at most
+    ID                 asked by an older version, or in a planned batch: the answers count the requests
+    ID TOKENS COST     one request is being sent, which costs at most so much
     ID unsent          the last request did not reach any server
     ID batch           submitted in a file of questions, whose requests the journal of batches counts
 """
@@ -23,7 +24,7 @@ from rlaif.models.budget import NOTHING, Spending
 
 LOG_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
-"""A panel's second judge keeps its plan and list in the folder judge_2 of the stage, and so on."""
+"""Where further judges of a panel keep plan and log: the second in the folder judge_2 of the stage, and so on."""
 _UNSENT, _IN_BATCH = "unsent", "batch"
 
 
@@ -33,34 +34,34 @@ class SentRequests:
 
     calls: int = 0
     bound: Spending = NOTHING
-    """What the dearest of them costs at most."""
+    """What the dearest of the requests costs at most."""
     is_counted_by_answers: bool = False
-    """Some of its lines do not say how many requests there were."""
+    """Whether some lines of the question do not say how many requests there were."""
 
 
 def judge_folders(stage_dir: Path) -> list[Path]:
-    """Where the judges of a stage keep what they asked, the first judge's first."""
+    """The folders in which the judges of a stage keep plan and log, the first judge's first."""
     return [stage_dir, *sorted(stage_dir.glob(f"{JUDGE_FOLDER}*"), key=lambda path: (len(path.name), path.name))]
 
 
 def read_question_ids(folder: Path) -> list[str]:
-    """The ids of the questions, each once."""
+    """The ids of all questions in plans and log, each once."""
     return list(dict.fromkeys([*read_planned(folder), *read_streamed(folder)]))
 
 
 def read_planned(folder: Path) -> list[str]:
-    """Those in the plan of batches, asked by now or not."""
+    """The ids of the questions in the plans of batches, whether they were asked yet or not."""
     plans = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*questions_plan.json"))]
     return [key for plan in plans for batch in plan for key in batch]
 
 
 def read_streamed(folder: Path) -> list[str]:
-    """Questions on the list, in the order of their requests."""
+    """The ids of the questions in the log, in the order of their requests."""
     return [key for key, *rest in _lines(folder) if rest != [_UNSENT]]
 
 
 def read_sent(folder: Path) -> dict[str, SentRequests]:
-    """How often each question on the list was sent by itself."""
+    """The requests that carried each question of the log alone."""
     sent: dict[str, SentRequests] = {}
     for key, *rest in _lines(folder):
         requests = sent.setdefault(key, SentRequests())
@@ -83,7 +84,7 @@ def _lines(folder: Path) -> Iterator[list[str]]:
 
 
 class QuestionLog:
-    """The list, while questions are sent."""
+    """The log while questions are sent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -95,15 +96,15 @@ class QuestionLog:
         return self
 
     def write(self, question_id: str, bound: Spending | None = None) -> None:
-        """A request is about to be sent, which may cost `bound`; None: its answer will say how often it was."""
+        """Note that a request is about to be sent, at the cost of `bound` at most; None: its answer counts requests."""
         self._note(question_id if bound is None else f"{question_id} {bound.tokens} {bound.cost!r}")
 
     def take_back(self, question_id: str) -> None:
-        """The last request that was noted down reached no server."""
+        """Note that the last request of a question reached no server."""
         self._note(f"{question_id} {_UNSENT}")
 
     def write_batched(self, question_id: str) -> None:
-        """It is in a file of questions."""
+        """Note that a question is in a file that is submitted as a batch."""
         self._note(f"{question_id} {_IN_BATCH}")
 
     def _note(self, line: str) -> None:

@@ -1,8 +1,8 @@
 """Samples and verdicts that already exist -> the records that sampling and judging would have made.
 
-What was not recorded stays unknown: no prompt of the judge, no log-probabilities unless a column has
-them, and a pair shown in one order is not debiased. A verdict that cannot be read is a failed
-judgement, never a number. Asks nobody and writes nothing.
+What was not recorded stays unknown: there is no prompt of the judge, there are no log-probabilities unless a column
+has them, and a pair shown in one order is not debiased. A verdict that cannot be read is a failed judgement, never a
+number. Asks nothing and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from rlaif.errors import ConstitutionError, DataError
 from rlaif.files.rows import Row, describe, missing_column, read_rows, scalar_text
-from rlaif.judging.debias import compare
+from rlaif.judging.modes.pair import compare
 from rlaif.judging.recorded_columns import ColumnMap, load_column_map
 from rlaif.judging.recorded_rows import (
     RecordedPair,
@@ -26,13 +26,13 @@ from rlaif.judging.recorded_rows import (
     recorded_model,
 )
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Constitution,
     FailedJudgement,
     Judgement,
     Model,
     Principle,
+    PrincipleKey,
     Prompt,
     Question,
     Record,
@@ -44,6 +44,8 @@ R = TypeVar("R", bound=Record)
 
 
 class Recorded(NamedTuple):
+    """The records made from recorded samples and verdicts."""
+
     constitution: Constitution
     judge: Model
     policies: list[Model]
@@ -56,9 +58,9 @@ class Recorded(NamedTuple):
     failed: list[FailedJudgement]
     comparisons: list[Comparison]
     sample_tally: Tally
-    """Rows of the samples file."""
+    """Counts of the rows of the samples file."""
     judgement_tally: Tally
-    """Rows of the verdicts file; failed judgements under their cause."""
+    """Counts of the rows of the verdicts file; failed judgements are dropped under their cause."""
     unread_values: dict[str, int]
     """Verdict values that the column map does not name, the most frequent first."""
 
@@ -70,7 +72,7 @@ def import_recorded(
     *,
     constitution: Constitution | None = None,
 ) -> Recorded:
-    """Read both files through a column map; without a constitution one principle stands for the standard."""
+    """Read both files through a column map; without a constitution, one principle stands for the judge's standard."""
     columns = load_column_map(Path(columns_path))
     if columns.key is None and Path(samples_path).resolve() != Path(judgements_path).resolve():
         raise DataError(
@@ -95,10 +97,10 @@ def records_from_rows(
     constitution: Constitution | None = None,
     names: tuple[str, str] = ("samples", "verdicts"),
 ) -> Recorded:
-    """The records of rows that are joined by `columns.key`, or row by row where there is none.
+    """The records of rows that are joined by `columns.key`, or row by row where there is no key.
 
-    A row may leave a column out, as JSON rows do; a column that no row has is refused. `names` are the
-    files' names in messages.
+    A row may leave a column out, as JSON rows do; a column that no row has is refused. `names`: how messages name the
+    two files.
     """
     _require_columns(sample_rows, columns.sample_columns, where=names[0])
     _require_columns(judgement_rows, columns.judgement_columns, where=names[1])
@@ -129,9 +131,11 @@ def records_from_rows(
 
 
 class _Answers(NamedTuple):
+    """What the rows of the verdicts file gave."""
+
     questions: dict[str, Question]
     judgements: dict[str, Judgement]
-    """By question id, as the failures."""
+    """By question id, as are the failures."""
     failed: dict[str, FailedJudgement]
     used: dict[str, RecordedPair]
     """The pairs that were asked about, by key."""
@@ -145,12 +149,12 @@ def _read_answers(
     sample_drops: Mapping[str, str],
     *,
     columns: ColumnMap,
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge: Model,
 ) -> _Answers:
     dropped: Counter[str] = Counter()
     unread: Counter[str] = Counter()
-    answers = _Answers({}, {}, {}, {}, Tally(num_in=len(rows)), unread)
+    answers = _Answers(questions={}, judgements={}, failed={}, used={}, tally=Tally(num_in=len(rows)), unread=unread)
     for number, row in enumerate(rows, start=1):
         key = read_key(row, columns.judgement_key or columns.key, number=number)
         pair = pairs.get(key)
@@ -194,18 +198,18 @@ def implicit_constitution(columns: ColumnMap) -> Constitution:
     )
 
 
-def _asked_principle(constitution: Constitution, columns: ColumnMap) -> AskedPrinciple:
+def _asked_principle(constitution: Constitution, columns: ColumnMap) -> PrincipleKey:
     by_id = {principle.id: principle for principle in constitution.principles}
-    weighed = [principle.id for principle in constitution.principles if principle.weight > 0]
+    weighted = [principle.id for principle in constitution.principles if principle.weight > 0]
     if columns.principle in by_id:
-        if weighed != [columns.principle]:
+        if weighted != [columns.principle]:
             raise ConstitutionError(
                 f'the recorded verdicts are of "{columns.principle}" alone, and the constitution weighs '
-                + (", ".join(weighed) or "nothing"),
+                + (", ".join(weighted) or "nothing"),
                 where=constitution.name,
                 fix=f'give "{columns.principle}" a weight above 0 and the others 0, or give no constitution',
             )
-        return AskedPrinciple(id=columns.principle, text_digest=by_id[columns.principle].digest)
+        return PrincipleKey(id=columns.principle, text_digest=by_id[columns.principle].digest)
     there = ", ".join(principle.id for principle in constitution.principles)
     raise ConstitutionError(
         f'the constitution has no principle "{columns.principle}"',
@@ -214,7 +218,7 @@ def _asked_principle(constitution: Constitution, columns: ColumnMap) -> AskedPri
     )
 
 
-def _compare_all(answers: _Answers, *, principle: AskedPrinciple, judge: Model) -> list[Comparison]:
+def _compare_all(answers: _Answers, *, principle: PrincipleKey, judge: Model) -> list[Comparison]:
     """One comparison per pair; it is debiased where both of its orders were recorded and can be read."""
     judgements = answers.judgements
     orders: dict[frozenset[str], list[Question]] = {}

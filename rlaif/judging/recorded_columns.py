@@ -1,4 +1,4 @@
-"""`--columns FILE.yaml` -> which columns of recorded samples and verdicts hold what.
+"""The column map, `--columns FILE.yaml`: which columns of recorded samples and verdicts hold what.
 
 A closed schema; every refusal names the file, the line and the key. Does not read the data.
 """
@@ -18,7 +18,7 @@ _EXAMPLE = "examples/recorded-verdicts"
 
 
 class OrderColumn(Config):
-    """Which response was shown first, where a column says so."""
+    """How a column says which response was shown first."""
 
     column: str
     """Column of the verdicts file that names the order."""
@@ -47,12 +47,12 @@ class LogprobColumns(Config):
 
 
 class ColumnMap(Config):
-    """Where recorded samples and verdicts keep what."""
+    """Which columns hold the parts of recorded samples and verdicts."""
 
     key: str | None = None
     """Column that joins the two files; not needed where samples and verdicts are one file."""
     judgement_key: str | None = None
-    """That column's name in the verdicts file, where it is another one."""
+    """Name of the key column in the verdicts file, where it differs."""
     prompt: Columns
     """Column of the prompt (text or chat messages), or text columns to be joined by a blank line."""
     system: str | None = None
@@ -66,13 +66,13 @@ class ColumnMap(Config):
     principle: str = "overall"
     """Id of the principle that was judged."""
     principle_text: str | None = None
-    """What the judge was told to look for, where it is known and no constitution is given."""
+    """Text of that principle, where it is known and no constitution is given."""
     verdict: str
     """Column of the verdict."""
     verdict_values: VerdictValues
     """What the verdict column says for each verdict."""
     verdict_marker: str | None = Field(None, pattern=r"\S")
-    """Text behind which a judge's whole reply names its verdict, such as "Verdict:", where the column holds replies."""
+    """Text after which a judge's whole reply names the verdict, such as "Verdict:", where the column holds replies."""
     reason: str | None = None
     """Column of the judge's reason."""
     reply: str | None = None

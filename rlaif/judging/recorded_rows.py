@@ -1,7 +1,7 @@
 """Rows of recorded samples and verdicts -> pairs, questions and answers, one row at a time.
 
 A number where text belongs is taken as its text; a verdict that the column map does not name is a failed
-judgement, never a number. Does not read files and does not put rows together.
+judgement, never a number. Reads no files and combines no rows.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.files.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
+from rlaif.judging.choices import bound_unlisted
 from rlaif.judging.recorded_columns import ColumnMap
-from rlaif.judging.unlisted import bound_unlisted
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import find_answer_start, find_verdict
 from rlaif.records import (
-    AskedPrinciple,
     FailedJudgement,
     Judgement,
     Message,
     Model,
     ModelObserved,
+    PrincipleKey,
     Prompt,
     Question,
     Sample,
@@ -33,11 +33,13 @@ from rlaif.stats.logits import describe_impossible
 
 UNKNOWN_POLICY = "unknown"
 WITH_REASON = 1
-"""A recorded reply may hold a reason, so that a choice alone is none."""
+"""Reason tokens to expect in a recorded reply: it may hold a reason, so only a choice after the marker counts."""
 _OTHER_PLACE: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 
 
 class RecordedPair(NamedTuple):
+    """A row of the samples file."""
+
     prompt: Prompt
     policies: tuple[Model, Model]
     samples: tuple[Sample, Sample]
@@ -49,7 +51,7 @@ def recorded_model(name: str) -> Model:
 
 
 def read_pairs(rows: Iterable[Row], columns: ColumnMap) -> tuple[dict[str, RecordedPair], dict[str, str]]:
-    """Pairs by key, and the reason of those that were dropped, by key."""
+    """Pairs by key, and by key the reason for which a row was dropped."""
     pairs: dict[str, RecordedPair] = {}
     dropped: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
@@ -69,7 +71,7 @@ def read_pairs(rows: Iterable[Row], columns: ColumnMap) -> tuple[dict[str, Recor
 
 
 def _read_pair(row: Row, columns: ColumnMap) -> RecordedPair | str:
-    """A row's pair, or the reason for which it cannot be one."""
+    """A row's pair, or the reason for which the row gives none."""
     messages = _messages(row, columns)
     responses = [_text(row, column) for column in columns.responses]
     if not messages:
@@ -111,7 +113,7 @@ def _text(row: Row, column: str) -> str | None:
 
 
 def _number_as_text(value: Any) -> Any:
-    """A reply such as "42" or "true" is often a number by the time it stands in a file; NaN is missing."""
+    """The value with numbers as text: a reply such as "42" or "true" is often a number in a file; NaN is missing."""
     if isinstance(value, float) and math.isnan(value):
         return None
     return scalar_text(value) if isinstance(value, bool | int | float) else value
@@ -141,7 +143,7 @@ def _is_swapped(row: Row, columns: ColumnMap) -> bool:
 
 
 def read_question(
-    row: Row, pair: RecordedPair, *, columns: ColumnMap, principle: AskedPrinciple, judge: Model
+    row: Row, pair: RecordedPair, *, columns: ColumnMap, principle: PrincipleKey, judge: Model
 ) -> Question:
     shown = pair.samples[::-1] if _is_swapped(row, columns) else pair.samples
     return Question(
@@ -165,11 +167,11 @@ def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: Co
         return FailedJudgement(question_id=question.id, origin="imported", cause="unparsable", raw_reply=raw_reply)
     # A verdict on the columns' responses becomes one on the places in which they were shown.
     by_response = columns.order is not None and columns.order.verdict_names == "response"
-    turned = by_response and question.sample_ids[0] != pair.samples[0].id
-    verdict = _OTHER_PLACE[verdict] if turned else verdict
-    logprobs, unlisted = _logprobs(row, columns, turned=turned)
+    swapped = by_response and question.sample_ids[0] != pair.samples[0].id
+    verdict = _OTHER_PLACE[verdict] if swapped else verdict
+    logprobs, unlisted = _logprobs(row, columns, swapped=swapped)
     if verdict not in {entry.verdict for entry in logprobs}:
-        logprobs, unlisted = (), ()  # what the judge said is not among them, so they tell nothing of it
+        logprobs, unlisted = (), ()  # without the verdict's own they say nothing about it
     known = [entry.logprob for entry in logprobs]
     return Judgement(
         question_id=question.id,
@@ -185,7 +187,7 @@ def read_answer(row: Row, question: Question, *, pair: RecordedPair, columns: Co
 
 
 def _verdict_in(text: str, columns: ColumnMap) -> Verdict | None:
-    """What a cell says: it is a value that the map names, or a whole reply that gives one behind the marker."""
+    """The verdict in a cell: a value that the map names, or a whole reply with such a value after the marker."""
     by_text = columns.verdict_values.by_text
     if text in by_text or columns.verdict_marker is None:
         return by_text.get(text)
@@ -194,8 +196,8 @@ def _verdict_in(text: str, columns: ColumnMap) -> Verdict | None:
     return None if found is None else tuple(by_text.values())[found.choice]
 
 
-def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[tuple[VerdictLogprob, ...], tuple[Verdict, ...]]:
-    """The log-probabilities that the row has, and the verdicts whose column is empty while another one is not."""
+def _logprobs(row: Row, columns: ColumnMap, *, swapped: bool) -> tuple[tuple[VerdictLogprob, ...], tuple[Verdict, ...]]:
+    """The log-probabilities in the row, and the verdicts whose column is empty while another one is not."""
     if columns.logprobs is None:
         return (), ()
     named: list[tuple[Verdict, str | None]] = [
@@ -206,7 +208,7 @@ def _logprobs(row: Row, columns: ColumnMap, *, turned: bool) -> tuple[tuple[Verd
     for name, column in named:
         if column is None:
             continue
-        verdict = _OTHER_PLACE[name] if turned else name
+        verdict = _OTHER_PLACE[name] if swapped else name
         value = row.cells.get(column)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             empty.append(verdict)

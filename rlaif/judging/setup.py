@@ -15,6 +15,7 @@ from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.batch_journal import count_batch_calls
+from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import SentRequests, judge_folders, read_planned, read_sent, read_streamed
 from rlaif.ledger.answers import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
@@ -53,7 +54,7 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
 def pairs_per_prompt(config: SamplingConfig, *, template: JudgeTemplate) -> int:
     """The most pairs per prompt; a judge that does not compare two at a time judges all pairs of its responses."""
     most = math.comb(config.num_samples, 2)
-    return min(config.num_pairs, most) if template.kind == "pair" else most
+    return min(config.num_pairs, most) if MODES[template.kind].shows == "two" else most
 
 
 def find_judge_folder(config: JudgeConfig) -> Path | None:

@@ -18,6 +18,7 @@ from rlaif.errors import ModelError, RunFolderError, StageError
 from rlaif.judging.asking import Asking
 from rlaif.judging.bench import Bench
 from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.modes import MODES
 from rlaif.judging.panel import RunJudge, merge_judgings
 from rlaif.judging.setup import pairs_per_prompt
 from rlaif.ledger.store import Ledger
@@ -52,7 +53,7 @@ def find_asked_pairs(
     round: Round, bench: Bench, questions: Sequence[Question], samples: Sequence[Sample]
 ) -> list[tuple[Sample, Sample]]:
     """The pairs that the judges were asked about, in the order in which they were."""
-    if any(question.mode != "pair" for question in questions):
+    if any(MODES[question.mode].shows != "two" for question in questions):
         return draw_round_pairs(round, bench, samples).pairs
     by_id = {sample.id: sample for sample in samples}
     asked = dict.fromkeys(tuple(sorted(question.sample_ids)) for question in questions)

@@ -1,6 +1,6 @@
 """Questions -> answers in the ledger, through a judge that holds many questions at once.
 
-Questions are rendered as they are asked and forgotten as they are answered, so memory does not grow with their number.
+A question is rendered when it is asked and forgotten when it is answered, so memory does not grow with their number.
 An answer counts once its group is committed. Combines nothing and decides nothing.
 """
 
@@ -29,7 +29,7 @@ from rlaif.models.interface import ScoredReply, StreamingScorer
 from rlaif.records import FailedJudgement, Judgement, Observed, Question, SegmentedMessage
 
 MAX_UNACKNOWLEDGED = 64
-"""So many answers at most wait for their commit; a kill loses no more, beside those under way."""
+"""The most answers that wait for their commit: a kill loses these and the questions under way."""
 
 
 class _UnderWay(NamedTuple):
@@ -38,7 +38,7 @@ class _UnderWay(NamedTuple):
 
 
 class StreamAsker:
-    """Asks what the ledger does not hold yet."""
+    """Asks the questions that the ledger does not answer yet."""
 
     def __init__(
         self,
@@ -47,22 +47,21 @@ class StreamAsker:
         asking: Asking,
         log_path: Path,
     ) -> None:
-        """`log_path`: where the ids of the questions that were sent are written down, for their account."""
+        """`log_path`: the log of the questions that were sent, by which their cost is counted."""
         self._asking = asking
         self._scorer, self._request, self._template = scorer, score_request(asking.template), asking.template
         self._min_label_mass, self._max_attempts = asking.config.min_label_mass, asking.config.max_attempts
         self._ledger, self._log_path = asking.ledger, log_path
         self._under_way: dict[str, _UnderWay] = {}
-        self._had: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
         self.unsent_because = ""
-        """Why the last question that reached no server did not; it used no attempt, and the ledger has no row of it."""
+        """Why the last question that reached no server did not. It used no attempt and has no row in the ledger."""
 
     def ask(self, render: Callable[[], Rendered], *, total: int, label: str) -> None:
-        """Ask all questions that `render` gives, `total` of them; it is called again for each pass over them.
+        """Ask the `total` questions that `render` gives; it is called again for each pass over them.
 
-        Without a `label` nothing is said.
-
-        A stage that submitted batches goes on with them, however it is configured now.
+        Without a `label` nothing is printed. A stage that submitted batches continues with them, whatever its
+        configuration says by now.
         """
         scorer = self._scorer
         if isinstance(scorer, BatchingScorer) and (scorer.uses_batches or BatchJournal.exists(self._log_path.parent)):
@@ -75,10 +74,10 @@ class StreamAsker:
             draws = range(1, self._scorer.num_votes)
             self._pass(render(), total=total * len(draws), label=label and f"{label}, votes", draws=draws)
         if label:
-            self._say_what_was_had(self._scorer.budget.spent.minus(before))
+            self._say_spending(self._scorer.budget.spent.minus(before))
 
     def _pass(self, rendered: Rendered, *, total: int, label: str, draws: range) -> None:
-        """One progress bar: the first draw of each question, or the others of those without log-probabilities."""
+        """Ask the first draw of each question, or the further ones of those without log-probabilities."""
         with (
             Progress(label, total, unit="questions") as progress,
             QuestionLog(self._log_path) as log,
@@ -109,7 +108,7 @@ class StreamAsker:
     def _draw(
         self, rendered: Rendered, *, draws: range, counting: _Counting
     ) -> Iterator[tuple[str, tuple[SegmentedMessage, ...]]]:
-        """The questions to be asked, as somebody is free to ask them."""
+        """The questions to be asked, whenever the judge can take another."""
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
             under_way=self._under_way, log_path=self._log_path, on_known=counting.count_known,
@@ -120,7 +119,7 @@ class StreamAsker:
 
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
         if reply.served is not None:
-            self._had[reply.served.had] += 1
+            self._kinds[reply.served.had] += 1
         return read_answer(
             reply,
             question_id=under_way.question.id,
@@ -137,13 +136,14 @@ class StreamAsker:
     def _forget(self, question_id: str) -> None:
         self._under_way.pop(question_id, None)
 
-    def _say_what_was_had(self, spent: Spending) -> None:
+    def _say_spending(self, spent: Spending) -> None:
         if not spent.calls:
             return
         cost = f", spent {spent.cost:.4f}" if spent.cost else ""
         say(f"judge: {spent.calls} requests to {self._scorer.host}, {spent.tokens} tokens{cost}")
-        if self._had["verdict"]:
-            say(f"judge: {self._had['verdict']} of {self._had.total()} answers are verdicts without log-probabilities")
+        if self._kinds["verdict"]:
+            alone = f"{self._kinds['verdict']} of {self._kinds.total()} answers"
+            say(f"judge: {alone} are verdicts without log-probabilities")
 
 
 def _was_never_sent(reply: ScoredReply) -> bool:
@@ -169,7 +169,7 @@ class _Counting:
         self._waiting.append((answer, future))
 
     def take(self) -> str:
-        """The longest waiting answer is on the disk: count it; the id of its question."""
+        """Wait until the oldest answer is on the disk, count it, and return the id of its question."""
         answer, future = self._waiting.popleft()
         future.result()
         observed, cost = answer.observed, self._scorer.budget.spent.cost

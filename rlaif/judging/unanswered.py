@@ -1,11 +1,11 @@
-"""Questions that got no answer at all -> the sentence that ends the command and leaves their work to be resumed.
+"""Questions that got no answer at all -> the sentence that ends the command, so that it can be resumed.
 
-The border. A failure of the server is `endpoint`: nobody listens, the connection breaks, nothing comes in time, 429 and
+A failure of the server has the cause `endpoint`: nobody listens, the connection breaks, nothing comes in time, 429 and
 5xx after all retries, a body that is no chat completion, and any other refusal whose words name neither the length nor
 a filter. It may pass, so the question is asked again while it has attempts left (judge.max_attempts, over all
-resumptions). Every other cause (empty, cut off, refused, filtered, unreadable, too long ...) is what the judge said,
-and so is a reply without the log-probabilities that are demanded: it is dropped by name and holds nothing up. Asks
-nothing.
+resumptions). Every other cause (empty, cut off, refused, filtered, unreadable, too long ...) is an answer of the judge,
+and so is a reply without the log-probabilities that are demanded: the question is dropped under that cause, and the
+command continues. Asks nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rlaif.records import FailedJudgement
 AGAIN = "run the same command again"
 NOTHING_DECIDED = f"nothing was decided; once the server answers, {AGAIN}"
 _REFUSED = re.compile(r"HTTP (400|413|422)\b")
-"""How the words of a server begin that has read a question and will not take it."""
+"""How a server's message begins where the server read a question and refuses it."""
 
 
 class Unanswered(StageError):
@@ -32,7 +32,7 @@ class Unanswered(StageError):
 
 
 def refuse_unanswered(judging: Judging, *, asking: Asking, host: str, unsent_because: str) -> None:
-    """Raises `Unanswered` where a question got no answer and has attempts left; the ledger keeps all that was answered.
+    """Raises `Unanswered` where a question got no answer and has attempts left; the ledger keeps every answer.
 
     `unsent_because`: why questions reached no server, which the ledger does not know.
     """
@@ -57,7 +57,7 @@ def refuse_unanswered(judging: Judging, *, asking: Asking, host: str, unsent_bec
 
 
 def make_error(words: Sequence[str], *, total: int, host: str, fix: str) -> Unanswered:
-    """`words`: what the server said to each question without an answer; the commonest are shown."""
+    """The error to raise. `words`: the server's message for each question without an answer; the commonest is shown."""
     said = Counter(filter(None, words)).most_common(1)
     where = ": ".join(filter(None, (host, said[0][0][:300] if said else "")))
     return Unanswered(f"{len(words)} of {total} questions got no answer", where=where, fix=fix)
@@ -65,7 +65,7 @@ def make_error(words: Sequence[str], *, total: int, host: str, fix: str) -> Unan
 
 @contextmanager
 def naming_next_step(fix: str) -> Iterator[None]:
-    """A server that is down inside the block ends it with what to do in a command that has no --resume."""
+    """Where the server is down inside the block, end with `fix` as the next step: the command has no --resume."""
     try:
         yield
     except ServerDown as error:
@@ -73,17 +73,17 @@ def naming_next_step(fix: str) -> Iterator[None]:
 
 
 def find_detail(failure: FailedJudgement) -> str:
-    """What the server said, or what happened to the connection."""
+    """The server's message, or what happened to the connection."""
     return failure.observed.served.detail if failure.observed.served is not None else failure.raw_reply
 
 
 def is_refusal(detail: str) -> bool:
-    """Whether the server read the question and refused it, as it would refuse it again."""
+    """Whether the server read the question and refused it, as it would again."""
     return _REFUSED.match(detail) is not None
 
 
 def is_unanswered(last_failure: FailedJudgement | None) -> bool:
-    """Whether a question without a judgement got no answer at all; None: it never failed either."""
+    """Whether a question without a judgement got no answer at all. None: the question never failed."""
     if last_failure is None:
         return True
     return last_failure.cause == "endpoint" and find_detail(last_failure) != NO_LOGPROBS

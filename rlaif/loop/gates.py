@@ -60,13 +60,13 @@ def _findings(figures: RoundFigures, config: GatesConfig) -> Iterator[tuple[str,
         elif figures.win_rate.low <= config.min_win_rate:
             yield (
                 "min_win_rate",
-                f"the judge's win rate over the starting policy, {_say(figures.win_rate)}, "
+                f"the judge's win rate over the starting policy, {_format_share(figures.win_rate)}, "
                 f"is not clearly above {config.min_win_rate:g}",
             )
     if config.min_accuracy is not None and figures.accuracy and figures.accuracy.low <= config.min_accuracy:
         yield (
             "min_accuracy",
-            f"the reward model's held-out accuracy, {_say(figures.accuracy)}, "
+            f"the reward model's held-out accuracy, {_format_share(figures.accuracy)}, "
             f"is not clearly above {config.min_accuracy:g}",
         )
     if config.max_failed is not None and is_above(figures.num_failed, config.max_failed * figures.num_questions):
@@ -98,5 +98,5 @@ def _is_fall(figures: RoundFigures, before: float, after: float, *, most: float)
     return is_above(before - after, max(most, 2 * error))
 
 
-def _say(share: Estimate) -> str:
+def _format_share(share: Estimate) -> str:
     return f"{share.mean:.3f} (95 % interval {share.low:.3f} to {share.high:.3f}, n {share.n})"

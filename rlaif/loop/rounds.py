@@ -126,18 +126,18 @@ def describe_rounds(rounds: Rounds, *, constitution: Constitution) -> Iterator[s
     measures = [*named, *others]
     heads = ["round", "reward", "win rate", "KL", "accuracy", "pairs", *named, *(f"({name})" for name in others)]
     first = rounds.rows[0].evaluation
-    lines = [["start", *[""] * 5, *(_say_mean(first.measures_before.get(name)) for name in measures)]]
+    lines = [["start", *[""] * 5, *(_format_mean(first.measures_before.get(name)) for name in measures)]]
     for row in rounds.rows:
         reward = row.proxy_reward
         lines.append(
             [
                 str(row.round),
                 "unknown" if reward is None else f"{reward:+.2f}",
-                _say_share(row.evaluation.win_rate),
-                _say_kl(row.evaluation.figures),
-                _say_share(row.figures.accuracy),
+                _format_share(row.evaluation.win_rate),
+                _format_kl(row.evaluation.figures),
+                _format_share(row.figures.accuracy),
                 str(row.num_pairs),
-                *(_say_mean(row.evaluation.measures_after.get(name)) for name in measures),
+                *(_format_mean(row.evaluation.measures_after.get(name)) for name in measures),
             ]
         )
     yield from _align([heads, *lines])
@@ -149,7 +149,7 @@ def describe_rounds(rounds: Rounds, *, constitution: Constitution) -> Iterator[s
     )
 
 
-def say_outcome(rounds: Rounds) -> str:
+def describe_outcome(rounds: Rounds) -> str:
     """How the loop ended, and which policy is the last good one."""
     done, good = len(rounds.rows), rounds.last_good
     if rounds.stopped_by:
@@ -177,11 +177,11 @@ def _align(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _say_mean(estimate: Estimate | None) -> str:
+def _format_mean(estimate: Estimate | None) -> str:
     return "unknown" if estimate is None else f"{estimate.mean:.1f}"
 
 
-def _say_kl(figures: Mapping[str, float]) -> str:
+def _format_kl(figures: Mapping[str, float]) -> str:
     if "kl" not in figures:
         return "unknown"
     if "kl_low" not in figures:
@@ -189,7 +189,7 @@ def _say_kl(figures: Mapping[str, float]) -> str:
     return f"{figures['kl']:.2f} ({figures['kl_low']:.2f} to {figures['kl_high']:.2f})"
 
 
-def _say_share(share: Estimate | None) -> str:
+def _format_share(share: Estimate | None) -> str:
     return "unknown" if share is None else f"{share.mean:.3f} ({share.low:.3f} to {share.high:.3f})"
 
 

@@ -103,7 +103,16 @@ class ScriptedEngine:
         )
 
 
+_KEPT_SOURCES = {
+    "rlaif.models.scripted_engine:prefer_longer": "3ca87e6b852a0ed003a4c4fac9e4fad4bf478752c5992893426a0f7b15dd86d5",
+}
+"""The digests of this module's own judges. They stay when other lines of the module change, so that a later release
+continues a run that such a judge began. A change to what a judge answers needs another digest."""
+
+
 def _digest_source(spec: str) -> str:
+    if spec in _KEPT_SOURCES:
+        return _KEPT_SOURCES[spec]
     module = sys.modules[spec.partition(":")[0]]
     try:
         source = inspect.getsource(module)

@@ -12,7 +12,6 @@ preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
 cards: what was trained or measured, alarms, and which stage used which record
 tally: how many items a stage took in, kept and dropped
-odds: the sigmoid and the mean of labels
 """
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
@@ -21,12 +20,12 @@ from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, R
 from rlaif.records.constitution import Constitution, Principle
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
-    AskedPrinciple,
     Comparison,
     FailedJudgement,
     FailureCause,
     Judgement,
     OrderVerdict,
+    PrincipleKey,
     Question,
     Verdict,
     VerdictLogprob,
@@ -55,7 +54,6 @@ __all__ = [
     "TIE_BAND",
     "Agreement",
     "Alarm",
-    "AskedPrinciple",
     "CalibrationCard",
     "CalibrationMap",
     "ChoiceRow",
@@ -83,6 +81,7 @@ __all__ = [
     "Preference",
     "PreferenceRow",
     "Principle",
+    "PrincipleKey",
     "Prompt",
     "Question",
     "Record",

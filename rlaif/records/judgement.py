@@ -27,20 +27,24 @@ FailureCause = Literal[
 ]
 
 
-class AskedPrinciple(Value):
+JudgeMode = Literal["pair", "score", "ranking"]
+"""How a judge is asked about responses: `rlaif.judging.modes` says what each mode does."""
+
+
+class PrincipleKey(Value):
     id: str
     text_digest: str
 
 
 class Question(Record):
-    """What the judge is asked. Its id is the request key."""
+    """A question to the judge. Its id is the request key."""
 
     table: ClassVar[str] = "questions"
-    mode: Literal["pair", "score", "ranking"]
+    mode: JudgeMode
     prompt_id: str
     sample_ids: tuple[str, ...]
     """Samples in the order shown."""
-    principles: tuple[AskedPrinciple, ...]
+    principles: tuple[PrincipleKey, ...]
     template_digest: str | None
     """None where the exact prompt is not known (imported verdicts)."""
     judge_id: str
@@ -126,7 +130,7 @@ class Comparison(Record):
     prompt_id: str
     sample_ids: tuple[str, str]
     """Canonical order: sorted by id."""
-    principle: AskedPrinciple
+    principle: PrincipleKey
     judge_id: str
     judgement_ids: tuple[str, ...]
     """For a pair: the judgement of the listed order, then that of the swapped order where it was asked. For scores: the

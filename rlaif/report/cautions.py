@@ -1,6 +1,6 @@
-"""A `ReportInput` -> what a reader must know before believing it: a plain sentence each, the gravest first.
+"""A `ReportInput` -> what a reader must know before believing the report: one plain sentence each, the gravest first.
 
-Every limit stands here by name. Decides nothing and stops nothing.
+The limits are the constants below. A caution stops nothing.
 """
 
 from __future__ import annotations
@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rlaif.judge_health.health import JudgeHealth
+from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.input import ReportInput
 from rlaif.report.moved import Moved, MovedRow, list_moved
 from rlaif.report.plots import find_scale
-from rlaif.report.wording import say_count, say_list, say_number, say_percent, show_plain
+from rlaif.report.wording import format_count, format_number, format_percent, join_words, show_plain
 
 MAX_FLIPS = 0.25
 MAX_FAILED = 0.02
 MAX_SATURATED = 0.5
 MIN_PROMPTS = 30
 MIN_DISTINCT_LEFT = 0.5
-"""Of the variety that the starting policy had."""
+"""Smallest share of the starting policy's variety that the trained policy should keep."""
 MAX_LENGTH_RATIO = 1.5
 MIN_DRIFT = 10.0
-"""Of measures from 0 to 100; on any other scale every clear move is named."""
+"""Smallest drift that is named, for measures from 0 to 100; on any other scale every clear move is."""
 
 
 def find_cautions(report: ReportInput) -> tuple[str, ...]:
@@ -40,12 +41,12 @@ def find_cautions(report: ReportInput) -> tuple[str, ...]:
 
 def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
     for alarm in report.alarms:
-        told = show_plain(f"{alarm.sentence}; {alarm.answer}")
-        yield f"An alarm while the policy was trained, after {alarm.step} steps: {told}."
+        said = show_plain(f"{alarm.sentence}; {alarm.answer}")
+        yield f"An alarm while the policy was trained, after {alarm.step} steps: {said}."
     reward = report.proxy_win.reward.change if report.proxy_win else None
     if reward is not None and reward.low > 0:
         if moved.named and not any(_rose(row) for row in moved.named):
-            names = say_list([show_plain(row.name) for row in moved.named])
+            names = join_words([show_plain(row.name) for row in moved.named])
             yield (
                 f"The reward rose and {names} did not: the policy may have learnt what the reward model likes "
                 "and not what the principles say."
@@ -60,14 +61,14 @@ def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
         return
     if behaviour.distinct_after < MIN_DISTINCT_LEFT * behaviour.distinct_before:
         yield (
-            f"The trained policy says the same to many: {say_percent(behaviour.distinct_after, decimals=0)} of its "
-            f"responses differ, {say_percent(behaviour.distinct_before, decimals=0)} of the starting policy's did."
+            f"The trained policy says the same to many: {format_percent(behaviour.distinct_after, decimals=0)} of its "
+            f"responses differ, {format_percent(behaviour.distinct_before, decimals=0)} of the starting policy's did."
         )
     length = behaviour.response_tokens
     if length is not None and length.mean_before > 0 and length.mean_after > MAX_LENGTH_RATIO * length.mean_before:
         yield (
-            f"Responses became longer by half or more ({say_number(length.mean_before, decimals=0)} to "
-            f"{say_number(length.mean_after, decimals=0)} tokens): judges often favour length."
+            f"Responses became longer by half or more ({format_number(length.mean_before, decimals=0)} to "
+            f"{format_number(length.mean_after, decimals=0)} tokens): judges often favour length."
         )
 
 
@@ -91,37 +92,37 @@ def _about_judge(report: ReportInput) -> Iterator[str]:
     alpha = report.panel.alpha if report.panel is not None else None
     if alpha is not None and alpha.low <= 0:
         yield (
-            f"The judges agree hardly more than by chance (Krippendorff's alpha {say_number(alpha.mean, decimals=2)}): "
-            "the mean of their labels says little."
+            "The judges agree hardly more than by chance "
+            f"(Krippendorff's alpha {format_number(alpha.mean, decimals=2)}): the mean of their labels says little."
         )
     win = report.win_rate
     if win is not None and win.num_failed:
         verb = "is" if win.num_failed == 1 else "are"
-        yield f"{win.num_failed} of {say_count(win.num_pairs, 'pair')} {verb} not in the win rate: a judgement failed."
+        pairs = format_count(win.num_pairs, "pair")
+        yield f"{win.num_failed} of {pairs} {verb} not in the win rate: a judgement failed."
 
 
 def _about_health(health: JudgeHealth, *, whom: str) -> Iterator[str]:
     if health.flipped is not None and health.flipped.mean > MAX_FLIPS:
         yield (
-            f"The {whom} changed its verdict with the order in {say_percent(health.flipped.mean)} of the comparisons. "
-            "All orders together make the label, so the place weighs nothing, but such pairs teach little."
+            f"The {whom} changed its verdict with the order in {format_percent(health.flipped.mean)} of the "
+            "comparisons. All orders together make the label, so the place weighs nothing, but such pairs teach little."
         )
     if health.num_one_order:
-        many = say_count(health.num_one_order, "comparison was", "comparisons were")
-        how = "ranked in too few orders" if health.mode == "ranking" else "asked in one order only"
-        yield f"{many} {how}: a liking for the first place is still in them."
+        many = format_count(health.num_one_order, "comparison was", "comparisons were")
+        yield f"{many} {MODES[health.mode].words.too_few}: a liking for the first place is still in them."
     failed = sum(health.failed_by_cause.values())
     asked = failed + health.num_judgements
     if failed > MAX_FAILED * asked:
         of = "" if whom == "judge" else f" of the {whom}"
-        many = f"{say_number(failed)} of {say_number(asked)} judgements{of}"
+        many = f"{format_number(failed)} of {format_number(asked)} judgements{of}"
         yield f"{many} failed; the pairs that they belong to are out."
     if health.saturated is not None and health.saturated.mean > MAX_SATURATED:
-        sure = say_percent(health.saturated.mean, decimals=0)
+        sure = format_percent(health.saturated.mean, decimals=0)
         of = "" if whom == "judge" else f" of the {whom}"
         yield f"{sure} of the labels{of} are surer than .99: training learns from them as if there were no doubt."
     if len(health.served_models) > 1:
-        names = say_list([f'"{show_plain(name)}"' for name in health.served_models])
+        names = join_words([f'"{show_plain(name)}"' for name in health.served_models])
         yield f"The {whom}'s server answered as more than one model, {names}: the labels are not one judge's."
 
 
@@ -129,7 +130,7 @@ def _about_reward_model(report: ReportInput) -> Iterator[str]:
     quality = report.reward_model
     if quality is None or quality.accuracy is None:
         return
-    pairs = say_count(quality.num_pairs, "held-out pair")
+    pairs = format_count(quality.num_pairs, "held-out pair")
     if quality.accuracy.low <= 0.5:
         yield f"The reward model is not clearly better than a coin on {pairs}."
     length = quality.accuracy_of_length
@@ -147,15 +148,15 @@ def _about_size(report: ReportInput) -> Iterator[str]:
     if n is None:
         n = min((change.change.n for change in report.measures.values() if change.change), default=None)
     if n is not None and n < MIN_PROMPTS:
-        yield f"The comparison rests on {say_count(n, 'prompt')}: its intervals are rough."
+        yield f"The comparison rests on {format_count(n, 'prompt')}: its intervals are rough."
 
 
 def _about_drift(moved: Moved) -> Iterator[str]:
     of_100 = find_scale([row.change for row in (*moved.named, *moved.unnamed)]) == (0, 100)
     far = [row for row in moved.unnamed if row.clear and abs(_distance(row)) >= (MIN_DRIFT if of_100 else 0)]
     if far:
-        said = [f"{show_plain(row.name)} {say_number(_distance(row), decimals=0, signed=True)}" for row in far]
-        yield f"What no principle names moved as well: {say_list(said)}."
+        said = [f"{show_plain(row.name)} {format_number(_distance(row), decimals=0, signed=True)}" for row in far]
+        yield f"What no principle names moved as well: {join_words(said)}."
 
 
 def _distance(row: MovedRow) -> float:

@@ -1,4 +1,4 @@
-"""A `ReportInput` -> what the report says of what was asked for and what changed.
+"""A `ReportInput` -> the sections on what was asked for and what changed.
 
 Measures first, then the judge's opinion, the same change without training, and the course over rounds.
 Decides wording and order, not layout. Computes no statistics.
@@ -10,16 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from markupsafe import Markup
-
 from rlaif.config.generate import FRONTDESK
+from rlaif.evaluation.policy import WinRate
 from rlaif.records import Estimate
 from rlaif.report.charts import RoundPoint, round_chart
-from rlaif.report.headline import say_headline
+from rlaif.report.headline import win_rate_headline
 from rlaif.report.input import BestOfN, ReportInput, RoundSummary
 from rlaif.report.moved import Moved, MovedRow
-from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_row
-from rlaif.report.wording import Said, find_decimals, say_count, say_estimate, say_number, say_percent, show_plain
+from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_view
+from rlaif.report.wording import (
+    NOTHING,
+    EstimateText,
+    find_decimals,
+    format_count,
+    format_estimate,
+    format_number,
+    format_percent,
+    show_plain,
+)
 
 MINUS = chr(0x2212)
 ROUND_UNITS = {
@@ -27,10 +35,9 @@ ROUND_UNITS = {
     "Proxy reward": "gain over the start, by the round's own reward model",
     "KL": "nats per response from the run's start",
 }
-NOTHING = Said("", "", "")
 
 
-def describe_asked(report: ReportInput) -> dict[str, Any]:
+def asked_view(report: ReportInput) -> dict[str, Any]:
     """The constitution in words, and who was asked and trained."""
     total = sum(principle.weight for principle in report.constitution.principles)
     provenance = report.provenance
@@ -51,14 +58,14 @@ def describe_asked(report: ReportInput) -> dict[str, Any]:
     ]
     prompts = next((stage.tally.kept for stage in report.funnel if stage.name == "prompts"), None)
     if prompts is not None:
-        facts.append(("Prompts", f"{say_number(prompts)} to learn from"))
+        facts.append(("Prompts", f"{format_number(prompts)} to learn from"))
     return {
         "facts": facts,
         "principles": [
             {
                 "id": principle.id,
                 "text": principle.text,
-                "weight": f"weight {say_number(principle.weight)} of {say_number(total)}",
+                "weight": f"weight {format_number(principle.weight)} of {format_number(total)}",
                 "share": f"{100 * principle.weight / total:.1f}" if total else "0",
                 "tags": ", ".join(principle.tags),
             }
@@ -68,7 +75,7 @@ def describe_asked(report: ReportInput) -> dict[str, Any]:
 
 
 def _name_judges(report: ReportInput) -> tuple[str, str]:
-    """Everybody who made the labels; where they count differently, each with its weight."""
+    """The judges that made the labels, each with its weight where the weights differ."""
     first = _name_of(report, ("judge", "model", "path"), role="judge")
     judge = report.provenance.config.get("judge")
     panel = judge.get("panel") if isinstance(judge, Mapping) else None
@@ -77,7 +84,7 @@ def _name_judges(report: ReportInput) -> tuple[str, str]:
     said = [(first, judge.get("weight", 1.0)), *((one["model"]["path"] or first, one["weight"]) for one in panel)]
     if len({weight for _, weight in said}) == 1:
         return "Judges", ", ".join(name for name, _ in said)
-    return "Judges", ", ".join(f"{name} (weight {say_number(weight)})" for name, weight in said)
+    return "Judges", ", ".join(f"{name} (weight {format_number(weight)})" for name, weight in said)
 
 
 def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
@@ -93,32 +100,32 @@ def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
     return PurePath(model.observed.name).name if model and model.observed.name else "not named"
 
 
-def describe_changed(report: ReportInput, moved: Moved) -> dict[str, Any]:
+def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
     rows = [*moved.named, *moved.unnamed]
     best = report.best_of_n
     scale = find_scale([row.change for row in rows])
     return {
         "axis": dot_axis(scale),
-        "named": [_describe_row(row, scale, f"moved-{k}", best) for k, row in enumerate(moved.named)],
-        "unnamed": [_describe_row(row, scale, f"drift-{k}", best) for k, row in enumerate(moved.unnamed)],
+        "named": [_row_view(row, scale, f"moved-{k}", best) for k, row in enumerate(moved.named)],
+        "unnamed": [_row_view(row, scale, f"drift-{k}", best) for k, row in enumerate(moved.unnamed)],
         "mirrored": ", ".join(f"{pole} is 100 {MINUS} {shown}" for pole, shown in moved.mirrored.items()),
-        "table": [_describe_numbers(row, best) for row in rows],
-        "n": _say_n([row.change.change for row in rows]),
-        "best": _describe_best(report),
-        "win": _describe_win(report, best),
-        "rounds": describe_rounds(report.rounds, moved),
+        "table": [_numbers_view(row, best) for row in rows],
+        "n": _format_n([row.change.change for row in rows]),
+        "best": _best_view(report),
+        "win": _win_view(report, best),
+        "rounds": rounds_view(report.rounds, moved),
     }
 
 
-def _say_n(estimates: Sequence[Estimate | None]) -> str:
-    """ "200 prompts", or "80 to 200 prompts"."""
+def _format_n(estimates: Sequence[Estimate | None]) -> str:
+    """The number of prompts behind estimates: "200 prompts", or "80 to 200 prompts"."""
     counts = sorted({estimate.n for estimate in estimates if estimate is not None})
     if not counts:
         return "too few prompts for an interval"
-    return say_count(counts[0], "prompt") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} prompts"
+    return format_count(counts[0], "prompt") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} prompts"
 
 
-def _describe_row(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) -> dict[str, Any]:
+def _row_view(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) -> dict[str, Any]:
     decimals = 1 if scale.high - scale.low >= 10 else None
     choice = best.measures.get(row.name) if best else None
     return {
@@ -132,87 +139,75 @@ def _describe_row(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) 
             label=row.name,
             choice=(f"best of {best.n}", choice) if best and choice else None,
         ),
-        "said": say_estimate(row.change.change, signed=True, decimals=decimals),
-        "best": say_estimate(choice.change, signed=True, decimals=decimals) if choice else None,
+        "said": format_estimate(row.change.change, signed=True, decimals=decimals),
+        "best": format_estimate(choice.change, signed=True, decimals=decimals) if choice else None,
     }
 
 
-def _describe_numbers(row: MovedRow, best: BestOfN | None) -> dict[str, Any]:
+def _numbers_view(row: MovedRow, best: BestOfN | None) -> dict[str, Any]:
     change = row.change
     choice = best.measures.get(row.name) if best else None
     return {
         "name": row.name,
-        "before": _say_side(change.before, change.mean_before),
-        "after": _say_side(change.after, change.mean_after),
-        "change": say_estimate(change.change, signed=True),
-        "best": say_estimate(choice.change, signed=True) if choice else NOTHING,
+        "before": _format_side(change.before, change.mean_before),
+        "after": _format_side(change.after, change.mean_after),
+        "change": format_estimate(change.change, signed=True),
+        "best": format_estimate(choice.change, signed=True) if choice else NOTHING,
     }
 
 
-def _say_side(estimate: Estimate | None, mean: float) -> Said:
-    return say_estimate(estimate) if estimate else say_estimate(None)._replace(mean=say_number(mean))
+def _format_side(estimate: Estimate | None, mean: float) -> EstimateText:
+    return format_estimate(estimate) if estimate else format_estimate(None)._replace(mean=format_number(mean))
 
 
-def _describe_best(report: ReportInput) -> dict[str, Any] | None:
+def _best_view(report: ReportInput) -> dict[str, Any] | None:
     best = report.best_of_n
     if best is None:
         return None
     behaviour = report.behaviour
     measured = behaviour.kl_interval if behaviour else None
-    said = _say_kl(
+    said = _format_kl(
         behaviour.kl if behaviour else None,
         low=measured.low if measured else None,
         high=measured.high if measured else None,
     )
     return {
         "n": best.n,
-        "kl_bound": say_number(best.kl_bound, decimals=2),
+        "kl_bound": format_number(best.kl_bound, decimals=2),
         "kl": None
         if behaviour is None or behaviour.kl is None
         else f"{said.mean} ({said.interval or 'before its last update'})",
     }
 
 
-def _describe_win(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | None:
+def _win_view(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | None:
     win = report.win_rate
     if win is None or win.soft is None:
         return None
-    rows = [_describe_share("all together", win.soft, "win-all", "after", win.num_failed)]
     equal = win.length_controlled
-    if equal is not None:
-        rows.append(_describe_share("at equal length", equal.win_rate, "win-equal", "after", 0))
-    for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
-        failed = win.failed_by_principle.get(name, 0)
-        rows.append(_describe_share(f"{name} alone", estimate, f"win-{k}", "after", failed))
-    if best is not None and best.win_rate is not None and best.win_rate.soft is not None:
-        choice = best.win_rate
-        rows.append(_describe_share(f"best of {best.n}", choice.soft, "win-best", "choice", choice.num_failed))
-        if choice.num_identical:
-            same = say_count(choice.num_identical, "pick is", "picks are")
-            rows[-1]["note"] = f"at most {say_percent(choice.at_most)}, as {same} the same text"
     return {
-        "headline": say_headline(win),
-        "judge": _say_who_judged(report),
+        "headline": win_rate_headline(win),
+        "judge": _describe_who_judged(report),
         "equal": None
         if equal is None or equal.slope is None
         else {
-            "slope": say_estimate(equal.slope, signed=True, decimals=2),
-            "sd": say_number(equal.length_sd, decimals=0),
+            "slope": format_estimate(equal.slope, signed=True, decimals=2),
+            "sd": format_number(equal.length_sd, decimals=0),
         },
         "axis": dot_axis(Scale(0, 1), percent=True),
-        "rows": rows,
-        "hard": say_estimate(win.hard, percent=True),
-        "pairs": say_count(win.num_pairs, "pair"),
-        "identical": say_count(win.num_identical, "pair") if win.num_identical else "",
-        "at_most": say_percent(win.at_most),
-        "failed": say_count(win.num_failed, "pair is", "pairs are") if win.num_failed else "",
-        "one_order": say_count(win.num_not_debiased, "comparison was", "comparisons were")
+        "rows": list(_win_rows(win, best)),
+        "hard": format_estimate(win.hard, percent=True),
+        "pairs": format_count(win.num_pairs, "pair"),
+        "identical": format_count(win.num_identical, "pair") if win.num_identical else "",
+        "at_most": format_percent(win.at_most),
+        "failed": format_count(win.num_failed, "pair is", "pairs are") if win.num_failed else "",
+        "one_order": format_count(win.num_not_debiased, "comparison was", "comparisons were")
         if win.num_not_debiased
         else "",
     }
 
 
-def _say_who_judged(report: ReportInput) -> str:
+def _describe_who_judged(report: ReportInput) -> str:
     if report.same_judge is None:
         return "Whether this judge also made the labels that training learnt from is not known."
     if report.same_judge:
@@ -224,18 +219,30 @@ def _say_who_judged(report: ReportInput) -> str:
     return "Another judge than the one whose labels training learnt from."
 
 
-def _describe_share(name: str, share: Estimate | None, svg_name: str, css: str, failed: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "note": "",
-        "failed": failed,
-        "svg": share_row(share, name=svg_name, label=f"Win rate, {name}", css=css) if share else Markup(""),
-        "said": say_estimate(share, percent=True),
-    }
+def _win_rows(win: WinRate, best: BestOfN | None) -> Iterator[dict[str, Any]]:
+    """Win rates as shares: over all principles, at equal length, under each principle, and that of best of n."""
+    if win.soft is not None:
+        yield _win_row("all together", win.soft, svg_name="win-all", failed=win.num_failed)
+    if win.length_controlled is not None:
+        yield _win_row("at equal length", win.length_controlled.win_rate, svg_name="win-equal")
+    for k, (name, estimate) in enumerate(win.soft_by_principle.items()):
+        failed = win.failed_by_principle.get(name, 0)
+        yield _win_row(f"{name} alone", estimate, svg_name=f"win-{k}", failed=failed)
+    choice = best.win_rate if best is not None else None
+    if best is not None and choice is not None and choice.soft is not None:
+        row = _win_row(f"best of {best.n}", choice.soft, svg_name="win-best", css="choice", failed=choice.num_failed)
+        if choice.num_identical:
+            same = format_count(choice.num_identical, "pick is", "picks are")
+            row["note"] = f"at most {format_percent(choice.at_most)}, as {same} the same text"
+        yield row
 
 
-def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, Any] | None:
-    """Charts and a table over rounds; None where there is but one."""
+def _win_row(name: str, share: Estimate, *, svg_name: str, css: str = "after", failed: int = 0) -> dict[str, Any]:
+    return share_view(name, share, svg_name=svg_name, label=f"Win rate, {name}", css=css, failed=failed)
+
+
+def rounds_view(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, Any] | None:
+    """The charts and the table over rounds; None where there is only one."""
     if len(rounds) < 2:
         return None
     named = [row.name for row in moved.named if any(row.name in summary.measures for summary in rounds)]
@@ -249,10 +256,10 @@ def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, A
             {
                 "round": summary.round,
                 "cells": [
-                    ("proxy reward", _say_plain(summary.proxy_reward)),
-                    ("KL, nats", _say_kl(summary.kl, low=summary.kl_low, high=summary.kl_high)),
-                    *((name, say_estimate(summary.measures.get(name))) for name in named),
-                    ("win rate", say_estimate(summary.win_rate, percent=True)),
+                    ("proxy reward", _format_plain(summary.proxy_reward)),
+                    ("KL, nats", _format_kl(summary.kl, low=summary.kl_low, high=summary.kl_high)),
+                    *((name, format_estimate(summary.measures.get(name))) for name in named),
+                    ("win rate", format_estimate(summary.win_rate, percent=True)),
                 ],
             }
             for summary in rounds
@@ -261,16 +268,16 @@ def describe_rounds(rounds: Sequence[RoundSummary], moved: Moved) -> dict[str, A
     }
 
 
-def _say_kl(kl: float | None, *, low: float | None, high: float | None) -> Said:
-    """With its interval where it was measured on the round's policy."""
-    said = _say_plain(kl)
+def _format_kl(kl: float | None, *, low: float | None, high: float | None) -> EstimateText:
+    """The KL, with its interval where it was measured for the round's policy."""
+    said = _format_plain(kl)
     if low is None or high is None or low == high:
         return said
-    return said._replace(interval=f"{say_number(low, decimals=2)} to {say_number(high, decimals=2)}")
+    return said._replace(interval=f"{format_number(low, decimals=2)} to {format_number(high, decimals=2)}")
 
 
-def _say_plain(value: float | None) -> Said:
-    return NOTHING._replace(mean="unknown" if value is None else say_number(value, decimals=2))
+def _format_plain(value: float | None) -> EstimateText:
+    return NOTHING._replace(mean="unknown" if value is None else format_number(value, decimals=2))
 
 
 def _round_series(
@@ -296,8 +303,8 @@ def _draw_rounds(title: str, points: Sequence[tuple[RoundPoint, int | None]], na
         return None
     counts = sorted({n for _, n in points if n is not None})
     spread = max(point.high for point, _ in points) - min(point.low for point, _ in points)
-    first, last = (say_number(points[k][0].mean, decimals=find_decimals(spread / 3)) for k in (0, -1))
-    n = f"{say_count(counts[-1], 'prompt')} each" if counts else f"{len(points)} rounds"
+    first, last = (format_number(points[k][0].mean, decimals=find_decimals(spread / 3)) for k in (0, -1))
+    n = f"{format_count(counts[-1], 'prompt')} each" if counts else f"{len(points)} rounds"
     return {
         "title": show_plain(title),
         "unit": ROUND_UNITS.get(title, ""),

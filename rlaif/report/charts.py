@@ -1,29 +1,50 @@
 """Series and counts -> charts of a fixed shape: lines over steps, rounds with intervals, bars, reliability.
 
-Axes are marked at the least and the greatest value alone. Rows of dots are in plots.py.
+Axes have marks at the least and the greatest value only. Rows of dots are in plots.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
 from rlaif.records import Estimate
 from rlaif.report.svg import svg_figure, svg_line, svg_text
-from rlaif.report.wording import find_decimals, say_number, say_percent
+from rlaif.report.wording import find_decimals, format_number, format_percent
 
 WIDTH, HEIGHT = 250, 118
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 22
 
 
 class Mark(NamedTuple):
-    """A step to be seen."""
+    """A step that a vertical line marks."""
 
     step: int
     kind: Literal["alarm", "kept"]
+
+
+class _Height(NamedTuple):
+    """The upward axis of a chart, from the least to the greatest value."""
+
+    low: float
+    high: float
+
+    def y(self, value: float) -> float:
+        pad = 0.0 if self.high > self.low else max(abs(self.high) * 0.1, 1e-9)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (self.high + pad - value) / (self.high - self.low + 2 * pad)
+
+    def format(self, value: float) -> str:
+        width = (self.high - self.low) / 3 if self.high > self.low else abs(self.high) * 2
+        return format_number(value, decimals=find_decimals(width))
+
+    def marks(self) -> Iterator[tuple[Markup, Markup]]:
+        """A grid line and a number for either end."""
+        for end in dict.fromkeys((self.low, self.high)):
+            line = svg_line("grid", LEFT, self.y(end), WIDTH - RIGHT, self.y(end))
+            yield line, svg_text("tick", LEFT - 6, self.y(end) + 3.5, "end", self.format(end))
 
 
 def line_chart(
@@ -36,55 +57,59 @@ def line_chart(
 ) -> Markup:
     """A number over steps; the axis is marked at its least and greatest value, gaps stay gaps.
 
-    spots: the same number on held-out prompts, drawn as dots of their own.
+    spots: the same number on held-out prompts, drawn as separate dots.
     """
     known = [(step, value) for step, value in points if value is not None]
     if not known:
         return Markup('<p class="missing">No values.</p>')
     apart = [(step, value) for step, value in spots if value is not None]
-    values = [value for _, value in known]
-    low, high = min(value for _, value in (*known, *apart)), max(value for _, value in (*known, *apart))
-    pad = 0.0 if high > low else max(abs(high) * 0.1, 1e-9)
-    first_step = min(step for step, _ in (*known, *apart))
-    last_step = max(step for step, _ in (*known, *apart))
+    values = [value for _, value in (*known, *apart)]
+    height = _Height(min(values), max(values))
+    first = min(step for step, _ in (*known, *apart))
+    last = max(step for step, _ in (*known, *apart))
+    shown = [mark for mark in marks if first <= mark.step <= last]
 
-    def x(step: int) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (step - first_step) / max(1, last_step - first_step)
+    def x(step: int) -> str:
+        return f"{LEFT + (WIDTH - LEFT - RIGHT) * (step - first) / max(1, last - first):.1f}"
 
-    def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high + pad - value) / (high - low + 2 * pad)
-
-    decimals = find_decimals((high - low) / 3 if high > low else abs(high) * 2)
-
-    def say(value: float) -> str:
-        return say_number(value, decimals=decimals)
-
-    body = [svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)) for value in dict.fromkeys((low, high))]
-    body += [svg_text("tick", LEFT - 6, y(value) + 3.5, "end", say(value)) for value in dict.fromkeys((low, high))]
-    shown = [mark for mark in marks if first_step <= mark.step <= last_step]
-    body += [
-        svg_line(f"mark {mark.kind}", f"{x(mark.step):.1f}", TOP - 6, f"{x(mark.step):.1f}", HEIGHT - BOTTOM + 4)
-        for mark in shown
-    ]
-    for run in _runs(points):
-        path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in run)
-        body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
-    for step, value in apart:
-        body.append(Markup('<circle class="dot before" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(x(step), y(value)))
-    body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
-        x(known[-1][0]), y(values[-1])
-    ))  # fmt: skip
-    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", f"step {say_number(first_step)}"))
-    if last_step > first_step:
-        body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", say_number(last_step)))
-    desc = (
-        f"From {say(values[0])} at step {known[0][0]} to {say(values[-1])} at step {known[-1][0]}; "
-        f"least {say(low)}, greatest {say(high)}."
-    )
-    if apart:
-        desc += f" On held-out prompts from {say(apart[0][1])} to {say(apart[-1][1])}."
+    body = [*(line for line, _ in height.marks()), *(text for _, text in height.marks())]
     for mark in shown:
+        body.append(svg_line(f"mark {mark.kind}", x(mark.step), TOP - 6, x(mark.step), HEIGHT - BOTTOM + 4))
+    for run in _runs(points):
+        path = " ".join(f"{x(step)},{height.y(value):.1f}" for step, value in run)
+        body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
+    dots = [*(("before", 2.5, *spot) for spot in apart), ("after", 3.5, *known[-1])]
+    for css, radius, step, value in dots:
+        dot = Markup('<circle class="dot {}" cx="{}" cy="{:.1f}" r="{}"/>')
+        body.append(dot.format(css, x(step), height.y(value), radius))
+    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", f"step {format_number(first)}"))
+    if last > first:
+        body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", format_number(last)))
+    return _figure(body, name=name, title=title, desc=_describe_line(known, apart, height=height, marks=shown))
+
+
+def _describe_line(
+    known: Sequence[tuple[int, float]],
+    spots: Sequence[tuple[int, float]],
+    *,
+    height: _Height,
+    marks: Sequence[Mark],
+) -> str:
+    """A line chart in words, for people who do not see it."""
+    (first, start), (last, end) = known[0], known[-1]
+    desc = (
+        f"From {height.format(start)} at step {first} to {height.format(end)} at step {last}; "
+        f"least {height.format(height.low)}, greatest {height.format(height.high)}."
+    )
+    if spots:
+        desc += f" On held-out prompts from {height.format(spots[0][1])} to {height.format(spots[-1][1])}."
+    for mark in marks:
         desc += f" An alarm after {mark.step} steps." if mark.kind == "alarm" else f" Kept after {mark.step} steps."
+    return desc
+
+
+def _figure(body: Sequence[Markup], *, name: str, title: str, desc: str) -> Markup:
+    """A whole chart of the common size."""
     return svg_figure(
         Markup("").join(body),
         name=name,
@@ -105,7 +130,7 @@ def average_stretches(points: Sequence[tuple[int, float | None]], *, stretch: in
 
 
 def _runs(points: Sequence[tuple[int, float | None]]) -> list[list[tuple[int, float]]]:
-    """The stretches between gaps."""
+    """The runs of known values between gaps, those of a single value left out."""
     runs: list[list[tuple[int, float]]] = [[]]
     for step, value in points:
         if value is None:
@@ -124,41 +149,27 @@ class RoundPoint(NamedTuple):
 
 def round_chart(points: Sequence[RoundPoint], *, name: str, title: str) -> Markup:
     """A number over rounds, each with its interval."""
-    low, high = min(point.low for point in points), max(point.high for point in points)
-    pad = 0.0 if high > low else max(abs(high) * 0.1, 1e-9)
+    height = _Height(min(point.low for point in points), max(point.high for point in points))
     rounds = [point.round for point in points]
-    decimals = find_decimals((high - low) / 3 if high > low else abs(high) * 2)
 
     def x(round: int) -> str:
         share = (round - rounds[0]) / max(1, rounds[-1] - rounds[0])
         return f"{LEFT + 12 + (WIDTH - LEFT - RIGHT - 24) * share:.1f}"
 
-    def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high + pad - value) / (high - low + 2 * pad)
-
-    body = []
-    for value in dict.fromkeys((low, high)):
-        body.append(svg_line("grid", LEFT, y(value), WIDTH - RIGHT, y(value)))
-        body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", say_number(value, decimals=decimals)))
-    path = " ".join(f"{x(point.round)},{y(point.mean):.1f}" for point in points)
+    body = [piece for mark in height.marks() for piece in mark]
+    path = " ".join(f"{x(point.round)},{height.y(point.mean):.1f}" for point in points)
     body.append(Markup('<polyline class="curve" points="{}"/>').format(path))
     for point in points:
         at = x(point.round)
-        body.append(svg_line("whisker after", at, y(point.low), at, y(point.high)))
-        body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(point.mean)))
+        body.append(svg_line("whisker after", at, height.y(point.low), at, height.y(point.high)))
+        body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, height.y(point.mean)))
         body.append(svg_text("tick", at, HEIGHT - 5, "middle", str(point.round)))
-    desc = "; ".join(f"round {point.round}: {say_number(point.mean, decimals=decimals)}" for point in points)
-    return svg_figure(
-        Markup("").join(body),
-        name=name,
-        title=title,
-        desc=desc,
-        attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
-    )
+    desc = "; ".join(f"round {point.round}: {height.format(point.mean)}" for point in points)
+    return _figure(body, name=name, title=title, desc=desc)
 
 
 def reliability_chart(bins: Sequence[tuple[float, float, int]], *, name: str, title: str) -> Markup:
-    """(claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is so, below it too much."""
+    """Bins (claimed, found, pairs) from .5 to 1: dots on the dashed line claim what is found, those below too much."""
     size, left, top = 150, 40, 10
     floor = min([0.5, *(found for _, found, _ in bins)])
 
@@ -172,17 +183,19 @@ def reliability_chart(bins: Sequence[tuple[float, float, int]], *, name: str, ti
         svg_line("grid", left, y(1), x(1), y(1)),
         svg_line("grid", left, y(floor), x(1), y(floor)),
         svg_line("half", x(0.5), y(0.5), x(1), y(1)),
-        svg_text("tick", left - 6, y(1) + 3.5, "end", say_percent(1, decimals=0)),
-        svg_text("tick", left - 6, y(floor) + 3.5, "end", say_percent(floor, decimals=0)),
-        svg_text("tick", x(0.5), size - 8, "start", say_percent(0.5, decimals=0)),
-        svg_text("tick", x(1), size - 8, "end", say_percent(1, decimals=0)),
+        svg_text("tick", left - 6, y(1) + 3.5, "end", format_percent(1, decimals=0)),
+        svg_text("tick", left - 6, y(floor) + 3.5, "end", format_percent(floor, decimals=0)),
+        svg_text("tick", x(0.5), size - 8, "start", format_percent(0.5, decimals=0)),
+        svg_text("tick", x(1), size - 8, "end", format_percent(1, decimals=0)),
     ]
     for claimed, found, count in bins:
         body.append(Markup('<circle class="dot after" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(x(claimed), y(found)))
         anchor, shift = ("end", -8) if claimed > 0.9 else ("start", 8)
-        body.append(svg_text("tick", round(x(claimed) + shift, 1), round(y(found) + 3.5, 1), anchor, say_number(count)))
+        body.append(
+            svg_text("tick", round(x(claimed) + shift, 1), round(y(found) + 3.5, 1), anchor, format_number(count))
+        )
     desc = "; ".join(
-        f"claimed {say_percent(claimed, decimals=0)}, labelled {say_percent(found, decimals=0)}, {count} pairs"
+        f"claimed {format_percent(claimed, decimals=0)}, labelled {format_percent(found, decimals=0)}, {count} pairs"
         for claimed, found, count in bins
     )
     return svg_figure(
@@ -213,18 +226,12 @@ def histogram(counts: Sequence[int], *, edges: Sequence[str], name: str, title: 
                     f"{left + width / 2:.1f}",
                     round(floor - height - 4, 1),
                     "middle",
-                    say_number(count),
+                    format_number(count),
                 )
             )
     body.append(svg_text("tick", RIGHT, HEIGHT - 5, "start", edges[0]))
     body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", edges[-1]))
-    return svg_figure(
-        Markup("").join(body),
-        name=name,
-        title=title,
-        desc=desc,
-        attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
-    )
+    return _figure(body, name=name, title=title, desc=desc)
 
 
 class Spot(NamedTuple):
@@ -254,23 +261,18 @@ def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Ma
     body = [svg_line("half", LEFT, y(0), WIDTH - RIGHT, y(0))]
     for value in dict.fromkeys((low, 0.0, high)):
         if value == 0 or abs(y(value) - y(0)) > 10:
-            said = say_number(value, decimals=decimals, signed=True)
+            said = format_number(value, decimals=decimals, signed=True)
             body.append(svg_text("tick", LEFT - 6, y(value) + 3.5, "end", said))
     for across, up, count in spots:
         at = f"{x(across):.1f}"
         body.append(svg_line("whisker after", at, y(up.low), at, y(up.high)))
         body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(up.mean)))
-        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", say_number(count)))
+        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", format_number(count)))
     body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", "equal"))
-    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{say_number(widest, decimals=1)} {unit}"))
+    body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{format_number(widest, decimals=1)} {unit}"))
     desc = "; ".join(
-        f"{say_number(across, decimals=1)} {unit}: {say_number(up.mean, decimals=decimals, signed=True)} ({count})"
+        f"{format_number(across, decimals=1)} {unit}: "
+        f"{format_number(up.mean, decimals=decimals, signed=True)} ({count})"
         for across, up, count in spots
     )
-    return svg_figure(
-        Markup("").join(body),
-        name=name,
-        title=title,
-        desc=desc,
-        attributes=f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}"',
-    )
+    return _figure(body, name=name, title=title, desc=desc)

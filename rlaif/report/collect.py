@@ -261,12 +261,18 @@ def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) ->
     rejected = scorer.score_each([(row.prompt, row.rejected) for row in rows])
     return [
         ScoredPair(
-            row.prompt.id, first, second, row.label, len(row.chosen), len(row.rejected), row.weight,
-            (row.chosen, row.rejected),
+            prompt_id=row.prompt.id,
+            score_first=first,
+            score_second=second,
+            label=row.label,
+            length_first=len(row.chosen),
+            length_second=len(row.rejected),
+            weight=row.weight,
+            responses=(row.chosen, row.rejected),
         )
         for row, first, second in zip(rows, chosen, rejected, strict=True)
         if isinstance(first, float) and isinstance(second, float)
-    ]  # fmt: skip
+    ]
 
 
 def _best_of_n(facts: RoundFacts, evaluated: Evaluated, *, prompts: Mapping[str, Prompt]) -> BestOfN:

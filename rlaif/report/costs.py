@@ -52,7 +52,7 @@ def find_costs(spending: Spending, *, num_responses: int, num_judgements: int) -
     trainings = [(name, metrics.read(stage)) for stage, name in TRAINED]
     costs = [
         _sampling_cost(ledger, spending.samples_dir, "sampling", num_used=len(judged.samples)),
-        *_judging_costs(spending),
+        *find_judging_costs(judged, spending.judges, folder=spending.judgements_dir),
         *(cost_of_training(name, rows) for name, rows in trainings if rows),
         *_reward_costs(spending),
         *_checks_costs(spending),
@@ -72,18 +72,17 @@ def _checks_costs(spending: Spending) -> Iterator[StageCost]:
         yield _judging_cost(ledger, spending.policy_dir, "policy (PPO): judge's checks", num_used=num_used)
 
 
-def _judging_costs(spending: Spending) -> Iterator[StageCost]:
-    """What each judge's labels cost."""
-    judged, folder = spending.judged, spending.judgements_dir
+def find_judging_costs(judged: JudgedRound, judges: Sequence[RunJudge], *, folder: Path) -> Iterator[StageCost]:
+    """What each judge's labels cost. folder: that of the stage `judgements`."""
     if not folder.is_dir():
         return
     answered = [judgement for judgement in judged.judgements if judgement.origin == "asked"]
-    if len(spending.judges) == 1 or judged.is_recorded:
+    if len(judges) == 1 or judged.is_recorded:
         yield _judging_cost(judged.ledger, folder, "judging", num_used=len(answered))
         return
     judge_of = {question.id: question.judge_id for question in judged.questions}
     used = Counter(judge_of[judgement.question_id] for judgement in answered)
-    for judge, judge_id in zip(spending.judges, dict.fromkeys(judge_of.values()), strict=True):
+    for judge, judge_id in zip(judges, dict.fromkeys(judge_of.values()), strict=True):
         name = f"judging: {judge.name}"
         yield _judging_cost(judged.ledger, judge.folder(folder), name, num_used=used[judge_id])
 

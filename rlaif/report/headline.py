@@ -1,6 +1,6 @@
 """What moved and the win rate -> one plain sentence each, no stronger than their intervals.
 
-The truth of measures comes before the judge's opinion. Computes no statistics.
+Measures come before the judge's opinion. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from rlaif.evaluation.policy import WinRate
 from rlaif.report.moved import Moved, MovedRow
 from rlaif.report.wording import (
     NARROW_SPACE,
-    say_count,
-    say_estimate,
-    say_list,
-    say_number,
-    say_percent,
+    format_count,
+    format_estimate,
+    format_number,
+    format_percent,
+    join_words,
     show_plain,
 )
 
@@ -29,25 +29,25 @@ class Headline(NamedTuple):
     sentence: str
 
 
-def say_outcome(moved: Moved, win_rate: WinRate | None) -> Headline:
-    """By the measures that the constitution names; by the judge where there are none."""
-    return say_moved(moved) or say_headline(win_rate)
+def choose_headline(moved: Moved, win_rate: WinRate | None) -> Headline:
+    """The page's headline: by the measures that the constitution names, or by the judge where it names none."""
+    return moved_headline(moved) or win_rate_headline(win_rate)
 
 
-def say_moved(moved: Moved) -> Headline | None:
-    """Whether what the constitution asked for rose; None where no measure tells."""
+def moved_headline(moved: Moved) -> Headline | None:
+    """Whether what the constitution asked for rose; None where no measure has an interval."""
     rows = [row for row in moved.named if row.change.change is not None]
     if not rows:
         return None
     rose = [row for row in rows if row.clear and row.change.mean_after > row.change.mean_before]
     fell = [row for row in rows if row.clear and row.change.mean_after < row.change.mean_before]
     still = [row for row in rows if not row.clear]
-    said = [f"{show_plain(row.name)} {_say_move(row)}" for row in (*rose, *fell)]
+    said = [f"{show_plain(row.name)} {_describe_move(row)}" for row in (*rose, *fell)]
     if still:
-        said.append(f"{say_list([show_plain(row.name) for row in still])} did not clearly move")
+        said.append(f"{join_words([show_plain(row.name) for row in still])} did not clearly move")
     change = rows[0].change.change
-    n = f"On {say_estimate(change).n} held out of training, " if change else ""
-    return Headline(*_judge_move(rose, fell, still), f"{n}{say_list(said)}.")
+    n = f"On {format_estimate(change).n} held out of training, " if change else ""
+    return Headline(*_judge_move(rose, fell, still), f"{n}{join_words(said)}.")
 
 
 def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Sequence[MovedRow]) -> tuple[Verdict, str]:
@@ -62,14 +62,14 @@ def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Seque
     return "unclear", "What was asked for did not clearly move"
 
 
-def _say_move(row: MovedRow) -> str:
+def _describe_move(row: MovedRow) -> str:
     change = row.change
-    before, after = (say_number(mean, decimals=1) for mean in (change.mean_before, change.mean_after))
+    before, after = (format_number(mean, decimals=1) for mean in (change.mean_before, change.mean_after))
     return f"{'rose' if change.mean_after > change.mean_before else 'fell'} from {before} to {after}"
 
 
-def say_headline(win_rate: WinRate | None) -> Headline:
-    """What the judge found, in plain words and no stronger than its interval."""
+def win_rate_headline(win_rate: WinRate | None) -> Headline:
+    """The judge's win rate in plain words, no stronger than its interval."""
     if win_rate is None:
         return Headline(
             "unknown",
@@ -82,7 +82,7 @@ def say_headline(win_rate: WinRate | None) -> Headline:
             "The win rate is unknown",
             f"All of the {win_rate.num_pairs} comparisons failed, so nothing can be said of the policy.",
         )
-    said = say_estimate(win_rate.soft, percent=True)
+    said = format_estimate(win_rate.soft, percent=True)
     sentence = (
         f"On {said.n} held out of training, the judge gives the trained policy's response "
         f"a {said.mean} chance of being the better one "
@@ -90,8 +90,8 @@ def say_headline(win_rate: WinRate | None) -> Headline:
     )
     if win_rate.num_identical:
         sentence += (
-            f"More than {say_percent(win_rate.at_most)} could not be found: "
-            f"{say_count(win_rate.num_identical, 'pair is', 'pairs are')} one text twice, which counts one half. "
+            f"More than {format_percent(win_rate.at_most)} could not be found: "
+            f"{format_count(win_rate.num_identical, 'pair is', 'pairs are')} one text twice, which counts one half. "
         )
     if win_rate.soft.low > 0.5:
         return Headline(

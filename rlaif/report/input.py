@@ -1,6 +1,6 @@
 """What a report shows, as frozen values: parts may be missing, and the report then says so.
 
-Put together by the pipeline from records and from this package's numbers. Renders nothing.
+collect.py fills them from records and numbers. Renders nothing.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class ShownSample(Value):
 
 
 class RewardCourse(Value):
-    """A source of PPO's rewards in the course of training, by its own scores."""
+    """How the scores of one source of PPO's rewards changed during training."""
 
     name: str
     weight: float
     first: float
     last: float
-    """Mean score of the first step's responses and of the last one's."""
+    """Mean scores of the first step's responses and of the last step's."""
     failed: dict[str, int] = {}
-    """Responses that it had no score for, by cause, over all steps."""
+    """Responses without a score, by cause, over all steps."""
 
 
 class ResponseAt(Value):
@@ -68,49 +68,49 @@ class ResponseAt(Value):
     """Steps that were done."""
     text: str
     score: float
-    """By what it is trained on."""
+    """The reward that the policy is trained on."""
     kl: float
-    """Nats against the reference."""
+    """KL to the reference policy, in nats."""
 
 
 class ResponseCourse(Value):
-    """One held-out prompt, and what the policy said to it as training went on."""
+    """One held-out prompt, and the policy's responses to it during training."""
 
     prompt: tuple[Message, ...]
     responses: tuple[ResponseAt, ...]
 
 
 class BestOfN(Value):
-    """What the same principles do without training: of n responses of the starting policy, the most rewarded one."""
+    """The change without training: of n responses of the starting policy, the most rewarded one."""
 
     n: int = Field(ge=2)
     measures: dict[str, Change]
     """Each measure of the starting policy, and of the best of n by the reward model, on the same prompts."""
     win_rate: WinRate | None = None
-    """Of the best of n against the starting policy's single response."""
+    """Win rate of the best of n over the starting policy's single response."""
     kl_bound: float
-    """log n - (n - 1) / n, nats per response: how far from the starting policy choosing can go at most."""
+    """log n - (n - 1) / n, nats per response: the most that choosing can move from the starting policy."""
 
 
 class RoundSummary(Value):
-    """What one round of a run of several came to."""
+    """The results of one of several rounds."""
 
     round: int
     proxy_reward: float | None = None
-    """By how much that round's reward model rewards the trained policy's responses more than the start's."""
+    """How much more the round's reward model gives to the trained policy's responses than to the start's."""
     kl: float | None = None
-    """Nats per response against the policy that the run started from: of the round's policy on held-out prompts, or
-    without an interval of the responses that its last step trained on, drawn before its update."""
+    """KL to the policy that the run started from, in nats per response. With an interval it was measured for the
+    round's policy on held-out prompts; without, for the responses that the last step trained on."""
     kl_low: float | None = None
     kl_high: float | None = None
     win_rate: Estimate | None = None
-    """Against the policy that the run started from."""
+    """Win rate over the policy that the run started from."""
     measures: dict[str, Estimate] = {}
-    """Of the policy that the round trained, on the same held-out prompts in every round."""
+    """Measures of the round's policy, on the same held-out prompts in every round."""
 
 
 class Provenance(Value):
-    """From what the numbers came, and how to prove it."""
+    """Where the numbers come from, and how to prove it."""
 
     run: str
     round: int = 0
@@ -120,14 +120,14 @@ class Provenance(Value):
     """Role (start policy, trained policy, judge, reward model) -> fingerprint."""
     template_digest: str | None = None
     evaluation_template_digest: str | None = None
-    """Of the judge that found the win rate; None: the template that the labels were made with."""
+    """Template of the judge of the win rate; None: it is the template that the labels were made with."""
     dataset_digest: str | None = None
     ledger_seq: int | None = None
     ledger_head: str | None = None
     """The chain's head when the report was written: `rlaif audit verify` finds any change before it."""
     config: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
-    """Options that were not set and follow a model, with what they came to; `config` holds them as well."""
+    """Options that were not set and whose value follows from a model; `config` holds them too."""
 
 
 class ReportInput(Value):
@@ -142,22 +142,22 @@ class ReportInput(Value):
     """Where the measures come from, for instance "simulated truth of the embedded world"."""
     funnel: tuple[FunnelStage, ...] = ()
     calibration: CalibrationCard | None = None
-    """What people's labels said of the judge; None: nobody checked it."""
+    """How the judge agrees with people's labels; None: there are none."""
     judge_health: JudgeHealth | None = None
-    """Of the judge that made the labels; where a panel did, of its first one."""
+    """Health of the judge that made the labels; for a panel, of its first judge."""
     judges: tuple[CheckedJudge, ...] = ()
     """Every judge that made the labels."""
     panel: PanelAgreement | None = None
-    """How far they agree; None: one judge alone was asked."""
+    """How far the judges agree; None: there was only one."""
     reward_model: RewardModelQuality | None = None
     reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
     reward_sources: tuple[RewardCourse, ...] = ()
-    """What PPO was rewarded by."""
+    """The sources of PPO's rewards."""
     policy_evaluations: tuple[CurvePoint, ...] = ()
-    """During training, on the same held-out prompts each time; the step is the number of steps done."""
+    """Evaluations during training, on the same held-out prompts each time; `step` is the number of steps done."""
     alarms: tuple[Alarm, ...] = ()
     kept_steps: int | None = None
     """Steps that are in the trained policy's weights; None: not known."""
@@ -165,7 +165,7 @@ class ReportInput(Value):
     behaviour: Behaviour | None = None
     costs: tuple[StageCost, ...] = ()
     samples: tuple[ShownSample, ...] = ()
-    """Drawn by the seed alone."""
+    """Responses of both policies, drawn by the seed alone."""
     samples_drawn_from: int | None = None
     """How many pairs of responses there were to draw from."""
     best_of_n: BestOfN | None = None
@@ -211,7 +211,7 @@ def make_evaluation_report(
 
 
 def summarise_round(round: int, evaluation: EvaluationReport) -> RoundSummary:
-    """What a round's record of its evaluation tells of its course."""
+    """The summary of a round, from the record of its evaluation."""
     return RoundSummary(
         round=round,
         proxy_reward=evaluation.proxy_reward,

@@ -1,4 +1,4 @@
-"""The judge's health -> what the report says and draws of it.
+"""The judge's health -> the words and charts of its section.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -13,55 +13,49 @@ from markupsafe import Markup
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.judge_health.health import MASS_EDGES, JudgeHealth
 from rlaif.judge_health.length_effect import LengthEffect
+from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
-from rlaif.report.wording import say_count, say_estimate, say_list, say_number, say_percent
+from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, join_words
 from rlaif.stats.logits import sigmoid
 
-_ORDERS = {
-    "pair": "Each label averages both orders, so that the place shown weighs nothing.",
-    "score": "Each response was scored by itself: there was no order, so that no place could help and nothing flip.",
-    "ranking": "Each label averages the orders in which the responses were shown, so that the place weighs nothing.",
-}
 
-
-def describe_judge(
-    health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
-    """`preferences`: the run's options of how labels are made."""
+def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The section on one judge. `preferences`: the run's options for making labels."""
     if health is None:
         return None
+    mode = MODES[health.mode]
     failed = sum(health.failed_by_cause.values())
+    asked = failed + health.num_judgements
     lowest = health.lowest_label_mass
     return {
-        "making": _say_making(preferences),
-        "comparisons": say_count(health.num_comparisons, "comparison"),
-        "flipped": say_estimate(health.flipped, percent=True),
-        "position": say_estimate(health.position_effect, signed=True, decimals=2),
-        "even_pair": _say_even_pair(health.position_effect),
-        "mass": say_estimate(health.label_mass, percent=True),
-        "lowest_mass": "" if lowest is None else f"; the least {say_percent(lowest)}",
-        "failed": say_number(failed),
-        "failed_share": say_percent(failed / max(1, failed + health.num_judgements)),
-        "asked": say_count(failed + health.num_judgements, "answer"),
+        "making": _describe_making(preferences),
+        "comparisons": format_count(health.num_comparisons, "comparison"),
+        "flipped": format_estimate(health.flipped, percent=True),
+        "position": format_estimate(health.position_effect, signed=True, decimals=2),
+        "even_pair": _format_even_pair(health.position_effect),
+        "mass": format_estimate(health.label_mass, percent=True),
+        "lowest_mass": "" if lowest is None else f"; the least {format_percent(lowest)}",
+        "failed": format_number(failed),
+        "failed_share": format_percent(failed / max(1, asked)),
+        "asked": format_count(asked, "answer"),
         "causes": [
-            (cause.replace("_", " "), say_number(count), say_percent(count / max(1, failed + health.num_judgements)))
+            (cause.replace("_", " "), format_number(count), format_percent(count / max(1, asked)))
             for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
         ],
-        "scored": health.mode == "score",
-        "orders": _ORDERS[health.mode],
-        "one_order": say_count(health.num_one_order, "comparison was", "comparisons were")
-        + (" ranked in too few orders" if health.mode == "ranking" else " asked in one order only")
+        "scored": mode.shows == "one",
+        "orders": mode.words.orders,
+        "one_order": format_count(health.num_one_order, "comparison was", "comparisons were") + f" {mode.words.too_few}"
         if health.num_one_order
         else "",
-        "saturated": say_estimate(health.saturated, percent=True),
+        "saturated": format_estimate(health.saturated, percent=True),
         "mass_histogram": _draw_mass(health),
-        "mass_n": say_count(sum(health.label_mass_bins), "judgement"),
-        "length": _describe_length(health.length),
-        "principles": _describe_principles(health),
-        "circles": _describe_circles(health),
+        "mass_n": format_count(sum(health.label_mass_bins), "judgement"),
+        "length": _length_view(health.length),
+        "principles": _principles_view(health),
+        "circles": _circles_view(health),
         "repeats": _describe_repeats(health),
-        "served": say_list([f"{name} ({say_number(count)})" for name, count in health.served_models.items()])
+        "served": join_words([f"{name} ({format_number(count)})" for name, count in health.served_models.items()])
         if len(health.served_models) > 1
         else "",
         "histogram": histogram(
@@ -74,19 +68,19 @@ def describe_judge(
     }
 
 
-def _say_making(preferences: Mapping[str, Any] | None) -> str:
-    """What of the labels is otherwise than by default, in sentences; empty where nothing is."""
+def _describe_making(preferences: Mapping[str, Any] | None) -> str:
+    """How the making of labels differs from the default, in sentences; empty where it does not."""
     known = {key: value for key, value in (preferences or {}).items() if key in PreferencesConfig.model_fields}
     return " ".join(PreferencesConfig.model_validate(known).describe_making())
 
 
-def _say_even_pair(effect: Estimate | None) -> str:
-    """How often the first place alone decides a pair that is otherwise even."""
-    return "" if effect is None else say_percent(sigmoid(effect.mean), decimals=0)
+def _format_even_pair(effect: Estimate | None) -> str:
+    """How often the response in the first place wins a pair that is otherwise even."""
+    return "" if effect is None else format_percent(sigmoid(effect.mean), decimals=0)
 
 
 def _draw_mass(health: JudgeHealth) -> Markup | None:
-    """Judgements by their label mass; the bins grow narrower towards 1, where the mass crowds."""
+    """Judgements by their label mass, in bins that grow narrower towards 1, where most of them are."""
     if not health.label_mass_bins:
         return None
     edges = [0.0, *MASS_EDGES, 1.0]
@@ -100,20 +94,20 @@ def _draw_mass(health: JudgeHealth) -> Markup | None:
     )
 
 
-def _describe_length(length: LengthEffect | None) -> dict[str, Any] | None:
+def _length_view(length: LengthEffect | None) -> dict[str, Any] | None:
     if length is None:
         return None
     sources = {bias.source for bias in length.biases.values()}
     words = {"labels": "people's labels", "measure": "a measure"}
-    whence = say_list([words[source] for source in sorted(sources)])
+    whence = join_words([words[source] for source in sorted(sources)])
     return {
-        "unit": f"{say_number(length.length_sd, decimals=1)} words",
-        "comparisons": say_count(length.num_comparisons, "comparison"),
-        "association": say_estimate(length.association, signed=True, decimals=2),
-        "bias": None if length.bias is None else say_estimate(length.bias, signed=True, decimals=2),
+        "unit": f"{format_number(length.length_sd, decimals=1)} words",
+        "comparisons": format_count(length.num_comparisons, "comparison"),
+        "association": format_estimate(length.association, signed=True, decimals=2),
+        "bias": None if length.bias is None else format_estimate(length.bias, signed=True, decimals=2),
         "is_clear": length.bias is not None and not length.bias.low <= 0 <= length.bias.high,
         "whence": f"{whence}, simulated" if length.is_simulated else whence,
-        "not_separable": say_list(list(length.not_separable)),
+        "not_separable": join_words(list(length.not_separable)),
         "svg": spot_chart(
             [Spot(found.longer, found.logit, found.count) for found in length.bins],
             name="length",
@@ -123,50 +117,50 @@ def _describe_length(length: LengthEffect | None) -> dict[str, Any] | None:
     }
 
 
-def _describe_principles(health: JudgeHealth) -> list[dict[str, Any]]:
+def _principles_view(health: JudgeHealth) -> list[dict[str, Any]]:
     rows = []
     for name, steady in health.by_principle.items():
         influence = health.influence.get(name)
         bias = health.length.biases.get(name) if health.length is not None else None
         rows.append({
             "name": name,
-            "weight": "" if influence is None else say_percent(influence.weight_share, decimals=0),
-            "position": say_estimate(steady.position_effect, signed=True, decimals=2),
-            "flipped": say_estimate(steady.flipped, percent=True, decimals=0),
+            "weight": "" if influence is None else format_percent(influence.weight_share, decimals=0),
+            "position": format_estimate(steady.position_effect, signed=True, decimals=2),
+            "flipped": format_estimate(steady.flipped, percent=True, decimals=0),
             "turns": None
             if influence is None or influence.flips is None
-            else say_estimate(influence.flips, percent=True, decimals=0),
-            "bias": None if bias is None else say_estimate(bias.slope, signed=True, decimals=2),
-            "n": say_estimate(steady.flipped).n,
+            else format_estimate(influence.flips, percent=True, decimals=0),
+            "bias": None if bias is None else format_estimate(bias.slope, signed=True, decimals=2),
+            "n": format_estimate(steady.flipped).n,
         })  # fmt: skip
     return rows
 
 
-def _describe_circles(health: JudgeHealth) -> dict[str, Any] | None:
+def _circles_view(health: JudgeHealth) -> dict[str, Any] | None:
     found = health.transitivity
     if found is None or not found.num_triples:
         return None
     return {
-        "circular": say_number(found.num_circular),
-        "triples": say_count(found.num_triples, "triple"),
-        "said": say_estimate(found.circular, percent=True),
+        "circular": format_number(found.num_circular),
+        "triples": format_count(found.num_triples, "triple"),
+        "said": format_estimate(found.circular, percent=True),
     }
 
 
 def _describe_repeats(health: JudgeHealth) -> str:
-    """Sentences about what was asked twice; empty where nothing was."""
+    """Sentences about texts and questions that occurred twice; empty where none did."""
     found = health.duplicates
     if found is None:
         return ""
     said = []
     if found.num_identical_pairs:
-        said.append(f"{say_count(found.num_identical_pairs, 'judged pair')} were one text twice.")
+        said.append(f"{format_count(found.num_identical_pairs, 'judged pair')} were one text twice.")
     if found.num_repeated_pairs:
-        said.append(f"{say_count(found.num_repeated_pairs, 'pair')} had the two texts of another pair.")
+        said.append(f"{format_count(found.num_repeated_pairs, 'pair')} had the two texts of another pair.")
     if found.num_repeated_questions:
-        same = say_estimate(found.repeated_agree, percent=True)
+        same = format_estimate(found.repeated_agree, percent=True)
         said.append(
-            f"{say_count(found.num_repeated_questions, 'question')} repeated the exact prompt of another: {same.mean} "
-            f"({same.interval}, {same.n}) got the same verdict."
+            f"{format_count(found.num_repeated_questions, 'question')} repeated the exact prompt of another: "
+            f"{same.mean} ({same.interval}, {same.n}) got the same verdict."
         )
     return " ".join(said)

@@ -1,6 +1,6 @@
-"""report.json -> the "what moved" plot as an SVG file of its own, for a README.
+"""report.json -> the "what moved" plot as a separate SVG file, for a README.
 
-Carries its own colours for light and dark. Reads nothing but the data it is given.
+The file holds its own colours for light and dark pages. Reads nothing but the data that it is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from rlaif.evaluation.policy import Change
 from rlaif.report.input import BestOfN
 from rlaif.report.moved import MovedRow
 from rlaif.report.plots import find_scale
-from rlaif.report.wording import say_estimate, say_number, show_plain
+from rlaif.report.svg import svg_line
+from rlaif.report.wording import format_estimate, format_number, show_plain
 
 WIDTH, ROW = 820, 36
 PLOT_LEFT, PLOT_RIGHT, TOP = 150, 600, 104
@@ -55,13 +56,13 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
         if not group:
             continue
         body.append(_text(24, y - 10, "small muted", title))
-        body += [_line("grid", x(tick), y, x(tick), y + row_height * len(group)) for tick in ticks]
+        body += [svg_line("grid", x(tick), y, x(tick), y + row_height * len(group)) for tick in ticks]
         for k, row in enumerate(group):
             choice = best.measures.get(row.name) if best else None
             body += _row(row, y + row_height * k + row_height / 2, x, css, choice=choice)
         y += row_height * len(group) + 46
     axis = y - 46 + 18
-    body += [_text(x(tick), axis, "small muted", say_number(tick), anchor="middle") for tick in ticks]
+    body += [_text(x(tick), axis, "small muted", format_number(tick), anchor="middle") for tick in ticks]
     height = axis + 20
     win = data["win_rate"] and data["win_rate"]["soft"]
     said = f"win rate {100 * win['mean']:.1f} % ({100 * win['low']:.1f} to {100 * win['high']:.1f})" if win else ""
@@ -73,7 +74,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     )
     head = [
         _text(24, 36, "title ink", "What moved: before and after training"),
-        *(_text(24, 57 + 17 * k, "small muted", line) for k, line in enumerate(_say_subtitle(data, rows, best))),
+        *(_text(24, 57 + 17 * k, "small muted", line) for k, line in enumerate(_describe_subtitle(data, rows, best))),
         _text(WIDTH - 24, 36, "bold ink", said, anchor="end"),
     ]
     return str(
@@ -84,7 +85,7 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
-def _say_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN | None) -> list[str]:
+def _describe_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN | None) -> list[str]:
     n = next((row.change.change.n for row in rows if row.change.change), None)
     prompts = f", {n} held-out prompts" if n else ""
     note = f"; {data['measures_note']}" if data["measures_note"] else ""
@@ -99,13 +100,13 @@ def _say_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN |
 
 def _row(row: MovedRow, y: float, x: Any, css: str, *, choice: Change | None) -> list[Markup]:
     change = row.change
-    said = say_estimate(change.change, signed=True, decimals=1)
+    said = format_estimate(change.change, signed=True, decimals=1)
     marks = [_text(24, y + 5, "bold ink", row.name if len(row.name) <= 14 else row.name[:13] + "\u2026")]
     up, down = (-6, 6) if choice is None else (-12, 0)
-    marks.append(_line("move", x(change.mean_before), y + up, x(change.mean_after), y + down))
+    marks.append(svg_line("move", x(change.mean_before), y + up, x(change.mean_after), y + down))
     if choice is not None:
         if choice.after is not None:
-            marks.append(_line("w choice", x(choice.after.low), y + 12, x(choice.after.high), y + 12))
+            marks.append(svg_line("w choice", x(choice.after.low), y + 12, x(choice.after.high), y + 12))
         at = float(x(choice.mean_after))
         diamond = f"{at - 5:.1f},{y + 12} {at},{y + 7} {at + 5:.1f},{y + 12} {at},{y + 17}"
         marks.append(Markup('<polygon class="dot choice" points="{}"/>').format(diamond))
@@ -114,7 +115,7 @@ def _row(row: MovedRow, y: float, x: Any, css: str, *, choice: Change | None) ->
         (css, change.after, change.mean_after, down),
     ):
         if estimate is not None:
-            marks.append(_line(f"w {css_of}", x(estimate.low), y + offset, x(estimate.high), y + offset))
+            marks.append(svg_line(f"w {css_of}", x(estimate.low), y + offset, x(estimate.high), y + offset))
         marks.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="4.5"/>').format(css_of, x(mean), y + offset))
     marks.append(_text(WIDTH - 134, y + 5, "bold ink" if row.clear else "muted", said.mean, anchor="end"))
     marks.append(_text(WIDTH - 24, y + 5, "small muted", said.interval, anchor="end"))
@@ -122,12 +123,8 @@ def _row(row: MovedRow, y: float, x: Any, css: str, *, choice: Change | None) ->
 
 
 def _describe(row: MovedRow) -> str:
-    before, after = (say_number(v, decimals=1) for v in (row.change.mean_before, row.change.mean_after))
+    before, after = (format_number(v, decimals=1) for v in (row.change.mean_before, row.change.mean_after))
     return f"{row.name} {before} to {after}"
-
-
-def _line(css: str, x1: str, y1: float, x2: str, y2: float) -> Markup:
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(css, x1, y1, x2, y2)
 
 
 def _text(x: str | float, y: float, css: str, text: str, *, anchor: str = "start") -> Markup:

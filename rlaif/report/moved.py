@@ -1,7 +1,7 @@
-"""Measures and the constitution -> which rows the report shows of what moved, and in which order.
+"""Measures and the constitution -> the rows about what moved, in the order in which the report shows them.
 
-A measure that a principle's tags name is what the constitution asked for; what no principle names may have
-drifted all the same, and is shown apart. Computes no statistics.
+A measure that a principle's tags name is what the constitution asked for. Measures that no principle names may
+drift, and are shown separately. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class MovedRow(Value):
 
 class Moved(NamedTuple):
     named: list[MovedRow]
-    """In the order of the constitution."""
+    """The measures that a principle names, in the order of the constitution."""
     unnamed: list[MovedRow]
-    """Those that moved most first."""
+    """The measures that no principle names, the largest move first."""
     mirrored: dict[str, str]
-    """Left out because it is exactly 100 minus another: opposite pole -> the one shown."""
+    """Measures that are left out because they are exactly 100 minus another: name -> the one that is shown."""
 
 
 def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) -> Moved:
-    """All measures, opposite poles once."""
+    """All measures; of two opposite poles only one."""
     named_by: dict[str, list[str]] = {}
     for principle in constitution.principles:
         for tag in principle.tags:
@@ -73,7 +73,7 @@ def _find_mirrored(measures: Mapping[str, Change], *, preferred: list[str]) -> d
 
 
 def _is_mirror(a: Change, b: Change) -> bool:
-    """Means, intervals and change all agree with b = 100 - a; no accident does that."""
+    """Whether means, intervals and change all agree with b = 100 - a, which does not happen by accident."""
     pairs = [(a.mean_before, b.mean_before), (a.mean_after, b.mean_after)]
     for x, y in ((a.before, b.before), (a.after, b.after)):
         if (x is None) != (y is None):

@@ -1,20 +1,19 @@
 """Means and shares -> rows of dots with intervals on one scale, as wide as the page allows.
 
-Positions are percentages, so that a row fits a phone and a screen alike. Charts of a fixed shape are in
-charts.py.
+Positions are percentages, so that a row fits a phone as well as a screen. Charts of a fixed shape are in charts.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from rlaif.evaluation.policy import Change
 from rlaif.records import Estimate
 from rlaif.report.svg import svg_figure, svg_line, svg_text
-from rlaif.report.wording import say_number, say_percent
+from rlaif.report.wording import format_estimate, format_number, format_percent
 
 
 class Scale(NamedTuple):
@@ -22,13 +21,13 @@ class Scale(NamedTuple):
     high: float
 
     def percent(self, x: float) -> str:
-        """Where x stands, from the left edge; what lies outside stands at the edge."""
+        """The place of x from the left edge, as a CSS length; what lies outside is drawn at the edge."""
         share = (x - self.low) / (self.high - self.low)
         return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
 
 def find_scale(changes: Sequence[Change]) -> Scale:
-    """0 to 100 where all means lie there, else the range of the intervals."""
+    """The scale that all rows share: 0 to 100 where all means lie in it, else the range of the intervals."""
     means = [mean for change in changes for mean in (change.mean_before, change.mean_after)]
     if all(0 <= mean <= 100 for mean in means) and any(mean > 1 for mean in means):
         return Scale(0, 100)
@@ -41,16 +40,16 @@ def find_scale(changes: Sequence[Change]) -> Scale:
 def dot_row(change: Change, *, scale: Scale, name: str, label: str, choice: tuple[str, Change] | None = None) -> Markup:
     """One measure before (hollow) and after (filled) with their intervals, as wide as the page allows.
 
-    `choice`: the name and the change of another way to the same end, drawn below.
+    `choice`: the name and the change of another method, such as best of n, drawn below.
     """
     at = scale.percent
     marks = [svg_line("grid", at(x), 0, at(x), "100%") for x in _quarters(scale)]
     marks.append(svg_line("move", at(change.mean_before), 17, at(change.mean_after), 31))
     rows = [("before", change.before, change.mean_before, 17), ("after", change.after, change.mean_after, 31)]
-    desc = f"{label}: {_said(change.mean_before)} before, {_said(change.mean_after)} after"
+    desc = f"{label}: {_format_mean(change.mean_before)} before, {_format_mean(change.mean_after)} after"
     if choice is not None:
         rows.append(("choice", choice[1].after, choice[1].mean_after, 45))
-        desc += f", {_said(choice[1].mean_after)} by {choice[0]}"
+        desc += f", {_format_mean(choice[1].mean_after)} by {choice[0]}"
     for css, estimate, mean, y in rows:
         marks += _mark(css, estimate, mean, scale=scale, y=y)
     height = 48 if choice is None else 62
@@ -71,10 +70,23 @@ def share_row(share: Estimate, *, name: str, label: str, css: str = "after") -> 
         for x in _quarters(scale)
     ]
     marks += _mark(css, share, share.mean, scale=scale, y=22)
-    desc = f"{say_percent(share.mean)}, 95 % interval {say_percent(share.low)} to {say_percent(share.high)}"
+    desc = f"{format_percent(share.mean)}, 95 % interval {format_percent(share.low)} to {format_percent(share.high)}"
     return svg_figure(
         Markup("").join(marks), name=name, title=label, desc=desc, attributes='class="dots" width="100%" height="44"'
     )
+
+
+def share_view(
+    name: str, share: Estimate, *, svg_name: str, label: str, css: str = "after", note: str = "", failed: int = 0
+) -> dict[str, Any]:
+    """One row of the page's macro `share_rows`: a share in words and as a drawing; `failed`: what it leaves out."""
+    return {
+        "name": name,
+        "note": note,
+        "failed": failed,
+        "svg": share_row(share, name=svg_name, label=label, css=css),
+        "said": format_estimate(share, percent=True),
+    }
 
 
 def _mark(css: str, estimate: Estimate | None, mean: float, *, scale: Scale, y: int) -> list[Markup]:
@@ -91,13 +103,13 @@ def _quarters(scale: Scale) -> list[float]:
     return [scale.low + (scale.high - scale.low) * k / 4 for k in range(5)]
 
 
-def _said(mean: float) -> str:
-    return say_number(mean, decimals=1)
+def _format_mean(mean: float) -> str:
+    return format_number(mean, decimals=1)
 
 
 def dot_axis(scale: Scale, *, percent: bool = False) -> Markup:
-    """The scale above rows of dots; it says nothing that the rows do not, so readers may skip it."""
-    words = [say_percent(x, decimals=0) if percent else say_number(x) for x in _quarters(scale)]
+    """The scale above rows of dots; hidden from screen readers, to whom each row gives its numbers."""
+    words = [format_percent(x, decimals=0) if percent else format_number(x) for x in _quarters(scale)]
     texts = [
         svg_text("tick", scale.percent(x), 12, "middle", said) for x, said in zip(_quarters(scale), words, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A `ReportInput` -> the report's plain tables: what it cost, what each stage kept, where numbers come from.
+"""A `ReportInput` -> the report's plain tables: what the run cost, what each stage kept, where the numbers come from.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -10,12 +10,12 @@ from typing import Any
 
 from rlaif.evaluation.cost import StageCost, total_cost
 from rlaif.report.input import ReportInput, RewardCourse
-from rlaif.report.wording import say_count, say_number, say_seconds
+from rlaif.report.wording import format_count, format_number, format_seconds
 
 NOT_RECORDED = "\u2013"
 
 
-def describe_cost(report: ReportInput) -> dict[str, Any] | None:
+def cost_view(report: ReportInput) -> dict[str, Any] | None:
     """Totals in words, and a row for each part of the run."""
     costs = report.costs
     if not costs:
@@ -25,56 +25,56 @@ def describe_cost(report: ReportInput) -> dict[str, Any] | None:
     found = sum(cost.found for cost in costs)
     read, written, seconds, money = total_cost(costs)
     return {
-        "calls": say_number(asked + drawn),
-        "asked": say_count(asked, "question") + " to the judge",
-        "drawn": say_count(drawn, "response") + " by the policy",
-        "found": say_count(found, "answer") if found else "",
-        "tokens": _say(None if read is None or written is None else read + written),
-        "read": _say(read),
-        "written": _say(written),
-        "seconds": say_seconds(seconds),
-        "money": "" if money is None else _say_money(money),
-        "rows": [_describe_stage(cost) for cost in costs],
+        "calls": format_number(asked + drawn),
+        "asked": format_count(asked, "question") + " to the judge",
+        "drawn": format_count(drawn, "response") + " by the policy",
+        "found": format_count(found, "answer") if found else "",
+        "tokens": _format_tokens(None if read is None or written is None else read + written),
+        "read": _format_tokens(read),
+        "written": _format_tokens(written),
+        "seconds": format_seconds(seconds),
+        "money": "" if money is None else _format_money(money),
+        "rows": [_stage_view(cost) for cost in costs],
         "total": {
-            "read": _say(read),
-            "written": _say(written),
-            "seconds": say_seconds(seconds) if seconds is not None else NOT_RECORDED,
+            "read": _format_tokens(read),
+            "written": _format_tokens(written),
+            "seconds": format_seconds(seconds) if seconds is not None else NOT_RECORDED,
         },
     }
 
 
-def _describe_stage(cost: StageCost) -> dict[str, Any]:
+def _stage_view(cost: StageCost) -> dict[str, Any]:
     unit = cost.unit.removesuffix("s")
     return {
         "name": cost.name,
-        "calls": say_count(cost.calls, unit),
-        "found": f"{say_number(cost.found)} more found in the ledger" if cost.found else "",
-        "read": _say(cost.prompt_tokens),
-        "written": _say(cost.reply_tokens),
-        "seconds": NOT_RECORDED if cost.seconds is None else say_seconds(cost.seconds),
-        "money": NOT_RECORDED if cost.money is None else _say_money(cost.money),
+        "calls": format_count(cost.calls, unit),
+        "found": f"{format_number(cost.found)} more found in the ledger" if cost.found else "",
+        "read": _format_tokens(cost.prompt_tokens),
+        "written": _format_tokens(cost.reply_tokens),
+        "seconds": NOT_RECORDED if cost.seconds is None else format_seconds(cost.seconds),
+        "money": NOT_RECORDED if cost.money is None else _format_money(cost.money),
     }
 
 
-def _say(tokens: int | None) -> str:
-    return NOT_RECORDED if tokens is None else say_number(tokens)
+def _format_tokens(tokens: int | None) -> str:
+    return NOT_RECORDED if tokens is None else format_number(tokens)
 
 
-def _say_money(money: float) -> str:
-    """Four digits after the point, as a judgement costs parts of a cent."""
+def _format_money(money: float) -> str:
+    """An amount with four decimals, as a judgement costs parts of a cent; two from 100 on."""
     return f"{money:,.4f}" if money < 100 else f"{money:,.2f}"
 
 
-def describe_funnel(report: ReportInput) -> dict[str, Any]:
-    """What every stage took in, kept, and dropped by name; apart those that dropped anything."""
+def funnel_view(report: ReportInput) -> dict[str, Any]:
+    """What every stage took in, kept, and dropped by reason, and the stages that dropped anything."""
     stages: list[dict[str, Any]] = [
         {
             "name": stage.name,
             "unit": stage.unit,
-            "num_in": say_number(stage.tally.num_in),
-            "kept": say_number(stage.tally.kept),
+            "num_in": format_number(stage.tally.num_in),
+            "kept": format_number(stage.tally.kept),
             "dropped": [
-                (reason.replace("_", " "), say_number(count))
+                (reason.replace("_", " "), format_number(count))
                 for reason, count in sorted(stage.tally.dropped.items(), key=lambda item: (-item[1], item[0]))
                 if count
             ],
@@ -84,8 +84,8 @@ def describe_funnel(report: ReportInput) -> dict[str, Any]:
     return {"stages": stages, "dropping": [stage for stage in stages if stage["dropped"]]}
 
 
-def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
-    """(name, value, css class) of what proves where the numbers came from."""
+def facts_view(report: ReportInput) -> list[tuple[str, str, str]]:
+    """Rows (name, value, css class) that say where the numbers come from."""
     p = report.provenance
     facts = [
         ("Run", f"{p.run}, round {p.round}", ""),
@@ -117,20 +117,20 @@ def list_facts(report: ReportInput) -> list[tuple[str, str, str]]:
 
 
 def _describe_resolved(resolved: Mapping[str, Any]) -> str:
-    """Options that follow a model, and what they came to."""
+    """Options whose value follows from a model, with that value."""
     return ", ".join(f"{name} {value}" for name, value in resolved.items() if value is not None)
 
 
-def describe_rewards(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
-    """A row for each source of PPO's rewards; none where there is one alone that never failed: its curve says it."""
+def rewards_view(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
+    """A row for each source of PPO's rewards; none for a single one that never failed, whose curve shows all of it."""
     if len(sources) == 1 and not sources[0].failed:
         return []
     return [
         {
             "name": source.name,
-            "weight": say_number(source.weight),
-            "first": say_number(source.first),
-            "last": say_number(source.last),
+            "weight": format_number(source.weight),
+            "first": format_number(source.first),
+            "last": format_number(source.last),
             "failed": ", ".join(f"{cause.replace('_', ' ')} {count}" for cause, count in source.failed.items()) or "0",
         }
         for source in sources

@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from rlaif.report.charts import Mark, average_stretches, line_chart
 from rlaif.report.input import CurvePoint, ReportInput, ResponseCourse
-from rlaif.report.wording import cut_text, find_decimals, say_count, say_number
+from rlaif.report.wording import cut_text, find_decimals, format_count, format_number
 
 MAX_POINTS = 200
 OPEN_COURSES = 2
-"""Prompts whose responses over time are shown at once; the others one click away."""
+"""Prompts whose responses over time are shown at once; the others are one click away."""
 Points = list[tuple[int, float | None]]
 
 
@@ -25,7 +25,7 @@ class Panel(NamedTuple):
     title: str
     unit: str
     number: str
-    """Its name in metrics.jsonl; empty where evaluations alone have it."""
+    """Its name in metrics.jsonl; empty for a number that only evaluations have."""
     note: str
     evaluated: str = ""
     """Its name in the rows of evaluations on held-out prompts."""
@@ -65,12 +65,12 @@ POLICY_PANELS = (
 )  # fmt: skip
 
 
-def describe_training(report: ReportInput) -> dict[str, Any]:
-    """Everything of the page's section on how training went."""
+def training_view(report: ReportInput) -> dict[str, Any]:
+    """The section on how both trainings went."""
     marks = [Mark(step, "alarm") for step in dict.fromkeys(alarm.step for alarm in report.alarms)]
     if report.kept_steps is not None and (report.alarms or report.policy_evaluations):
         marks.append(Mark(report.kept_steps, "kept"))
-    courses = [_describe_course(course) for course in report.response_courses]
+    courses = [_course_view(course) for course in report.response_courses]
     return {
         "reward_model": draw_panels(report.reward_model_curve, REWARD_MODEL_PANELS, name="rm"),
         "policy": draw_panels(
@@ -78,22 +78,22 @@ def describe_training(report: ReportInput) -> dict[str, Any]:
         ),
         "evaluated": bool(report.policy_evaluations),
         "alarms": [
-            {"step": say_number(alarm.step), "sentence": alarm.sentence, "answer": alarm.answer}
+            {"step": format_number(alarm.step), "sentence": alarm.sentence, "answer": alarm.answer}
             for alarm in report.alarms
         ],
-        "kept": _say_kept(report),
+        "kept": _describe_kept(report),
         "marks": {mark.kind for mark in marks},
         "courses": courses[:OPEN_COURSES],
         "more_courses": courses[OPEN_COURSES:],
     }
 
 
-def _say_kept(report: ReportInput) -> str:
-    """Which step's policy this report is about, where that is not the last one's."""
+def _describe_kept(report: ReportInput) -> str:
+    """The step whose policy was kept, in words; empty where it is the last step."""
     last = max((point.step + 1 for point in report.policy_curve), default=0)
     if report.kept_steps is None or report.kept_steps == last:
         return ""
-    return f"The policy after {report.kept_steps} of {say_count(last, 'step')} is the one that was kept."
+    return f"The policy after {report.kept_steps} of {format_count(last, 'step')} is the one that was kept."
 
 
 def draw_panels(
@@ -104,10 +104,10 @@ def draw_panels(
     evaluations: Sequence[CurvePoint] = (),
     marks: Sequence[Mark] = (),
 ) -> dict[str, list[dict[str, Any]]] | None:
-    """A chart per panel whose number the curve or the evaluations have; what never changed is told apart, in words.
+    """A chart per panel whose number the curve or the evaluations have; numbers that never changed are listed instead.
 
-    A long curve is drawn by the means of equal stretches. A step stands at the number of steps done before it, where
-    the evaluation of the same policy stands.
+    A long curve is drawn by the means of equal stretches. A step is drawn at the number of steps done before it, as is
+    the evaluation of the same policy.
     """
     drawn: list[dict[str, Any]] = []
     constant: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def draw_panels(
             points, spots = spots, []
         if not points:
             continue
-        counted = say_count(len(points), "step" if panel.number else "evaluation")
+        counted = format_count(len(points), "step" if panel.number else "evaluation")
         stretch = math.ceil(len(points) / MAX_POINTS)
         changes = len({value for _, value in points}) > 1
         points = average_stretches(points, stretch=stretch)
@@ -127,45 +127,45 @@ def draw_panels(
                 "title": panel.title,
                 "unit": panel.unit if stretch == 1 else f"{panel.unit}, means of {stretch} steps".removeprefix(", "),
                 "note": panel.note,
-                "course": f"{_say_course([value for _, value in points])}, {counted}",
+                "course": f"{_describe_course_ends([value for _, value in points])}, {counted}",
                 "svg": line_chart(points, name=f"{name}-{len(drawn)}", title=panel.title, spots=spots, marks=marks),
             }
         )
     return {"drawn": drawn, "constant": constant} if drawn or constant else None
 
 
-def _say_course(values: Sequence[float | None]) -> str:
-    """The first value and the last one."""
+def _describe_course_ends(values: Sequence[float | None]) -> str:
+    """The first and the last value, with an arrow between them."""
     known = [value for value in values if value is not None]
     if not known:
         return "no values"
     decimals = find_decimals((max(known) - min(known)) / 3 or abs(known[-1]) * 2)
-    first, last = (say_number(value, decimals=decimals) for value in (known[0], known[-1]))
+    first, last = (format_number(value, decimals=decimals) for value in (known[0], known[-1]))
     return last if first == last else f"{first} \u2192 {last}"
 
 
-def _describe_course(course: ResponseCourse) -> dict[str, Any]:
+def _course_view(course: ResponseCourse) -> dict[str, Any]:
     rows = []
     for at in course.responses:
         text, left_off = cut_text(at.text)
         rows.append(
             {
-                "step": say_number(at.step), "text": text, "left_off": say_left_off(left_off),
-                "reward": say_number(at.score, decimals=2, signed=True), "kl": say_number(at.kl, decimals=1),
+                "step": format_number(at.step), "text": text, "left_off": describe_left_off(left_off),
+                "reward": format_number(at.score, decimals=2, signed=True), "kl": format_number(at.kl, decimals=1),
             }
         )  # fmt: skip
-    return {"prompt": describe_prompt(course.prompt), "rows": rows}
+    return {"prompt": prompt_view(course.prompt), "rows": rows}
 
 
-def describe_prompt(messages: Sequence[Any]) -> list[dict[str, Any]]:
-    """A conversation's turns, long ones cut."""
+def prompt_view(messages: Sequence[Any]) -> list[dict[str, Any]]:
+    """The turns of a conversation, long ones cut."""
     turns = []
     for message in messages:
         text, left_off = cut_text(message.content)
-        turns.append({"role": message.role, "text": text, "left_off": say_left_off(left_off)})
+        turns.append({"role": message.role, "text": text, "left_off": describe_left_off(left_off)})
     return turns
 
 
-def say_left_off(count: int) -> Markup:
+def describe_left_off(count: int) -> Markup:
     words = Markup("<p><small>and {} more characters, which stand in report.json</small></p>")
-    return words.format(say_number(count)) if count else Markup("")
+    return words.format(format_number(count)) if count else Markup("")

@@ -1,7 +1,7 @@
 """Numbers, estimates and untrusted text -> the words of a report.
 
-An interval's width decides how many decimals are worth reading. Text of models and data sets comes out
-as escaped markup with its control and direction characters made visible. Computes no statistics.
+The width of an interval decides how many decimals are shown. Text of models and data sets becomes escaped
+markup with its control and direction characters made visible. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MAX_SHOWN_CHARACTERS = 1500
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def say_number(x: float | None, *, decimals: int | None = None, signed: bool = False) -> str:
-    """Thousands apart, a true minus sign, and about three digits unless told otherwise."""
+def format_number(x: float | None, *, decimals: int | None = None, signed: bool = False) -> str:
+    """A number with a space between thousands and a true minus sign; about three digits unless `decimals` is given."""
     if x is None:
         return "unknown"
     if decimals is None:
@@ -34,39 +34,39 @@ def say_number(x: float | None, *, decimals: int | None = None, signed: bool = F
     return sign + text
 
 
-def say_percent(share: float | None, *, decimals: int = 1) -> str:
-    return "unknown" if share is None else f"{say_number(100 * share, decimals=decimals)}{NARROW_SPACE}%"
+def format_percent(share: float | None, *, decimals: int = 1) -> str:
+    return "unknown" if share is None else f"{format_number(100 * share, decimals=decimals)}{NARROW_SPACE}%"
 
 
-def say_seconds(seconds: float | None) -> str:
-    """12.3 s, 4 min 5 s, 2 h 10 min."""
+def format_seconds(seconds: float | None) -> str:
+    """A time such as 12.3 s, 4 min 5 s or 2 h 10 min."""
     if seconds is None:
         return "not recorded"
     if seconds < 120:
-        return f"{say_number(seconds, decimals=0 if seconds >= 100 or seconds == 0 else 1)}{NARROW_SPACE}s"
+        return f"{format_number(seconds, decimals=0 if seconds >= 100 or seconds == 0 else 1)}{NARROW_SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 120:
         return f"{minutes}{NARROW_SPACE}min {rest}{NARROW_SPACE}s"
     return f"{minutes // 60}{NARROW_SPACE}h {minutes % 60}{NARROW_SPACE}min"
 
 
-def say_count(count: int, one: str, many: str = "") -> str:
-    """1 pair, 2 pairs."""
-    return f"{say_number(count)} {one if count == 1 else many or one + 's'}"
+def format_count(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: 1 pair, 2 pairs."""
+    return f"{format_number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def say_list(words: Sequence[str]) -> str:
-    """a; a and b; a, b and c."""
+def join_words(words: Sequence[str]) -> str:
+    """An enumeration: a; a and b; a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def find_decimals(width: float) -> int:
-    """Two digits of the width: 23 -> 0 decimals, 2.3 -> 1, 0.23 -> 2."""
+    """Decimals that show two digits of the width: 23 -> 0, 2.3 -> 1, 0.23 -> 2."""
     return max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 1
 
 
-class Said(NamedTuple):
-    """An estimate in words, in three parts that a page sets apart."""
+class EstimateText(NamedTuple):
+    """An estimate as text, in parts that a page shows in different styles."""
 
     mean: str
     interval: str
@@ -75,28 +75,32 @@ class Said(NamedTuple):
     """n alone, where the page says elsewhere what it counts."""
 
 
-def say_estimate(
+NOTHING = EstimateText("", "", "")
+"""For an empty cell."""
+
+
+def format_estimate(
     estimate: Estimate | None, *, signed: bool = False, percent: bool = False, decimals: int | None = None
-) -> Said:
+) -> EstimateText:
     """(71.3 %, "68.0 to 74.4", "200 prompts"); no interval where no value differed from another."""
     if estimate is None:
-        return Said("unknown", "no interval", "too few prompts")
-    count = say_number(estimate.n)
+        return EstimateText("unknown", "no interval", "too few prompts")
+    count = format_number(estimate.n)
     n = f"{count} prompt{'' if estimate.n == 1 else 's'}"
     scale = 100.0 if percent else 1.0
     mean, low, high = (scale * x for x in (estimate.mean, estimate.low, estimate.high))
     if decimals is None:
         decimals = 1 if percent else find_decimals(high - low)
     unit = f"{NARROW_SPACE}%" if percent else ""
-    said = say_number(mean, decimals=decimals, signed=signed) + unit
+    said = format_number(mean, decimals=decimals, signed=signed) + unit
     if low == high:
-        return Said(said, "the same everywhere", n, count)
-    bounds = [say_number(x, decimals=decimals, signed=signed) for x in (low, high)]
-    return Said(said, f"{bounds[0]} to {bounds[1]}", n, count)
+        return EstimateText(said, "the same everywhere", n, count)
+    bounds = [format_number(x, decimals=decimals, signed=signed) for x in (low, high)]
+    return EstimateText(said, f"{bounds[0]} to {bounds[1]}", n, count)
 
 
 def show_untrusted(text: str) -> Markup:
-    """Escaped text whose control, format, private and unpaired characters stand there by number."""
+    """Escaped text, with the numbers of its control, format, private and unpaired characters in their places."""
     parts: list[str] = []
     for character in text:
         if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:
@@ -107,7 +111,7 @@ def show_untrusted(text: str) -> Markup:
 
 
 def show_plain(text: str) -> str:
-    """The same where no markup may stand: a page's title, the words of a plot."""
+    """Text for places without markup, such as a page's title: hidden characters are replaced by their numbers."""
     return "".join(
         character if unicodedata.category(character) not in _HIDDEN else f"[U+{ord(character):04X}]"
         for character in text

@@ -71,7 +71,7 @@ class Shelf:
 
         An engine that samples with weights that are loaded here takes those of `policy(role)`.
         """
-        is_spread = role == "current" and self._config.scale.engine == "ray"
+        is_spread = role == "current" and self._config.scale.is_spread
         key = role if is_spread else self._same_as(role)
         if key not in self._generators:
             self._generators[key] = open_generator(

@@ -79,7 +79,7 @@ def share_of_lead(lead: float) -> float:
 
 
 def _lead(p: float) -> float:
-    """p - 1/2, computed so that the lead of 1 - p is exactly its negative."""
+    """p - 1/2, exactly the negative of the lead of 1 - p."""
     return p - 0.5 if p >= 0.5 else 0.5 - (1 - p)
 
 

@@ -69,7 +69,7 @@ class MetricsLog:
         return len(lines) - len(kept)
 
     def _lines(self) -> list[bytes]:
-        """Whole lines only: what stands after the last newline was torn by a kill."""
+        """Whole lines only: what follows the last newline was torn by a kill."""
         if not self.path.is_file():
             return []
         return self.path.read_bytes().split(b"\n")[:-1]

@@ -102,7 +102,7 @@ def test_people_alone_need_no_verdicts_and_the_same_seed_gives_the_same_bytes() 
         (("people.csv", "--columns", "people.csv"), ConfigError, "column map"),
         (("none.csv", "--columns", "columns.yaml"), DataError, "no such file"),
         (("people.csv", "--columns", "pandalm-7b.yaml"), DataError, 'no column "idx"; the columns are: choice'),
-        (("people.csv", "--columns", "columns.yaml", "--failed-as", "tie"), InputError, "speaks of verdicts"),
+        (("people.csv", "--columns", "columns.yaml", "--failed-as", "tie"), InputError, "is about verdicts"),
         (
             ("people.csv", "--columns", "columns.yaml", "--verdicts", "people.csv"),
             DataError,

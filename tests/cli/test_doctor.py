@@ -155,4 +155,4 @@ def test_the_command_works_with_torch_missing_and_exits_1(tmp_path):
     assert "not installed" in torch
     assert "pip install" in torch
     assert "torch cannot be imported" in done.stdout
-    assert "to mend" in done.stdout
+    assert "to fix" in done.stdout

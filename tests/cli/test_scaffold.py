@@ -58,7 +58,7 @@ def test_the_shipped_files_are_copied_byte_for_byte(tmp_path):
 
 def test_a_folder_with_a_config_is_refused_and_stays_as_it_was(tmp_path):
     (tmp_path / "rlaif.yaml").write_text("seed: 3\n")
-    with pytest.raises(InputError, match=r"rlaif\.yaml already stands there"):
+    with pytest.raises(InputError, match=r"rlaif\.yaml is already there"):
         write_scaffold(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rlaif.yaml"]
     assert (tmp_path / "rlaif.yaml").read_text() == "seed: 3\n"
@@ -66,7 +66,7 @@ def test_a_folder_with_a_config_is_refused_and_stays_as_it_was(tmp_path):
 
 def test_a_config_that_is_a_link_to_nothing_is_refused_and_stays_as_it_was(tmp_path):
     (tmp_path / "rlaif.yaml").symlink_to("on another disk.yaml")
-    with pytest.raises(InputError, match=r"rlaif\.yaml already stands there"):
+    with pytest.raises(InputError, match=r"rlaif\.yaml is already there"):
         write_scaffold(tmp_path)
     assert (tmp_path / "rlaif.yaml").is_symlink()
 

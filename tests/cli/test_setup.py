@@ -31,7 +31,7 @@ def test_init_in_a_folder_in_use_is_one_sentence_and_exit_code_2(tmp_path):
     (tmp_path / "prompts").mkdir()
     done = rlaif("init", ".", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip() == ("error: prompts already stands there (.): give a new folder to `rlaif init`")
+    assert done.stderr.strip() == ("error: prompts is already there (.): give a new folder to `rlaif init`")
     assert [path.name for path in tmp_path.iterdir()] == ["prompts"]
 
 

@@ -1,4 +1,4 @@
-"""The docs are true: every command is documented, what is generated is current, what the README says runs."""
+"""The docs are true: every command is documented, what is generated is current, what README and guide say runs."""
 
 import importlib
 import os
@@ -17,13 +17,21 @@ from rlaif.cli import app
 
 CHECKOUT = Path(__file__).parent.parent.parent
 README = CHECKOUT / "README.md"
+GUIDE = CHECKOUT / "docs" / "guide.md"
 
 
 class Line(NamedTuple):
-    """One command line of the README."""
+    """One command line of the README or of the guide."""
 
+    page: str
     number: int
+    block: int
+    """Line number at which its block begins. Each block starts in the clone's folder."""
     text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.number}"
 
     @property
     def commands(self) -> list[list[str]]:
@@ -38,19 +46,24 @@ class Line(NamedTuple):
         return {words[0] for words in self.commands}
 
 
-def readme_lines() -> list[Line]:
-    """The command lines in the README's ```bash blocks; a line that ends in a backslash goes on."""
+def command_lines(page: Path) -> list[Line]:
+    """The command lines in the page's ```bash blocks; a line that ends in a backslash continues on the next."""
     lines: list[Line] = []
-    inside = going_on = False
-    for number, text in enumerate(README.read_text(encoding="utf-8").splitlines(), 1):
+    block, continues = 0, False
+    for number, text in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if text.strip().startswith("```"):
-            inside, going_on = not inside and text.strip() == "```bash", False
-        elif inside and going_on:
-            lines[-1] = Line(lines[-1].number, lines[-1].text[:-1] + text.strip())
-        elif inside and text.strip() and not text.strip().startswith("#"):
-            lines.append(Line(number, text.strip()))
-        going_on = inside and text.rstrip().endswith("\\")
+            block = number if not block and text.strip() == "```bash" else 0
+        elif block and continues:
+            lines[-1] = lines[-1]._replace(text=lines[-1].text[:-1] + text.strip())
+        elif block and text.strip() and not text.strip().startswith("#"):
+            lines.append(Line(page.name, number, block, text.strip()))
+        continues = bool(block) and text.rstrip().endswith("\\")
     return lines
+
+
+def all_lines() -> list[Line]:
+    """The command lines of README and guide, in the order in which a newcomer meets them."""
+    return command_lines(README) + command_lines(GUIDE)
 
 
 def leaf_commands() -> dict[tuple[str, ...], object]:
@@ -89,17 +102,21 @@ def test_the_generated_docs_are_what_the_program_says_now():
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
-def test_every_command_line_of_the_readme_is_of_a_kind_that_is_checked_here():
-    unknown = [line for line in readme_lines() if not line.programs <= {"rlaif", "make", "git", "cd"}]
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").split()) <= 1200
+
+
+def test_every_command_line_of_readme_and_guide_is_of_a_kind_that_is_checked_here():
+    unknown = [line for line in all_lines() if not line.programs <= {"rlaif", "make", "git", "cd"}]
     assert unknown == []
-    assert any("rlaif" in line.programs for line in readme_lines())
+    assert any("rlaif" in line.programs for line in all_lines())
 
 
-def test_every_make_target_in_the_readme_is_in_the_makefile():
+def test_every_make_target_in_readme_and_guide_is_in_the_makefile():
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
     named = {
         word
-        for line in readme_lines()
+        for line in all_lines()
         for words in line.commands
         if words[0] == "make"
         for word in words[1:]
@@ -109,32 +126,34 @@ def test_every_make_target_in_the_readme_is_in_the_makefile():
     assert "demo" in named
 
 
-def test_every_rlaif_line_of_the_readme_names_a_command_and_options_that_exist():
+def test_every_rlaif_line_of_readme_and_guide_names_a_command_and_options_that_exist():
     commands = leaf_commands()
     help_of = (CHECKOUT / "docs" / "commands.md").read_text(encoding="utf-8")
-    for line in readme_lines():
+    for line in all_lines():
         for words in line.commands:
             if words[0] != "rlaif":
                 continue
             names = max((n for n in commands if tuple(words[1 : 1 + len(n)]) == n), key=len)
-            assert names or words[1].startswith("--"), f"README.md:{line.number}: no such command: {line.text}"
+            assert names or words[1].startswith("--"), f"{line.place}: no such command: {line.text}"
             section = help_of.split(f"## {' '.join(('rlaif', *names))}\n", 1)[1].split("\n## ", 1)[0]
             options = [word.split("=")[0] for word in words[1:] if word.startswith("-") and word != "-"]
             missing = [name for name in options if not re.search(rf"(?<![\w-]){re.escape(name)}\b", section)]
-            assert missing == [], f"README.md:{line.number}: no option of rlaif {' '.join(names)}"
+            assert missing == [], f"{line.place}: no option of rlaif {' '.join(names)}"
 
 
 @pytest.mark.heavy
-def test_every_rlaif_line_of_the_readme_runs_in_the_order_in_which_it_stands(tmp_path):
-    """The whole README in one new folder, as a newcomer types it: this runs the loop, which takes minutes."""
+def test_every_rlaif_line_of_readme_and_guide_runs_in_the_order_in_which_it_stands(tmp_path):
+    """README and guide in one new folder, as a newcomer types them: this runs the loop, which takes minutes."""
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     shutil.copytree(CHECKOUT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs"))
-    folder, told = tmp_path, tmp_path / "folder"
-    for line in readme_lines():
+    folder, block, written = tmp_path, "", tmp_path / "folder"
+    for line in all_lines():
         if "rlaif" not in line.programs:
             continue
+        if block != f"{line.page}:{line.block}":
+            folder, block = tmp_path, f"{line.page}:{line.block}"
         done = subprocess.run(
-            ["bash", "-e", "-c", f"{line.text}\npwd > {shlex.quote(str(told))}"],
+            ["bash", "-c", f"{line.text}\ncode=$?; pwd > {shlex.quote(str(written))}; exit $code"],
             capture_output=True,
             text=True,
             check=False,
@@ -142,10 +161,8 @@ def test_every_rlaif_line_of_the_readme_runs_in_the_order_in_which_it_stands(tmp
             env=environ,
             timeout=1200,
         )
-        assert done.returncode == 0, (
-            f"README.md:{line.number}: {line.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        )
-        folder = Path(told.read_text().strip())
+        assert done.returncode == 0, f"{line.place}: {line.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        folder = Path(written.read_text().strip())
 
 
 def tracked_files() -> list[Path]:
@@ -192,22 +209,6 @@ def test_every_relative_link_in_the_docs_leads_somewhere():
             if "://" not in target and not (path.parent / target).exists():
                 broken.append(f"{path.name}: {target}")
     assert broken == []
-
-
-def test_the_readmes_steering_table_is_that_of_the_docs() -> None:
-    """Both are written by `steer.py --publish`."""
-
-    def rows(text: str) -> list[str]:
-        return [line for line in text.splitlines() if line.startswith("|")]
-
-    _, _, rest = README.read_text(encoding="utf-8").partition("<!-- steering -->")
-    shown, mark, _ = rest.partition("<!-- /steering -->")
-    assert mark
-    published, _, _ = (
-        (CHECKOUT / "docs" / "steering.md").read_text(encoding="utf-8").partition("## Each named principle")
-    )
-    assert rows(shown) == rows(published)
-    assert len(rows(shown)) == 10, "head, line, start, three constitutions, their flips, placebo"
 
 
 def test_the_tables_of_judging_are_those_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from rlaif.evaluation.reward_model import ScoredPair
 
 def scored(prompt: str, claimed: float, label: float) -> ScoredPair:
     """A pair for whose first response the rewards claim that probability."""
-    return ScoredPair(prompt, math.log(claimed / (1 - claimed)), 0.0, label, 5, 5)
+    return ScoredPair(prompt, math.log(claimed / (1 - claimed)), 0.0, label, length_first=5, length_second=5)
 
 
 def test_the_gap_is_the_distance_of_claim_and_label_weighted_by_pairs() -> None:
@@ -31,9 +31,12 @@ def test_the_gap_is_the_distance_of_claim_and_label_weighted_by_pairs() -> None:
 def test_which_response_stands_first_changes_nothing() -> None:
     pairs = [scored("a", 0.8, 0.3), scored("b", 0.6, 0.9)]
     swapped = [
-        ScoredPair(p.prompt_id, p.score_second, p.score_first, 1 - p.label, p.length_second, p.length_first)
+        p._replace(
+            score_first=p.score_second, score_second=p.score_first, label=1 - p.label,
+            length_first=p.length_second, length_second=p.length_first,
+        )
         for p in pairs
-    ]
+    ]  # fmt: skip
     one, other = compute_reward_calibration(pairs), compute_reward_calibration(swapped)
     assert one is not None
     assert other is not None
@@ -42,7 +45,7 @@ def test_which_response_stands_first_changes_nothing() -> None:
 
 
 def test_huge_margins_claim_certainty_without_overflow() -> None:
-    found = compute_reward_calibration([ScoredPair("a", 1e9, -1e9, 1.0, 5, 5)])
+    found = compute_reward_calibration([ScoredPair("a", 1e9, -1e9, 1.0, length_first=5, length_second=5)])
     assert found is not None
     assert (found.bins[0].claimed, found.gap) == (1.0, 0.0)
 

@@ -60,9 +60,12 @@ def test_the_margin_points_in_the_direction_of_the_label() -> None:
 def test_exchanging_the_two_responses_changes_nothing() -> None:
     pairs = [scored("a", 3, 0.9, lengths=(4, 9)), scored("b", -1, 0.2, lengths=(7, 2)), scored("c", 1, 0.4)]
     exchanged = [
-        ScoredPair(p.prompt_id, p.score_second, p.score_first, 1 - p.label, p.length_second, p.length_first)
+        p._replace(
+            score_first=p.score_second, score_second=p.score_first, label=1 - p.label,
+            length_first=p.length_second, length_second=p.length_first,
+        )
         for p in pairs
-    ]
+    ]  # fmt: skip
     a, b = compute_reward_model_quality(pairs), compute_reward_model_quality(exchanged)
     assert a.accuracy == b.accuracy
     assert a.accuracy_of_length == b.accuracy_of_length

@@ -23,7 +23,7 @@ from rlaif.frontdesk.probe_quality import check_wording, draw_clear_pairs, probe
 from rlaif.frontdesk.probe_wordings import LISTS, Intended, make_list
 from rlaif.frontdesk.wordings import find_wording
 from rlaif.frontdesk.world import PLACES, draw_scene, is_held_out, read_facts
-from rlaif.judging.probe_judge import make_probe_judge
+from rlaif.judging.ask_now import make_probe_judge
 from rlaif.models.interface import ScoredReply
 from rlaif.models.local.engine import TransformersEngine
 from rlaif.records import Principle

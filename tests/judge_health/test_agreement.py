@@ -18,8 +18,8 @@ from rlaif.judge_health.check import check_judge_of_run
 from rlaif.judge_health.health import compute_judge_health
 from rlaif.judge_health.panel import CheckedJudge
 from rlaif.loop.open_run import open_work
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle
-from rlaif.report.judges import describe_judges
+from rlaif.records import Comparison, Constitution, Principle, PrincipleKey
+from rlaif.report.judges import judges_view
 
 KIND, BRIEF = Principle(id="kind", text="Be kind."), Principle(id="brief", text="Be brief.", weight=3.0)
 CONSTITUTION = Constitution(name="c", principles=(KIND, BRIEF), source="")
@@ -31,7 +31,7 @@ def compare(judge: str, principle: Principle, logits: list[float | None]) -> lis
     return [
         Comparison(
             prompt_id=f"p{n}", sample_ids=(f"x{n}", f"y{n}"), judge_id=judge, judgement_ids=("j", "k"),
-            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+            principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
             p_first=1.0 if logit is None else 1 / (1 + math.exp(-logit)), logit=logit, flipped=False, debiased=True,
         )
         for n, logit in enumerate(logits)
@@ -133,15 +133,15 @@ def test_the_report_names_every_judge_and_draws_their_agreement() -> None:
         CheckedJudge(name=NAMES[key], judge_id=key, health=compute_judge_health(own, judgements=[]))
         for key, own in (("a", A), ("b", B))
     ]
-    shown = describe_judges(judges, panel)
+    shown = judges_view(judges, panel)
     assert shown is not None
     assert [row["name"] for row in shown["rows"]] == ["judge a", "judge b"]
     assert [row["name"] for row in shown["agreement"]["table"]] == ["judge a and judge b, kappa"]
     assert shown["agreement"]["principles"] == ["kind", "brief"]
     [drawn] = shown["agreement"]["rows"]
     assert "<svg" in drawn["svg"]
-    assert describe_judges(judges[:1], None) is None
-    alone = describe_judges(judges, None)
+    assert judges_view(judges[:1], None) is None
+    alone = judges_view(judges, None)
     assert alone is not None
     assert alone["agreement"] is None
 

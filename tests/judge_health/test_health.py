@@ -8,7 +8,7 @@ import pytest
 
 from rlaif.evaluation.policy import PolicyPair
 from rlaif.judge_health.health import MASS_EDGES, compute_judge_health
-from rlaif.records import AskedPrinciple, Comparison, Constitution, FailedJudgement, Judgement, Observed, Sample
+from rlaif.records import Comparison, Constitution, FailedJudgement, Judgement, Observed, PrincipleKey, Sample
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_label_mass_is_counted_in_bins_that_narrow_towards_one() -> None:
 
 
 def test_each_principle_has_its_own_flips_and_place(comparisons: list[Comparison]) -> None:
-    other = [c.changed(principle=AskedPrinciple(id="brief", text_digest="t"), flipped=True) for c in comparisons[:2]]
+    other = [c.changed(principle=PrincipleKey(id="brief", text_digest="t"), flipped=True) for c in comparisons[:2]]
     health = compute_judge_health([*comparisons, *other], judgements=[])
     assert {name: found.num_comparisons for name, found in health.by_principle.items()} == {"courteous": 4, "brief": 2}
     flipped = [found.flipped for found in health.by_principle.values()]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rlaif.judge_health.length_effect import OVERALL, LengthEffect, PairFacts, compute_length_effect
-from rlaif.records import AskedPrinciple, Comparison
+from rlaif.records import Comparison, PrincipleKey
 
 BIAS = 0.8
 """Planted, logits per standard deviation of length."""
@@ -33,7 +33,7 @@ class World:
             self.comparisons.append(
                 Comparison(
                     prompt_id=f"p{k // 2}", sample_ids=(first, second), judge_id="j", judgement_ids=("x", "y"),
-                    principle=AskedPrinciple(id="kind", text_digest="t"), p_first=0.5, logit=logit, debiased=True,
+                    principle=PrincipleKey(id="kind", text_digest="t"), p_first=0.5, logit=logit, debiased=True,
                 )
             )  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 
 from rlaif.judge_health.length_effect import PairFacts
 from rlaif.judge_health.pairs import compute_duplicates, compute_influence, compute_transitivity
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Judgement, Principle, Question
+from rlaif.records import Comparison, Constitution, Judgement, Principle, PrincipleKey, Question
 
 POLITE = Principle(id="polite", text="Be polite.", weight=1)
 BRIEF = Principle(id="brief", text="Be brief.", weight=2)
@@ -19,7 +19,7 @@ ONE = Constitution(name="c", principles=(POLITE,), source="")
 def compare(prompt: str, pair: tuple[str, str], logit: float, principle: Principle = POLITE) -> Comparison:
     return Comparison(
         prompt_id=prompt, sample_ids=pair, judge_id="j", judgement_ids=("x", "y"), logit=logit, debiased=True,
-        principle=AskedPrinciple(id=principle.id, text_digest=principle.digest), p_first=0.9 if logit > 0 else 0.1,
+        principle=PrincipleKey(id=principle.id, text_digest=principle.digest), p_first=0.9 if logit > 0 else 0.1,
     )  # fmt: skip
 
 

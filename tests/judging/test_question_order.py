@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlaif.judging.batches import group_by_prompt
-from rlaif.records import AskedPrinciple, Question, digest_text
+from rlaif.records import PrincipleKey, Question, digest_text
 
 
 def make_question(prompt: str, first: str, second: str, principle: str) -> Question:
@@ -11,7 +11,7 @@ def make_question(prompt: str, first: str, second: str, principle: str) -> Quest
         mode="pair",
         prompt_id=digest_text(prompt),
         sample_ids=(digest_text(first), digest_text(second)),
-        principles=(AskedPrinciple(id=principle, text_digest=digest_text(principle)),),
+        principles=(PrincipleKey(id=principle, text_digest=digest_text(principle)),),
         template_digest=digest_text("template"),
         judge_id=digest_text("judge"),
         rendered_digest=digest_text("|".join((prompt, first, second, principle))),

@@ -15,7 +15,7 @@ from ledger_world import keep_world, make_judgement, make_world
 from rlaif.ledger.queries import list_comparisons, list_failures, list_judgements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.records import AskedPrinciple, FailedJudgement, Question, Record, Use, Verdict
+from rlaif.records import FailedJudgement, PrincipleKey, Question, Record, Use, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 
@@ -23,7 +23,7 @@ VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 def make_records(number: int, *, principles: tuple[str, ...], rng: random.Random) -> list[Record]:
     """A question, its answer or failure, a comparison, and now and then their use by a run."""
     world = make_world()
-    asked = tuple(AskedPrinciple(id=name, text_digest=name) for name in principles)
+    asked = tuple(PrincipleKey(id=name, text_digest=name) for name in principles)
     question = world.questions[0].changed(draw=number, principles=asked)
     if rng.random() < 0.2:
         cause = rng.choice(("empty", "refused"))

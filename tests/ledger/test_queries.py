@@ -13,7 +13,7 @@ from ledger_world import World, keep_world, make_judgement, make_world
 from rlaif.errors import InputError
 from rlaif.ledger.queries import find_decision, list_comparisons, list_failures, list_judgements
 from rlaif.ledger.store import Ledger
-from rlaif.records import AskedPrinciple, Question, Record, Use, digest_text
+from rlaif.records import PrincipleKey, Question, Record, Use, digest_text
 
 WORLDS = [
     make_world(0, verdicts=("first", "second")),
@@ -122,7 +122,7 @@ def test_every_id_of_a_decision_opens_the_whole_of_it(ledger: Ledger, named: Cal
 def test_a_pair_without_a_comparison_shows_both_orders(tmp_path: Path) -> None:
     world = make_world()
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        other_principle = world.questions[0].changed(principles=(AskedPrinciple(id="x", text_digest="y"),))
+        other_principle = world.questions[0].changed(principles=(PrincipleKey(id="x", text_digest="y"),))
         ledger.append([*world.questions, other_principle, world.judgements[0], world.failure])
         decision = find_decision(ledger, world.judgements[0].id)
     assert decision.comparison is None
@@ -169,7 +169,7 @@ def test_no_statement_reads_longer_than_fifty_milliseconds_on_a_hundred_thousand
             name = "rare" if number == 99_000 else "brief"
             question = world.questions[0].changed(
                 prompt_id=digest_text(f"p{number // 12}")[:32], draw=number,
-                principles=(AskedPrinciple(id=name, text_digest=digest_text(name)),),
+                principles=(PrincipleKey(id=name, text_digest=digest_text(name)),),
             )  # fmt: skip
             judgement = make_judgement(question.id, "tie" if number == 98_000 else "first")
             records += [question, judgement, world.comparison.changed(

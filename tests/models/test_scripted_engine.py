@@ -69,3 +69,8 @@ def test_the_shipped_script_prefers_the_longer_reply_and_is_fair_to_the_order():
     spec = "rlaif.models.scripted_engine:prefer_longer"
     assert ask(spec, "x" * 40, "x" * 20).logprobs == pytest.approx((-math.log1p(math.exp(-1)), -math.log1p(math.e)))
     assert ask(spec, "x" * 20, "x" * 40).logprobs == ask(spec, "x" * 40, "x" * 20).logprobs[::-1]
+
+
+def test_the_shipped_script_is_the_judge_that_it_was_in_the_first_release():
+    engine = ScriptedEngine("rlaif.models.scripted_engine:prefer_longer")
+    assert engine.fingerprint.weights == "3ca87e6b852a0ed003a4c4fac9e4fad4bf478752c5992893426a0f7b15dd86d5"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Message, Principle, Prompt, Sample
+from rlaif.records import Comparison, Constitution, Message, Principle, PrincipleKey, Prompt, Sample
 
 Compare = Callable[..., Comparison]
 
@@ -64,7 +64,7 @@ def compare(constitution: Constitution) -> Compare:
         return Comparison(
             prompt_id=prompt_id,
             sample_ids=ids,
-            principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+            principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
             judge_id=judge_id,
             judgement_ids=("first", "second"),
             p_first=p_first,

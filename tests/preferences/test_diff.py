@@ -6,7 +6,7 @@ import pytest
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Principle, Sample
+from rlaif.records import Comparison, Constitution, Principle, PrincipleKey, Sample
 
 POLITE, KIND = (Principle(id="polite", text=text) for text in ("Be polite.", "Be kind."))
 BRIEF = Principle(id="brief", text="Be brief.")
@@ -34,7 +34,7 @@ PAIRS = [pair(number) for number in range(4)]
 def compare(pair: tuple[Sample, Sample], principle: Principle, logit: float) -> Comparison:
     return Comparison(
         prompt_id=pair[0].prompt_id, sample_ids=(pair[0].id, pair[1].id), judge_id="j", judgement_ids=("a", "b"),
-        principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+        principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
         p_first=0.9 if logit > 0 else 0.1, logit=logit, flipped=False, debiased=True,
     )  # fmt: skip
 

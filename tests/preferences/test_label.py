@@ -15,13 +15,13 @@ from rlaif.errors import ConfigError
 from rlaif.preferences.label import LabelRule, find_reason_to_drop
 from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
 from rlaif.records import (
-    AskedPrinciple,
     CalibrationMap,
     Comparison,
     Constitution,
     OrderVerdict,
     Preference,
     Principle,
+    PrincipleKey,
     Verdict,
 )
 from rlaif.stats.logits import sigmoid
@@ -41,7 +41,7 @@ def compare(
     p = sigmoid(logit) if logit is not None else math.fsum({"first": 1, "tie": 0.5}.get(v, 0) for v in said) / len(said)
     return Comparison(
         prompt_id=f"of {pair[0]}", sample_ids=pair, judge_id="judge", judgement_ids=("j", "k"),
-        principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+        principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
         p_first=p, logit=logit, flipped=set(said) == {"first", "second"},
         orders=tuple(orders), debiased=len(said) > 1,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
 from rlaif.preferences.label import PairLabel
 from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
-from rlaif.records import AskedPrinciple, Comparison, Constitution, Panel, PanelMember, Preference, Principle, Sample
+from rlaif.records import Comparison, Constitution, Panel, PanelMember, Preference, Principle, PrincipleKey, Sample
 from rlaif.stats.logits import sigmoid
 
 Compare = Callable[..., Comparison]
@@ -195,7 +195,7 @@ def test_a_comparison_listed_the_other_way_round_gives_the_same_label(
     listed = Comparison(
         prompt_id="prompt",
         sample_ids=("a", "b"),
-        principle=AskedPrinciple(id="p", text_digest=principle.digest),
+        principle=PrincipleKey(id="p", text_digest=principle.digest),
         judge_id="judge",
         judgement_ids=("first", "second"),
         p_first=p,

@@ -6,7 +6,7 @@ import pytest
 
 from rlaif.evaluation.policy import Change, WinRate
 from rlaif.records import Estimate
-from rlaif.report.headline import say_headline, say_moved, say_outcome
+from rlaif.report.headline import choose_headline, moved_headline, win_rate_headline
 from rlaif.report.moved import Moved, MovedRow
 
 
@@ -39,13 +39,13 @@ def row(name: str, change: float, *, clear: bool, n: int = 200) -> MovedRow:
 def test_the_title_counts_only_clear_moves_of_what_was_asked_for(
     rows: list[MovedRow], verdict: str, title: str
 ) -> None:
-    headline = say_moved(Moved(rows, [], {}))
+    headline = moved_headline(Moved(rows, [], {}))
     assert headline is not None
     assert (headline.verdict, headline.title) == (verdict, title)
 
 
 def test_the_sentence_gives_both_ends_of_a_move_and_names_what_stood_still() -> None:
-    headline = say_moved(Moved([row("brief", 9, clear=True), row("calm", 2, clear=False)], [], {}))
+    headline = moved_headline(Moved([row("brief", 9, clear=True), row("calm", 2, clear=False)], [], {}))
     assert headline is not None
     assert headline.sentence == (
         "On 200 prompts held out of training, brief rose from 50.0 to 59.0 and calm did not clearly move."
@@ -54,10 +54,10 @@ def test_the_sentence_gives_both_ends_of_a_move_and_names_what_stood_still() -> 
 
 def test_truth_comes_before_the_judges_opinion_and_opinion_before_nothing() -> None:
     judged = win_rate(0.3, 0.25, 0.35)
-    assert say_outcome(Moved([row("a", 9, clear=True)], [], {}), judged).verdict == "better"
+    assert choose_headline(Moved([row("a", 9, clear=True)], [], {}), judged).verdict == "better"
     drift_alone = Moved([], [row("a", 9, clear=True)], {})
-    assert say_outcome(drift_alone, judged).verdict == "worse"
-    assert say_outcome(drift_alone, None).verdict == "unknown"
+    assert choose_headline(drift_alone, judged).verdict == "worse"
+    assert choose_headline(drift_alone, None).verdict == "unknown"
 
 
 def win_rate(mean: float, low: float, high: float) -> WinRate:
@@ -83,7 +83,7 @@ def win_rate(mean: float, low: float, high: float) -> WinRate:
     ],
 )
 def test_the_headline_says_no_more_than_its_interval(low: float, high: float, verdict: str, says: str) -> None:
-    headline = say_headline(win_rate((low + high) / 2, low, high))
+    headline = win_rate_headline(win_rate((low + high) / 2, low, high))
     assert headline.verdict == verdict
     assert says in headline.sentence
     assert "200 prompts" in headline.sentence
@@ -91,12 +91,12 @@ def test_the_headline_says_no_more_than_its_interval(low: float, high: float, ve
 
 def test_a_win_rate_of_failures_alone_is_unknown() -> None:
     failed = win_rate(0.5, 0.4, 0.6).model_copy(update={"soft": None})
-    assert say_headline(failed).verdict == "unknown"
-    assert "All of the 200 comparisons failed" in say_headline(failed).sentence
-    assert say_headline(None).verdict == "unknown"
+    assert win_rate_headline(failed).verdict == "unknown"
+    assert "All of the 200 comparisons failed" in win_rate_headline(failed).sentence
+    assert win_rate_headline(None).verdict == "unknown"
 
 
 def test_pairs_of_one_text_bound_the_win_rate_and_the_headline_says_so() -> None:
     same = win_rate(0.6, 0.55, 0.65).model_copy(update={"num_identical": 80})
-    assert "More than 80.0\u202f% could not be found: 80 pairs are one text twice" in say_headline(same).sentence
-    assert "could not be found" not in say_headline(win_rate(0.6, 0.55, 0.65)).sentence
+    assert "More than 80.0\u202f% could not be found: 80 pairs are one text twice" in win_rate_headline(same).sentence
+    assert "could not be found" not in win_rate_headline(win_rate(0.6, 0.55, 0.65)).sentence

@@ -14,7 +14,7 @@ from rlaif.records import CalibrationCard, Estimate, Message
 from rlaif.report.input import CurvePoint, ReportInput, ShownSample
 from rlaif.report.loop_plot import loop_plot_svg
 from rlaif.report.page import render_report, report_data, write_report
-from rlaif.report.trust import list_figure_rows
+from rlaif.report.trust import figures_view
 
 
 @pytest.fixture(scope="module")
@@ -426,9 +426,9 @@ def test_the_kl_of_the_kept_policy_has_its_interval_or_says_of_what_it_is(full_r
     assert behaviour is not None
     measured = Estimate(mean=1.9, low=1.6, high=2.2, n=64)
     kept = full_report.model_copy(update={"behaviour": behaviour.model_copy(update={"kl_interval": measured})})
-    row = next(row for row in list_figure_rows(kept) if row["name"].startswith("KL"))
+    row = next(row for row in figures_view(kept) if row["name"].startswith("KL"))
     assert (row["after"].mean, row["after"].interval, row["n"]) == ("1.90", "1.60 to 2.20", "64 prompts")
     assert "held out" in row["note"]
-    row = next(row for row in list_figure_rows(full_report) if row["name"].startswith("KL"))
+    row = next(row for row in figures_view(full_report) if row["name"].startswith("KL"))
     assert "drawn before that step's update" in row["note"]
     assert (row["after"].interval, row["n"][:4]) == ("", "step")

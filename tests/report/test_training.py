@@ -10,7 +10,7 @@ from rlaif.records import Alarm
 from rlaif.report.charts import Mark, line_chart
 from rlaif.report.input import CurvePoint, ReportInput
 from rlaif.report.page import render_report
-from rlaif.report.training import describe_training
+from rlaif.report.training import training_view
 
 ALARM = Alarm(
     name="kl_ceiling", step=25, value=21.0, limit=20.0,
@@ -39,7 +39,7 @@ def test_what_evaluations_alone_tell_has_a_chart_of_its_own(full_report: ReportI
         CurvePoint(step=step, numbers={"eval/win_rate": rate, "eval/scores": 0.1 * step})
         for step, rate in ((0, 0.5), (20, 0.7), (40, 0.65))
     )
-    panels = describe_training(full_report.model_copy(update={"policy_evaluations": evaluations}))["policy"]["drawn"]
+    panels = training_view(full_report.model_copy(update={"policy_evaluations": evaluations}))["policy"]["drawn"]
     by_title = {panel["title"]: panel for panel in panels}
     assert by_title["Judge's check"]["course"] == "0.500 \u2192 0.650, 3 evaluations"
     assert by_title["Reward"]["svg"].count('class="dot before"') == 3
@@ -57,7 +57,7 @@ def test_alarms_are_told_and_marked_and_the_kept_step_named(full_report: ReportI
 
 
 def test_the_same_prompts_responses_stand_below_each_other(full_report: ReportInput) -> None:
-    courses = describe_training(full_report)["courses"]
+    courses = training_view(full_report)["courses"]
     assert [[row["step"] for row in course["rows"]] for course in courses] == [["0", "40"], ["0", "40"]]
     text = Page(render_report(full_report)).root.text
     assert "What it said as training went on" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
-from rlaif.report.trust import describe_calibration, say_map
+from rlaif.report.trust import calibration_view, describe_map
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from rlaif.report.trust import describe_calibration, say_map
     ],
 )
 def test_the_map_that_was_chosen_is_said_in_words(found: CalibrationMap, said: str) -> None:
-    assert said in say_map(found)
+    assert said in describe_map(found)
 
 
 def agreement(share: float) -> Agreement:
@@ -38,11 +38,11 @@ def test_the_design_and_the_ties_are_said_beside_the_agreement() -> None:
         before=agreement(0.6), after=agreement(0.7), between_people=None, map=CalibrationMap(), log_loss={},
         human_weight=5.0,
     )  # fmt: skip
-    said = describe_calibration(card)
+    said = calibration_view(card)
     assert said is not None
     assert said["design"] == []
     share = Estimate(mean=0.875, low=0.7, high=0.95, n=32)
-    said = describe_calibration(card.changed(effective_n=17.6, num_tied=8, before_decided=share, after_decided=share))
+    said = calibration_view(card.changed(effective_n=17.6, num_tied=8, before_decided=share, after_decided=share))
     assert said is not None
     [drawn, ties] = said["design"]
     assert "The 40 items tell as much as 18 drawn alike." in drawn

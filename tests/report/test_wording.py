@@ -6,12 +6,12 @@ import pytest
 
 from rlaif.records import Estimate
 from rlaif.report.wording import (
-    say_count,
-    say_estimate,
-    say_list,
-    say_number,
-    say_percent,
-    say_seconds,
+    format_count,
+    format_estimate,
+    format_number,
+    format_percent,
+    format_seconds,
+    join_words,
     show_untrusted,
 )
 
@@ -24,26 +24,26 @@ from rlaif.report.wording import (
     ],
 )  # fmt: skip
 def test_numbers_are_said_with_about_two_digits(x: float | None, said: str) -> None:
-    assert say_number(x) == said
+    assert format_number(x) == said
 
 
 def test_a_rounded_zero_has_no_sign() -> None:
-    assert say_number(-0.001, decimals=1, signed=True) == "0.0"
-    assert say_number(0.3, decimals=1, signed=True) == "+0.3"
+    assert format_number(-0.001, decimals=1, signed=True) == "0.0"
+    assert format_number(0.3, decimals=1, signed=True) == "+0.3"
 
 
 def test_a_percentage_has_one_decimal() -> None:
-    assert say_percent(0.71249) == "71.2\u202f%"
+    assert format_percent(0.71249) == "71.2\u202f%"
 
 
 def test_the_width_of_an_interval_decides_the_decimals() -> None:
-    assert say_estimate(Estimate(mean=12.3456, low=2.3, high=22.4, n=1))[:3] == ("12", "2 to 22", "1 prompt")
-    assert say_estimate(Estimate(mean=0.12345, low=0.11, high=0.13, n=900))[:2] == ("0.123", "0.110 to 0.130")
+    assert format_estimate(Estimate(mean=12.3456, low=2.3, high=22.4, n=1))[:3] == ("12", "2 to 22", "1 prompt")
+    assert format_estimate(Estimate(mean=0.12345, low=0.11, high=0.13, n=900))[:2] == ("0.123", "0.110 to 0.130")
 
 
 def test_values_that_were_all_equal_claim_no_interval() -> None:
-    assert say_estimate(Estimate(mean=100, low=100, high=100, n=9)).interval == "the same everywhere"
-    assert say_estimate(None).interval == "no interval"
+    assert format_estimate(Estimate(mean=100, low=100, high=100, n=9)).interval == "the same everywhere"
+    assert format_estimate(None).interval == "no interval"
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_values_that_were_all_equal_claim_no_interval() -> None:
      (7800, "2\u202fh 10\u202fmin"), (None, "not recorded")],
 )  # fmt: skip
 def test_seconds_become_minutes_and_hours(seconds: float | None, said: str) -> None:
-    assert say_seconds(seconds) == said
+    assert format_seconds(seconds) == said
 
 
 def test_counts_and_lists_are_said_as_people_say_them() -> None:
-    assert [say_count(1, "pair"), say_count(1200, "pair")] == ["1 pair", "1\u202f200 pairs"]
-    assert [say_list([]), say_list(["a"]), say_list(["a", "b", "c"])] == ["", "a", "a, b and c"]
+    assert [format_count(1, "pair"), format_count(1200, "pair")] == ["1 pair", "1\u202f200 pairs"]
+    assert [join_words([]), join_words(["a"]), join_words(["a", "b", "c"])] == ["", "a", "a, b and c"]
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\ud800", "\ue000"])

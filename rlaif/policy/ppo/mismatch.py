@@ -32,9 +32,9 @@ def measure_gap(
     for rows in micro_batches(sequences, max_tokens=budget.tokens):
         batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
         own = learner(batch, temperature=config.temperature).logprobs[batch.response_mask]
-        said = [number for row in rows for number in trajectories[row].engine_logprobs or ()]
-        total += float((own - torch.tensor(said, device=own.device)).abs().sum())
-        num_tokens += len(said)
+        given = [number for row in rows for number in trajectories[row].engine_logprobs or ()]
+        total += float((own - torch.tensor(given, device=own.device)).abs().sum())
+        num_tokens += len(given)
     return total / num_tokens
 
 

@@ -15,7 +15,14 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
-from rlaif.policy.ppo.advantages import compared_rows, compute_gae, compute_rloo, scale_about_mean, standardise
+from rlaif.policy.ppo.advantages import (
+    Advantages,
+    compared_rows,
+    compute_gae,
+    compute_rloo,
+    scale_about_mean,
+    standardise,
+)
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.loss import compute_importance_weights
 from rlaif.policy.ppo.models import PolicyWithValue, ValueModel, device_of
@@ -119,20 +126,13 @@ def prepare_batch(
     rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
     if config.whiten_rewards:
         rewards = scale_about_mean(rewards, _only(mask, trained))
-    whitened = trained
     if config.algorithm == "rloo":
-        prompts = [trajectory.prompt.id for trajectory in trajectories]
-        advantages, returns = compute_rloo(rewards, mask, prompts=prompts, trained=trained)
-        whitened = [row for rows in compared_rows(prompts, trained=trained) for row in rows]
+        advantages, returns = _rloo(rewards, mask, trajectories, trained=trained, config=config)
     else:
         after = torch.zeros(len(sequences), device=device)
         if config.truncated == "bootstrap":
             after = _values_after(learner, trajectories, config=config, pad_id=pad_id, budget=budget)
-        advantages, returns = compute_gae(
-            rewards, values, mask, gamma=config.gamma, lam=config.lam, value_lam=config.value_lam, values_after=after
-        )
-    if config.whitens_advantages:
-        advantages = standardise(advantages, _only(mask, whitened))
+        advantages, returns = _gae(rewards, values, mask, trained=trained, values_after=after, config=config)
     return TrainingBatch(
         sequences=sequences,
         trained=trained,
@@ -149,6 +149,36 @@ def prepare_batch(
         weights=weights,
         frozen=frozen,
     )
+
+
+def _rloo(
+    rewards: Tensor, mask: Tensor, trajectories: Sequence[Trajectory], *, trained: Sequence[int], config: PpoConfig
+) -> Advantages:
+    """RLOO's advantages, whitened over the rows that were compared with others."""
+    prompts = [trajectory.prompt.id for trajectory in trajectories]
+    advantages, returns = compute_rloo(rewards, mask, prompts=prompts, trained=trained)
+    if config.whitens_advantages:
+        compared = [row for rows in compared_rows(prompts, trained=trained) for row in rows]
+        advantages = standardise(advantages, _only(mask, compared))
+    return Advantages(advantages, returns)
+
+
+def _gae(
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    *,
+    trained: Sequence[int],
+    values_after: Tensor,
+    config: PpoConfig,
+) -> Advantages:
+    """GAE's advantages, whitened over the rows that are trained on."""
+    advantages, returns = compute_gae(
+        rewards, values, mask, gamma=config.gamma, lam=config.lam, value_lam=config.value_lam, values_after=values_after
+    )
+    if config.whitens_advantages:
+        advantages = standardise(advantages, _only(mask, trained))
+    return Advantages(advantages, returns)
 
 
 def _only(mask: Tensor, rows: Sequence[int]) -> Tensor:

@@ -168,11 +168,11 @@ def sample_pending(
             tokens=TokenSequence(prompt.token_ids, ids),
             finished=finished,
             response=encoder.decode(ids[:-1] if finished else ids),
-            numbers=said,
+            numbers=of_tokens,
             version=version,
             engine_logprobs=logprobs,
         )
-        for (prompt, _), ids, finished, said, logprobs in zip(
+        for (prompt, _), ids, finished, of_tokens, logprobs in zip(
             pending, decoded.token_ids, decoded.finished, numbers, decoded.logprobs, strict=True
         )
     ]

@@ -7,7 +7,6 @@ the principles. The ledger keeps every answer, so that what was asked once costs
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -16,8 +15,8 @@ from pathlib import Path
 from rlaif.constitution.selection import principles_of
 from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
+from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import LOG_NAME, QuestionLog
-from rlaif.judging.scores import expect
 from rlaif.models.endpoint.batch import BatchingScorer
 from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
@@ -98,9 +97,9 @@ class JudgeReward:
     def _weigh(
         self, sample: Sample, answers: dict[tuple[str, str], list[Judgement]], failed: FailedJudgement | None
     ) -> float | RewardFailure:
-        """sum w E[S] / sum w over the principles, S from 1 to k brought to -1..1."""
+        """What the response is worth by its answers under each principle that it was asked about."""
         asked = principles_of(self._asking.constitution, [sample.id, sample.id], draw_seed=self._asking.draw_seed)
-        expected, weights = [], []
+        found = []
         for principle in asked:
             given = answers.get((sample.id, principle.digest))
             if given is None:
@@ -109,10 +108,10 @@ class JudgeReward:
                     if failed is None
                     else RewardFailure(failed.cause, failed.raw_reply[-200:])
                 )
-            expected.append(expect(given))
-            weights.append(principle.weight)
-        mean = math.fsum(w * s for w, s in zip(weights, expected, strict=True)) / math.fsum(weights)
-        return 2 * (mean - 1) / (len(self._asking.template.choices) - 1) - 1
+            found.append(given)
+        worth = MODES[self._asking.template.kind].worth
+        assert worth is not None  # load_score_template refuses a mode without it
+        return worth(found, weights=[principle.weight for principle in asked], template=self._asking.template)
 
     def _put_away(self, plan_path: Path) -> None:
         """What was planned was asked: its ids go to the list, for the account, and the plan goes.

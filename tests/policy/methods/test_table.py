@@ -19,7 +19,7 @@ from rlaif.policy.methods import METHODS
 from rlaif.policy.rewards.episodes import WeightedReward
 from rlaif.policy.task import Task
 from rlaif.records import Demonstration, Message, Prompt
-from rlaif.run.folder import STAGES
+from rlaif.run.stages import STAGES
 from rlaif.training.listener import Listener
 
 PROMPTS = [Prompt(messages=(Message(role="user", content=f"Where is the {place}?"),)) for place in ("tower", "garden")]
@@ -64,7 +64,7 @@ def test_a_method_trains_from_what_its_row_needs_and_reports_every_step(
 
 
 def test_every_method_works_in_a_stage_of_the_run() -> None:
-    assert {method.stage for method in METHODS.values()} <= set(STAGES)
+    assert {method.stage for method in METHODS.values()} <= {stage.folder for stage in STAGES}
 
 
 def test_demonstrations_must_be_named_and_are_learnt_in_one_process() -> None:

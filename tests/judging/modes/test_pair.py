@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judging.debias import combine_orders, compare
-from rlaif.records import AskedPrinciple, Judgement, Verdict, VerdictLogprob
+from rlaif.judging.modes.pair import combine_orders, compare
+from rlaif.records import Judgement, PrincipleKey, Verdict, VerdictLogprob
 
-PRINCIPLE = AskedPrinciple(id="brief", text_digest="0" * 64)
+PRINCIPLE = PrincipleKey(id="brief", text_digest="0" * 64)
 
 
 def asked(question_id: str = "q", **probabilities: float) -> Judgement:

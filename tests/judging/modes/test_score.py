@@ -11,8 +11,8 @@ from judging_world import BRIEF, CONSTITUTION, KIND, all_pairs, judge, make_prom
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.constitution.render import load_template
-from rlaif.judging.scores import combine_scores
-from rlaif.judging.verdict import expect_score, read_answer
+from rlaif.judging.modes.score import combine_scores, expect_score
+from rlaif.judging.verdict import read_answer
 from rlaif.models.interface import ScoredReply
 from rlaif.preferences.pairing import pair_comparisons
 from rlaif.records import FailedJudgement, Judgement, Observed

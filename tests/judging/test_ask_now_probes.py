@@ -8,7 +8,7 @@ from rlaif.config.generate import JudgeConfig
 from rlaif.constitution.probe import ProbeAnswer
 from rlaif.constitution.probe_file import Probe
 from rlaif.constitution.render import load_template
-from rlaif.judging.probe_judge import combine_answers, make_probe_judge
+from rlaif.judging.ask_now import combine_answers, make_probe_judge
 from rlaif.models.interface import ScoredReply
 from rlaif.records import FailedJudgement, Judgement, Message, Principle, VerdictLogprob
 

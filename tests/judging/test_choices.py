@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.evaluation.policy import PolicyPair, compute_pair_probabilities
-from rlaif.judging.debias import Debiased, combine_orders, combine_votes, compare
+from rlaif.judging.choices import LOWEST_LOGPROB, choice_logprobs, verdict_logprobs
+from rlaif.judging.modes.pair import Debiased, combine_orders, combine_votes, compare
+from rlaif.judging.modes.ranking import combine_shuffles
+from rlaif.judging.modes.score import combine_scores, distribution_of
 from rlaif.judging.questions import score_request
-from rlaif.judging.ranking import combine_shuffles
-from rlaif.judging.scores import combine_scores, distribution_of
-from rlaif.judging.unlisted import LOWEST_LOGPROB, choice_logprobs, verdict_logprobs
 from rlaif.judging.verdict import read_answer
 from rlaif.models.endpoint.reply import read_choice
 from rlaif.models.interface import ScoredReply
 from rlaif.preferences.pairing import label_pairs
 from rlaif.records import (
-    AskedPrinciple,
     Comparison,
     Constitution,
     FailedJudgement,
@@ -30,6 +29,7 @@ from rlaif.records import (
     Panel,
     PanelMember,
     Principle,
+    PrincipleKey,
     Sample,
     VerdictLogprob,
 )
@@ -137,7 +137,7 @@ def test_a_label_over_principles_judges_and_policies_never_falls_either(two: Two
         if logits is not swapped:
             assume_decided(listed)
         return compare(
-            prompt_id="p", sample_ids=ids, principle=AskedPrinciple(id=principle.id, text_digest=principle.digest),
+            prompt_id="p", sample_ids=ids, principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
             judge_id=judge_id, listed=listed,
             swapped=ask(template, swapped, top=top, name="b"),
         )  # fmt: skip

@@ -1,39 +1,120 @@
-"""Two orders of one pair -> one comparison that does not depend on which response was shown first.
+"""Pairs, each shown in two orders -> one comparison that does not depend on which response was shown first.
 
-Log-probabilities are averaged over the orders before they become a probability; verdicts alone count 1, 0 or one half,
-and where one order gave a verdict alone, probabilities are averaged. One order alone is marked
-as not debiased. Does not ask and does not combine principles.
+Log-probabilities are averaged over the orders before they become a probability. Verdicts alone count 1, 0 or one half,
+and where one order gave a verdict alone, probabilities are averaged. A comparison of one order alone is marked as not
+debiased. Does not ask and does not combine principles.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from rlaif.judging.unlisted import verdict_logprobs
-from rlaif.records import AskedPrinciple, Comparison, Judgement, OrderVerdict, Verdict
+from rlaif.config.judge import JudgeConfig
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.render import render as render_pair
+from rlaif.constitution.selection import principles_of
+from rlaif.judging.choices import Unusable, read_choices, verdict_logprobs
+from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
+from rlaif.models.interface import ScoredReply
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    Judgement,
+    OrderVerdict,
+    PrincipleKey,
+    Question,
+    SegmentedMessage,
+    Verdict,
+    VerdictLogprob,
+)
 from rlaif.stats.logits import P_FIRST, mean_label, sigmoid
 
 _SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 
 
-class Debiased(NamedTuple):
-    """What the orders say together of the response that was shown first in `listed`."""
+def plan(
+    pairs: Iterable[Pair],
+    *,
+    constitution: Constitution,
+    template: JudgeTemplate,
+    config: JudgeConfig,
+    draw_seed: int | None,
+) -> Iterator[Planned]:
+    """Per pair and principle the order as listed, then the swapped one unless the config asks one order alone."""
+    for first, second in pairs:
+        for principle in principles_of(constitution, (first.id, second.id), draw_seed=draw_seed):
+            for shown in ((first, second), (second, first))[: 2 if config.both_orders else 1]:
+                yield Planned(shown, principle)
 
-    p_first: float
-    logit: float | None
-    position_effect: float | None
-    flipped: bool | None
-    orders: tuple[OrderVerdict, ...] = ()
-    """Each order by itself, `listed` first."""
+
+def count_questions(
+    *, num_prompts: int, num_samples: int, num_pairs: int, num_principles: int, config: JudgeConfig
+) -> int:
+    return num_prompts * num_pairs * num_principles * (2 if config.both_orders else 1)
+
+
+def render(
+    template: JudgeTemplate, *, conversation: str, responses: Sequence[str], principle: str
+) -> tuple[SegmentedMessage, ...]:
+    first, second = responses
+    return render_pair(template, conversation=conversation, first=first, second=second, principle=principle)
+
+
+def read(
+    reply: ScoredReply, *, template: JudgeTemplate, num_shown: int, min_label_mass: float
+) -> dict[str, Any] | Unusable:
+    """The verdict, the log-probabilities of those that were listed, and the verdicts that were not."""
+    found = read_choices(reply, len(template.choices), min_mass=min_label_mass)
+    if isinstance(found, Unusable):
+        return found
+    verdicts = tuple(template.verdicts)
+    common = {"unlisted_at_most": found.at_most, "label_mass": found.mass}
+    if not found.logprobs:
+        return {**common, "verdict": verdicts[reply.verdict or 0]}
+    logprobs = {verdict: x for verdict, x in zip(verdicts, found.logprobs, strict=True) if x is not None}
+    return {
+        **common,
+        "verdict": max(logprobs, key=logprobs.__getitem__),
+        "logprobs": tuple(VerdictLogprob(verdict=verdict, logprob=x) for verdict, x in logprobs.items()),
+        "unlisted": tuple(verdict for verdict, x in zip(verdicts, found.logprobs, strict=True) if x is None),
+    }
+
+
+def combine(
+    questions: Sequence[Question],
+    found: Found,
+    *,
+    pairs: Sequence[Pair],
+    constitution: Constitution,
+    draw_seed: int | None,
+) -> Iterator[Comparison]:
+    """One comparison for each pair and principle whose orders were all answered."""
+    by_pair: dict[tuple[frozenset[str], PrincipleKey], list[Question]] = defaultdict(list)
+    for question in questions:
+        by_pair[frozenset(question.sample_ids), question.principles[0]].append(question)
+    for orders in by_pair.values():
+        if any(question.id not in found for question in orders):
+            continue
+        listed, *swapped = (found[question.id] for question in orders)
+        yield compare(
+            prompt_id=orders[0].prompt_id,
+            sample_ids=(orders[0].sample_ids[0], orders[0].sample_ids[1]),
+            principle=orders[0].principles[0],
+            judge_id=orders[0].judge_id,
+            listed=listed[0],
+            swapped=swapped[0][0] if swapped else None,
+            further=(listed[1:], swapped[0][1:] if swapped else []),
+        )
 
 
 def compare(
     *,
     prompt_id: str,
     sample_ids: tuple[str, str],
-    principle: AskedPrinciple,
+    principle: PrincipleKey,
     judge_id: str,
     listed: Judgement,
     swapped: Judgement | None,
@@ -53,9 +134,9 @@ def compare(
         sample_ids = (sample_ids[1], sample_ids[0])
         result = result._replace(
             p_first=1.0 - result.p_first,
-            logit=_turned(result.logit),
+            logit=_inverted(result.logit),
             orders=tuple(
-                OrderVerdict(verdict=_SWAPPED[order.verdict], logit=_turned(order.logit))
+                OrderVerdict(verdict=_SWAPPED[order.verdict], logit=_inverted(order.logit))
                 for order in reversed(result.orders)
             ),
         )
@@ -145,12 +226,12 @@ def _read_vote(judgement: Judgement) -> tuple[Verdict, float | None]:
 def _list_orders(verdicts: Sequence[Verdict], *, logits: Sequence[float | None]) -> tuple[OrderVerdict, ...]:
     """Verdicts and logits as shown, the swapped order second -> as the pair is listed."""
     return tuple(
-        OrderVerdict(verdict=_SWAPPED[verdict] if number else verdict, logit=_turned(logit) if number else logit)
+        OrderVerdict(verdict=_SWAPPED[verdict] if number else verdict, logit=_inverted(logit) if number else logit)
         for number, (verdict, logit) in enumerate(zip(verdicts, logits, strict=True))
     )
 
 
-def _turned(logit: float | None) -> float | None:
+def _inverted(logit: float | None) -> float | None:
     return None if logit is None else 0.0 - logit
 
 
@@ -165,3 +246,26 @@ def _logit_first(logprobs: Mapping[Verdict, float]) -> float:
 
 def _log_add(a: float, b: float) -> float:
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+
+def describe_choices(template: JudgeTemplate) -> str:
+    return f"verdicts {', '.join(f'{text!r} = {verdict}' for verdict, text in template.verdicts.items())}"
+
+
+MODE = Mode(
+    shows="two",
+    plan=plan,
+    count_questions=count_questions,
+    render=render,
+    read=read,
+    combine=combine,
+    words=Words(
+        question="order",
+        first_shown="shown first",
+        orders="Each label averages both orders, so that the place shown weighs nothing.",
+        too_few="asked in one order only",
+        too_few_orders="one only",
+        answers="verdicts",
+        describe_choices=describe_choices,
+    ),
+)

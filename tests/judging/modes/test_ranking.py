@@ -14,9 +14,8 @@ from judging_world import CONSTITUTION, KIND, all_pairs, judge, make_prompts, ma
 from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import load_template, template_from_source
 from rlaif.errors import StageError
+from rlaif.judging.modes.ranking import combine_shuffles, find_groups, shuffle_group
 from rlaif.judging.questions import plan_questions
-from rlaif.judging.ranking import combine_shuffles
-from rlaif.judging.shuffles import find_groups, shuffle_group
 from rlaif.judging.verdict import read_answer
 from rlaif.models.interface import ScoredReply
 from rlaif.records import Constitution, FailedJudgement, Judgement, Observed

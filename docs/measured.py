@@ -1,0 +1,362 @@
+"""benchmarks/results/*.json -> docs/measured.md: what each result file measured, with its command and machine.
+
+`python docs/generate.py` writes the page. Nothing is measured here, and no figure of a result file is written here.
+A result file without a section stops the page from being made, so that no measurement is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+Result = dict[str, Any]
+"""The content of one result file."""
+
+HEAD = """# Measured
+
+Made by `make docs` from the files in [benchmarks/results](../benchmarks/results). Each table names the command that
+writes its file, and the machine as far as the file notes it. **Every figure comes from two cores of an x86-64 CPU
+under Linux; none was measured on a GPU.** A target is the figure that this project set itself beforehand; where a cell
+is empty, there was none. Figures that a test asserts, and have no file, are on [limits.md](limits.md).
+
+The front desk is the small world that comes with the repository. Its truth is simulated: a function that measures
+replies, and that never trains the policy. Its judge is measured on [its card](../rlaif/frontdesk/judge/README.md),
+which `python benchmarks/frontdesk_judge.py --write-cards` writes.
+"""
+
+
+class Row(NamedTuple):
+    """One line of a table, as text."""
+
+    what: str
+    measured: str
+    target: str = ""
+
+
+class Section(NamedTuple):
+    """What one result file says."""
+
+    title: str
+    result: str
+    """Name of the file, without its ending."""
+    rows: Callable[[Result], list[Row]]
+    more: str = ""
+    """What a reader must know beside the table, and the page that has more."""
+
+
+def steering_rows(result: Result) -> list[Row]:
+    return [Row(target["what"], target["said"], "met" if target["met"] else "missed") for target in result["targets"]]
+
+
+def calibration_rows(result: Result) -> list[Row]:
+    raw = result["raw"]
+    rows = [
+        Row("without labels", f"{raw['accuracy']:.1%} right by the truth; {raw['error']:.3f} off the true probability")
+    ]
+    for labels, figures in result["by_labels"].items():
+        rows.append(
+            Row(
+                f"{labels} labels",
+                f"{figures['accuracy']['mean']:.1%} right; {figures['error']['mean']:.3f} off; "
+                f"calibration error {figures['ece_above_oracle']:.3f} above the truth's own",
+                "4 points more right; at most .02 above" if labels == "100" else "",
+            )
+        )
+    return rows
+
+
+def probe_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            f"{figures['n']} wordings, {name}",
+            f"passed {figures['passed_undeclared']:.0%}, wrongly {figures['wrongly_passed_undeclared']:.0%}; "
+            f"with a tag {figures['passed_declared']:.0%}, wrongly {figures['wrongly_passed_declared']:.0%}",
+        )
+        for name, figures in result["lists"].items()
+    ]
+
+
+def mode_rows(result: Result) -> list[Row]:
+    together = [
+        {**figures, "mode": f"{figures['principles']} principles, {figures['mode']}"}
+        for figures in result["principles"]
+    ]
+    return [
+        Row(
+            figures["mode"],
+            f"{figures['questions']:,} questions; right: {figures['clear_right']:.1%} of {figures['clear']:,} clear "
+            f"pairs, {figures['close_right']:.1%} of {figures['close']:,} close ones",
+        )
+        for figures in [*result["modes"], *together]
+    ]
+
+
+def served_rows(result: Result) -> list[Row]:
+    endpoint, peers = result["endpoint"], result["peers"]
+    targets, floor, ours = endpoint["targets"], endpoint["floor_aiohttp_alone"], endpoint["rlaif"][-1]
+    memory = result["memory"]["memory"]
+    rows = [
+        Row("aiohttp alone, replies dropped", _rate(floor["replies_per_s"], floor["client_cpu_ms_each"])),
+        Row(
+            "rlaif, each judgement on the disk before it counts",
+            _rate(ours["durable_judgements_per_s"], ours["client_cpu_ms_each"]),
+            f"{targets['durable_judgements_per_s']}/s, {targets['client_cpu_ms_each']:g} ms",
+        ),
+    ]
+    rows += [
+        Row(f"{name} {peer['version']}", _rate(peer["judgements_per_s"], peer["client_cpu_ms_each"]))
+        for name, peer in peers.items()
+        if isinstance(peer, dict) and "version" in peer
+    ]
+    held = f"{memory[1]['rest_mib']:.0f} MiB after {memory[1]['judgements']:,} judgements, "
+    held += f"{memory[-1]['rest_mib']:.0f} MiB after {memory[-1]['judgements']:,}"
+    return [*rows, Row("rlaif's memory beside SQLite's page cache", held)]
+
+
+def local_rows(result: Result) -> list[Row]:
+    names = {"with_reasons": "with reasons", "after_given_reasons": "verdicts after given reasons"}
+    return [
+        Row(
+            name,
+            f"{result[part]['times_the_plain_way']:.1f} times as fast; {result[part]['share_of_floor']:.0%} of the "
+            f"arithmetic floor; {result[part]['verdicts']['verdicts_that_differ']} of "
+            f"{result[part]['verdicts']['pairs']} verdicts differ",
+            f"{result[part]['target']:g} times, no verdict",
+        )
+        for part, name in names.items()
+    ]
+
+
+def generate_rows(result: Result) -> list[Row]:
+    what = f"{result['samples']:,} responses, {result['judgements']:,} judgements with reasons"
+    measured = f"{result['seconds']:.1f} s; the arithmetic alone {result['floor_seconds']:.1f} s"
+    return [Row(what, measured, f"{result['target_seconds']} s")]
+
+
+def ledger_rows(result: Result) -> list[Row]:
+    writer, floor = result["writer"], result["floor"]
+    return [
+        Row(
+            f"{result['rows']:,} judgements in groups of 64",
+            f"{writer['rows_per_s']:,}/s, {writer['cpu_us_per_row']:.0f} µs of CPU each",
+            f"{result['target_rows_per_s']:,}/s",
+        ),
+        Row(
+            "bare SQLite, the same bytes and indexes",
+            f"{floor['rows_per_s']:,}/s, {floor['cpu_us_per_row']:.0f} µs of CPU each",
+        ),
+    ]
+
+
+def million_rows(result: Result) -> list[Row]:
+    append, floor, pages, targets = result["append"], result["floor"], result["pages"], result["targets"]
+    page = f"{pages['alone']['worst_median_ms']:.0f} ms; "
+    page += f"{pages['beside_a_writer']['worst_median_ms']:.0f} ms beside a writer"
+    return [
+        Row("appended in groups of 64", f"{append['rows_per_s']:,} rows/s", f"{targets['rows_per_s']:,} rows/s"),
+        Row("bare SQLite, the same bytes and indexes", f"{floor['rows_per_s']:,} rows/s"),
+        Row("a page of `audit list`, the slowest of all filters", page, f"{targets['page_ms']} ms"),
+        Row("the file", f"{result['file_mib']:,} MiB"),
+    ]
+
+
+def kill_rows(result: Result) -> list[Row]:
+    twice = result["asked_twice_after_a_kill"]
+    return [
+        Row("acknowledged answers asked for again", f"{result['acknowledged_repeated']}", "0"),
+        Row(
+            "questions asked twice after a kill",
+            f"{twice['mean']:.0f} in the mean, {twice['most']} at most",
+            f"at most {twice['allowed']}, those under way and those waiting for their commit",
+        ),
+    ]
+
+
+def ray_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            name,
+            f"{figures['judgements_per_s']:,.1f}/s; {figures['driver_cpu_ms_each']:.2f} ms of the driver's CPU each; "
+            f"first answer after {figures['seconds_to_the_first_answer']:.0f} s",
+        )
+        for name, figures in result["results"].items()
+    ]
+
+
+def ppo_rows(result: Result) -> list[Row]:
+    memory, floor = result["memory"], result["floor"]
+    share, target = result["learning"]["share_of_what_can_be_gained"], "no less than TRL, within the sampling error"
+    return [
+        *(_step_row(name, case) for name, case in result["cases"].items()),
+        Row(
+            "a step's seconds over those of the multiply-adds that it must do",
+            f"{floor['times_the_floor']:.1f}; "
+            + ", ".join(f"{name} {phase['times_the_floor']:.1f}" for name, phase in floor["phases"].items()),
+        ),
+        Row(
+            f"{result['learning']['steps']} steps on a reward that counts tokens, one seed",
+            f"{share['ours']:.1%} of what can be gained; TRL {share['trl']:.1%}",
+            target,
+        ),
+        Row(
+            f"memory for log-probabilities at a vocabulary of {memory['vocab']:,}",
+            f"{memory['times_less']:.0f} times less than with full logits",
+            "10 times",
+        ),
+    ]
+
+
+def _step_row(name: str, case: Result) -> Row:
+    ours, trl = (case["seconds_per_step"][side] for side in ("ours", "trl"))
+    share = case["peak_mib"]["ours"] / case["peak_mib"]["trl"]
+    target = "" if case["target"] is None else f"{case['target']:g} times"
+    measured = f"{case['times']:.1f} times as fast, {ours:.2f} s and {trl:.2f} s; {share:.2f} of TRL's peak memory"
+    return Row(f"a step, {name}", measured, target)
+
+
+def demo_rows(result: Result) -> list[Row]:
+    steps = {side: result["runs"][0][side]["steps"] for side in ("demo", "longer")}
+    seeds = len(result["runs"])
+    return [
+        Row(
+            f"the demo's {steps['demo']} steps against {steps['longer']}, {seeds} seed{'s' if seeds > 1 else ''}",
+            f"{result['share']:.1%} of the gain in KL-regularised reward",
+            f"{result['target']:.0%}",
+        )
+    ]
+
+
+def over_optimisation_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            "without guards, truth after its peak",
+            f"loses {result['fall']:.0%} of its gain",
+            f"{result['targets']['fall']:.0%} or more",
+        ),
+        Row(
+            "kept with `ppo.guards.on_alarm: roll_back`",
+            f"{result['kept']:.0%} of the gain at the peak",
+            f"{result['targets']['kept']:.0%}",
+        ),
+        Row("kept by default, `on_alarm: stop`", f"{result['kept_by_stopping']:.0%} of the gain at the peak"),
+    ]
+
+
+def round_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            f"{name}, round by round",
+            ", ".join(f"{one['mean']:.3g} [{one['low']:.3g}, {one['high']:.3g}]" for one in rounds),
+        )
+        for name, rounds in result["table"].items()
+    ]
+
+
+def _rate(per_s: float, cpu_ms: float) -> str:
+    return f"{per_s:,.0f}/s, {cpu_ms:.1f} ms of the client's CPU each"
+
+
+SECTIONS = (
+    Section(
+        "Steering: three constitutions, each also with one principle inverted", "steering", steering_rows,
+        "Simulated truth from 0 to 100, five training seeds. What no principle names moves too: helpfulness falls "
+        "under brevity. [steering.md](steering.md) has every attribute, and best-of-4 beside the training.",
+    ),
+    Section(
+        "People's labels on the front desk's length-biased judge", "calibration", calibration_rows,
+        "The people are simulated by the front desk's truth; means over 50 draws of the labels.",
+    ),
+    Section(
+        "Whether `constitution check` passes a principle that the judge misreads", "probes", probe_rows,
+        "A tag says what a principle wants. Wrongly passed: read as another principle or backwards.",
+    ),
+    Section(
+        "The front desk's judge, asked in different modes", "judging_modes", mode_rows,
+        "[judging-modes.md](judging-modes.md) explains the modes.",
+    ),
+    Section(
+        "Judging through a server", "judging", served_rows,
+        "The server is a stub of 64 slots of 50 ms each. The peers judge the same pairs by their own tasks. "
+        "[judging.md](judging.md) says how.",
+    ),
+    Section(
+        "The local judge against plain `generate` at its best batch size", "judging_local", local_rows,
+        "The front desk's judge on one thread.",
+    ),
+    Section("`rlaif generate-prefs` on the front desk", "generate_prefs", generate_rows),
+    Section("The ledger", "ledger", ledger_rows, "Other work ran beside it."),
+    Section("A ledger of a million judgements", "ledger_million", million_rows),
+    Section("Killed 200 times by SIGKILL while a server answers, and resumed", "kills", kill_rows),
+    Section(
+        "Workers on Ray", "ray_local", ray_rows,
+        "All workers on one machine, on the same cores. Several machines, and workers with GPUs, were never tried. "
+        "[scale.md](scale.md) plans with these figures.",
+    ),
+    Section(
+        "PPO beside TRL 1.12, the last TRL with PPO", "ppo", ppo_rows,
+        "The same tiny Llama and prompts, as many optimizer steps. Ragged: responses of different lengths. TRL "
+        "takes more optimizer steps at batch 128.",
+    ),
+    Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
+    Section(
+        "Over-optimisation, really trained", "over_optimisation", over_optimisation_rows,
+        "200 pairs, a quarter of them inverted; one seed. [over-optimisation.md](over-optimisation.md) has the curves.",
+    ),
+    Section(
+        "Three rounds on the front desk", "rounds", round_rows,
+        "Means over seeds with 95 % intervals. [rounds.md](rounds.md) says what follows.",
+    ),
+)  # fmt: skip
+
+NEVER_ON_A_GPU = """
+## On a GPU
+
+Never. `python benchmarks/gpu_check.py` tries judging, sampling and PPO on a GPU in one run and writes
+`benchmarks/results/gpu_check.json`. While that file is missing, nothing here says how fast a GPU is.
+"""
+ON_A_GPU = """
+## On a GPU
+
+[gpu_check.json](../benchmarks/results/gpu_check.json) holds what `python benchmarks/gpu_check.py` found; `rlaif doctor`
+says which parts it tried.
+"""
+
+
+def render_measured() -> str:
+    """The page."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    if unnamed := found.keys() - {section.result for section in SECTIONS} - {"gpu_check"}:
+        raise SystemExit(f"docs/measured.py has no section for {', '.join(sorted(unnamed))}")
+    tables = [_render(section, found[section.result]) for section in SECTIONS if section.result in found]
+    return "".join([HEAD, *tables, ON_A_GPU if "gpu_check" in found else NEVER_ON_A_GPU])
+
+
+def _render(section: Section, result: Result) -> str:
+    command, machine = _find_command(section.result, result), _describe_machine(result)
+    lines = [
+        f"\n## {section.title}\n",
+        f"`{command}` on {machine}.{' ' if section.more else ''}{section.more}\n",
+        "| what | measured | target |",
+        "| --- | --- | --- |",
+        *(f"| {row.what} | {row.measured} | {row.target} |" for row in section.rows(result)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _find_command(name: str, result: Result) -> str:
+    """The command in the file; the script of that name where an older file has none."""
+    noted = result.get("command") or result.get("endpoint", {}).get("command")
+    return str(noted or f"python benchmarks/{name}.py")
+
+
+def _describe_machine(result: Result) -> str:
+    about = result if "cores" in result else result.get("endpoint", result)
+    versions = {**result, **about, **result.get("versions", {})}
+    software = [f"{name} {versions[name]}" for name in ("python", "torch", "transformers") if name in versions]
+    parts = [f"{about.get('cores', 2)} CPU cores without a GPU", *software]
+    if "load_before" in about:
+        parts.append(f"load {about['load_before'][0]:g} from other work before it began")
+    return ", ".join(parts)

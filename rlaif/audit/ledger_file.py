@@ -1,0 +1,73 @@
+"""Which ledger an audit reads, and whether it still is what manifests print of it.
+
+Finds and opens files; what a ledger says is read in the other files of this room. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.errors import LedgerError, RunFolderError
+from rlaif.ledger.store import Ledger
+from rlaif.ledger.verify import Verification, verify
+from rlaif.run.folder import RunFolder, find_runs, open_run
+from rlaif.run.state import ledger_path_of, open_ledger
+
+
+class VerifiedLedger(NamedTuple):
+    """A ledger's file after every row of it was checked."""
+
+    path: Path
+    verification: Verification
+    num_heads: int
+    """Heads in manifests that it was compared with."""
+
+
+def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
+    """The file `ledger` as it is; without one the run's ledger, refused where it is not the one that the run left."""
+    path = find_path(runs_dir, run=run, ledger=ledger)
+    found = None if ledger is not None else _find_run(runs_dir, run)
+    return Ledger.open(path, read_only=True) if found is None else open_ledger(found, path, read_only=True)
+
+
+def find_path(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Path:
+    """The file `ledger`; else that of the named or the newest run; else the one beside the runs."""
+    if ledger is not None:
+        return ledger
+    found = _find_run(runs_dir, run)
+    return runs_dir / "ledger.sqlite" if found is None else ledger_path_of(found.config, runs_dir=runs_dir)
+
+
+def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None) -> VerifiedLedger:
+    """Check the ledger's rows against its chain, and the chain against the heads in the manifests of `run` or of all
+    runs that use this ledger."""
+    path = find_path(runs_dir, run=run, ledger=ledger)
+    heads = list(_printed_heads(runs_dir, run, path))
+    if heads and not path.is_file():
+        raise LedgerError("the ledger is gone, and manifests print heads of it", where=str(path), fix="restore it")
+    with Ledger.open(path, read_only=True) as opened:
+        return VerifiedLedger(path, verify(opened, heads=heads), len(heads))
+
+
+def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
+    """The named or the newest run; None where there is none yet."""
+    try:
+        return open_run(runs_dir, run)
+    except RunFolderError:
+        if run is not None:
+            raise
+        return None
+
+
+def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterator[tuple[int, str]]:
+    """The heads in the manifests of the named run, or of all runs that use this ledger."""
+    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in find_runs(runs_dir)]
+    for folder in folders:
+        path = folder.path / "manifest.json"
+        if not path.is_file() or ledger_path_of(folder.config, runs_dir=runs_dir).resolve() != ledger.resolve():
+            continue
+        for printed in json.loads(path.read_text(encoding="utf-8"))["ledger_heads"]:
+            yield printed["seq"], printed["head"]

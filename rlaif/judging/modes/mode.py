@@ -1,0 +1,150 @@
+"""What a judge mode is: functions from pairs to questions, prompts, answers and comparisons, and words for people.
+
+Names no mode; the table is in `rlaif.judging.modes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from rlaif.config.judge import JudgeConfig
+from rlaif.config.run import RunConfig
+from rlaif.constitution.render import JudgeTemplate
+from rlaif.judging.choices import Unusable
+from rlaif.models.interface import ScoredReply
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    Judgement,
+    OrderVerdict,
+    Principle,
+    Question,
+    Sample,
+    SegmentedMessage,
+)
+
+Pair = tuple[Sample, Sample]
+Found = Mapping[str, Sequence[Judgement]]
+"""Question id -> its judgement, then its further votes; questions without an answer are missing."""
+
+
+class Planned(NamedTuple):
+    """The samples of one question in the order shown, and its principle."""
+
+    shown: tuple[Sample, ...]
+    principle: Principle
+
+
+class Debiased(NamedTuple):
+    """What all answers about a pair say together of its first response."""
+
+    p_first: float
+    logit: float | None
+    position_effect: float | None
+    flipped: bool | None
+    orders: tuple[OrderVerdict, ...] = ()
+    """Each of two orders separately, the one as listed first; empty in modes without two orders."""
+
+
+class Plan(Protocol):
+    def __call__(
+        self,
+        pairs: Iterable[Pair],
+        /,
+        *,
+        constitution: Constitution,
+        template: JudgeTemplate,
+        config: JudgeConfig,
+        draw_seed: int | None,
+    ) -> Iterator[Planned]:
+        """Which questions the pairs need. `draw_seed`: as in `Asking`."""
+
+
+class Count(Protocol):
+    def __call__(
+        self, *, num_prompts: int, num_samples: int, num_pairs: int, num_principles: int, config: JudgeConfig
+    ) -> int:
+        """How many questions there are at most; `num_samples` and `num_pairs` are those of one prompt."""
+
+
+class Render(Protocol):
+    def __call__(
+        self, template: JudgeTemplate, /, *, conversation: str, responses: Sequence[str], principle: str
+    ) -> tuple[SegmentedMessage, ...]:
+        """The prompt of one question; `responses` in the order shown."""
+
+
+class Read(Protocol):
+    def __call__(
+        self, reply: ScoredReply, /, *, template: JudgeTemplate, num_shown: int, min_label_mass: float
+    ) -> dict[str, Any] | Unusable:
+        """What a reply says, as fields of a `Judgement`, or why it says nothing."""
+
+
+class Combine(Protocol):
+    def __call__(
+        self,
+        questions: Sequence[Question],
+        found: Found,
+        /,
+        *,
+        pairs: Sequence[Pair],
+        constitution: Constitution,
+        draw_seed: int | None,
+    ) -> Iterator[Comparison]:
+        """The comparisons of those pairs whose questions were all answered."""
+
+
+class Check(Protocol):
+    def __call__(self, config: RunConfig, /, *, template: JudgeTemplate) -> None:
+        """Raises `ConfigError` where the mode cannot serve the run's options."""
+
+
+class Worth(Protocol):
+    def __call__(
+        self, answers: Sequence[Sequence[Judgement]], /, *, weights: Sequence[float], template: JudgeTemplate
+    ) -> float:
+        """What one response is worth, from -1 to 1. `answers`: its judgement, then its further votes, under each of
+        the principles that have these weights."""
+
+
+class DescribeChoices(Protocol):
+    def __call__(self, template: JudgeTemplate, /) -> str:
+        """Which strings the judge answers with."""
+
+
+class Words(NamedTuple):
+    """What people read about a mode, in `audit show`, `judge-check`, `constitution show` and the report."""
+
+    question: str
+    """What a question is called beside the others about the same pair."""
+    first_shown: str
+    """How the first response of a question is labelled."""
+    orders: str
+    """What the orders have to do with a label: a sentence."""
+    too_few: str
+    """How a comparison was asked in which the place shown still counts, after "was"."""
+    too_few_orders: str
+    """The same of its orders."""
+    answers: str
+    """What the strings are called that the judge answers with."""
+    describe_choices: DescribeChoices
+
+
+class Mode(NamedTuple):
+    """One way to ask a judge about responses."""
+
+    shows: Literal["one", "two", "all"]
+    """How many responses one question shows. one: no order has a say, so nothing can flip. two: the pairs that were
+    drawn are asked about. one and all: every pair of a prompt's responses is compared, at no further cost."""
+    plan: Plan
+    count_questions: Count
+    render: Render
+    read: Read
+    combine: Combine
+    words: Words
+    check: Check | None = None
+    """None: the mode can serve all options."""
+    worth: Worth | None = None
+    """None: the mode compares responses and cannot say what one alone is worth, so it gives no rewards."""
