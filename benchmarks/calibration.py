@@ -40,7 +40,7 @@ class Case(NamedTuple):
     length: float
     gap: float
     probability: float
-    """That the simulated annotator prefers the first."""
+    """Probability that the simulated annotator prefers the first."""
 
 
 class Draw(NamedTuple):
@@ -51,11 +51,11 @@ class Draw(NamedTuple):
     error: float
     """Mean distance from the true probability."""
     error_known_kind: float
-    """The same for a map of temperature and length fitted on these labels without choosing among kinds."""
+    """Figures of a map of temperature and length fitted on these labels without choosing among kinds."""
     ece: float
     """Expected calibration error on as many fresh labels."""
     ece_oracle: float
-    """The same for the true probabilities: what nobody can be below at this n."""
+    """Figures of the true probabilities: what nobody can be below at this n."""
 
 
 def make_cases(rows: Sequence[Judged], *, rng: random.Random) -> list[Case]:

@@ -35,7 +35,7 @@ from rlaif.sampling.stage import find_training_prompts
 from rlaif.training.listener import NOBODY, Listener
 
 HELD_OUT_SEED = 20_000
-"""Of the prompts that every policy is measured on."""
+"""Seed of the prompts that every policy is measured on."""
 
 
 class Desk(NamedTuple):
@@ -46,7 +46,7 @@ class Desk(NamedTuple):
     prompts: list[Prompt]
     num_pairs: int
     accuracy: float | None
-    """Of the reward model on held-out pairs."""
+    """Accuracy of the reward model on held-out pairs."""
 
 
 class Worth(NamedTuple):
@@ -134,7 +134,10 @@ def measure(
         for prompt, text in zip(asked, texts, strict=True)
     ]
     return Worth(
-        score - config.missing_eos_penalty * (1 - ended) - config.kl_coef * kl, score, kl,
-        statistics.fmean(map(len, drawn.token_ids)), ended,
-        {name: statistics.fmean(truth[name] for truth in truths) for name in truths[0]},
-    )  # fmt: skip
+        objective=score - config.missing_eos_penalty * (1 - ended) - config.kl_coef * kl,
+        score=score,
+        kl=kl,
+        length=statistics.fmean(map(len, drawn.token_ids)),
+        ended=ended,
+        truth={name: statistics.fmean(truth[name] for truth in truths) for name in truths[0]},
+    )

@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
 
 def make_questions(num_pairs: int) -> list[Chat]:
-    """Per pair one principle, in both orders."""
+    """Questions for each pair: one principle, in both orders."""
     template = load_template(PAIR_TEMPLATE)
     return [
         render(
@@ -131,7 +131,7 @@ def agrees(compared: dict[str, Any], dtype: Dtype) -> bool:
 
 
 def used_gib(plan: Plan) -> float:
-    """Of the GPU, by all processes."""
+    """Memory of the GPU that all processes take."""
     if plan.device != "cuda":
         return 0.0
     free, total = torch.cuda.mem_get_info()

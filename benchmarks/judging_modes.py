@@ -48,7 +48,7 @@ class World(NamedTuple):
     """Sample id -> each measure of its text, 0 to 100."""
 
     def pairs(self, num: int, rng: random.Random) -> list[Pair]:
-        """Of each prompt at most so many of the pairs of different texts."""
+        """The most pairs of different texts for each prompt."""
         drawn: list[Pair] = []
         for group in self.groups:
             different = [pair for pair in combinations(group, 2) if pair[0].text != pair[1].text]

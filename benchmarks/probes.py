@@ -29,7 +29,7 @@ from rlaif.judging.ask_now import make_probe_judge
 
 RESULTS = Path(__file__).parent / "results" / "probes.json"
 MIN_PASSED = 0.95
-"""Of the wordings that the judge understands."""
+"""Share of the wordings that the judge understands."""
 
 
 def describe(rows: Sequence[Checked]) -> list[dict[str, object]]:

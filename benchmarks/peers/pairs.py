@@ -40,6 +40,6 @@ def measure(judge: Callable[[range], int]) -> None:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of the children that have ended."""
+    """CPU time of this process and of its children that have ended."""
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, whose))

@@ -32,7 +32,7 @@ class LabelView(NamedTuple):
     people: tuple[Fact, ...]
     """People's labels, where they decided."""
     steps: tuple[Fact, ...]
-    """From the evidence to the label, in the order in which they were taken."""
+    """The steps from the evidence to the label, in the order in which they were taken."""
     uses: tuple[Fact, ...]
 
 
@@ -114,7 +114,7 @@ def _steps(found: LabelDecision) -> Iterator[Fact]:
         shown = "" if making is None or making.calibrated is None else f"{making.calibrated:.4f}, "
         yield Fact("calibrated", f"{shown}{map.kind}, slope {map.slope:.4f}, length {map.length:+.4f}")
     if making is not None and making.turned:
-        yield Fact("turned round", "by the label noise")
+        yield Fact("inverted", "by the label noise")
     if preference.kind != "choice":
         yield Fact("label", f"{preference.label:.4f}")
 

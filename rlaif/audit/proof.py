@@ -33,7 +33,7 @@ class Proof(NamedTuple):
 class _Parts(NamedTuple):
     prompt: Prompt
     samples: list[Sample]
-    """In the order shown."""
+    """The samples in the order shown."""
     principle: str
     template: str
     """Source of the judge template."""

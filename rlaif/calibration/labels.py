@@ -36,7 +36,7 @@ _CHOICE_OF_LABEL: Mapping[float, Verdict] = {p: choice for choice, p in P_FIRST.
 class Texts(NamedTuple):
     prompt: Prompt
     responses: tuple[str, str]
-    """In the order in which they were shown."""
+    """The two samples in the order in which they were shown."""
 
 
 class LabelRow(NamedTuple):

@@ -56,7 +56,7 @@ class ModelConfig(Config):
     path: str = FRONTDESK
     """Model folder or hub id; `frontdesk` is the small model that comes with rlaif."""
     revision: str | None = None
-    """Commit or tag of a hub model."""
+    """Commit or tag of a hub model; null: its newest."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the weights. A policy that is trained keeps float32 weights; for its arithmetic there is
     ppo.model.compute_dtype."""
@@ -78,7 +78,7 @@ class VllmConfig(Config):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of the GPU's memory that vLLM takes for the weights and its cache; it must be free when vLLM starts."""
     tensor_parallel_size: int = Field(1, ge=1, le=1024)
-    """GPUs over which each layer is spread."""
+    """Number of GPUs over which each layer is spread."""
     max_model_len: int | None = Field(None, ge=16, le=MAX_TOKENS)
     """Longest prompt and reply together, in tokens; null: the model's own limit."""
     engine_args: dict[str, Any] = {}

@@ -72,9 +72,9 @@ class PpoConfig(Config):
     dual_clip: float | None = Field(None, gt=1, le=1e6)
     """Ratio above which a token with a negative advantage has no gradient; null: no bound. 3 is usual."""
     cliprange_value: float = Field(0.2, gt=0, le=1e9)
-    """How far a value may move from the old value before its gradient is cut."""
+    """How far a value may move from the old value before its gradient is cut; 0.2 is usual."""
     vf_coef: float = Field(0.1, ge=0, le=1e6)
-    """Weight of the value loss."""
+    """Weight of the value loss; 0.1 to 0.5 is usual."""
     value_warmup_steps: int = Field(2, ge=0, le=100_000)
     """First steps, in which only the value head is trained."""
     whiten_advantages: bool | None = None
@@ -104,7 +104,7 @@ class PpoConfig(Config):
     """Most tokens in one forward and backward pass; the result does not depend on it. null: 16384 on an accelerator; on
     a CPU 512 times num_samples_per_prompt; where memory runs out, fewer are tried."""
     sample_every: int = Field(5, ge=1, le=1_000_000)
-    """Steps between two prints of some responses."""
+    """Steps between two times that some responses are shown."""
     checkpoint_every: int = Field(5, ge=1, le=1_000_000)
     """Steps between two checkpoints; the last two are kept, and the best."""
     rollout: RolloutConfig = RolloutConfig()

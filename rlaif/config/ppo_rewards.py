@@ -47,7 +47,7 @@ class RewardConfig(Config):
     """Scale the source's scores to mean 0 and standard deviation 1 on the reference policy's responses. null: with
     several sources yes, with one as ppo.standardise_scores says."""
     revision: str | None = None
-    """Commit or tag of a hub model; only for `model`."""
+    """Commit or tag of a hub model, null: its newest; only for `model`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the model's computation; only for `model`."""
     template: str | None = None

@@ -51,7 +51,7 @@ class RolloutServerConfig(Config):
     api_key_env: str = "VLLM_API_KEY"
     """Environment variable that holds the server's key, if it needs one."""
     concurrency: int = Field(64, ge=1, le=4096)
-    """Responses asked for at once."""
+    """Requests sent at once, one for each response."""
     timeout_s: float = Field(600.0, gt=0, le=7 * 24 * 3600.0)
     """Seconds that one response, or taking new weights, may take."""
     max_retries: int = Field(5, ge=0, le=1000)

@@ -22,12 +22,12 @@ class SftConfig(Config):
     split: str | None = None
     """Split of a folder or hub data set, such as `train_sft`, or `SUBSET/SPLIT`; null: `train`."""
     num_epochs: int = Field(1, ge=1, le=10_000)
-    """Passes over the demonstrations."""
+    """Passes over the demonstrations; 1 to 3 are usual."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)
     """Peak learning rate of AdamW. null: 5e-4 for the front desk's policy, 1e-5 for any other; 5e-6 to 2e-5 is
     usual."""
     batch_size: int = Field(16, ge=1, le=100_000)
-    """Demonstrations per optimizer step."""
+    """Demonstrations per optimizer step; 16 to 128 are usual."""
     micro_batch_size: int | None = Field(None, ge=1, le=100_000)
     """Demonstrations per forward pass, fewer to save memory; null: the whole batch. Must divide batch_size."""
     max_length: int = Field(1024, ge=2, le=MAX_TOKENS)

@@ -33,7 +33,7 @@ class StageCost(Value):
     """Written by the model."""
     seconds: float | None = None
     money: float | None = None
-    """By the prices that were configured when the answers came; None where no answer has a price."""
+    """Money, by the prices that were configured when the answers came; None where no answer has a price."""
 
 
 def cost_of_sampling(name: str, samples: Sequence[Sample], *, num_used: int) -> StageCost:

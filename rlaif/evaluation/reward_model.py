@@ -30,7 +30,7 @@ class ScoredPair(NamedTuple):
     label: float
     """Probability that the first is preferred."""
     length_first: int
-    """In characters."""
+    """Length of the first response in characters."""
     length_second: int
     weight: float = 1.0
     """How much the row counts, as in training."""

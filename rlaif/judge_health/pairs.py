@@ -37,7 +37,7 @@ class Transitivity(Value):
     num_circular: int
     """A beats B, B beats C and C beats A: no reward can agree with all three."""
     circular: Estimate | None
-    """Their share; verdicts by the toss of a coin would make 25 %."""
+    """Share of circular triples; verdicts by the toss of a coin would make 25 %."""
 
 
 class Duplicates(Value):

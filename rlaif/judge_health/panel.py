@@ -14,7 +14,7 @@ class JudgesAgree(Value):
     """Two judges on the same pairs under the same principles."""
 
     judges: tuple[str, str]
-    """Their names, this run's judge first, each with the beginning of its fingerprint's id."""
+    """Names of the two judges, this run's judge first, each with the beginning of its fingerprint's id."""
     agreement: Agreement
     """Agreement on the winner of each comparison, which is a pair under one principle."""
     by_principle: dict[str, Agreement] = {}

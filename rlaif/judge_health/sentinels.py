@@ -47,8 +47,8 @@ MAX_MOVE = 0.1
 CLEAR = 1.0
 """Logits; a verdict that was at least as sure turns by drift alone, a nearer one also by a server's noise."""
 FALSE_ALARM = 0.02
-"""Probability with which an unchanged judge that draws its answers is called changed, by the answers it gives and again
-by those that it fails to give."""
+"""Probability that an unchanged judge which draws its answers is called changed: once by the answers that it gives, and
+once by those that it fails to give."""
 NUM_AGAIN = 3
 """How often a judge that draws its answers is asked each question: several answers of now say what chance makes."""
 MAX_VOTES = 99
@@ -85,7 +85,7 @@ class SentinelCheck(Value):
     """Mean distance of the logits, then and now; None without log-probabilities."""
     largest_move: float | None
     fingerprint_changed: tuple[str, ...]
-    """What of the judge's fingerprint is not what it was."""
+    """Fields of the judge's fingerprint that are not what they were."""
     drift: tuple[str, ...]
     """Why the judge is not what it was, a sentence each; none: it is."""
 
@@ -192,12 +192,12 @@ def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | Fail
         if a is not None and b is not None
     ]
     return _OneByOne(
-        failed,
-        share_interval([float(turned) for turned in changed], clusters=[prompt_id for prompt_id, *_ in read]),
-        sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
-        mean_interval([move for _, move in moves], clusters=[prompt_id for prompt_id, _ in moves]),
-        math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
-        max((move for _, move in moves), default=None),
+        failed=failed,
+        verdicts_changed=share_interval([float(turned) for turned in changed], clusters=[key for key, *_ in read]),
+        clear=sum(turned and (a is None or abs(a) >= CLEAR) for turned, (a, _) in zip(changed, logits, strict=True)),
+        mean_move=mean_interval([move for _, move in moves], clusters=[key for key, _ in moves]),
+        mean=math.fsum(move for _, move in moves) / len(moves) if moves else 0.0,
+        largest_move=max((move for _, move in moves), default=None),
     )
 
 
@@ -314,7 +314,7 @@ def _render(
             raise StageError(
                 "a stored question cannot be rendered as it was: rlaif writes judge prompts otherwise by now",
                 where=question.id,
-                fix=f"remove {SENTINELS_FILE} from the run's folder, and judge anew before drawing others",
+                fix=f"remove {SENTINELS_FILE} from the run's folder, and judge again before drawing others",
             )
         chats.append(chat)
     return chats
@@ -329,7 +329,7 @@ def _ask(
     then: Mapping[str, Judgement],
     answers: dict[str, list[Judgement | FailedJudgement]],
 ) -> list[str]:
-    """One judge's stored questions, asked again; what of its fingerprint is another by now."""
+    """One judge's stored questions, asked again; the fields of its fingerprint that changed are returned."""
     template = stored_template(judged, questions[0].template_digest)
     asked = [
         (question, chat)

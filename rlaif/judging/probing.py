@@ -31,7 +31,7 @@ class Probing(NamedTuple):
 
     template: JudgeTemplate
     readings: Sequence[Reading]
-    """Of the principles that have a weight; empty where nothing was asked."""
+    """Readings of the principles that have a weight; empty where nothing was asked."""
     vocabulary: PrincipleVocabulary | None
     """The words that the judge knows, where its folder lists them."""
     why_not: str = ""

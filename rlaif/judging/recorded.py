@@ -135,7 +135,7 @@ class _Answers(NamedTuple):
 
     questions: dict[str, Question]
     judgements: dict[str, Judgement]
-    """By question id, as are the failures."""
+    """Judgements by question id, as are the failures."""
     failed: dict[str, FailedJudgement]
     used: dict[str, RecordedPair]
     """The pairs that were asked about, by key."""

@@ -43,7 +43,7 @@ class RecordedPair(NamedTuple):
     prompt: Prompt
     policies: tuple[Model, Model]
     samples: tuple[Sample, Sample]
-    """In the order of the response columns."""
+    """The responses in the order of their columns."""
 
 
 def recorded_model(name: str) -> Model:

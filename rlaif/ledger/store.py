@@ -139,7 +139,7 @@ class Ledger:
         return self.find(kind, [record_id]).get(record_id)
 
     def find(self, kind: type[R], ids: Iterable[str]) -> dict[str, R]:
-        """Those of the records with these ids that are in the ledger."""
+        """The records with these ids, as far as they are in the ledger."""
         return self._select(kind, "id", ids)
 
     def judgements_for(self, question_ids: Iterable[str]) -> dict[str, Judgement]:

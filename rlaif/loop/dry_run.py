@@ -49,15 +49,15 @@ class RunEstimate(NamedTuple):
     trial_reply_tokens: float
     """Mean length of the trial responses."""
     judges: tuple[JudgeEstimate, ...]
-    """Of each judge, in the configuration's order; none where no preferences are made."""
+    """Estimate of each judge, in the configuration's order; none where no preferences are made."""
     judge_config: JudgeConfig
     reward: JudgeEstimate | None = None
-    """Of the judge as a source of PPO's rewards; None where it is none."""
+    """Estimate of the judge as a source of PPO's rewards; None where it is none."""
     evaluation: JudgeEstimate | None = None
-    """Of the judge that finds the win rate; None where nothing is evaluated."""
+    """Estimate of the judge that finds the win rate; None where nothing is evaluated."""
     evaluation_config: JudgeConfig | None = None
     checks: JudgeEstimate | None = None
-    """Of the same judge while the policy trains; None where it is not asked then."""
+    """Estimate of the win rate's judge while the policy trains; None where it is not asked then."""
 
 
 def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = False) -> RunEstimate:

@@ -16,14 +16,14 @@ from rlaif.stats.ranks import is_above
 
 
 class RoundFigures(Value):
-    """What the gates look at."""
+    """The figures that the gates compare with their limits."""
 
     stopped: str = ""
     """Why an alarm ended the policy's training; empty where none did."""
     win_rate: Estimate | None
-    """Of the trained policy over the starting one; None where every comparison failed."""
+    """Win rate of the trained policy over the starting one; None where every comparison failed."""
     accuracy: Estimate | None
-    """Of the reward model on held-out preferences; None where nothing is held out."""
+    """Accuracy of the reward model on held-out preferences; None where nothing is held out."""
     num_questions: int
     """Asked about the round's samples."""
     num_failed: int

@@ -99,7 +99,7 @@ def check_recorded(samples: Path, judgements: Path, columns: Path) -> None:
 
 
 def check_judge_place(config: JudgeConfig, constitution: Constitution | None) -> None:
-    """Its address, its script or its folder, and the words of the principles where the folder says which it knows."""
+    """Check a judge's address, script or folder, and the principles' words where the folder says which it knows."""
     check_judge_engine(config)
     path = resolve_path(config.model.path, part="judge")
     if engine_of(config.model).is_local and constitution is not None and Path(path).expanduser().is_dir():

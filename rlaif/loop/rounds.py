@@ -35,7 +35,7 @@ class RoundRow(Value):
     """Preferences of all rounds so far that the reward model was fitted to."""
     closed_gates: tuple[ClosedGate, ...]
     policy_path: str
-    """In the run's folder."""
+    """Path of the trained policy in the run's folder."""
 
     @property
     def proxy_reward(self) -> float | None:

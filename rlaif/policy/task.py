@@ -24,7 +24,7 @@ StopReason = Literal["done", "stop_requested", "alarm"]
 
 @dataclass(frozen=True)
 class Task:
-    """A training to be done. A method reads the fields that its row's `needs` name, and those without a default."""
+    """A training to be done. A method reads of the optional fields what it learns from, and ignores the others."""
 
     start: LoadedModel
     """The policy of the first round: the reference of a method that has one."""

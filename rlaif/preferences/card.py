@@ -43,7 +43,7 @@ class SplitSize(NamedTuple):
     split: str
     kind: RowKind
     file: str
-    """Its Parquet file, named in the folder."""
+    """The split's Parquet file, by its name in the folder."""
     num_rows: int
     num_prompts: int
 

@@ -76,7 +76,7 @@ class CalibrationCard(Record):
     before_decided: Estimate | None = None
     """Share of `before`, over the items that people did not call a tie; None where there are no ties, or only ties."""
     after_decided: Estimate | None = None
-    """The same share of `after`."""
+    """Share of agreement in `after`, over the same items."""
     effective_n: float | None = None
     """Kish's effective sample size: the number of items of equal weight that would tell as much. None where all items
     have equal weight: they were drawn with one inclusion probability, or none is known and the agreement describes the

@@ -170,7 +170,7 @@ class ReportInput(Value):
     """How many pairs of responses there were to draw from."""
     best_of_n: BestOfN | None = None
     rounds: tuple[RoundSummary, ...] = ()
-    """In order, this round last; shown when there are two or more."""
+    """The rounds in order, this round last; shown when there are two or more."""
 
 
 def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:

@@ -25,10 +25,10 @@ class Panel(NamedTuple):
     title: str
     unit: str
     number: str
-    """Its name in metrics.jsonl; empty for a number that only evaluations have."""
+    """The number's name in metrics.jsonl; empty for a number that only evaluations have."""
     note: str
     evaluated: str = ""
-    """Its name in the rows of evaluations on held-out prompts."""
+    """The number's name in the rows of evaluations on held-out prompts."""
 
 
 REWARD_MODEL_PANELS = (

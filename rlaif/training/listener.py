@@ -17,7 +17,7 @@ class StepMetrics(NamedTuple):
 
     step: int
     numbers: Mapping[str, float]
-    """The same in every training with the same seed."""
+    """Figures that are the same in every training with the same seed."""
     seconds: Mapping[str, float] = {}
     """Seconds in each phase since the step before, where a training has phases. Observed only: no result uses them."""
 

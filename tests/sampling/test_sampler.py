@@ -104,7 +104,7 @@ class Backwards:
     def __init__(self, engine: TransformersEngine) -> None:
         self._engine = engine
         self.fingerprint, self.context_tokens = engine.fingerprint, engine.context_tokens
-        self.count_tokens, self.generate = engine.count_tokens, engine.generate
+        self.count_tokens, self.generate, self.close = engine.count_tokens, engine.generate, engine.close
 
     def generate_batches(self, batches, *, params):
         for number, (chats, keys) in reversed(list(enumerate(batches))):

@@ -20,4 +20,4 @@ from rlaif.judging.modes.mode import Mode
 from rlaif.records.judgement import JudgeMode
 
 MODES: Mapping[JudgeMode, Mode] = {"pair": pair.MODE, "score": score.MODE, "ranking": ranking.MODE}
-"""By the kind of the template, which is also the mode of a question."""
+"""The modes by the kind of the template, which is also the mode of a question."""

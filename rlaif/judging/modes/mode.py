@@ -118,17 +118,17 @@ class Words(NamedTuple):
     """What people read about a mode, in `audit show`, `judge-check`, `constitution show` and the report."""
 
     question: str
-    """What a question is called beside the others about the same pair."""
+    """What one question is called among those about a pair: "order 1", "order 2"."""
     first_shown: str
     """How the first response of a question is labelled."""
     orders: str
-    """What the orders have to do with a label: a sentence."""
+    """A sentence for the report: what the order of the responses has to do with a label."""
     too_few: str
-    """How a comparison was asked in which the place shown still counts, after "was"."""
+    """What follows "the comparison was" where it was shown in too few orders to average the place out."""
     too_few_orders: str
-    """The same of its orders."""
+    """The same of the orders: what follows "orders:"."""
     answers: str
-    """What the strings are called that the judge answers with."""
+    """What the strings that the judge answers with are called."""
     describe_choices: DescribeChoices
 
 

@@ -1,7 +1,7 @@
 """Training methods of the policy: one table, a row for each.
 
-A method is a module with three functions and a row here. Each function takes values and knows neither run nor ledger:
-policy/stage.py gathers what a row `needs`, and saves what comes back.
+A method is a module with three functions and a row here. Its functions take values and know neither run nor ledger:
+policy/stage.py gathers the task, and saves the policy that comes back.
 
     sft  demonstrations -> policy, by TRL's SFTTrainer
     ppo  prompts and rewards -> policy, by policy/ppo
@@ -18,21 +18,16 @@ from rlaif.policy.methods.sft import FIRST_STEP, check_sft, count_sft_steps, tra
 from rlaif.policy.task import Task, TrainedPolicy
 
 MethodName = Literal["sft", "ppo"]
-Need = Literal["demonstrations", "prompts", "rewards"]
 
 
 class Method(NamedTuple):
     """How a policy is trained."""
 
     name: MethodName
-    stage: str
-    """Folder of the stage that it works in."""
     metrics: str
     """Name of its rows in metrics.jsonl."""
     first_step: int
     """Number of a new training's first step."""
-    needs: frozenset[Need]
-    """Fields of `Task` that it reads beyond those that every task has."""
     check: Callable[[RunConfig, int], None]
     """(configuration, number of processes): raises what can be refused before anything is loaded."""
     count_steps: Callable[[Task], int]
@@ -44,20 +39,16 @@ METHODS: dict[MethodName, Method] = {
     for method in (
         Method(
             name="sft",
-            stage="0_sft",
             metrics="sft",
             first_step=FIRST_STEP,
-            needs=frozenset({"demonstrations"}),
             check=check_sft,
             count_steps=count_sft_steps,
             train=train_sft_task,
         ),
         Method(
             name="ppo",
-            stage="6_policy",
             metrics="policy",
             first_step=0,
-            needs=frozenset({"prompts", "rewards"}),
             check=check_ppo,
             count_steps=count_ppo_steps,
             train=train_ppo_task,

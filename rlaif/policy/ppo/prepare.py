@@ -42,7 +42,7 @@ class TrainingBatch(NamedTuple):
     response_mask: Tensor
     """True on response tokens, the stop token among them."""
     logprobs: Tensor
-    """By the policy before this step's updates, at the sampling temperature."""
+    """Log-probabilities by the policy before this step's updates, at the sampling temperature."""
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
@@ -53,7 +53,7 @@ class TrainingBatch(NamedTuple):
     advantages: Tensor
     returns: Tensor
     engine_logprobs: Tensor
-    """By the engine that sampled; the same as `logprobs` where it gives none."""
+    """Log-probabilities by the engine that sampled; the same as `logprobs` where it gives none."""
     weights: Tensor
     """Factor on a token's policy loss: its importance weight where other weights sampled it, else 1."""
     frozen: list[Tensor] | None = None

@@ -41,7 +41,7 @@ class Rollout(NamedTuple):
     trajectories: list[Trajectory]
     scored: Scored
     gap: float | None
-    """As in `Drawn`."""
+    """Responses with their log-probabilities, as in `Drawn`."""
 
 
 def score_drawn(

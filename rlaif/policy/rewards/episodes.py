@@ -26,7 +26,7 @@ class RewardFailure(NamedTuple):
     """Why an episode has no score."""
 
     cause: str
-    """Its name, such as "timeout"; failures are counted by it."""
+    """Name of the cause, such as "timeout"; failures are counted by it."""
     detail: str = ""
     """What happened, for people."""
     may_pass: bool = False

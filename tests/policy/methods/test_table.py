@@ -1,4 +1,4 @@
-"""The table of training methods: what a row says is what its functions do."""
+"""The table of training methods: what a row says of a method holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from rlaif.policy.methods import METHODS
 from rlaif.policy.rewards.episodes import WeightedReward
 from rlaif.policy.task import Task
 from rlaif.records import Demonstration, Message, Prompt
-from rlaif.run.stages import STAGES
 from rlaif.training.listener import Listener
 
 PROMPTS = [Prompt(messages=(Message(role="user", content=f"Where is the {place}?"),)) for place in ("tower", "garden")]
@@ -30,7 +29,7 @@ CONFIG = RunConfig(
         learning_rate=1e-3, value_warmup_steps=0,
     ),
 )  # fmt: skip
-NEEDED: dict[str, Any] = {
+GIVEN: dict[str, Any] = {
     "demonstrations": [(prompt, Demonstration(prompt_id=prompt.id, response="This way.")) for prompt in PROMPTS],
     "prompts": PROMPTS,
     "rewards": [WeightedReward("length", lambda episodes: [float(len(episode.response)) for episode in episodes])],
@@ -44,14 +43,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_method_trains_from_what_its_row_needs_and_reports_every_step(
+def test_a_method_trains_from_a_task_and_reports_every_step(
     method: Any, base: LoadedModel, tmp_path: Path
 ) -> None:
     begun: list[int] = []
     steps: list[int] = []
     listener = Listener(on_begin=begun.append, on_metrics=lambda done: steps.append(done.step))
-    needed = {name: NEEDED[name] for name in method.needs}
-    task = Task(start=base, initial=base, config=CONFIG, folder=tmp_path, seed=1, listener=listener, **needed)
+    task = Task(start=base, initial=base, config=CONFIG, folder=tmp_path, seed=1, listener=listener, **GIVEN)
     trained = method.train(task)
     assert begun == [method.first_step]
     assert steps == [method.first_step + step for step in range(method.count_steps(task))]
@@ -61,10 +59,6 @@ def test_a_method_trains_from_what_its_row_needs_and_reports_every_step(
     assert any(not torch.equal(tensor, weights[name]) for name, tensor in trained.model.state_dict().items())
     again = method.train(replace(task, folder=tmp_path / "again"))
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), trained.model.parameters(), strict=True))
-
-
-def test_every_method_works_in_a_stage_of_the_run() -> None:
-    assert {method.stage for method in METHODS.values()} <= {stage.folder for stage in STAGES}
 
 
 def test_demonstrations_must_be_named_and_are_learnt_in_one_process() -> None:
