@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["rlaif.cli", "rlaif.pipeline"])
+_SERVER.set_forkserver_preload(
+    # pyarrow imports pandas when it is first given values
+    ["rlaif.cli", "rlaif.pipeline", "rlaif.models.local.engine", "transformers.models.llama.modeling_llama", "pandas"]
+)
 
 
 class Forked(NamedTuple):

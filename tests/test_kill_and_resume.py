@@ -157,7 +157,7 @@ def test_a_run_told_to_end_while_its_policy_trains_writes_where_it_stands_and_en
     done = process.wait()
     assert done.returncode == 130, done.stderr
     assert re.search(
-        r"error: stopped on request after [345] of 6 steps, .*with the same command and --resume", done.stderr
+        r"error: stopped on request after [345] of 6 steps.*run the same command again with --resume", done.stderr
     )
     checkpoints = (runs_dir / "k" / "round_00" / "6_policy" / "checkpoints").glob("step_*")
     assert max(path.name for path in checkpoints) > "step_000002"

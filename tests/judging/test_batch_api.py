@@ -16,9 +16,10 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.judging import batch_api
 from rlaif.judging.judge import Asking, Judging, judge_pairs
+from rlaif.judging.setup import find_spent
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.models.budget import Budget, Spending
+from rlaif.models.budget import Budget
 from rlaif.models.endpoint import batch as openai_batch
 from rlaif.models.endpoint.engine import OpenAIEngine
 
@@ -30,12 +31,6 @@ WAITS = "questions are with the judge's server"
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(openai_batch, "FIRST_WAIT_S", 0.01)
-
-
-def spent_in(folder: Path, ledger: Ledger) -> Spending:
-    from rlaif.judging.setup import find_spent  # loads torch, which the killed processes that import this file need not
-
-    return find_spent(ledger, [folder])
 
 
 def judge(
@@ -54,7 +49,7 @@ def judge(
     )
     prompts, pairs = make_pairs(num_pairs)
     with Ledger.open(folder / "ledger.sqlite") as ledger:
-        spent = spent_in(folder, ledger)
+        spent = find_spent(ledger, [folder])
         budget = budget or Budget()
         budget.spent = spent
         engine = OpenAIEngine(config, budget=budget, environ={"OPENAI_BASE_URL": server.url})
@@ -231,7 +226,7 @@ def test_calls_that_a_server_never_worked_on_count_against_no_cap(tmp_path):
                 judging = judge(server, tmp_path, budget=Budget(max_calls=QUESTIONS))
             except StageError:
                 with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-                    seen.append(spent_in(tmp_path, ledger).calls)
+                    seen.append(find_spent(ledger, [tmp_path]).calls)
     assert len(judging.judgements) == QUESTIONS
     assert server.requests.total() == QUESTIONS
     # submitted; half of it expired, the rest submitted; refused; submitted once more
@@ -242,7 +237,7 @@ def test_what_was_not_uploaded_is_no_call(tmp_path):
     with running(BatchServer(refuse=lambda at, number: 404)) as server, pytest.raises(StageError):
         judge(server, tmp_path)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        assert spent_in(tmp_path, ledger).calls == 0
+        assert find_spent(ledger, [tmp_path]).calls == 0
 
 
 def test_a_setting_that_the_server_refuses_is_left_out_of_the_next_batch(tmp_path):

@@ -23,6 +23,7 @@ from rlaif.errors import StageError
 from rlaif.judging.judge import Asking, Judging, judge_pairs
 from rlaif.judging.question_log import read_streamed
 from rlaif.judging.questions import plan_questions, render_question, render_questions
+from rlaif.judging.setup import find_spent
 from rlaif.judging.unanswered import Unanswered
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -37,12 +38,6 @@ from rlaif.records import Prompt, Sample
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.01)
-
-
-def spent_in(folder: Path, ledger: Ledger) -> Spending:
-    from rlaif.judging.setup import find_spent  # loads torch, which the killed processes that import this file need not
-
-    return find_spent(ledger, [folder])
 
 
 def judge(
@@ -231,7 +226,7 @@ def test_questions_that_reach_no_server_use_no_attempt_and_no_call(tmp_path):
         num_answers, num_failures = (
             ledger.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("judgements", "failed_judgements")
         )
-        assert spent_in(tmp_path, ledger).calls <= server.requests.total() + 2
+        assert find_spent(ledger, [tmp_path]).calls <= server.requests.total() + 2
     assert num_failures <= 2, "only what was under way may have been sent"
     assert num_answers < 39
     with running(ChatServer()) as server:
@@ -246,7 +241,7 @@ def test_a_server_that_is_not_there_costs_no_calls(tmp_path):
         with pytest.raises(StageError, match="cannot be reached"):
             judge(server, tmp_path)
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        assert spent_in(tmp_path, ledger) == Spending()
+        assert find_spent(ledger, [tmp_path]) == Spending()
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
@@ -259,7 +254,7 @@ def test_every_cap_is_used_up_to_its_last_call_over_all_attempts(tmp_path, concu
     with running(ChatServer(behave)) as server:
         for cap in (5, 16, 17, 40):
             with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-                spent = spent_in(tmp_path, ledger)
+                spent = find_spent(ledger, [tmp_path])
             assert spent.calls == server.requests.total()
             with pytest.raises(StageError, match=rf"max_calls of {cap} leaves .* {cap} are spent .{cap} calls"):
                 judge(server, tmp_path, budget=Budget(max_calls=cap, spent=spent), concurrency=concurrency)
@@ -388,7 +383,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_asked_again(tmp_path, how)
             with Ledger.open(tmp_path / "ledger.sqlite", read_only=True) as ledger:
                 in_ledger = [key for (key,) in ledger.rows("SELECT question_id FROM judgements")]
                 assert verify(ledger).ok
-                counted = spent_in(tmp_path, ledger).calls
+                counted = find_spent(ledger, [tmp_path]).calls
                 # A kill may come between the note of a request and its sending.
                 assert 0 <= counted - server.requests.total() <= 8 * num_kills, "no request goes uncounted"
             for prompt in (prompt_of[key] for key in in_ledger):
