@@ -54,7 +54,7 @@ def train(runs_dir: Path, name: str, *overrides: str, resume: bool = False) -> N
     """The command `rlaif train --stage reward-model`."""
     stored = open_run(runs_dir, name).config["config"]
     config = parse_config(json.dumps(stored), where="config.json", overrides=overrides)
-    stages = ("5_reward_model",)
+    stages = (REWARD_MODEL,)
     with open_work(config, run_name=name, runs_dir=runs_dir, resume=resume, stages=stages) as work:
         pipeline.train(work, stage="reward-model")
 

@@ -78,8 +78,10 @@ def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(run
         'ppo.rewards=[{"function": "test_ppo_models_pipeline:prefer_short"}]',
     ]  # fmt: skip
     with open_work(load_config(overrides=overrides), run_name="second", runs_dir=tmp_path, resume=False) as work:
-        assert not has_adapter(work.shelf.policy("start").model), "every other stage has a plain model"
-        assert has_adapter(find_initial_policy(work).model)
+        start = work.shelf.policy("start")
+        assert not has_adapter(start.model), "every other stage has a plain model"
+        initial = find_initial_policy(work.round.config, start=lambda: start, current=lambda: start)
+        assert has_adapter(initial.model)
         make_prompts(work.round, work.book, work.shelf)
         train_by_rewards(*work)
         made = work.shelf.policy_dir

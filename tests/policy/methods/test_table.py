@@ -43,9 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_method_trains_from_a_task_and_reports_every_step(
-    method: Any, base: LoadedModel, tmp_path: Path
-) -> None:
+def test_a_method_trains_from_a_task_and_reports_every_step(method: Any, base: LoadedModel, tmp_path: Path) -> None:
     begun: list[int] = []
     steps: list[int] = []
     listener = Listener(on_begin=begun.append, on_metrics=lambda done: steps.append(done.step))
