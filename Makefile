@@ -14,18 +14,18 @@ VLLM_VENV := .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_TESTS := tests/vllm_engine
+VLLM_PASSED := $(VLLM_VENV)/.passed
+VLLM_SOURCES := $(shell find rlaif prompts constitutions tests -name '*.py' -o -name '*.j2' -o -name '*.yaml')
 RAY := $(VENV)/.ray
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
-# By this name `make -n` prints a line that calls make and does not run it.
-SELF = $(MAKE)
 # What is imported is compiled then; the rest, which is most of it, never.
 INSTALL := install --no-compile
 RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy test-vllm check docs browser clean
+.PHONY: help setup demo test test-heavy test-vllm vllm check docs browser clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,17 +54,18 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 test: $(READY) ## the quick tests, under ten minutes
 	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
 
-# vLLM is installed and tested beside the others: both wait often, for a download, a server or a killed process.
-test-heavy: $(READY) $(RAY) browser ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=; \
-	$(SELF) test-vllm >"$$log" 2>&1 & vllm=$$!; \
+test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
 	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist load --maxschedchunk 1 \
-	  --ignore=$(VLLM_TESTS) --ignore=tests/docs --durations=15 || failed=1; \
-	wait $$vllm || failed=1; \
-	cat "$$log"; [ -z "$$failed" ]
+	  --ignore=$(VLLM_TESTS) --ignore=tests/docs --durations=15
 
-test-vllm: $(VLLM_READY) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
+test-vllm: $(VLLM_PASSED) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
+
+# Not again while neither the package nor these tests have changed.
+$(VLLM_PASSED): $(VLLM_READY) $(VLLM_SOURCES)
 	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10
+	@touch $(VLLM_PASSED)
+
+vllm: $(VLLM_READY) ## the environment of test-vllm alone
 
 # vLLM in an environment of its own: it pins what we leave open. The package for CPUs is a real vLLM; the torch that it
 # is built for comes first, and what it brings along for pictures and sound is built for CUDA and breaks the import.

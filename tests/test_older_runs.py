@@ -15,6 +15,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from made_once import make_once
 
 pytestmark = pytest.mark.heavy
 
@@ -54,10 +55,12 @@ def rows(runs_dir: Path) -> dict[str, dict[str, tuple[int, str, bytes]]]:
 @pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run, resumed to its end."""
-    folder = shutil.copytree(KEPT, tmp_path_factory.mktemp("older") / "runs")
-    overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    rlaif(folder, "run", "--run", RUN, "--resume", *overrides)
-    return folder
+
+    def resume(folder: Path) -> None:
+        overrides = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        rlaif(Path(shutil.copytree(KEPT, folder / "runs")), "run", "--run", RUN, "--resume", *overrides)
+
+    return make_once(tmp_path_factory, "older", resume) / "runs"
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from made_once import make_once
 from seeded_runs import RUNS, STORED, take_elsewhere
 
 pytestmark = pytest.mark.heavy
@@ -20,7 +22,12 @@ def stored() -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    return take_elsewhere(list(RUNS), tmp_path_factory.mktemp("seeded") / "runs")
+    def take(folder: Path) -> None:
+        (folder / "digests.json").write_text(json.dumps(take_elsewhere(list(RUNS), folder / "runs")))
+
+    made = make_once(tmp_path_factory, "seeded", take)
+    digests: dict[str, Any] = json.loads((made / "digests.json").read_text())
+    return digests
 
 
 def test_every_seeded_run_has_its_digests(stored: Mapping[str, Any]) -> None:

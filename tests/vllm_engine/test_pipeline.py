@@ -58,7 +58,7 @@ def wait_for_vllm(process: subprocess.Popen[str], *, that: Callable[[], bool]) -
         assert process.poll() is None, process.communicate()
         with suppress(psutil.NoSuchProcess):  # ended between two looks at it
             for child in psutil.Process(process.pid).children():
-                if "vllm_worker.py" in " ".join(child.cmdline()) and that():
+                if "models/vllm/worker.py" in " ".join(child.cmdline()) and that():
                     return child
         time.sleep(0.02)
     raise AssertionError("vLLM was never started")
