@@ -24,9 +24,10 @@ import apsw
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.constitution.render import load_template
 from rlaif.judging.asking import Asking
-from rlaif.judging.open_questions import Rendered, StreamAsker
+from rlaif.judging.open_questions import Rendered
 from rlaif.judging.question_log import LOG_NAME
 from rlaif.judging.questions import plan_questions, render_questions
+from rlaif.judging.streaming import StreamAsker
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Budget
 from rlaif.models.endpoint.engine import OpenAIEngine
