@@ -37,14 +37,14 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What one result file says."""
+    """A section of the page: the table that is made from one result file."""
 
     title: str
     result: str
     """Name of the file, without its ending."""
     rows: Callable[[Result], list[Row]]
     more: str = ""
-    """What a reader must know beside the table, and the page that has more."""
+    """A caution beside the table, and a link to the page that has more."""
 
 
 def steering_rows(result: Result) -> list[Row]:

@@ -19,7 +19,7 @@ Outcome = Literal["proven", "differs", "redacted", "not rendered", "imported"]
 
 
 class Proof(NamedTuple):
-    """What came of rendering a question's prompt again."""
+    """The result of rendering a question's prompt again and comparing its digest."""
 
     outcome: Outcome
     """proven: the digests are the same. differs: they are not. redacted: they cannot be, as a text was redacted.

@@ -132,7 +132,7 @@ class _Matcher:
         return first, second
 
     def describe_unknown(self, row: LabelRow) -> str:
-        """What of a row is not known: its prompt, its responses or a sample's id."""
+        """The part of a row that is not known: its prompt, its responses or a sample's id."""
         if isinstance(row.pair, Texts):
             known = any(row.pair.prompt.id == prompt_id for prompt_id, _ in self._by_text)
             return "its prompt is known, its responses are not" if known else "its prompt is not this run's"

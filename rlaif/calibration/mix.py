@@ -178,7 +178,7 @@ def human_preferences(
 
 
 def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
-    """What people's labels did to the judge's, in a few lines."""
+    """How people's labels changed the judge's, in a few lines."""
     if card is None:
         yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
     else:

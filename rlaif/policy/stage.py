@@ -171,7 +171,7 @@ def _make_task(job: PolicyJob, shelf: Shelf, rewards: Rewards, *, folder: Path, 
     start = shelf.policy("start")
     initial = find_initial_policy(job.config, start=lambda: start, current=lambda: shelf.policy("current"))
     return Task(
-        # The reference of the first policy is that policy itself, in one copy.
+        # Where training begins with the starting policy, the reference is that same loaded model.
         start=initial if initial.fingerprint.id == start.fingerprint.id else start,
         initial=initial,
         config=job.config,
