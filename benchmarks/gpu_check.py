@@ -47,8 +47,9 @@ from rlaif.models.local.engine import TransformersEngine
 from rlaif.models.slot import Slot
 from rlaif.models.vllm.engine import VllmEngine
 from rlaif.models.vllm.process import installed_version
-from rlaif.models.weights.loading import free_memory, load_causal_lm, load_tokenizer, write_model
+from rlaif.models.weights.loading import free_memory, load_causal_lm, load_tokenizer
 from rlaif.models.weights.model_folder import find_model_folder
+from rlaif.models.weights.saving import write_model
 from rlaif.records import Prompt
 
 RESULTS = Path(__file__).parent / "results" / "gpu_check.json"

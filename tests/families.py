@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from rlaif.models.weights.loading import quiet_transformers
+from rlaif.models.weights.reading import quiet_transformers
 
 FAMILIES = ("byte_bpe_no_template", "chatml", "llama2", "llama3", "gemma", "mistral")
 CHAT_FAMILIES = FAMILIES[1:]

@@ -139,10 +139,14 @@ def open_policy_copy(config: RolloutConfig, *, device: str, max_tokens: int) -> 
 def load_model(config: ModelConfig, *, part: Part, merge: bool = True) -> LoadedModel:
     """A model in this process, for training or for sampling. merge: put an adapter into its base model's weights."""
     from rlaif.models.weights.loading import load_causal_lm
+    from rlaif.models.weights.saving import check_saving
 
     say(f"loading the {part}: {config.path}")
     path = resolve_path(config.path, part=part)
-    return load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device, merge=merge)
+    loaded = load_causal_lm(path, revision=config.revision, dtype=config.dtype, device=config.device, merge=merge)
+    if part == "policy":
+        check_saving(loaded.model, loaded.tokenizer, where=config.path)
+    return loaded
 
 
 def _check_nothing() -> None:

@@ -25,7 +25,8 @@ from rlaif.judging.panel import RunJudge, load_score_template
 from rlaif.judging.stage import ask_as
 from rlaif.models.interface import TokenScorer
 from rlaif.models.weights.context import NO_LIMIT
-from rlaif.models.weights.loading import load_reward_model, resolve_device, save_model
+from rlaif.models.weights.loading import load_reward_model, resolve_device
+from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.methods import METHODS
 from rlaif.policy.ppo.asked_checks import HeldOut, JudgeCheck, hold_out

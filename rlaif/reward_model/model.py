@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.errors import ModelError
-from rlaif.models.weights.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel, count_rows
 from rlaif.records import digest_text
 
 
@@ -72,8 +72,9 @@ def find_pad_token_id(base: LoadedModel) -> int | None:
         base.tokenizer.bos_token_id,
         *sorted(base.tokenizer.all_special_ids),
     ]
-    stops = base.encoder.stop_token_ids
-    return next((token for token in candidates if token is not None and token not in stops), None)
+    stops, num_rows = base.encoder.stop_token_ids, count_rows(base.model)
+    usable = (token for token in candidates if token is not None and token not in stops and token < num_rows)
+    return next(usable, None)
 
 
 def with_pad_token(tokenizer: PreTrainedTokenizerBase, pad_id: int | None) -> PreTrainedTokenizerBase:

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
-from rlaif.models.weights.loading import LoadedModel, write_model
+from rlaif.models.weights.loading import LoadedModel
+from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
 from rlaif.reward_model.held_out import HeldOut
 from rlaif.reward_model.model import with_pad_token

@@ -16,7 +16,8 @@ from rlaif.files.full_disk import describe_full_disk
 from rlaif.frontdesk import POLICY_DIR
 from rlaif.ledger.export import write_records
 from rlaif.ledger.store import Ledger
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm, save_model
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm
+from rlaif.models.weights.saving import save_model
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.checkpoint import write_checkpoint
 from rlaif.training.metrics import MetricsLog

@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlaif.errors import DataError
-from rlaif.models.weights.loading import LoadedModel, load_reward_model, write_model
+from rlaif.models.weights.loading import LoadedModel, load_reward_model
+from rlaif.models.weights.saving import write_model
 from rlaif.records import Message, Prompt
 from rlaif.reward_model.model import make_reward_model, with_pad_token
 from rlaif.reward_model.score import RewardModelScorer

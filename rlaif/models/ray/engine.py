@@ -27,7 +27,7 @@ from rlaif.models.ray.stream import run_batches
 from rlaif.models.ray.wire import dump_chats, dump_draws, load_generations, load_replies
 from rlaif.models.ray.worker import Job
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.models.weights.loading import fingerprint, load_tokenizer
+from rlaif.models.weights.loading import fingerprint, load_tokenizer, read_config
 from rlaif.models.weights.model_folder import find_model_folder
 from rlaif.records import Model, SamplingParams
 
@@ -48,14 +48,12 @@ class Described(NamedTuple):
 
 def describe_causal_lm(path: str, *, revision: str | None, dtype: str) -> Described:
     """A Hugging Face model by its folder or hub id; its fingerprint is the one that the loaded model has."""
-    from transformers import AutoConfig
-
     from rlaif.models.weights.context import NO_LIMIT, context_of_config
 
     found = find_model_folder(path, revision=revision)
     tokenizer = load_tokenizer(found)
     encoder = PromptEncoder(tokenizer)
-    config = AutoConfig.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
+    config = read_config(found)
     return Described(
         fingerprint=fingerprint(found, tokenizer=tokenizer, dtype=dtype),
         context_tokens=context_of_config(config) or NO_LIMIT,

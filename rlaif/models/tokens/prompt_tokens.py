@@ -45,8 +45,14 @@ class _Text(NamedTuple):
 class PromptEncoder:
     """Turns chats and responses of one model into token ids and back."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, stop_token_ids: Sequence[int] = ()) -> None:
-        """`stop_token_ids`: of the generation config; those of the tokenizer and of the template are added."""
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, stop_token_ids: Sequence[int] = (), num_rows: int | None = None
+    ) -> None:
+        """`stop_token_ids`: of the generation config; those of the tokenizer and of the template are added.
+
+        num_rows: rows of the model's embeddings, where they are known; no token beyond them is used for padding.
+        """
+        self._num_rows = num_rows
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self.where = tokenizer.name_or_path or type(tokenizer).__name__
         if not isinstance(backend, Tokenizer):
@@ -286,14 +292,17 @@ class PromptEncoder:
     def _find_pad(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """A padding token that ends nothing, else EOS, which is safe because masks come from lengths, not from ids."""
         own = tokenizer.pad_token_id
-        if own is not None and own not in (tokenizer.eos_token_id, self.end_token_id):
+        if own is not None and self._has_row(own) and own not in (tokenizer.eos_token_id, self.end_token_id):
             return int(own)
         named = [(token_id, token.content) for token_id, token in tokenizer.added_tokens_decoder.items()]
         reserved = [i for i, content in named if any(word in content.lower() for word in _RESERVED)]
         for token_id in (tokenizer.unk_token_id, *reserved):
-            if token_id is not None and token_id not in self.stop_token_ids:
+            if token_id is not None and self._has_row(token_id) and token_id not in self.stop_token_ids:
                 return int(token_id)
         return self.stop_token_ids[0]
+
+    def _has_row(self, token_id: int) -> bool:
+        return self._num_rows is None or token_id < self._num_rows
 
 
 class _Line:

@@ -20,7 +20,14 @@ from rlaif.models.replies.verdict_watch import WatchedReply, stop_after
 from rlaif.models.slot import Slot
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.vllm.process import VllmProcess, find_vllm
-from rlaif.models.weights.loading import fingerprint, load_tokenizer, quiet_transformers, stop_token_ids
+from rlaif.models.weights.loading import (
+    check_rows,
+    fingerprint,
+    load_tokenizer,
+    read_config,
+    read_generation_config,
+    stop_token_ids,
+)
 from rlaif.models.weights.model_folder import ModelFolder, find_model_folder
 from rlaif.records import Model, SamplingParams
 
@@ -47,13 +54,8 @@ class VllmEngine:
         found = find_model_folder(config.path, revision=config.revision)
         tokenizer = load_tokenizer(found)
         settings = _read_settings(found)
-        if len(tokenizer) > settings.vocab_size:
-            raise ModelError(
-                f"the tokenizer has {len(tokenizer)} tokens, the model only {settings.vocab_size}",
-                where=config.path,
-                fix="put the tokenizer that belongs to the model into the folder",
-            )
-        self._encoder = PromptEncoder(tokenizer, stop_token_ids=settings.stop_token_ids)
+        check_rows(tokenizer, settings.vocab_size, where=config.path)
+        self._encoder = PromptEncoder(tokenizer, stop_token_ids=settings.stop_token_ids, num_rows=settings.vocab_size)
         self._stop_ids = frozenset(self._encoder.stop_token_ids)
         self.context_tokens = min(settings.context_tokens, options.max_model_len or settings.context_tokens)
         further = f" {json.dumps(options.engine_args, sort_keys=True)}" if options.engine_args else ""
@@ -179,21 +181,14 @@ class _Settings(NamedTuple):
 
 
 def _read_settings(found: ModelFolder) -> _Settings:
-    from transformers import AutoConfig, GenerationConfig
-
-    with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
-        except (OSError, ValueError, KeyError) as cause:
-            raise ModelError(
-                f"the model's config cannot be read: {str(cause).strip().splitlines()[0]}",
-                where=found.path,
-                fix="check that the folder is complete",
-            ) from cause
-        has_own = (found.folder / "generation_config.json").is_file()
-        ends = GenerationConfig.from_pretrained(str(found.folder), local_files_only=True) if has_own else config
+    config: Any = read_config(found)
+    ends = read_generation_config(found) or config
     text = config.get_text_config()
-    return _Settings(stop_token_ids(ends), int(getattr(text, "max_position_embeddings", 2**31)), int(text.vocab_size))
+    return _Settings(
+        stop_token_ids(ends, where=found.path),
+        int(getattr(text, "max_position_embeddings", 2**31)),
+        int(text.vocab_size),
+    )
 
 
 def _arguments(found: ModelFolder, config: ModelConfig, options: VllmConfig) -> dict[str, Any]:

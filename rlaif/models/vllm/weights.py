@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlaif.errors import ModelError
-from rlaif.models.weights.loading import quiet_transformers
+from rlaif.models.weights.reading import quiet_transformers
 
 _TIED = "tie_word_embeddings"
 

@@ -7,7 +7,7 @@ is compared with the adapted one before it is returned. Trains nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from rlaif.errors import ModelError, TrainingError
 from rlaif.files.atomic import replace_directory
 from rlaif.models.weights.adapter_options import check_options
 from rlaif.models.weights.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json
+from rlaif.models.weights.patterns import check_patterns
+from rlaif.models.weights.reading import describe_cause, quiet_transformers, reading
+from rlaif.models.weights.weights_header import Shapes, read_shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,17 +75,19 @@ def add_adapter(
 def load_adapter(model: PreTrainedModel, folder: Path, *, where: str, merge: bool) -> PreTrainedModel:
     """The model with a folder's adapter in its layers, or merged into its weights."""
     from peft import PeftModel
-    from safetensors import SafetensorError
 
-    check_options(read_json(folder / ADAPTER_CONFIG), where=where, merge=merge)
-    try:
+    config = read_json(folder / ADAPTER_CONFIG)
+    check_options(config, where=where, merge=merge)
+    check_patterns(config, [name for name, _ in model.named_modules()], where=where)
+    shapes = read_shapes(folder / ADAPTER_WEIGHTS)
+    _check_ranks(config, shapes, where=where)
+    _fit_rows(model, shapes)
+    with reading(
+        "the adapter does not fit its base model",
+        where=where,
+        fix="check base_model_name_or_path and the adapter's other options in adapter_config.json",
+    ):
         wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=ADAPTER, is_trainable=not merge)
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, SafetensorError) as cause:
-        raise ModelError(
-            f"the adapter does not fit its base model: {str(cause).splitlines()[0]}",
-            where=where,
-            fix="check the adapter's base_model_name_or_path",
-        ) from cause
     found: Any = wrapped.get_base_model().eval()
     try:
         if merge:
@@ -93,7 +98,7 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, where: str, merge: boo
         else:
             merge_adapter(found)
     except (TrainingError, RuntimeError, ValueError, NotImplementedError) as cause:
-        what = cause.what if isinstance(cause, TrainingError) else str(cause).splitlines()[0]
+        what = cause.what if isinstance(cause, TrainingError) else describe_cause(cause)
         raise ModelError(
             f"the adapter cannot be merged into its base model: {what}",
             where=where,
@@ -101,6 +106,37 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, where: str, merge: boo
         ) from cause
     result: PreTrainedModel = found
     return result
+
+
+def _check_ranks(config: Mapping[str, Any], shapes: Shapes, *, where: str) -> None:
+    """Refuse ranks far above those of the stored factors before memory is taken for them."""
+    most = max([1024, *(size for shape in shapes.values() for size in shape)])
+    pattern = config.get("rank_pattern")
+    for rank in (config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())):
+        if rank is not None and (type(rank) is not int or not 0 < rank <= most):
+            raise ModelError(
+                f"adapter_config.json says a rank of {rank!r}, which does not fit the adapter's weights",
+                where=where,
+                fix="put the config that belongs to the adapter into its folder",
+            )
+
+
+def _fit_rows(model: PreTrainedModel, shapes: Shapes) -> None:
+    """Give the base model as many rows as an adapter that was trained with added tokens has."""
+    embeddings: Any = model.get_input_embeddings()
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    names = [f"{_PREFIX}{name}." for name, module in model.named_modules() if module in (embeddings, output)]
+    rows = {
+        shape[1] if name.endswith("lora_embedding_A") else shape[0]
+        for name, shape in shapes.items()
+        if name.startswith(tuple(names))
+        and len(shape) == 2
+        and not name.endswith(("lora_embedding_B", "lora_A.weight"))
+    }
+    if len(rows) == 1 and rows != {embeddings.weight.shape[0]}:
+        # subtle: new rows are drawn, then the adapter's take their place; the draw must not move the caller's generator
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            model.resize_token_embeddings(rows.pop(), mean_resizing=False)
 
 
 def merge_adapter(model: PreTrainedModel) -> PreTrainedModel:

@@ -1,34 +1,39 @@
-"""Model folders and hub ids -> models ready to use; trained models -> folders, with the same bytes each time.
+"""Model folders and hub ids -> models ready to use.
 
-Reads safetensors only and never runs custom code. A model comes with its encoder and its fingerprint. Does not train.
+Reads safetensors only and never runs custom code. A model comes with its encoder and its fingerprint, and has been run
+once. Neither trains nor saves.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlaif.errors import ModelError
-from rlaif.files.atomic import replace_directory
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.models.weights.model_folder import (
     ADAPTER_CONFIG,
     TOKENIZER_FILES,
     ModelFolder,
     digest_folder,
+    expand_path,
     find_model_folder,
     read_json,
+    shapes_of,
 )
+from rlaif.models.weights.reading import reading
+from rlaif.models.weights.saving import make_savable
 from rlaif.records import Model, ModelObserved, digest_text
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_INCOMPLETE = "check that the folder is complete and that its files belong together"
+_HEADS = ("score.", "classifier.out_proj.")
+"""How the names of a sequence classifier's last layer begin."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -66,18 +71,21 @@ def _load_adapter(found: ModelFolder, *, dtype: str, device: str, merge: bool) -
     from rlaif.models.weights.adapters import load_adapter
 
     base_path = base_of_adapter(found)
-    revision = None if Path(base_path).is_dir() else read_json(found.folder / ADAPTER_CONFIG).get("revision")
+    revision = None if expand_path(base_path).is_dir() else read_json(found.folder / ADAPTER_CONFIG).get("revision")
     if find_model_folder(base_path, revision=revision, adapters=True).is_adapter:
         raise ModelError("the adapter's base model is an adapter too", where=found.path, fix="merge that one first")
     base = load_causal_lm(base_path, revision=revision, dtype=dtype, device=device)
     tokenizer, encoder = base.tokenizer, base.encoder
+    model = load_adapter(base.model, found.folder, where=found.path, merge=merge)
     if any((found.folder / name).is_file() for name in TOKENIZER_FILES):
         tokenizer = load_tokenizer(found)
-        encoder = PromptEncoder(tokenizer, stop_token_ids=list(base.encoder.stop_token_ids))
+        num_rows = count_rows(model)
+        check_rows(tokenizer, num_rows, where=found.path)
+        encoder = PromptEncoder(tokenizer, stop_token_ids=list(base.encoder.stop_token_ids), num_rows=num_rows)
     own = fingerprint(found, tokenizer=tokenizer, dtype=dtype)
     weights = digest_text(f"adapter\n{own.weights}\n{base.fingerprint.weights}")
     return LoadedModel(
-        model=load_adapter(base.model, found.folder, where=found.path, merge=merge),
+        model=model,
         tokenizer=tokenizer,
         encoder=encoder,
         fingerprint=own.model_copy(update={"weights": weights}),
@@ -107,40 +115,47 @@ def load_reward_model(
     """A trained reward model: a sequence classifier with one label, whose raw logit is the reward."""
     from transformers import AutoModelForSequenceClassification
 
+    _check_head(find_model_folder(path, revision=revision))
     return _load(
         AutoModelForSequenceClassification, path, revision=revision, dtype=dtype, device=device,
         options={"num_labels": 1},
     )  # fmt: skip
 
 
+def _check_head(found: ModelFolder) -> None:
+    """Refuse a sequence classifier with another number of outputs than one."""
+    for name, shape in shapes_of(found).items():
+        if name.startswith(_HEADS) and name.endswith("weight") and len(shape) == 2 and shape[0] != 1:
+            raise ModelError(
+                f"the model has {shape[0]} outputs ({name}), a reward model has one",
+                where=found.path,
+                fix="name a reward model that was trained with num_labels=1",
+            )
+
+
 def _load(
     auto_class: Any, path: str, *, revision: str | None, dtype: str, device: str, options: dict[str, Any]
 ) -> LoadedModel:
     import torch
-    from safetensors import SafetensorError
 
     if dtype not in DTYPES:
         raise ModelError(f'there is no dtype "{dtype}"', where=path, fix=f"use one of {', '.join(DTYPES)}")
     target = resolve_device(device)
     found = find_model_folder(path, revision=revision)
     tokenizer = load_tokenizer(found)
-    try:
-        with quiet_transformers():
-            model, report = auto_class.from_pretrained(
-                str(found.folder),
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as cause:
-        raise ModelError(
-            f"the model cannot be loaded: {_first_line(cause)}",
-            where=path,
-            fix="check that the folder is complete",
-        ) from cause
+    config = read_config(found, **options)
+    read_generation_config(found)  # refused by its own name
+    with reading("the model cannot be loaded", where=path, fix=_INCOMPLETE):
+        _check_size(auto_class, config, found)
+        model, report = auto_class.from_pretrained(
+            str(found.folder),
+            config=config,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
@@ -148,17 +163,15 @@ def _load(
             where=path,
             fix="train a reward model first" if "num_labels" in options else "fetch or save the model again",
         )
-    num_rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > num_rows:
-        raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model only {num_rows}",
-            where=path,
-            fix="put the tokenizer that belongs to the model into the folder",
-        )
+    num_rows = count_rows(model)
+    check_rows(tokenizer, num_rows, where=path)
+    make_savable(model)
+    model = model.to(target).eval()
+    _check_numbers(model, where=path)
     ends = getattr(model, "generation_config", None) or model.config
-    encoder = PromptEncoder(tokenizer, stop_token_ids=stop_token_ids(ends))
+    encoder = PromptEncoder(tokenizer, stop_token_ids=stop_token_ids(ends, where=path), num_rows=num_rows)
     return LoadedModel(
-        model=model.to(target).eval(),
+        model=model,
         tokenizer=tokenizer,
         encoder=encoder,
         fingerprint=fingerprint(found, tokenizer=tokenizer, dtype=dtype),
@@ -167,21 +180,98 @@ def _load(
     )
 
 
+def read_config(found: ModelFolder, **options: Any) -> Any:
+    """The config in a model's folder, as transformers reads it, with other values for some options."""
+    from transformers import AutoConfig
+
+    with reading("config.json cannot be used", where=found.path, fix=_INCOMPLETE):
+        config = AutoConfig.from_pretrained(
+            str(found.folder), trust_remote_code=False, local_files_only=True, **options
+        )
+        text = config.get_text_config()
+        pad, num_rows = getattr(text, "pad_token_id", None), getattr(text, "vocab_size", None)
+        if isinstance(pad, int) and isinstance(num_rows, int) and pad >= num_rows:
+            config.pad_token_id = text.pad_token_id = None  # it is never fed, and torch would refuse it
+    return config
+
+
+def read_generation_config(found: ModelFolder) -> Any:
+    """The generation config in a model's folder; None where it has none."""
+    from transformers import GenerationConfig
+
+    if not (found.folder / "generation_config.json").is_file():
+        return None
+    with reading("generation_config.json cannot be used", where=found.path, fix="correct the file, or remove it"):
+        return GenerationConfig.from_pretrained(str(found.folder), local_files_only=True)
+
+
+def _check_size(auto_class: Any, config: Any, found: ModelFolder) -> None:
+    """Refuse a config that describes a model much larger than its weights, before any memory is taken for it."""
+    import torch
+
+    shapes = shapes_of(found)
+    if getattr(config, "quantization_config", None) is not None:
+        return  # packed weights have fewer numbers than the model
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        described = sum(weight.numel() for weight in auto_class.from_config(config).parameters())
+    held = sum(math.prod(shape) for shape in shapes.values())
+    if described > 3 * held + 1_000_000:
+        raise ModelError(
+            f"config.json describes a model of {described:,} numbers, and the weights hold {held:,}",
+            where=found.path,
+            fix="put the config.json that belongs to the weights into the folder",
+        )
+
+
+def count_rows(model: PreTrainedModel) -> int:
+    """Rows of a model's embeddings: the tokens that it can be fed."""
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
+
+
+def check_rows(tokenizer: PreTrainedTokenizerBase, num_rows: int, *, where: str) -> None:
+    """Refuse a tokenizer with tokens that the model has no row for; a padding token is never fed, so it may be one."""
+    beyond = sorted(token for token in tokenizer.get_vocab().values() if token >= num_rows)
+    if beyond and beyond != [tokenizer.pad_token_id]:
+        names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(beyond[:3])))
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model only {num_rows}: it has no row for {names}"
+            + (f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""),
+            where=where,
+            fix="put the tokenizer that belongs to the model into the folder, or save the model after"
+            f" resize_token_embeddings({len(tokenizer)})",
+        )
+
+
+def _check_numbers(model: PreTrainedModel, *, where: str) -> None:
+    """Run the model on its first tokens, so that what cannot be run or has broken weights is refused at once."""
+    import torch
+
+    num_tokens = min(4, count_rows(model))
+    with reading("the model cannot be run", where=where, fix=_INCOMPLETE), torch.no_grad():
+        logits = model(input_ids=torch.arange(num_tokens, device=model.device)[None], use_cache=False).logits
+        is_finite = bool(torch.isfinite(logits).all())
+    if not is_finite:
+        raise ModelError(
+            "the model's outputs are no numbers (NaN or infinite)",
+            where=where,
+            fix="fetch the weights again, or load them as float32",
+        )
+
+
 def load_tokenizer(found: ModelFolder) -> PreTrainedTokenizerBase:
     """The tokenizer in a model's folder, named in messages by the path that the user gave."""
     from transformers import AutoTokenizer
 
-    try:
-        with quiet_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(found.folder), trust_remote_code=False, local_files_only=True
-            )
-    except (OSError, ValueError, ImportError, KeyError, AttributeError, TypeError) as cause:
-        raise ModelError(
-            f"the tokenizer cannot be loaded: {_first_line(cause)}",
-            where=found.path,
-            fix="save the model's tokenizer into the folder, tokenizer.json",
-        ) from cause
+    with reading(
+        "the tokenizer cannot be loaded",
+        where=found.path,
+        fix="save the model's tokenizer into the folder, tokenizer.json",
+    ):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(found.folder), trust_remote_code=False, local_files_only=True
+        )
+        tokenizer("a")  # settings that do not fit are met only here
     tokenizer.name_or_path = found.path
     for how_it_was_loaded in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(how_it_was_loaded, None)
@@ -227,68 +317,15 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def save_model(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    out_dir: str | Path,
-    *,
-    dtype: str | None = None,
-) -> None:
-    """Write the model's folder atomically: it is there complete, or not at all."""
-    with replace_directory(Path(out_dir)) as folder:
-        write_model(model, tokenizer, folder, dtype=dtype)
-
-
-def write_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, dtype: str | None = None
-) -> None:
-    """Write weights, configs, tokenizer and chat template into an existing folder; `dtype` converts the weights."""
-    import torch
-
-    state = None
-    if dtype is not None:
-        converted: dict[int, torch.Tensor] = {}  # tied weights stay one tensor
-        state = {
-            name: converted.setdefault(tensor.data_ptr(), tensor.detach().to(getattr(torch, dtype)))
-            for name, tensor in model.state_dict().items()
-        }
-    with quiet_transformers():
-        model.save_pretrained(folder, state_dict=state)
-        # Padding and truncation of the last call do not belong to the tokenizer.
-        if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
-            backend.no_padding()
-            backend.no_truncation()
-        tokenizer.save_pretrained(folder)
-    for weights in folder.glob("*.safetensors"):
-        weights.chmod(0o644)  # safetensors makes them readable for their owner alone
-    if dtype is not None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config["dtype"] = dtype
-        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-        (folder / "config.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Turn off progress bars and warnings of transformers: errors are raised anyway."""
-    from transformers.utils import logging
-
-    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bar:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def stop_token_ids(config: Any) -> list[int]:
+def stop_token_ids(config: Any, *, where: str) -> list[int]:
     """End-of-sequence tokens of a generation config, or of a model's config where there is none."""
     eos = getattr(config, "eos_token_id", None)
-    return [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
-
-
-def _first_line(cause: BaseException) -> str:
-    return (str(cause).strip() or type(cause).__name__).split("\n", 1)[0]
+    ids = [] if eos is None else list(eos) if isinstance(eos, list | tuple) else [eos]
+    odd = [token for token in ids if type(token) is not int or token < 0]
+    if odd:
+        raise ModelError(
+            f"eos_token_id is {eos!r}, and a token is a whole number from 0",
+            where=where,
+            fix="correct eos_token_id in generation_config.json, or in config.json where there is no such file",
+        )
+    return ids

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import ModelError
+from rlaif.models.weights.weights_header import INDEX, WEIGHTS, Shapes, check_sizes, read_all_shapes
 from rlaif.records import digest_text
 
 TOKENIZER_FILES = (
@@ -26,6 +27,11 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,95})?")
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The files of a peft adapter's folder."""
+_READ = (".json", ".jinja", ".txt", ".model", ".safetensors")
+"""Endings of the files that are read from a model's folder."""
+_LARGEST_JSON = 1 << 29
+_LARGEST_ID = 1 << 26
+"""Bytes of a JSON file, and a token's number, beyond which no model of today comes near."""
 _HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "*.md")
 
 
@@ -41,7 +47,7 @@ class ModelFolder(NamedTuple):
     @property
     def is_adapter(self) -> bool:
         """True where it holds a peft adapter, which needs a base model, and no whole model."""
-        return (self.folder / ADAPTER_CONFIG).is_file() and not (self.folder / "config.json").is_file()
+        return (self.folder / ADAPTER_CONFIG).is_file() and not has_whole_weights(self.folder)
 
 
 def find_model_folder(path: str, *, revision: str | None = None, adapters: bool = False) -> ModelFolder:
@@ -49,7 +55,7 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
 
     adapters: allow a peft adapter.
     """
-    folder = Path(path).expanduser()
+    folder = expand_path(path)
     if folder.is_dir():
         if revision is not None:
             raise ModelError(
@@ -66,6 +72,7 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
         )
     else:
         found = _fetch(path, revision=revision)
+    _check_files(found)
     if not found.is_adapter:
         _check(found)
     elif not adapters:
@@ -79,9 +86,30 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
     return found
 
 
+def expand_path(path: str) -> Path:
+    """A path with its ~ replaced by the folder of that user."""
+    try:
+        folder = Path(path).expanduser()
+        folder.exists()  # refuses a path that the system cannot ask for
+    except (RuntimeError, ValueError) as cause:
+        raise ModelError(
+            "there is no such path", where=path.replace("\0", "\\0"), fix="give an existing folder or a hub id"
+        ) from cause
+    except OSError as cause:
+        raise ModelError(
+            f"the model folder cannot be reached: {cause.strerror}", where=path, fix="check its path and permissions"
+        ) from cause
+    return folder
+
+
+def has_whole_weights(folder: Path) -> bool:
+    """Whether a folder has the weights of a whole model, in one file or in several by an index."""
+    return (folder / WEIGHTS).exists() or (folder / INDEX).exists()
+
+
 def check_model_path(path: str, *, revision: str | None = None, adapters: bool = False) -> None:
     """Refuse what `find_model_folder` refuses, as far as this is known without asking the hub."""
-    if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
+    if expand_path(path).exists() or not _HUB_ID.fullmatch(path):
         find_model_folder(path, revision=revision, adapters=adapters)
 
 
@@ -105,6 +133,21 @@ def _fetch(hub_id: str, *, revision: str | None) -> ModelFolder:
     return ModelFolder(hub_id, folder, folder.name)
 
 
+def _check_files(found: ModelFolder) -> None:
+    """Whatever is named as a file that is read can be read: no pipe, no broken link, no folder."""
+    try:
+        odd = [path for path in sorted(found.folder.iterdir()) if path.suffix in _READ and not path.is_file()]
+    except OSError as cause:
+        raise ModelError(
+            f"the model folder cannot be read: {cause.strerror}", where=found.path, fix="check its permissions"
+        ) from cause
+    if odd:
+        kind = "a folder" if odd[0].is_dir() else "a link that leads nowhere" if odd[0].is_symlink() else "no file"
+        raise ModelError(
+            f"{odd[0].name} in the model folder is {kind}", where=found.path, fix="fetch or save the model again"
+        )
+
+
 def _check(found: ModelFolder) -> None:
     folder, where = found.folder, found.path
     if not (folder / "config.json").is_file():
@@ -113,27 +156,13 @@ def _check(found: ModelFolder) -> None:
             where=where,
             fix="give the folder that `save_pretrained` wrote",
         )
-    for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
-            raise ModelError(
-                f"{name} asks to run code that comes with the model (auto_map)",
-                where=where,
-                fix="use a model whose architecture is part of transformers",
-            )
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-        what = f"only pickled weights ({pickled[0]})" if pickled else "no weights (*.safetensors)"
-        raise ModelError(
-            f"the model folder has {what}",
-            where=where,
-            fix="save the model with `save_pretrained` as safetensors",
-        )
-    if (folder / "tokenizer.json").is_file() and "model" not in read_json(folder / "tokenizer.json"):
-        raise ModelError(
-            "tokenizer.json is not a tokenizer",
-            where=where,
-            fix="save the model's tokenizer into the folder again",
-        )
+    config = read_json(folder / "config.json")
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            _check_no_code(name, read_json(folder / name), where=where)
+    check_sizes(config, shapes_of(found), where=where)
+    if (folder / "tokenizer.json").is_file():
+        _check_vocabulary(read_json(folder / "tokenizer.json"), where=where)
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         raise ModelError(
             "the model folder has no tokenizer",
@@ -142,10 +171,82 @@ def _check(found: ModelFolder) -> None:
         )
 
 
+def shapes_of(found: ModelFolder) -> Shapes:
+    """Names and shapes of a whole model's tensors; refuses weights that are not safetensors, or not all there."""
+    folder, where = found.folder, found.path
+    if not any(folder.glob("*.safetensors")) and not (folder / INDEX).is_file():
+        pickled = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        what = f"only pickled weights ({pickled[0]})" if pickled else "no weights (*.safetensors)"
+        raise ModelError(
+            f"the model folder has {what}",
+            where=where,
+            fix="save the model with `save_pretrained` as safetensors",
+        )
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(
+            f"the folder holds a whole model and an adapter ({ADAPTER_CONFIG})",
+            where=where,
+            fix="move one of them to a folder of its own",
+        )
+    single = (folder / WEIGHTS).is_file()
+    index = None if single or not (folder / INDEX).is_file() else read_json(folder / INDEX)
+    return read_all_shapes(folder, where=where, index=index)
+
+
+def _check_no_code(name: str, value: Any, *, where: str) -> None:
+    """Refuse a config that asks for code, wherever it does so: classes of its own, or kernels of the hub."""
+    if isinstance(value, list):
+        for item in value:
+            _check_no_code(name, item, where=where)
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if key == "auto_map" and item:
+            raise ModelError(
+                f"{name} asks to run code that comes with the model (auto_map)",
+                where=where,
+                fix="use a model whose architecture is part of transformers",
+            )
+        if key.endswith("implementation") and "/" in json.dumps(item):
+            raise ModelError(
+                f"{name} asks for a kernel from the hub ({key}: {item}), which is code",
+                where=where,
+                fix=f"remove {key} from {name}",
+            )
+        _check_no_code(name, item, where=where)
+
+
+def _check_vocabulary(tokenizer: dict[str, Any], *, where: str) -> None:
+    """Refuse a tokenizer without tokens, or with numbers of tokens that are none."""
+    again = "save the model's tokenizer into the folder again"
+    model = tokenizer.get("model")
+    if not isinstance(model, dict):
+        raise ModelError("tokenizer.json is not a tokenizer", where=where, fix=again)
+    vocabulary = model.get("vocab")
+    if not isinstance(vocabulary, dict | list) or not vocabulary:
+        raise ModelError("tokenizer.json has no vocabulary (model.vocab)", where=where, fix=again)
+    numbers = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    added = tokenizer.get("added_tokens")
+    numbers += [token.get("id") for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    odd = [number for number in numbers if type(number) is not int or not 0 <= number < _LARGEST_ID]
+    if odd:
+        raise ModelError(
+            f"tokenizer.json gives a token the number {json.dumps(odd[0])[:40]}, which can be none",
+            where=where,
+            fix=again,
+        )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a model's folder."""
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ModelError("the file is too large for one of a model", where=str(path), fix="fetch the model again")
         value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise ModelError(
+            f"the file cannot be read: {cause.strerror}", where=str(path), fix="check its permissions"
+        ) from cause
     except (ValueError, RecursionError) as cause:
         raise ModelError("the file is not valid JSON", where=str(path), fix="fetch the model again") from cause
     if not isinstance(value, dict):
@@ -176,6 +277,11 @@ def _digest_files(paths: Iterable[Path]) -> str:
     lines = []
     for path in paths:
         if path.is_file():
-            with path.open("rb") as file:
-                lines.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+            try:
+                with path.open("rb") as file:
+                    lines.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+            except OSError as cause:
+                raise ModelError(
+                    f"the file cannot be read: {cause.strerror}", where=str(path), fix="check its permissions"
+                ) from cause
     return digest_text("".join(lines))

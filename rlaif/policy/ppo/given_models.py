@@ -15,8 +15,9 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError
 from rlaif.models.open import load_model
 from rlaif.models.weights.adapters import save_adapter
-from rlaif.models.weights.loading import LoadedModel, base_of_adapter, save_model
+from rlaif.models.weights.loading import LoadedModel, base_of_adapter
 from rlaif.models.weights.model_folder import find_model_folder
+from rlaif.models.weights.saving import save_model
 from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.task import TrainedPolicy
 from rlaif.reward_model.model import find_head

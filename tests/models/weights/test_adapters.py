@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ModelError, TrainingError
 from rlaif.models.weights.adapter_options import MERGED_ONLY, NEUTRAL, USED, check_options
 from rlaif.models.weights.adapters import add_adapter, has_adapter, merge_adapter, save_adapter
-from rlaif.models.weights.loading import load_causal_lm, save_model
+from rlaif.models.weights.loading import load_causal_lm
 from rlaif.models.weights.model_folder import find_model_folder
+from rlaif.models.weights.saving import save_model
 from rlaif.policy.ppo.trained import make_trained
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
@@ -282,3 +284,64 @@ def test_an_option_that_changes_what_a_layer_computes_is_refused_by_name(name: s
     for merge in (True, False):
         with pytest.raises(ModelError, match=f"an option that is not supported: {name}: "):
             check_options({"peft_type": "LORA", name: value}, where="x", merge=merge)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("target_modules", "(.*a.*)*(.*b.*)*(.*.)*!"),
+        ("target_modules", "((a+)+)+$"),
+        ("target_modules", "("),
+        ("target_modules", "(a|b|ab)*c{2,}(.*)*x" * 40),
+        ("exclude_modules", "(.*.*)+!"),
+        ("layers_pattern", ["(x+x+)+y"]),
+        ("rank_pattern", {"(q|.*)*z": 4}),
+        ("alpha_pattern", {"(.+)+!": 4}),
+        ("r", 10**9),
+        ("r", "x"),
+        ("r", -1),
+        ("lora_alpha", "x"),
+        ("target_modules", 5),
+        ("target_modules", ["no_such_module"]),
+        ("peft_type", "NO_SUCH_TYPE"),
+        ("base_model_name_or_path", 5),
+        ("task_type", "NO_SUCH_TASK"),
+    ],
+)
+def test_an_odd_adapter_config_is_one_sentence_in_seconds(folder: Path, option: str, value: Any) -> None:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, option: value}))
+    begun = time.monotonic()
+    with pytest.raises(ModelError) as caught:
+        load_causal_lm(str(folder), device="cpu")
+    assert "\n" not in caught.value.sentence
+    assert time.monotonic() - begun < 10
+
+
+def test_the_patterns_that_people_use_are_run(folder: Path) -> None:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    usual = (
+        r"(?:.*?(?:language|text)?.*?(?:self_attn|mlp).*?(?:q_proj|v_proj|down_proj).*?)"
+        r"|(?:\bmodel\.layers\.[\d]{1,}\.self_attn\.(?:q_proj|v_proj))"
+    )
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": usual}))
+    load_causal_lm(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("added", [8, -4])
+def test_an_adapter_trained_with_other_rows_than_its_base_has_is_loaded_with_its_own(
+    base: Path, tmp_path: Path, added: int
+) -> None:
+    loaded = load_causal_lm(str(base), device="cpu")
+    rows = loaded.model.get_input_embeddings().weight.shape[0] + added
+    loaded.model.resize_token_embeddings(rows)
+    whole = ["embed_tokens", "lm_head"]
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=whole, task_type="CAUSAL_LM")
+    adapted = get_peft_model(loaded.model, config)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    with torch.no_grad():
+        adapted.get_input_embeddings().weight[-1] = 7.0
+    adapted.save_pretrained(tmp_path / "adapter")
+    again = load_causal_lm(str(tmp_path / "adapter"), device="cpu").model
+    assert again.get_input_embeddings().weight.shape[0] == rows
+    assert bool((again.get_input_embeddings().weight[-1] == 7.0).all())

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from rlaif.config.sft import SftConfig
 from rlaif.errors import DataError, StageError, TrainingError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm, save_model
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm
+from rlaif.models.weights.saving import save_model
 from rlaif.policy.methods.sft import IGNORED, encode_demonstrations, train_sft
 from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Demonstration, Message, Prompt

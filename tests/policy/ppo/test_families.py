@@ -9,7 +9,8 @@ import torch
 from families import FAMILIES, SIMPLE_TEMPLATE, build_family
 
 from rlaif.config.ppo import PpoConfig
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model, write_model
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
+from rlaif.models.weights.saving import write_model
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode
 from rlaif.records import Message, Prompt
