@@ -39,7 +39,7 @@ def read(text: str, request: ScoreRequest = TIE, *, is_cut_off: bool = False) ->
         "`Verdict: A`", "```\nVerdict: A\n```", "(Verdict: A)", "Verdict: (A)", "Verdict: [A]", "Verdict: A)",
         "verdict: a", "VERDICT: A", "Verdict：A", "Verdict :A", "Verdict\u00a0: A", "Verdict:\u00a0A",
         "Ｖｅｒｄｉｃｔ：Ａ",
-        "Verdict: 𝐀", "Verdict: Ⓐ", "Verdict∶ A", "Verdict:\u200bA\u200b", "\ufeffVerdict: A", "Ver\u00addict: A",
+        "Verdict: 𝐀", "Verdict: Ⓐ", "Verdict: 🄰", "Verdict:\x00A", "\x08Verdict: A\x7f", "Verdict∶ A", "Verdict:\u200bA\u200b", "\ufeffVerdict: A", "Ver\u00addict: A",
         "Verdict:\tA\t",
         "x\r\nVerdict: A\r\n", "x\u2028Verdict: A", "Verdict: A。", "Verdict: $\\boxed{A}$",
         "Verdict: \\boxed{\\text{A}}",
