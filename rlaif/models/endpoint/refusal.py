@@ -25,11 +25,14 @@ _ESCAPE = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _SURELY_UNPAID = re.compile(r"insufficient[ _-]?(?:quota|balance|funds|credits?)|余额不足|欠费", re.IGNORECASE)
 _UNPAID = re.compile(
     r"(?:exceeded|used up|exhausted) (?:\w+ ){0,3}quota|quota (?:\w+ ){0,3}(?:exceeded|exhausted|used up|reached)"
-    r"|quota[_-]?exceeded|exceeded[_-]quota|out of (?:credits?|quota|funds)|payment[ _-]required|unpaid|overdue"
+    r"|quota[_-]?exceeded|exceeded_(?:\w+_)?quota|out of (?:credits?|quota|funds)|payment[ _-]required|unpaid|overdue"
     r"|(?:no|not enough|too few|negative) (?:\w+ )?(?:credits?|balance|funds|money)|in arrears"
     r"|(?:credit|account) balance|billing[_ -](?:hard[_ -])?(?:limit|not[_ -]active|details|issue|error|disabled)"
     r"|recharge your|please recharge|top[ -]up your|(?:spend(?:ing)?|budget|monthly|credit) (?:limit|cap)"
     r"|billing (?:\w+ ){0,4}(?:inactive|disabled|enabled?)|enable billing"
+    r"|credits? (?:\w+ ){0,2}(?:exhausted|depleted|used up|expired)|balance (?:is )?(?:not enough|too low|depleted)"
+    r"|(?:exceeded|reached) (?:\w+ ){0,2}(?:\w+'s |your )?(?:\w+ ){0,3}(?:credits|usage limit)"
+    r"|non-?payment|due to billing|(?:daily|monthly) (?:\w+ )?limit|key limit exceeded|free tier limit"
     r"|budget (?:has been )?exceeded|exceeded (?:\w+ )?budget|(?:add|buy|purchase) (?:\w+ )?(?:credits?|funds)",
     re.IGNORECASE,
 )  # fmt: skip
