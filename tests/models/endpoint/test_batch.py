@@ -49,7 +49,7 @@ def response(status: object, body: object, **more) -> str:
         ('{"response": {"status_code": 200}}', None),
         ('{"custom_id": 7, "response": {"status_code": 200}}', None),
         (response(200, {"a": 1}, request_id="r"), ("q", 200, {"a": 1}, "", "r", True)),
-        (response("200", {"a": 1}), ("q", 0, {"a": 1}, "HTTP 0", "", True)),
+        (response("200", {"a": 1}), ("q", 0, {"a": 1}, "HTTP 0 1", "", True)),
         (response(400, {"error": {"message": f"no: {KEY}"}}), ("q", 400, None, "HTTP 400 no: ***", "", True)),
         (response(500, None), ("q", 500, None, "HTTP 500", "", True)),
         ('{"custom_id": "q", "response": null, "error": null}', ("q", 0, None, "the server gave no answer", "", True)),
@@ -110,7 +110,7 @@ def test_a_batch_that_exists_is_taken_when_it_may_exist_and_only_then(tmp_path):
 def test_a_setting_is_learnt_once_and_lines_sent_with_it_are_asked_again():
     server = make_server("http://x/v1")
     sent = server.state.settings
-    refused = Answer(400, {}, "HTTP 400 temperature is not supported")
+    refused = Answer(400, {}, "HTTP 400 temperature is not supported", words="temperature is not supported")
     plain = PlainChat([], 0, 1)
     assert server.read(refused, plain=plain, settings=sent) is None
     assert server.state.settings == Settings(None, 20)
