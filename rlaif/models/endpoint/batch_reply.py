@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from rlaif.errors import StageError
-from rlaif.models.endpoint.http import Address, Answer
-from rlaif.models.endpoint.reply import error_texts
+from rlaif.models.endpoint.http import Address, Answer, read_refusal
+from rlaif.models.endpoint.refusal import find_words, show_words
 
 NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
 """Errors of a single request that the server never worked on."""
@@ -59,12 +59,12 @@ def read_line(line: bytes, *, address: Address) -> BatchLine | None:
         body = response.get("body")
         request_id = response.get("request_id")
         status = status if isinstance(status, int) else 0
-        said = "" if status == 200 else f"HTTP {status} {address.hide(' '.join(error_texts(body)))[:500]}"
-        answer = Answer(status, body, said.strip(), request_id[:200] if isinstance(request_id, str) else "")
+        said, words = read_refusal(body, status=status, address=address)
+        answer = Answer(status, body, said, request_id[:200] if isinstance(request_id, str) else "", words=words)
         return BatchLine(key, answer, True)
     code = error.get("code") if isinstance(error, dict) else None
-    said = address.hide(" ".join(error_texts({"error": error})))[:500] or "the server gave no answer"
-    return BatchLine(key, Answer(0, said=said), code not in NOT_ASKED)
+    said = address.hide(show_words(error))[:500] or "the server gave no answer"
+    return BatchLine(key, Answer(0, said=said, words=find_words(error)), code not in NOT_ASKED)
 
 
 def read_field(answer: Answer, name: str) -> str:
@@ -97,8 +97,5 @@ def read_batch(body: Any) -> BatchState:
 
 
 def _first_error(errors: Any) -> str:
-    listed = errors.get("data") if isinstance(errors, dict) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    message = first.get("message") if isinstance(first, dict) else None
-    shown = "".join(c if c.isprintable() else " " for c in message) if isinstance(message, str) else ""
-    return shown[:300]
+    shown = show_words(errors) if errors else ""
+    return "".join(c if c.isprintable() else " " for c in shown)[:300]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic_core import from_json
 
 from rlaif.errors import ConfigError, InputError
-from rlaif.models.endpoint.reply import error_texts
+from rlaif.models.endpoint.refusal import find_words, show_words
 
 if TYPE_CHECKING:
     import aiohttp
@@ -90,6 +90,8 @@ class Answer(NamedTuple):
     unreachable: bool = False
     """True where there is no such server, or its certificate cannot be trusted."""
     timed_out: bool = False
+    words: str = ""
+    """Everything that the server said in refusing, as it came: for decisions only, see refusal.py."""
 
 
 def open_session(address: Address, *, concurrency: int, timeout_s: float) -> aiohttp.ClientSession:
@@ -151,13 +153,23 @@ async def read_answer(response: aiohttp.ClientResponse, address: Address) -> Ans
     try:
         body = from_json(data)
     except ValueError:
-        text = data[:200].decode("utf-8", "replace").strip()
-        said = "the reply is not JSON" if status == 200 else address.hide(f"HTTP {status} {text}".strip())
-        return Answer(status, said=said, request_id=request_id, retry_after_s=retry_after)
+        text = data.decode("utf-8", "replace")
+        shown = address.hide(show_words(text))[:200]
+        said = f"the reply is not JSON {shown}" if status == 200 else f"HTTP {status} {shown}"
+        return Answer(
+            status, said=said.strip(), request_id=request_id, retry_after_s=retry_after, words=find_words(text)
+        )  # fmt: skip
     if not request_id and isinstance(body, dict) and isinstance(body.get("id"), str):
         request_id = body["id"][:200]
-    said = "" if status == 200 else f"HTTP {status} {address.hide(' '.join(error_texts(body)))[:500]}".strip()
-    return Answer(status, body, said, request_id, retry_after)
+    said, words = read_refusal(body, status=status, address=address)
+    return Answer(status, body, said, request_id, retry_after, words=words)
+
+
+def read_refusal(body: Any, *, status: int, address: Address) -> tuple[str, str]:
+    """What a refusal says: what is shown of it, and all its words. Both are empty for status 200."""
+    if status == 200:
+        return "", ""
+    return f"HTTP {status} {address.hide(show_words(body))[:500]}".strip(), find_words(body)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

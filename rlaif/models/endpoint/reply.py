@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlaif.models.endpoint.refusal import show_words
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
@@ -214,18 +215,7 @@ def _first_choice(body: Any) -> Mapping[str, Any]:
 
 
 def _said(body: Any) -> str:
-    return f": {said}" if (said := next(error_texts(body), "")) else ""
-
-
-def error_texts(body: Any) -> Iterator[str]:
-    """What a server says went wrong, from the fields in which servers put it."""
-    if not isinstance(body, Mapping):
-        return
-    for holder in (body.get("error"), body):
-        if isinstance(holder, str):
-            yield holder
-        elif isinstance(holder, Mapping):
-            yield from (holder[name] for name in ("message", "detail", "code", "type") if _is_text(holder.get(name)))
+    return f": {said}" if (said := show_words(body)) else ""
 
 
 def _text(content: Any) -> str:

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from rlaif.config.ppo_rollout import RolloutServerConfig
 from rlaif.errors import InputError, TrainingError
 from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, post, read_answer
+from rlaif.models.endpoint.refusal import find_error, show_words
 from rlaif.models.interface import DrawnTokens
 from rlaif.stats.logits import MAX_LOGPROB
 
@@ -196,12 +197,18 @@ def _find_fault(answer: Answer, request: _Request) -> str:
     try:
         drawn = _read_tokens(answer.body)
     except (KeyError, TypeError, ValueError, IndexError):
-        return "the reply has not the token ids and log-probabilities that were asked for"
+        error = find_error(answer.body)
+        said = "" if error is None else f" ({_shown(error)})"
+        return f"the reply has not the token ids and log-probabilities that were asked for{said}"
     if not drawn.ids or len(drawn.ids) != len(drawn.logprobs) or not all(map(math.isfinite, drawn.logprobs)):
         return f"the reply has {len(drawn.ids)} tokens and {len(drawn.logprobs)} log-probabilities, or one is no number"
     if (highest := max(drawn.logprobs)) > MAX_LOGPROB:
         return f"the reply has {highest:g} as a log-probability, and none is above 0"
     return ""
+
+
+def _shown(error: Any) -> str:
+    return "".join(c if c.isprintable() else " " for c in show_words(error))[:300]
 
 
 def _read_tokens(body: Any) -> DrawnTokens:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.errors import TrainingError
 from rlaif.models.endpoint.http import RETRIED, Answer, find_reward_address, open_session, post
+from rlaif.models.endpoint.refusal import find_error, find_words, is_unpaid, show_words
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, read_reward
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class EndpointReward:
         retries = 0
         while True:
             answer = await post(session, self._address, payload, timeout_s=self._config.timeout_s)
+            answer = self._with_error_inside(answer)
             self._raise_if_hopeless(answer)
             failure = _find_failure(answer)
             if failure is None:
@@ -63,9 +65,20 @@ class EndpointReward:
             await asyncio.sleep(wait if answer.retry_after_s is None else min(answer.retry_after_s, LONGEST_WAIT_S))
             retries += 1
 
+    def _with_error_inside(self, answer: Answer) -> Answer:
+        """The answer, with the words of an error that came in place of rewards with status 200."""
+        body = answer.body
+        if answer.status != 200 or body is None or (isinstance(body, dict) and isinstance(body.get("rewards"), list)):
+            return answer
+        error = find_error(body)
+        shown = self._address.hide(show_words(error))[:500] if error is not None else ""
+        return answer._replace(said=shown, words=find_words(error) if shown else "")
+
     def _raise_if_hopeless(self, answer: Answer) -> None:
         """Raise for an answer that no further request would change."""
-        if answer.status in (401, 403):
+        if is_unpaid(answer.words, status=answer.status):
+            fix = "pay there or raise its limit, then --resume"
+        elif answer.status in (401, 403):
             variable = self._config.api_key_env
             fix = f"set {variable} to a key that it takes" if variable else "name the key's variable by api_key_env"
         elif answer.status == 404 or 300 <= answer.status < 400:
@@ -89,7 +102,7 @@ def _find_failure(answer: Answer) -> RewardFailure | None:
     if answer.status == 200 and not answer.said:
         return None
     if answer.status == 200:
-        return RewardFailure("not_json", answer.said, may_pass=True)
+        return RewardFailure("not_json" if answer.body is None else "no_rewards", answer.said, may_pass=True)
     if answer.status:
         return RewardFailure(f"http_{answer.status}", answer.said, may_pass=answer.status in RETRIED)
     cause = "unreachable" if answer.unreachable else "timeout" if answer.timed_out else "connection"

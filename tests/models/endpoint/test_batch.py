@@ -49,7 +49,7 @@ def response(status: object, body: object, **more) -> str:
         ('{"response": {"status_code": 200}}', None),
         ('{"custom_id": 7, "response": {"status_code": 200}}', None),
         (response(200, {"a": 1}, request_id="r"), ("q", 200, {"a": 1}, "", "r", True)),
-        (response("200", {"a": 1}), ("q", 0, {"a": 1}, "HTTP 0", "", True)),
+        (response("200", {"a": 1}), ("q", 0, {"a": 1}, "HTTP 0 1", "", True)),
         (response(400, {"error": {"message": f"no: {KEY}"}}), ("q", 400, None, "HTTP 400 no: ***", "", True)),
         (response(500, None), ("q", 500, None, "HTTP 500", "", True)),
         ('{"custom_id": "q", "response": null, "error": null}', ("q", 0, None, "the server gave no answer", "", True)),
