@@ -6,6 +6,7 @@ batch: the server's batch endpoint
 batch_reply: what a batch endpoint says
 http: one request and its outcome
 reading: an answer -> a reply with its cost, and what is learnt of the server
+hopeless: a refusal that ends all questions -> the error with the server's words
 refusal: what a server says when it refuses, in any shape
 reply: the verdict and its log-probabilities in a reply
 prompt: segmented messages -> plain chat messages

@@ -19,9 +19,11 @@ from rlaif.errors import StageError
 from rlaif.models.budget import Spending
 from rlaif.models.endpoint.batch_reply import BatchLine, BatchState, read_batch, read_field, read_line
 from rlaif.models.endpoint.client import FIRST_WAIT_S, LONGEST_WAIT_S
+from rlaif.models.endpoint.hopeless import find_unpaid
 from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, read_answer
-from rlaif.models.endpoint.prompt import PlainChat
-from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState
+from rlaif.models.endpoint.prompt import PlainChat, arrange
+from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, find_cause
+from rlaif.models.endpoint.refusal import is_unpaid
 from rlaif.models.endpoint.settings import Settings, reply_limit
 from rlaif.models.interface import ScoredReply, ScoreRequest, StreamingScorer
 
@@ -65,6 +67,8 @@ class BatchServer:
         self._reader = ReplyReader(address=address, config=self._config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._base = address.url.removesuffix("/chat/completions")
+        self.unpaid: StageError | None = None
+        """Set once the server refused a question for want of money or quota."""
 
     @property
     def host(self) -> str:
@@ -75,7 +79,7 @@ class BatchServer:
         body = self.state.settings.body(
             model=self._model, max_tokens=self._reply_limit, extra=self._config.extra_body
         )  # fmt: skip
-        body = {**body, "messages": plain.messages}
+        body = {**body, "messages": arrange(plain.messages, self.state.settings.chat_form)}
         return to_json({"custom_id": key, "method": "POST", "url": CHAT_PATH, "body": body}) + b"\n"
 
     def bound(self, plain: PlainChat) -> Spending:
@@ -85,7 +89,8 @@ class BatchServer:
     def read(self, answer: Answer, *, plain: PlainChat, settings: Settings) -> ScoredReply | None:
         """The reply in an answer, or a failure in its place.
 
-        None where the server refused a setting that the next request will leave out.
+        None where the server refused a setting that the next request will leave out, or where the account is empty:
+        then `unpaid` is set.
         """
         sent = SentQuestion(plain, self._reply_limit, settings, calls=1)
         answer, read, usage = self._reader.read(answer, sent)
@@ -93,10 +98,13 @@ class BatchServer:
             return self._reader.reply(sent, answer, read, usage)
         if usage is not None:
             sent.lost = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
-        # An earlier line of the same batch has shown the server refuses a setting: this one is sent again without it.
-        if settings != self.state.settings and answer.status in (400, 422):
+        if (unpaid := find_unpaid(answer, host=self.host)) is not None:
+            self.unpaid = unpaid
             return None
-        return None if self._reader.learn(answer, settings) else self._reader.give_up(sent, answer)
+        # An earlier line of the same batch has shown the server refuses a setting: this one is sent again without it.
+        if settings != self.state.settings and answer.words and find_cause(answer) == "endpoint":
+            return None
+        return None if self._reader.learn(answer, sent) else self._reader.give_up(sent, answer)
 
     def upload(self, path: Path) -> str:
         """Bring a file to the server; returns its id there."""
@@ -215,7 +223,7 @@ class BatchServer:
                 answer = Answer(0, said=self._address.hide(f"{type(error).__name__}: {error}"))
             if answer.status in (200, 201):
                 return answer
-            if answer.status not in RETRIED and answer.status != 0:
+            if (answer.status not in RETRIED and answer.status != 0) or is_unpaid(answer.words, status=answer.status):
                 break
             if retries < self._config.max_retries:
                 wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**retries) * random.uniform(0.5, 1)
@@ -224,7 +232,9 @@ class BatchServer:
 
     def _refused(self, answer: Answer) -> StageError:
         config, fix = self._config, "what was submitted is noted down; continue with --resume"
-        if answer.status == 401:
+        if is_unpaid(answer.words, status=answer.status):
+            fix = "pay there or raise the account's limit, then --resume"
+        elif answer.status == 401:
             fix = f"set {config.api_key_env} to a key that it takes, then --resume"
         elif answer.status in (404, 405, 501):
             fix = f"ask without --batch-api, or fix {config.base_url_env}, which usually ends in /v1"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
-from rlaif.errors import StageError
 from rlaif.models.budget import NOTHING, Spending
-from rlaif.models.endpoint.http import RETRIED, Address, Answer, post
-from rlaif.models.endpoint.prompt import to_plain_chat
-from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, Stopped
+from rlaif.models.endpoint.hopeless import stop_where_hopeless
+from rlaif.models.endpoint.http import Address, Answer, post
+from rlaif.models.endpoint.prompt import arrange, to_plain_chat
+from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, Stopped, find_cause, may_pass
 from rlaif.models.endpoint.settings import reply_limit
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 
@@ -60,9 +60,11 @@ class EndpointClient:
             answer, reply = await self._send(question)
             if reply is not None:
                 return reply
-            if self._reader.learn(answer, question.settings):
+            if self._reader.learn(answer, question):
                 continue
-            self._stop_where_hopeless(answer)
+            stop_where_hopeless(
+                answer, state=self._state, config=self._config, host=self._address.host, model=self._model
+            )  # fmt: skip
             wait = self._next_wait(question, answer)
             if wait is None:
                 return self._reader.give_up(question, answer)
@@ -90,10 +92,10 @@ class EndpointClient:
             if answer.unreachable:
                 used = NOTHING
                 self._take_back(question)
-            elif answer.status not in (0, 200):
-                used = Spending(calls=1)
             elif usage is not None:
                 used = self._reader.spending(usage.prompt_tokens, usage.reply_tokens)
+            elif answer.status not in (0, 200):
+                used = Spending(calls=1)
         finally:
             state.budget.settle(bound, used=used)
             state.limit.give_back(tokens=taken - used.tokens)
@@ -101,6 +103,9 @@ class EndpointClient:
             self._settled = asyncio.Event()
         if read is None or usage is None:
             question.lost = question.lost.plus(used)
+            if usage is not None:
+                state.thrown_away[answer.said.partition(":")[0]] += 1
+                state.thrown_tokens += used.tokens
             return answer, None
         return answer, self._reader.reply(question, answer, read, usage)
 
@@ -118,33 +123,16 @@ class EndpointClient:
         body = question.settings.body(
             model=self._model, max_tokens=question.reply_limit, extra=self._config.extra_body
         )  # fmt: skip
+        messages = arrange(question.plain.messages, question.settings.chat_form)
         left = self._config.deadline_s - question.seconds()
         return await post(
-            self._session, self._address, to_json({**body, "messages": question.plain.messages}),
+            self._session, self._address, to_json({**body, "messages": messages}),
             timeout_s=max(0.01, min(self._config.timeout_s, left)),
         )  # fmt: skip
 
-    def _stop_where_hopeless(self, answer: Answer) -> None:
-        config, host = self._config, self._address.host
-        if answer.status == 401:
-            what, fix = "the judge's server refused the key", f"set {config.api_key_env} to a key that it takes"
-        elif self._state.has_answered:
-            return
-        elif answer.unreachable:
-            what, fix = "the judge's server cannot be reached", f"start it, or fix {config.base_url_env}"
-        elif answer.status == 404:
-            what = f'the judge\'s server has no model "{self._model}", or no chat API at this address'
-            fix = f"fix judge.model.path or {config.base_url_env}, which usually ends in /v1"
-        elif answer.status == 403 or 300 <= answer.status < 400:
-            what, fix = "the judge's server does not serve us", f"check {config.base_url_env} and {config.api_key_env}"
-        else:
-            return
-        raise Stopped(StageError(f"{what} ({answer.said[:300]})", where=host, fix=fix), at_once=True)
-
     def _next_wait(self, question: SentQuestion, answer: Answer) -> float | None:
         """Seconds until the next try; None where trying again is not allowed or would not help."""
-        may_pass = answer.status in RETRIED or answer.status in (0, 200)
-        if not may_pass or question.retries >= self._config.max_retries:
+        if not may_pass(answer) or find_cause(answer) != "endpoint" or question.retries >= self._config.max_retries:
             return None
         wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**question.retries) * self._state.jitter.uniform(0.5, 1)
         if answer.retry_after_s is not None:

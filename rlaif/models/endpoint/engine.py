@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 from rlaif.config.judge import JudgeConfig
+from rlaif.console import say
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget
 from rlaif.models.endpoint.batch import BatchServer
@@ -25,10 +26,13 @@ from rlaif.models.endpoint.one_model import OneModel
 from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.models.endpoint.rate_limit import RateLimit
 from rlaif.models.endpoint.reading import ServerDown, ServerState, Stopped
+from rlaif.models.endpoint.reply import HOW_TO_ANSWER
 from rlaif.models.endpoint.settings import first_settings
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, SendingLog
 from rlaif.records import Model, ModelObserved
 
+MOST_ALONE = 3
+"""How many questions are asked alone, one after another, while none is answered."""
 MAX_WITHOUT_VERDICT = 16
 """After so many replies, none with a verdict, the judge or its template is taken to be wrong."""
 
@@ -87,6 +91,7 @@ class OpenAIEngine:
 
     def expect_model(self, served_model: str) -> None:
         """Raise if another model than this one has answered, or answers later: its answers are in use already."""
+        self._state.has_answers_in_use = True
         self._state.model.expect(served_model)
 
     @property
@@ -158,24 +163,40 @@ class OpenAIEngine:
                     if state.without_verdict >= MAX_WITHOUT_VERDICT:
                         stream.stop(self._gives_no_verdict(reply, request), workers)
 
-            if not state.has_answered:
-                await work(most=1)  # alone: an error that every request would meet is met, and paid for, once
+            for _ in range(MOST_ALONE):  # an error that every request would meet is met, and paid for, once
+                if not state.has_answered and stream.stopped is None:
+                    await work(most=1)
             workers += [asyncio.create_task(work()) for _ in range(config.concurrency)]
             await asyncio.gather(*workers, return_exceptions=True)
             for worker in workers:
                 if not worker.cancelled() and (error := worker.exception()) is not None:
                     raise error
+        self._say_thrown_away()
         if stream.stopped is not None:
             raise stream.stopped.error
+
+    def _say_thrown_away(self) -> None:
+        """Say how many replies were paid for and not used, since it was last said."""
+        state = self._state
+        if state.thrown_away:
+            why = ", ".join(f"{reason} {count}" for reason, count in state.thrown_away.most_common(3))
+            num = state.thrown_away.total()
+            say(f"judge: {num} replies were paid for and thrown away ({why}), {state.thrown_tokens} tokens")
+            state.thrown_away.clear()
+            state.thrown_tokens = 0
 
     def _gives_no_verdict(self, last: ScoredReply, request: ScoreRequest) -> Stopped:
         self._state.without_verdict = 0
         fix = "choose a template that this judge follows, see `rlaif constitution show`"
         if last.failure == "truncated":
             fix = "raise judge.endpoint.max_reply_tokens: judges that think need thousands"
+        detail = last.served.detail if last.served is not None else ""
+        if detail:
+            fix = f"{HOW_TO_ANSWER}, or {fix}"
         error = StageError(
             f"none of the judge's first {MAX_WITHOUT_VERDICT} replies holds a verdict after "
-            f'"{request.marker.strip()}" ({last.failure}); the last one: {last.raw_reply[-200:]!r}',
+            f'"{request.marker.strip()}" ({last.failure}); the last one: {last.raw_reply[-200:]!r}'
+            f"{'; ' if detail else ''}{detail}",
             where=self.host,
             fix=fix,
         )

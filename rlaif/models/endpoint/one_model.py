@@ -20,6 +20,8 @@ class OneModel:
         self._name = ""
         self._has_answered = False
         self._strangers = 0
+        self._warned_of: set[str] = set()
+        self._warning = ""
 
     def expect(self, served_model: str) -> None:
         """Expect this model: its answers are in use already."""
@@ -48,7 +50,19 @@ class OneModel:
                 where="judge.model",
                 fix=self._fix,
             )
+        if served_model not in self._warned_of:
+            self._warned_of.add(served_model)
+            self._warning = (
+                f'the server answers as "{self._name}" and as "{served_model}"; only answers of the first are used, '
+                "the others are thrown away and asked again: name one of them as judge.model.path in place of "
+                f'"{self._asked_for}"'
+            )
         return f'answered as "{served_model}" and not as "{self._name}"'
+
+    def take_warning(self) -> str:
+        """What to say of a second name; each name is worth saying once."""
+        warning, self._warning = self._warning, ""
+        return warning
 
     @property
     def _fix(self) -> str:

@@ -8,8 +8,10 @@ ids do.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from rlaif.models.endpoint.settings import ChatForm
 from rlaif.models.interface import Chat
 from rlaif.records import SegmentedMessage
 
@@ -48,6 +50,34 @@ def to_plain_chat(chat: Chat) -> PlainChat:
         size += len(content.encode("utf-8", "replace"))
         messages.append({"role": message.role, "content": content})
     return PlainChat(messages, replaced, size)
+
+
+def arrange(messages: Sequence[dict[str, str]], form: ChatForm) -> list[dict[str, str]]:
+    """The messages in the form that a server takes; the system text is folded as for a local judge."""
+    if form == "plain" or not messages:
+        return list(messages)
+    first, *rest = messages
+    arranged = fold_system(first["content"], rest) if first["role"] == "system" else list(messages)
+    if form == "folded":
+        return arranged
+    joined: list[dict[str, str]] = []
+    for message in arranged:
+        if not message["content"].strip():
+            continue
+        if joined and joined[-1]["role"] == message["role"]:
+            joined[-1] = {**message, "content": f"{joined[-1]['content']}\n\n{message['content']}"}
+        else:
+            joined.append(message)
+    return joined or arranged
+
+
+def fold_system(text: str, rest: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The messages after the system's, with its text at the head of the first user turn, before a blank line."""
+    at = next((number for number, message in enumerate(rest) if message["role"] == "user"), None)
+    if at is None:
+        return [{"role": "user", "content": text}, *rest]
+    content = f"{text}\n\n{rest[at]['content']}" if text else rest[at]["content"]
+    return [*rest[:at], {"role": "user", "content": content}, *rest[at + 1 :]]
 
 
 def _join(message: SegmentedMessage) -> tuple[str, int]:

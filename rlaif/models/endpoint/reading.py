@@ -9,24 +9,32 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rlaif.config.judge import EndpointConfig
 from rlaif.console import say
 from rlaif.errors import RlaifError, StageError
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.endpoint.http import Address, Answer
+from rlaif.models.endpoint.http import RETRIED, Address, Answer
 from rlaif.models.endpoint.one_model import OneModel
-from rlaif.models.endpoint.prompt import PlainChat
+from rlaif.models.endpoint.prompt import PlainChat, arrange
 from rlaif.models.endpoint.rate_limit import RateLimit
+from rlaif.models.endpoint.refusal import (
+    find_error,
+    find_inner_status,
+    find_words,
+    is_filtered,
+    is_too_long,
+    show_words,
+    without_echo,
+)
 from rlaif.models.endpoint.reply import BrokenReply, ReadReply, Usage, read_choice, read_usage
 from rlaif.models.endpoint.settings import Settings, with_less
 from rlaif.models.interface import ScoredReply, ScoreRequest
 from rlaif.records import FailureCause, Served
 
-_TOO_LONG = ("context_length", "context length", "maximum context", "too long", "too many tokens")
-_FILTERED = ("content_filter", "content filter", "content management", "safety", "moderation")
 NO_LOGPROBS = "the reply has no log-probabilities at its verdict"
 BYTES_PER_TOKEN = 4.0
 """Bytes per token of English text; used until the server has counted some prompts."""
@@ -64,6 +72,13 @@ class ServerState:
     """Replies without a verdict, before the first reply with one."""
     counted_bytes: int = 0
     counted_tokens: int = 0
+    has_answers_in_use: bool = False
+    """Whether answers of this server were in use before any question was sent."""
+    refused_first: int = 0
+    """Questions that were refused before any was answered."""
+    thrown_away: Counter[str] = field(default_factory=Counter)
+    """Replies that were paid for and cannot be used, by what is wrong with them."""
+    thrown_tokens: int = 0
 
     def estimate(self, plain: PlainChat) -> int:
         """Estimated tokens of a prompt, from the counts that the server has given so far."""
@@ -101,15 +116,19 @@ class ReplyReader:
     def read(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply | None, Usage | None]:
         """The answer, with what is read from it: a reply and its token counts. Without them the answer says why."""
         if answer.status != 200 or answer.body is None:
-            return answer, None, None
+            return _with_own_words(answer, question), None, None
         usage = read_usage(answer.body) if isinstance(answer.body, dict) else None
+        if (said := find_error(answer.body)) is not None:
+            return _with_own_words(self._with_error(answer, said), question), None, usage
         try:
             read = read_choice(answer.body, request=self._request)
-        except BrokenReply as error:
-            return answer._replace(said=self._address.hide(str(error))), None, usage
+        except BrokenReply as broken:
+            return answer._replace(said=self._address.hide(str(broken))[:500]), None, usage
         state = self._state
         try:
             strange = state.model.check(_served_model(answer))
+            if warning := state.model.take_warning():
+                say(f"judge: {warning}")
         except StageError as error:
             raise Stopped(error, at_once=True) from None
         if strange:
@@ -133,6 +152,13 @@ class ReplyReader:
             state.counted_tokens += usage.prompt_tokens
         return answer, read, usage
 
+    def _with_error(self, answer: Answer, error: Any) -> Answer:
+        """The answer, with the error that came inside it in place of its status."""
+        status = find_inner_status(error) or answer.status
+        shown = self._address.hide(show_words(error))[:500]
+        said = f"HTTP {status} {shown}" if status != answer.status else f"the reply is an error: {shown}"
+        return answer._replace(status=status, said=said, words=find_words(error))
+
     def reply(self, question: SentQuestion, answer: Answer, read: ReadReply, usage: Usage) -> ScoredReply:
         had: Literal["nothing", "verdict", "logprobs"] = "nothing"
         if read.failure is None:
@@ -148,7 +174,7 @@ class ReplyReader:
         )  # fmt: skip
 
     def give_up(self, question: SentQuestion, answer: Answer) -> ScoredReply:
-        cause = _cause(answer)
+        cause = find_cause(answer)
         self._state.failures_in_a_row += cause == "endpoint"
         return ScoredReply(
             "", None, (), prompt_tokens=0, reply_tokens=0, failure=cause, seconds=question.seconds(),
@@ -168,14 +194,17 @@ class ReplyReader:
             detail=answer.said[:500],
         )  # fmt: skip
 
-    def learn(self, answer: Answer, sent: Settings) -> bool:
+    def learn(self, answer: Answer, question: SentQuestion) -> bool:
         """Whether the server refused a setting that can be left out; if so, later requests leave it out."""
-        if answer.status not in (400, 422):
+        sent, messages = question.settings, arrange(question.plain.messages, question.settings.chat_form)
+        if not answer.words or find_cause(answer) != "endpoint":
             return False
-        less = with_less(sent, answer.said, needs_logprobs=self._config.logprobs == "yes")
+        less = with_less(
+            sent, answer.words, may_pass=may_pass(answer), roles=[message["role"] for message in messages],
+            needs_logprobs=self._config.logprobs == "yes" or self._state.has_given_logprobs,
+        )  # fmt: skip
         if less is not None and self._state.settings == sent:
-            refused = sent.describe_difference(less)
-            say(f"judge: the server refuses {refused}, so it is asked without ({answer.said[:200]})")
+            say(f"judge: the server refuses {sent.describe_change(less)} ({answer.said[:200]})")
             self._state.settings = less
         return less is not None
 
@@ -194,12 +223,20 @@ def _served_model(answer: Answer) -> str:
     return model[:300] if isinstance(model, str) else ""
 
 
-def _cause(answer: Answer) -> FailureCause:
+def _with_own_words(answer: Answer, question: SentQuestion) -> Answer:
+    contents = [message["content"] for message in question.plain.messages]
+    return answer._replace(words=without_echo(answer.words, contents)) if answer.words else answer
+
+
+def may_pass(answer: Answer) -> bool:
+    """Whether the same request may succeed later, as far as the status says."""
+    return answer.status in RETRIED or answer.status in (0, 200)
+
+
+def find_cause(answer: Answer) -> FailureCause:
     """The cause that the server's words give for a refusal."""
-    said = answer.said.lower()
-    if answer.status in (400, 413, 422):
-        if any(words in said for words in _TOO_LONG):
-            return "over_length"
-        if any(words in said for words in _FILTERED):
-            return "filtered"
+    if answer.words and is_too_long(answer.words, may_pass=may_pass(answer)):
+        return "over_length"
+    if answer.words and is_filtered(answer.words, may_pass=may_pass(answer)):
+        return "filtered"
     return "endpoint"

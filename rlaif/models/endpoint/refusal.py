@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json
 
 _SAYING = ("message", "msg", "detail", "details", "error_description", "description", "reason", "title")
 """Fields that hold a sentence; they are shown first."""
-_MOST_TEXTS, _DEEPEST = 4096, 24
+_SAYS_AN_ERROR = ("detail", "details", "message", "msg", "base_resp")
+"""Fields that hold an error where a reply has neither choices nor a field `error`."""
+_MOST_TEXTS, _DEEPEST, _SHORTEST_ECHO = 4096, 24, 24
 _TAG = re.compile(
     r"<(?:script|style)\b.*?</(?:script|style)\s*>|<!--.*?-->|</?[a-zA-Z!][^<>]*>", re.DOTALL | re.IGNORECASE
 )
@@ -26,7 +28,7 @@ _UNPAID = re.compile(
     r"|quota[_-]?exceeded|exceeded[_-]quota|out of (?:credits?|quota|funds)|payment[ _-]required|unpaid|overdue"
     r"|(?:no|not enough|too few|negative) (?:\w+ )?(?:credits?|balance|funds|money)|in arrears"
     r"|(?:credit|account) balance|billing[_ -](?:hard[_ -])?(?:limit|not[_ -]active|details|issue|error|disabled)"
-    r"|recharge|top[ -]up your|(?:spend(?:ing)?|budget|monthly|credit) (?:limit|cap)"
+    r"|recharge your|please recharge|top[ -]up your|(?:spend(?:ing)?|budget|monthly|credit) (?:limit|cap)"
     r"|billing (?:\w+ ){0,4}(?:inactive|disabled|enabled?)|enable billing"
     r"|budget (?:has been )?exceeded|exceeded (?:\w+ )?budget|(?:add|buy|purchase) (?:\w+ )?(?:credits?|funds)",
     re.IGNORECASE,
@@ -38,21 +40,33 @@ _PASSES = re.compile(
 )
 """Words of a limit that passes; such words may name quota and billing too."""
 _TOO_LONG = re.compile(
-    r"context[_ -]?(?:length|window|size)|maximum context|too long|too many (?:input |prompt )?tokens"
-    r"|(?:prompt|input) (?:is |are )?(?:\w+ )?too large|string_above_max_length"
-    r"|exceeds? (?:\w+ ){0,3}(?:token|context|input|length)",
+    r"context[_ -]?(?:length|window|size)|maximum context|too many (?:input |prompt )?tokens|string_above_max_length"
+    r"|(?:prompt|input|text|messages?|conversation|sequence|content|string|tokens) (?:(?:is|are|was) )?(?:\w+ )?"
+    r"too (?:long|large)|exceeds? (?:\w+ ){0,3}(?:token|context|input|length)",
     re.IGNORECASE,
-)
+)  # fmt: skip
 _FILTERED = re.compile(
-    r"content[_ -]?filter|content[_ -](?:management|policy)|safety|moderat(?:ion|ed)|responsible ?ai"
-    r"|prohibited[_ ]content|data_inspection_failed|inappropriate content",
+    r"content[_ -]?filter|content[_ -]management|responsible ?ai|prohibited[_ ]content|data_inspection_failed"
+    r"|inappropriate content",
     re.IGNORECASE,
 )
+_PERHAPS_TOO_LONG = re.compile(r"too long", re.IGNORECASE)
+_PERHAPS_FILTERED = re.compile(r"safety|moderat(?:ion|ed)|content[_ -]policy", re.IGNORECASE)
+"""Words that also name a service that is down: they count only where the status says that the question was refused."""
 
 
 def find_words(body: Any) -> str:
     """Everything that a body says, with the names of its fields: for decisions only, never shown or stored."""
     return "\n".join(f"{name}: {text}" if name else text for name, text in _walk(body))
+
+
+def without_echo(words: str, contents: Iterable[str]) -> str:
+    """The words without the question, which servers may repeat: only what the server says itself counts."""
+    for content in contents:
+        for echo in (content, _plain_text(content)):
+            if len(echo) >= _SHORTEST_ECHO:
+                words = words.replace(echo, "")
+    return words
 
 
 def show_words(body: Any) -> str:
@@ -70,13 +84,24 @@ def is_unpaid(words: str, *, status: int = 0) -> bool:
     return _UNPAID.search(words) is not None and _PASSES.search(words) is None
 
 
-def is_too_long(words: str) -> bool:
-    return _TOO_LONG.search(words) is not None
+def is_too_long(words: str, *, may_pass: bool) -> bool:
+    """may_pass: the status is one after which the same request may succeed."""
+    return _TOO_LONG.search(words) is not None or (not may_pass and _PERHAPS_TOO_LONG.search(words) is not None)
 
 
-def is_filtered(words: str) -> bool:
-    """Whether a filter of the server refused the text of the question."""
-    return _FILTERED.search(words) is not None
+def is_filtered(words: str, *, may_pass: bool) -> bool:
+    """Whether a filter of the server refused the text of the question. may_pass: as above."""
+    return _FILTERED.search(words) is not None or (not may_pass and _PERHAPS_FILTERED.search(words) is not None)
+
+
+def find_inner_status(error: Any) -> int | None:
+    """The HTTP status that an error inside a reply names; None where it names none."""
+    if not isinstance(error, Mapping):
+        return None
+    for name in ("code", "status", "status_code", "statusCode", "http_code"):
+        if re.fullmatch(r"[45]\d\d", str(error.get(name)), re.ASCII):
+            return int(error[name])
+    return None
 
 
 def find_error(body: Any) -> Any:
@@ -85,12 +110,12 @@ def find_error(body: Any) -> Any:
         return body if any(text and not _is_number(text) for _, text in _walk(body)) else None
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
-    names = ("error", "errors") if first is not None else ("error", "errors", "detail", "message", "msg", "base_resp")
     for holder in (body, first or {}):
-        for name in names:
+        for name in ("error", "errors"):
             if (given := holder.get(name)) and show_words(given):
                 return given
-    return None
+    said = [given for name in _SAYS_AN_ERROR if (given := body.get(name)) and not _is_echo(name, given)]
+    return body if first is None and any(map(show_words, said)) else None
 
 
 def _walk(body: Any) -> Iterator[tuple[str, str]]:

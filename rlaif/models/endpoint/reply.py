@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rlaif.models.endpoint.refusal import show_words
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
 from rlaif.stats.logits import ROUNDING, describe_impossible
 
-CUT_OFF = frozenset(
-    {"length", "max_tokens", "max_output_tokens", "model_length", "abort", "insufficient_system_resource"}
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""Servers' names for the end of a reply at a limit."""
+_FAILED = frozenset({
+    "error", "failed", "failure", "server_error", "internal_error", "engine_error", "abort", "aborted", "timeout",
+    "cancelled", "canceled", "insufficient_system_resource", "overloaded", "network_error",
+})  # fmt: skip
+"""Servers' names for the end of a reply at which the server failed: the question may be asked again."""
+_FILTERED = frozenset({"content_filter", "content_filtered", "safety", "prohibited_content", "sensitive", "blocklist"})
+HOW_TO_ANSWER = (
+    "start the server without its reasoning parser (vLLM: without --reasoning-parser), or turn thinking off in "
+    "judge.endpoint.extra_body, such as {chat_template_kwargs: {enable_thinking: false}}"
 )
-"""Servers' names for the end of a reply that the judge did not end itself."""
+"""What to do where the answer stands in another field than the one that is read."""
+_NO_TEXT = frozenset({
+    "role", "id", "object", "model", "type", "finish_reason", "name", "system_fingerprint", "service_tier", "status",
+    "stop_reason", "native_finish_reason", "created_at", "token", "format", "index", "provider", "warning", "refusal",
+})  # fmt: skip
+_DEEPEST, _MOST_PARTS = 8, 64
 _DECORATION = " \t\n\r*_\"'`([“‘"
 _REFUSAL = re.compile(
     r"\s*(?:i['’]?m (?:very )?sorry|i am sorry|sorry,|i can(?:['’]t|not)|i am (?:unable|not able)|i won['’]t|as an ai\b"
@@ -59,19 +72,23 @@ class Usage(NamedTuple):
 def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
     """The verdict in the body of a chat API's answer; raises `BrokenReply` for any other body."""
     choice = _first_choice(body)
-    message = choice.get("message")
+    message, finish = choice.get("message"), str(choice.get("finish_reason") or "").lower()
+    if finish in _FAILED:
+        raise BrokenReply(f"the server ended the reply with {finish}")
     if not isinstance(message, Mapping):
-        raise BrokenReply("the reply has no message")
-    content, finish = _text(message.get("content")), choice.get("finish_reason")
-    if finish == "content_filter":
+        raise BrokenReply(f"the reply has no message{_elsewhere(choice)}")
+    content = _text(message.get("content"))
+    if finish in _FILTERED:
         return ReadReply(content, failure="filtered")
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         return ReadReply(refusal, failure="refused")
-    start, is_cut_off = find_answer_start(content), isinstance(finish, str) and finish.lower() in CUT_OFF
+    start, is_cut_off = find_answer_start(content), finish in CUT_OFF
     answer = content[start:]
     found = find_verdict(answer, request=request, is_cut_off=is_cut_off)
     if found is None:
-        return ReadReply(content, failure=_why_unreadable(answer, is_cut_off=is_cut_off))
+        failure = _why_unreadable(answer, is_cut_off=is_cut_off)
+        said = "" if content.strip() else _elsewhere(message).removeprefix("; ")
+        return ReadReply(content, failure=failure, said=said)
     reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
     listed = find_listed(choice.get("logprobs"), answer=answer, found=found, request=request)
     if listed is None:
@@ -210,18 +227,37 @@ def _why_unreadable(answer: str, *, is_cut_off: bool) -> FailureCause:
 def _first_choice(body: Any) -> Mapping[str, Any]:
     choices = body.get("choices") if isinstance(body, Mapping) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise BrokenReply(f"the reply has no choices{_said(body)}")
+        raise BrokenReply(f"the reply has no choices{_elsewhere(body)}")
     return choices[0]
 
 
-def _said(body: Any) -> str:
-    return f": {said}" if (said := show_words(body)) else ""
+def _elsewhere(holder: Any) -> str:
+    """Where a text stands in place of the one that is read, with its end; empty where there is none."""
+    found = [(path, text) for path, text in _find_texts(holder, "") if path.rpartition(".")[2] not in _NO_TEXT]
+    if not found:
+        return ""
+    path, text = max(found, key=lambda one: len(one[1]))
+    return f"; a text stands in {path}: {' '.join(text[-200:].split())}"
+
+
+def _find_texts(value: Any, path: str, *, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every text in a part of a reply, with the path of its field."""
+    if isinstance(value, str) and value.strip():
+        yield path, value
+    elif isinstance(value, list) and depth < _DEEPEST:
+        for part in value[:_MOST_PARTS]:
+            yield from _find_texts(part, path, depth=depth + 1)
+    elif isinstance(value, Mapping) and depth < _DEEPEST:
+        for name, part in [*value.items()][:_MOST_PARTS]:
+            yield from _find_texts(part, f"{path}.{name}" if path else str(name), depth=depth + 1)
 
 
 def _text(content: Any) -> str:
     """A message's text, which some servers give as a list of parts."""
+    if isinstance(content, Mapping):
+        content = [content]
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         return "".join(part for part in parts if isinstance(part, str))
     return content if isinstance(content, str) else ""
 

@@ -110,7 +110,7 @@ def test_a_batch_that_exists_is_taken_when_it_may_exist_and_only_then(tmp_path):
 def test_a_setting_is_learnt_once_and_lines_sent_with_it_are_asked_again():
     server = make_server("http://x/v1")
     sent = server.state.settings
-    refused = Answer(400, {}, "HTTP 400 temperature is not supported")
+    refused = Answer(400, {}, "HTTP 400 temperature is not supported", words="temperature is not supported")
     plain = PlainChat([], 0, 1)
     assert server.read(refused, plain=plain, settings=sent) is None
     assert server.state.settings == Settings(None, 20)

@@ -420,3 +420,113 @@ def test_the_fake_server_is_as_good_as_its_word():
     body = good_body("q", asked={"model": "m", "logprobs": True})
     top = body["choices"][0]["logprobs"]["content"][-1]["top_logprobs"]
     assert sum(math.exp(entry["logprob"]) for entry in top) == pytest.approx(1)
+
+
+class Refusing(ChatServer):
+    """Refuses a request with a status and a body wherever `refuses` gives them."""
+
+    def __init__(self, refuses):
+        super().__init__(lambda asked, prompt, tries: (refuses(asked, prompt) or (200, "good"))[1])
+        self.refuses = refuses
+
+    async def reply(self, request, asked, prompt, behaviour):
+        response = await super().reply(request, asked, prompt, behaviour)
+        if (found := self.refuses(asked, prompt)) is not None:
+            response.set_status(found[0])
+        return response
+
+
+def test_a_setting_is_left_out_whatever_the_status_of_the_refusal(capsys):
+    words = {"message": {"detail": [{"loc": ["body", "logprobs"], "msg": "Extra inputs are not permitted"}]}}
+    for status in (200, 400, 403, 404, 422, 500, 501):
+        with running(Refusing(lambda asked, prompt, s=status: (s, words) if "logprobs" in asked else None)) as server:
+            replies = ask(server, "q1", "q2")
+        assert [(r.failure, r.served.had) for r in replies] == [(None, "verdict")] * 2
+        assert server.requests.total() == 3
+        assert capsys.readouterr().err.count("refuses log-probabilities") == 1
+
+
+def test_a_system_text_is_folded_into_the_users_turn_once_the_server_refuses_it(capsys):
+    def refuses(asked, prompt):
+        roles = [message["role"] for message in asked["messages"]]
+        return (400, {"error": {"message": "System role not supported"}}) if "system" in roles else None
+
+    given = (SegmentedMessage("system", (Segment("Be fair.", True),)), *chat("Which one?"))
+    with running(Refusing(refuses)) as server:
+        replies = make_engine(server).score([given, given], request=REQUEST)
+    assert [r.failure for r in replies] == [None, None]
+    assert server.bodies[-1]["messages"] == [{"role": "user", "content": "Be fair.\n\nWhich one?"}]
+    assert capsys.readouterr().err.count("refuses a system message") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence", "num_requests"),
+    [
+        (402, {"error": "pay"}, r"no money or quota left \(HTTP 402 pay\)", 1),
+        (429, {"error": {"code": "insufficient_quota"}}, "no money or quota left", 1),
+        (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "no money or quota left", 1),
+        (400, {"error": [{"reason": "no such adapter"}]}, r"refuses our questions \(HTTP 400 no such adapter\)", 2),
+        (405, {"detail": "Method Not Allowed"}, "refuses our questions .*Method Not Allowed", 1),
+        (422, {"error": {"message": "unknown field top_k"}}, "take top_k out of judge.endpoint.extra_body", 2),
+    ],
+)
+def test_what_every_question_would_meet_stops_at_the_first_with_the_servers_words(status, body, sentence, num_requests):
+    with running(Refusing(lambda asked, prompt: (status, body))) as server:
+        with pytest.raises(StageError, match=sentence):
+            ask(server, *(f"q{n}" for n in range(50)), extra_body={"top_k": 5})
+        assert server.requests.total() == num_requests
+
+
+def test_a_quota_that_is_used_up_later_stops_too_and_what_was_answered_was_given():
+    def refuses(asked, prompt):
+        return (429, {"error": "You exceeded your current quota"}) if len(server.bodies) > 20 else None
+
+    given: list[str | None] = []
+    questions = ((str(n), chat(f"q{n}")) for n in range(200))
+    with running(Refusing(refuses)) as server:
+        with pytest.raises(StageError, match="no money or quota left"):
+            given.extend(reply.failure for _, reply in make_engine(server).stream(questions, request=REQUEST))
+        assert server.requests.total() <= 20 + 2 * 8
+    assert 12 <= len(given) <= 20
+    assert set(given) == {None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "upstream failed", "code": 502}},
+        {"choices": [], "error": "upstream failed"},
+        {"choices": [{"message": {"content": "Verdict: A"}, "error": {"message": "upstream failed"}}]},
+        {"choices": [{"message": {"content": "Verdict: A"}, "finish_reason": "error"}]},
+        {"choices": []},
+        {"object": "error", "message": "upstream failed"},
+    ],
+)
+def test_an_error_inside_a_reply_is_the_servers_failure_and_may_pass(body):
+    with running(ChatServer(lambda asked, prompt, tries: body if tries < 2 else "good")) as server:
+        [reply] = ask(server, "q")
+        assert (reply.failure, reply.served.calls) == (None, 3)
+    with running(ChatServer(lambda asked, prompt, tries: body if prompt == "hard" else "good")) as server:
+        assert [reply.failure for reply in ask(server, "easy", "hard", max_retries=1)] == [None, "endpoint"]
+
+
+def test_a_second_name_of_the_model_is_said_once_and_what_was_thrown_away_is_counted(capsys):
+    def behave(asked, prompt, tries):
+        return {**good_body(prompt, asked=asked), "model": f"m-{len(server.bodies) % 2}"}
+
+    with running(ChatServer(behave)) as server:
+        ask(server, *(f"question {n}" for n in range(6)), concurrency=1)
+    said = capsys.readouterr().err
+    assert said.count('the server answers as "m-1" and as "m-0"') == 1
+    assert "judge: 5 replies were paid for and thrown away" in said
+    assert server.requests.total() == 11
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "output_text"])
+def test_an_answer_in_another_field_is_named_with_what_to_set(field):
+    body = {"choices": [{"message": {"content": None, field: "Fine.\nVerdict: A"}, "finish_reason": "stop"}]}
+    with (
+        running(ChatServer(lambda asked, prompt, tries: body)) as server,
+        pytest.raises(StageError, match=f"a text stands in {field}: Fine. Verdict: A.*reasoning parser"),
+    ):
+        ask(server, *(f"q{n}" for n in range(50)))
