@@ -108,7 +108,7 @@ class BatchApiAsker:
             for file_id in (state.output_file_id, state.error_file_id):
                 if file_id is not None:
                     path = self._journal.answers_path(submission.name)
-                    self._server.download(file_id, path)
+                    self._server.download(file_id, path, num_questions=len(sent))
                     for line in self._server.lines(path):
                         self._take(line, submission=submission, collecting=collecting)
         except Stopped as stop:
