@@ -15,6 +15,7 @@ from rlaif.judge_health.facts import check_judges, find_agreement, name_judge
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, JudgesAgree, PanelAgreement
 from rlaif.judge_health.sentinels import SentinelCheck, check_sentinels
+from rlaif.judging.failures import describe_failures
 from rlaif.judging.stage import JudgedRound, open_judged
 from rlaif.ledger.queries import find_comparisons
 from rlaif.records import Value
@@ -45,8 +46,9 @@ def check_judge_of_run(run: str | None, *, runs_dir: Path, sentinels: bool = Fal
         measures = find_measures(judged.config)
         checked = check_judges(judged, measures=measures, has_simulated_measure=FRONTDESK_MEASURE in measures)
         if not checked:
+            why = f": {describe_failures(judged.failed, num_questions=len(judged.questions))}" if judged.failed else ""
             raise StageError(
-                "every question to this run's judge failed: there is nothing to compare",
+                f"every question to this run's judge failed, there is nothing to compare{why}",
                 where=str(judged.path),
                 fix="see `rlaif audit list --failed`",
             )

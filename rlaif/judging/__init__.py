@@ -5,6 +5,7 @@ asking          how a judge is asked: constitution, template, configuration, led
 modes/          the ways to ask about responses: in pairs, one by one, all together
 questions       the questions that pairs need, and the exact prompt of each
 open_questions  those of them that are still to be asked
+reuse           answers that the ledger held before: how many, and whose
 streaming       asks a judge that holds many questions at once
 batches         asks a local judge in planned batches
 batch_api       asks through a server's batch endpoint, whose answers come hours later
@@ -14,6 +15,7 @@ question_log    which questions a stage sent, by which their cost is counted
 verdict         a reply -> a judgement, or a failure with its cause
 choices         the log-probabilities of the strings that count, listed by a server or not
 unanswered      questions that got no answer: the error that ends the command
+failures        questions that failed: the error for a stage that got nothing else
 collect         the ledger's answers -> judgements, comparisons and failures
 estimate        what a judge will cost, before it is asked
 ask_now         questions asked at once and not kept: probes and checks of a judge

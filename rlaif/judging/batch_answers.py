@@ -26,7 +26,7 @@ class Collecting:
         self._group: list[Judgement | FailedJudgement] = []
         self.used = NOTHING
         self.num_replies = self.num_verdicts = self._num_answers = self._num_not_asked = 0
-        self.last_reply = ""
+        self.last_reply = self.last_refusal = ""
         self.left_open: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._strange: Counter[str] = Counter()
@@ -61,6 +61,8 @@ class Collecting:
             self._num_answers += 1
         else:
             self._failed[answer.cause] += 1
+            if answer.cause == "endpoint" and served is not None:
+                self.last_refusal = served.detail
         self._group.append(answer)
         if len(self._group) >= GROUP_ROWS:
             self.write()
@@ -68,6 +70,12 @@ class Collecting:
     def write(self) -> None:
         self._ledger.append(self._group)
         self._group = []
+
+    @property
+    def is_refused_whole(self) -> bool:
+        """Whether the server answered no question of the batch and refused some."""
+        answered = self.num_replies or self._num_answers or self.left_open
+        return not answered and self._failed["endpoint"] == self._failed.total() > 0
 
     def count_asked(self, *, status: str) -> int:
         """How many questions of the batch the server worked on, or may have; none where it refused the whole batch."""

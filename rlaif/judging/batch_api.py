@@ -19,8 +19,9 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.batch_answers import GROUP_ROWS, Collecting
 from rlaif.judging.batch_journal import BatchJournal, SentLine, Submission
 from rlaif.judging.open_questions import FIRST_DRAW, OpenQuestion, Rendered, find_open
-from rlaif.judging.question_log import QuestionLog
+from rlaif.judging.question_log import QuestionLog, read_streamed
 from rlaif.judging.questions import score_request
+from rlaif.judging.reuse import Reuse
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
@@ -61,9 +62,13 @@ class BatchApiAsker:
         under_way = self._hold_open()
         for name in list(self._journal.open):
             under_way -= self._go_on(self._journal.open[name])
+        reuse = Reuse(set(read_streamed(self._log_path.parent)))
         passes = [FIRST_DRAW] + [range(1, self._scorer.num_votes)] * (self._scorer.num_votes > 1)
         for draws in passes:
-            refusal = self._submit_open(render(), draws=draws, under_way=under_way)
+            first = draws == FIRST_DRAW
+            refusal = self._submit_open(render(), draws=draws, under_way=under_way, reuse=reuse if first else None)
+            if first and label:
+                reuse.say(total=total)
             if self._journal.open:
                 if refusal is not None:
                     say(f"judge: {refusal.sentence}")
@@ -122,6 +127,7 @@ class BatchApiAsker:
             self._journal.learn(self._server.state.settings)
         say(f"judge: batch {state.id} {state.status}: {collecting.describe()}")
         self._journal.collected(submission.name, status=state.status, num_asked=num_asked)
+        error = error or self._server.unpaid
         if error is None and state.status in ("failed", "cancelled"):
             error = StageError(
                 f"the judge's server ended batch {state.id} as {state.status} ({state.said or 'it does not say why'})",
@@ -135,6 +141,12 @@ class BatchApiAsker:
                 where=self._server.host,
                 fix="choose a template that this judge follows, see `rlaif constitution show`, or raise "
                 "judge.endpoint.max_reply_tokens for a judge that thinks",
+            )
+        if error is None and collecting.is_refused_whole:
+            error = StageError(
+                f"the judge's server refused every question of batch {state.id} ({collecting.last_refusal[:300]})",
+                where=self._server.host,
+                fix="change what it names; --resume asks again while attempts are left (judge.max_attempts)",
             )
         if error is not None:
             raise error
@@ -164,12 +176,15 @@ class BatchApiAsker:
 
     # -- what is open ----------------------------------------------------------------------------
 
-    def _submit_open(self, rendered: Rendered, *, draws: range, under_way: set[str]) -> StageError | None:
+    def _submit_open(
+        self, rendered: Rendered, *, draws: range, under_way: set[str], reuse: Reuse | None
+    ) -> StageError | None:
         """Submit every open question, in as many files as it takes. Returns the error where a cap left some unsent."""
         file = _RequestFile(self._journal, self._ledger)
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
             under_way=under_way, log_path=self._log_path, on_known=lambda _: None,
+            on_answered=lambda answered: reuse.take(answered) if reuse is not None else None,
         )  # fmt: skip
         for question in opened:
             plain = to_plain_chat(question.chat)

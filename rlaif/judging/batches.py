@@ -16,7 +16,9 @@ from rlaif.files.atomic import utc_now
 from rlaif.files.batch_plan import find_strangers, planned_groups, refuse_other_plan
 from rlaif.judging.asking import Asking
 from rlaif.judging.questions import render_question, score_request
+from rlaif.judging.reuse import Reuse
 from rlaif.judging.verdict import read_answer
+from rlaif.ledger.answers import Answered
 from rlaif.models.budget import Spending
 from rlaif.models.interface import Chat, ScoredReply, TokenScorer
 from rlaif.records import (
@@ -58,6 +60,10 @@ class BatchAsker:
         batches = planned_groups(plan_path, groups, size=sizes.__getitem__, budget=self._config.batch_tokens)
         if strangers := find_strangers(batches, by_id):
             refuse_other_plan(plan_path, num=len(strangers), changed=self._find_changed(strangers, by_id))
+        if label:
+            reuse = Reuse({key for batch in batches for key in batch})
+            reuse.take({key: Answered("", False) for key in answered})
+            reuse.say(total=len(by_id), judge=self._scorer.fingerprint.observed.name)
         with Progress(label, len(by_id), unit="questions") as progress:
             progress.advance(len(by_id) - sum(len(batch) for batch in batches))
             for batch in batches:

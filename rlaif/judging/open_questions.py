@@ -6,14 +6,14 @@ questions whose answers have log-probabilities. Asks nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.judging.question_log import read_streamed
 from rlaif.judging.unanswered import is_unanswered
-from rlaif.ledger.answers import find_answered
+from rlaif.ledger.answers import Answered, find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import StreamingScorer
 from rlaif.records import Question, SegmentedMessage
@@ -44,19 +44,21 @@ def find_open(
     under_way: Container[str],
     log_path: Path,
     on_known: Callable[[int], None],
+    on_answered: Callable[[Mapping[str, Answered]], None] = lambda answered: None,
 ) -> Iterator[OpenQuestion]:
     """The questions to ask, made one by one.
 
     `draws`: the first draw of each question, or the further ones of those without log-probabilities. `under_way`: ids
     of the questions that are being asked, read when a question's turn comes. `log_path`: the log of what this stage
     sent; a question that used up its attempts in another stage without any answer is asked once here. `on_known` is
-    called with the number of questions that are not to be asked.
+    called with the number of questions that are not to be asked, `on_answered` with those that the ledger answers.
     """
     waiting = iter(rendered)
     while chunk := list(islice(waiting, CHUNK)):
         wanted = chunk if draws == FIRST_DRAW else _further_draws(chunk, draws=draws, ledger=ledger)
         ids = [question.id for question, _ in wanted]
         answered = find_answered(ledger, ids)
+        on_answered(answered)
         for served_model in {known.served_model for known in answered.values()}:
             scorer.expect_model(served_model)
         attempts = ledger.failed_attempts(key for key in ids if key not in answered)

@@ -18,8 +18,9 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.batch_api import BatchApiAsker
 from rlaif.judging.batch_journal import BatchJournal
 from rlaif.judging.open_questions import FIRST_DRAW, Rendered, find_open
-from rlaif.judging.question_log import QuestionLog
+from rlaif.judging.question_log import QuestionLog, read_streamed
 from rlaif.judging.questions import score_request
+from rlaif.judging.reuse import Reuse
 from rlaif.judging.verdict import read_answer
 from rlaif.ledger.store import Outcome
 from rlaif.ledger.writer import GroupWriter
@@ -54,6 +55,7 @@ class StreamAsker:
         self._ledger, self._log_path = asking.ledger, log_path
         self._under_way: dict[str, _UnderWay] = {}
         self._kinds: Counter[str] = Counter()
+        self._reuse = Reuse(())
         self.unsent_because = ""
         """Why the last question that reached no server did not. It used no attempt and has no row in the ledger."""
 
@@ -68,8 +70,12 @@ class StreamAsker:
             in_batches = BatchApiAsker(scorer, asking=self._asking, log_path=self._log_path)
             in_batches.ask(render, total=total, label=label)
             return
-        before = self._scorer.budget.spent
-        self._pass(render(), total=total, label=label, draws=FIRST_DRAW)
+        before, self._reuse = self._scorer.budget.spent, Reuse(set(read_streamed(self._log_path.parent)))
+        try:
+            self._pass(render(), total=total, label=label, draws=FIRST_DRAW)
+        finally:
+            if label:
+                self._reuse.say(total=total)
         if self._scorer.num_votes > 1:
             draws = range(1, self._scorer.num_votes)
             self._pass(render(), total=total * len(draws), label=label and f"{label}, votes", draws=draws)
@@ -112,6 +118,7 @@ class StreamAsker:
         opened = find_open(
             rendered, draws=draws, ledger=self._ledger, scorer=self._scorer, max_attempts=self._max_attempts,
             under_way=self._under_way, log_path=self._log_path, on_known=counting.count_known,
+            on_answered=self._reuse.take if draws == FIRST_DRAW else (lambda answered: None),
         )  # fmt: skip
         for question, chat, attempt in opened:
             self._under_way[question.id] = _UnderWay(question, attempt)

@@ -16,6 +16,8 @@ class Answered(NamedTuple):
     served_model: str
     """Model name as the server reported it; empty for a local engine."""
     has_logprobs: bool
+    host: str = ""
+    """The server that answered; empty for a local engine."""
 
 
 class Paid(NamedTuple):
@@ -47,13 +49,14 @@ def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answ
     sql = (
         "SELECT question_id, coalesce(json_extract(observed, '$.served_model'), ''),"
         " json_array_length(content, '$.logprobs') > 0"
-        " OR coalesce(json_array_length(content, '$.choice_logprobs'), 0) > 0 FROM judgements"
+        " OR coalesce(json_array_length(content, '$.choice_logprobs'), 0) > 0,"
+        " coalesce(json_extract(observed, '$.served.host'), '') FROM judgements"
         " WHERE question_id IN (SELECT value FROM json_each(?))"
     )
     return {
-        key: Answered(model, bool(has_logprobs))
+        key: Answered(model, bool(has_logprobs), host)
         for chunk in id_lists(question_ids)
-        for key, model, has_logprobs in ledger.rows(sql, (chunk,))
+        for key, model, has_logprobs, host in ledger.rows(sql, (chunk,))
     }
 
 

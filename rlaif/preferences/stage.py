@@ -19,6 +19,7 @@ from rlaif.constitution.principles import load_constitution
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
+from rlaif.judging.failures import make_failed_error
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import find_panel
 from rlaif.judging.recorded import Recorded, import_recorded
@@ -36,7 +37,7 @@ from rlaif.preferences.people import (
     match,
     mix_labels,
 )
-from rlaif.records import Comparison, Panel, Prompt, Question, Sample, Tally
+from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
 from rlaif.run.round import Round
@@ -78,6 +79,8 @@ def pair_preferences(
         draw_seed=round.draw_seed,
         seed=round.seed,
     )
+    if not pairing.preferences and not round.is_recorded:
+        _refuse_all_failed(round, book, pairing.tally)
     exported = export_preferences(
         pairing.preferences,
         prompts={prompt.id: prompt for prompt in (*prompts, *mix.prompts)},
@@ -98,6 +101,14 @@ def pair_preferences(
         constitution_id=round.constitution.id,
     )
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+
+
+def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
+    """Raise with the judge's words where every pair was dropped because its questions failed."""
+    failed = book.used(JUDGEMENTS, FailedJudgement, round=round.number)
+    if failed and tally.num_in and tally.dropped.get("failed_judgement", 0) == tally.num_in:
+        num_questions = len(book.used(JUDGEMENTS, Question, round=round.number))
+        raise make_failed_error(failed, num_questions=num_questions, where=str(round.folder(JUDGEMENTS)))
 
 
 def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:

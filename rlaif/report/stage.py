@@ -14,6 +14,7 @@ from rlaif.console import say
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import PolicyPair, find_different, pair_samples
 from rlaif.judging.bench import Bench
+from rlaif.judging.failures import describe_failures
 from rlaif.judging.judge import judge_pairs
 from rlaif.judging.stage import ask_as, finish_judging, read_judged
 from rlaif.preferences.export import digest_preferences
@@ -134,6 +135,8 @@ def _judge(round: Round, book: Book, shelf: Shelf, bench: Bench, *, drawn: _Draw
             plan_path=round.folder(EVALUATION) / "questions_plan.json",
         )
         judged_by = scorer.fingerprint
+    if judging.failed and not judging.judgements:
+        say(f"evaluation: {describe_failures(judging.failed, num_questions=len(judging.questions))}")
     has_reward_model = book.is_done(REWARD_MODEL, round=round.number)
     return Evaluated(
         prompts=drawn.prompts,

@@ -434,3 +434,19 @@ def test_a_torn_line_of_the_journal_is_a_step_that_was_not_taken(tmp_path):
     assert ended == 0
     assert len(server.batches) == 1
     assert len(judging.judgements) == QUESTIONS
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ({"error": {"message": "You exceeded your current quota"}}, "no money or quota left .*current quota"),
+        ("400", "refused every question of batch .*HTTP 400 no"),
+    ],
+)
+def test_a_batch_of_refusals_ends_with_the_servers_words_and_is_not_submitted_again_at_once(tmp_path, behaviour, words):
+    with running(BatchServer(lambda asked, prompt, tries: behaviour)) as server:
+        with pytest.raises(StageError, match=WAITS):
+            judge(server, tmp_path, num_pairs=1)
+        with pytest.raises(StageError, match=words):
+            judge(server, tmp_path, num_pairs=1)
+        assert server.calls["POST /v1/batches"] == 1
