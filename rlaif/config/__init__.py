@@ -13,6 +13,7 @@ ppo: the policy's training
 ppo_model: PPO's value model, reference and trained weights
 ppo_rewards: the sources of PPO's rewards
 ppo_rollout: what samples PPO's responses
+addresses: what is wrong with the address of a server
 ppo_guards: alarms, evaluations and the policy that is kept
 evaluation: the trained policy against the starting one
 gates: when the loop stops before its last round

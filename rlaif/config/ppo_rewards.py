@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from rlaif.config.addresses import find_address_fault
 from rlaif.config.base import Config
 
 RUN = "run"
@@ -113,12 +114,11 @@ class RewardConfig(Config):
 
     @model_validator(mode="after")
     def _url_is_an_address(self) -> Self:
-        if self.url is not None:
-            parts = urlsplit(self.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("url is no address of a server: write it as http://localhost:8000/score")
-            if parts.username or parts.password:
-                raise ValueError("url holds a user or a password: put the key into the variable that api_key_env names")
+        if self.url is not None and (fault := find_address_fault(self.url, with_query=True)):
+            raise ValueError(
+                f"url {fault}: write it as http://localhost:8000/score, and put a key into the variable that "
+                "api_key_env names"
+            )
         return self
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from rlaif.config.addresses import find_address_fault
 from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
 from rlaif.config.models import MAX_TOKENS, VllmConfig
 
@@ -96,6 +97,8 @@ class RolloutConfig(Config):
     def _engine_has_what_it_needs(self) -> Self:
         if self.engine == "vllm_server" and self.server.url is None:
             raise ValueError("engine: vllm_server needs server.url, such as http://localhost:8000")
+        if self.server.url is not None and (fault := find_address_fault(self.server.url.strip())):
+            raise ValueError(f"server.url {fault}: write it as http://localhost:8000")
         if self.sleep and self.engine != "vllm":
             raise ValueError("sleep is for engine: vllm")
         if self.sleep and self.one_step_off:

@@ -11,6 +11,7 @@ from rlaif.judging.batch_journal import SentLine
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint.batch_reply import BatchLine
+from rlaif.models.endpoint.http import Answer
 from rlaif.models.interface import ScoredReply
 from rlaif.records import FailedJudgement, Judgement
 
@@ -47,6 +48,11 @@ class Collecting:
             self._seen.add(line.key)
             return sent
         return None
+
+    def find_missing(self) -> list[BatchLine]:
+        """A failure for each question to which the files of answers hold no line."""
+        answer = Answer(0, said="the batch ended without a line for this question")
+        return [BatchLine(key, answer, True) for key in self._sent if key not in self._seen]
 
     def keep(self, answer: Judgement | FailedJudgement, reply: ScoredReply) -> None:
         """Count an answer, and store it with its group."""

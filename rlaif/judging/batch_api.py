@@ -113,9 +113,12 @@ class BatchApiAsker:
             for file_id in (state.output_file_id, state.error_file_id):
                 if file_id is not None:
                     path = self._journal.answers_path(submission.name)
-                    self._server.download(file_id, path)
+                    self._server.download(file_id, path, num_questions=len(sent))
                     for line in self._server.lines(path):
                         self._take(line, submission=submission, collecting=collecting)
+            if state.status == "completed":  # then no line will come: the questions without one have failed
+                for missing in collecting.find_missing():
+                    self._take(missing, submission=submission, collecting=collecting)
         except Stopped as stop:
             error = stop.error
         collecting.write()

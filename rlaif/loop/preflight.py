@@ -23,7 +23,7 @@ from rlaif.errors import RunFolderError
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
-from rlaif.models.endpoint.http import find_reward_address
+from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, find_model_folder
 from rlaif.preferences.people import load_labels

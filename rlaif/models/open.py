@@ -211,7 +211,7 @@ def _describe_vllm(model: EngineModel, part: Part) -> Described:
 
 
 def _check_address(config: JudgeConfig) -> None:
-    from rlaif.models.endpoint.http import find_address
+    from rlaif.models.endpoint.address import find_address
 
     endpoint = config.endpoint
     find_address(base_url_env=endpoint.base_url_env, api_key_env=endpoint.api_key_env, environ=os.environ)

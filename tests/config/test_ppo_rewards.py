@@ -56,7 +56,7 @@ def test_several_sources_are_standardised_unless_one_says_otherwise() -> None:
         ('- {function: "a:b", wieght: 2}', 'did you mean "weight"'),
         ("- {function: exact}", "ppo.rewards.0.function"),
         ("- {url: localhost:8000}", "url is no address of a server"),
-        ("- {url: 'http://me:secret@host/score'}", "url holds a user or a password"),
+        ("- {url: 'http://me:secret@host/score'}", "url holds more than an address: a user or a password"),
         ("- {judge: true, weight: 0}", "a source with weight 0 would be asked for nothing"),
         ("- judge: true\n- {judge: true, template: score}", 'two sources of rewards are called "judge"'),
         ("- {judge: true, name: 'a/b'}", "ppo.rewards.0.name"),

@@ -132,8 +132,8 @@ def test_questions_are_cut_into_files_by_number_and_by_bytes(tmp_path, monkeypat
 
 
 FAULTS = {
-    "good": None, "empty logprobs": "endpoint", "expired": "again", "missing": "again", "unknown id": "again",
-    "garbage line": "again", "twice": None, "429": "endpoint", "500": "endpoint", "400": "endpoint",
+    "good": None, "empty logprobs": "endpoint", "expired": "again", "missing": "endpoint", "unknown id": "endpoint",
+    "garbage line": "endpoint", "twice": None, "429": "endpoint", "500": "endpoint", "400": "endpoint",
     "too long": "over_length", "refusal": "refused", "filter": "filtered", "truncated": "truncated",
     "empty": "empty", "no verdict": "unparsable", "nan": "non_finite", "low mass": "low_mass",
     "no choices": "endpoint", "not json": "endpoint",
@@ -178,6 +178,20 @@ def test_a_question_that_fails_is_submitted_no_more_often_than_configured(tmp_pa
     assert sorted(Counter(server.submitted.values()).items()) == [(1, QUESTIONS - 2), (2, 2)]
     assert judging.tally.dropped == {"unparsable": 2}
     assert [failure.attempt for failure in judging.failed] == [2, 2]
+
+
+@pytest.mark.parametrize("fault", ["missing", "unknown id", "garbage line"])
+def test_a_question_that_never_gets_a_line_is_submitted_no_more_often_than_configured(tmp_path, fault):
+    def behave(asked, prompt, tries):
+        return fault if "reply 0 to 3" in prompt and "Be kind." in prompt else "good"
+
+    with running(BatchServer(behave)) as server:
+        judging, _ = judge_to_the_end(server, tmp_path, max_attempts=2)
+    assert sorted(Counter(server.submitted.values()).items()) == [(1, QUESTIONS - 2), (2, 2)]
+    assert judging.tally.dropped == {"endpoint": 2}
+    assert {failure.observed.served.detail for failure in judging.failed} == {
+        "the batch ended without a line for this question"
+    }
 
 
 def test_a_batch_that_the_server_refuses_ends_with_its_words_and_is_submitted_anew(tmp_path):

@@ -4,11 +4,14 @@ engine: a served judge as scorer; many questions under way at once
 client: one question until it is answered, with retries and limits
 batch: the server's batch endpoint
 batch_reply: what a batch endpoint says
-http: one request and its outcome
+address: the servers that a user names, and their keys struck out
+guards: bounds on sizes, waits, ids and numbers of a server
+http: one request and its outcome; the one place that opens connections
 reading: an answer -> a reply with its cost, and what is learnt of the server
 hopeless: a refusal that ends all questions -> the error with the server's words
 refusal: what a server says when it refuses, in any shape
 reply: the verdict and its log-probabilities in a reply
+spelling: the text of the tokens that a server lists
 prompt: segmented messages -> plain chat messages
 settings: the settings of a request, without those that the server refuses
 rate_limit: the server's limits per minute

@@ -11,16 +11,19 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlencode
 
 from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
 from rlaif.errors import StageError
 from rlaif.models.budget import Spending
-from rlaif.models.endpoint.batch_reply import BatchLine, BatchState, read_batch, read_field, read_line
+from rlaif.models.endpoint.address import Address
+from rlaif.models.endpoint.batch_reply import BatchLine, BatchState, read_batch, read_id, read_line
 from rlaif.models.endpoint.client import FIRST_WAIT_S, LONGEST_WAIT_S
+from rlaif.models.endpoint.guards import MAX_BODY_BYTES, find_id_fault, most_reply_bytes, pause, quote_id
 from rlaif.models.endpoint.hopeless import find_unpaid
-from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, read_answer
+from rlaif.models.endpoint.http import RETRIED, Answer, exchange, open_session
 from rlaif.models.endpoint.prompt import PlainChat, arrange
 from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, find_cause
 from rlaif.models.endpoint.refusal import is_unpaid
@@ -67,6 +70,7 @@ class BatchServer:
         self._reader = ReplyReader(address=address, config=self._config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._base = address.url.removesuffix("/chat/completions")
+        self._most_line_bytes = most_reply_bytes(self._reply_limit)
         self.unpaid: StageError | None = None
         """Set once the server refused a question for want of money or quota."""
 
@@ -117,12 +121,11 @@ class BatchServer:
                 form.add_field("file", file, filename=path.name, content_type="application/jsonl")
                 data = form()
                 headers = {"Content-Type": data.content_type}
-                async with session.post(
-                    f"{self._base}/files", data=data, headers=headers, timeout=self._patience()
-                ) as response:
-                    return await read_answer(response, self._address)
+                return await exchange(
+                    session, self._at("files"), method="POST", data=data, headers=headers, timeout=self._patience()
+                )
 
-        return read_field(self._run(lambda session: self._retried(lambda: send(session))), "id")
+        return read_id(self._run(lambda session: self._retried(lambda: send(session))), address=self._address)
 
     def create(self, file_id: str, *, label: str, may_exist: bool) -> BatchState:
         """Submit an uploaded file as a batch. A batch of this file that exists already is taken instead.
@@ -140,51 +143,66 @@ class BatchServer:
             if unsure and (found := await self._find(session, file_id)) is not None:
                 return found
             unsure = True  # until the server has answered
-            async with session.post(f"{self._base}/batches", json=body) as response:
-                answer = await read_answer(response, self._address)
-            unsure = answer.status in RETRIED and answer.status != 429
+            answer = await exchange(
+                session, self._at("batches"), method="POST", data=to_json(body), timeout=self._patience()
+            )
+            unsure = answer.status in (0, *RETRIED) and answer.status != 429 and not answer.unreachable
             return answer
 
-        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+        return self._read_batch(self._run(lambda session: self._retried(lambda: send(session))))
 
     def look(self, batch_id: str) -> BatchState:
         """How far a batch is."""
 
         async def send(session: aiohttp.ClientSession) -> Answer:
-            async with session.get(f"{self._base}/batches/{batch_id}") as response:
-                return await read_answer(response, self._address)
+            where = self._at(f"batches/{quote_id(batch_id)}")
+            return await exchange(session, where, method="GET", timeout=self._patience())
 
-        return read_batch(self._run(lambda session: self._retried(lambda: send(session))).body)
+        return self._read_batch(self._run(lambda session: self._retried(lambda: send(session))))
 
-    def download(self, file_id: str, path: Path) -> None:
-        """Fetch a file of answers."""
+    def download(self, file_id: str, path: Path, *, num_questions: int) -> None:
+        """Fetch a file of answers to so many questions. A file that is larger than such answers is refused."""
+        if fault := find_id_fault(file_id):
+            raise self._refused(Answer(200, said=f"the id of its file of answers {fault}"))
+        most_bytes = MAX_BODY_BYTES // 16 + num_questions * self._most_line_bytes
 
         async def send(session: aiohttp.ClientSession) -> Answer:
-            async with session.get(f"{self._base}/files/{file_id}/content", timeout=self._patience()) as response:
-                if response.status != 200:
-                    return await read_answer(response, self._address)
-                with path.open("wb") as file:
-                    async for chunk in response.content.iter_chunked(1 << 16):
-                        file.write(chunk)
-                return Answer(200)
+            where = self._at(f"files/{quote_id(file_id)}/content")
+            return await exchange(
+                session, where, method="GET", timeout=self._patience(), into=path, most_bytes=most_bytes
+            )
 
-        self._run(lambda session: self._retried(lambda: send(session)))
+        try:
+            self._run(lambda session: self._retried(lambda: send(session)))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def lines(self, path: Path) -> Iterator[BatchLine | None]:
-        """The answers in a file, in the order in which the server wrote them; None for a line that is no answer."""
+        """The answers in a file, in the order in which the server wrote them; None for a line that is no answer, or
+        longer than one."""
+        most = self._most_line_bytes
         with path.open("rb") as file:
-            for line in file:
-                if line.strip():
+            is_too_long = False
+            while line := file.readline(most):
+                is_whole = len(line) < most or line.endswith(b"\n")
+                if is_too_long or not is_whole:
+                    if is_whole:
+                        yield None
+                    is_too_long = not is_whole
+                elif line.strip():
                     yield read_line(line, address=self._address)
+            if is_too_long:
+                yield None
 
     async def _find(self, session: aiohttp.ClientSession, file_id: str) -> Answer | None:
         """The batch that works on a file; None where the server knows of none."""
         query = {"limit": "100"}
         for _ in range(MAX_PAGES):
-            async with session.get(f"{self._base}/batches", params=query) as response:
-                answer = await read_answer(response, self._address)
+            where = self._at(f"batches?{urlencode(query)}")
+            answer = await exchange(session, where, method="GET", timeout=self._patience())
             listed = answer.body.get("data") if isinstance(answer.body, dict) else None
-            if answer.status in RETRIED:
+            if answer.status in (0, *RETRIED):
                 return answer
             if answer.status != 200 or not isinstance(listed, list):
                 raise UnknownBatch(self.host, file_id)
@@ -204,6 +222,12 @@ class BatchServer:
 
         return asyncio.run(run())
 
+    def _at(self, path: str) -> Address:
+        return self._address._replace(url=f"{self._base}/{path}")
+
+    def _read_batch(self, answer: Answer) -> BatchState:
+        return read_batch(answer.body, address=self._address)
+
     def _patience(self) -> aiohttp.ClientTimeout:
         """Time limits of a transfer: none on the whole, as 200 MB take long, but one on each wait for more bytes."""
         import aiohttp
@@ -212,22 +236,17 @@ class BatchServer:
 
     async def _retried(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
         """The first successful answer within the configured number of tries; else raises with the server's words."""
-        import aiohttp
-
         for retries in range(self._config.max_retries + 1):
-            try:
-                answer = await send()
-            except TimeoutError:
-                answer = Answer(0, said=f"nothing came within {self._config.timeout_s:.3g} s")
-            except (aiohttp.ClientError, OSError) as error:
-                answer = Answer(0, said=self._address.hide(f"{type(error).__name__}: {error}"))
-            if answer.status in (200, 201):
+            answer = await send()
+            if answer.status in (200, 201) and not answer.is_too_large:
                 return answer
             if (answer.status not in RETRIED and answer.status != 0) or is_unpaid(answer.words, status=answer.status):
                 break
             if retries < self._config.max_retries:
                 wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**retries) * random.uniform(0.5, 1)
-                await asyncio.sleep(wait if answer.retry_after_s is None else answer.retry_after_s)
+                longest, who = self._config.deadline_s, f"judge: {self.host}"
+                if not await pause(wait, told_s=answer.retry_after_s, longest_s=longest, who=who):
+                    break
         raise self._refused(answer)
 
     def _refused(self, answer: Answer) -> StageError:
@@ -238,6 +257,8 @@ class BatchServer:
             fix = f"set {config.api_key_env} to a key that it takes, then --resume"
         elif answer.status in (404, 405, 501):
             fix = f"ask without --batch-api, or fix {config.base_url_env}, which usually ends in /v1"
+        elif 300 <= answer.status < 400:
+            fix = f"set {config.base_url_env} to the server that answers without a redirect, then --resume"
         elif answer.status == 0:
             fix = f"start the server, or fix {config.base_url_env}; then --resume"
         what = "the judge's server did not take a batch"

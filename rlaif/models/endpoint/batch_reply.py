@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from rlaif.errors import StageError
-from rlaif.models.endpoint.http import Address, Answer, read_refusal
+from rlaif.models.endpoint.address import Address
+from rlaif.models.endpoint.guards import find_id_fault, read_count, read_time
+from rlaif.models.endpoint.http import Answer, read_refusal
 from rlaif.models.endpoint.refusal import find_words, show_words
 
 NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
@@ -58,44 +60,65 @@ def read_line(line: bytes, *, address: Address) -> BatchLine | None:
         status = response.get("status_code")
         body = response.get("body")
         request_id = response.get("request_id")
-        status = status if isinstance(status, int) else 0
+        status = read_count(status) or 0
         said, words = read_refusal(body, status=status, address=address)
-        answer = Answer(status, body, said, request_id[:200] if isinstance(request_id, str) else "", words=words)
+        answer = Answer(
+            status, body, said, address.hide(request_id)[:200] if isinstance(request_id, str) else "", words=words
+        )
         return BatchLine(key, answer, True)
     code = error.get("code") if isinstance(error, dict) else None
     said = address.hide(show_words(error))[:500] or "the server gave no answer"
     return BatchLine(key, Answer(0, said=said, words=find_words(error)), code not in NOT_ASKED)
 
 
-def read_field(answer: Answer, name: str) -> str:
-    """A text that every answer of a batch endpoint holds."""
-    value = answer.body.get(name) if isinstance(answer.body, dict) else None
-    if not isinstance(value, str) or not value:
-        raise StageError(
-            f'the judge\'s server answered without "{name}"', where="its batch endpoint", fix="ask without --batch-api"
-        )
-    return value
+def read_id(answer: Answer, *, address: Address) -> str:
+    """The id in an answer of a batch endpoint, which goes into addresses, into the journal and onto the terminal."""
+    given = answer.body.get("id") if isinstance(answer.body, dict) else None
+    return _read_id(given, address=address)
 
 
-def read_batch(body: Any) -> BatchState:
+def read_batch(body: Any, *, address: Address) -> BatchState:
     """How far a batch is."""
-    answer = Answer(200, body)
-    counts = body.get("request_counts") if isinstance(body, dict) else None
+    given = body if isinstance(body, dict) else {}
+    counts = given.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
-    files = {name: body.get(name) for name in ("output_file_id", "error_file_id")} if isinstance(body, dict) else {}
-    expires_at = body.get("expires_at") if isinstance(body, dict) else None
+    id = _read_id(given.get("id"), address=address)
+    status, expires_at = given.get("status"), read_time(given.get("expires_at"))
+    if not isinstance(status, str) or not status:
+        raise _refuse('without "status"', address)
     return BatchState(
-        id=read_field(answer, "id"),
-        status=read_field(answer, "status"),
-        done=sum(n for name in ("completed", "failed") if isinstance(n := counts.get(name), int)),
-        total=total if isinstance(total := counts.get("total"), int) else 0,
-        output_file_id=name if isinstance(name := files.get("output_file_id"), str) else None,
-        error_file_id=name if isinstance(name := files.get("error_file_id"), str) else None,
-        said=_first_error(body.get("errors") if isinstance(body, dict) else None),
-        expires_at=expires_at if isinstance(expires_at, int | float) else None,
+        id=id,
+        status=address.hide(status)[:40],
+        done=sum(read_count(counts.get(name)) or 0 for name in ("completed", "failed")),
+        total=read_count(counts.get("total")) or 0,
+        output_file_id=_read_file_id(given.get("output_file_id"), address=address),
+        error_file_id=_read_file_id(given.get("error_file_id"), address=address),
+        said=_first_error(given.get("errors"), address=address),
+        expires_at=expires_at,
     )
 
 
-def _first_error(errors: Any) -> str:
-    shown = show_words(errors) if errors else ""
-    return "".join(c if c.isprintable() else " " for c in shown)[:300]
+def _read_file_id(given: Any, *, address: Address) -> str | None:
+    return _read_id(given, address=address) if isinstance(given, str) and given else None
+
+
+def _read_id(given: Any, *, address: Address) -> str:
+    if not isinstance(given, str) or not given:
+        raise _refuse('without "id"', address)
+    if fault := find_id_fault(given):
+        raise _refuse(f"with an id that {fault} ({address.hide(given)[:80]})", address)
+    if address.strike(given) != given:
+        raise _refuse("with an id that repeats the key", address)
+    return given
+
+
+def _refuse(what: str, address: Address) -> StageError:
+    return StageError(
+        f"the judge's server answered {what}",
+        where=f"{address.host}: its batch endpoint",
+        fix="ask without --batch-api",
+    )
+
+
+def _first_error(errors: Any, *, address: Address) -> str:
+    return address.hide(show_words(errors))[:300] if errors else ""

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
+from rlaif.console import say
 from rlaif.models.budget import NOTHING, Spending
+from rlaif.models.endpoint.address import Address
+from rlaif.models.endpoint.guards import SHOWN_WAIT_S, format_wait, most_reply_bytes
 from rlaif.models.endpoint.hopeless import stop_where_hopeless
-from rlaif.models.endpoint.http import Address, Answer, post
+from rlaif.models.endpoint.http import Answer, post
 from rlaif.models.endpoint.prompt import arrange, to_plain_chat
 from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, Stopped, find_cause, may_pass
 from rlaif.models.endpoint.settings import reply_limit
@@ -128,6 +131,7 @@ class EndpointClient:
         return await post(
             self._session, self._address, to_json({**body, "messages": messages}),
             timeout_s=max(0.01, min(self._config.timeout_s, left)),
+            most_bytes=most_reply_bytes(question.reply_limit),
         )  # fmt: skip
 
     def _next_wait(self, question: SentQuestion, answer: Answer) -> float | None:
@@ -138,6 +142,11 @@ class EndpointClient:
         if answer.retry_after_s is not None:
             wait = answer.retry_after_s
             if question.seconds() + wait < self._config.deadline_s:
-                self._state.limit.pause(wait)
+                self._pause_all(wait)
         question.retries += 1
         return wait if question.seconds() + wait < self._config.deadline_s else None
+
+    def _pause_all(self, seconds: float) -> None:
+        """Send nothing for so long, because the server said so; a long pause is shown once."""
+        if self._state.limit.pause(seconds) and seconds >= SHOWN_WAIT_S:
+            say(f"judge: {self._address.host} asks to wait {format_wait(seconds)}")

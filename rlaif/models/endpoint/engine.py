@@ -19,9 +19,10 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.console import say
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget
+from rlaif.models.endpoint.address import find_address
 from rlaif.models.endpoint.batch import BatchServer
 from rlaif.models.endpoint.client import MAX_FAILURES_IN_A_ROW, EndpointClient
-from rlaif.models.endpoint.http import find_address, open_session
+from rlaif.models.endpoint.http import open_session
 from rlaif.models.endpoint.one_model import OneModel
 from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.models.endpoint.rate_limit import RateLimit

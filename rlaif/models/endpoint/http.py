@@ -1,79 +1,40 @@
 """One request to a server and its outcome: a body, a wait, or a refusal in the server's words.
 
-Uses aiohttp with the proxies and CA bundles of the environment. Keys are never shown. Does not retry.
+All connections to servers are made here, with the proxies and CA bundles of the environment and nothing else of the
+machine: no ~/.netrc, no cookies. Redirects are not followed, and every body has a bound. Keys are never shown. Does not
+retry.
 """
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import os
 import ssl
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic_core import from_json
 
-from rlaif.errors import ConfigError, InputError
+from rlaif.config.addresses import find_address_fault, format_host
+from rlaif.errors import InputError
+from rlaif.models.endpoint.address import Address
+from rlaif.models.endpoint.guards import MAX_BODY_BYTES, format_bytes, format_wait
 from rlaif.models.endpoint.refusal import find_words, show_words
 
 if TYPE_CHECKING:
     import aiohttp
 
-MAX_BODY_BYTES = 16 << 20
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """Statuses after which the same request may succeed."""
-
-
-class Address(NamedTuple):
-    """A server's address and our key. Never stored; only `host` is recorded."""
-
-    url: str
-    host: str
-    key: str | None
-
-    def hide(self, text: str) -> str:
-        """A server's words on one line, without the key, which some servers repeat, and without terminal codes."""
-        shown = "".join(c if c.isprintable() else " " for c in text)
-        return shown.replace(self.key, "***") if self.key else shown
-
-
-def find_address(*, base_url_env: str, api_key_env: str, environ: Mapping[str, str]) -> Address:
-    """The server that the environment names."""
-    base = environ.get(base_url_env, "").strip()
-    if not base:
-        raise InputError(
-            f"no server is named for the judge: {base_url_env} is not set",
-            where="judge.model.engine: openai",
-            fix=f"export {base_url_env}=http://localhost:8000/v1, and {api_key_env} if the server wants a key",
-        )
-    parts = urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(
-            f"{base_url_env} is no address of a server", fix="write it as http://localhost:8000/v1 or https://HOST/v1"
-        )
-    if parts.username or parts.query:
-        raise InputError(
-            f"{base_url_env} holds more than an address",
-            fix=f"put the key into {api_key_env}, and nothing after the path",
-        )
-    host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
-    return Address(base.rstrip("/") + "/chat/completions", host, environ.get(api_key_env, "").strip() or None)
-
-
-def find_reward_address(url: str, *, api_key_env: str | None, environ: Mapping[str, str]) -> Address:
-    """A reward server's address, with the key from the environment. A named variable must be set."""
-    parts = urlsplit(url)
-    host = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
-    key = environ.get(api_key_env, "").strip() if api_key_env else ""
-    if api_key_env and not key:
-        raise ConfigError(
-            f"{api_key_env} is not set, and the reward server {host} is to be sent the key in it",
-            where="ppo.rewards",
-            fix=f"export {api_key_env}, or leave api_key_env out where the server wants none",
-        )
-    return Address(url, host, key or None)
+_LONG_WAIT_S = 60.0
+"""A longer wait that a server wants is part of what it said."""
+_LONGEST_ID = 200
 
 
 class Answer(NamedTuple):
@@ -90,6 +51,8 @@ class Answer(NamedTuple):
     unreachable: bool = False
     """True where there is no such server, or its certificate cannot be trusted."""
     timed_out: bool = False
+    is_too_large: bool = False
+    """True where the body was larger than anything that was asked for; then it was not read to its end."""
     words: str = ""
     """Everything that the server said in refusing, as it came: for decisions only, see refusal.py."""
 
@@ -98,17 +61,44 @@ def open_session(address: Address, *, concurrency: int, timeout_s: float) -> aio
     """A pool of connections. Call inside a running loop."""
     import aiohttp
 
-    headers = {"Content-Type": "application/json", "User-Agent": "rlaif"}
+    headers = {"Content-Type": "application/json", "User-Agent": "rlaif", "Accept-Encoding": "identity"}
     if address.key:
         headers["Authorization"] = f"Bearer {address.key}"
+    find_proxy(address.url)
     secure = make_ssl_context(os.environ) if address.url.startswith("https") else True
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=concurrency, ssl=secure, keepalive_timeout=60),
         timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(30.0, timeout_s)),
         headers=headers,
-        trust_env=True,
+        trust_env=False,  # it would also send the passwords of ~/.netrc; proxies are found below
+        auto_decompress=False,  # its bound on what comes out is not ours
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+class Proxy(NamedTuple):
+    """A proxy's address, without the user and password that go into a header."""
+
+    url: str
+    authorization: str | None
+
+
+def find_proxy(url: str) -> Proxy | None:
+    """The proxy that the environment names for an address; None where it names none."""
+    parts = urlsplit(url)
+    variable = f"{parts.scheme}_proxy"
+    given = getproxies().get(parts.scheme, "").strip()
+    if not given or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    before, _, host = (given if "://" in given else f"http://{given}").partition("://")
+    user, _, host = host.rpartition("@")
+    plain = f"{before}://{host}".rstrip("/")
+    if fault := find_address_fault(plain):
+        raise InputError(
+            f"the proxy in {variable} {fault}", fix=f"write it as http://HOST:PORT, or unset {variable}"
+        )  # fmt: skip
+    credentials = base64.b64encode(unquote(user).encode()).decode() if user else ""
+    return Proxy(plain, f"Basic {credentials}" if user else None)
 
 
 def make_ssl_context(environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -127,42 +117,108 @@ def make_ssl_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-async def post(session: aiohttp.ClientSession, address: Address, payload: bytes, *, timeout_s: float) -> Answer:
+async def post(
+    session: aiohttp.ClientSession,
+    address: Address,
+    payload: bytes,
+    *,
+    timeout_s: float,
+    most_bytes: int = MAX_BODY_BYTES,
+) -> Answer:
     """Send one request and wait for its whole reply."""
     import aiohttp
 
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    return await exchange(session, address, method="POST", data=payload, timeout=timeout, most_bytes=most_bytes)
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    address: Address,
+    *,
+    method: str,
+    timeout: aiohttp.ClientTimeout,
+    data: Any = None,
+    headers: Mapping[str, str] | None = None,
+    into: Path | None = None,
+    most_bytes: int = MAX_BODY_BYTES,
+) -> Answer:
+    """One request and its outcome, whatever goes wrong. into: the file that takes the body of a reply with status 200;
+    most_bytes: the most that this body may have."""
+    import aiohttp
+
+    proxy, sent = find_proxy(address.url), dict(headers or {})
+    proxy_headers = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
+    if not address.url.startswith("https"):  # then the request itself goes to the proxy
+        sent |= proxy_headers
     try:
-        async with session.post(
-            address.url, data=payload, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=timeout_s)
-        ) as response:
-            return await read_answer(response, address)
+        async with session.request(
+            method, address.url, data=data, headers=sent, allow_redirects=False, timeout=timeout,
+            proxy=proxy.url if proxy else None, proxy_headers=proxy_headers if proxy else None,
+        ) as response:  # fmt: skip
+            if 300 <= response.status < 400:
+                return _redirected(response, address)
+            if into is not None and response.status == 200:
+                with into.open("wb") as file:
+                    async for chunk in _read(response, most_bytes=most_bytes):
+                        file.write(chunk)
+                return Answer(200)
+            return await _read_answer(response, address, most_bytes=most_bytes)
     except TimeoutError:
-        return Answer(0, said=f"no whole reply within {timeout_s:.3g} s", timed_out=True)
+        seconds = timeout.total or timeout.sock_read or 0.0
+        return Answer(0, said=f"no whole reply within {seconds:.3g} s", timed_out=True)
+    except _TooLarge as error:
+        return Answer(200, said=str(error), is_too_large=True)
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
         return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"), unreachable=True)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"))
 
 
-async def read_answer(response: aiohttp.ClientResponse, address: Address) -> Answer:
+def _redirected(response: aiohttp.ClientResponse, address: Address) -> Answer:
+    """A redirect, as the refusal that it is: what we ask is for the server that the user named alone."""
+    given = response.headers.get("Location", "")
+    try:
+        target = urljoin(address.url, given)
+        fault = find_address_fault(target, with_query=True)
+    except ValueError:
+        fault = "cannot be read"
+    where = "to no address" if fault or not given else f"to {format_host(target)}"
+    said = f"HTTP {response.status}: the server redirects {where}, and redirects are not followed"
+    return Answer(response.status, said=address.hide(said))
+
+
+async def _read_answer(response: aiohttp.ClientResponse, address: Address, *, most_bytes: int) -> Answer:
     """A server's answer, with its whole body read."""
-    data = await _read(response)
-    request_id = response.headers.get("x-request-id", "")[:200]
-    retry_after = parse_retry_after(response.headers, now=time.time())
     status = response.status
+    data = b""
+    try:
+        async for chunk in _read(response, most_bytes=most_bytes):
+            data += chunk
+    except _TooLarge:
+        if status == 200:
+            raise
+    request_id = _read_id(response.headers.get("x-request-id"), address)
+    retry_after = parse_retry_after(response.headers, now=time.time())
+    wants = f"; it asks to wait {format_wait(retry_after)}" if retry_after and retry_after > _LONG_WAIT_S else ""
     try:
         body = from_json(data)
     except ValueError:
         text = data.decode("utf-8", "replace")
         shown = address.hide(show_words(text))[:200]
-        said = f"the reply is not JSON {shown}" if status == 200 else f"HTTP {status} {shown}"
+        said = f"the reply is not JSON {shown}" if status == 200 else f"HTTP {status} {shown}".strip() + wants
         return Answer(
             status, said=said.strip(), request_id=request_id, retry_after_s=retry_after, words=find_words(text)
         )  # fmt: skip
-    if not request_id and isinstance(body, dict) and isinstance(body.get("id"), str):
-        request_id = body["id"][:200]
+    if not request_id and isinstance(body, dict):
+        request_id = _read_id(body.get("id"), address)
     said, words = read_refusal(body, status=status, address=address)
-    return Answer(status, body, said, request_id, retry_after, words=words)
+    return Answer(status, body, said + wants if said else "", request_id, retry_after, words=words)
+
+
+def _read_id(given: Any, address: Address) -> str:
+    """The name of a request in the server's log, as it is stored."""
+    return address.hide(given)[:_LONGEST_ID] if isinstance(given, str) else ""
 
 
 def read_refusal(body: Any, *, status: int, address: Address) -> tuple[str, str]:
@@ -172,26 +228,42 @@ def read_refusal(body: Any, *, status: int, address: Address) -> tuple[str, str]
     return f"HTTP {status} {address.hide(show_words(body))[:500]}".strip(), find_words(body)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    chunks, size = [], 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise ValueError(f"the reply is larger than {MAX_BODY_BYTES >> 20} MiB")
-        chunks.append(chunk)
-    return b"".join(chunks)
+class _TooLarge(ValueError):
+    """A body is larger than anything that was asked for."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the reply is larger than {format_bytes(most_bytes)}, which is more than was asked for")
+
+
+async def _read(response: aiohttp.ClientResponse, *, most_bytes: int) -> AsyncIterator[bytes]:
+    """The parts of a body, uncompressed; raises before more than `most_bytes` are held."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise ValueError("the reply is compressed in a way that was not asked for")
+    unpacker = zlib.decompressobj(wbits=47) if coding not in ("", "identity") else None
+    size = 0
+    try:
+        async for raw in response.content.iter_any():
+            chunk = raw if unpacker is None else unpacker.decompress(raw, most_bytes - size + 1)
+            size += len(chunk)
+            if size > most_bytes:
+                raise _TooLarge(most_bytes)
+            yield chunk
+    except zlib.error as error:
+        raise ValueError(f"the reply is compressed and broken ({error})") from error
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds to wait, from `Retry-After` as a number or a date, or from `retry-after-ms`."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is None:
+            seconds = float(milliseconds) / 1000
+        elif (value := headers.get("retry-after")) is None:
             return None
-        if (date := email.utils.parsedate_tz(value)) is not None and not value.strip()[0].isdigit():
-            return max(0.0, email.utils.mktime_tz(date) - now)
-        seconds = float(value)
+        elif (date := email.utils.parsedate_tz(value)) is not None and not value.strip()[0].isdigit():
+            seconds = max(0.0, email.utils.mktime_tz(date) - now)
+        else:
+            seconds = float(value)
     except (ValueError, IndexError, OverflowError):
         return None
     return seconds if 0 <= seconds < float("inf") else None

@@ -36,9 +36,12 @@ class RateLimit:
         if (line := self._lines.get("tokens")) is not None:
             line.give_back(tokens)
 
-    def pause(self, seconds: float) -> None:
-        """Let nothing be sent for so many seconds, because the server said to wait."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+    def pause(self, seconds: float) -> bool:
+        """Let nothing be sent for so many seconds, because the server said to wait; whether nothing else did so."""
+        now = self._clock()
+        is_first = self._paused_until <= now
+        self._paused_until = max(self._paused_until, now + seconds)
+        return is_first
 
 
 class _Line:

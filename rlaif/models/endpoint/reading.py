@@ -17,7 +17,9 @@ from rlaif.config.judge import EndpointConfig
 from rlaif.console import say
 from rlaif.errors import RlaifError, StageError
 from rlaif.models.budget import Budget, Spending
-from rlaif.models.endpoint.http import RETRIED, Address, Answer
+from rlaif.models.endpoint.address import Address
+from rlaif.models.endpoint.guards import most_reply_chars
+from rlaif.models.endpoint.http import RETRIED, Answer
 from rlaif.models.endpoint.one_model import OneModel
 from rlaif.models.endpoint.prompt import PlainChat, arrange
 from rlaif.models.endpoint.rate_limit import RateLimit
@@ -115,6 +117,8 @@ class ReplyReader:
 
     def read(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply | None, Usage | None]:
         """The answer, with what is read from it: a reply and its token counts. Without them the answer says why."""
+        if answer.is_too_large:
+            return self._read_too_large(answer, question)
         if answer.status != 200 or answer.body is None:
             return _with_own_words(answer, question), None, None
         usage = read_usage(answer.body) if isinstance(answer.body, dict) else None
@@ -124,9 +128,12 @@ class ReplyReader:
             read = read_choice(answer.body, request=self._request)
         except BrokenReply as broken:
             return answer._replace(said=self._address.hide(str(broken))[:500]), None, usage
+        if len(read.raw_reply) > (most := most_reply_chars(question.reply_limit)):
+            said = f"the reply has {len(read.raw_reply)} characters, and {question.reply_limit} tokens were asked for"
+            read = ReadReply(read.raw_reply[:most], failure="unparsable", said=said)
         state = self._state
         try:
-            strange = state.model.check(_served_model(answer))
+            strange = state.model.check(self._served_model(answer))
             if warning := state.model.take_warning():
                 say(f"judge: {warning}")
         except StageError as error:
@@ -152,6 +159,14 @@ class ReplyReader:
             state.counted_tokens += usage.prompt_tokens
         return answer, read, usage
 
+    def _read_too_large(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply, Usage]:
+        """A reply that was not read to its end: the server was asked for far less, and may charge for all of it."""
+        state = self._state
+        state.has_answered, state.failures_in_a_row = True, 0
+        state.without_verdict += not state.has_read_verdict
+        usage = Usage(state.estimate(question.plain), question.reply_limit, 0, True)
+        return answer, ReadReply("", failure="unparsable", said=answer.said), usage
+
     def _with_error(self, answer: Answer, error: Any) -> Answer:
         """The answer, with the error that came inside it in place of its status."""
         status = find_inner_status(error) or answer.status
@@ -163,12 +178,14 @@ class ReplyReader:
         had: Literal["nothing", "verdict", "logprobs"] = "nothing"
         if read.failure is None:
             had = "logprobs" if read.logprobs else "verdict"
+        strike = self._address.strike
         return ScoredReply(
-            read.raw_reply, read.reason, tuple(-math.inf if x is None else x for x in read.logprobs),
+            strike(read.raw_reply), None if read.reason is None else strike(read.reason),
+            tuple(-math.inf if x is None else x for x in read.logprobs),
             prompt_tokens=usage.prompt_tokens, reply_tokens=usage.reply_tokens, failure=read.failure,
             verdict=read.verdict,
             unknown=frozenset(place for place, x in enumerate(read.logprobs) if x is None),
-            seconds=question.seconds(), served_model=_served_model(answer),
+            seconds=question.seconds(), served_model=self._served_model(answer),
             served=self._served(question, answer._replace(said=answer.said or read.said), usage, had=had),
             at_most=read.at_most,
         )  # fmt: skip
@@ -178,7 +195,7 @@ class ReplyReader:
         self._state.failures_in_a_row += cause == "endpoint"
         return ScoredReply(
             "", None, (), prompt_tokens=0, reply_tokens=0, failure=cause, seconds=question.seconds(),
-            served_model=_served_model(answer),
+            served_model=self._served_model(answer),
             served=self._served(question, answer, Usage(0, 0, 0, False), had="nothing"),
         )  # fmt: skip
 
@@ -193,6 +210,10 @@ class ReplyReader:
             temperature=question.settings.temperature, neutralised=question.plain.neutralised,
             detail=answer.said[:500],
         )  # fmt: skip
+
+    def _served_model(self, answer: Answer) -> str:
+        model = answer.body.get("model") if isinstance(answer.body, dict) else None
+        return self._address.strike(model)[:300] if isinstance(model, str) else ""
 
     def learn(self, answer: Answer, question: SentQuestion) -> bool:
         """Whether the server refused a setting that can be left out; if so, later requests leave it out."""
@@ -216,11 +237,6 @@ class ReplyReader:
         config = self._config
         cost = (prompt_tokens * (config.prompt_price or 0.0) + reply_tokens * (config.reply_price or 0.0)) / 1e6
         return Spending(1, prompt_tokens + reply_tokens, cost)
-
-
-def _served_model(answer: Answer) -> str:
-    model = answer.body.get("model") if isinstance(answer.body, dict) else None
-    return model[:300] if isinstance(model, str) else ""
 
 
 def _with_own_words(answer: Answer, question: SentQuestion) -> Answer:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlaif.models.endpoint.guards import read_count, read_number
+from rlaif.models.endpoint.spelling import choose_spelling
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
 from rlaif.records import FailureCause
@@ -92,7 +94,7 @@ def read_choice(body: Any, *, request: ScoreRequest) -> ReadReply:
     reason = answer[: found.marker_at].strip().strip("*_").strip() if request.max_reason_tokens else None
     listed = find_listed(choice.get("logprobs"), answer=answer, found=found, request=request)
     if listed is None:
-        return ReadReply(content, reason, found.choice)
+        return ReadReply(content, reason, found.choice, said=_why_not_listed(choice.get("logprobs")))
     if said := describe_impossible([*listed.by_token.values()]):
         return ReadReply(content, verdict=found.choice, failure="impossible_logprobs", said=said)
     logprobs = _sum_by_choice(listed, verdict=found.choice, request=request)
@@ -104,11 +106,11 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
     usage = body.get("usage")
     if not isinstance(usage, Mapping):
         return None
-    prompt, reply = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    prompt, reply = read_count(usage.get("prompt_tokens")), read_count(usage.get("completion_tokens"))
     if prompt is None or reply is None:
         return None
     details = usage.get("completion_tokens_details")
-    thought = _count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    thought = read_count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
     return Usage(prompt, reply, thought or 0)
 
 
@@ -137,7 +139,8 @@ def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreR
     entries = given.get("content") if isinstance(given, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(e, Mapping) and _is_text(e.get("token")) for e in entries):
         return None
-    tokens = [entry["token"] for entry in entries]
+    spelt = choose_spelling(entries, written=answer.strip())
+    tokens = [spelt(entry) for entry in entries]
     at = _find_in_tokens("".join(tokens), answer=answer, found=found, request=request)
     if at is None:
         return None
@@ -150,8 +153,9 @@ def find_listed(given: Any, *, answer: str, found: FoundVerdict, request: ScoreR
         return None
     by_token: dict[str, float] = {}
     for entry in [*listed, entries[place]]:
-        if isinstance(entry, Mapping) and _is_text(entry.get("token")) and _is_number(entry.get("logprob")):
-            by_token.setdefault(entry["token"], float(entry["logprob"]))
+        number = read_number(entry.get("logprob")) if isinstance(entry, Mapping) else None
+        if number is not None and _is_text(entry.get("token")):
+            by_token.setdefault(spelt(entry), number)
     return Listed(by_token, tokens[place], tokens[place][:at])
 
 
@@ -216,6 +220,16 @@ def _without_last_control(text: str) -> str:
     return re.sub(r"<[|｜/]?[^<>\s]{1,40}>$", "", text)
 
 
+def _why_not_listed(given: Any) -> str:
+    """Why log-probabilities that came are not those of the verdict; empty where none came."""
+    entries = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(entries, list) or not entries:
+        return ""
+    first = entries[0].get("token") if isinstance(entries[0], Mapping) else None
+    shown = f", from {first[:40]!r} on" if isinstance(first, str) else ""
+    return f"log-probabilities came whose tokens do not fit the reply's text{shown}"
+
+
 def _why_unreadable(answer: str, *, is_cut_off: bool) -> FailureCause:
     if is_cut_off:
         return "truncated"
@@ -264,11 +278,3 @@ def _text(content: Any) -> str:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,13 +11,15 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic_core import to_json
 
 from rlaif.config.ppo_rollout import RolloutServerConfig
-from rlaif.errors import InputError, TrainingError
-from rlaif.models.endpoint.http import RETRIED, Address, Answer, open_session, post, read_answer
+from rlaif.errors import TrainingError
+from rlaif.models.endpoint.address import find_vllm_address
+from rlaif.models.endpoint.guards import MAX_BODY_BYTES, pause, read_count, read_number
+from rlaif.models.endpoint.http import RETRIED, Answer, exchange, open_session
 from rlaif.models.endpoint.refusal import find_error, show_words
 from rlaif.models.interface import DrawnTokens
 from rlaif.stats.logits import MAX_LOGPROB
@@ -25,8 +27,13 @@ from rlaif.stats.logits import MAX_LOGPROB
 if TYPE_CHECKING:
     import aiohttp
 
+T = TypeVar("T", int, float)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Waits between retries double."""
+LONGEST_TOLD_S = 600.0
+"""The longest wait that a server may ask for."""
+BYTES_PER_TOKEN = 1024
+"""The most bytes of a reply for each token of it."""
 _START = (
     "start it as VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server --model POLICY "
     "--logprobs-mode processed_logprobs"
@@ -46,7 +53,7 @@ class VllmServer:
 
     def __init__(self, config: RolloutServerConfig, *, environ: Mapping[str, str] = os.environ) -> None:
         self._config = config
-        self._address = _read_address(config, environ)
+        self._address = find_vllm_address(config.url or "", api_key_env=config.api_key_env, environ=environ)
         self.version = ""
         """The name of the weights that it should have."""
 
@@ -150,7 +157,9 @@ class VllmServer:
                 self._fail(f"the server has no {request.path.partition('?')[0]} ({fault})", fix=_START)
             if tries_left == 0 or answer.status not in (0, 200, *RETRIED):
                 break
-            await asyncio.sleep(wait)
+            longest, who = LONGEST_TOLD_S, f"the vLLM server at {self._address.host}"
+            if not await pause(wait, told_s=answer.retry_after_s, longest_s=longest, who=who):
+                break
             wait = min(2 * wait, LONGEST_WAIT_S)
         self._fail(
             f"{doing} failed: {fault}",
@@ -159,33 +168,17 @@ class VllmServer:
 
     async def _send(self, session: aiohttp.ClientSession, request: _Request) -> Answer:
         address = self._address._replace(url=self._address.url + request.path)
-        if request.body is not None:
-            return await post(session, address, to_json(request.body), timeout_s=self._config.timeout_s)
         import aiohttp
 
-        try:
-            async with session.get(address.url, allow_redirects=False) as response:
-                return await read_answer(response, address)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return Answer(0, said=address.hide(f"{type(error).__name__}: {error}"))
+        method, data = ("GET", None) if request.body is None else ("POST", to_json(request.body))
+        asked = (request.body or {}).get("max_tokens", 0) + len((request.body or {}).get("prompt", ()))
+        return await exchange(
+            session, address, method=method, data=data, timeout=aiohttp.ClientTimeout(total=self._config.timeout_s),
+            most_bytes=MAX_BODY_BYTES + BYTES_PER_TOKEN * asked,
+        )  # fmt: skip
 
     def _fail(self, what: str, *, fix: str) -> NoReturn:
-        raise TrainingError(what, where=f"the vLLM server at {self._address.host}", fix=fix)
-
-
-def _read_address(config: RolloutServerConfig, environ: Mapping[str, str]) -> Address:
-    from urllib.parse import urlsplit
-
-    url = (config.url or "").strip().rstrip("/").removesuffix("/v1")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise InputError(
-            f"{config.url} is no address of a server",
-            where="ppo.rollout.server.url",
-            fix="write it as http://localhost:8000",
-        )
-    host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
-    return Address(url, host, environ.get(config.api_key_env, "").strip() or None)
+        raise TrainingError(self._address.hide(what), where=f"the vLLM server at {self._address.host}", fix=fix)
 
 
 def _find_fault(answer: Answer, request: _Request) -> str:
@@ -200,6 +193,8 @@ def _find_fault(answer: Answer, request: _Request) -> str:
         error = find_error(answer.body)
         said = "" if error is None else f" ({_shown(error)})"
         return f"the reply has not the token ids and log-probabilities that were asked for{said}"
+    if len(drawn.ids) > request.body["max_tokens"]:
+        return f"the reply has {len(drawn.ids)} tokens, and {request.body['max_tokens']} were asked for at most"
     if not drawn.ids or len(drawn.ids) != len(drawn.logprobs) or not all(map(math.isfinite, drawn.logprobs)):
         return f"the reply has {len(drawn.ids)} tokens and {len(drawn.logprobs)} log-probabilities, or one is no number"
     if (highest := max(drawn.logprobs)) > MAX_LOGPROB:
@@ -213,6 +208,11 @@ def _shown(error: Any) -> str:
 
 def _read_tokens(body: Any) -> DrawnTokens:
     (choice,) = body["choices"]
-    return DrawnTokens(
-        [int(id) for id in choice["token_ids"]], [float(x) for x in choice["logprobs"]["token_logprobs"]]
-    )
+    ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+    return DrawnTokens([_known(read_count(id)) for id in ids], [_known(read_number(x)) for x in logprobs])
+
+
+def _known(number: T | None) -> T:
+    if number is None:
+        raise ValueError("a number of the server is none")
+    return number

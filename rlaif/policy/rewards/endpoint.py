@@ -14,14 +14,19 @@ from pydantic_core import to_json
 
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.errors import TrainingError
-from rlaif.models.endpoint.http import RETRIED, Answer, find_reward_address, open_session, post
+from rlaif.models.endpoint.address import find_reward_address
+from rlaif.models.endpoint.guards import pause
+from rlaif.models.endpoint.http import RETRIED, Answer, open_session, post
 from rlaif.models.endpoint.refusal import find_error, find_words, is_unpaid, show_words
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, read_reward
 
 if TYPE_CHECKING:
     import aiohttp
 
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S, LONGEST_TOLD_S = 30.0, 600.0
+"""The longest wait between retries, and the longest that a server may ask for."""
+BYTES_PER_REPLY, BYTES_PER_REWARD = 1 << 20, 4096
+"""The most bytes of a reply: so many, and so many more for each episode in the request."""
 
 
 class EndpointReward:
@@ -53,7 +58,10 @@ class EndpointReward:
         payload = to_json({"items": [_as_item(episode) for episode in chunk]})
         retries = 0
         while True:
-            answer = await post(session, self._address, payload, timeout_s=self._config.timeout_s)
+            answer = await post(
+                session, self._address, payload, timeout_s=self._config.timeout_s,
+                most_bytes=BYTES_PER_REPLY + BYTES_PER_REWARD * len(chunk),
+            )  # fmt: skip
             answer = self._with_error_inside(answer)
             self._raise_if_hopeless(answer)
             failure = _find_failure(answer)
@@ -62,7 +70,9 @@ class EndpointReward:
             if answer.status not in RETRIED | {0, 200} or retries == self._config.max_retries:
                 return [failure] * len(chunk)
             wait = min(LONGEST_WAIT_S, self._first_wait_s * 2**retries)
-            await asyncio.sleep(wait if answer.retry_after_s is None else min(answer.retry_after_s, LONGEST_WAIT_S))
+            who = f"reward server {self._address.host}"
+            if not await pause(wait, told_s=answer.retry_after_s, longest_s=LONGEST_TOLD_S, who=who):
+                return [failure] * len(chunk)
             retries += 1
 
     def _with_error_inside(self, answer: Answer) -> Answer:

@@ -19,7 +19,7 @@ from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources
 from rlaif.console import say
 from rlaif.judging.panel import load_score_template
 from rlaif.judging.setup import check_judge
-from rlaif.models.endpoint.http import find_reward_address
+from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.weights.context import shortest_context
 from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.policy.rewards.endpoint import EndpointReward

@@ -10,6 +10,7 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
 from rlaif.models.budget import Budget, Spending
 from rlaif.models.endpoint import batch as openai_batch
+from rlaif.models.endpoint.address import Address
 from rlaif.models.endpoint.batch import BatchServer
 from rlaif.models.endpoint.batch_reply import read_batch
 from rlaif.models.endpoint.engine import OpenAIEngine
@@ -20,6 +21,7 @@ from rlaif.models.interface import ScoreRequest
 
 REQUEST = ScoreRequest(marker="\nVerdict:", choices=(" A", " B"), max_reason_tokens=32)
 KEY = "sk-secret-1234"
+ADDRESS = Address("http://host/v1/chat/completions", "host", KEY)
 
 
 @pytest.fixture(autouse=True)
@@ -122,9 +124,9 @@ def test_a_setting_is_learnt_once_and_lines_sent_with_it_are_asked_again():
 
 def test_a_server_that_gives_no_id_is_refused(tmp_path):
     with pytest.raises(StageError, match='answered without "status"'):
-        read_batch({"id": "b"})
+        read_batch({"id": "b"}, address=ADDRESS)
     with pytest.raises(StageError, match='answered without "id"'):
-        read_batch(["b"])
+        read_batch(["b"], address=ADDRESS)
 
 
 def test_a_server_that_is_not_there_is_said_to_be_away(tmp_path):

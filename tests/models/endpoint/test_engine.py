@@ -11,8 +11,9 @@ from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import InputError, StageError
 from rlaif.models.budget import Budget
 from rlaif.models.endpoint import client as endpoint_client
+from rlaif.models.endpoint.address import find_address
 from rlaif.models.endpoint.engine import OpenAIEngine
-from rlaif.models.endpoint.http import find_address, make_ssl_context, parse_retry_after
+from rlaif.models.endpoint.http import make_ssl_context, parse_retry_after
 from rlaif.models.interface import ScoreRequest, StreamingScorer
 from rlaif.records import Segment, SegmentedMessage
 
@@ -411,6 +412,7 @@ def test_a_stream_that_is_closed_leaves_nothing_running():
         stream = make_engine(server).stream(((str(n), chat(f"q{n}")) for n in range(100)), request=REQUEST)
         next(stream)
         stream.close()
+        time.sleep(0.1)  # what was sent before may reach the server after
         sent = server.requests.total()
         time.sleep(0.2)
         assert server.requests.total() == sent

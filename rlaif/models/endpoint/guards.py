@@ -1,0 +1,99 @@
+"""The bounds on what a server may do to us: sizes, waits, ids and numbers, the same for every server.
+
+The judge's server, its batch endpoint, reward servers and vLLM servers are all read through these. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+from urllib.parse import quote
+
+from rlaif.console import say
+
+MAX_BODY_BYTES = 16 << 20
+"""The largest reply where nothing better is known of its size."""
+BYTES_PER_REPLY, BYTES_PER_REPLY_TOKEN = 256 << 10, 8 << 10
+"""The most bytes of one reply: so many, and so many more for each token asked, with its listed alternatives."""
+TEXT_PER_REPLY, TEXT_PER_REPLY_TOKEN = 4 << 10, 64
+"""The most characters of a reply's text that are kept."""
+MAX_COUNT = 10**9
+"""No reply counts more tokens than this."""
+MAX_ID_CHARS = 512
+MAX_WHEN = 4e9
+"""A time in seconds since 1970 that is in the future for long."""
+SHOWN_WAIT_S = 5.0
+"""Longer waits are said."""
+
+
+def most_reply_bytes(reply_tokens: int) -> int:
+    """The most bytes of a chat server's reply of so many tokens."""
+    return BYTES_PER_REPLY + BYTES_PER_REPLY_TOKEN * reply_tokens
+
+
+def most_reply_chars(reply_tokens: int) -> int:
+    """The most characters of a reply's text of so many tokens; a longer one ignores what was asked."""
+    return TEXT_PER_REPLY + TEXT_PER_REPLY_TOKEN * reply_tokens
+
+
+def format_bytes(count: int) -> str:
+    return f"{count / (1 << 20):.3g} MiB" if count >= 1 << 20 else f"{count / (1 << 10):.3g} KiB"
+
+
+def format_wait(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 1e5 else f"{seconds / 86400:.3g} days"
+
+
+async def pause(own_s: float, *, told_s: float | None, longest_s: float, who: str) -> bool:
+    """Wait as the server said, else for `own_s`; False, without waiting, where it wants more than `longest_s`."""
+    wait = own_s if told_s is None else told_s
+    if not wait <= longest_s:
+        return False
+    if told_s is not None and wait >= SHOWN_WAIT_S:
+        say(f"{who} asks to wait {format_wait(wait)}")
+    await asyncio.sleep(wait)
+    return True
+
+
+def find_id_fault(given: Any) -> str:
+    """Why a server's id cannot be used in an address of it; empty where it can."""
+    if not isinstance(given, str) or not given:
+        return "is none"
+    if len(given) > MAX_ID_CHARS:
+        return f"has {len(given)} characters"
+    if not all(character.isprintable() and not character.isspace() for character in given):
+        return "holds spaces or control characters"
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return "is no text"
+    return "leads to another address" if {".", "..", ""} & set(given.replace("\\", "/").split("/")) else ""
+
+
+def quote_id(given: str) -> str:
+    """A server's id as one part of an address."""
+    return quote(given, safe="")
+
+
+def read_count(value: Any) -> int | None:
+    """A number of tokens or requests; None where it is no number, negative, or larger than any reply has."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_COUNT else None
+
+
+def read_number(value: Any) -> float | None:
+    """A JSON number as a float, not a number where no float is so large; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def read_time(value: Any) -> float | None:
+    """Seconds since 1970; None for what is no time that a calendar holds."""
+    number = read_number(value)
+    return number if number is not None and 0 <= number <= MAX_WHEN else None
