@@ -7,5 +7,6 @@ template_process: chat templates rendered in another process, within limits
 template_worker: what that process does
 answer_form: the template's text before and after an answer
 bare_tokenizer: the tokenizer without its control tokens
+watched_tokenizer: a tokenizer whose calls end, with bounds of time and memory
 encoder_check: whether the encoder and the tokenizer give the same ids
 """
