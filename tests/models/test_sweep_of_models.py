@@ -22,20 +22,14 @@ MUST_REFUSE = {
     "not Jinja": "cannot be read",
     "rewrites": "rewrites the content",
     "leaves users out": "leaves out message",
+    "opens a thought": "generation prompt ends with",
+    "mamba": "keeps a recurrent state",
+    "cohere": "no form with a scalar head",
+    "granite": "no form with a scalar head",
+    "codegen": "no form with a scalar head",
     "tokens beyond the embeddings": "the tokenizer has 263 tokens, the model only 261",
 }
-"""Oddities that must be refused, and by which words."""
-MAY_REFUSE = {
-    "replaces words": "rewrites the content",
-    "opens a thought": "generation prompt ends with|no place after the prompt",
-    "nothing named": "no end-of-sequence token",
-    "unigram": "not one token of this judge|same token of this judge",
-    "words": "not one token of this judge|same token of this judge|would become a control token",
-    "mamba": "sequence classif|recurrent|cannot be trained|reward model",
-    "cohere": "reward model|sequence classif", "granite": "reward model|sequence classif",
-    "codegen": "reward model|sequence classif",
-}  # fmt: skip
-"""Oddities for which a refusal is allowed."""
+"""What must be refused, and by which words; all else goes through the loop."""
 
 
 def test_every_architecture_tokenizer_and_template_is_swept() -> None:
@@ -66,12 +60,11 @@ def _run(model: Path, folder: Path) -> None:
 def test_a_model_goes_through_the_loop_or_is_refused_in_one_sentence(swept: Swept, tmp_path: Path) -> None:
     make_model(swept, tmp_path / "model")
     must = [MUST_REFUSE[part] for part in swept if part in MUST_REFUSE]
-    may = [MAY_REFUSE[part] for part in swept if part in MAY_REFUSE]
     refused = _refusal(tmp_path / "model", tmp_path)
     if refused is not None:
         assert refused.exit_code in (1, 2)
         assert "\n" not in refused.sentence
-        assert re.search("|".join([*must, *may]) or "(?!)", refused.sentence), refused.sentence
+        assert re.search("|".join(must) or "(?!)", refused.sentence), refused.sentence
         return
     assert not must
     assert (tmp_path / "runs" / "tiny" / "round_00" / "7_evaluation" / "report.html").is_file()
