@@ -37,6 +37,7 @@ from rlaif.cli.setup import doctor, init
 from rlaif.console import console, notes
 from rlaif.errors import OtherProcessFailed, RlaifError
 from rlaif.files.full_disk import describe_full_disk
+from rlaif.files.little_memory import describe_little_memory
 from rlaif.training.team import has_lost_another, launched_rank, num_launched
 
 app = typer.Typer(
@@ -106,6 +107,8 @@ def main() -> None:
 def _describe_failure(error: Exception) -> tuple[str, int]:
     """The sentence and the exit code of a failure that a user can meet; any other error is raised again."""
     if (sentence := describe_full_disk(error)) is not None:
+        return sentence, 1
+    if (sentence := describe_little_memory(error)) is not None:
         return sentence, 1
     if isinstance(error, RlaifError):
         return error.sentence, error.exit_code

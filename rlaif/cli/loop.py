@@ -29,6 +29,7 @@ from rlaif.cli.options import (
 )
 from rlaif.console import console, say, show_text
 from rlaif.errors import InputError
+from rlaif.files.little_memory import check_memory
 from rlaif.training.team import ALONE, Team, join_team, num_launched, refuse_several
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ def _load(
         loaded = load_stored(going_on, config, overrides)
     for note in loaded.notes:
         say(note)
+    check_memory()
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 atomic: files and folders written as a whole, digests, the current time
 full_disk: whether an error comes from a full disk
+little_memory: whether this process may use too little memory
 sealed: a folder's digests, stored in the folder
 batch_plan: a stage's batches, stored so that a resumed run keeps them
 strict_yaml: YAML as plain values with their lines

@@ -20,7 +20,7 @@ _WORDS = re.compile(
 
 def describe_full_disk(error: BaseException) -> str | None:
     """The sentence for a user whose disk is full; None where the error has another cause."""
-    chain = list(_causes(error))
+    chain = list(causes_of(error))
     if not any(map(_is_full, chain)):
         return None
     names = [one.where if isinstance(one, RlaifError) else _file_of(one) for one in chain]
@@ -28,7 +28,8 @@ def describe_full_disk(error: BaseException) -> str | None:
     return f"the disk is full{where}: free some space, then run the same command again with --resume"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that caused it."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:

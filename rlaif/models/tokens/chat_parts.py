@@ -12,11 +12,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
-
-from jinja2 import Environment, TemplateError
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from rlaif.errors import ModelError
+from rlaif.models.tokens.template_process import TEMPLATES, Stopped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +33,20 @@ PINNED_DATE = datetime(2024, 7, 26)
 """The date that `strftime_now` gives to every template, so that a question has the same tokens on every day. It is
 Llama 3's own default."""
 
+_MAX_SOURCE = 128 << 10
+"""Most characters of a template; those of known models have up to some 30,000."""
+_MAX_WORDS = 2000
+"""Most different strings in a template's code; those of known models have up to some 200."""
+_SHOWN_ROLES = 8
+"""Most roles that a message lists."""
+_LIMITS = {
+    "time": "does not come to an end in the time that it may take",
+    "text": "writes more text than it may",
+    "memory": "takes more memory than it may",
+}
+"""What a template did that went over its limits."""
+_MOST_REPEATS = 16
+"""How often a template may show the same text of a conversation."""
 _FIRST_PLACEHOLDER = 0xF0000  # supplementary private use: no assigned character, 65 k of them
 _LEFT_PADS = {"\n\v": "", "\v": "\n", "": None}
 _RIGHT_PADS = {"\f\n": "", "\f": "\n", "": None}
@@ -77,11 +90,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self.where = tokenizer.name_or_path or type(tokenizer).__name__
         if not tokenizer.chat_template:
-            raise ModelError(
-                "the tokenizer has no chat template",
-                where=self.where,
-                fix="put the template of the model's family into chat_template.jinja in the model folder",
-            )
+            self._refuse("the tokenizer has no chat template")
         try:
             self._source = tokenizer.get_chat_template()
         except ValueError as cause:
@@ -90,14 +99,29 @@ class ChatTemplate:
                 where=self.where,
                 fix="put the one to use into chat_template.jinja in the model folder",
             ) from cause
-
-    @cached_property
-    def words(self) -> re.Pattern[str]:
+        self._broken: str | None = None
+        self._number, words = self._compile()
+        self.words = re.compile("|".join(map(re.escape, words)) or "(?!)")
         """Pattern of any string in the template's code: the template may search contents for it."""
-        tokens = Environment().lex(self._source)
-        quoted = {_unquote(value) for _, kind, value in tokens if kind == "string"}
-        known = sorted({word for word in quoted if len(word.strip()) > 1}, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, known)) or "(?!)")
+        self._values = {name: _plain(value) for name, value in tokenizer.special_tokens_map.items()}
+
+    def _compile(self) -> tuple[int, list[str]]:
+        """The template's number in the process that renders it, and the strings in its code, the longest first."""
+        if not isinstance(self._source, str):
+            self._refuse("the chat template is not a text")
+        if len(self._source) > _MAX_SOURCE:
+            self._refuse(f"the chat template has {len(self._source)} characters; {_MAX_SOURCE} are allowed")
+        try:
+            number, answer = TEMPLATES.compile(self._source)
+        except Stopped:
+            self._refuse("the chat template cannot be read within the time that it may take")
+        if "error" in answer:
+            problem = answer.get("message", "it takes too much memory")
+            self._refuse(f"the chat template cannot be read: {problem}")
+        words = sorted((word for word in answer["words"] if len(word.strip()) > 1), key=len, reverse=True)
+        if len(words) > _MAX_WORDS:
+            self._refuse(f"the chat template has {len(words)} different strings; {_MAX_WORDS} are allowed")
+        return number, words
 
     @cached_property
     def stand_in(self) -> str:
@@ -110,6 +134,8 @@ class ChatTemplate:
         marks = self._placeholders(len(stretches))
         plain = self.render(_fill(structure, marks), generation_prompt=generation_prompt)
         literals, order = _cut(plain, marks)
+        if len(order) > _MOST_REPEATS * (len(marks) + 1):
+            self._refuse(f"the chat template shows the same text more than {_MOST_REPEATS} times")
         for stretch, number in enumerate(stretches):
             role, shape = structure[number]
             if shape == TEXT and stretch not in order:
@@ -129,23 +155,39 @@ class ChatTemplate:
         return ChatParts(tuple(literals), gaps)
 
     def render(self, messages: list[dict[str, str]], *, generation_prompt: bool) -> str:
-        """The template's rendering of a conversation, on the pinned date."""
+        """The template's rendering of a conversation, on the pinned date.
+
+        A template that once went over its limits is not rendered any more: there may be thousands of conversations.
+        """
+        if self._broken is not None:
+            self._refuse(self._broken)
+        values = {
+            **self._values, "messages": messages, "tools": None, "documents": None,
+            "add_generation_prompt": generation_prompt,
+        }  # fmt: skip
+        roles = ", ".join([message["role"] for message in messages[:_SHOWN_ROLES]])
+        roles += f" and {more} more" if (more := len(messages) - _SHOWN_ROLES) > 0 else ""
         try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    messages,
-                    tokenize=False,
-                    add_generation_prompt=generation_prompt,
-                    strftime_now=PINNED_DATE.strftime,
-                )
-            )
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as cause:
-            roles = ", ".join(message["role"] for message in messages)
-            raise ModelError(
-                f"the chat template refuses a conversation of {roles}: {cause}",
-                where=self.where,
-                fix="give conversations that the model's template allows",
-            ) from cause
+            answer = TEMPLATES.render(self._number, values=values, date=PINNED_DATE.isoformat())
+        except Stopped:
+            answer = {"error": "time"}
+        if "text" in answer:
+            return str(answer["text"])
+        if answer["error"] in _LIMITS:
+            self._broken = f"for a conversation of {roles}, the chat template {_LIMITS[answer['error']]}"
+            self._refuse(self._broken)
+        raise ModelError(
+            f"the chat template refuses a conversation of {roles}: {answer['message']}",
+            where=self.where,
+            fix="give conversations that the model's template allows",
+        )
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ModelError(
+            what,
+            where=self.where,
+            fix="put the template of the model's family into chat_template.jinja in the model folder",
+        )
 
     def _match_pads(self, literal: str, seen: str, *, first: bool, last: bool, structure: Structure) -> tuple[str, str]:
         """The padding that the second rendering left of the contents before and after a literal."""
@@ -178,8 +220,8 @@ def _fill(structure: Structure, stretches: Sequence[str]) -> list[dict[str, str]
     ]
 
 
-def _unquote(literal: str) -> str:
-    return literal[1:-1].encode("ascii", "backslashreplace").decode("unicode-escape")
+def _plain(value: Any) -> str | list[str]:
+    return [str(each) for each in value] if isinstance(value, list | tuple) else str(value)
 
 
 def shared_start(one: str, other: str) -> str:

@@ -6,6 +6,7 @@ Tries a handful of conversations when a model is loaded. Texts are compared at e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlaif.errors import ModelError
@@ -29,12 +30,18 @@ def check_tokens(
     encode: Callable[[Chat], list[int]],
     render: Callable[[Sequence[tuple[str, str]]], str],
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    watch: Callable[..., list[int]],
 ) -> None:
-    """Refuse a tokenizer whose ids the encoder cannot give. encode: gives them, and may add to the rendered text."""
+    """Refuse a tokenizer whose ids the encoder cannot give. encode: gives them, and may add to the rendered text.
+
+    watch: what calls the tokenizer within its bounds.
+    """
     for conversation in _CONVERSATIONS:
         try:
             ours = encode([SegmentedMessage(role, (Segment(text, False),)) for role, text in conversation])
-            theirs = list(tokenizer(render(conversation), add_special_tokens=False)["input_ids"])
+            text = render(conversation)
+            theirs = watch(partial(_read, tokenizer, text), size=len(text))
         except ModelError:  # the template does not take such a conversation; this is reported when one is to be encoded
             continue
         if ours[: len(theirs)] != theirs:
@@ -45,6 +52,10 @@ def check_tokens(
                 where=tokenizer.name_or_path or type(tokenizer).__name__,
                 fix="look at lstrip, rstrip, single_word and normalized of the added tokens in tokenizer.json",
             )
+
+
+def _read(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _name(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

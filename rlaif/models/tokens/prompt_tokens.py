@@ -22,6 +22,7 @@ from rlaif.models.tokens.bare_tokenizer import WHITE_SPACE, BareTokenizer, make_
 from rlaif.models.tokens.chat_layout import ChatLayout, LaidOut, strip_segments
 from rlaif.models.tokens.chat_parts import ChatTemplate
 from rlaif.models.tokens.encoder_check import check_tokens
+from rlaif.models.tokens.watched_tokenizer import WatchedTokenizer, cut_long
 from rlaif.records import Segment, SegmentedMessage
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ class PromptEncoder:
                 where=self.where,
                 fix="add a tokenizer.json to the model folder",
             )
-        self._backend = backend
+        self._backend = WatchedTokenizer(backend, where=self.where)
         self._bare = make_bare(backend)
+        self._of_start = WatchedTokenizer(self._bare.prefixing, where=self.where)
+        self._of_rest = WatchedTokenizer(self._bare.continuing, where=self.where)
         template = ChatTemplate(tokenizer)
         special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._layout = ChatLayout(template, special=special)
@@ -93,7 +96,7 @@ class PromptEncoder:
         # Decoders strip a space at the start of a text, so a single token is decoded after this one.
         self._anchor = self.encode_trusted("a")
         self._shown_lead, self._shown_tail = self._show(self._form.lead), self._show(self._tail)
-        check_tokens(self.encode, self._layout.render, tokenizer)
+        check_tokens(self.encode, self._layout.render, tokenizer, watch=self._backend.watch)
 
     def encode(self, chat: Chat) -> list[int]:
         """Ids of a conversation and of the generation prompt after it."""
@@ -155,15 +158,15 @@ class PromptEncoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a response's ids, without special tokens and without the template's text around an answer."""
-        text = self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
+        text = self._backend.decode([i for i in ids if i not in self._hidden])
         return text.removeprefix(self._shown_lead).removesuffix(self._shown_tail)
 
     def piece(self, token_id: int) -> str:
         """Text of one token in the middle of a reply; a part of a character shows as U+FFFD."""
         piece = self._pieces.get(token_id)
         if piece is None:
-            before = self._backend.decode(self._anchor, skip_special_tokens=False)
-            both = self._backend.decode([*self._anchor, token_id], skip_special_tokens=False)
+            before = self._backend.decode(self._anchor)
+            both = self._backend.decode([*self._anchor, token_id])
             piece = self._pieces[token_id] = "" if token_id in self._hidden else both[len(before) :]
         return piece
 
@@ -171,7 +174,7 @@ class PromptEncoder:
         """Each line's texts as ids, in two batches: with and without prefix space."""
         wanted = {item for line in lines for item in line if isinstance(item, _Text)}
         found = {item: self._known[item] for item in wanted if item in self._known}
-        for continues, tokenizer in ((False, self._bare.prefixing), (True, self._bare.continuing)):
+        for continues, tokenizer in ((False, self._of_start), (True, self._of_rest)):
             texts = [item for item in wanted if item.continues == continues and item not in found]
             for item, ids in zip(texts, _encode_texts(tokenizer, [_well_formed(t.text) for t in texts]), strict=True):
                 found[item] = ids
@@ -261,7 +264,7 @@ class PromptEncoder:
         scanned = self._scanned.get(text)
         if scanned is None:
             text = _well_formed(text)
-            encoding = self._backend.encode(text, add_special_tokens=False)
+            encoding = self._backend.encode_with_places(text)
             items: list[str | int] = []
             start = 0
             for token_id, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
@@ -287,7 +290,7 @@ class PromptEncoder:
         if not text.strip():
             return text
         ids = self._encode([self._line([Segment(text, True)], continues=True)])[0]
-        return self._backend.decode([i for i in ids if i not in self._hidden], skip_special_tokens=False)
+        return self._backend.decode([i for i in ids if i not in self._hidden])
 
     def _find_pad(self, tokenizer: PreTrainedTokenizerBase) -> int:
         """A padding token that ends nothing, else EOS, which is safe because masks come from lengths, not from ids."""
@@ -335,7 +338,9 @@ class _Line:
         if before in self._bare.take_left:
             text = text.rstrip(WHITE_SPACE)
         if text:
-            self._items.append(_Text(text, self._continues, self._trusted))
+            first, *rest = cut_long(text)
+            self._items.append(_Text(first, self._continues, self._trusted))
+            self._items += [_Text(piece, True, self._trusted) for piece in rest]
         self._texts, self._trusted = [], True
 
     def finish(self) -> list[int | _Text]:
@@ -343,14 +348,13 @@ class _Line:
         return self._items
 
 
-def _encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def _encode_texts(tokenizer: WatchedTokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Ids of each text. Where lines are encoded one by one, a line that several texts share is encoded once."""
-    if not _encodes_lines_apart(tokenizer):
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    if not _encodes_lines_apart(tokenizer.tokenizer):
+        return tokenizer.encode(texts)
     lines = [_LINE_START.split(text) for text in texts]
     different = list(dict.fromkeys(chain.from_iterable(lines)))
-    encodings = tokenizer.encode_batch_fast(different, add_special_tokens=False)
-    ids = {line: encoding.ids for line, encoding in zip(different, encodings, strict=True)}
+    ids = dict(zip(different, tokenizer.encode(different), strict=True))
     return [list(chain.from_iterable(ids[line] for line in text)) for text in lines]
 
 

@@ -13,6 +13,7 @@ from examples import examples
 from rlaif.constitution.render import load_template, render
 from rlaif.errors import ModelError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, _encode_texts, _encodes_lines_apart, choice_token_ids
+from rlaif.models.tokens.watched_tokenizer import WatchedTokenizer
 from rlaif.records import Segment, SegmentedMessage
 
 CONTROL = {
@@ -360,7 +361,7 @@ def test_a_judge_prompt_is_encoded_in_well_under_a_millisecond(encoders):
 def test_text_of_many_lines_gets_the_ids_that_it_has_in_one_piece(name, text, encoders):
     for tokenizer in encoders[name]._bare[:2]:
         whole = tokenizer.encode(text, add_special_tokens=False).ids
-        assert _encode_texts(tokenizer, [text, "Reply\nReply"])[0] == whole
+        assert _encode_texts(WatchedTokenizer(tokenizer, where=name), [text, "Reply\nReply"])[0] == whole
 
 
 def test_a_line_that_many_texts_share_is_encoded_once_where_the_tokenizer_allows_it(encoders):
