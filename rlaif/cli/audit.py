@@ -171,7 +171,7 @@ def _refuse(verified: VerifiedLedger) -> NoReturn:
 def _print_listing(listing: Listing) -> None:
     """A table whose last column gets what width is left."""
     if not listing.rows:
-        console.print(Text("nothing found"))
+        console.print(show_text("nothing found"))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in listing.columns[:-1]:
@@ -181,7 +181,7 @@ def _print_listing(listing: Listing) -> None:
         table.add_row(*map(show_text, row))
     console.print(table, soft_wrap=False)
     if listing.next_key is not None:
-        console.print(Text(f"more: add --after {listing.next_key}"))
+        console.print(show_text(f"more: add --after {listing.next_key}"))
 
 
 def _print_decision(view: DecisionView) -> None:

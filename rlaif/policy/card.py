@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from rlaif.files.markdown import inline_code
 from rlaif.ledger.chain import Head
 from rlaif.policy.methods import MethodName
 from rlaif.records import Estimate, PolicyCard
@@ -50,7 +51,8 @@ tags: [rlaif, {method}]
 # Policy trained by {method.upper()}
 
 Trained from {trained_from} against {against},
-by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
+by the constitution {inline_code(constitution)}.
+The value head is not part of this folder; it loads as a plain causal LM.
 {course}
 {_describe_kl(kl)}
 The ledger's head was `{ledger_head.hex}`, row {ledger_head.seq}: `rlaif audit verify --head` with these 64 digits finds
