@@ -74,11 +74,11 @@ class Progress:
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[extra]}"), console=notes,
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[extra]}", markup=False), console=notes,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self._label, total=self._total, extra="")
+            self._task = self._bar.add_task(show_text(self._label).plain, total=self._total, extra="")
         return self
 
     def advance(
@@ -100,7 +100,7 @@ class Progress:
             if part
         )
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, extra=extra)
+            self._bar.update(self._task, completed=self._done, extra=show_text(extra).plain)
             return
         now = time.monotonic()
         if not self._label:

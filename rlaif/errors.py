@@ -69,6 +69,10 @@ class TrainingError(RlaifError):
     """Training cannot continue: a loss is not finite, or no data are left."""
 
 
+class FunctionError(RlaifError):
+    """A function of the user did something else than return a value that can be used."""
+
+
 class Interrupted(RlaifError):
     """The run was stopped from outside; completed work is saved."""
 

@@ -1,20 +1,27 @@
-"""Which ledger an audit reads, and whether it still is what manifests print of it.
+"""Which ledger an audit reads, and whether it still is what manifests, cards and reports print of it.
 
 Finds and opens files; what a ledger says is read in the other files of this room. Writes nothing.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from rlaif.audit.heads import CARD, MANIFEST, REPORT, Printed, parse_head, read_printed
 from rlaif.errors import LedgerError, RunFolderError
+from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
-from rlaif.ledger.verify import Verification, verify
+from rlaif.ledger.verify import Break, FoundHead, Verification, verify
 from rlaif.run.folder import RunFolder, find_runs, open_run
 from rlaif.run.state import ledger_path_of, open_ledger
+
+KINDS = {MANIFEST: "manifests", CARD: "model cards", REPORT: "reports"}
+GIVEN = "--head"
+"""Place of a head that the user gave."""
+T = TypeVar("T")
 
 
 class VerifiedLedger(NamedTuple):
@@ -22,8 +29,17 @@ class VerifiedLedger(NamedTuple):
 
     path: Path
     verification: Verification
-    num_heads: int
-    """Heads in manifests that it was compared with."""
+    damaged: list[Break]
+    """Files of the runs that print heads and are not as they were written."""
+    num_heads: Counter[str]
+    """How many heads it was compared with, by the kind of file that prints them."""
+    given: dict[str, FoundHead]
+    """Heads that the user gave and that the chain has."""
+
+    @property
+    def problems(self) -> list[Break]:
+        """All that does not fit, the ledger's own first."""
+        return [*self.verification.breaks, *self.damaged]
 
 
 def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
@@ -41,15 +57,20 @@ def find_path(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Path:
     return runs_dir / "ledger.sqlite" if found is None else ledger_path_of(found.config, runs_dir=runs_dir)
 
 
-def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None) -> VerifiedLedger:
-    """Check the ledger's rows against its chain, and the chain against the heads in the manifests of `run` or of all
-    runs that use this ledger."""
+def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None, given: Sequence[str] = ()) -> VerifiedLedger:
+    """Check the ledger's rows against its chain, and the chain against printed heads: those that are `given`, and those
+    in the manifests, cards and reports of `run` or of all runs that use this ledger."""
+    wanted = list(dict.fromkeys(map(parse_head, given)))
     path = find_path(runs_dir, run=run, ledger=ledger)
-    heads = list(_printed_heads(runs_dir, run, path))
+    heads, damaged = _find_printed(runs_dir, run, path)
     if heads and not path.is_file():
         raise LedgerError("the ledger is gone, and manifests print heads of it", where=str(path), fix="restore it")
     with Ledger.open(path, read_only=True) as opened:
-        return VerifiedLedger(path, verify(opened, heads=heads), len(heads))
+        found = verify(opened, heads=[*heads, *(PrintedHead(None, head, GIVEN) for head in wanted)])
+    kinds = Counter(KINDS[Path(head.where).name] for head in heads)
+    return VerifiedLedger(
+        path, found, damaged, kinds, {head: found.found[head] for head in wanted if head in found.found}
+    )
 
 
 def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
@@ -62,12 +83,16 @@ def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
         return None
 
 
-def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterator[tuple[int, str]]:
-    """The heads in the manifests of the named run, or of all runs that use this ledger."""
-    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in find_runs(runs_dir)]
-    for folder in folders:
-        path = folder.path / "manifest.json"
-        if not path.is_file() or ledger_path_of(folder.config, runs_dir=runs_dir).resolve() != ledger.resolve():
-            continue
-        for printed in json.loads(path.read_text(encoding="utf-8"))["ledger_heads"]:
-            yield printed["seq"], printed["head"]
+def _find_printed(runs_dir: Path, run: str | None, ledger: Path) -> Printed:
+    """What is printed of this ledger in the folder of the named run, or of all runs that use it."""
+    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in sorted(find_runs(runs_dir))]
+    printed = [read_printed(folder) for folder in folders if _uses(folder, ledger, runs_dir=runs_dir)]
+    return Printed(_joined(one.heads for one in printed), _joined(one.damaged for one in printed))
+
+
+def _uses(run: RunFolder, ledger: Path, *, runs_dir: Path) -> bool:
+    return ledger_path_of(run.config, runs_dir=runs_dir).resolve() == ledger.resolve()
+
+
+def _joined(lists: Iterable[list[T]]) -> list[T]:
+    return [each for one in lists for each in one]

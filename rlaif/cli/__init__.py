@@ -34,7 +34,7 @@ from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
-from rlaif.console import console, notes
+from rlaif.console import console, notes, show_text
 from rlaif.errors import OtherProcessFailed, RlaifError
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.files.little_memory import describe_little_memory
@@ -118,4 +118,4 @@ def _describe_failure(error: Exception) -> tuple[str, int]:
 
 
 def _print_error(sentence: str) -> None:
-    notes.print(Text("error: ", style="bold red") + Text(sentence))
+    notes.print(Text("error: ", style="bold red") + show_text(sentence))

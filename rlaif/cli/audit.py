@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.table import Table
@@ -20,6 +20,7 @@ from rlaif.errors import InputError, LedgerError
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
     from rlaif.audit.label import LabelView
+    from rlaif.audit.ledger_file import VerifiedLedger
     from rlaif.audit.listing import Listing
     from rlaif.audit.proof import Proof
     from rlaif.audit.view import Fact, Section
@@ -101,39 +102,76 @@ def verify(
     run: Annotated[
         str | None, typer.Option("--run", metavar="NAME", help="Compare with this run's printed heads alone.")
     ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--head",
+            metavar="HEX",
+            help="Compare with this head too, all 64 digits of it, as a model's card or a report prints it: the rows "
+            "that it covers are proven. May be given several times.",
+        ),
+    ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:
-    """Check every row of the ledger against the chain, and the chain against the heads in manifests.
+    """Check every row of the ledger against the chain, and the chain against the heads that were printed of it.
 
-    Exit code 1 if anything was changed, removed, reordered or cut off; the places are named.
+    Heads are read from the manifests, cards and reports of the runs, and from --head. Exit code 1 if anything was
+    changed, removed, reordered or cut off; the places are named.
     """
     from rlaif.audit.ledger_file import verify_file
 
-    path, verification, num_heads = verify_file(runs_dir, run=run, ledger=ledger)
-    if verification.ok:
-        console.print(Text(f"{path}: {verification.rows} rows, unbroken"))
-        console.print(Text(f"head {verification.head.seq} {verification.head.hex}"))
-        if num_heads:
-            console.print(Text(f"{num_heads} head{'s' * (num_heads > 1)} printed in manifests: as printed"))
-        else:
-            console.print(Text("no manifest holds a head of it: rows cut off at its end would not show"))
+    verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
+    _print_given(verified)
+    if not verified.problems:
+        _print_verified(verified)
         return
-    for found in verification.breaks[:BREAKS_SHOWN]:
+    for found in verified.problems[:BREAKS_SHOWN]:
         console.print(show_text(str(found)))
-    if len(verification.breaks) > BREAKS_SHOWN:
-        console.print(Text(f"and {len(verification.breaks) - BREAKS_SHOWN} more"))
+    if len(verified.problems) > BREAKS_SHOWN:
+        console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
+    _refuse(verified)
+
+
+def _print_given(verified: VerifiedLedger) -> None:
+    """What the heads cover that the user gave."""
+    total = verified.verification.rows
+    for head, found in verified.given.items():
+        covered = f"it covers {found.seq} of {total} rows, {found.num_judgements} judgements among them"
+        console.print(show_text(f"head {head}: row {found.seq}, {covered}"))
+
+
+def _print_verified(verified: VerifiedLedger) -> None:
+    rows, head, num_heads = verified.verification.rows, verified.verification.head, verified.num_heads
+    console.print(show_text(f"{verified.path}: {rows} rows, unbroken"))
+    console.print(show_text(f"head {head.seq} {head.hex}"))
+    if total := num_heads.total():
+        where = ", ".join(f"{kind} {count}" for kind, count in num_heads.items())
+        console.print(show_text(f"{total} head{'s' * (total > 1)} printed in {where}: as printed"))
+    else:
+        console.print(show_text("no manifest holds a head of it: rows cut off at its end would not show"))
+
+
+def _refuse(verified: VerifiedLedger) -> NoReturn:
+    """One sentence about the first problem: the ledger itself, a head that it does not have, or a file of a run."""
+    first, where = verified.problems[0], str(verified.path)
+    if not verified.verification.breaks:
+        raise LedgerError(
+            f"the ledger verifies, and what was printed of it does not, first at {first}",
+            where=where,
+            fix="restore that file from a copy; give the head of a copy you trust by --head",
+        )
     raise LedgerError(
-        f"the ledger does not verify, first at {verification.breaks[0]}",
-        where=str(path),
-        fix="restore it from a copy; what was computed from these rows cannot be relied on",
+        f"the ledger does not verify, first at {first}",
+        where=where,
+        fix="restore what was changed from a copy; what was computed from changed rows cannot be relied on",
     )
 
 
 def _print_listing(listing: Listing) -> None:
     """A table whose last column gets what width is left."""
     if not listing.rows:
-        console.print(Text("nothing found"))
+        console.print(show_text("nothing found"))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in listing.columns[:-1]:
@@ -143,7 +181,7 @@ def _print_listing(listing: Listing) -> None:
         table.add_row(*map(show_text, row))
     console.print(table, soft_wrap=False)
     if listing.next_key is not None:
-        console.print(Text(f"more: add --after {listing.next_key}"))
+        console.print(show_text(f"more: add --after {listing.next_key}"))
 
 
 def _print_decision(view: DecisionView) -> None:

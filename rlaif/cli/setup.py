@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from rlaif.cli.options import PresetOption
-from rlaif.console import console
+from rlaif.console import console, show_text
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -35,7 +35,7 @@ def doctor(
         for finding in findings:
             line = Text("  ") + Text(f"{finding.state:8}", style=STYLES[finding.state])
             fix = f": {finding.fix}" if finding.fix else ""
-            console.print(line + Text(f"{finding.topic:18} {finding.found}{fix}"))
+            console.print(line + show_text(f"{finding.topic:18} {finding.found}{fix}"))
     problems = [f for findings in sections.values() for f in findings if f.state == "problem"]
     if problems:
         console.print(Text(f"{len(problems)} to fix", style="bold red"))
@@ -53,5 +53,5 @@ def init(
     from rlaif.cli.scaffold import write_scaffold
 
     for path in write_scaffold(folder, preset=preset):
-        console.print(Text(f"wrote {path}"))
-    console.print(Text(f"now: cd {folder} && rlaif run --dry-run"))
+        console.print(show_text(f"wrote {path}"))
+    console.print(show_text(f"now: cd {folder} && rlaif run --dry-run"))

@@ -26,4 +26,5 @@ options: a flat list of all options in plain words
 file_changes: what was edited in a run's config file
 column_map: which columns of a user's files hold what
 functions: `module:function` -> the function
+user_code: the user's Python code, run so that whatever it does is a value or a sentence
 """

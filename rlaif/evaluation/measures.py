@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from rlaif.config.functions import load_function
+from rlaif.config.functions import load_function, place_of
 from rlaif.errors import ConfigError, DataError
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
 from rlaif.records import Prompt, Sample
@@ -54,17 +54,28 @@ def _measure(measure: Measure, response: str, prompt: Prompt, spec: str) -> dict
     if not isinstance(values, Mapping):
         raise DataError(
             f'measure "{spec}" returned no table of names and numbers',
-            where=f"prompt {prompt.id}",
+            where=_place(measure, prompt),
             fix="return a dict of name -> number",
         )
     for name, value in values.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_finite(value):
             raise DataError(
-                f'measure "{spec}" returned {value!r} for "{name}"',
-                where=f"prompt {prompt.id}",
+                f'measure "{spec}" returned {value!r:.80} for "{name}"',
+                where=_place(measure, prompt),
                 fix="return finite numbers only",
             )
     return {str(name): float(value) for name, value in values.items()}
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def _place(measure: Measure, prompt: Prompt) -> str:
+    return ", ".join(part for part in (f"prompt {prompt.id}", place_of(measure)) if part)
 
 
 def _common_names(rows: Sequence[Mapping[str, float]], *, spec: str) -> set[str]:

@@ -9,4 +9,5 @@ strict_yaml: YAML as plain values with their lines
 rows: JSONL, JSON, CSV and Parquet files as rows
 row_parts: the splits and subsets of a folder of rows
 transcripts: a dialogue in one text as messages
+markdown: text of strangers in Markdown
 """

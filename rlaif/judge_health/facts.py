@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from rlaif.console import say
 from rlaif.constitution.selection import weighted_principles
+from rlaif.errors import ConfigError, DataError, FunctionError
 from rlaif.evaluation.measures import load_measure, measure_samples
 from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
@@ -95,8 +97,13 @@ def _measure(judged: JudgedRound, specs: Sequence[str]) -> dict[tuple[str, str],
     tagged = {principle.id: principle.tags for principle in weighted_principles(judged.constitution) if principle.tags}
     if not tagged or not specs:
         return {}
-    functions = {spec: load_measure(spec) for spec in specs}
-    values = measure_samples(judged.samples, prompts=judged.prompts, measures=functions)
+    try:
+        functions = {spec: load_measure(spec) for spec in specs}
+        values = measure_samples(judged.samples, prompts=judged.prompts, measures=functions)
+    except (ConfigError, DataError, FunctionError) as error:
+        # what the judge said can be shown without them; only the effect of length at equal worth cannot
+        say(f"the measures are left out: {error.sentence}")
+        return {}
     return {
         (sample_id, name): numbers[tag]
         for sample_id, numbers in values.items()

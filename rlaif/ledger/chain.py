@@ -20,6 +20,16 @@ class Head(NamedTuple):
     hex: str
 
 
+class PrintedHead(NamedTuple):
+    """A head as it stands outside the ledger."""
+
+    seq: int | None
+    """Row that it is printed for; None where none is named."""
+    hex: str
+    where: str = ""
+    """File that prints it."""
+
+
 def link(previous: bytes, *, seq: int, table: str, record_id: str, content: str, observed: str | None) -> bytes:
     """The head after a row. The hashed text begins with lengths, so that no two rows have the same text."""
     lengths = f"{seq} {table} {len(record_id)} {len(content)} {-1 if observed is None else len(observed)}\n"

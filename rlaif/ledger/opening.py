@@ -1,13 +1,17 @@
 """A path -> an SQLite connection to a ledger of this version, in write-ahead mode.
 
 Makes the tables in an empty file, and adds to an older ledger the tables it lacks. Refuses files of other programs
-and of newer versions, and leaves them untouched.
+and of newer versions, and leaves them untouched. Whoever only reads writes nothing, not even beside the file.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import apsw
 
@@ -31,20 +35,19 @@ _SETTINGS = (
 )
 
 
-def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
-    """Open the file, or make it. An error says in a sentence what prevents that."""
+def open_connection(path: Path, *, read_only: bool, stands_still: bool = False) -> apsw.Connection:
+    """Open the file, or make it. An error says in a sentence what prevents that.
+
+    stands_still: read the file alone, without a lock; whoever asks for it checks that it stayed as it was.
+    """
     if read_only and not path.is_file():
         raise InputError(
             "there is no ledger", where=str(path), fix="run `rlaif generate-prefs` first, or name the file"
         )
-    refuse_network_disk(path)
-    if not read_only:
-        _make_folder(path.parent)
-    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    with in_sentences(path):
-        connection = apsw.Connection(str(path), flags=flags)
+    with in_sentences(path), _telling_to_copy(path, read_only=read_only):
+        connection = _connect_to_read(path, stands_still=stands_still) if read_only else _connect_to_write(path)
     try:
-        with in_sentences(path, connection):
+        with in_sentences(path, connection), _telling_to_copy(path, read_only=read_only):
             connection.set_busy_timeout(BUSY_TIMEOUT_S * 1000)
             if not _is_ledger(connection, path=path):
                 _make_ledger(connection, path=path, read_only=read_only)
@@ -55,6 +58,82 @@ def open_connection(path: Path, *, read_only: bool) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+class FileState(NamedTuple):
+    """What changes when a file is written or replaced."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """The state now; None where the file is gone or cannot be examined."""
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def find_state(path: Path) -> FileState | None:
+    """The state of a ledger's file that holds all of its rows and that no process writes; None for any other.
+
+    An open ledger has a log and an index beside it; what the log holds may be in the file later, or never.
+    """
+    file = path.resolve()
+    log, index = (file.with_name(file.name + end) for end in ("-wal", "-shm"))
+    try:
+        if log.is_file() and log.stat().st_size:
+            return None
+        if index.is_file() and can_write(path):  # where nobody can write, it was copied or left behind
+            return None
+    except OSError:  # SQLite says what is wrong with it
+        return None
+    return FileState.of(file)
+
+
+def can_write(path: Path) -> bool:
+    """Whether this process may write the ledger, and the files beside it."""
+    file = path.resolve()
+    return _may(file.parent, os.W_OK | os.X_OK) and (not file.exists() or _may(file, os.W_OK))
+
+
+def _may(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _connect_to_write(path: Path) -> apsw.Connection:
+    refuse_network_disk(path)
+    _make_folder(path.parent)
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+
+
+def _connect_to_read(path: Path, *, stands_still: bool) -> apsw.Connection:
+    """A file that stands still needs no lock and no further file, so that any disk will do."""
+    if stands_still:
+        address = f"{path.absolute().as_uri()}?immutable=1"
+        return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    refuse_network_disk(path)
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+
+@contextmanager
+def _telling_to_copy(path: Path, *, read_only: bool) -> Iterator[None]:
+    """Say what to do where SQLite would have to write and may not."""
+    try:
+        yield
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        if not _may(path, os.R_OK) or can_write(path):
+            raise
+        newest = ": its newest rows are in the log beside it, and to read them SQLite has to write there"
+        why = newest if read_only else ""
+        raise LedgerError(
+            f"the ledger cannot be {'read' if read_only else 'written'} here{why}",
+            where=str(path),
+            fix="copy it, with the files whose names begin alike, to a folder that you can write",
+        ) from error
 
 
 def _is_ledger(connection: apsw.Connection, *, path: Path) -> bool:

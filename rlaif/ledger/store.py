@@ -20,7 +20,7 @@ from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, link
 from rlaif.ledger.disk import in_sentences
 from rlaif.ledger.listing import LISTED, ListingWriter
-from rlaif.ledger.opening import open_connection
+from rlaif.ledger.opening import FileState, find_state, open_connection
 from rlaif.ledger.schema import FIND_HEAD, FIND_KEYS, INSERT_ROW, READ_HEAD, TABLES
 from rlaif.ledger.texts import (
     KeptText,
@@ -68,8 +68,12 @@ class Appended(NamedTuple):
 class Ledger:
     """An open ledger. May be used from several threads; not across a fork."""
 
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: apsw.Connection, *, read_only: bool = False, read_from: FileState | None = None
+    ) -> None:
+        """read_from: state of the file when it was opened without a lock."""
         self.path = path
+        self._read_only, self._read_from = read_only, read_from
         self._connection = connection
         self._lock = threading.RLock()
         self._failure: LedgerError | None = None
@@ -79,13 +83,30 @@ class Ledger:
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
-        """Open a ledger; unless `read_only`, make it where there is none."""
+        """Open a ledger; unless `read_only`, make it where there is none. Reading writes no file beside it."""
         path = Path(path)
-        return cls(path, open_connection(path, read_only=read_only))
+        state = find_state(path) if read_only else None
+        connection = open_connection(path, read_only=read_only, stands_still=state is not None)
+        return cls(path, connection, read_only=read_only, read_from=state)
 
     def close(self) -> None:
         with self._lock, in_sentences(self.path, self._connection):
             self._connection.close()
+        if self._read_from is not None and FileState.of(self.path) not in (None, self._read_from):
+            raise LedgerError(
+                "the ledger was written while it was read, so what was read may be mixed",
+                where=str(self.path),
+                fix="run the same command again",
+            )
+
+    def require_writable(self) -> None:
+        """Refuse where nothing can be stored, before anything is done whose result would be lost."""
+        if self._read_only:
+            raise LedgerError(
+                "nothing can be stored here: the ledger was opened to be read",
+                where=str(self.path),
+                fix="copy the runs and their ledger to a folder that you can write, and name it by --runs-dir",
+            )
 
     def __enter__(self) -> Self:
         return self

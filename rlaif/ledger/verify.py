@@ -16,12 +16,12 @@ import apsw
 from pydantic import ValidationError
 
 from rlaif.errors import LedgerError
-from rlaif.ledger.chain import GENESIS, Head, link
+from rlaif.ledger.chain import GENESIS, Head, PrintedHead, link
 from rlaif.ledger.listing import compare_listing
 from rlaif.ledger.schema import ADDED_TABLES, LEDGER_TYPES, schema_statements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts, place_of
-from rlaif.records import Record, digest_text
+from rlaif.records import Judgement, Record, digest_text
 
 ROWS_PER_STATEMENT = 2000
 
@@ -39,10 +39,20 @@ class Break(NamedTuple):
         return f"{where}: {self.what}" if where else self.what
 
 
+class FoundHead(NamedTuple):
+    """Where a head is in the chain, and what it covers."""
+
+    seq: int
+    num_judgements: int
+    """Judgements up to this row, and this one."""
+
+
 class Verification(NamedTuple):
     rows: int
     head: Head
     breaks: tuple[Break, ...]
+    found: dict[str, FoundHead] = {}
+    """Heads that were printed without a row, by their digits."""
 
     @property
     def ok(self) -> bool:
@@ -58,7 +68,7 @@ class _Row(NamedTuple):
     head: bytes
 
 
-def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verification:
+def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = ()) -> Verification:
     """Check the whole ledger; `heads` are those printed in manifests, reports and model cards."""
     walk = _Walk(heads)
     try:
@@ -70,10 +80,10 @@ def verify(ledger: Ledger, *, heads: Iterable[tuple[int, str]] = ()) -> Verifica
                 walk.breaks += texts.check(row)
             unlisted = [Break(*found) for found in compare_listing(ledger.rows, last=walk.head.seq)]
     except LedgerError as error:
-        return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)))
+        return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)), walk.found)
     walk.finish()
     texts.finish()
-    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found, *unlisted))
+    return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found, *unlisted), walk.found)
 
 
 def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
@@ -88,13 +98,19 @@ def _rows_of(ledger: Ledger, kind: type[Record]) -> Iterator[_Row]:
 class _Walk:
     """Follows the chain row by row."""
 
-    def __init__(self, heads: Iterable[tuple[int, str]]) -> None:
-        self.rows = 0
+    def __init__(self, heads: Iterable[Head | PrintedHead]) -> None:
+        self.rows = self._num_judgements = 0
         self.breaks: list[Break] = []
         self.head = Head(0, GENESIS.hex())
-        self._printed: dict[int, set[str]] = {}
-        for seq, printed in heads:
-            self._printed.setdefault(seq, set()).add(printed)
+        self.found: dict[str, FoundHead] = {}
+        self._by_row: dict[int, list[PrintedHead]] = {}
+        self._without_row: dict[str, list[PrintedHead]] = {}
+        for head in heads:
+            printed = PrintedHead(*head)
+            if printed.seq is None:
+                self._without_row.setdefault(printed.hex, []).append(printed)
+            else:
+                self._by_row.setdefault(printed.seq, []).append(printed)
         # Heads that the next row may extend: the stored one, and after a break also the recomputed one,
         # so that one changed head is reported at its own row and not again at the next.
         self._previous: tuple[bytes, ...] = (GENESIS,)
@@ -102,6 +118,7 @@ class _Walk:
 
     def step(self, row: _Row) -> None:
         self.rows += 1
+        self._num_judgements += row.kind is Judgement
         expected = self.head.seq + 1
         linked = [
             link(
@@ -132,17 +149,32 @@ class _Walk:
         self._compare_with_printed(row.kind.table, row.head)
 
     def finish(self) -> None:
-        for seq in sorted(self._printed):
+        for seq in sorted(self._by_row):
             cut = seq > self.head.seq
             what = f"the ledger ends at row {self.head.seq}" if cut else "the row is missing"
-            self.breaks.append(Break("", seq, f"a head was printed for this row, and {what}"))
+            for where in _places(self._by_row[seq]):
+                shown = f" (printed{where})" if where else ""
+                self.breaks.append(Break("", seq, f"a head was printed for this row, and {what}{shown}"))
+        for digits, printed in self._without_row.items():
+            if digits not in self.found:
+                for where in dict.fromkeys(f" of {head.where}" if head.where else "" for head in printed):
+                    self.breaks.append(Break("", None, f"the head {digits}{where} is in no row of the chain"))
 
     def _compare_with_printed(self, table: str, head: bytes) -> None:
-        if self._printed.pop(self.head.seq, {head.hex()}) != {head.hex()}:
-            self.breaks.append(Break(table, self.head.seq, "its head is not the one that was printed"))
+        digits = head.hex()
+        wrong = [printed for printed in self._by_row.pop(self.head.seq, ()) if printed.hex != digits]
+        for where in _places(wrong):
+            self.breaks.append(Break(table, self.head.seq, f"its head is not the one that was printed{where}"))
+        if digits in self._without_row:
+            self.found[digits] = FoundHead(self.head.seq, self._num_judgements)
 
     def _break(self, row: _Row, what: str) -> None:
         self.breaks.append(Break(row.kind.table, row.seq, what))
+
+
+def _places(printed: Iterable[PrintedHead]) -> list[str]:
+    """The places that print heads, each once, as words that follow "printed"."""
+    return list(dict.fromkeys(f" in {head.where}" if head.where else "" for head in printed))
 
 
 class _Texts:

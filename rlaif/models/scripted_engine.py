@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
-from rlaif.config.functions import load_function
+from rlaif.config.functions import load_function, place_of
 from rlaif.errors import DataError
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.records import FailureCause, Model, ModelObserved, digest_text
@@ -86,19 +86,27 @@ class ScriptedEngine:
             return ScoredReply("", None, (), prompt_tokens=tokens, reply_tokens=0, failure=answer)
         if not isinstance(answer, ScriptedAnswer):
             answer = ScriptedAnswer(answer)
-        given = tuple(answer.probabilities)
+        given = self._read_probabilities(answer.probabilities)
         if len(given) != len(request.choices) or not all(0 <= p <= 1 for p in given) or not 0 < sum(given) < 1 + 1e-6:
             raise self._unusable(f"{given!r:.80}")
+        if not isinstance(answer.reason, str):
+            raise self._unusable(f"with the reason {answer.reason!r:.80}")
         written = f"{answer.reason}{request.marker}{request.choices[given.index(max(given))]}"
         return ScoredReply(
             written, answer.reason or None, tuple(math.log(p) if p else -math.inf for p in given), tokens,
             len(written.split()),
         )  # fmt: skip
 
+    def _read_probabilities(self, given: Sequence[float]) -> tuple[float, ...]:
+        try:
+            return tuple(map(float, given))
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise self._unusable(f"{given!r:.80}") from error
+
     def _unusable(self, answer: str) -> DataError:
         return DataError(
             f'the scripted judge "{self._spec}" answered {answer}',
-            where="judge.model.path",
+            where=", ".join(part for part in ("judge.model.path", place_of(self._script)) if part),
             fix="return a probability for each choice, or the name of a failure",
         )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from rlaif.files.markdown import inline_code
+from rlaif.ledger.chain import Head
 from rlaif.policy.methods import MethodName
 from rlaif.records import Estimate, PolicyCard
 
@@ -18,7 +20,7 @@ def render_policy_card(
     rewards: Sequence[str],
     note: str,
     constitution: str,
-    ledger_head: str,
+    ledger_head: Head,
     method: MethodName = "ppo",
     kl: Estimate | None = None,
 ) -> str:
@@ -49,10 +51,12 @@ tags: [rlaif, {method}]
 # Policy trained by {method.upper()}
 
 Trained from {trained_from} against {against},
-by the constitution "{constitution}". The value head is not part of this folder; it loads as a plain causal LM.
+by the constitution {inline_code(constitution)}.
+The value head is not part of this folder; it loads as a plain causal LM.
 {course}
 {_describe_kl(kl)}
-The ledger's head was `{ledger_head}`: `rlaif audit verify` finds any change of the decisions before it.
+The ledger's head was `{ledger_head.hex}`, row {ledger_head.seq}: `rlaif audit verify --head` with these 64 digits finds
+any change of the decisions before it.
 
 | the last step that is in the weights, on responses drawn before its update | |
 | --- | --- |

@@ -300,7 +300,7 @@ def _write_card(round: Round, shelf: Shelf, trained: TrainedPolicy, *, task: Tas
         rewards=[reward.name for reward in rewards.weighted],
         note=trained.note,
         constitution=round.constitution.name,
-        ledger_head=round.ledger.head().hex,
+        ledger_head=round.ledger.head(),
         kl=read_kl(task.folder / EVALUATIONS_FILE, step=trained.steps),
     )
     write_atomically(shelf.policy_dir / "README.md", readme)

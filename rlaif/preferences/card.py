@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from rlaif.files.markdown import inline_code, plain_text
 from rlaif.records import Constitution, Tally
 
 RowKind = Literal["pairs", "choices"]
@@ -73,17 +74,17 @@ def render_dataset_card(
             "",
             f"A prompt belongs to one split only; a share of {test_fraction:g} is held out, drawn by prompt id.",
             *([f"Of what was compared: {tally}.", ""] if tally is not None else [""]),
-            *([*(f"- {_cell(note)}" for note in notes), ""] if notes else []),
-            f"Judge: {', '.join(_code(judge) for judge in judges if judge) or 'not named'}.",
+            *([*(f"- {plain_text(note)}" for note in notes), ""] if notes else []),
+            f"Judge: {', '.join(inline_code(judge) for judge in judges if judge) or 'not named'}.",
             "",
             "## Principles",
             "",
-            f"Constitution {_code(constitution.name)}, id `{constitution.id}`,"
+            f"Constitution {inline_code(constitution.name)}, id `{constitution.id}`,"
             f" sha256 of its file `{constitution.file_digest}`.",
             "",
             "| principle | weight | text |",
             "| --- | ---: | --- |",
-            *(f"| {_code(p.id)} | {p.weight:g} | {_cell(p.text)} |" for p in constitution.principles),
+            *(f"| {inline_code(p.id)} | {p.weight:g} | {plain_text(p.text)} |" for p in constitution.principles),
             "",
             "The file:",
             "",
@@ -159,16 +160,6 @@ def _front_matter(sizes: Sequence[SplitSize]) -> list[str]:
             if size.kind == kind:
                 lines += [f"  - split: {size.split}", f"    path: {size.file}"]
     return [*lines, "---"]
-
-
-def _code(text: str) -> str:
-    """Inline code in a table cell, whatever the text holds."""
-    return "`" + re.sub(r"[`|\s]+", " ", text).strip() + "`"
-
-
-def _cell(text: str) -> str:
-    """Plain text in a table cell: one line, and nothing in it is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split()))
 
 
 def _fenced(text: str) -> list[str]:

@@ -291,6 +291,7 @@ def _ask(judged: JudgedRound, bench: Bench, *, judges: Sequence[DiffJudge], plan
     if not plan.gaps:
         say("nothing to ask: the run's judge has answered all of it")
         return merge_judgings([])
+    judged.ledger.require_writable()
     say(f"{plan.num_questions - plan.num_answered} questions to ask, {plan.num_answered} answered already")
     return merge_judgings([one for judge in judges for one in _ask_judge(judged, bench, judge=judge, plan=plan)])
 

@@ -24,6 +24,7 @@ from rlaif.judging.judge import Judging
 from rlaif.judging.panel import find_panel
 from rlaif.judging.recorded import Recorded, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
+from rlaif.ledger.opening import can_write
 from rlaif.preferences.edit_diff import Diff, diff_judged
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.label import LabelRule
@@ -39,9 +40,10 @@ from rlaif.preferences.people import (
 )
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
-from rlaif.run.folder import RunFolder
+from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
 from rlaif.run.stages import JUDGEMENTS, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES
+from rlaif.run.state import ledger_path_of
 
 DATASET = "dataset"
 """Folder of the data set in the stage's folder."""
@@ -268,5 +270,7 @@ def diff_constitutions(
     count_only: ask nothing, only count what would be asked.
     """
     before, after = (None if name is None else load_constitution(name) for name in (old, new))
-    with open_judged(runs_dir, run) as (judged, bench):
+    ledger = ledger_path_of(open_run(runs_dir, run).config, runs_dir=runs_dir)
+    read_only = count_only or not can_write(ledger)
+    with open_judged(runs_dir, run, read_only=read_only) as (judged, bench):
         return diff_judged(judged, bench, old=before, new=after, num_prompts=num_prompts, count_only=count_only)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
+from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
@@ -73,7 +74,7 @@ def save_reward_model(
     config: RewardModelConfig,
     tally: Tally,
     dataset_digest: str,
-    ledger_head: str,
+    ledger_head: Head | None,
 ) -> None:
     """Write `out_dir`, replacing it as a whole."""
     model.config.reward_mean = results.reward_mean
@@ -101,7 +102,7 @@ def render_model_card(
     config: RewardModelConfig,
     tally: Tally,
     dataset_digest: str,
-    ledger_head: str,
+    ledger_head: Head | None,
 ) -> str:
     """The folder's README.md."""
     return "\n".join(
@@ -129,7 +130,7 @@ def render_model_card(
             f"| training pairs | {tally} |",
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
-            f"| head of the ledger's chain | {_given(ledger_head)} |",
+            f"| head of the ledger's chain | {_describe_head(ledger_head)} |",
             f"| training | {config.num_epochs} epochs, batches of {config.batch_size} pairs, learning rate"
             f" {config.learning_rate:g}, weight decay {config.weight_decay:g} |",
             "",
@@ -177,6 +178,10 @@ def _log_loss(held_out: HeldOut) -> str:
     if held_out.log_loss is None or held_out.log_loss_floor is None:
         return "not measured"
     return f"{held_out.log_loss:.4f} nats (a coin .6931, floor {held_out.log_loss_floor:.4f})"
+
+
+def _describe_head(head: Head | None) -> str:
+    return "not given" if head is None else f"`{head.hex}`, row {head.seq}: see `rlaif audit verify --head`"
 
 
 def _given(digest: str) -> str:

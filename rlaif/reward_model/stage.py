@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rlaif.config.run import RunConfig
 from rlaif.console import say
+from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.preferences.stage import DATASET
@@ -64,7 +65,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
             team=round.team,
             test_rows=rows.test,
             dataset_digest=digest,
-            ledger_head=round.ledger.head().hex,
+            ledger_head=round.ledger.head(),
             listener=log.listener,
         )
     _say_accuracy(trained)
@@ -92,7 +93,7 @@ def fit(
     team: Team = ALONE,
     test_rows: Sequence[PreferenceRow | ChoiceRow] = (),
     dataset_digest: str = "",
-    ledger_head: str = "",
+    ledger_head: Head | None = None,
     listener: Listener = NOBODY,
 ) -> TrainedRewardModel:
     """Train the reward model of a job, in every process of the team. The first one measures on `test_rows`."""

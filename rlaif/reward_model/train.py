@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
+from rlaif.ledger.chain import Head
 from rlaif.models.weights.context import context_tokens_of
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
@@ -51,7 +52,7 @@ def train_reward_model(
     seed: int,
     resume: bool = False,
     dataset_digest: str = "",
-    ledger_head: str = "",
+    ledger_head: Head | None = None,
     listener: Listener = NOBODY,
     team: Team = ALONE,
 ) -> TrainedRewardModel:

@@ -127,7 +127,7 @@ def test_two_processes_writing_at_once_leave_an_unbroken_chain(tmp_path: Path) -
         assert os.waitpid(pid, 0)[1] == 0
     with Ledger.open(path) as ledger:
         head = ledger.head()
-        assert verify(ledger, heads=[head]) == (head.seq, head, ())
+        assert verify(ledger, heads=[head])[:3] == (head.seq, head, ())
         counts = dict(ledger.rows("SELECT rtrim(question_id, '0123456789'), count(*) FROM judgements GROUP BY 1"))
     assert min(counts["a"], counts["b"]) > 30
     assert counts["both"] == max(counts["a"], counts["b"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rlaif.errors import FunctionError
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, read_reward
 
 RewardFunction = Callable[[list[dict[str, str]], str, str | None], Any]
@@ -49,4 +50,7 @@ class FunctionReward:
 
 
 def _raised(error: Exception) -> RewardFailure:
+    if isinstance(error, FunctionError):  # it names the function and the line; the exception behind it names the cause
+        kind = type(error.__cause__ or error).__name__.lstrip("_")
+        return RewardFailure(f"raised_{kind}", f"{error.what} ({error.where})")
     return RewardFailure(f"raised_{type(error).__name__}", f"{error}"[:200])
