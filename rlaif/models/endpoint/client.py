@@ -7,12 +7,14 @@ where no further question can be asked. Chooses no questions and keeps no replie
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from rlaif.config.judge import EndpointConfig
+from rlaif.console import say
 from rlaif.errors import StageError
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint.http import RETRIED, Address, Answer, post
@@ -28,6 +30,9 @@ MAX_FAILURES_IN_A_ROW = 32
 """The server is taken to be down after so many questions without a reply; more, where more are under way at once."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Waits between retries double; each is drawn from its upper half, so that clients do not retry in step."""
+
+SAID_EVERY_S = 10.0
+"""Seconds between two lines that say that questions are tried again."""
 
 
 class EndpointClient:
@@ -51,6 +56,7 @@ class EndpointClient:
         self._reader = ReplyReader(address=address, config=config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._settled = asyncio.Event()
+        self._said_waiting = -math.inf
 
     async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
         """The judge's reply, or a failure in its place; `key` names the question in the log."""
@@ -66,7 +72,16 @@ class EndpointClient:
             wait = self._next_wait(question, answer)
             if wait is None:
                 return self._reader.give_up(question, answer)
+            self._say_waiting(answer, wait)
             await asyncio.sleep(wait)
+
+    def _say_waiting(self, answer: Answer, wait: float) -> None:
+        """One line at once, and then at most one per 10 seconds for all questions together."""
+        now = time.monotonic()
+        if now - self._said_waiting >= SAID_EVERY_S:
+            self._said_waiting = now
+            why = answer.said[:120] or f"status {answer.status}"
+            say(f"{self._address.host} did not answer ({why}): trying again in {wait:.1f} s")
 
     async def _send(self, question: SentQuestion) -> tuple[Answer, ScoredReply | None]:
         """One request within caps and limits: what came back, and the reply where it can be used."""
@@ -132,6 +147,7 @@ class EndpointClient:
             return
         elif answer.unreachable:
             what, fix = "the judge's server cannot be reached", f"start it, or fix {config.base_url_env}"
+            fix += "; a server that never answered is not retried"
         elif answer.status == 404:
             what = f'the judge\'s server has no model "{self._model}", or no chat API at this address'
             fix = f"fix judge.model.path or {config.base_url_env}, which usually ends in /v1"
