@@ -62,7 +62,7 @@ class Progress:
 
     def __init__(self, label: str, total: int, *, unit: str = "") -> None:
         self._label, self._total, self._unit = label, total, unit
-        self._done = self._failed = self._tokens = 0
+        self._done = self._failed = self._tokens = self._known = 0
         self._causes: Counter[str] = Counter()
         self._start = self._last_said = time.monotonic()
         self._next_tenth = 1
@@ -81,38 +81,48 @@ class Progress:
             self._task = self._bar.add_task(show_text(self._label).plain, total=self._total, extra="")
         return self
 
+    def count_known(self, count: int) -> None:
+        """Count items that were done before this attempt: they say nothing of how fast the rest will be."""
+        if count:
+            self._known += count
+            self._done += count
+            self._next_tenth = self._done * 10 // max(self._total, 1) + 1
+            self._show("", is_due=self._done >= self._total)
+
     def advance(
         self, count: int = 1, *, failed: int = 0, causes: Iterable[str] = (), tokens: int = 0, note: str = ""
     ) -> None:
         """Count `count` more items as done. Each cause in `causes` is one failure beside those that `failed` counts."""
         before = self._causes.total()
         self._causes.update(causes)
+        is_first = self._done == self._known > 0
         self._done += count
         self._failed += failed + self._causes.total() - before
         self._tokens += tokens
-        extra = ", ".join(
-            part
-            for part in (
-                self._describe_failed(),
-                f"{self._tokens / 1000:.0f} k tokens" if self._tokens else "",
-                note,
-            )
-            if part
-        )
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, extra=show_text(extra).plain)
+        self._show(note, is_due=is_first or (self._total > 0 and self._done * 10 >= self._next_tenth * self._total))
+
+    def _show(self, note: str, *, is_due: bool) -> None:
+        """Update the bar; elsewhere print a line where one is due, or where the last is older than 30 seconds."""
+        known = f"{self._known} of {self._total} were there already" if self._known else ""
+        tokens = f"{self._tokens / 1000:.0f} k tokens" if self._tokens else ""
+        extra = ", ".join(part for part in (known, self._describe_failed(), tokens, note) if part)
+        if self._bar is not None:  # what was there already is left out: a bar finds the time left by its own speed
+            new, total = max(self._done - self._known, 0), max(self._total - self._known, 0)
+            self._bar.update(self._task, completed=new, total=total, extra=show_text(extra).plain)
             return
         now = time.monotonic()
-        if not self._label:
-            return
-        if (self._total and self._done * 10 >= self._next_tenth * self._total) or now - self._last_said > 30:
+        if self._label and (is_due or now - self._last_said > 30):
             self._next_tenth = self._done * 10 // max(self._total, 1) + 1
             self._last_said = now
-            elapsed = now - self._start
-            left = elapsed / max(self._done, 1) * (self._total - self._done)
-            time_text = f", {left:.0f} s left" if self._done < self._total else f", {elapsed:.1f} s"
             say(f"{self._label}: {self._done}/{self._total}{f' {self._unit}' if self._unit else ''}"
-                f"{f' ({extra})' if extra else ''}{time_text}")  # fmt: skip
+                f"{f' ({extra})' if extra else ''}{self._describe_time(now - self._start)}")  # fmt: skip
+
+    def _describe_time(self, elapsed: float) -> str:
+        """The time left by the speed of this attempt, or the time taken; nothing where nothing new was done yet."""
+        if self._done >= self._total:
+            return f", {elapsed:.1f} s"
+        new = self._done - self._known
+        return f", {elapsed / new * (self._total - self._done):.0f} s left" if new > 0 else ""
 
     def _describe_failed(self) -> str:
         why = ", ".join(f"{cause} {count}" for cause, count in self._causes.most_common())

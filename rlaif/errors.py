@@ -1,10 +1,17 @@
 """The errors a user can meet: each says what happened, where, and what to do.
 
 Every error has its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 130 interrupted).
-Does not print and does not exit: the command line does both, in one place.
+Does not print and does not exit: the command line does both, in one place. `describe_names` says what a misspelt
+name may have meant.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+MAX_NAMES = 20
+"""Names that a message lists at most."""
 
 
 class RlaifError(Exception):
@@ -89,3 +96,14 @@ class OtherProcessFailed(RlaifError):
     def __init__(self, exit_code: int) -> None:
         super().__init__("another process failed")
         self.exit_code = exit_code
+
+
+def describe_names(wrong: str, known: Sequence[str], *, noun: str) -> str:
+    """What a name that does not exist may have meant, and the names that exist: the `fix` of a refusal.
+
+    noun: what the names are, in the plural, such as "the runs".
+    """
+    near = difflib.get_close_matches(wrong, known, n=1)
+    more = f", and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES else ""
+    meant = f'did you mean "{near[0]}"? ' if near else ""
+    return f"{meant}{noun} are {', '.join(name[:80] for name in known[:MAX_NAMES]) or 'none'}{more}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from rlaif.errors import InputError, describe_names
 from rlaif.ledger import queries
+from rlaif.ledger.listing import find_principle_ids, find_run_names
 from rlaif.ledger.queries import ComparisonLine, FailureLine, JudgementLine
 from rlaif.ledger.store import Ledger
 from rlaif.records import Judgement, Question, Verdict
@@ -39,7 +41,39 @@ def list_decisions(
     limit: int = 20,
 ) -> Listing:
     """`listed`: judgements, comparisons whose two orders named different winners, or failed answers, which have no
-    verdict to be found by."""
+    verdict to be found by.
+
+    Raises `InputError` where the ledger has no such principle: an empty list is right only for a name that exists.
+    """
+    found = _list(ledger, listed, principle=principle, verdict=verdict, run=run, after=after, limit=limit)
+    if not found.rows:
+        _refuse_unknown_principle(ledger, principle)
+    return found
+
+
+def _refuse_unknown_principle(ledger: Ledger, principle: str | None) -> None:
+    if principle is not None and principle not in (known := find_principle_ids(ledger.rows)):
+        raise InputError(
+            f'no decision in this ledger is under a principle "{principle[:80]}"',
+            where=str(ledger.path),
+            fix=describe_names(principle, known, noun="the principles"),
+        )
+
+
+def refuse_unknown_run(ledger: Ledger, run: str | None) -> None:
+    """Refuse the name of a run that used nothing of a ledger that is given by its file, without the runs' folder."""
+    if run is not None and run not in (known := find_run_names(ledger.rows)):
+        raise InputError(
+            f'no run "{run[:80]}" used a decision in this ledger',
+            where=str(ledger.path),
+            fix=describe_names(run, known, noun="the runs"),
+        )
+
+
+def _list(
+    ledger: Ledger, listed: Listed, *, principle: str | None, verdict: Verdict | None, run: str | None, after: int,
+    limit: int,
+) -> Listing:  # fmt: skip
     if listed == "flipped":
         compared = queries.list_comparisons(
             ledger, principle=principle, verdict=verdict, flipped=True, run=run, after=after, limit=limit

@@ -108,7 +108,10 @@ def own_columns(there: Collection[str], *, where: str) -> LabelColumns:
     by_text = "prompt" in there and not set(OWN_IDS) & set(there)
     for needed in (*(OWN_TEXTS if by_text else OWN_IDS), "choice"):
         if needed not in there:
-            raise missing_column(needed, columns=there, where=where)
+            raise missing_column(
+                needed, columns=there, where=where,
+                way_out=f"rename a column, or map them by a YAML file as in {EXAMPLE} (--label-columns)",
+            )  # fmt: skip
 
     def name(column: str) -> str | None:
         return column if column in there else None

@@ -7,7 +7,7 @@ loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
 agreement           agreement
 audit               audit list, show, verify
-constitution        constitution check, show
+constitution        constitution check, show, words
 constitution_diff   constitution diff
 setup               doctor, init
 doctor              what the machine offers, examined for `rlaif doctor`
@@ -43,7 +43,7 @@ from rlaif.training.team import has_lost_another, launched_rank, num_launched
 app = typer.Typer(
     name="rlaif",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Steer a language model by written principles: judge, preferences, reward model, PPO, audit.",
 )

@@ -63,7 +63,7 @@ def list_(
 ) -> None:
     """List judgements; with --flipped the pairs that the order decided, with --failed the failed answers."""
     from rlaif.audit.ledger_file import open_to_read
-    from rlaif.audit.listing import list_decisions
+    from rlaif.audit.listing import list_decisions, refuse_unknown_run
 
     if failed and (flipped or verdict):
         raise InputError("--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict")
@@ -72,6 +72,8 @@ def list_(
             opened, "flipped" if flipped else "failed" if failed else "judgements",
             principle=principle, verdict=verdict, run=run, after=after, limit=limit,
         )  # fmt: skip
+        if not found.rows and ledger is not None:
+            refuse_unknown_run(opened, run)
     _print_listing(found)
 
 

@@ -1,6 +1,7 @@
-"""`rlaif constitution check, show, diff`: does the judge understand a principle file, and what exactly will it read?
+"""`rlaif constitution check, show, words, diff`: does the judge understand a principle file?
 
-Parses options, asks `rlaif.judging.probing`, prints. `show` loads no model; `diff` is in constitution_diff.py.
+Parses options, asks `rlaif.judging.probing`, prints. `show` prints what the judge will read, `words` what it can read;
+both load no model. `diff` is in constitution_diff.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from rich.text import Text
 from rlaif.cli.constitution_diff import diff
 from rlaif.cli.options import ConfigOption
 from rlaif.console import console, show_text
-from rlaif.errors import ConstitutionError
+from rlaif.errors import ConstitutionError, describe_names
 
 if TYPE_CHECKING:
     from rlaif.config.generate import JudgeConfig
     from rlaif.constitution.probe import Reading
     from rlaif.constitution.render import JudgeTemplate
+    from rlaif.judging.probing import Probing
     from rlaif.records import Constitution, Principle, SegmentedMessage
 
 constitution_app = typer.Typer(
@@ -30,6 +32,8 @@ constitution_app = typer.Typer(
     "compare two files by what a run's judge decides under them.",
 )
 constitution_app.command("diff")(diff)
+
+WORDINGS_SHOWN = 40
 
 EXAMPLE = {
     "conversation": "user: When does the museum open?",
@@ -111,11 +115,29 @@ def _check_for(
                 f"write `tags: [{reading.read_as}]` if that is meant, and it is held to it"
             )
             console.print(show_text(note))
-    if done.why_not:
-        console.print(show_text(f"not probed, only the words were checked: {done.why_not}"))
-    console.print(
-        show_text(f"ok: {constitution.name}, for the judge {judge.model.path} and the template {done.template.name}")
+    _print_result(
+        done,
+        whom=f"{constitution.name}, for the judge {judge.model.path} and the template {done.template.name}",
+        is_asked=ask,
     )
+
+
+def _print_result(done: Probing, *, whom: str, is_asked: bool) -> None:
+    """The last lines: `ok` is for principles that the judge was asked about, or for words where that was all wanted."""
+    unasked = [reading.principle.id for reading in done.readings if not reading.num_pairs]
+    if done.why_not:
+        lines = [f"not probed, only the words were checked: {done.why_not}"]
+        not_known = f"{whom}: whether the judge understands the principles is not known, for it was asked nothing"
+        lines.append(not_known if is_asked else f"ok: {whom}, by the words alone")
+    elif unasked:
+        lines = [
+            f"probed in part: {whom}: no probe pair is about {', '.join(unasked)}",
+            "whether the judge understands that is not known: give pairs of clear contrast with --probes FILE",
+        ]
+    else:
+        lines = [f"ok: {whom}"]
+    for line in lines:
+        console.print(show_text(line))
 
 
 def _configured_judges(config: Path | None, *, model: str | None, template: str | None) -> tuple[JudgeConfig, ...]:
@@ -173,6 +195,34 @@ def show(
     console.print(show_text(f"\nreply: {_describe_reply(judge_template)}"))
 
 
+@constitution_app.command("words")
+def words(
+    judge: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The judge: a model folder or hub id. [default: the config's]")
+    ] = None,
+    config: ConfigOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help=f"Every wording; without it {WORDINGS_SHOWN} of them, spread evenly.")
+    ] = False,
+) -> None:
+    """List the principles and words that a judge with a closed vocabulary, such as the front desk's, can read."""
+    from rlaif.judging.setup import find_judge_folder, find_vocabulary
+
+    for one in _configured_judges(config, model=judge, template=None):
+        found = find_vocabulary(find_judge_folder(one))
+        if found is None:
+            console.print(show_text(f"the judge {one.model.path} has no closed vocabulary: it reads any words"))
+            continue
+        console.print(show_text(f"the judge {one.model.path} knows {len(found.wordings)} wordings of a principle:"))
+        step = 1 if every else max(1, len(found.wordings) // WORDINGS_SHOWN)
+        for wording in found.wordings[::step]:
+            console.print(show_text(f"  {wording}"))
+        if step > 1:
+            console.print(show_text("  (--all lists every one)"))
+        console.print(show_text(f"and principles of your own from these {len(found.words)} words:"))
+        console.print(show_text(f"  {' '.join(sorted(found.words))}"))
+
+
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
     from rlaif.judging.modes import MODES
 
@@ -196,7 +246,7 @@ def _find_principle(constitution: Constitution, principle_id: str | None) -> Pri
             return principle
     raise ConstitutionError(
         f'constitution "{constitution.name}" has no principle "{principle_id}"',
-        fix=f"its principles are {', '.join(p.id for p in constitution.principles)}",
+        fix=describe_names(principle_id or "", [p.id for p in constitution.principles], noun="its principles"),
     )
 
 

@@ -45,4 +45,5 @@ class EvaluationConfig(Config):
     """Best-of-n, a comparison that needs no training: of this many responses of the starting policy, take the one with
     the highest reward. 0 or 1: off."""
     measures: tuple[MeasureSpec, ...] = ()
-    """Functions `module:function` of (prompt, response) that return named numbers, to compare both policies by."""
+    """Functions `module:function` of (prompt, response) that return named numbers, to compare both policies by. One
+    that suits any prompts comes with rlaif: `rlaif.evaluation.measures:count_words`."""

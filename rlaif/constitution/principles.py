@@ -210,7 +210,10 @@ def _refuse_word(
 ) -> NoReturn:
     fix = f'write it in lower case, "{word.lower()}"'
     if word.lower() not in vocabulary.words:
-        fix = f'the nearest wording that it knows is "{find_nearest_wording(principle.text, vocabulary)}"'
+        fix = (
+            f'the nearest wording that it knows is "{find_nearest_wording(principle.text, vocabulary)}"; all that it '
+            "knows are listed by `rlaif constitution words`, and a judge of yours (judge.model.path) reads any words"
+        )
     raise ConstitutionError(
         f'the judge has never met the word "{word[:80]}" of principle "{principle.id}"',
         where=place_of(principle, constitution=constitution),

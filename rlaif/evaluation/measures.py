@@ -24,6 +24,12 @@ def load_measure(spec: str) -> Measure:
     return measure
 
 
+def count_words(prompt: Sequence[Mapping[str, str]], response: str) -> dict[str, float]:
+    """A measure for any prompts, `rlaif.evaluation.measures:count_words`: words, and words that differ."""
+    words = response.lower().split()
+    return {"words": float(len(words)), "different words": float(len(set(words)))}
+
+
 def compute_measures(
     pairs: Sequence[PolicyPair], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
 ) -> dict[str, Change]:

@@ -27,6 +27,8 @@ _PLAIN = (".jsonl", ".ndjson", ".json", ".csv")
 SUFFIXES = (*_PLAIN, ".parquet", *(f"{suffix}.gz" for suffix in _PLAIN))
 MAX_LINE_BYTES = 16 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
+MAX_COLUMNS = 40
+"""Columns that a message lists at most."""
 _ROLES = ("system", "user", "assistant")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -86,14 +88,24 @@ def is_row_file(path: str | Path) -> bool:
     return str(path).lower().endswith(SUFFIXES)
 
 
-def missing_column(column: str, *, columns: Collection[str], where: str) -> DataError:
-    """The error for a missing column: it names the columns that exist and the likely one."""
+def missing_column(
+    column: str, *, columns: Collection[str], where: str, option: str = "", way_out: str = "name one of them"
+) -> DataError:
+    """The error for a missing column: it names the columns that exist, the likely one, and how to name another.
+
+    option: the option that names the column; where there is none, `way_out` is what helps.
+    """
     near = difflib.get_close_matches(column, columns, n=1)
-    there = ", ".join(sorted(columns)) or "none"
+    listed = sorted(columns)
+    more = f", and {len(listed) - MAX_COLUMNS} more" if len(listed) > MAX_COLUMNS else ""
+    there = (", ".join(name[:80] for name in listed[:MAX_COLUMNS]) or "none") + more
+    if option:
+        likely = near or (listed if len(listed) == 1 else [])
+        way_out = f"name the right one with --set {option}={likely[0] if likely else 'NAME'}"
     return DataError(
         f'there is no column "{column}"; the columns are: {there}',
         where=where,
-        fix=f'did you mean "{near[0]}"?' if near else "name one of them",
+        fix=f'did you mean "{near[0]}"? {way_out}' if near else way_out,
     )
 
 

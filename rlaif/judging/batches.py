@@ -65,18 +65,19 @@ class BatchAsker:
             reuse.take({key: Answered("", False) for key in answered})
             reuse.say(total=len(by_id), judge=self._scorer.fingerprint.observed.name)
         with Progress(label, len(by_id), unit="questions") as progress:
-            progress.advance(len(by_id) - sum(len(batch) for batch in batches))
+            progress.count_known(len(by_id) - sum(len(batch) for batch in batches))
             for batch in batches:
-                failed = tokens = 0
                 held = ledger.judgements_for(batch)
                 attempts = ledger.failed_attempts(batch)
-                if any(key not in held and attempts.get(key, 0) < self._config.max_attempts for key in batch):
+                if all(key in held or attempts.get(key, 0) >= self._config.max_attempts for key in batch):
+                    progress.count_known(len(batch))
+                else:
                     answers = self._ask([by_id[key] for key in batch], attempts=attempts)
                     tokens = sum(a.observed.prompt_tokens + a.observed.reply_tokens for a in answers)
                     failed = sum(isinstance(answer, FailedJudgement) for answer in answers)
                     new = [answer for answer in answers if answer.question_id not in held]
                     ledger.append([*(by_id[answer.question_id] for answer in new), *new])
-                progress.advance(len(batch), failed=failed, tokens=tokens)
+                    progress.advance(len(batch), failed=failed, tokens=tokens)
 
     def _find_changed(self, strangers: Sequence[str], by_id: Mapping[str, Question]) -> str:
         """Why the plan holds other questions than are asked now, found by comparing one of each."""

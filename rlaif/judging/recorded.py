@@ -244,7 +244,7 @@ def _require_columns(rows: Sequence[Row], wanted: Collection[str], *, where: str
     there = list(dict.fromkeys(column for row in rows for column in row.columns))
     for column in sorted(wanted):
         if column not in there:
-            raise missing_column(column, columns=there, where=where)
+            raise missing_column(column, columns=there, where=where, way_out="name it in the file of --columns")
 
 
 def _require_judgements(answers: _Answers, *, columns: ColumnMap, where: str) -> None:

@@ -189,4 +189,4 @@ class _Counting:
 
     def count_known(self, count: int) -> None:
         if count:
-            self._progress.advance(count)
+            self._progress.count_known(count)

@@ -156,6 +156,17 @@ LISTED = frozenset({"questions", "uses", *_SOURCES})
 """Tables whose new rows ListingWriter needs."""
 
 
+def find_principle_ids(read: Read) -> list[str]:
+    """Ids of the principles that any listed decision is about, sorted."""
+    rows = read("SELECT DISTINCT principles FROM listing_groups", ())
+    return sorted({name for (names,) in rows for name in names.split("\n") if name})
+
+
+def find_run_names(read: Read) -> list[str]:
+    """Names of the runs that used a listed decision, sorted."""
+    return sorted(name for (name,) in read("SELECT DISTINCT run FROM listing_groups WHERE run != ''", ()))
+
+
 def find_groups(
     read: Read, table: str, *, run: str | None, principle: str | None, outcome: str | None, flipped: bool | None
 ) -> list[int]:

@@ -22,6 +22,7 @@ from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
 
 _COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
 _OPTION = "reward_model.split"
+_FIXED_NAMES = "name the columns `prompt`, `chosen` and `rejected`, or `chosen` and `rejected` as whole conversations"
 
 
 def read_preferences(
@@ -106,7 +107,7 @@ def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
             fix='begin both with a blank line and "Human:", or give the conversation in `prompt`',
         )
     if not prompt:
-        raise missing_column("prompt", columns=row.columns, where=row.where)
+        raise missing_column("prompt", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
     for name, side in (("chosen", chosen), ("rejected", rejected)):
         if side.before and side.before != prompt:
             raise DataError(
@@ -127,7 +128,7 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
     """Responses as texts or as chat messages, and the probability of each that it is the best."""
     responses, shares = row.cells["responses"], row.cells.get("probabilities")
     if not prompt:
-        raise missing_column("prompt", columns=row.columns, where=row.where)
+        raise missing_column("prompt", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
     if not isinstance(responses, list) or not isinstance(shares, list):
         raise DataError(
             '"responses" and "probabilities" are not two lists', where=row.where, fix="give a probability for each"
@@ -162,7 +163,9 @@ def _read_prompt(row: Row) -> tuple[Message, ...]:
 
 
 def _read_side(row: Row, column: str, *, is_response: bool) -> _Side:
-    value = row.value(column)
+    if column not in row.cells:
+        raise missing_column(column, columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
+    value = row.cells[column]
     if isinstance(value, str) and (is_response or not is_transcript(value)):
         return _Side((), value)
     messages = read_messages(value, where=row.where, column=column)

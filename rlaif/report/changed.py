@@ -100,6 +100,14 @@ def _name_of(report: ReportInput, keys: Sequence[str], *, role: str) -> str:
     return PurePath(model.observed.name).name if model and model.observed.name else "not named"
 
 
+def is_frontdesk_judge(report: ReportInput) -> bool:
+    """Whether the front desk's judge, with its planted biases, made the labels."""
+    value: Any = report.provenance.config
+    for key in ("judge", "model", "path"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return bool(value == FRONTDESK)
+
+
 def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
     rows = [*moved.named, *moved.unnamed]
     best = report.best_of_n

@@ -23,6 +23,10 @@ from rlaif.report.wording import (
 Verdict = Literal["better", "worse", "unclear", "unknown"]
 
 
+MAX_FELL = 2
+"""Measures that fell and that no principle names: the headline names so many."""
+
+
 class Headline(NamedTuple):
     verdict: Verdict
     title: str
@@ -46,8 +50,16 @@ def moved_headline(moved: Moved) -> Headline | None:
     if still:
         said.append(f"{join_words([show_plain(row.name) for row in still])} did not clearly move")
     change = rows[0].change.change
+    against = [row for row in moved.unnamed if row.clear and row.change.mean_after < row.change.mean_before]
+    if against:
+        told = [f"{show_plain(row.name)} {_describe_move(row)}" for row in against[:MAX_FELL]]
+        more = f" and {len(against) - MAX_FELL} more fell" if len(against) > MAX_FELL else ""
+        said.append(f"no principle names what else fell: {join_words(told)}{more}")
     n = f"On {format_estimate(change).n} held out of training, " if change else ""
-    return Headline(*_judge_move(rose, fell, still), f"{n}{join_words(said)}.")
+    verdict, title = _judge_move(rose, fell, still)
+    if verdict == "better" and against:
+        title += f", but {join_words([show_plain(row.name) for row in against[:MAX_FELL]])} fell"
+    return Headline(verdict, title, f"{n}{join_words(said)}.")
 
 
 def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Sequence[MovedRow]) -> tuple[Verdict, str]:

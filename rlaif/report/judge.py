@@ -19,9 +19,17 @@ from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, join_words
 from rlaif.stats.logits import sigmoid
 
+PLANTED = (
+    "; the front desk's judge prefers the first place by a planted bias, so that there is something to find, and the "
+    "pairs of a run are close: on clear pairs it flips far less (see its card)"
+)
 
-def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """The section on one judge. `preferences`: the run's options for making labels."""
+
+def judge_view(
+    health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None, is_planted: bool = False
+) -> dict[str, Any] | None:
+    """The section on one judge. `preferences`: the run's options for making labels; `is_planted`: it is the front
+    desk's judge, whose position bias was trained into it."""
     if health is None:
         return None
     mode = MODES[health.mode]
@@ -29,6 +37,7 @@ def judge_view(health: JudgeHealth | None, *, preferences: Mapping[str, Any] | N
     asked = failed + health.num_judgements
     lowest = health.lowest_label_mass
     return {
+        "planted": PLANTED if is_planted else "",
         "making": _describe_making(preferences),
         "comparisons": format_count(health.num_comparisons, "comparison"),
         "flipped": format_estimate(health.flipped, percent=True),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from rlaif.files.atomic import write_atomically
 from rlaif.report.cautions import find_cautions
-from rlaif.report.changed import asked_view, changed_view
+from rlaif.report.changed import asked_view, changed_view, is_frontdesk_judge
 from rlaif.report.headline import choose_headline
 from rlaif.report.input import ReportInput, ShownSample
 from rlaif.report.judge import judge_view
@@ -99,7 +99,11 @@ def render_report(report: ReportInput) -> str:
         constitution=report.constitution,
         cautions=cautions,
         calibration=calibration_view(report.calibration),
-        judge=judge_view(report.judge_health, preferences=report.provenance.config.get("preferences")),
+        judge=judge_view(
+            report.judge_health,
+            preferences=report.provenance.config.get("preferences"),
+            is_planted=is_frontdesk_judge(report),
+        ),
         judges=judges_view(report.judges, report.panel),
         reward_model=reward_model_view(report.reward_model, report.reward_calibration),
         hacking=hacking_view(report),

@@ -174,7 +174,9 @@ def hacking_view(report: ReportInput) -> dict[str, Any]:
     if win is not None and win.hard is not None:
         label = "Trained response better, says the judge"
         note = f"the likelier side counts{bound}"
-        rows.append(share_view("the judge", win.hard, svg_name="who-judge", label=label, note=note))
+        rows.append(
+            share_view("the judge, by the likelier side", win.hard, svg_name="who-judge", label=label, note=note)
+        )
     return {"axis": dot_axis(Scale(0, 1), percent=True), "rows": rows, "figures": figures_view(report)}
 
 

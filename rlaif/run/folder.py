@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.errors import RunFolderError, RunFolderInUse, describe_names
 from rlaif.files.atomic import KEPT, digest_file, utc_now, write_atomically
 from rlaif.records import Tally
 from rlaif.run.options import read_config, update_config
@@ -162,14 +162,21 @@ def open_run(runs_dir: Path, name: str | None) -> RunFolder:
         _check_name(name)
         run = RunFolder(runs_dir / name)
         if not holds_run(run.path):
-            raise RunFolderError(
-                f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
-            )
+            raise RunFolderError(f'there is no run "{name}"', where=str(runs_dir), fix=_describe_runs(runs_dir, name))
         return run
     found = find_runs(runs_dir)
     if not found:
-        raise RunFolderError("there is no run yet", where=str(runs_dir), fix="start one with `rlaif generate-prefs`")
+        raise RunFolderError("there is no run yet", where=str(runs_dir), fix=_NO_RUN)
     return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
+
+
+_NO_RUN = "start one with `rlaif generate-prefs`, or name the folder that holds the runs with --runs-dir"
+
+
+def _describe_runs(runs_dir: Path, name: str) -> str:
+    """What a run's name that does not exist may have meant."""
+    runs = sorted(path.name for path in find_runs(runs_dir))
+    return f"{describe_names(name, runs, noun='the runs')}; another folder is named by --runs-dir" if runs else _NO_RUN
 
 
 def newest_round(run: RunFolder, *, stage: Stage) -> int:

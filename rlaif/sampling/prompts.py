@@ -38,6 +38,9 @@ class PromptRead(NamedTuple):
     tally: Tally
 
 
+_FIXED_NAMES = "name the columns `prompt` and `response`, or `messages` for whole conversations"
+
+
 class DemonstrationRead(NamedTuple):
     demonstrations: list[tuple[Prompt, Demonstration]]
     tally: Tally
@@ -57,7 +60,9 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     for row in _rows(config.path, split=config.split, wanted=wanted, option="prompts.split"):
         num_in += 1
         if reference not in row.columns and reference != PromptsConfig().reference_column:
-            raise missing_column(reference, columns=row.columns, where=row.where)
+            raise missing_column(reference, columns=row.columns, where=row.where, option="prompts.reference_column")
+        if config.column not in row.cells:
+            raise missing_column(config.column, columns=row.columns, where=row.where, option="prompts.column")
         messages = read_prompt_messages(row.value(config.column), where=row.where, column=config.column)
         prompt = Prompt(
             messages=messages,
@@ -153,7 +158,9 @@ def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
         return read_prompt_messages(before, where=row.where, column="messages"), messages[-1].content
     column = next((name for name in _RESPONSE_COLUMNS if name in row.columns), None)
     if column is None:
-        raise missing_column("response", columns=row.columns, where=row.where)
+        raise missing_column("response", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
+    if "prompt" not in row.cells:
+        raise missing_column("prompt", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
     prompt = read_prompt_messages(row.value("prompt"), where=row.where, column="prompt")
     return prompt, read_response(row.value(column), where=row.where, column=column) or ""
 

@@ -73,7 +73,7 @@ def sample_responses(
     if num_held:
         say(f"{label}: {len(requests)}, of which {num_held} found in the ledger")
     with Progress(label, len(requests), unit="responses") as progress:
-        progress.advance(num_held)
+        progress.count_known(num_held)
         owed = (batch for batch in batches if _is_owed(batch, ledger, progress))
         for requests_of_batch, generations, seconds in _draw(
             ([by_key[key] for key in batch] for batch in owed), generator, params=params, seed=seed
@@ -103,7 +103,7 @@ def _is_owed(batch: Sequence[str], ledger: Ledger, progress: Progress) -> bool:
     """Whether a batch has to be drawn, always as a whole; a batch that the ledger holds is counted as done."""
     if len(ledger.samples_for(batch)) < len(batch):
         return True
-    progress.advance(len(batch))
+    progress.count_known(len(batch))
     return False
 
 

@@ -46,7 +46,7 @@ class TrainingLog:
 
     def begin(self, step: int) -> None:
         """Cut what an interrupted training wrote of `step` and later ones."""
-        self._progress.advance(step - self._first_step)
+        self._progress.count_known(step - self._first_step)
         self._metrics.cut(self._stage, after_step=step - 1)
 
     def write_step(self, done: StepMetrics) -> None:

@@ -135,7 +135,8 @@ def test_the_map_of_the_example_says_what_the_own_names_say(tmp_path: Path) -> N
             [{"first_id": "a", "second_id": "b", "choise": "first"}],
             None,
             'there is no column "choice"; the columns are: choise, first_id, second_id (labels.jsonl): '
-            'did you mean "choise"?',
+            'did you mean "choise"? rename a column, or map them by a YAML file as in examples/human-labels '
+            "(--label-columns)",
         ),
         (
             [{**OWN, "annotator": "ann"}, {**OWN, "annotator": "ann"}],

@@ -57,7 +57,26 @@ def test_list_shows_a_line_per_judgement(runs_dir: Path) -> None:
 def test_list_filters_by_verdict_principle_and_run(runs_dir: Path) -> None:
     _, row = lines(audit(runs_dir, "list", "--verdict", "second", "--principle", "brief", "--run", "001"))
     assert row[1] == WORLDS[0].judgements[1].id[:12]
-    assert lines(audit(runs_dir, "list", "--principle", "other")) == [["nothing", "found"]]
+    assert lines(audit(runs_dir, "list", "--principle", "brief", "--verdict", "tie")) == [["nothing", "found"]]
+
+
+@pytest.mark.parametrize("listed", [(), ("--failed",), ("--flipped",)])
+def test_list_refuses_a_principle_that_no_decision_is_under_and_names_those_that_there_are(
+    runs_dir: Path, listed: tuple[str, ...]
+) -> None:
+    result = audit(runs_dir, "list", "--principle", "breif", *listed)
+    assert isinstance(result.exception, InputError)
+    assert 'under a principle "breif"' in str(result.exception)
+    assert str(result.exception).endswith('did you mean "brief"? the principles are brief')
+
+
+def test_list_refuses_a_run_that_is_not_there_and_names_those_that_are(runs_dir: Path) -> None:
+    result = audit(runs_dir, "list", "--run", "01")
+    assert isinstance(result.exception, RunFolderError)
+    assert 'did you mean "001"? the runs are 001' in str(result.exception)
+    result = audit(runs_dir, "list", "--run", "01", "--ledger", str(runs_dir / "ledger.sqlite"))
+    assert isinstance(result.exception, InputError)
+    assert 'no run "01" used' in str(result.exception)
 
 
 def test_list_flipped_shows_the_pairs_that_the_order_decided(runs_dir: Path) -> None:

@@ -99,6 +99,16 @@ def test_check_reads_another_judge_with_the_general_template_and_says_that_it_br
     output = invoke("check", file, "--judge", str(judge))
     assert "prompts/pair.j2" in output
     assert "not probed, only the words were checked: this judge brings no probes.jsonl; give pairs" in output
+    assert "ok:" not in output
+    assert "whether the judge understands the principles is not known" in output
+
+
+def test_words_lists_what_the_front_desks_judge_can_read():
+    output = invoke("words")
+    assert "knows 3250 wordings of a principle" in output
+    assert "  Prefer the reply that is courteous." in output
+    assert len(output.splitlines()) < 60
+    assert len(invoke("words", "--all").splitlines()) > 3250
 
 
 def write_probes(path: Path, *, n: int = 12) -> Path:

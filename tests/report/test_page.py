@@ -61,7 +61,7 @@ def test_the_parts_come_in_the_order_in_which_people_ask(html: str) -> None:
 
 def test_the_head_of_the_page_answers_the_three_questions_in_a_line_each(html: str) -> None:
     (head,) = Page(html).root.find("header")
-    assert head.find("h1")[0].text == "The policy moved as asked"
+    assert head.find("h1")[0].text == "The policy moved as asked, but helpful fell"
     answers = [(node.find("b")[0].text, node.find("span")[0].text) for node in head.find("a")]
     assert [question for question, _ in answers] == ["What changed", "Can it be trusted", "What it cost"]
     changed, trust, cost = (answer for _, answer in answers)

@@ -7,6 +7,7 @@ where no further question can be asked. Chooses no questions and keeps no replie
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ MAX_FAILURES_IN_A_ROW = 32
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Waits between retries double; each is drawn from its upper half, so that clients do not retry in step."""
 
+SAID_EVERY_S = 10.0
+"""Seconds between two lines that say that questions are tried again."""
+
 
 class EndpointClient:
     """Asks questions one by one, over the connections of one event loop."""
@@ -54,6 +58,7 @@ class EndpointClient:
         self._reader = ReplyReader(address=address, config=config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._settled = asyncio.Event()
+        self._said_waiting = -math.inf
 
     async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
         """The judge's reply, or a failure in its place; `key` names the question in the log."""
@@ -71,7 +76,16 @@ class EndpointClient:
             wait = self._next_wait(question, answer)
             if wait is None:
                 return self._reader.give_up(question, answer)
+            self._say_waiting(answer, wait)
             await asyncio.sleep(wait)
+
+    def _say_waiting(self, answer: Answer, wait: float) -> None:
+        """One line at once, and then at most one per 10 seconds for all questions together."""
+        now = time.monotonic()
+        if now - self._said_waiting >= SAID_EVERY_S:
+            self._said_waiting = now
+            why = answer.said[:120] or f"status {answer.status}"
+            say(f"{self._address.host} did not answer ({why}): trying again in {wait:.1f} s")
 
     async def _send(self, question: SentQuestion) -> tuple[Answer, ScoredReply | None]:
         """One request within caps and limits: what came back, and the reply where it can be used."""
