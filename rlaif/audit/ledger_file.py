@@ -5,7 +5,6 @@ Finds and opens files; what a ledger says is read in the other files of this roo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,8 @@ from typing import NamedTuple
 from rlaif.errors import LedgerError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Verification, verify
-from rlaif.run.folder import RunFolder, find_runs, open_run
-from rlaif.run.state import ledger_path_of, open_ledger
+from rlaif.run.folder import FoundRun, RunFolder, list_runs, open_run
+from rlaif.run.state import ledger_path_of, open_ledger, printed_heads
 
 
 class VerifiedLedger(NamedTuple):
@@ -52,22 +51,34 @@ def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Veri
         return VerifiedLedger(path, verify(opened, heads=heads), len(heads))
 
 
-def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
-    """The named or the newest run; None where there is none yet."""
+def find_damaged(runs_dir: Path) -> list[RunFolderError]:
+    """Why runs of the folder are passed over where no run is named."""
+    return [damage for found in list_runs(runs_dir) if (damage := _find_damage(found)) is not None]
+
+
+def _find_damage(found: FoundRun) -> RunFolderError | None:
+    if found.damage is not None:
+        return found.damage
     try:
+        printed_heads(found.run)
+    except RunFolderError as damage:
+        return damage
+    return None
+
+
+def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
+    """The named run, or the newest that is not damaged; None where there is none yet."""
+    if run is not None:
         return open_run(runs_dir, run)
-    except RunFolderError:
-        if run is not None:
-            raise
-        return None
+    return next((found.run for found in reversed(list_runs(runs_dir)) if _find_damage(found) is None), None)
 
 
 def _printed_heads(runs_dir: Path, run: str | None, ledger: Path) -> Iterator[tuple[int, str]]:
-    """The heads in the manifests of the named run, or of all runs that use this ledger."""
-    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in find_runs(runs_dir)]
+    """The heads in the manifests of the named run, or of all runs that use this ledger and are not damaged."""
+    if run is not None:
+        folders = [open_run(runs_dir, run)]
+    else:
+        folders = [found.run for found in list_runs(runs_dir) if _find_damage(found) is None]
     for folder in folders:
-        path = folder.path / "manifest.json"
-        if not path.is_file() or ledger_path_of(folder.config, runs_dir=runs_dir).resolve() != ledger.resolve():
-            continue
-        for printed in json.loads(path.read_text(encoding="utf-8"))["ledger_heads"]:
-            yield printed["seq"], printed["head"]
+        if ledger_path_of(folder.config, runs_dir=runs_dir).resolve() == ledger.resolve():
+            yield from printed_heads(folder)

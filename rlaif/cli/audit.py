@@ -5,7 +5,8 @@ Parses options, asks `rlaif.audit`, prints. Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, show_text
-from rlaif.errors import InputError, LedgerError
+from rlaif.console import console, say, show_text
+from rlaif.errors import InputError, LedgerError, RunFolderError
 
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rlaif.audit.listing import Listing
     from rlaif.audit.proof import Proof
     from rlaif.audit.view import Fact, Section
+    from rlaif.ledger.verify import Verification
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
@@ -61,17 +63,18 @@ def list_(
     ledger: LedgerOption = None,
 ) -> None:
     """List judgements; with --flipped the pairs that the order decided, with --failed the failed answers."""
-    from rlaif.audit.ledger_file import open_to_read
+    from rlaif.audit.ledger_file import find_damaged, open_to_read
     from rlaif.audit.listing import list_decisions
 
     if failed and (flipped or verdict):
         raise InputError("--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict")
-    with open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    damaged = find_damaged(runs_dir) if run is None and ledger is None else []
+    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         found = list_decisions(
             opened, "flipped" if flipped else "failed" if failed else "judgements",
             principle=principle, verdict=verdict, run=run, after=after, limit=limit,
         )  # fmt: skip
-    _print_listing(found)
+        _print_listing(found)
 
 
 @audit_app.command("show")
@@ -86,14 +89,15 @@ def show(
     For a preference, such as the id of a row of the data set: each comparison behind its label, what it counted as.
     """
     from rlaif.audit.decision import DecisionView, find_view
-    from rlaif.audit.ledger_file import open_to_read
+    from rlaif.audit.ledger_file import find_damaged, open_to_read
 
-    with open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    damaged = find_damaged(runs_dir) if run is None and ledger is None else []
+    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         view = find_view(opened, id)
-    if isinstance(view, DecisionView):
-        _print_decision(view)
-    else:
-        _print_label(view)
+        if isinstance(view, DecisionView):
+            _print_decision(view)
+        else:
+            _print_label(view)
 
 
 @audit_app.command("verify")
@@ -108,9 +112,24 @@ def verify(
 
     Exit code 1 if anything was changed, removed, reordered or cut off; the places are named.
     """
-    from rlaif.audit.ledger_file import verify_file
+    from rlaif.audit.ledger_file import find_damaged, verify_file
 
-    path, verification, num_heads = verify_file(runs_dir, run=run, ledger=ledger)
+    with _passing_over(find_damaged(runs_dir) if run is None else []):
+        _print_verification(*verify_file(runs_dir, run=run, ledger=ledger))
+
+
+@contextmanager
+def _passing_over(damaged: Sequence[RunFolderError]) -> Iterator[None]:
+    """Name the runs that are passed over, do the rest, and then fail because of them."""
+    for damage in damaged:
+        say(f"skipped: {damage.sentence}")
+    yield
+    if damaged:
+        which = "a run was" if len(damaged) == 1 else f"{len(damaged)} runs were"
+        raise LedgerError(f"{which} skipped, as said above", fix="restore their files, or name a run by --run")
+
+
+def _print_verification(path: Path, verification: Verification, num_heads: int) -> None:
     if verification.ok:
         console.print(Text(f"{path}: {verification.rows} rows, unbroken"))
         console.print(Text(f"head {verification.head.seq} {verification.head.hex}"))

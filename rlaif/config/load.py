@@ -25,6 +25,7 @@ from rlaif.config.sources import MAX_SHOWN, Sources
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import Path as KeyPath
 from rlaif.files.strict_yaml import load_strict
+from rlaif.files.texts import read_text_file
 
 CONFIG_NAME = "rlaif.yaml"
 
@@ -58,19 +59,15 @@ def load_options(path: str | Path | None = None, *, overrides: Sequence[str] = (
 
 def read_config_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(
-            "there is no such config file",
-            where=str(path),
-            fix="check the path, or make a config file with `rlaif init DIR`",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError("the config file is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
-    except OSError as error:
-        raise ConfigError(
-            f"the config file cannot be read: {error.strerror}", where=str(path), fix="give a readable file"
-        ) from error
+        return read_text_file(path, error=ConfigError)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+    raise ConfigError(
+        "there is no such config file",
+        where=str(path),
+        fix="check the path, or make a config file with `rlaif init DIR`",
+    )
 
 
 def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_complete: bool = False) -> RunConfig:

@@ -29,7 +29,8 @@ from rlaif.models.weights.model_folder import check_model_path, find_model_folde
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
-from rlaif.run.folder import RunFolder, read_stage, refuse_run
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder, refuse_run
 from rlaif.run.stages import (
     EVALUATION,
     JUDGEMENTS,
