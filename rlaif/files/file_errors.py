@@ -15,12 +15,12 @@ from rlaif.errors import RlaifError
 
 _MISSING = "check the path; a folder or link on the way to it may be missing"
 _FIXES: Mapping[int, str] = {
-    errno.EACCES: "change its permissions, or give another path",
-    errno.EPERM: "change its permissions, or give another path",
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
     errno.EROFS: "give a path on a file system that can be written",
     errno.ENOENT: _MISSING,
     errno.ENOTDIR: "check the path: a part of it is a file where a folder belongs",
-    errno.EISDIR: "a folder is in the place of a file: rename it, or give another path",
+    errno.EISDIR: "a folder is in the place of a file: rename it",
     errno.EEXIST: "rename what is there, or give another path",
     errno.ENOTEMPTY: "move away what is in it, or give another path",
     errno.ELOOP: "correct the links on the path, or give another path",

@@ -5,6 +5,7 @@ The sentence names the file and the way out. Holds no file's layout: each reader
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from rlaif.errors import InputError, RunFolderError
 from rlaif.files.file_errors import describe_file_error
 
 T = TypeVar("T")
+_REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+"""Errors of a file that is gone, or that something else is in the place of."""
 
 
 def read_own(path: Path, parse: Callable[[bytes], T], *, fix: str, error: type[InputError] = RunFolderError) -> T:
@@ -63,7 +66,8 @@ def refuse_damage(
         yield
     except OSError as cause:
         failure = describe_file_error(cause)
-        raise error(f"the file cannot be read: {failure.said}", where=where, fix=f"{failure.fix}, or {fix}") from cause
+        fix = fix if cause.errno in _REPLACED else f"{failure.fix}, or {fix}"
+        raise error(f"{noun} cannot be read: {failure.said}", where=where, fix=fix) from cause
     except (ValueError, RecursionError) as cause:
         raise error(f"{noun} is damaged ({_describe(cause)})", where=where, fix=fix) from cause
 

@@ -17,9 +17,12 @@ MAX_BYTES = 1 << 23
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def read_text_file(path: Path, *, error: type[InputError], max_bytes: int = MAX_BYTES) -> str:
+def read_text_file(
+    path: Path, *, error: type[InputError], max_bytes: int = MAX_BYTES, may_be_pipe: bool = False
+) -> str:
     """The file's text, without a byte order mark; every refusal is an `error` that names the file."""
-    refuse_no_plain_file(path, error=error)
+    if not may_be_pipe:
+        refuse_no_plain_file(path, error=error)
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)

@@ -2,6 +2,7 @@
 
 stages        the table of stages: their order, names, units, options and tables
 folder        a run's folder: made, found, locked
+names         names of runs, and those that are reserved
 finished      stage.json: a finished stage, and its files compared with what it wrote
 round         one round as a value: configuration, ledger, number, seeds, constitution
 book          what each stage used, and whether it is done

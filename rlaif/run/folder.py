@@ -22,10 +22,10 @@ from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.files.atomic import utc_now, write_atomically
 from rlaif.files.own_files import json_of, read_own, refuse_damage
 from rlaif.run.finished import read_stage, read_stage_values
+from rlaif.run.names import NAME, check_name, refuse_reserved
 from rlaif.run.options import read_config, update_config
 from rlaif.run.stages import Stage, stage_before
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ROUND = re.compile(r"round_(\d{2,})")
 _ATTEMPT = re.compile(r"attempt_(\d+)")
 MANIFEST_FIX = "restore it from a copy, or start a new run"
@@ -82,7 +82,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
     A folder, link or file of that name that holds no run is refused: it belongs to the user.
     """
     if name is not None:
-        _check_name(name)
+        check_name(name)
     runs_dir.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(runs_dir):
         if name is None and resume:
@@ -126,13 +126,15 @@ def holds_run(path: Path) -> bool:
 
 def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
     """Refuse a name under which no run can be made or, with `resume`, continued. Changes nothing."""
+    refuse_run_as_parent(runs_dir)
     if name is None:
         if resume:
             open_run(runs_dir, None)
         return
-    _check_name(name)
+    check_name(name)
     path = runs_dir / name
     if not os.path.lexists(path):
+        refuse_reserved(name)
         return
     if holds_run(path):
         if os.path.lexists(path / "lock"):
@@ -148,6 +150,17 @@ def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
         where=str(path),
         fix="give another --run NAME, or another --runs-dir",
     )
+
+
+def refuse_run_as_parent(runs_dir: Path) -> None:
+    """Refuse a folder of runs that is itself a run, whose files a run in it would lie between."""
+    if holds_run(runs_dir):
+        whole = runs_dir.absolute()
+        raise RunFolderError(
+            "this is the folder of one run, not a folder of runs",
+            where=str(runs_dir),
+            fix=f"give --runs-dir {whole.parent} --run {whole.name}",
+        )
 
 
 def discard_run(run: RunFolder) -> None:
@@ -168,7 +181,7 @@ def _umask() -> int:
 
 def find_runs(runs_dir: Path) -> list[Path]:
     """The folders in `runs_dir` that hold a run, in no order."""
-    return [path for path in runs_dir.glob("*") if _NAME.fullmatch(path.name) and holds_run(path)]
+    return [path for path in runs_dir.glob("*") if NAME.fullmatch(path.name) and holds_run(path)]
 
 
 def _next_number(runs_dir: Path) -> str:
@@ -188,6 +201,7 @@ class FoundRun(NamedTuple):
 
 def list_runs(runs_dir: Path) -> list[FoundRun]:
     """The runs of a folder, oldest first. A damaged one stops nobody from reading those beside it."""
+    refuse_run_as_parent(runs_dir)
     return sorted(map(_look_at, find_runs(runs_dir)), key=lambda found: (found.order, found.run.name))
 
 
@@ -216,9 +230,10 @@ def _parse_order(data: bytes) -> int:
 def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     """The named run, or the newest."""
     if name is not None:
-        _check_name(name)
+        check_name(name)
         run = RunFolder(runs_dir / name)
         if not holds_run(run.path):
+            refuse_run_as_parent(runs_dir)
             raise RunFolderError(
                 f'there is no run "{name}"', where=str(runs_dir), fix="start one with `rlaif generate-prefs`"
             )
@@ -253,13 +268,6 @@ def refuse_begun(run: RunFolder, stages: Sequence[Stage], *, resume: bool, round
             f"{stages[-1].folder} of this run is done already",
             where=str(run.path),
             fix="start a new run with `rlaif generate-prefs`, or name another with --run",
-        )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
-        raise RunFolderError(
-            f'"{name[:80]}" is not a run name', fix="use up to 64 of a-z 0-9 . _ -, a letter or digit first"
         )
 
 

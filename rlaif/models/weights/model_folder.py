@@ -44,12 +44,20 @@ class ModelFolder(NamedTuple):
         return (self.folder / ADAPTER_CONFIG).is_file() and not (self.folder / "config.json").is_file()
 
 
+def expand_home(path: str) -> Path:
+    """The path with a leading ~ or ~user replaced by that home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ModelError("there is no such home folder", where=path, fix="write the whole path") from error
+
+
 def find_model_folder(path: str, *, revision: str | None = None, adapters: bool = False) -> ModelFolder:
     """The folder of a path, or of a hub id after fetching it; refused unless it can hold a model.
 
     adapters: allow a peft adapter.
     """
-    folder = Path(path).expanduser()
+    folder = expand_home(path)
     if folder.is_dir():
         if revision is not None:
             raise ModelError(
@@ -81,7 +89,7 @@ def find_model_folder(path: str, *, revision: str | None = None, adapters: bool 
 
 def check_model_path(path: str, *, revision: str | None = None, adapters: bool = False) -> None:
     """Refuse what `find_model_folder` refuses, as far as this is known without asking the hub."""
-    if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
+    if expand_home(path).exists() or not _HUB_ID.fullmatch(path):
         find_model_folder(path, revision=revision, adapters=adapters)
 
 
@@ -145,7 +153,11 @@ def _check(found: ModelFolder) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a model's folder."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_bytes())
+    except OSError as cause:
+        raise ModelError(
+            f"the file cannot be read: {cause.strerror or cause}", where=str(path), fix="fetch the model again"
+        ) from cause
     except (ValueError, RecursionError) as cause:
         raise ModelError("the file is not valid JSON", where=str(path), fix="fetch the model again") from cause
     if not isinstance(value, dict):
