@@ -15,7 +15,9 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_TESTS := tests/vllm_engine
 VLLM_PASSED := $(VLLM_VENV)/.passed
-VLLM_SOURCES := $(shell find rlaif prompts constitutions tests -name '*.py' -o -name '*.j2' -o -name '*.yaml')
+DEMO_TESTS := tests/test_demo.py tests/test_steering.py
+DEMO_PASSED := $(VENV)/.demo-passed
+SOURCES := $(shell find rlaif prompts constitutions examples tests -name '*.py' -o -name '*.j2' -o -name '*.yaml')
 RAY := $(VENV)/.ray
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
@@ -25,7 +27,7 @@ RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy test-vllm vllm check docs browser clean
+.PHONY: help setup demo test test-heavy test-vllm test-demo vllm check docs browser torture clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,16 +56,22 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 test: $(READY) ## the quick tests, under ten minutes
 	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
 
-test-heavy: $(READY) $(RAY) browser test-vllm ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
+test-heavy: $(READY) $(RAY) browser test-vllm test-demo ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
 	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist load --maxschedchunk 1 \
-	  --ignore=$(VLLM_TESTS) --ignore=tests/docs --durations=15
+	  --ignore=$(VLLM_TESTS) $(DEMO_TESTS:%=--ignore=%) --ignore=tests/docs --durations=15
 
 test-vllm: $(VLLM_PASSED) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
 
-# Not again while neither the package nor these tests have changed.
-$(VLLM_PASSED): $(VLLM_READY) $(VLLM_SOURCES)
+# Not again while neither the package nor these tests have changed. The same holds for test-demo.
+$(VLLM_PASSED): $(VLLM_READY) $(SOURCES)
 	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -m heavy $(VLLM_TESTS) --durations=10
 	@touch $(VLLM_PASSED)
+
+test-demo: $(DEMO_PASSED) ## the whole demo and the steering example, on one core; part of test-heavy
+
+$(DEMO_PASSED): $(READY) $(SOURCES)
+	$(PARALLEL) $(BIN)/python -m pytest -m heavy $(DEMO_TESTS)
+	@touch $(DEMO_PASSED)
 
 vllm: $(VLLM_READY) ## the environment of test-vllm alone
 
@@ -103,6 +111,9 @@ browser:
 	else \
 	  echo "the heavy tests need more: sudo apt-get install$$missing" >&2; exit 1; \
 	fi
+
+torture: $(READY) ## hours on two cores: kill chains, small disks, hostile servers, mutilated files, fuzzers; its table is kept
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture
 
 clean: ## remove the virtual environment and what the tools cached; runs/ stays
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
