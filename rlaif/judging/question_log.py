@@ -13,6 +13,7 @@ which are in the ledger.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ LOG_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
 """Where further judges of a panel keep plan and log: the second in the folder judge_2 of the stage, and so on."""
 _UNSENT, _IN_BATCH = "unsent", "batch"
+_ID = re.compile(r"[\w.:-]+")
 _FIX = "restore it from a copy, or start a new run"
 
 
@@ -86,7 +88,7 @@ def _lines(folder: Path) -> Iterator[list[str]]:
 def _parse_line(line: bytes) -> list[str]:
     """The words of a line: a question's id, and what `QuestionLog` writes after it."""
     words = line.decode("ascii").split()
-    match words[1:]:
+    match words[1:] if not words or _ID.fullmatch(words[0]) else [""] * 3:
         case [] | [_]:
             return words
         case [tokens, cost] if tokens.isdecimal() and float(cost) >= 0:
