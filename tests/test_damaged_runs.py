@@ -37,7 +37,7 @@ COMMANDS = {
 
 def _wrong_types(path: Path) -> None:
     value = json.loads(path.read_bytes()) if path.suffix == ".json" else None
-    path.write_text(json.dumps(dict.fromkeys(value, [7]) if isinstance(value, dict) else {"a": 1}) + "\n")
+    path.write_text(json.dumps({key: [7] for key in value} if isinstance(value, dict) else {"a": 1}) + "\n")
 
 
 def _folder(path: Path) -> None:

@@ -18,6 +18,7 @@ stored_options      the options of a run that a command continues
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -124,6 +125,10 @@ def _describe_failure(error: Exception) -> tuple[str, int]:
         return sentence, 1
     if isinstance(error, RlaifError):
         return error.sentence, error.exit_code
+    if isinstance(error, RuntimeError) and str(error).startswith(
+        "Symlink loop from"
+    ):  # pathlib's words, not an OSError
+        error = OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(error).partition("from ")[2].strip("'"))
     if isinstance(error, OSError):
         return describe_file_error(error).sentence, InputError.exit_code
     if isinstance(error, RuntimeError) and num_launched() > 1 and has_lost_another(error):

@@ -99,13 +99,8 @@ LINES: dict[str, Callable[[Path], object]] = {
     LOG_NAME: lambda folder: (read_streamed(folder), read_sent(folder)),
     "samples.jsonl": lambda folder: read_shown(folder / "samples.jsonl"),
 }
-BAD_LINES = (
-    b'{"a',
-    b"[7]",
-    b'{"step": [7], "stage": [7], "batch": 7}',
-    b"\xff\xfe x y z",
-    b'{"step": "collected", "batch": "0001"}',
-)
+OF_NO_BATCH = b'{"step": "collected", "batch": "0001"}'
+BAD_LINES = (b'{"a', b"[7]", b'{"step": [7], "stage": [7], "batch": 7}', b"\xff\xfe x y z", OF_NO_BATCH)
 
 
 @pytest.mark.parametrize("line", BAD_LINES)
