@@ -72,6 +72,10 @@ class LedgerError(RlaifError):
     """The ledger cannot be opened, written or verified."""
 
 
+class FileError(RlaifError):
+    """A file could not be read or written while a run was under way; completed work is saved."""
+
+
 class TrainingError(RlaifError):
     """Training cannot continue: a loss is not finite, or no data are left."""
 

@@ -24,7 +24,8 @@ from rlaif.loop.open_run import open_work
 from rlaif.preferences.stage import mix_labels_late
 from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, Sample
 from rlaif.reward_model.stage import read_rows_so_far
-from rlaif.run.folder import open_run, read_stage
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import open_run
 from rlaif.run.stages import PREFERENCES, REWARD_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"

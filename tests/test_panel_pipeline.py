@@ -24,7 +24,7 @@ from rlaif.loop.open_run import open_work
 from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import CalibrationCard, Comparison, FailedJudgement, Panel, Preference, Question
 from rlaif.report.costs import find_judging_costs
-from rlaif.run.folder import read_stage
+from rlaif.run.finished import read_stage
 from rlaif.run.stages import JUDGEMENTS
 
 SMALL = [

@@ -18,7 +18,7 @@ from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
 from rlaif.models.vllm import process as vllm_process
 from rlaif.records import Comparison, Demonstration, Judgement, Preference, Question, Sample
-from rlaif.run.folder import read_stage
+from rlaif.run.finished import read_stage
 from rlaif.run.stages import JUDGEMENTS, REWARD_MODEL, SAMPLES, SFT, STAGES
 
 SMALL = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli import app
 from rlaif.errors import RlaifError
-from rlaif.run.folder import read_stage
+from rlaif.run.finished import read_stage
 from rlaif.training.metrics import MetricsLog
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "verifiable-answers"

@@ -15,7 +15,8 @@ from rlaif.errors import InputError, RunFolderError
 from rlaif.files.atomic import digest_file
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.verify import Break
-from rlaif.run.folder import RunFolder, read_stage
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder
 
 CARD, REPORT, MANIFEST = "README.md", "report.json", "manifest.json"
 PROVING = (CARD, REPORT, "report.html")

@@ -15,8 +15,8 @@ from rlaif.errors import LedgerError, RunFolderError
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Break, FoundHead, Verification, verify
-from rlaif.run.folder import RunFolder, find_runs, open_run
-from rlaif.run.state import ledger_path_of, open_ledger
+from rlaif.run.folder import FoundRun, RunFolder, list_runs, open_run
+from rlaif.run.state import ledger_path_of, open_ledger, printed_heads
 
 KINDS = {MANIFEST: "manifests", CARD: "model cards", REPORT: "reports"}
 GIVEN = "--head"
@@ -73,19 +73,32 @@ def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None, given: 
     )
 
 
-def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
-    """The named or the newest run; None where there is none yet."""
+def find_damaged(runs_dir: Path) -> list[RunFolderError]:
+    """Why runs of the folder are passed over where no run is named."""
+    return [damage for found in list_runs(runs_dir) if (damage := _find_damage(found)) is not None]
+
+
+def _find_damage(found: FoundRun) -> RunFolderError | None:
+    if found.damage is not None:
+        return found.damage
     try:
+        printed_heads(found.run)
+    except RunFolderError as damage:
+        return damage
+    return None
+
+
+def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
+    """The named run, or the newest that is not damaged; None where there is none yet."""
+    if run is not None:
         return open_run(runs_dir, run)
-    except RunFolderError:
-        if run is not None:
-            raise
-        return None
+    return next((found.run for found in reversed(list_runs(runs_dir)) if _find_damage(found) is None), None)
 
 
 def _find_printed(runs_dir: Path, run: str | None, ledger: Path) -> Printed:
-    """What is printed of this ledger in the folder of the named run, or of all runs that use it."""
-    folders = [open_run(runs_dir, run)] if run else [RunFolder(path) for path in sorted(find_runs(runs_dir))]
+    """What is printed of this ledger in the folder of the named run, or of all undamaged runs that use it."""
+    undamaged = [] if run else [found.run for found in list_runs(runs_dir) if _find_damage(found) is None]
+    folders = [open_run(runs_dir, run)] if run else undamaged
     printed = [read_printed(folder) for folder in folders if _uses(folder, ledger, runs_dir=runs_dir)]
     return Printed(_joined(one.heads for one in printed), _joined(one.damaged for one in printed))
 

@@ -18,6 +18,7 @@ stored_options      the options of a run that a command continues
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -35,7 +36,8 @@ from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.console import console, notes, show_text
-from rlaif.errors import OtherProcessFailed, RlaifError
+from rlaif.errors import InputError, OtherProcessFailed, RlaifError
+from rlaif.files.file_errors import describe_file_error
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.files.little_memory import describe_little_memory
 from rlaif.training.team import has_lost_another, launched_rank, num_launched
@@ -98,10 +100,24 @@ def main() -> None:
         raise
     except OtherProcessFailed as error:
         code = error.exit_code  # the process in which it happened prints the sentence
+    except BrokenPipeError as error:
+        code = _leave_pipe(error)
     except Exception as error:  # noqa: BLE001 - what is no failure that a user can meet is raised again
         sentence, code = _describe_failure(error)
         _print_error(sentence)
     sys.exit(code)
+
+
+def _leave_pipe(error: BrokenPipeError) -> int:
+    """Exit code where whoever reads what is printed wants no more of it, as `head` does; other pipes are failures."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+        return 1
+    sentence, code = _describe_failure(error)
+    _print_error(sentence)
+    return code
 
 
 def _describe_failure(error: Exception) -> tuple[str, int]:
@@ -112,6 +128,12 @@ def _describe_failure(error: Exception) -> tuple[str, int]:
         return sentence, 1
     if isinstance(error, RlaifError):
         return error.sentence, error.exit_code
+    if isinstance(error, RuntimeError) and str(error).startswith(
+        "Symlink loop from"
+    ):  # pathlib's words, not an OSError
+        error = OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(error).partition("from ")[2].strip("'"))
+    if isinstance(error, OSError):
+        return describe_file_error(error).sentence, InputError.exit_code
     if isinstance(error, RuntimeError) and num_launched() > 1 and has_lost_another(error):
         return "another process ended and took this one with it: run the same command again with --resume", 1
     raise error

@@ -5,7 +5,8 @@ Parses options, asks `rlaif.audit`, prints. Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -14,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, show_text
-from rlaif.errors import InputError, LedgerError
+from rlaif.console import console, say, show_text
+from rlaif.errors import InputError, LedgerError, RunFolderError
 
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
@@ -62,19 +63,20 @@ def list_(
     ledger: LedgerOption = None,
 ) -> None:
     """List judgements; with --flipped the pairs that the order decided, with --failed the failed answers."""
-    from rlaif.audit.ledger_file import open_to_read
+    from rlaif.audit.ledger_file import find_damaged, open_to_read
     from rlaif.audit.listing import list_decisions, refuse_unknown_run
 
     if failed and (flipped or verdict):
         raise InputError("--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict")
-    with open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    damaged = find_damaged(runs_dir) if run is None and ledger is None else []
+    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         found = list_decisions(
             opened, "flipped" if flipped else "failed" if failed else "judgements",
             principle=principle, verdict=verdict, run=run, after=after, limit=limit,
         )  # fmt: skip
         if not found.rows and ledger is not None:
             refuse_unknown_run(opened, run)
-    _print_listing(found)
+        _print_listing(found)
 
 
 @audit_app.command("show")
@@ -89,14 +91,15 @@ def show(
     For a preference, such as the id of a row of the data set: each comparison behind its label, what it counted as.
     """
     from rlaif.audit.decision import DecisionView, find_view
-    from rlaif.audit.ledger_file import open_to_read
+    from rlaif.audit.ledger_file import find_damaged, open_to_read
 
-    with open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    damaged = find_damaged(runs_dir) if run is None and ledger is None else []
+    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         view = find_view(opened, id)
-    if isinstance(view, DecisionView):
-        _print_decision(view)
-    else:
-        _print_label(view)
+        if isinstance(view, DecisionView):
+            _print_decision(view)
+        else:
+            _print_label(view)
 
 
 @audit_app.command("verify")
@@ -121,18 +124,30 @@ def verify(
     Heads are read from the manifests, cards and reports of the runs, and from --head. Exit code 1 if anything was
     changed, removed, reordered or cut off; the places are named.
     """
-    from rlaif.audit.ledger_file import verify_file
+    from rlaif.audit.ledger_file import find_damaged, verify_file
 
-    verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
-    _print_given(verified)
-    if not verified.problems:
-        _print_verified(verified)
-        return
-    for found in verified.problems[:BREAKS_SHOWN]:
-        console.print(show_text(str(found)))
-    if len(verified.problems) > BREAKS_SHOWN:
-        console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
-    _refuse(verified)
+    with _passing_over(find_damaged(runs_dir) if run is None else []):
+        verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
+        _print_given(verified)
+        if not verified.problems:
+            _print_verified(verified)
+            return
+        for found in verified.problems[:BREAKS_SHOWN]:
+            console.print(show_text(str(found)))
+        if len(verified.problems) > BREAKS_SHOWN:
+            console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
+        _refuse(verified)
+
+
+@contextmanager
+def _passing_over(damaged: Sequence[RunFolderError]) -> Iterator[None]:
+    """Name the runs that are passed over, do the rest, and then fail because of them."""
+    for damage in damaged:
+        say(f"skipped: {damage.sentence}")
+    yield
+    if damaged:
+        which = "a run was" if len(damaged) == 1 else f"{len(damaged)} runs were"
+        raise LedgerError(f"{which} skipped, as said above", fix="restore their files, or name a run by --run")
 
 
 def _print_given(verified: VerifiedLedger) -> None:

@@ -17,6 +17,7 @@ from rlaif.config.base import Config
 from rlaif.errors import ConfigError, DataError
 from rlaif.files.rows import Row, describe, scalar_text
 from rlaif.files.strict_yaml import load_strict
+from rlaif.files.texts import read_text_file
 from rlaif.records import Verdict
 
 Scalar = str | int | float | bool
@@ -105,11 +106,12 @@ def refuse_common(what: str, **groups: Scalars) -> None:
 def load_column_map(path: Path, kind: type[AnyMap], *, example: str) -> AnyMap:
     """Read and validate a column map; `example` is a folder that shows one."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = read_text_file(path, error=ConfigError)
+    except ConfigError as error:
         raise ConfigError(
-            f"the column map cannot be read: {said}", where=str(path), fix=f"give a YAML file as in {example}"
+            f"the column map cannot be read: {error.what.removeprefix('the file cannot be read: ')}",
+            where=error.where,
+            fix=f"give a YAML file as in {example}",
         ) from error
     return parse_column_map(text, kind, where=str(path), example=example)
 

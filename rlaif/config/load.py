@@ -25,8 +25,23 @@ from rlaif.config.sources import MAX_SHOWN, Sources
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import Path as KeyPath
 from rlaif.files.strict_yaml import load_strict
+from rlaif.files.texts import read_text_file
 
 CONFIG_NAME = "rlaif.yaml"
+_PATHS = frozenset(
+    {
+        "path",
+        "columns",
+        "constitution",
+        "template",
+        "demonstrations",
+        "preferences",
+        "held_out_model",
+        "model",
+        "weights_dir",
+    }
+)
+"""Names of the options that hold a path."""
 
 
 def find_config(given: Path | None) -> Path | None:
@@ -58,19 +73,15 @@ def load_options(path: str | Path | None = None, *, overrides: Sequence[str] = (
 
 def read_config_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(
-            "there is no such config file",
-            where=str(path),
-            fix="check the path, or make a config file with `rlaif init DIR`",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError("the config file is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
-    except OSError as error:
-        raise ConfigError(
-            f"the config file cannot be read: {error.strerror}", where=str(path), fix="give a readable file"
-        ) from error
+        return read_text_file(path, error=ConfigError, may_be_pipe=True)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+    raise ConfigError(
+        "there is no such config file",
+        where=str(path),
+        fix="check the path, or make a config file with `rlaif init DIR`",
+    )
 
 
 def parse_config(text: str, *, where: str, overrides: Sequence[str] = (), is_complete: bool = False) -> RunConfig:
@@ -154,7 +165,26 @@ def _validate(sources: Sources, options: Mapping[tuple[str, ...], Option], *, co
     for path, value in _find_not_finite(sources.value):  # in values that have no type of their own, as in extra_body
         where = sources.where(path)
         raise ConfigError(f'"{".".join(map(str, path))}" is {value}', where=where, fix="write a finite number")
+    if context == TYPED:
+        _refuse_no_text(sources)
     return config
+
+
+def _refuse_no_text(sources: Sources) -> None:
+    """Refuse what no file's name and no text of a model can hold."""
+    for path, value in _find_texts(sources.value):
+        name = ".".join(map(str, path))
+        if "\0" in value:
+            raise ConfigError(f'"{name}" holds a NUL character', where=sources.where(path), fix="remove it")
+        if not value.strip() and path[-1] in _PATHS:
+            raise ConfigError(f'"{name}" is empty', where=sources.where(path), fix="give a path, or leave it out")
+
+
+def _find_texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _find_texts(inner, (*path, key))
 
 
 def _find_not_finite(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import StrictYaml, load_strict
+from rlaif.files.texts import read_text_file
 
 FOLDER = "presets"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -42,7 +43,7 @@ def preset_names() -> list[str]:
 def load_preset(name: str, *, where: str) -> Preset:
     """The preset of this name. In messages, `where` says what named it."""
     path = _find(name, where=where)
-    document = load_strict(path.read_text(encoding="utf-8-sig"), where=str(path), error=ConfigError)
+    document = load_strict(read_text_file(path, error=ConfigError), where=str(path), error=ConfigError)
     value = document.value
     if not isinstance(value, dict):
         raise ConfigError("the preset is no list of options", where=str(path), fix="write `option: value` lines")

@@ -6,16 +6,17 @@ Also checks the wording against a judge that knows a closed set of words. Does n
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from rlaif.constitution.shipped import find_file
-from rlaif.errors import ConstitutionError, InputError
+from rlaif.errors import ConstitutionError, ModelError
+from rlaif.files.own_files import json_of, read_own
 from rlaif.files.strict_yaml import StrictYaml, load_strict
+from rlaif.files.texts import read_text_file
 from rlaif.records import Constitution, Principle
 
 MAX_BYTES = 1 << 20
@@ -28,25 +29,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def load_constitution(path_or_name: str | Path) -> Constitution:
     """Read and validate a principle file, by its path or by the name of a known one."""
     path = find_file("constitutions", path_or_name, suffix=SUFFIX)
-    return parse_constitution(read_text_file(path, error=ConstitutionError), where=str(path))
-
-
-def read_text_file(path: Path, *, error: type[InputError] = ConstitutionError, max_bytes: int = MAX_BYTES) -> str:
-    """The file's text; refused when it is too large, unreadable or not UTF-8."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as cause:
-        raise error(
-            f"the file cannot be read: {cause.strerror}", where=str(path), fix="check its permissions"
-        ) from cause
-    if len(data) > max_bytes:
-        raise error(f"the file is larger than {max_bytes >> 10} KiB", where=str(path), fix="make it shorter")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        line = data[: cause.start].count(b"\n") + 1
-        raise error("the file is not UTF-8", where=f"{path}:{line}", fix="save it as UTF-8") from cause
+    return parse_constitution(read_text_file(path, error=ConstitutionError, max_bytes=MAX_BYTES), where=str(path))
 
 
 def parse_constitution(source: str, *, where: str) -> Constitution:
@@ -188,8 +171,10 @@ def load_vocabulary(judge_dir: str | Path) -> PrincipleVocabulary | None:
     path = Path(judge_dir) / VOCABULARY_FILE
     if not path.is_file():
         return None
-    fields = json.loads(read_text_file(path))
-    return PrincipleVocabulary(frozenset(fields["words"]), tuple(fields["wordings"]))
+    fields = read_own(
+        path, json_of(dict[Literal["words", "wordings"], list[str]]), fix="fetch the judge again", error=ModelError
+    )
+    return PrincipleVocabulary(frozenset(fields.get("words", ())), tuple(fields.get("wordings", ())))
 
 
 def check_wording(constitution: Constitution, *, judge_dir: str | Path) -> None:

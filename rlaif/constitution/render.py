@@ -15,10 +15,10 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rlaif.constitution.front_matter import FrontMatter, read_front_matter
-from rlaif.constitution.principles import read_text_file
 from rlaif.constitution.shipped import find_file
 from rlaif.constitution.template_rules import FILTERS, KINDS, TESTS, TemplateRules
 from rlaif.errors import TemplateError
+from rlaif.files.texts import read_text_file
 from rlaif.records import Message, Segment, SegmentedMessage, Verdict, digest_text
 from rlaif.records.base import Value
 from rlaif.records.judgement import JudgeMode

@@ -3,6 +3,9 @@
 atomic: files and folders written as a whole, digests, the current time
 full_disk: whether an error comes from a full disk
 little_memory: whether this process may use too little memory
+file_errors: the sentence for any other error of the operating system
+texts: text files of a user, read whole
+own_files: files that rlaif wrote, read again; damage is refused in a sentence
 sealed: a folder's digests, stored in the folder
 batch_plan: a stage's batches, stored so that a resumed run keeps them
 strict_yaml: YAML as plain values with their lines

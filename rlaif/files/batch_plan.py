@@ -7,14 +7,17 @@ the batches it began with. Asks no model.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
+from rlaif.files.own_files import json_of, read_own
 
 Item = TypeVar("Item")
+_PLAN = json_of(list[list[str]])
 
 
 def planned_batches(path: Path, missing: Sequence[str], *, batch_size: int) -> list[list[str]]:
@@ -26,12 +29,17 @@ def planned_groups(
     path: Path, groups: Sequence[Sequence[str]], *, size: Callable[[str], int], budget: int
 ) -> list[list[str]]:
     """The batches stored in `path`; where there are none yet, those of `cut_into_batches` are stored."""
-    if path.is_file():
-        batches: list[list[str]] = json.loads(path.read_text(encoding="utf-8"))
-        return batches
+    if os.path.lexists(path):
+        return read_plan(path)
     batches = cut_into_batches(groups, size=size, budget=budget)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(batches))
+    return batches
+
+
+def read_plan(path: Path) -> list[list[str]]:
+    """The batches stored in `path`. Raises `RunFolderError` where the file is damaged."""
+    batches: list[list[str]] = read_own(path, _PLAN, fix="restore it from a copy, or start a new run")
     return batches
 
 

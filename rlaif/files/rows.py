@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from rlaif.errors import DataError
+from rlaif.files.texts import refuse_no_plain_file
 from rlaif.files.transcripts import is_transcript, read_transcript
 from rlaif.records import Message
 
@@ -57,6 +58,7 @@ def read_rows(path: str | Path, *, wanted: Collection[str] | None = None) -> Ite
             where=str(path),
             fix=f"give one of {', '.join(SUFFIXES)}",
         )
+    refuse_no_plain_file(path, error=DataError)
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     try:
         if kind == "parquet":

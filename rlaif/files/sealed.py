@@ -6,12 +6,15 @@ For checkpoints, which come and go during a stage; a finished stage's digests ar
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import digest_file
+from rlaif.files.own_files import json_of, read_own
 
 SEAL = "digests.json"
+_DIGESTS = json_of(dict[str, str])
 
 
 def seal_folder(folder: Path) -> None:
@@ -23,12 +26,9 @@ def seal_folder(folder: Path) -> None:
 def check_seal(folder: Path, *, fix: str) -> None:
     """Refuse a folder whose files do not have the stored digests; one without digests, of an older rlaif, passes."""
     path = folder / SEAL
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
-    try:
-        digests = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise RunFolderError("the list of digests cannot be read", where=str(path), fix=fix) from error
+    digests = read_own(path, _DIGESTS, fix=fix)
     for name, digest in digests.items():
         if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise RunFolderError(f'the file "{name}" is not what was written', where=str(folder), fix=fix)

@@ -11,12 +11,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from typing_extensions import TypedDict
 
 from rlaif.console import Progress
 from rlaif.constitution.render import JudgeTemplate, rendered_digest
 from rlaif.errors import RunFolderError, StageError
 from rlaif.files.atomic import utc_now, write_atomically
+from rlaif.files.own_files import json_of, read_own
 from rlaif.judging.ask_now import ask_now
 from rlaif.judging.bench import Bench
 from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
@@ -41,6 +44,16 @@ from rlaif.records import (
 from rlaif.stats.intervals import mean_interval, share_interval
 
 SENTINELS_FILE = "sentinels.json"
+
+
+class _Sentinels(TypedDict):
+    """The layout of the file, as far as it is read."""
+
+    question_ids: list[str]
+    checks: list[Any]
+
+
+_STORED = json_of(_Sentinels)
 NUM_SENTINELS = 40
 MAX_MOVE = 0.1
 """Logits; a mean distance above it is drift. Other batches move a local model's logits by a millionth."""
@@ -102,7 +115,7 @@ def check_sentinels(judged: JudgedRound, bench: Bench) -> SentinelCheck:
     stored_now = not path.is_file()
     if stored_now:
         _store(judged, path)
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = read_own(path, _STORED, fix="restore it from a copy, or remove it to draw others")
     questions = list(judged.ledger.find(Question, data["question_ids"]).values())
     then = judged.ledger.judgements_for(data["question_ids"])
     if len(questions) < len(data["question_ids"]) or len(then) < len(questions):

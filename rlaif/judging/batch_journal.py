@@ -8,19 +8,66 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
-from rlaif.errors import RunFolderError
+from annotated_types import Len
+from pydantic import Discriminator, StringConstraints
+from typing_extensions import TypedDict
+
 from rlaif.files.atomic import sync_folder
+from rlaif.files.own_files import json_of, read_own, read_own_lines, refuse_damage
 from rlaif.models.budget import Spending
 from rlaif.models.endpoint.prompt import PlainChat
 from rlaif.models.endpoint.settings import Settings
 
 JOURNAL_NAME = "batches.jsonl"
 FILES_NAME = "batches"
+_NOUN = "the list of batches"
+_FIX = "restore it from a copy, or start a new run"
+
+
+class _Prepared(TypedDict):
+    step: Literal["prepared"]
+    batch: Annotated[str, StringConstraints(pattern="^[0-9]+$")]
+    questions: int
+    bound: Annotated[list[float], Len(3, 3)]
+    settings: list[Any]
+    counted: NotRequired[bool]
+
+
+class _Uploaded(TypedDict):
+    step: Literal["uploaded"]
+    batch: str
+    file_id: str
+
+
+class _Submitted(TypedDict):
+    step: Literal["submitted"]
+    batch: str
+    batch_id: str
+
+
+class _Collected(TypedDict):
+    step: Literal["collected"]
+    batch: str
+    asked: NotRequired[int]
+
+
+class _Dropped(TypedDict):
+    step: Literal["dropped"]
+    batch: str
+
+
+class _Learnt(TypedDict):
+    step: Literal["learnt"]
+    settings: list[Any]
+
+
+_Step = _Prepared | _Uploaded | _Submitted | _Collected | _Dropped | _Learnt
+_STEP = json_of(Annotated[_Step, Discriminator("step")])
 
 
 class SentLine(NamedTuple):
@@ -37,6 +84,14 @@ class SentLine(NamedTuple):
     def plain(self) -> PlainChat:
         """What the list keeps of the question's prompt."""
         return PlainChat([], self.neutralised, self.num_bytes)
+
+
+def _parse_sent(data: bytes) -> list[SentLine]:
+    found = []
+    for line in data.decode("ascii").splitlines():
+        key, attempt, num_shown, neutralised, num_bytes = line.split()
+        found.append(SentLine(key, int(attempt), int(num_shown), int(neutralised), int(num_bytes)))
+    return found
 
 
 @dataclass
@@ -64,8 +119,10 @@ class BatchJournal:
         """The settings that the server was found to accept."""
         self.open: dict[str, Submission] = {}
         self._num_batches = 0
-        for step in self._read():
-            self._take(step)
+        self._drop_torn_line()
+        for number, step in enumerate(read_own_lines(self._path, _STEP, fix=_FIX, noun=_NOUN), start=1):
+            with refuse_damage(self._path, fix=_FIX, line=number, noun=_NOUN):
+                self._take(step)
         for name in [name for name, submission in self.open.items() if submission.file_id is None]:
             self.drop(name)  # never left this machine
 
@@ -124,8 +181,7 @@ class BatchJournal:
 
     def sent(self, name: str) -> dict[str, SentLine]:
         """The questions of a batch, by id."""
-        lines = (line.split() for line in self._sent_path(name).read_text(encoding="ascii").splitlines())
-        return {key: SentLine(key, *map(int, numbers)) for key, *numbers in lines}
+        return {line.question_id: line for line in read_own(self._sent_path(name), _parse_sent, fix=_FIX)}
 
     def _sent_path(self, name: str) -> Path:
         return self._files / f"{name}.sent"
@@ -144,29 +200,25 @@ class BatchJournal:
             sync_folder(self._path.parent)
         self._take(step)
 
-    def _read(self) -> Iterator[dict[str, Any]]:
+    def _drop_torn_line(self) -> None:
+        """Drop what a kill left of a line: the step that it was to name did not happen."""
         if not self._path.is_file():
             return
         data = self._path.read_bytes()
-        *lines, torn = data.split(b"\n")
-        if torn:  # by a kill: the step that the line was to name did not happen
+        if torn := data.rpartition(b"\n")[2]:
             with self._path.open("rb+") as file:
                 file.truncate(len(data) - len(torn))
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise RunFolderError(
-                    "the list of batches is damaged", where=f"{self._path}:{number}", fix="restore it from a copy"
-                ) from error
 
     def _take(self, step: dict[str, Any]) -> None:
+        """Take a step. Raises ValueError for a step of a batch that is not open, or with other settings."""
         name = step.get("batch", "")
+        if step["step"] in ("uploaded", "submitted", "collected", "dropped") and name not in self.open:
+            raise ValueError(f"batch {name} was not begun, or is over")
         match step["step"]:
             case "prepared":
                 self._num_batches = int(name)
                 self.open[name] = Submission(
-                    name, step["questions"], Spending(*step["bound"]), Settings(*step["settings"]),
+                    name, step["questions"], Spending(*step["bound"]), _settings_of(step["settings"]),
                     is_counted=step.get("counted", False),
                 )  # fmt: skip
             case "uploaded":
@@ -176,17 +228,21 @@ class BatchJournal:
             case "collected" | "dropped":
                 self.open.pop(name)
             case "learnt":
-                self.settings = Settings(*step["settings"])
+                self.settings = _settings_of(step["settings"])
+
+
+def _settings_of(values: list[Any]) -> Settings:
+    if not 2 <= len(values) <= len(Settings._fields):
+        raise ValueError("there are no such settings")
+    return Settings(*values)
 
 
 def count_batch_calls(folder: Path) -> int:
     """The calls of a stage's batches: the questions that a server worked on, or may be working on. Changes nothing."""
-    path = folder / JOURNAL_NAME
-    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     waiting: dict[str, int] = {}
     uploaded: set[str] = set()
     calls = 0
-    for step in map(json.loads, lines):
+    for step in read_own_lines(folder / JOURNAL_NAME, _STEP, fix=_FIX, noun=_NOUN):
         name = step.get("batch", "")
         match step["step"]:
             case "prepared" if step.get("counted"):
@@ -195,5 +251,5 @@ def count_batch_calls(folder: Path) -> int:
                 uploaded.add(name)
             case "collected" if name in waiting:
                 waiting.pop(name)
-                calls += step["asked"]
+                calls += step.get("asked", 0)
     return calls + sum(count for name, count in waiting.items() if name in uploaded)

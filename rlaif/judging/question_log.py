@@ -12,20 +12,24 @@ which are in the ledger.
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rlaif.files.batch_plan import read_plan
+from rlaif.files.own_files import read_own_lines
 from rlaif.models.budget import NOTHING, Spending
 
 LOG_NAME = "questions_asked.txt"
 JUDGE_FOLDER = "judge_"
 """Where further judges of a panel keep plan and log: the second in the folder judge_2 of the stage, and so on."""
 _UNSENT, _IN_BATCH = "unsent", "batch"
+_ID = re.compile(r"[\w.:-]+")
+_FIX = "restore it from a copy, or start a new run"
 
 
 @dataclass
@@ -51,7 +55,7 @@ def read_question_ids(folder: Path) -> list[str]:
 
 def read_planned(folder: Path) -> list[str]:
     """The ids of the questions in the plans of batches, whether they were asked yet or not."""
-    plans = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*questions_plan.json"))]
+    plans = [read_plan(path) for path in sorted(folder.glob("*questions_plan.json"))]
     return [key for plan in plans for batch in plan for key in batch]
 
 
@@ -78,9 +82,18 @@ def read_sent(folder: Path) -> dict[str, SentRequests]:
 
 
 def _lines(folder: Path) -> Iterator[list[str]]:
-    path = folder / LOG_NAME
-    if path.is_file():
-        yield from (line.split() for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line.strip())
+    yield from (line for line in read_own_lines(folder / LOG_NAME, _parse_line, fix=_FIX) if line)
+
+
+def _parse_line(line: bytes) -> list[str]:
+    """The words of a line: a question's id, and what `QuestionLog` writes after it."""
+    words = line.decode("ascii").split()
+    match words[1:] if not words or _ID.fullmatch(words[0]) else [""] * 3:
+        case [] | [_]:
+            return words
+        case [tokens, cost] if tokens.isdecimal() and float(cost) >= 0:
+            return words
+    raise ValueError("this is no line of a list of questions")
 
 
 class QuestionLog:

@@ -35,6 +35,7 @@ from rlaif.records import (
     Sample,
 )
 from rlaif.run.book import Book
+from rlaif.run.finished import read_stage
 from rlaif.run.folder import newest_round, open_run
 from rlaif.run.input_checks import expect_judge
 from rlaif.run.round import Round
@@ -212,7 +213,7 @@ def open_judged(runs_dir: Path, name: str | None, *, read_only: bool = False) ->
     """The named run or the newest one, at its newest round whose judgements are there. No stage of it is touched."""
     run = open_run(runs_dir, name)
     number = newest_round(run, stage=PREFERENCES)
-    if not (run.stage_dir(number, JUDGEMENTS) / "stage.json").is_file():
+    if read_stage(run.stage_dir(number, JUDGEMENTS)) is None:
         raise RunFolderError(
             "nothing is judged in this run yet", where=str(run.path), fix="run `rlaif generate-prefs` first"
         )

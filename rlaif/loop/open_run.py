@@ -15,8 +15,9 @@ from rlaif.config.base import RESOLVED
 from rlaif.config.run import RunConfig
 from rlaif.console import keep_log, say
 from rlaif.constitution.principles import load_constitution
-from rlaif.errors import InputError, RlaifError
+from rlaif.errors import FileError, InputError, RlaifError
 from rlaif.files.atomic import digest_file
+from rlaif.files.file_errors import describe_file_error
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.judging.bench import Bench
 from rlaif.judging.panel import template_digests
@@ -97,17 +98,29 @@ def open_work(
                 check_late_labels(opened.round, opened.book, opened.bench, load_labels(config.human_labels))
             update_config(run.path, stored)
         say(f"run {run.name} in {run.path}{f', round {number}' if number else ''}")
-        try:
-            yield opened
-        except InputError:
-            if not stages:
-                discard_run(run)  # refused before anything began: the corrected command gets the same number
-            raise
-        finally:
-            leave_cluster()
-            if run.path.is_dir():
-                seq, head = ledger.head()
-                write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+        with _at_work():
+            try:
+                yield opened
+            except InputError:
+                if not stages:
+                    discard_run(run)  # refused before anything began: the corrected command gets the same number
+                raise
+            finally:
+                leave_cluster()
+                if run.path.is_dir():
+                    seq, head = ledger.head()
+                    write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    """From here on an error of a file is a failed run, and no longer bad input."""
+    try:
+        yield
+    except OSError as error:
+        failure = describe_file_error(error)
+        fix = f"{failure.fix}; then run the same command again with --resume"
+        raise FileError(failure.what, where=failure.where, fix=fix) from error
 
 
 def _open(config: RunConfig, *, run: RunFolder, ledger: Ledger, number: int, team: Team, slot: Slot) -> OpenRun:

@@ -25,11 +25,12 @@ from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
 from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
-from rlaif.models.weights.model_folder import check_model_path, find_model_folder
+from rlaif.models.weights.model_folder import check_model_path, expand_path, find_model_folder
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import read_preferences
 from rlaif.records import Constitution
-from rlaif.run.folder import RunFolder, read_stage, refuse_run
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder, refuse_run
 from rlaif.run.stages import (
     EVALUATION,
     JUDGEMENTS,
@@ -49,8 +50,15 @@ def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume:
     """The place of a run that is to be made, or with `resume` to be continued."""
     refuse_run(runs_dir, run, resume=resume)
     _check_can_write(runs_dir, option="--runs-dir")
-    if config.ledger.path is not None:
-        _check_can_write(Path(config.ledger.path).parent, option="ledger.path")
+    if config.ledger.path is None:
+        return
+    ledger = Path(config.ledger.path)
+    _check_can_write(ledger.parent, option="ledger.path")
+    if run is not None and ledger.resolve() == (runs_dir / run).resolve():
+        raise RunFolderError(
+            f'the ledger is to be the file "{ledger}", where the run\'s folder would be',
+            fix="give another --run NAME, or another ledger.path",
+        )
 
 
 def find_open_stages(stages: Collection[Stage], *, run: RunFolder | None, num_rounds: int = 1) -> list[Stage]:
@@ -102,7 +110,7 @@ def check_judge_place(config: JudgeConfig, constitution: Constitution | None) ->
     """Check a judge's address, script or folder, and the principles' words where the folder says which it knows."""
     check_judge_engine(config)
     path = resolve_path(config.model.path, part="judge")
-    if engine_of(config.model).is_local and constitution is not None and Path(path).expanduser().is_dir():
+    if engine_of(config.model).is_local and constitution is not None and expand_path(path).is_dir():
         check_wording(constitution, judge_dir=find_model_folder(path).folder)
 
 

@@ -17,7 +17,8 @@ from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, 
 from rlaif.records.base import Value
 from rlaif.report.moved import list_moved
 from rlaif.run.book import Book
-from rlaif.run.folder import newest_round, read_stage
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import newest_round
 from rlaif.run.round import Round
 from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, REWARD_MODEL, SAMPLES
 

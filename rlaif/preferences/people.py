@@ -6,12 +6,13 @@ itself and judges nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from typing_extensions import TypedDict
 
 from rlaif.calibration.labels import (
     OVERALL,
@@ -33,6 +34,7 @@ from rlaif.calibration.mix import (
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.errors import DataError
 from rlaif.files.atomic import digest_file
+from rlaif.files.own_files import json_of, read_own
 from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.export import digest_preferences
@@ -195,6 +197,16 @@ def mix_labels(
     )
 
 
+class _Calibration(TypedDict):
+    """The layout of calibration.json, as far as it is read."""
+
+    inputs: Any
+    human_weight: float
+
+
+_CALIBRATION = json_of(_Calibration)
+
+
 def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path) -> bool:
     """Whether a round's preferences were made with the labels and the weight that the configuration names.
 
@@ -202,7 +214,7 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
     """
     if config.path is None or not calibration_path.is_file():
         return config.path is None and not calibration_path.is_file()
-    stored = json.loads(calibration_path.read_text(encoding="utf-8"))
+    stored = read_own(calibration_path, _CALIBRATION, fix="restore it from a copy, or start a new run")
     wanted = label_inputs(config)["human_labels"]
     return bool((stored["inputs"], stored["human_weight"]) == (wanted, config.weight))
 

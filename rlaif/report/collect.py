@@ -5,7 +5,6 @@ Takes values, computes with `rlaif.evaluation`, and renders nothing. What the ro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from rlaif.judging.panel import RunJudge
 from rlaif.judging.stage import JudgedRound
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
-from rlaif.policy.ppo.log import EVALUATION, read_kl
+from rlaif.policy.ppo.log import EVALUATION, read_kl, read_shown
 from rlaif.policy.rewards.sources import tally_rewards
 from rlaif.records import (
     CalibrationCard,
@@ -212,9 +211,7 @@ def _find_kl(card: PolicyCard | None, evaluations_path: Path) -> _FoundKl:
 
 def _read_courses(judged: JudgedRound, evaluations_path: Path) -> Iterator[ResponseCourse]:
     """The first prompts of the evaluations during training, with their responses at some of them."""
-    path = evaluations_path
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    rows = [json.loads(line) for line in lines]
+    rows = read_shown(evaluations_path)
     steps = sorted({row["step"] for row in rows})
     # The first and the last, and others between them at like distances.
     last, places = len(steps) - 1, min(SHOWN_STEPS, len(steps)) - 1

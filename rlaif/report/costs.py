@@ -5,7 +5,6 @@ Reads plans, the ledger and the metrics. Shows nothing.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.evaluation.cost import StageCost, cost_of_judging, cost_of_sampling, cost_of_training
+from rlaif.files.batch_plan import read_plan
 from rlaif.judging.panel import RunJudge
 from rlaif.judging.question_log import read_question_ids
 from rlaif.judging.stage import JudgedRound
@@ -121,5 +121,5 @@ def _judging_cost(ledger: Ledger, folder: Path, name: str, *, num_used: int) -> 
 
 def _planned(folder: Path, pattern: str) -> list[str]:
     """The keys in a stage's plans of batches."""
-    batches = [batch for path in sorted(folder.glob(pattern)) for batch in json.loads(path.read_text(encoding="utf-8"))]
+    batches = [batch for path in sorted(folder.glob(pattern)) for batch in read_plan(path)]
     return list(dict.fromkeys(key for batch in batches for key in batch))

@@ -36,7 +36,7 @@ from rlaif.report.page import write_report
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
-from rlaif.run.folder import read_stage
+from rlaif.run.finished import read_stage
 from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf, make_room

@@ -16,12 +16,23 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
+from rlaif.files.own_files import json_of, read_own
 from rlaif.files.sealed import check_seal, seal_folder
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
+_FIX = "restore it, or remove this checkpoint's folder to resume from the one before or train again"
+
+
+class _State(TypedDict):
+    step: int
+    digest: str
+
+
+_STATE = json_of(_State)
 
 
 def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
@@ -64,8 +75,8 @@ def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, opt
     """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
     if not found:
         return 0
-    check_seal(found[-1], fix="restore it, or remove this folder to resume from the one before or train again")
-    state = json.loads((found[-1] / "state.json").read_text())
+    check_seal(found[-1], fix=_FIX)
+    state = read_own(found[-1] / "state.json", _STATE, fix=_FIX)
     if state["digest"] != digest:
         raise RunFolderError(
             "the checkpoint belongs to a training with other data or options",

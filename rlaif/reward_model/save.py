@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
+from rlaif.files.own_files import read_own
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
@@ -55,7 +56,8 @@ def read_results(folder: Path, *, digest: str) -> Results | None:
     path = folder / RESULTS
     if not path.is_file():
         return None
-    results = Results.model_validate_json(path.read_bytes())
+    fix = "restore it from a copy, or remove the folder it is in to train again"
+    results = read_own(path, Results.model_validate_json, fix=fix)
     if results.digest != digest:
         raise RunFolderError(
             "the reward model there comes from a training with other data or options",

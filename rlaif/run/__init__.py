@@ -1,7 +1,9 @@
 """Run: one run as values, between the models below and the stages above. No stage's work is done here.
 
 stages        the table of stages: their order, names, units, options and tables
-folder        a run's folder: made, found, locked, and which stages are finished
+folder        a run's folder: made, found, locked
+names         names of runs, and those that are reserved
+finished      stage.json: a finished stage, and its files compared with what it wrote
 round         one round as a value: configuration, ledger, number, seeds, constitution
 book          what each stage used, and whether it is done
 shelf         the loaded policies and the reward model, by role

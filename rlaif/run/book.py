@@ -14,7 +14,8 @@ from rlaif.ledger.export import write_records
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.writer import GroupWriter
 from rlaif.records import Record, Tally, Use
-from rlaif.run.folder import RunFolder, finish_stage, stage_done
+from rlaif.run.finished import finish_stage, stage_done
+from rlaif.run.folder import RunFolder
 from rlaif.run.stages import Stage
 from rlaif.run.state import check_used
 

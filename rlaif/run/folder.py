@@ -1,6 +1,6 @@
-"""Run folders: where a run keeps its stages, who works in it, and what is finished.
+"""Run folders: where a run keeps its stages, who works in it, and how far it is.
 
-A stage is finished once its stage.json is there, which is written last. Knows no stage's content.
+Knows no stage's content.
 """
 
 from __future__ import annotations
@@ -16,13 +16,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from typing_extensions import TypedDict
+
 from rlaif.errors import RunFolderError, RunFolderInUse, describe_names
-from rlaif.files.atomic import KEPT, digest_file, utc_now, write_atomically
-from rlaif.records import Tally
+from rlaif.files.atomic import utc_now, write_atomically
+from rlaif.files.own_files import json_of, read_own, refuse_damage
+from rlaif.run.finished import read_stage, read_stage_values
+from rlaif.run.names import NAME, check_name, refuse_reserved
 from rlaif.run.options import read_config, update_config
 from rlaif.run.stages import Stage, stage_before
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ROUND = re.compile(r"round_(\d{2,})")
+_ATTEMPT = re.compile(r"attempt_(\d+)")
+MANIFEST_FIX = "restore it from a copy, or start a new run"
+
+
+class _Head(TypedDict):
+    seq: int
+    head: str
+
+
+class _Manifest(TypedDict):
+    """The layout of manifest.json, as far as it is read."""
+
+    ledger_heads: list[_Head]
+
+
+_MANIFEST = json_of(_Manifest)
 
 
 class RunFolder(NamedTuple):
@@ -43,7 +63,7 @@ class RunFolder(NamedTuple):
     @property
     def stage_dirs(self) -> list[Path]:
         """The folders of all stages that have begun, in the order of the rounds."""
-        return sorted(self.path.glob("round_*/*"))
+        return sorted(path for path in self.path.glob("round_*/*") if _ROUND.fullmatch(path.parent.name))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -62,7 +82,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
     A folder, link or file of that name that holds no run is refused: it belongs to the user.
     """
     if name is not None:
-        _check_name(name)
+        check_name(name)
     runs_dir.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(runs_dir):
         if name is None and resume:
@@ -73,7 +93,7 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
         if holds_run(run.path):
             update_config(run.path, config, resume=True)
             return run
-        order = 1 + max((_order(path) for path in find_runs(runs_dir)), default=0)
+        order = 1 + max((found.order for found in list_runs(runs_dir)), default=0)
         # Under another name until it is whole: a kill leaves a hidden folder behind, never half a run.
         made = Path(tempfile.mkdtemp(prefix=".new-run-", dir=runs_dir))
         try:
@@ -88,28 +108,36 @@ def create_run(runs_dir: Path, name: str | None, *, resume: bool, config: Mappin
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a folder is a run's. Many folders hold a config.json, models above all: a run's names its inputs."""
+    """Whether a folder is a run's, damaged or not.
+
+    Many folders hold a config.json, models above all: a run's names its inputs.
+    """
     try:
         stored = json.loads((path / "config.json").read_bytes())
-    except OSError:
+    except FileNotFoundError:
+        return (path / "order").is_file() and (path / "logs").is_dir()
+    except NotADirectoryError:
         return False
-    except ValueError:  # damaged: only a run has its place in the order of runs beside it
-        return (path / "order").is_file()
-    return isinstance(stored, dict) and {"config", "inputs"} <= stored.keys()
+    except (OSError, ValueError, RecursionError):
+        stored = None
+    is_whole = isinstance(stored, dict) and {"config", "inputs"} <= stored.keys()
+    return is_whole or (path / "order").is_file()  # only a run has its place in the order of the runs beside it
 
 
 def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
     """Refuse a name under which no run can be made or, with `resume`, continued. Changes nothing."""
+    refuse_run_as_parent(runs_dir)
     if name is None:
         if resume:
             open_run(runs_dir, None)
         return
-    _check_name(name)
+    check_name(name)
     path = runs_dir / name
     if not os.path.lexists(path):
+        refuse_reserved(name)
         return
     if holds_run(path):
-        if (path / "lock").is_file():
+        if os.path.lexists(path / "lock"):
             _hold(RunFolder(path)).close()  # a run that is under way is told apart from one that has ended
         if resume:
             return
@@ -122,6 +150,17 @@ def refuse_run(runs_dir: Path, name: str | None, *, resume: bool) -> None:
         where=str(path),
         fix="give another --run NAME, or another --runs-dir",
     )
+
+
+def refuse_run_as_parent(runs_dir: Path) -> None:
+    """Refuse a folder of runs that is itself a run, whose files a run in it would lie between."""
+    if holds_run(runs_dir):
+        whole = runs_dir.absolute()
+        raise RunFolderError(
+            "this is the folder of one run, not a folder of runs",
+            where=str(runs_dir),
+            fix=f"give --runs-dir {whole.parent} --run {whole.name}",
+        )
 
 
 def discard_run(run: RunFolder) -> None:
@@ -142,7 +181,7 @@ def _umask() -> int:
 
 def find_runs(runs_dir: Path) -> list[Path]:
     """The folders in `runs_dir` that hold a run, in no order."""
-    return [path for path in runs_dir.glob("*") if _NAME.fullmatch(path.name) and holds_run(path)]
+    return [path for path in runs_dir.glob("*") if NAME.fullmatch(path.name) and holds_run(path)]
 
 
 def _next_number(runs_dir: Path) -> str:
@@ -150,24 +189,59 @@ def _next_number(runs_dir: Path) -> str:
     return f"{max(numbers, default=0) + 1:03d}"
 
 
+class FoundRun(NamedTuple):
+    """A run in its folder of runs."""
+
+    order: int
+    """Which run of its folder it is by age: counted, for clocks jump and copies lose their dates. 0: not known."""
+    run: RunFolder
+    damage: RunFolderError | None
+    """Why it cannot be opened; None where its place in the order and its config.json can be read."""
+
+
+def list_runs(runs_dir: Path) -> list[FoundRun]:
+    """The runs of a folder, oldest first. A damaged one stops nobody from reading those beside it."""
+    refuse_run_as_parent(runs_dir)
+    return sorted(map(_look_at, find_runs(runs_dir)), key=lambda found: (found.order, found.run.name))
+
+
+def _look_at(path: Path) -> FoundRun:
+    run, order = RunFolder(path), 0
+    try:
+        order = _order(path)
+        read_config(path)
+    except RunFolderError as damage:
+        return FoundRun(order, run, damage)
+    return FoundRun(order, run, None)
+
+
 def _order(run_path: Path) -> int:
-    """Which run of its folder it is by age: counted, for clocks jump and copies lose their dates."""
     path = run_path / "order"
-    return int(path.read_text()) if path.is_file() else 0
+    fix = "write the run's number among the others into it, or name a run by --run"
+    return read_own(path, _parse_order, fix=fix) if os.path.lexists(path) else 0
+
+
+def _parse_order(data: bytes) -> int:
+    if not re.fullmatch(rb"\s*[0-9]{1,9}\s*", data):
+        raise ValueError("it holds no number")
+    return int(data)
 
 
 def open_run(runs_dir: Path, name: str | None) -> RunFolder:
     """The named run, or the newest."""
     if name is not None:
-        _check_name(name)
+        check_name(name)
         run = RunFolder(runs_dir / name)
         if not holds_run(run.path):
+            refuse_run_as_parent(runs_dir)
             raise RunFolderError(f'there is no run "{name}"', where=str(runs_dir), fix=_describe_runs(runs_dir, name))
         return run
-    found = find_runs(runs_dir)
+    found = list_runs(runs_dir)
     if not found:
         raise RunFolderError("there is no run yet", where=str(runs_dir), fix=_NO_RUN)
-    return RunFolder(max(found, key=lambda path: (_order(path), path.name)))
+    if (unknown := next((one.damage for one in found if one.damage is not None and not one.order), None)) is not None:
+        raise unknown  # it may be the newest
+    return found[-1].run
 
 
 _NO_RUN = "start one with `rlaif generate-prefs`, or name the folder that holds the runs with --runs-dir"
@@ -184,8 +258,8 @@ def newest_round(run: RunFolder, *, stage: Stage) -> int:
     before = stage_before(stage)
     if before is None:
         return 0
-    finished = run.path.glob(f"round_*/{before.folder}/stage.json")
-    return max((int(path.parent.parent.name.removeprefix("round_")) for path in finished), default=0)
+    found = (_ROUND.fullmatch(path.parent.parent.name) for path in run.path.glob(f"round_*/{before.folder}/stage.json"))
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 def refuse_begun(run: RunFolder, stages: Sequence[Stage], *, resume: bool, round: int = 0) -> None:
@@ -204,13 +278,6 @@ def refuse_begun(run: RunFolder, stages: Sequence[Stage], *, resume: bool, round
         )
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name.endswith(".") or ".." in name:
-        raise RunFolderError(
-            f'"{name[:80]}" is not a run name', fix="use up to 64 of a-z 0-9 . _ -, a letter or digit first"
-        )
-
-
 @contextmanager
 def lock_run(run: RunFolder) -> Iterator[None]:
     """Hold the run folder; a second process is told who holds it. The kernel frees it when a holder dies."""
@@ -226,7 +293,9 @@ def lock_run(run: RunFolder) -> Iterator[None]:
 
 def _hold(run: RunFolder) -> TextIO:
     """The lock file, held until it is closed."""
-    file = (run.path / "lock").open("a+", encoding="utf-8")
+    path = run.path / "lock"
+    with refuse_damage(path, fix="move it away where no other process works in this run"):
+        file = path.open("a+", encoding="utf-8", errors="replace")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -260,81 +329,29 @@ def _boot_id() -> str:
 def next_attempt(run: RunFolder) -> Path:
     """A new folder for this attempt's log."""
     logs = run.path / "logs"
-    number = 1 + max((int(p.name.removeprefix("attempt_")) for p in logs.glob("attempt_*")), default=0)
+    found = map(_ATTEMPT.fullmatch, (path.name for path in logs.glob("attempt_*")))
+    number = 1 + max((int(match[1]) for match in found if match), default=0)
     folder = logs / f"attempt_{number}"
     folder.mkdir(parents=True)
     return folder
 
 
-def finish_stage(stage_dir: Path, *, tally: Tally, unit: str, used: Mapping[str, int] | None = None) -> None:
-    """Write stage.json last: the tally, how many records of each table were used, and every file's digest."""
-    stage = {"unit": unit, "in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped}
-    stage |= {} if used is None else {"used": dict(used)}
-    outputs = {path: digest_file(stage_dir / path) for path in _outputs(stage_dir)}
-    write_atomically(stage_dir / "stage.json", json.dumps({**stage, "outputs": outputs}, indent=2))
-
-
-def _outputs(stage_dir: Path) -> list[str]:
-    files = [p.relative_to(stage_dir) for p in stage_dir.rglob("*") if p.is_file() and p.name != "stage.json"]
-    return sorted(path.as_posix() for path in files if not any(_passes_away(part) for part in path.parts))
-
-
-def _passes_away(name: str) -> bool:
-    """Hidden files and checkpoints go, and a user may take away what was kept for him."""
-    return name.startswith(".") or name == "checkpoints" or KEPT.search(name) is not None
-
-
-class FinishedStage(NamedTuple):
-    tally: Tally
-    unit: str
-    outputs: dict[str, str]
-    """File -> sha256."""
-    used: dict[str, int] | None = None
-    """Table -> records; None where an older rlaif did not count them."""
-
-
-def read_stage(stage_dir: Path) -> FinishedStage | None:
-    """What a finished stage left; None where it is not finished."""
-    path = stage_dir / "stage.json"
-    if not path.is_file():
-        return None
-    stage = json.loads(path.read_text(encoding="utf-8"))
-    return FinishedStage(
-        Tally(num_in=stage["in"], dropped=stage["dropped"]), stage["unit"], stage["outputs"], stage.get("used")
-    )
-
-
-def stage_done(stage_dir: Path) -> bool:
-    """Whether the stage is finished; refused if a file it left has changed since."""
-    stage = read_stage(stage_dir)
-    if stage is None:
-        return False
-    for name, digest in stage.outputs.items():
-        path = stage_dir / name
-        if not path.is_file() or digest_file(path) != digest:
-            raise RunFolderError(
-                f'the file "{name}" is not what this stage wrote',
-                where=str(stage_dir),
-                fix="put it back, or remove stage.json to do the stage again",
-            )
-    return True
-
-
 def write_manifest(run: RunFolder, *, ledger_seq: int, ledger_head: str, version: str) -> None:
     """manifest.json: every finished stage with its digests, and the ledger's head. Written last."""
     stages = {
-        f"{folder.parent.name}/{folder.name}": json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        for folder in sorted(run.path.glob("round_*/*"))
-        if (folder / "stage.json").is_file()
+        f"{folder.parent.name}/{folder.name}": stage
+        for folder in run.stage_dirs
+        if (stage := read_stage_values(folder)) is not None
     }
-    heads = _heads(run)
-    heads.append({"seq": ledger_seq, "head": ledger_head, "at": utc_now()})
+    heads: list[Any] = [*read_heads(run), {"seq": ledger_seq, "head": ledger_head, "at": utc_now()}]
     manifest = {"run": run.name, "rlaif": version, "ledger_heads": heads, "stages": stages}
     write_atomically(run.path / "manifest.json", json.dumps(manifest, indent=2))
 
 
-def _heads(run: RunFolder) -> list[dict[str, Any]]:
+def read_heads(run: RunFolder) -> list[_Head]:
     """The heads printed so far: each one proves that nothing before it was changed or cut off."""
     path = run.path / "manifest.json"
-    heads: list[dict[str, Any]] = json.loads(path.read_text())["ledger_heads"] if path.is_file() else []
+    if not os.path.lexists(path):
+        return []
+    heads: list[_Head] = read_own(path, _MANIFEST, fix=MANIFEST_FIX)["ledger_heads"]
     return heads

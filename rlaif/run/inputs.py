@@ -7,16 +7,28 @@ in the run's inputs.json, each with the stages that used it. Reads no model and 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
+
+from typing_extensions import TypedDict
 
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
+from rlaif.files.own_files import json_of, read_own
 from rlaif.records import Model, digest_text
 
 NOTES = "inputs.json"
 CONTENTS = "contents"
+
+
+class _Note(TypedDict):
+    digests: NotRequired[dict[str, str]]
+    stages: NotRequired[list[str]]
+
+
+_NOTES = json_of(dict[str, _Note])
 
 
 class Input(NamedTuple):
@@ -75,12 +87,7 @@ def _refuse(one: Input, noted: Mapping[str, str], *, users: list[str], stage_dir
 
 def _read(run_path: Path) -> dict[str, Any]:
     path = run_path / NOTES
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    try:
-        notes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: note for name, note in notes.items() if {"digests", "stages"} <= note.keys()}
-    except (ValueError, AttributeError) as error:
-        raise RunFolderError(
-            "the notes of what the run read cannot be read", where=str(path), fix="restore the file, or remove it"
-        ) from error
+    notes: dict[str, Any] = read_own(path, _NOTES, fix="restore the file, or remove it")
+    return {name: note for name, note in notes.items() if {"digests", "stages"} <= note.keys()}

@@ -9,12 +9,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
+
+from typing_extensions import TypedDict
 
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
+from rlaif.files.own_files import json_of, read_own
 from rlaif.run.stages import PREFERENCES, STAGES
 
 _NOT_OF_RECORDED = {"prompts", "policy", "sampling", "judge"}
@@ -53,9 +56,36 @@ class Change(NamedTuple):
         return f"the contents of {name}: {_show_digest(self.old)} -> {_show_digest(self.new)}"
 
 
+class _LedgerOptions(TypedDict):
+    path: NotRequired[str | None]
+
+
+class _Options(TypedDict):
+    ledger: NotRequired[_LedgerOptions]
+
+
+class _NotedFile(TypedDict):
+    path: str | None
+    options: dict[str, Any]
+
+
+class _StoredConfig(TypedDict):
+    """The layout of config.json, as far as it is read before its options are checked."""
+
+    config: _Options
+    inputs: dict[str, Any]
+    file: NotRequired[_NotedFile]
+    resolved: NotRequired[dict[str, Any]]
+    recorded: NotRequired[list[str]]
+
+
+_CONFIG = json_of(_StoredConfig)
+CONFIG_FIX = "restore it from a copy, or start a new run with another --run NAME"
+
+
 def read_config(run_path: Path) -> dict[str, Any]:
-    """What a run's config.json holds."""
-    stored: dict[str, Any] = json.loads((run_path / "config.json").read_text(encoding="utf-8"))
+    """What a run's config.json holds. Raises `RunFolderError` where the file is damaged."""
+    stored: dict[str, Any] = read_own(run_path / "config.json", _CONFIG, fix=CONFIG_FIX)
     return stored
 
 

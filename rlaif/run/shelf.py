@@ -16,7 +16,8 @@ from rlaif.models.interface import TextGenerator
 from rlaif.models.open import ENGINES, load_model, open_generator
 from rlaif.models.slot import Slot
 from rlaif.models.weights.loading import LoadedModel, free_memory, load_reward_model
-from rlaif.run.folder import RunFolder, stage_done
+from rlaif.run.finished import stage_done
+from rlaif.run.folder import RunFolder
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
 
 Role = Literal["start", "current", "trained"]

@@ -6,14 +6,14 @@ whatever the ledger's size; `rlaif audit verify` checks all of them. Changes not
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rlaif.errors import LedgerError, RunFolderError
 from rlaif.ledger.chain import Head
 from rlaif.ledger.store import Ledger
-from rlaif.run.folder import RunFolder, find_runs, read_stage
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder, find_runs, read_heads
 from rlaif.run.stages import Stage
 
 FIX = "restore it from a copy, or start a new run"
@@ -21,7 +21,7 @@ FIX = "restore it from a copy, or start a new run"
 
 def ledger_path_of(stored: dict[str, Any], *, runs_dir: Path) -> Path:
     """The ledger's file that a run's config.json names; by default all runs of a folder share one beside them."""
-    path = stored["config"]["ledger"]["path"]
+    path = stored["config"].get("ledger", {}).get("path")
     return Path(path) if path else runs_dir / "ledger.sqlite"
 
 
@@ -42,17 +42,17 @@ def open_ledger(run: RunFolder, path: Path, *, read_only: bool = False) -> Ledge
 
 def last_head(run: RunFolder) -> Head | None:
     """The newest head that the run's manifest printed; None where none was printed, as after a kill."""
-    path = run.path / "manifest.json"
-    if not path.is_file():
-        return None
     try:
-        printed = json.loads(path.read_text(encoding="utf-8"))["ledger_heads"]
-        heads = [Head(int(head["seq"]), str(head["head"])) for head in printed]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            "the run's manifest cannot be read, so its ledger cannot be compared with it", where=str(path), fix=FIX
-        ) from error
+        heads = printed_heads(run)
+    except RunFolderError as error:
+        what = "the run's manifest cannot be read, so its ledger cannot be compared with it"
+        raise RunFolderError(f"{what}: {error.what}", where=error.where, fix=error.fix) from error
     return heads[-1] if heads and heads[-1].seq > 0 else None
+
+
+def printed_heads(run: RunFolder) -> list[Head]:
+    """All heads that the run's manifest printed, oldest first; none where there is no manifest."""
+    return [Head(head["seq"], head["head"]) for head in read_heads(run)]
 
 
 def _compare(ledger: Ledger, noted: Head, *, run: RunFolder) -> None:

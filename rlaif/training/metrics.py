@@ -12,9 +12,23 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired
+
+from typing_extensions import TypedDict
 
 from rlaif.errors import DataError
+from rlaif.files.own_files import json_of, read_own
+
+
+class _Row(TypedDict):
+    """What a line must hold; each further key has a number, or null where it was not finite."""
+
+    round: NotRequired[int]
+    stage: str
+    step: int
+
+
+_ROW = json_of(_Row)
 
 
 class MetricsRow(NamedTuple):
@@ -70,18 +84,18 @@ class MetricsLog:
 
     def _lines(self) -> list[bytes]:
         """Whole lines only: what follows the last newline was torn by a kill."""
-        if not self.path.is_file():
+        if not os.path.lexists(self.path):
             return []
-        return self.path.read_bytes().split(b"\n")[:-1]
+        return read_own(self.path, lambda data: data.split(b"\n"), fix="restore it from a copy")[:-1]
 
     def _parse(self, line: bytes, number: int) -> MetricsRow:
         try:
-            row: Any = json.loads(line)
-            round, stage, step = row.pop("round", 0), row.pop("stage"), row.pop("step")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            row = _ROW(line)
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 "this line is not a row of metrics", where=f"{self.path}:{number}", fix="remove the line"
             ) from error
+        round, stage, step = row.pop("round", 0), row.pop("stage"), row.pop("step")
         return MetricsRow(round, stage, step, MappingProxyType(row))
 
     def _drop_torn_line(self) -> None:

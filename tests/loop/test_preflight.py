@@ -14,7 +14,8 @@ from rlaif.config.load import load_config
 from rlaif.errors import RlaifError, RunFolderError
 from rlaif.loop.preflight import check_inputs, check_new_run, find_open_stages, needed_stages
 from rlaif.records import Tally
-from rlaif.run.folder import create_run, finish_stage
+from rlaif.run.finished import finish_stage
+from rlaif.run.folder import create_run
 from rlaif.run.stages import (
     EVALUATION,
     GENERATING,

@@ -16,17 +16,15 @@ import pytest
 
 from rlaif.errors import RunFolderError, RunFolderInUse
 from rlaif.records import Tally
+from rlaif.run.finished import finish_stage, read_stage, stage_done
 from rlaif.run.folder import (
     RunFolder,
     create_run,
     discard_run,
-    finish_stage,
     lock_run,
     newest_round,
     next_attempt,
     open_run,
-    read_stage,
-    stage_done,
     write_manifest,
 )
 from rlaif.run.stages import EVALUATION, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, SFT

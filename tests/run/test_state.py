@@ -15,7 +15,8 @@ from rlaif.loop.open_run import open_work
 from rlaif.records import Judgement, Prompt
 from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.book import Book
-from rlaif.run.folder import RunFolder, open_run, read_stage
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round, find_round_constitution
 from rlaif.run.stages import JUDGEMENTS, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES
 from rlaif.run.state import check_used, last_head

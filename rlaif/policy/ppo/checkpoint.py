@@ -6,6 +6,8 @@ step, so there is no generator state to keep. Decides nothing about when to writ
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +22,7 @@ from rlaif.config.base import STORED
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import ConfigError
 from rlaif.files.atomic import replace_directory
+from rlaif.files.own_files import read_own
 from rlaif.files.sealed import check_seal, seal_folder
 from rlaif.policy.ppo.models import PolicyWithValue
 from rlaif.policy.ppo.progress import Progress
@@ -30,9 +33,14 @@ PREFETCHED_FILE = "ahead.json"
 """The prefetched rollout's file; its name is that of checkpoints which older versions wrote."""
 
 
+_NAME = re.compile(r"step_\d{6,}")
+_FIX = "restore it, or remove this checkpoint's folder to resume from the one before"
+
+
 def find_checkpoints(out_dir: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
-    return sorted(path for path in (out_dir / "checkpoints").glob("step_*") if (path / "progress.json").is_file())
+    folders = (out_dir / "checkpoints").glob("step_*")
+    return sorted(path for path in folders if _NAME.fullmatch(path.name) and (path / "progress.json").is_file())
 
 
 def step_of(checkpoint: Path) -> int:
@@ -125,17 +133,18 @@ def drop_checkpoints(out_dir: Path) -> None:
 
 def read_progress(path: Path) -> Progress:
     """The progress that a checkpoint holds."""
-    return Progress.model_validate_json((path / "progress.json").read_bytes(), context=STORED)
+    return read_own(path / "progress.json", lambda data: Progress.model_validate_json(data, context=STORED), fix=_FIX)
 
 
 def read_prefetched(path: Path) -> str | None:
     """The rollout that was prefetched for the next step when this checkpoint was written; None where none was."""
-    return (path / PREFETCHED_FILE).read_text(encoding="utf-8") if (path / PREFETCHED_FILE).is_file() else None
+    file = path / PREFETCHED_FILE
+    return read_own(file, bytes.decode, fix=_FIX) if os.path.lexists(file) else None
 
 
 def load_checkpoint(path: Path, *, learner: PolicyWithValue, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's weights and moments into the learner and its optimizer."""
-    check_seal(path, fix="restore it, or remove this folder to resume from the one before")
+    check_seal(path, fix=_FIX)
     _restore(_tensors_of(learner.model), load_file(path / "model.safetensors"))
     _restore(_tensors_of(learner.value_head), load_file(path / "value_head.safetensors"))
     moments = load_file(path / "optimizer.safetensors")

@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NotRequired, Self
+
+from typing_extensions import TypedDict
 
 from rlaif.console import notes, say, show_text
 from rlaif.files.atomic import write_atomically
+from rlaif.files.own_files import json_of, read_own_lines
 from rlaif.records import Alarm, Estimate
 from rlaif.stats.intervals import mean_interval
 from rlaif.training.listener import Evaluated, Listener, ShownResponse
@@ -109,13 +112,31 @@ class PolicyLog:
         _cut_rows(self._evaluations, before=step + 1)
 
 
+class ShownRow(TypedDict):
+    """A line of a file of responses."""
+
+    step: int
+    prompt_id: str
+    response: str
+    score: float | None
+    kl: float
+    finished: NotRequired[bool]
+
+
+def read_shown(path: Path) -> list[ShownRow]:
+    """The lines of a file of responses; none where there is no file. A line torn by a kill does not count."""
+    return list(read_own_lines(path, _SHOWN, fix="restore it from a copy, or remove the line"))
+
+
+_SHOWN = json_of(ShownRow)
+
+
 def read_kl(path: Path, *, step: int) -> Estimate | None:
     """KL in nats per response of the policy after `step` steps, with its interval; None where it was not evaluated.
 
     path: the file of the evaluations' responses, which answer held-out prompts.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    rows = [row for row in map(json.loads, lines) if row["step"] == step]
+    rows = [row for row in read_shown(path) if row["step"] == step]
     return mean_interval([row["kl"] for row in rows], clusters=[row["prompt_id"] for row in rows])
 
 
@@ -150,7 +171,5 @@ def _append_rows(path: Path, step: int, responses: Sequence[ShownResponse]) -> N
 
 def _cut_rows(path: Path, *, before: int) -> None:
     if path.is_file():
-        # A line torn by a kill has no newline and never was a row.
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        kept = [line + "\n" for line in lines if json.loads(line)["step"] < before]
+        kept = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_shown(path) if row["step"] < before]
         write_atomically(path, "".join(kept))

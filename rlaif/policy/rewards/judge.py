@@ -6,13 +6,13 @@ the principles. The ledger keeps every answer, so that what was asked once costs
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from rlaif.constitution.selection import principles_of
+from rlaif.files.batch_plan import read_plan
 from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.modes import MODES
@@ -120,7 +120,7 @@ class JudgeReward:
         """
         if plan_path.is_file():
             with QuestionLog(self._folder / LOG_NAME) as log:
-                for batch in json.loads(plan_path.read_text(encoding="utf-8")):
+                for batch in read_plan(plan_path):
                     for question_id in batch:
                         log.write(question_id)
             plan_path.unlink()
