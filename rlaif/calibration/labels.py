@@ -14,16 +14,9 @@ from typing import NamedTuple
 
 from rlaif.calibration.label_columns import LabelColumns, load_label_columns, own_columns
 from rlaif.errors import DataError
-from rlaif.files.rows import (
-    Row,
-    describe,
-    joined_text,
-    missing_column,
-    read_prompt_messages,
-    read_response,
-    read_rows,
-    scalar_text,
-)
+from rlaif.files.messages import read_prompt_messages, read_response
+from rlaif.files.row import Row, describe, joined_text, missing_column, scalar_text
+from rlaif.files.rows import read_rows
 from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
 from rlaif.stats.logits import P_FIRST
 

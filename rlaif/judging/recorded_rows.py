@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
-from rlaif.files.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
+from rlaif.files.messages import read_prompt_messages, read_response
+from rlaif.files.row import Row, describe, joined_text, scalar_text
 from rlaif.judging.choices import bound_unlisted
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.models.interface import ScoreRequest

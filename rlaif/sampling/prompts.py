@@ -15,21 +15,14 @@ from typing import Any, NamedTuple
 
 from rlaif.config.generate import PromptsConfig
 from rlaif.errors import DataError
+from rlaif.files.json_rows import MAX_DEPTH, is_deeper
+from rlaif.files.messages import read_messages, read_prompt_messages, read_response
+from rlaif.files.row import Row, describe, missing_column, read_text
 from rlaif.files.row_parts import refuse_part_of_file
-from rlaif.files.rows import (
-    SUFFIXES,
-    Row,
-    describe,
-    missing_column,
-    read_messages,
-    read_prompt_messages,
-    read_response,
-    read_rows,
-    read_text,
-)
+from rlaif.files.row_sources import is_file_source, read_source
 from rlaif.records import Demonstration, Message, Prompt, Tally
-from rlaif.sampling.dataset_rows import read_dataset_rows
 
+_CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
 _RESPONSE_COLUMNS = ("response", "completion")
 
 
@@ -87,7 +80,7 @@ def read_demonstrations(path: str, *, split: str | None = None) -> Demonstration
     num_in = 0
     if Path(path).is_file():
         refuse_part_of_file(Path(path), split, option="sft.split")
-    wanted = {"prompt", "messages", *_RESPONSE_COLUMNS}
+    wanted = {"prompt", *_CONVERSATION_COLUMNS, *_RESPONSE_COLUMNS}
     for row in _rows(path, split=split or "train", wanted=wanted, option="sft.split"):
         num_in += 1
         messages, response = _demonstration(row)
@@ -121,9 +114,8 @@ def drop_over_length(
 
 
 def _rows(path: str, *, split: str, wanted: Collection[str], option: str) -> Iterator[Row]:
-    if (path.lower().endswith(SUFFIXES) and not Path(path).is_dir()) or Path(path).is_file():
-        return read_rows(path, wanted=wanted)
-    return read_dataset_rows(path, split=split, wanted=wanted, option=option)
+    part = None if is_file_source(path) else split
+    return read_source(path, part=part, wanted=wanted, option=option)
 
 
 def _source(row: Row) -> str:
@@ -139,18 +131,19 @@ def _require_any(num_kept: int, num_in: int, *, noun: str, where: str) -> None:
 
 
 def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
-    if "messages" in row.columns:
-        messages = read_messages(row.value("messages"), where=row.where, column="messages")
+    talk = next((name for name in _CONVERSATION_COLUMNS if name in row.columns), None)
+    if talk is not None:
+        messages = read_messages(row.value(talk), where=row.where, column=talk)
         if not messages:
             return (), ""
         if messages[-1].role != "assistant":
             raise DataError(
-                f'"messages" ends with the {messages[-1].role}\'s turn',
+                f'"{talk}" ends with the {messages[-1].role}\'s turn',
                 where=row.where,
                 fix="end it with the assistant's turn, which is what the model learns",
             )
         before = [turn.model_dump() for turn in messages[:-1]]
-        return read_prompt_messages(before, where=row.where, column="messages"), messages[-1].content
+        return read_prompt_messages(before, where=row.where, column=talk), messages[-1].content
     column = next((name for name in _RESPONSE_COLUMNS if name in row.columns), None)
     if column is None:
         raise missing_column("response", columns=row.columns, where=row.where)
@@ -162,6 +155,8 @@ def _metadata(row: Row) -> dict[str, Any]:
     value = row.cells.get("metadata")
     if value is None:
         return {}
+    if is_deeper(value, MAX_DEPTH):
+        raise DataError(f'"metadata" is nested deeper than {MAX_DEPTH} levels', where=row.where, fix="flatten it")
     if not isinstance(value, dict):
         raise DataError(f'"metadata" holds {describe(value)}', where=row.where, fix="make it an object")
     try:
