@@ -93,15 +93,17 @@ class Sides(NamedTuple):
     responses: tuple[str, str]
 
 
-def read_sides(first: Any, second: Any, *, where: str, columns: tuple[str, str]) -> Sides | None:
+def read_sides(cells: Mapping[str, Any], columns: tuple[str, str], *, prompt: object, where: str) -> Sides | None:
     """Two whole conversations -> their common start as the prompt, and the rest of each; None where they are none.
 
-    Each must end with the assistant's turn, and all turns before it must be the same in both.
+    Each must end with the assistant's turn, and all turns before it must be the same in both. prompt: the column that
+    is mapped as the prompt: one of the two, or one whose conversation the common start ends with.
     """
-    cells = [unwrap(value, where=where, column=name) for value, name in zip((first, second), columns, strict=True)]
-    if not all(is_conversation(cell) for cell in cells):
+    found = [unwrap(cells.get(name), where=where, column=name) for name in columns]
+    # subtle: beside a prompt a text is a response, also one that a model began with "Human:".
+    if not all(isinstance(cell, list) or prompt in columns for cell in found) or not all(map(is_conversation, found)):
         return None
-    sides = [read_messages(cell, where=where, column=name) for cell, name in zip(cells, columns, strict=True)]
+    sides = [read_messages(cell, where=where, column=name) for cell, name in zip(found, columns, strict=True)]
     for side, name in zip(sides, columns, strict=True):
         if side[-1].role != "assistant":
             raise DataError(
@@ -112,6 +114,13 @@ def read_sides(first: Any, second: Any, *, where: str, columns: tuple[str, str])
             f'"{columns[0]}" and "{columns[1]}" differ before their last answers',
             where=where,
             fix="give two answers to one conversation",
+        )
+    given = () if prompt in columns else read_messages(cells.get(str(prompt)), where=where, column=str(prompt))
+    if given and sides[0][:-1][-len(given) :] != given:
+        raise DataError(
+            f'"{columns[0]}" begins with another conversation than the prompt',
+            where=where,
+            fix="give both responses to one prompt",
         )
     return Sides(sides[0][:-1], (sides[0][-1].content, sides[1][-1].content))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlaif.errors import DataError
-from rlaif.files.messages import read_messages, read_response
+from rlaif.files.messages import read_messages, read_response, read_sides
 
 TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 
@@ -71,3 +71,34 @@ def test_what_is_no_conversation_is_refused_by_name(value: Any, sentence: str) -
 @pytest.mark.parametrize("text", ['{"name": "Ada", "age": 3}', "[1, 2] sorted?", f"{json.dumps(TALK)} Is this JSON?"])
 def test_a_text_that_only_holds_brackets_is_what_somebody_said(text: str) -> None:
     assert read_messages(text, where="a:1", column="c")[0].content == text
+
+
+HH = "\n\nHuman: Hi\n\nAssistant: "
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(TALK, [TALK[0], {"role": "assistant", "content": "Go."}]), (f"{HH}Hello", f"{HH}Go."), (json.dumps(TALK), TALK)],
+)
+def test_the_common_start_of_two_conversations_is_the_prompt(first: Any, second: Any) -> None:
+    sides = read_sides({"a": first, "b": second}, ("a", "b"), prompt="a", where="x:1")
+    assert sides is not None
+    assert ([turn.content for turn in sides.prompt], sides.responses[0]) == (["Hi"], "Hello")
+
+
+@pytest.mark.parametrize(
+    ("second", "sentence"),
+    [
+        ([{"role": "user", "content": "Bye"}, TALK[1]], "differ before their last answers"),
+        ([*TALK, TALK[0]], "ends with the user's turn"),
+    ],
+)
+def test_two_conversations_that_are_not_one_with_two_answers_are_refused(second: Any, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        read_sides({"a": TALK, "b": second}, ("a", "b"), prompt="a", where="x:1")
+
+
+def test_beside_a_prompt_of_its_own_a_text_is_a_response() -> None:
+    assert read_sides({"p": "Hi", "a": f"{HH}x", "b": f"{HH}y"}, ("a", "b"), prompt="p", where="x:1") is None
+    with pytest.raises(DataError, match="another conversation than the prompt"):
+        read_sides({"p": "Bye", "a": TALK, "b": TALK}, ("a", "b"), prompt="p", where="x:1")
