@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from rlaif.errors import DataError
+from rlaif.files.json_rows import OnOdd
 from rlaif.files.messages import is_parts, read_messages, read_response, unwrap
+from rlaif.files.odd_rows import OddRows
 from rlaif.files.row import Row, describe, missing_column
 from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
 from rlaif.files.row_sources import is_file_source, read_chosen
@@ -36,7 +38,9 @@ def read_preferences(
     example `train_prefs`; None: the one that is for training, and several are refused. option: what names the part,
     for messages.
     """
-    rows = [_read_row(row) for row in _find_rows(path, split=split, part=part, option=option)]
+    odd = OddRows(where=str(path))
+    found = _find_rows(path, split=split, part=part, option=option, on_odd=odd.add)
+    rows = list(odd.read(found, _read_row))
     if split == "train" and not rows:
         raise DataError(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
@@ -44,11 +48,11 @@ def read_preferences(
     return rows
 
 
-def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -> Iterator[Row]:
+def _find_rows(path: str | Path, *, split: str, part: str | None, option: str, on_odd: OnOdd) -> Iterator[Row]:
     place = Path(path)
     if is_file_source(place):
         refuse_part_of_file(place, part, option=option)
-        return read_rows(place, wanted=_COLUMNS) if split == "train" else iter(())
+        return read_rows(place, wanted=_COLUMNS, on_odd=on_odd) if split == "train" else iter(())
     if place.is_dir() and not list_parts(place):
         return iter(())
     return read_chosen(
@@ -57,6 +61,7 @@ def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -
         subset=(part or "").rpartition("/")[0] or None,
         wanted=_COLUMNS,
         option=option,
+        on_odd=on_odd,
     )
 
 
