@@ -27,7 +27,7 @@ RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy test-vllm test-demo vllm check docs browser clean
+.PHONY: help setup demo test test-heavy test-vllm test-demo vllm check docs browser torture clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -111,6 +111,9 @@ browser:
 	else \
 	  echo "the heavy tests need more: sudo apt-get install$$missing" >&2; exit 1; \
 	fi
+
+torture: $(READY) ## hours on two cores: kill chains, small disks, hostile servers, mutilated files, fuzzers; its table is kept
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture
 
 clean: ## remove the virtual environment and what the tools cached; runs/ stays
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from examples import examples
+
 # Before anything imports a library that reads them; child processes inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -18,7 +20,9 @@ os.environ["NO_COLOR"] = "1"
 os.environ.pop("FORCE_COLOR", None)
 
 # In CI the same examples every time: what passes here passes there; at home new ones are tried.
-settings.register_profile("rlaif", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+settings.register_profile(
+    "rlaif", max_examples=examples(100), deadline=None, print_blob=True, derandomize="CI" in os.environ
+)
 settings.load_profile("rlaif")
 
 

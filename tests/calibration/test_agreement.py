@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from rlaif.calibration.agreement import (
     choice_of,
     cohen_kappa,
@@ -198,7 +199,7 @@ def test_series_of_different_lengths_and_no_items_are_refused() -> None:
         measure_agreement([], [], clusters=[])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(choice_lists, st.lists(st.integers(1, 4), min_size=30, max_size=30))
 def test_an_item_of_weight_k_has_the_figures_of_k_items(pairs: list[tuple[str, str]], counts: list[int]) -> None:
     weights = counts[: len(pairs)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from rlaif.config.load import load_config, parse_config
 from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.run import RunConfig
@@ -33,7 +34,7 @@ def test_every_number_has_a_bound_above(option: Option):
     assert "at most" in option.expected or "below" in option.expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(option=st.sampled_from(NUMBERS), value=HUGE, sign=st.sampled_from([1, -1]))
 def test_a_number_beyond_all_use_is_one_sentence(option: Option, value: float, sign: int):
     shown = json.dumps(sign * value).replace("NaN", ".nan").replace("Infinity", ".inf")

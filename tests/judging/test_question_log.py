@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from rlaif.judging.question_log import LOG_NAME, QuestionLog, SentRequests, read_sent, read_streamed
 from rlaif.models.budget import Spending
 
@@ -63,7 +64,7 @@ def test_a_line_torn_by_a_kill_was_never_sent(path: Path, torn: str) -> None:
     assert {key: sent.calls for key, sent in read_sent(path.parent).items()} == {"a": 1, "c": 1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6), max_size=4))
 def test_after_any_attempts_the_calls_are_the_requests_that_may_have_reached_a_server(attempts) -> None:
     """Each attempt opens the list again and is killed while it writes its next line."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from rlaif.models.endpoint.reply import read_choice
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.typography import as_read
@@ -183,7 +184,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.lists(FRAGMENTS, max_size=12).map("".join))
 def test_a_cut_off_reply_never_says_more_than_the_same_text_that_was_ended(text: str) -> None:
     cut, ended = read(text, is_cut_off=True), read(text)
@@ -195,7 +196,7 @@ def test_a_cut_off_reply_never_says_more_than_the_same_text_that_was_ended(text:
         assert " or " not in lines[-1]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_read_without_a_crash_and_keeps_its_length(text: str) -> None:
     assert len(as_read(text)) == len(text)

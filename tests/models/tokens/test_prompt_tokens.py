@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from examples import examples
 from rlaif.constitution.render import load_template, render
 from rlaif.errors import ModelError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, _encode_texts, _encodes_lines_apart, choice_token_ids
@@ -124,7 +125,7 @@ def test_control_tokens_in_trusted_text_stay_control_tokens(tokenizers, encoders
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=st.text(max_size=30), name=st.sampled_from(FAMILIES))
 def test_any_text_becomes_text(text, name, tokenizers, encoders):
     allowed = {tokenizers[name].unk_token_id, *tokenizers[name].convert_tokens_to_ids(["\n\n", "▁▁"])}
@@ -132,7 +133,7 @@ def test_any_text_becomes_text(text, name, tokenizers, encoders):
     assert control_ids.isdisjoint(encoders[name].encode_response(text)[:-1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
 @example(text=" ")
 @example(text="  two")
@@ -355,7 +356,7 @@ def test_a_judge_prompt_is_encoded_in_well_under_a_millisecond(encoders):
 
 @pytest.mark.parametrize("name", FAMILIES)
 @given(text=st.lists(st.sampled_from([*"aZ9 .,!'\n\r\t\u00a0é", "\n\n", "Reply"]), max_size=40).map("".join))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_text_of_many_lines_gets_the_ids_that_it_has_in_one_piece(name, text, encoders):
     for tokenizer in encoders[name]._bare[:2]:
         whole = tokenizer.encode(text, add_special_tokens=False).ids

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from rlaif.policy.ppo.advantages import (
     compute_gae,
     compute_rloo,
@@ -50,7 +51,7 @@ def slow_gae(rewards: list[float], values: list[float], *, gamma: float, lam: fl
     return advantages, [a + v for a, v in zip(advantages, values, strict=False)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=5),
     gamma=st.sampled_from([1.0, 0.99, 0.5]),

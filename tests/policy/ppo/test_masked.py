@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from examples import examples
 from rlaif.config.ppo import PpoConfig
 from rlaif.errors import TrainingError
 from rlaif.policy.ppo.advantages import compute_rloo
@@ -101,7 +102,7 @@ options = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=examples(8), deadline=None, derandomize=True)
 @given(options, st.lists(st.tuples(tokens, st.sampled_from([-50.0, 0.0, 50.0])), min_size=3, max_size=3))
 def test_neither_score_nor_text_of_a_masked_response_changes_anything_of_the_others(
     models: tuple[LlamaForCausalLM, LlamaForCausalLM], options: dict[str, Any], cut: list[tuple[list[int], float]]
