@@ -98,7 +98,8 @@ def pair_preferences(
         constitution_id=round.constitution.id,
     )
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
-    say(f"load it by datasets.load_dataset, or the files in {exported.path / 'data'} by pandas; its README.md says how")
+    file = min(exported.path.rglob("train-*.parquet"))
+    say(f"to load it: datasets.load_dataset takes the folder; pandas.read_parquet takes a split's file, such as {file}")
 
 
 def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
