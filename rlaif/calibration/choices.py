@@ -18,7 +18,8 @@ from rlaif.config import column_map
 from rlaif.config.base import Config
 from rlaif.config.column_map import Columns, PolicyNames, VerdictValues
 from rlaif.errors import DataError
-from rlaif.files.rows import Row, describe, read_rows, scalar_text
+from rlaif.files.row import Row, describe, scalar_text
+from rlaif.files.rows import read_rows
 from rlaif.records import Tally, Verdict
 
 EXAMPLE = "examples/agreement"

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from rlaif.config import column_map
 from rlaif.config.base import Config
 from rlaif.config.column_map import Columns, VerdictValues
-from rlaif.files.rows import missing_column
+from rlaif.files.row import missing_column
 
 EXAMPLE = "examples/human-labels"
 OWN_IDS = ("first_id", "second_id")

@@ -12,18 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.calibration.label_columns import LabelColumns, load_label_columns, own_columns
+from rlaif.calibration.label_columns import OWN_TEXTS, LabelColumns, load_label_columns, own_columns
 from rlaif.errors import DataError
-from rlaif.files.rows import (
-    Row,
-    describe,
-    joined_text,
-    missing_column,
-    read_prompt_messages,
-    read_response,
-    read_rows,
-    scalar_text,
-)
+from rlaif.files.messages import read_prompt_messages, read_response, read_sides
+from rlaif.files.row import Row, describe, joined_text, missing_column, scalar_text
+from rlaif.files.rows import read_rows
 from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
 from rlaif.stats.logits import P_FIRST
 
@@ -286,7 +279,12 @@ def _read_ids(row: Row, columns: tuple[str, str]) -> tuple[str, str]:
 
 
 def _read_texts(row: Row, columns: LabelColumns) -> Texts:
-    if isinstance(columns.prompt, str):
+    named = columns.responses or OWN_TEXTS
+    sides = read_sides(row.cells, named, prompt=columns.prompt, where=row.where)
+    messages: tuple[Message, ...]
+    if sides is not None:
+        messages = sides.prompt
+    elif isinstance(columns.prompt, str):
         messages = read_prompt_messages(_as_text(row, columns.prompt), where=row.where, column=columns.prompt)
     else:
         text = joined_text(_text(row, column) for column in columns.prompt_columns)
@@ -294,7 +292,7 @@ def _read_texts(row: Row, columns: LabelColumns) -> Texts:
     system = _text(row, columns.system) if columns.system else ""
     if system.strip() and messages and messages[0].role != "system":
         messages = (Message(role="system", content=system), *messages)
-    first, second = (_text(row, column) for column in columns.responses or ())
+    first, second = sides.responses if sides else (_text(row, column) for column in named)
     if not messages:
         raise DataError("the prompt is empty", where=row.where, fix="give it, or remove the row")
     if first.strip() == second.strip():

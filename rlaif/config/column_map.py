@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rlaif.config.base import Config
 from rlaif.errors import ConfigError, DataError
-from rlaif.files.rows import Row, describe, scalar_text
+from rlaif.files.row import Row, describe, scalar_text
 from rlaif.files.strict_yaml import load_strict
 from rlaif.files.texts import read_text_file
 from rlaif.records import Verdict

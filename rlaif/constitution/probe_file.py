@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from rlaif.errors import DataError
-from rlaif.files.rows import Row, describe, read_prompt_messages, read_rows, read_text
+from rlaif.files.messages import read_prompt_messages
+from rlaif.files.row import Row, describe, read_text
+from rlaif.files.rows import read_rows
 from rlaif.records import Message, Principle
 
 PROBE_FILE = "probes.jsonl"

@@ -6,6 +6,7 @@ unless their names are given with a `+`. Reads no rows.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ class Part(NamedTuple):
 
 def list_parts(folder: Path) -> list[Part]:
     """The parts of a folder, by name; none where it holds no file of rows."""
+    if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return _saved_parts(folder)
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -80,6 +83,31 @@ def list_parts(folder: Path) -> list[Part]:
         subset = "" if is_own and subset == "choices" else subset
         found.setdefault((subset, split), []).append(path)
     return sorted(Part(*key, tuple(paths)) for key, paths in found.items())
+
+
+def _saved_parts(folder: Path) -> list[Part]:
+    """The splits of a folder that `save_to_disk` wrote: one without a name, or those of a dictionary."""
+    if (folder / "state.json").is_file():
+        return [Part("", "", _saved_files(folder))]
+    splits = sorted(path for path in folder.iterdir() if (path / "state.json").is_file())
+    return [Part("", path.name, _saved_files(path)) for path in splits]
+
+
+def _saved_files(folder: Path) -> tuple[Path, ...]:
+    """The files that a saved data set names as its rows, in their order; `datasets` keeps others beside them."""
+    try:
+        state = json.loads((folder / "state.json").read_bytes())
+        names = [str(one["filename"]) for one in state["_data_files"]]
+        has_order = bool(state.get("_indices_data_files"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            "this is not the state of a saved data set", where=str(folder / "state.json"), fix="save it again"
+        ) from error
+    if has_order or any(Path(name).name != name for name in names):
+        raise DataError(
+            "this data set was saved with an order or files of its own", where=str(folder), fix="save it again"
+        )
+    return tuple(folder / name for name in names)
 
 
 def find_parts(parts: Sequence[Part], wanted: str | None, *, option: str, where: str) -> list[Part]:

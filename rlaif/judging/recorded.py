@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.errors import ConstitutionError, DataError
-from rlaif.files.rows import Row, describe, missing_column, read_rows, scalar_text
+from rlaif.files.row import Row, describe, missing_column, scalar_text
+from rlaif.files.rows import read_rows
 from rlaif.judging.modes.pair import compare
 from rlaif.judging.recorded_columns import ColumnMap, load_column_map
 from rlaif.judging.recorded_rows import (

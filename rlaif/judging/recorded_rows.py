@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
-from rlaif.files.rows import Row, describe, joined_text, read_prompt_messages, read_response, scalar_text
+from rlaif.files.messages import Sides, read_prompt_messages, read_response, read_sides
+from rlaif.files.row import Row, describe, joined_text, scalar_text
 from rlaif.judging.choices import bound_unlisted
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.models.interface import ScoreRequest
@@ -72,8 +73,9 @@ def read_pairs(rows: Iterable[Row], columns: ColumnMap) -> tuple[dict[str, Recor
 
 def _read_pair(row: Row, columns: ColumnMap) -> RecordedPair | str:
     """A row's pair, or the reason for which the row gives none."""
-    messages = _messages(row, columns)
-    responses = [_text(row, column) for column in columns.responses]
+    sides = read_sides(row.cells, columns.responses, prompt=columns.prompt, where=row.where)
+    messages = _messages(row, columns, sides)
+    responses = list(sides.responses) if sides else [_text(row, column) for column in columns.responses]
     if not messages:
         return "empty_prompt"
     if None in responses:
@@ -88,8 +90,11 @@ def _read_pair(row: Row, columns: ColumnMap) -> RecordedPair | str:
     return "identical" if a.id == b.id else RecordedPair(prompt, policies, (a, b))
 
 
-def _messages(row: Row, columns: ColumnMap) -> tuple[Message, ...]:
-    if isinstance(columns.prompt, str):
+def _messages(row: Row, columns: ColumnMap, sides: Sides | None) -> tuple[Message, ...]:
+    messages: tuple[Message, ...]
+    if sides is not None:
+        messages = sides.prompt
+    elif isinstance(columns.prompt, str):
         messages = read_prompt_messages(
             _number_as_text(row.cells.get(columns.prompt)), where=row.where, column=columns.prompt
         )

@@ -15,8 +15,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from rlaif.errors import DataError
+from rlaif.files.json_rows import OnOdd
+from rlaif.files.messages import is_parts, read_messages, read_response, unwrap
+from rlaif.files.odd_rows import OddRows
+from rlaif.files.row import Row, describe, missing_column
 from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts, no_training_part, refuse_part_of_file
-from rlaif.files.rows import Row, describe, missing_column, read_messages, read_rows
+from rlaif.files.row_sources import is_file_source, read_chosen
+from rlaif.files.rows import read_rows
 from rlaif.files.transcripts import is_transcript
 from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
 
@@ -34,7 +39,9 @@ def read_preferences(
     example `train_prefs`; None: the one that is for training, and several are refused. option: what names the part,
     for messages.
     """
-    rows = [_read_row(row) for row in _find_rows(path, split=split, part=part, option=option)]
+    odd = OddRows(where=str(path))
+    found = _find_rows(path, split=split, part=part, option=option, on_odd=odd.add)
+    rows = list(odd.read(found, _read_row))
     if split == "train" and not rows:
         raise DataError(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
@@ -42,22 +49,21 @@ def read_preferences(
     return rows
 
 
-def _find_rows(path: str | Path, *, split: str, part: str | None, option: str) -> Iterator[Row]:
+def _find_rows(path: str | Path, *, split: str, part: str | None, option: str, on_odd: OnOdd) -> Iterator[Row]:
     place = Path(path)
-    if place.is_file():
+    if is_file_source(place):
         refuse_part_of_file(place, part, option=option)
-        files = [place] if split == "train" else []
-    elif place.is_dir():
-        files = [
-            file
-            for found in _chosen(list_parts(place), split=split, part=part, option=option, where=str(path))
-            for file in found.files
-        ]
-    else:
-        yield from _hub_rows(str(path), split=split, part=part, option=option)
-        return
-    for file in sorted(dict.fromkeys(files)):
-        yield from read_rows(file, wanted=_COLUMNS)
+        return read_rows(place, wanted=_COLUMNS, on_odd=on_odd) if split == "train" else iter(())
+    if place.is_dir() and not list_parts(place):
+        return iter(())
+    return read_chosen(
+        path,
+        choose=lambda parts: _chosen(parts, split=split, part=part, option=option, where=str(path)),
+        subset=(part or "").rpartition("/")[0] or None,
+        wanted=_COLUMNS,
+        option=option,
+        on_odd=on_odd,
+    )
 
 
 def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str, where: str) -> list[Part]:
@@ -71,25 +77,6 @@ def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str,
     if not trained and part is None:
         tests = [one for one in parts if one.role == "test" and one.pattern == "*"]
     return list(dict.fromkeys(one for one in tests if one is not None))
-
-
-def _hub_rows(path: str, *, split: str, part: str | None, option: str) -> Iterator[Row]:
-    """The rows of a hub data set; `part` is `split` or `subset/split`."""
-    import datasets
-
-    subset, _, name = (part or "").rpartition("/")
-    try:
-        found = datasets.load_dataset(path, subset) if subset else datasets.load_dataset(path)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(
-            f"the preferences cannot be loaded: {' '.join(str(error).splitlines()[:2])}",
-            where=path,
-            fix=f"give a folder, a file, or a hub id that `datasets` can load; {option}=SUBSET/SPLIT names a subset",
-        ) from error
-    parts = [Part("", str(there)) for there in found]
-    for one in _chosen(parts, split=split, part=name or None, option=option, where=path):
-        for number, cells in enumerate(found[one.split], start=1):
-            yield Row(cells, f"{path} {one.split} row {number}", tuple(cells))
 
 
 def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
@@ -166,8 +153,13 @@ def _read_side(row: Row, column: str, *, is_response: bool) -> _Side:
     if column not in row.cells:
         raise missing_column(column, columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
     value = row.cells[column]
-    if isinstance(value, str) and (is_response or not is_transcript(value)):
+    if isinstance(value, str) and is_transcript(value) and is_response:
         return _Side((), value)
+    value = unwrap(value, where=row.where, column=column)
+    if isinstance(value, str) and not is_transcript(value):
+        return _Side((), value)
+    if isinstance(value, list) and is_parts(value):
+        return _Side((), read_response(value, where=row.where, column=column) or "")
     messages = read_messages(value, where=row.where, column=column)
     if not messages or messages[-1].role != "assistant":
         raise DataError(

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
 from rlaif.ledger.chain import Head
-from rlaif.models.weights.context import context_tokens_of
+from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
@@ -73,7 +73,9 @@ def train_reward_model(
         raise StageError(
             f"there is no pair to train a reward model on: {train.tally}",
             where=str(out_dir),
-            fix="make more preferences, or raise reward_model.max_length",
+            fix=describe_length_bound("reward_model.max_length", max_length=config.max_length, context=context)
+            if train.tally.dropped.get("over_length")
+            else "make more preferences",
         )
     digest = team.ask_first(lambda: _digest_training(base, train=train, test=test, config=config, seed=seed))
     checkpoints = out_dir.with_name(f"{out_dir.name}_checkpoints")

@@ -10,26 +10,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.config.generate import PromptsConfig
 from rlaif.errors import DataError
+from rlaif.files.json_rows import MAX_DEPTH, OnOdd, is_deeper
+from rlaif.files.messages import read_messages, read_prompt_messages, read_response
+from rlaif.files.odd_rows import OddRows
+from rlaif.files.row import Row, describe, missing_column, read_text
 from rlaif.files.row_parts import refuse_part_of_file
-from rlaif.files.rows import (
-    SUFFIXES,
-    Row,
-    describe,
-    missing_column,
-    read_messages,
-    read_prompt_messages,
-    read_response,
-    read_rows,
-    read_text,
-)
+from rlaif.files.row_sources import is_file_source, read_source
 from rlaif.records import Demonstration, Message, Prompt, Tally
-from rlaif.sampling.dataset_rows import read_dataset_rows
 
+_CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
 _RESPONSE_COLUMNS = ("response", "completion")
 
 
@@ -57,20 +52,11 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     num_in = 0
     reference = config.reference_column
     wanted = {config.column, reference, "metadata"}
-    for row in _rows(config.path, split=config.split, wanted=wanted, option="prompts.split"):
+    odd = OddRows(where=config.path)
+    rows = _rows(config.path, split=config.split, wanted=wanted, option="prompts.split", on_odd=odd.add)
+    for prompt in odd.read(rows, partial(_read_prompt, config=config)):
         num_in += 1
-        if reference not in row.columns and reference != PromptsConfig().reference_column:
-            raise missing_column(reference, columns=row.columns, where=row.where, option="prompts.reference_column")
-        if config.column not in row.cells:
-            raise missing_column(config.column, columns=row.columns, where=row.where, option="prompts.column")
-        messages = read_prompt_messages(row.value(config.column), where=row.where, column=config.column)
-        prompt = Prompt(
-            messages=messages,
-            reference=read_text(row.cells.get(reference), where=row.where, column=reference) or None,
-            source=_source(row),
-            metadata=_metadata(row),
-        )
-        if not messages:
+        if prompt is None:
             dropped["empty"] += 1
         elif prompt.id in prompts:
             dropped["duplicate"] += 1
@@ -80,6 +66,21 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
             prompts[prompt.id] = prompt
     _require_any(len(prompts), num_in, noun="prompt", where=config.path)
     return PromptRead(list(prompts.values()), Tally(num_in=num_in, dropped=dict(dropped)))
+
+
+def _read_prompt(row: Row, *, config: PromptsConfig) -> Prompt | None:
+    """The prompt of a row; None where it is empty."""
+    reference = config.reference_column
+    if reference not in row.columns and reference != PromptsConfig().reference_column:
+        raise missing_column(reference, columns=row.columns, where=row.where, option="prompts.reference_column")
+    if config.column not in row.cells:
+        raise missing_column(config.column, columns=row.columns, where=row.where, option="prompts.column")
+    messages = read_prompt_messages(row.value(config.column), where=row.where, column=config.column)
+    answer = read_text(row.cells.get(reference), where=row.where, column=reference) or None
+    metadata = _metadata(row)
+    if not messages:
+        return None
+    return Prompt(messages=messages, reference=answer, source=_source(row), metadata=metadata)
 
 
 def read_demonstrations(path: str, *, split: str | None = None) -> DemonstrationRead:
@@ -92,11 +93,12 @@ def read_demonstrations(path: str, *, split: str | None = None) -> Demonstration
     num_in = 0
     if Path(path).is_file():
         refuse_part_of_file(Path(path), split, option="sft.split")
-    wanted = {"prompt", "messages", *_RESPONSE_COLUMNS}
-    for row in _rows(path, split=split or "train", wanted=wanted, option="sft.split"):
+    wanted = {"prompt", *_CONVERSATION_COLUMNS, *_RESPONSE_COLUMNS}
+    odd = OddRows(where=path)
+    rows = _rows(path, split=split or "train", wanted=wanted, option="sft.split", on_odd=odd.add)
+    for messages, response, source in odd.read(rows, lambda row: (*_demonstration(row), _source(row))):
         num_in += 1
-        messages, response = _demonstration(row)
-        prompt = Prompt(messages=messages, source=_source(row))
+        prompt = Prompt(messages=messages, source=source)
         if not messages:
             dropped["empty_prompt"] += 1
         elif not response.strip():
@@ -125,10 +127,9 @@ def drop_over_length(
     return PromptRead(kept, Tally(num_in=len(prompts), dropped={"over_length": num_dropped} if num_dropped else {}))
 
 
-def _rows(path: str, *, split: str, wanted: Collection[str], option: str) -> Iterator[Row]:
-    if (path.lower().endswith(SUFFIXES) and not Path(path).is_dir()) or Path(path).is_file():
-        return read_rows(path, wanted=wanted)
-    return read_dataset_rows(path, split=split, wanted=wanted, option=option)
+def _rows(path: str, *, split: str, wanted: Collection[str], option: str, on_odd: OnOdd) -> Iterator[Row]:
+    part = None if is_file_source(path) else split
+    return read_source(path, part=part, wanted=wanted, option=option, on_odd=on_odd)
 
 
 def _source(row: Row) -> str:
@@ -144,18 +145,19 @@ def _require_any(num_kept: int, num_in: int, *, noun: str, where: str) -> None:
 
 
 def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
-    if "messages" in row.columns:
-        messages = read_messages(row.value("messages"), where=row.where, column="messages")
+    talk = next((name for name in _CONVERSATION_COLUMNS if name in row.columns), None)
+    if talk is not None:
+        messages = read_messages(row.value(talk), where=row.where, column=talk)
         if not messages:
             return (), ""
         if messages[-1].role != "assistant":
             raise DataError(
-                f'"messages" ends with the {messages[-1].role}\'s turn',
+                f'"{talk}" ends with the {messages[-1].role}\'s turn',
                 where=row.where,
                 fix="end it with the assistant's turn, which is what the model learns",
             )
         before = [turn.model_dump() for turn in messages[:-1]]
-        return read_prompt_messages(before, where=row.where, column="messages"), messages[-1].content
+        return read_prompt_messages(before, where=row.where, column=talk), messages[-1].content
     column = next((name for name in _RESPONSE_COLUMNS if name in row.columns), None)
     if column is None:
         raise missing_column("response", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
@@ -169,6 +171,8 @@ def _metadata(row: Row) -> dict[str, Any]:
     value = row.cells.get("metadata")
     if value is None:
         return {}
+    if is_deeper(value, MAX_DEPTH):
+        raise DataError(f'"metadata" is nested deeper than {MAX_DEPTH} levels', where=row.where, fix="flatten it")
     if not isinstance(value, dict):
         raise DataError(f'"metadata" holds {describe(value)}', where=row.where, fix="make it an object")
     try:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlaif.errors import DataError
-from rlaif.files.rows import MAX_LINE_BYTES, read_rows
+from rlaif.files.json_rows import MAX_LINE_BYTES
+from rlaif.files.rows import read_rows
 
 ROWS: list[dict[str, Any]] = [{"prompt": "Grüße 🙂", "n": 1}, {"prompt": "b", "n": None}]
 
@@ -104,7 +105,7 @@ def test_a_missing_column_is_told_with_those_there_are_and_the_likely_one(tmp_pa
         ("a.csv", b"a,b,a\n1,2,3", r'the column "a" stands twice \(.*a.csv:1\)'),
         ("a.csv", b"a\n\xff\n", r"not valid UTF-8 \(.*a.csv\)"),
         ("a.csv", b"a\n" + b"x" * (MAX_LINE_BYTES + 1), "not valid CSV: field larger"),
-        ("a.tsv", b"a\tb", r'ending in ".tsv" cannot be read .*give one of .jsonl'),
+        ("a.xlsx", b"a\tb", r'ending in ".xlsx" cannot be read .*give one of .jsonl'),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, name: str, data: bytes, sentence: str) -> None:

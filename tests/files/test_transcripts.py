@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlaif.files.rows import read_messages, read_prompt_messages
+from rlaif.files.messages import read_messages, read_prompt_messages
 from rlaif.files.transcripts import is_transcript, read_transcript
 
 

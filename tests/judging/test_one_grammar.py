@@ -14,7 +14,7 @@ from served_pairs import CONSTITUTION, TEMPLATE, make_pairs
 
 from rlaif.config.judge import EndpointConfig, JudgeConfig, JudgeModelConfig
 from rlaif.errors import StageError
-from rlaif.files.rows import Row
+from rlaif.files.row import Row
 from rlaif.judging.judge import Asking, judge_pairs
 from rlaif.judging.recorded import records_from_rows
 from rlaif.judging.recorded_columns import ColumnMap

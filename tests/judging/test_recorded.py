@@ -13,7 +13,7 @@ import pytest
 
 from rlaif.constitution.principles import parse_constitution
 from rlaif.errors import ConfigError, ConstitutionError, DataError
-from rlaif.files.rows import Row
+from rlaif.files.row import Row
 from rlaif.judging.recorded import Recorded, implicit_constitution, import_recorded, records_from_rows
 from rlaif.judging.recorded_columns import ColumnMap
 from rlaif.records import Constitution, Principle

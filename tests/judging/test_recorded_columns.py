@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rlaif.errors import ConfigError
-from rlaif.files.rows import scalar_text
+from rlaif.files.row import scalar_text
 from rlaif.judging.recorded_columns import parse_column_map
 
 GOOD_MAP = """\

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -180,3 +182,14 @@ def test_the_card_names_judge_principles_and_drops_and_no_text_of_theirs_is_mark
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_lines_for_pandas_in_the_card_read_every_split(export: Export, preferences: list[Preference]) -> None:
+    exported = export(preferences)
+    card = (exported.path / "README.md").read_text()
+    (lines,) = [block for block in card.split("```") if "import pandas" in block]
+    code = lines.removeprefix("python").replace("path/to/this/folder", str(exported.path))
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(len(pairs_train), len(pairs_test))"], capture_output=True, text=True
+    )
+    assert shown.stdout.split() == [str(exported.num_train), str(exported.num_test)]

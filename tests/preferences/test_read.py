@@ -136,7 +136,7 @@ def test_an_empty_folder_has_nothing_to_train_on(tmp_path: Path) -> None:
 
 
 def test_a_path_where_nothing_is_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be loaded"):
+    with pytest.raises(DataError, match="no such file or folder"):
         read_preferences(tmp_path / "nowhere")
 
 

@@ -91,13 +91,13 @@ def test_a_prompts_id_does_not_depend_on_where_it_stands(tmp_path: Path) -> None
         ),
         ({"prompt": {"role": "user"}}, '"prompt" holds an object'),
         ({"prompt": ["hi"]}, 'message 1 of "prompt" has no role and content'),
-        ({"prompt": [{"from": "human", "value": "hi"}]}, 'message 1 of "prompt" has no role and content'),
+        ({"prompt": [{"from": "observation", "value": "hi"}]}, 'message 1 of "prompt" has the role "observation"'),
         (
             {"prompt": [{"role": "tool", "content": "hi"}]},
             'has the role "tool" .*use one of system, user, assistant',
         ),
         ({"prompt": [{"role": "user", "content": None}]}, 'message 1 of "prompt" has null as its content'),
-        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "has a list as its content"),
+        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, 'has a part of type "image"'),
         (
             {"prompt": [*CHAT, {"role": "assistant", "content": "x"}]},
             r"ends with the assistant's turn \(.*:2\): end it",
@@ -165,24 +165,24 @@ def test_a_saved_data_set_is_read_by_split(tmp_path: Path) -> None:
     saved.save_to_disk(tmp_path / "saved")
     found = read(tmp_path / "saved", split="test", column="question")
     assert [prompt.messages[0].content for prompt in found.prompts] == ["b"]
-    with pytest.raises(DataError, match=r'no split "tst".*name one of the splits: test, train'):
+    with pytest.raises(DataError, match=r'no part "tst"; the parts are: test, train .*by prompts.split'):
         read(tmp_path / "saved", split="tst", column="question")
-    with pytest.raises(DataError, match=r'no column "prompt"; the columns are: question .*split test, row 1'):
+    with pytest.raises(DataError, match=r'no column "prompt"; the columns are: question .*test/data-.* row 1'):
         read(tmp_path / "saved", split="test")
 
 
 @pytest.mark.usefixtures("data_cache")
 def test_a_data_set_that_cannot_be_loaded_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"the data set cannot be loaded: .*doesn't contain any data files"):
+    with pytest.raises(DataError, match=r"no file of rows in this folder: it is empty"):
         read(tmp_path / "empty")
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "script.py").write_text("raise SystemExit")
-    with pytest.raises(DataError, match="the data set cannot be loaded: Dataset scripts are no longer supported"):
+    with pytest.raises(DataError, match=r"no file of rows in this folder: it holds script.py"):
         read(tmp_path / "script")
     (tmp_path / "data").mkdir()
     write(tmp_path / "data" / "train.parquet", {"prompt": "a"})
-    with pytest.raises(DataError, match='Unknown split "tst"'):
+    with pytest.raises(DataError, match='no part "tst"; the parts are: train'):
         read(tmp_path / "data", split="tst")
 
 

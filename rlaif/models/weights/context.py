@@ -47,3 +47,10 @@ def _count_positions(model: nn.Module) -> list[int]:
                 offset = 0 if module.padding_idx is None else module.padding_idx + 1
             counts.append(module.num_embeddings - offset)
     return counts
+
+
+def describe_length_bound(option: str, *, max_length: int, context: int) -> str:
+    """What helps where texts are longer than the smaller of an option and the model's context."""
+    if context <= max_length:
+        return f"give shorter texts, or a model with a longer context than {context:,} tokens: {option} cannot help"
+    return f"give shorter texts, or raise {option} above {max_length:,}; the model reads {context:,} tokens"

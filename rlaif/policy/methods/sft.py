@@ -21,7 +21,7 @@ from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
 from rlaif.errors import ConfigError, DataError, StageError, TrainingError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.models.weights.context import context_tokens_of
+from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Demonstration, Prompt, Tally
@@ -117,7 +117,9 @@ def train_sft(
         raise StageError(
             f"there is no demonstration to learn from: {examples.tally}",
             where="sft.demonstrations",
-            fix="give demonstrations with responses, or raise sft.max_length",
+            fix=describe_length_bound("sft.max_length", max_length=config.max_length, context=context)
+            if examples.tally.dropped.get("over_length")
+            else "give demonstrations with responses",
         )
     model: Any = copy.deepcopy(base.model)  # Any: transformers' own annotations hide to() and eval()
     model.to(torch.float32)
