@@ -175,6 +175,17 @@ def kill_rows(result: Result) -> list[Row]:
     ]
 
 
+def torture_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            part["what"] + (f", {part['more']['kills_in_all']:,} kills" if "kills_in_all" in part["more"] else ""),
+            f"{part['tried']:,} tried, {len(part['faults'])} with a fault",
+            "none with a fault",
+        )
+        for part in result["parts"].values()
+    ]
+
+
 def ray_rows(result: Result) -> list[Row]:
     return [
         Row(
@@ -290,6 +301,11 @@ SECTIONS = (
     Section("The ledger", "ledger", ledger_rows, "Other work ran beside it."),
     Section("A ledger of a million judgements", "ledger_million", million_rows),
     Section("Killed 200 times by SIGKILL while a server answers, and resumed", "kills", kill_rows),
+    Section(
+        "Torture: what a run lives through, and what it refuses in a sentence", "torture", torture_rows,
+        "A fault is a traceback, a hang, a wrong exit code, other bytes than those of the unbroken run, a key that is "
+        "printed or stored, or a ledger that does not verify.",
+    ),
     Section(
         "Workers on Ray", "ray_local", ray_rows,
         "All workers on one machine, on the same cores. Several machines, and workers with GPUs, were never tried. "

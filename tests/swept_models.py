@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from rlaif.models.weights.loading import quiet_transformers
+from rlaif.models.weights.reading import quiet_transformers
 
 END, START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _OLD = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}

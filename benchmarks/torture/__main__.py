@@ -1,6 +1,6 @@
 """Torture: kill chains, disks of every size, hostile servers, mutilated files, fuzzers. Too long for every day.
 
-    python benchmarks/torture [PART...] [--size N] [--seed S] [--only WORDS] [--workers W]
+    python benchmarks/torture [PART...] [--size N | --share X] [--seed S] [--only WORDS] [--workers W]
 
 Each part draws its cases by the seed and says how many it tried and what was wrong; without names all parts run. With
 all of them the table is written to benchmarks/results/torture.json. The exit status is 1 where anything was wrong.
@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--size", type=int, help="cases of each part, in place of its own number")
+    parser.add_argument("--share", type=float, default=1.0, help="this share of each part's own number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="WORDS", help="only cases whose names contain these words")
     parser.add_argument("--workers", type=int, default=2, help="cases at a time")
@@ -59,12 +60,17 @@ def torture(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if name not in PARTS:
             parser.error(f'there is no part "{name}"; the parts are: {", ".join(PARTS)}')
         run, size = PARTS[name]
-        done[name] = part = run(Draw(given.size or size, seed=given.seed, only=given.only), given.workers)
+        done[name] = part = run(
+            Draw(given.size or max(1, round(size * given.share)), seed=given.seed, only=given.only), given.workers
+        )
         print(f"{name}: {part.what}: tried {part.tried}, {len(part.faults)} faults, {part.seconds:.0f} s", flush=True)
         for fault in part.faults:
             print(f"    {fault}", flush=True)
     if not (given.parts or given.size or given.only):
-        table = {"command": f"python benchmarks/torture --seed {given.seed}", "cores": os.cpu_count()}
+        table = {
+            "command": f"python benchmarks/torture --seed {given.seed} --share {given.share:g}",
+            "cores": os.cpu_count(),
+        }
         parts = {name: part._asdict() for name, part in done.items()}
         RESULTS.write_text(json.dumps({**table, "parts": parts}, indent=1) + "\n")
     return int(any(part.faults for part in done.values()))

@@ -73,9 +73,10 @@ def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None, given: 
     )
 
 
-def find_damaged(runs_dir: Path) -> list[RunFolderError]:
-    """Why runs of the folder are passed over where no run is named."""
-    return [damage for found in list_runs(runs_dir) if (damage := _find_damage(found)) is not None]
+def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:
+    """Why runs of the folder are passed over where no run is named. with_manifests: also for a damaged manifest."""
+    damages = [_find_damage(found) if with_manifests else found.damage for found in list_runs(runs_dir)]
+    return [damage for damage in damages if damage is not None]
 
 
 def _find_damage(found: FoundRun) -> RunFolderError | None:
@@ -96,8 +97,8 @@ def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
 
 
 def _find_printed(runs_dir: Path, run: str | None, ledger: Path) -> Printed:
-    """What is printed of this ledger in the folder of the named run, or of all undamaged runs that use it."""
-    undamaged = [] if run else [found.run for found in list_runs(runs_dir) if _find_damage(found) is None]
+    """What is printed of this ledger in the folder of the named run, or of all runs that use it by their config."""
+    undamaged = [] if run else [found.run for found in list_runs(runs_dir) if found.damage is None]
     folders = [open_run(runs_dir, run)] if run else undamaged
     printed = [read_printed(folder) for folder in folders if _uses(folder, ledger, runs_dir=runs_dir)]
     return Printed(_joined(one.heads for one in printed), _joined(one.damaged for one in printed))

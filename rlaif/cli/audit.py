@@ -126,7 +126,7 @@ def verify(
     """
     from rlaif.audit.ledger_file import find_damaged, verify_file
 
-    with _passing_over(find_damaged(runs_dir) if run is None else []):
+    with _passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
         verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
         _print_given(verified)
         if not verified.problems:

@@ -104,7 +104,7 @@ def _guard(function: Callable[..., Any], *, spec: str, what: str) -> Callable[..
         return FunctionError(
             f'the {what} "{spec}" {happened}',
             where=place or defined,
-            fix="fix the function; what was finished before is kept",
+            fix="fix the function; what was finished is kept, and --resume continues",
         )
 
     @functools.wraps(function)

@@ -78,16 +78,15 @@ class FileState(NamedTuple):
 
 
 def find_state(path: Path) -> FileState | None:
-    """The state of a ledger's file that holds all of its rows and that no process writes; None for any other.
+    """The state of a ledger's file that this process cannot write and that holds all of its rows; None for any other.
 
-    An open ledger has a log and an index beside it; what the log holds may be in the file later, or never.
+    Only such a file is read without a lock: where it can be written, a process may do so in the middle of the reading.
+    What a log beside it holds may be in the file later, or never.
     """
     file = path.resolve()
-    log, index = (file.with_name(file.name + end) for end in ("-wal", "-shm"))
+    log = file.with_name(file.name + "-wal")
     try:
-        if log.is_file() and log.stat().st_size:
-            return None
-        if index.is_file() and can_write(path):  # where nobody can write, it was copied or left behind
+        if can_write(path) or (log.is_file() and log.stat().st_size):
             return None
     except OSError:  # SQLite says what is wrong with it
         return None

@@ -15,7 +15,8 @@ from rlaif.ledger.chain import Head
 from rlaif.ledger.store import Ledger
 from rlaif.policy.card import render_policy_card
 from rlaif.records import PolicyCard, Tally
-from rlaif.run.folder import create_run, finish_stage, write_manifest
+from rlaif.run.finished import finish_stage
+from rlaif.run.folder import create_run, write_manifest
 from rlaif.run.stages import EVALUATION, POLICY, PREFERENCES
 
 CARD = "round_00/6_policy/model/README.md"

@@ -65,7 +65,7 @@ def _make(path: Path, kind: str) -> None:
         case "nowhere":
             path.symlink_to("nowhere")
         case "bytes":
-            path.write_bytes(b"\xff\xfe")
+            path.write_bytes(b"\xc3\x28\xff\x80")
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "nowhere", "bytes", "missing"])

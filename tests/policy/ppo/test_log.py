@@ -44,7 +44,8 @@ def test_where_training_went_back_each_step_and_evaluation_stands_once_and_every
 
 def test_the_kl_of_a_step_is_that_of_its_evaluation_with_an_interval(tmp_path: Path) -> None:
     path = tmp_path / "evaluations.jsonl"
-    rows = [{"step": step, "prompt_id": f"p{n}", "kl": step + n} for step in (0, 4) for n in range(3)]
+    told = {"response": "yes", "score": None}
+    rows = [{"step": step, "prompt_id": f"p{n}", "kl": step + n, **told} for step in (0, 4) for n in range(3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = read_kl(path, step=4)
     assert found is not None
