@@ -92,7 +92,7 @@ def outcome(runs_dir: Path) -> dict[str, str]:
     round_dir = runs_dir / "k" / "round_00"
     files = [
         *sorted((round_dir / "4_preferences").rglob("*.parquet")),
-        round_dir / "4_preferences" / "dataset" / "README.md",
+        round_dir / "4_preferences" / "README.md",
         *sorted((round_dir / "5_reward_model").glob("model/*.safetensors")),
         *sorted((round_dir / "6_policy").glob("model/*.safetensors")),
     ]

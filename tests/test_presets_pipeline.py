@@ -166,7 +166,7 @@ def test_the_labels_of_a_recipe_are_explained_where_people_look(tmp_path: Path) 
     ):  # fmt: skip
         assert words in shown
     assert f"went into  preference {preference.id}, label {preference.label:.4f}" in show(tmp_path, comparison.id)
-    card = (tmp_path / "runs" / "lee2023" / "round_00" / "4_preferences" / "dataset" / "README.md").read_text()
+    card = (tmp_path / "runs" / "lee2023" / "round_00" / "4_preferences" / "README.md").read_text()
     assert "Probabilities are averaged over the two orders" in card
 
 

@@ -43,6 +43,9 @@ class PromptsConfig(Config):
     """Column that holds a known answer as text, which functions that give rewards receive. Rows may lack it."""
     num_prompts: int = Field(500, ge=1, le=10_000_000)
     """Prompts to use, at most; a thousand to a hundred thousand are usual."""
+    max_odd_rows: int = Field(0, ge=0, le=1_000_000_000)
+    """Most rows of `path` that may be left out because they cannot be read; they are counted as `odd`. With more of
+    them nothing is read, and the first few are named."""
     test_fraction: float = Field(0.1, ge=0, lt=1)
     """Share of the prompts held out of training, drawn by prompt id."""
 

@@ -22,6 +22,9 @@ class RewardModelConfig(Config):
     split: str | None = None
     """Split of `preferences` to train on, such as `train_prefs`, or `SUBSET/SPLIT`; join several by `+`. The test split
     of the same name, here `test_prefs`, is held out if there is one. null: `train`, with `test` held out."""
+    max_odd_rows: int = Field(0, ge=0, le=1_000_000_000)
+    """Most rows of each split of `preferences` that may be left out because they cannot be read; they are counted as
+    `odd`."""
     num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
     """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, since larger models
     memorise the pairs in a second pass."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from rlaif.errors import DataError
 from rlaif.files.row import Row
+from rlaif.records import Tally
 
 T = TypeVar("T")
 MAX_NAMED = 5
@@ -47,6 +48,12 @@ class OddRows:
             self._num_read += 1
             yield made
         self.refuse_too_many()
+
+    def count_in(self, tally: Tally) -> Tally:
+        """The tally of the rows that were read, with the odd ones counted as left out."""
+        if not self.num:
+            return tally
+        return Tally(num_in=tally.num_in + self.num, dropped={**tally.dropped, "odd": self.num})
 
     def refuse_too_many(self) -> None:
         """Raise one error for all odd rows where there are more than may be left out."""

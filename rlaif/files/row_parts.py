@@ -72,7 +72,9 @@ def list_parts(folder: Path) -> list[Part]:
         and not any(name.startswith(".") for name in path.relative_to(folder).parts)
     )
     front = _read_front_matter(folder / "README.md")
-    is_own = "rlaif" in (front.get("tags") or ()) and (folder / "choices").is_dir()
+    # the card of a folder that this program wrote stands beside it; older ones hold theirs
+    card = front or _read_front_matter(folder.parent / "README.md")
+    is_own = "rlaif" in (card.get("tags") or ()) and (folder / "choices").is_dir()
     declared = [] if is_own else _declared_parts(front, folder, files)
     if declared:
         return declared

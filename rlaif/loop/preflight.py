@@ -27,7 +27,7 @@ from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, expand_path, find_model_folder
 from rlaif.preferences.people import load_labels
-from rlaif.preferences.read import read_preferences
+from rlaif.preferences.read import odd_preferences, read_preferences
 from rlaif.records import Constitution
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, refuse_run
@@ -88,12 +88,14 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
     if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
-        read_demonstrations(config.sft.demonstrations, split=config.sft.split)
+        sft = config.sft
+        read_demonstrations(config.sft.demonstrations, split=sft.split, max_odd_rows=sft.max_odd_rows)
     if PROMPTS in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences
     if REWARD_MODEL in stages and given is not None and _is_here(given):
-        read_preferences(given, part=config.reward_model.split)
+        odd = odd_preferences(given, at_most=config.reward_model.max_odd_rows)
+        read_preferences(given, part=config.reward_model.split, odd=odd)
     if POLICY in stages:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
     check_policy_engine(config.policy)

@@ -87,7 +87,7 @@ def train_sft(round: Round, book: Book, shelf: Shelf) -> None:
     method = METHODS["sft"]
     method.check(round.config, round.team.size)
     config = round.config.sft
-    read = read_demonstrations(config.demonstrations or "", split=config.split)
+    read = read_demonstrations(config.demonstrations or "", split=config.split, max_odd_rows=config.max_odd_rows)
     say(f"demonstrations: {read.tally}")
     base = shelf.policy("start")
     expect_policy(round, SFT, base.fingerprint)

@@ -58,7 +58,7 @@ def render_dataset_card(
     test_fraction: float,
     notes: Sequence[str] = (),
 ) -> str:
-    """The folder's README.md; `sizes` names the splits that have a file."""
+    """The card, which stands beside the folder of rows; `sizes` names the splits and their files from there."""
     kinds = list(dict.fromkeys(size.kind for size in sizes))
     return "\n".join(
         [
@@ -102,7 +102,7 @@ def render_dataset_card(
             ),
             "```",
             "",
-            "pandas and pyarrow read a split's file; the folder itself also holds this card, which is no Parquet:",
+            "pandas and pyarrow read a split's file, or the folder of rows with all of its splits:",
             "",
             "```python",
             "import pandas",

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.errors import StageError
-from rlaif.files.atomic import replace_directory
+from rlaif.files.atomic import replace_directory, write_atomically
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.card import RowKind, SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, find_held_out
+
+CARD = "README.md"
+"""Name of the card, which stands beside the folder of rows."""
 
 
 class _Part(NamedTuple):
@@ -51,7 +54,9 @@ def export_preferences(
     tally: Tally | None = None,
     notes: Sequence[str] = (),
 ) -> ExportedPreferences:
-    """Write `out_dir`, replacing it as a whole; splits are drawn by prompt id.
+    """Write `out_dir`, replacing it as a whole, and the card beside it; splits are drawn by prompt id.
+
+    Nothing but Parquet files is in `out_dir`, so that any reader of Parquet folders takes it.
 
     prompts, samples: by id. judge_name: the judge's name, or judge id -> name where several judged.
     notes: lines for the card about people's labels.
@@ -83,7 +88,7 @@ def export_preferences(
             SplitSize(
                 part.split,
                 kind=part.kind,
-                file=name,
+                file=f"{out_dir.name}/{name}",
                 num_rows=len(rows[part]),
                 num_prompts=len({row["prompt_id"] for row in rows[part]}),
             )
@@ -100,7 +105,7 @@ def export_preferences(
             (folder / _FOLDERS[part]).mkdir(exist_ok=True)
         for place, data in zip(names.values(), files.values(), strict=True):
             (folder / place).write_bytes(data)
-        (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    write_atomically(out_dir.parent / CARD, card.encode())
     return ExportedPreferences(
         path=out_dir,
         num_train=num["train"],

@@ -12,26 +12,38 @@ from typing import NamedTuple
 
 from rlaif.files.atomic import digest_file
 from rlaif.preferences.export import digest_preferences
-from rlaif.preferences.read import read_preferences
+from rlaif.preferences.read import odd_preferences, read_preferences
 from rlaif.records import ChoiceRow, PreferenceRow, digest_text, find_held_out
 
 
 class SplitRows(NamedTuple):
     train: list[PreferenceRow | ChoiceRow]
     test: list[PreferenceRow | ChoiceRow]
+    num_odd: int = 0
+    """Rows that were left out because they cannot be read."""
 
 
 def read_pool(
-    folders: Sequence[Path], *, test_fraction: float, given: str | None = None, part: str | None = None
+    folders: Sequence[Path],
+    *,
+    test_fraction: float,
+    given: str | None = None,
+    part: str | None = None,
+    max_odd_rows: int = 0,
 ) -> SplitRows:
     """The rows of the rounds' folders; of `given`, a folder, file or hub data set of the user, in their place.
 
     part: the part of `given` to train on, for example `train_prefs`; None: the one that is for training.
+    max_odd_rows: most rows of each split of `given` that may be left out because they cannot be read.
     """
-    places: Sequence[str | Path] = folders if given is None else [given]
-    part = None if given is None else part
-    train = [row for place in places for row in read_preferences(place, part=part)]
-    test = [row for place in places for row in read_preferences(place, split="test", part=part)]
+    if given is not None:
+        odd, odd_test = (odd_preferences(given, at_most=max_odd_rows) for _ in range(2))
+        train = read_preferences(given, part=part, odd=odd)
+        test = read_preferences(given, split="test", part=part, odd=odd_test)
+        splits = SplitRows(train, test) if test else split_rows(train, test_fraction=test_fraction)
+        return splits._replace(num_odd=odd.num + odd_test.num)
+    train = [row for folder in folders for row in read_preferences(folder)]
+    test = [row for folder in folders for row in read_preferences(folder, split="test")]
     return SplitRows(train, test) if test else split_rows(train, test_fraction=test_fraction)
 
 

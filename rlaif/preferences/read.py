@@ -2,7 +2,7 @@
 
 Pairs have TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as in HH-RLHF) and may have
 `label` and `weight`; choices have `prompt`, `responses` and `probabilities`. A row that cannot be read is an error with
-its place, never skipped.
+its place, unless as many may be left out; then it is counted.
 """
 
 from __future__ import annotations
@@ -31,15 +31,20 @@ _FIXED_NAMES = "name the columns `prompt`, `chosen` and `rejected`, or `chosen` 
 
 
 def read_preferences(
-    path: str | Path, *, split: str = "train", part: str | None = None, option: str = _OPTION
+    path: str | Path,
+    *,
+    split: str = "train",
+    part: str | None = None,
+    option: str = _OPTION,
+    odd: OddRows | None = None,
 ) -> list[PreferenceRow | ChoiceRow]:
     """The rows for training, or with `split="test"` the test split that belongs to them; none where there is none.
 
     A folder whose files name no split is all `train`. part: the part of the folder or hub data set to train on, for
     example `train_prefs`; None: the one that is for training, and several are refused. option: what names the part,
-    for messages.
+    for messages. odd: counts the rows that cannot be read, and says how many may be left out; None: none may.
     """
-    odd = OddRows(where=str(path))
+    odd = OddRows(where=str(path)) if odd is None else odd
     found = _find_rows(path, split=split, part=part, option=option, on_odd=odd.add)
     rows = list(odd.read(found, _read_row))
     if split == "train" and not rows:
@@ -47,6 +52,11 @@ def read_preferences(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
         )
     return rows
+
+
+def odd_preferences(path: str | Path, *, at_most: int) -> OddRows:
+    """The odd rows of a user's preferences, none so far."""
+    return OddRows(at_most=at_most, option="reward_model.max_odd_rows", where=str(path))
 
 
 def _find_rows(path: str | Path, *, split: str, part: str | None, option: str, on_odd: OnOdd) -> Iterator[Row]:

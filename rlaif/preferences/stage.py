@@ -103,8 +103,7 @@ def pair_preferences(
         constitution_id=round.constitution.id,
     )
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
-    file = min(exported.path.rglob("train-*.parquet"))
-    say(f"to load it: datasets.load_dataset takes the folder; pandas.read_parquet takes a split's file, such as {file}")
+    say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
 
 
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:

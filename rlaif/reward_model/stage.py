@@ -17,7 +17,7 @@ from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.preferences.stage import DATASET
-from rlaif.records import ChoiceRow, PreferenceRow
+from rlaif.records import ChoiceRow, PreferenceRow, Tally
 from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.train import TrainedRewardModel, train_reward_model
 from rlaif.run.book import Book
@@ -73,7 +73,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     book.finish(
         REWARD_MODEL,
         round=round.number,
-        tally=trained.train_tally,
+        tally=_count_odd(trained.train_tally, rows.num_odd),
         records=[trained.card],
         constitution_id=round.constitution.id,
     )
@@ -123,6 +123,7 @@ def read_rows_so_far(round: Round, book: Book) -> SplitRows:
         test_fraction=round.config.prompts.test_fraction,
         given=config.preferences,
         part=config.split,
+        max_odd_rows=config.max_odd_rows,
     )
 
 
@@ -133,6 +134,13 @@ def digest_rows_so_far(round: Round) -> str:
 
 def _find_pool(round: Round) -> list[Path]:
     return [round.run.stage_dir(number, PREFERENCES) / DATASET for number in range(round.number + 1)]
+
+
+def _count_odd(tally: Tally, num_odd: int) -> Tally:
+    if not num_odd:
+        return tally
+    say(f"preferences that cannot be read: {num_odd} left out")
+    return Tally(num_in=tally.num_in + num_odd, dropped={**tally.dropped, "odd": num_odd})
 
 
 def _say_accuracy(trained: TrainedRewardModel) -> None:

@@ -52,7 +52,7 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     num_in = 0
     reference = config.reference_column
     wanted = {config.column, reference, "metadata"}
-    odd = OddRows(where=config.path)
+    odd = OddRows(at_most=config.max_odd_rows, option="prompts.max_odd_rows", where=config.path)
     rows = _rows(config.path, split=config.split, wanted=wanted, option="prompts.split", on_odd=odd.add)
     for prompt in odd.read(rows, partial(_read_prompt, config=config)):
         num_in += 1
@@ -65,7 +65,7 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
         else:
             prompts[prompt.id] = prompt
     _require_any(len(prompts), num_in, noun="prompt", where=config.path)
-    return PromptRead(list(prompts.values()), Tally(num_in=num_in, dropped=dict(dropped)))
+    return PromptRead(list(prompts.values()), odd.count_in(Tally(num_in=num_in, dropped=dict(dropped))))
 
 
 def _read_prompt(row: Row, *, config: PromptsConfig) -> Prompt | None:
@@ -83,10 +83,11 @@ def _read_prompt(row: Row, *, config: PromptsConfig) -> Prompt | None:
     return Prompt(messages=messages, reference=answer, source=_source(row), metadata=metadata)
 
 
-def read_demonstrations(path: str, *, split: str | None = None) -> DemonstrationRead:
+def read_demonstrations(path: str, *, split: str | None = None, max_odd_rows: int = 0) -> DemonstrationRead:
     """Prompts with a response that somebody wrote, from `prompt` and `response` (or `completion`), or from `messages`.
 
-    split: the split of a folder or hub data set; None: the one that is for training.
+    split: the split of a folder or hub data set; None: the one that is for training. max_odd_rows: most rows that
+    may be left out.
     """
     found: dict[tuple[str, str], tuple[Prompt, Demonstration]] = {}
     dropped: Counter[str] = Counter()
@@ -94,7 +95,7 @@ def read_demonstrations(path: str, *, split: str | None = None) -> Demonstration
     if Path(path).is_file():
         refuse_part_of_file(Path(path), split, option="sft.split")
     wanted = {"prompt", *_CONVERSATION_COLUMNS, *_RESPONSE_COLUMNS}
-    odd = OddRows(where=path)
+    odd = OddRows(at_most=max_odd_rows, option="sft.max_odd_rows", where=path)
     rows = _rows(path, split=split or "train", wanted=wanted, option="sft.split", on_odd=odd.add)
     for messages, response, source in odd.read(rows, lambda row: (*_demonstration(row), _source(row))):
         num_in += 1
@@ -109,7 +110,7 @@ def read_demonstrations(path: str, *, split: str | None = None) -> Demonstration
             demonstration = Demonstration(prompt_id=prompt.id, response=response, source=Path(path).name)
             found[prompt.id, response] = (prompt, demonstration)
     _require_any(len(found), num_in, noun="demonstration", where=path)
-    return DemonstrationRead(list(found.values()), Tally(num_in=num_in, dropped=dict(dropped)))
+    return DemonstrationRead(list(found.values()), odd.count_in(Tally(num_in=num_in, dropped=dict(dropped))))
 
 
 def drop_over_length(

@@ -20,7 +20,7 @@ from rlaif.run.folder import create_run, write_manifest
 from rlaif.run.stages import EVALUATION, POLICY, PREFERENCES
 
 CARD = "round_00/6_policy/model/README.md"
-DATA_CARD = "round_00/4_preferences/dataset/README.md"
+DATA_CARD = "round_00/4_preferences/README.md"
 REPORT = "round_00/7_evaluation/report.json"
 TALLY = Tally(num_in=1, dropped={})
 

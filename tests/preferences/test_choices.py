@@ -139,7 +139,7 @@ def test_exported_choices_load_with_datasets_and_are_read_back(prompts: list[Pro
     first = loaded["train"][0]
     assert (first["probabilities"], first["best"], first["judge"]) == ([0.5, 0.3, 0.2], 0, "a judge")
     assert [message[0]["role"] for message in first["responses"]] == ["assistant"] * 3
-    card = (folder / "README.md").read_text()
+    card = (folder.parent / "README.md").read_text()
     assert "| `probabilities` | of each response, that it is the best of them; they sum to 1 |" in card
     assert "DPOTrainer" not in card
 
@@ -157,7 +157,9 @@ def test_choices_and_peoples_pairs_stand_beside_each_other(
     rows = [*read_preferences(folder), *read_preferences(folder, split="test")]
     assert sum(isinstance(row, PreferenceRow) for row in rows) == 1
     assert len(rows) == 41
-    assert len(datasets.load_dataset(str(folder), "choices", split="train", cache_dir=str(tmp_path / "cache"))) > 20
+    assert (
+        len(datasets.load_dataset(str(folder.parent), "choices", split="train", cache_dir=str(tmp_path / "cache"))) > 20
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_row_that_people_decided_names_no_judge_and_the_card_says_what_they_di
     assert {(row["source"], row["judge"], row["weight"]) for row in rows} == {
         ("human", "", 5.0), ("judge", "front desk | judge", 1.0)
     }  # fmt: skip
-    assert "- people's rows: 20 pairs, weight 5" in (exported.path / "README.md").read_text()
+    assert "- people's rows: 20 pairs, weight 5" in (exported.path.parent / "README.md").read_text()
 
 
 def test_trl_reads_the_rows_as_conversational_preferences(export: Export, preferences: list[Preference]) -> None:
@@ -149,11 +149,11 @@ def test_without_training_rows_nothing_is_written(export: Export, preferences: l
 
 def test_an_empty_test_split_is_left_out_of_the_card(export: Export, preferences: list[Preference]) -> None:
     exported = export(preferences, test_fraction=0.0)
-    card = (exported.path / "README.md").read_text()
+    card = (exported.path.parent / "README.md").read_text()
     (file,) = exported.path.rglob("*.parquet")
     assert file.name.startswith("train-00000-of-00001-")
     assert yaml.safe_load(card.split("---\n")[1])["configs"] == [
-        {"config_name": "default", "data_files": [{"split": "train", "path": f"data/{file.name}"}]}
+        {"config_name": "default", "data_files": [{"split": "train", "path": f"{exported.path.name}/data/{file.name}"}]}
     ]
 
 
@@ -172,7 +172,7 @@ def test_two_folders_of_one_name_load_as_their_own_data(
 def test_the_card_names_judge_principles_and_drops_and_no_text_of_theirs_is_markup(
     export: Export, preferences: list[Preference], constitution: Constitution
 ) -> None:
-    card = (export(preferences).path / "README.md").read_text()
+    card = (export(preferences).path.parent / "README.md").read_text()
     assert "`front desk judge`" in card
     assert "in 50, kept 40, dropped 10 (tie 10)" in card
     assert "Prefer the more courteous reply." in card
@@ -186,10 +186,26 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_lines_for_pandas_in_the_card_read_every_split(export: Export, preferences: list[Preference]) -> None:
     exported = export(preferences)
-    card = (exported.path / "README.md").read_text()
+    card = (exported.path.parent / "README.md").read_text()
     (lines,) = [block for block in card.split("```") if "import pandas" in block]
-    code = lines.removeprefix("python").replace("path/to/this/folder", str(exported.path))
+    code = lines.removeprefix("python").replace("path/to/this/folder", str(exported.path.parent))
     shown = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(len(pairs_train), len(pairs_test))"], capture_output=True, text=True
     )
     assert shown.stdout.split() == [str(exported.num_train), str(exported.num_test)]
+
+
+def test_the_folder_of_rows_is_read_by_whatever_reads_parquet_and_the_one_above_by_its_card(
+    export: Export, preferences: list[Preference], tmp_path: Path
+) -> None:
+    import pandas
+    import pyarrow.parquet as pq
+
+    exported = export(preferences, folder="stage/dataset")
+    total = exported.num_train + exported.num_test
+    assert {path.suffix for path in exported.path.rglob("*") if path.is_file()} == {".parquet"}
+    assert len(pandas.read_parquet(exported.path)) == pq.read_table(exported.path).num_rows == total
+    for place in (exported.path, exported.path.parent):
+        loaded = datasets.load_dataset(str(place), cache_dir=str(tmp_path / "cache"))
+        sizes = {split: len(rows) for split, rows in loaded.items()}
+        assert sizes == {"train": exported.num_train, "test": exported.num_test}
