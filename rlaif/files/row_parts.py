@@ -83,6 +83,12 @@ def list_parts(folder: Path) -> list[Part]:
     return sorted(Part(*key, tuple(paths)) for key, paths in found.items())
 
 
+def refuse_whole_disk(folder: Path) -> None:
+    """Refuse a folder with too many entries for a data set, before its files are read."""
+    for _ in _visible_files(folder):
+        pass
+
+
 def _visible_files(folder: Path) -> Iterator[Path]:
     """The files below a folder, without hidden ones. A folder with too many entries for a data set is refused."""
     num_entries = 0
