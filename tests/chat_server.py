@@ -198,15 +198,15 @@ def make_app(server: ChatServer) -> web.Application:
 
 
 @contextmanager
-def running(server: ChatServer):
-    """The server on a free port, in a thread."""
+def running(server: ChatServer, *, port: int = 0):
+    """The server in a thread, on a free port where none is named."""
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(make_app(server), access_log=None, shutdown_timeout=0.1)
     started = threading.Event()
 
     async def start() -> None:
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         started.set()

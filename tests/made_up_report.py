@@ -379,8 +379,9 @@ def full_report() -> ReportInput:
                 reward_before=rng.gauss(-0.2, 1),
                 reward_after=rng.gauss(1.6, 0.8),
                 p_after=0.87,
+                fell={"helpful": (100.0, 0.0), "no such measure": (1.0, 0.0)} if place == 1 else {},
             )
-            for pair in pairs[:6]
+            for place, pair in enumerate(pairs[:6])
         ),
         samples_drawn_from=len(pairs),
         best_of_n=BestOfN(n=4, measures=chosen, win_rate=win_rate, kl_bound=math.log(4) - 3 / 4),

@@ -115,14 +115,14 @@ def _check_for(
                 f"write `tags: [{reading.read_as}]` if that is meant, and it is held to it"
             )
             console.print(show_text(note))
-    _print_result(
+    print_result(
         done,
         whom=f"{constitution.name}, for the judge {judge.model.path} and the template {done.template.name}",
         is_asked=ask,
     )
 
 
-def _print_result(done: Probing, *, whom: str, is_asked: bool) -> None:
+def print_result(done: Probing, *, whom: str, is_asked: bool) -> None:
     """The last lines: `ok` is for principles that the judge was asked about, or for words where that was all wanted."""
     unasked = [reading.principle.id for reading in done.readings if not reading.num_pairs]
     if done.why_not:

@@ -54,4 +54,7 @@ def init(
 
     for path in write_scaffold(folder, preset=preset):
         console.print(show_text(f"wrote {path}"))
+    console.print(
+        show_text("the front desk's judge reads only words that it learnt: `rlaif constitution words` lists them")
+    )
     console.print(show_text(f"now: cd {folder} && rlaif run --dry-run"))

@@ -13,10 +13,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rlaif.config.user_code import Printed, run_user_code
-from rlaif.errors import ConfigError, FunctionError, RlaifError
+from rlaif.errors import ConfigError, FunctionError, RlaifError, describe_names
 
 
 def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
@@ -25,7 +26,7 @@ def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
     if not (colon and module_name and function_name):
         raise ConfigError(f'"{spec}" names no {what}', where=where, fix="write module:function")
     if is_ours(spec):
-        found: Callable[..., Any] = getattr(importlib.import_module(module_name), function_name, None)  # type: ignore[assignment]
+        found: Callable[..., Any] = getattr(_import_ours(module_name, what=what, where=where), function_name, None)  # type: ignore[assignment]
     else:
         describe = functools.partial(_describe_import, f'the module "{module_name}" of {what} "{spec}"', option=where)
         read = functools.partial(_import, module_name, function_name)
@@ -34,9 +35,29 @@ def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
         raise ConfigError(
             f'the module "{module_name}" has no function "{function_name}"',
             where=where,
-            fix="check the function's name",
+            fix=describe_names(function_name, _list_functions(module_name), noun="its functions"),
         )
     return found if is_ours(spec) else _guard(found, spec=spec, what=what)
+
+
+def _import_ours(module_name: str, *, what: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # it is there, and what it needs is not
+        fix = "check its name; `rlaif.evaluation.measures:count_words` is a measure that comes with rlaif"
+        raise ConfigError(f'rlaif has no module "{module_name[:80]}" for a {what}', where=where, fix=fix) from error
+
+
+def _list_functions(module_name: str) -> list[str]:
+    """The functions and classes that a module, which was imported, defines itself."""
+    there = vars(sys.modules[module_name]).items() if module_name in sys.modules else ()
+    return [
+        name
+        for name, value in there
+        if callable(value) and getattr(value, "__module__", "") == module_name and not name.startswith("_")
+    ]
 
 
 def is_ours(spec: str) -> bool:

@@ -287,7 +287,7 @@ def _suggest(unknown: tuple[str, ...], options: Mapping[tuple[str, ...], Option]
     if near:
         return f'did you mean "{near[0] if "*" in unknown else ".".join((*unknown[:-1], near[0]))}"?'
     elsewhere = [path for path in options if path[-1] == unknown[-1] and "*" not in path]
-    if elsewhere:
+    if elsewhere and "*" not in unknown:
         return "did you mean " + " or ".join(f'"{".".join(path)}"' for path in elsewhere) + "?"
     group = f'the options of "{".".join(unknown[:-1])}"' if unknown[:-1] else "the options"
     group = "the options there" if "*" in unknown else group
@@ -306,6 +306,8 @@ def _hint(error: ErrorDetails, option: Option) -> str:
         return f' (did you mean "{near[0]}"?)' if near else ""
     if error["type"] == "string_type" and isinstance(value, int | float):
         return ", in quotes if it looks like a number"
+    if error["type"] == "string_pattern_mismatch":
+        return f" ({option.help.rstrip('.')})"
     if error["type"] == "string_too_long":
         return f", at most {MAX_TEXT} characters long"
     if error["type"] in ("less_than", "less_than_equal"):  # far from what is usual: say what the number means

@@ -118,3 +118,27 @@ def measure_samples(
         }
         for sample in samples
     }
+
+
+def find_falls(
+    pairs: Sequence[PolicyPair], *, prompts: Mapping[str, Prompt], measures: Mapping[str, Measure]
+) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+    """Ids of both responses of a pair -> the measures that fell by at least half of the range that these pairs span."""
+    samples = [sample for pair in pairs for sample in pair]
+    values = measure_samples(samples, prompts=prompts, measures=measures)
+    names = next(iter(values.values()), {})
+    half = {
+        name: (max(row[name] for row in values.values()) - min(row[name] for row in values.values())) / 2
+        for name in names
+    }
+    falls = {}
+    for start, trained in pairs:
+        before, after = values[start.id], values[trained.id]
+        fell = {
+            name: (before[name], after[name])
+            for name in names
+            if before[name] > after[name] and before[name] - after[name] >= half[name]
+        }
+        if fell:
+            falls[start.id, trained.id] = fell
+    return falls

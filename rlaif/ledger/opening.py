@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import apsw
 
+from rlaif.console import say
 from rlaif.errors import InputError, LedgerError
 from rlaif.ledger.disk import in_sentences, refuse_network_disk
 from rlaif.ledger.listing import LISTING_TABLES, list_older_rows
 from rlaif.ledger.schema import ADDED_TABLES, APPLICATION_ID, SCHEMA_VERSION, schema_statements, table_statements
 
-BUSY_TIMEOUT_S = 60
+BUSY_TIMEOUT_S = 60.0
+SAID_AFTER_S = 2.0
+"""Longer waits for another process are said."""
 _SETTINGS = (
     "synchronous=FULL",
     "trusted_schema=OFF",
@@ -48,7 +51,7 @@ def open_connection(path: Path, *, read_only: bool, stands_still: bool = False) 
         connection = _connect_to_read(path, stands_still=stands_still) if read_only else _connect_to_write(path)
     try:
         with in_sentences(path, connection), _telling_to_copy(path, read_only=read_only):
-            connection.set_busy_timeout(BUSY_TIMEOUT_S * 1000)
+            connection.set_busy_handler(_wait_for_lock(path))
             if not _is_ledger(connection, path=path):
                 _make_ledger(connection, path=path, read_only=read_only)
             for setting in _SETTINGS:
@@ -58,6 +61,26 @@ def open_connection(path: Path, *, read_only: bool, stands_still: bool = False) 
         connection.close()
         raise
     return connection
+
+
+def _wait_for_lock(path: Path) -> Callable[[int], bool]:
+    """What SQLite calls again and again while another process holds the ledger: waits, and says so after a while."""
+    began, is_said = 0.0, False
+
+    def wait(tries: int) -> bool:
+        nonlocal began, is_said
+        now = time.monotonic()
+        if tries == 0:
+            began, is_said = now, False
+        if not is_said and now - began >= SAID_AFTER_S:
+            is_said = True
+            say(f"another process holds the ledger ({path}): waiting for it, at most {BUSY_TIMEOUT_S:g} s")
+        if now - began >= BUSY_TIMEOUT_S:
+            return False
+        time.sleep(min(0.05, 0.001 * 2 ** min(tries, 6)))
+        return True
+
+    return wait
 
 
 class FileState(NamedTuple):

@@ -28,7 +28,7 @@ from rlaif.models.interface import TextGenerator
 from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
-from rlaif.records import Constitution, Prompt, Sample, SamplingParams, split_of
+from rlaif.records import Constitution, Prompt, Sample, SamplingParams, find_held_out
 from rlaif.sampling.sampler import draw_pairs
 from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
 
@@ -162,8 +162,7 @@ def _shown_in_evaluation(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown
     evaluation, fraction = config.evaluation, config.prompts.test_fraction
     num_prompts = evaluation.num_prompts
     if config.prompts.path != FRONTDESK:
-        num_held_out = sum(split_of(prompt.id, test_fraction=fraction) == "test" for prompt in prompts)
-        num_prompts = min(num_prompts, num_held_out)
+        num_prompts = min(num_prompts, len(find_held_out((prompt.id for prompt in prompts), test_fraction=fraction)))
     num_picked = int(evaluation.best_of >= 2)
     return _Shown(num_prompts, 2 * evaluation.num_samples + num_picked, evaluation.num_samples + num_picked)
 
@@ -182,7 +181,8 @@ def _count_held_out(config: RunConfig, prompts: Sequence[Prompt]) -> int:
     if config.prompts.path == FRONTDESK:
         return num_prompts
     fraction = config.prompts.test_fraction
-    num_trained = sum(split_of(prompt.id, test_fraction=fraction) == "train" for prompt in prompts)
+    ids = {prompt.id for prompt in prompts}
+    num_trained = len(ids) - len(find_held_out(ids, test_fraction=fraction))
     return min(num_prompts, int(MAX_SHARE * num_trained))
 
 

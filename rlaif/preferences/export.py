@@ -17,7 +17,7 @@ from rlaif.files.atomic import replace_directory
 from rlaif.files.row_parts import refuse_whole_disk
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.card import RowKind, SplitSize, render_dataset_card
-from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, split_of
+from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, find_held_out
 
 
 class _Part(NamedTuple):
@@ -57,9 +57,10 @@ def export_preferences(
     prompts, samples: by id. judge_name: the judge's name, or judge id -> name where several judged.
     notes: lines for the card about people's labels.
     """
+    held_out = find_held_out(prompts, test_fraction=test_fraction)
     rows: dict[_Part, list[dict[str, Any]]] = {part: [] for part in _FOLDERS}
     for preference in sorted(preferences, key=lambda preference: preference.id):
-        split = split_of(preference.prompt_id, test_fraction=test_fraction)
+        split = "test" if preference.prompt_id in held_out else "train"
         is_choice = preference.kind == "choice"
         make = _make_choice if is_choice else _make_row
         made = make(preference, prompts=prompts, samples=samples, judge_name=judge_name)

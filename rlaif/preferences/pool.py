@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rlaif.files.atomic import digest_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import read_preferences
-from rlaif.records import ChoiceRow, PreferenceRow, digest_text, split_of
+from rlaif.records import ChoiceRow, PreferenceRow, digest_text, find_held_out
 
 
 class SplitRows(NamedTuple):
@@ -38,9 +38,9 @@ def read_pool(
 def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
     """Hold out a share of the prompts, for data that come without a test split."""
     splits = SplitRows([], [])
+    held_out = find_held_out((row.prompt.id for row in rows), test_fraction=test_fraction)
     for row in rows:
-        held_out = split_of(row.prompt.id, test_fraction=test_fraction) == "test"
-        (splits.test if held_out else splits.train).append(row)
+        (splits.test if row.prompt.id in held_out else splits.train).append(row)
     return splits
 
 

@@ -33,7 +33,7 @@ from rlaif.records.judgement import (
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
 from rlaif.records.preference_row import ChoiceRow, PreferenceRow
-from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, split_of
+from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, find_held_out, split_of
 from rlaif.records.sample import (
     FinishReason,
     Model,
@@ -98,6 +98,7 @@ __all__ = [
     "VerdictLogprob",
     "digest_bytes",
     "digest_text",
+    "find_held_out",
     "sample_request_key",
     "split_of",
 ]  # fmt: skip

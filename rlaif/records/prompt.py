@@ -82,4 +82,17 @@ class Demonstration(Record):
 
 def split_of(prompt_id: str, *, test_fraction: float) -> Literal["train", "test"]:
     """Which split a prompt belongs to: a function of its id, so it never changes between runs."""
-    return "test" if int(digest_text(f"split\n{prompt_id}")[:8], 16) < test_fraction * 2**32 else "train"
+    return "test" if _draw(prompt_id) < test_fraction * 2**32 else "train"
+
+
+def find_held_out(prompt_ids: Iterable[str], *, test_fraction: float) -> frozenset[str]:
+    """The prompts of the test split. Where that would be all of them, the one drawn last is left for training."""
+    every = set(prompt_ids)
+    held_out = {prompt_id for prompt_id in every if split_of(prompt_id, test_fraction=test_fraction) == "test"}
+    if held_out == every and every:
+        held_out.remove(max(every, key=lambda prompt_id: (_draw(prompt_id), prompt_id)))
+    return frozenset(held_out)
+
+
+def _draw(prompt_id: str) -> int:
+    return int(digest_text(f"split\n{prompt_id}")[:8], 16)

@@ -108,6 +108,16 @@ def is_frontdesk_judge(report: ReportInput) -> bool:
     return bool(value == FRONTDESK)
 
 
+def name_win_judge(report: ReportInput) -> str:
+    """A short name of the judge that the win rates come from, to stand in a sentence."""
+    other = report.same_judge is False
+    keys = ("evaluation", "judge", "model", "path") if other else ("judge", "model", "path")
+    name = _name_of(report, keys, role="evaluation judge" if other else "judge")
+    if name.startswith("the front desk's"):
+        return "the front desk's judge"
+    return "the judge" if name == "not named" else f"the judge {PurePath(name).name}"
+
+
 def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
     rows = [*moved.named, *moved.unnamed]
     best = report.best_of_n
@@ -195,6 +205,7 @@ def _win_view(report: ReportInput, best: BestOfN | None) -> dict[str, Any] | Non
     equal = win.length_controlled
     return {
         "headline": win_rate_headline(win),
+        "who": name_win_judge(report),
         "judge": _describe_who_judged(report),
         "equal": None
         if equal is None or equal.slope is None

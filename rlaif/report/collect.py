@@ -14,7 +14,7 @@ from rlaif import __version__
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
-from rlaif.evaluation.measures import compute_measures, load_measure
+from rlaif.evaluation.measures import Measure, compute_measures, find_falls, load_measure
 from rlaif.evaluation.policy import (
     PolicyPair,
     compute_behaviour,
@@ -165,7 +165,14 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         response_courses=tuple(_read_courses(judged, facts.policy_dir / "evaluations.jsonl")),
         behaviour=behaviour,
         costs=tuple(costs),
-        samples=_shown(pairs, by_id, rewards=rewards, p_after=p_after, seed=judged.config.seed),
+        samples=_shown(
+            pairs,
+            by_id,
+            rewards=rewards,
+            p_after=p_after,
+            seed=judged.config.seed,
+            measures=loaded_measures,
+        ),
         samples_drawn_from=len(pairs),
         best_of_n=_best_of_n(facts, evaluated, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(facts, evaluation),
@@ -298,6 +305,7 @@ def _shown(
     *,
     rewards: Mapping[str, float],
     p_after: Mapping[tuple[str, str], float],
+    measures: Mapping[str, Measure],
     seed: int,
 ) -> tuple[ShownSample, ...]:
     """Drawn by the seed and the prompts alone, so that nobody chose them and every round shows the same."""
@@ -305,8 +313,10 @@ def _shown(
     def place(pair: PolicyPair) -> str:
         return digest_text(f"shown\n{seed}\n{pair.start.prompt_id}\n{pair.start.index}")
 
+    drawn = sorted(pairs, key=place)[:SHOWN_SAMPLES]
+    fell = find_falls(drawn, prompts=prompts, measures=measures)
     shown = []
-    for pair in sorted(pairs, key=place)[:SHOWN_SAMPLES]:
+    for pair in drawn:
         shown.append(
             ShownSample(
                 prompt=prompts[pair.start.prompt_id].messages,
@@ -315,6 +325,7 @@ def _shown(
                 reward_before=rewards.get(pair.start.id),
                 reward_after=rewards.get(pair.trained.id),
                 p_after=p_after.get((pair.start.id, pair.trained.id)),
+                fell=fell.get((pair.start.id, pair.trained.id), {}),
             )
         )
     return tuple(shown)

@@ -22,7 +22,10 @@ from rlaif.report.wording import (
 
 Verdict = Literal["better", "worse", "unclear", "unknown"]
 
-
+AS_ASKED, PARTLY = "The policy moved as asked", "The policy moved partly as asked"
+BEATS = "The trained policy beats its start"
+GOOD_TITLES = frozenset({AS_ASKED, PARTLY, BEATS})
+"""Titles that do not stand alone where a measure clearly fell."""
 MAX_FELL = 2
 """Measures that fell and that no principle names: the headline names so many."""
 
@@ -35,7 +38,21 @@ class Headline(NamedTuple):
 
 def choose_headline(moved: Moved, win_rate: WinRate | None) -> Headline:
     """The page's headline: by the measures that the constitution names, or by the judge where it names none."""
-    return moved_headline(moved) or win_rate_headline(win_rate)
+    return _name_falls(moved_headline(moved) or win_rate_headline(win_rate), moved)
+
+
+def _name_falls(headline: Headline, moved: Moved) -> Headline:
+    """The headline, with the measures that clearly fell though no principle names them."""
+    against = [row for row in moved.unnamed if row.clear and row.change.mean_after < row.change.mean_before]
+    if not against:
+        return headline
+    said = [f"{show_plain(row.name)} {_describe_move(row)}" for row in against[:MAX_FELL]]
+    more = f" and {len(against) - MAX_FELL} more fell" if len(against) > MAX_FELL else ""
+    sentence = f"{headline.sentence} No principle names what else fell: {join_words(said)}{more}."
+    title = headline.title
+    if title in GOOD_TITLES:
+        title += f", but {join_words([show_plain(row.name) for row in against[:MAX_FELL]])} fell"
+    return headline._replace(title=title, sentence=sentence)
 
 
 def moved_headline(moved: Moved) -> Headline | None:
@@ -50,15 +67,8 @@ def moved_headline(moved: Moved) -> Headline | None:
     if still:
         said.append(f"{join_words([show_plain(row.name) for row in still])} did not clearly move")
     change = rows[0].change.change
-    against = [row for row in moved.unnamed if row.clear and row.change.mean_after < row.change.mean_before]
-    if against:
-        told = [f"{show_plain(row.name)} {_describe_move(row)}" for row in against[:MAX_FELL]]
-        more = f" and {len(against) - MAX_FELL} more fell" if len(against) > MAX_FELL else ""
-        said.append(f"no principle names what else fell: {join_words(told)}{more}")
     n = f"On {format_estimate(change).n} held out of training, " if change else ""
     verdict, title = _judge_move(rose, fell, still)
-    if verdict == "better" and against:
-        title += f", but {join_words([show_plain(row.name) for row in against[:MAX_FELL]])} fell"
     return Headline(verdict, title, f"{n}{join_words(said)}.")
 
 
@@ -68,9 +78,9 @@ def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Seque
     if fell:
         return "worse", "The policy moved against what was asked"
     if rose and still:
-        return "unclear", "The policy moved partly as asked"
+        return "unclear", PARTLY
     if rose:
-        return "better", "The policy moved as asked"
+        return "better", AS_ASKED
     return "unclear", "What was asked for did not clearly move"
 
 
@@ -108,7 +118,7 @@ def win_rate_headline(win_rate: WinRate | None) -> Headline:
     if win_rate.soft.low > 0.5:
         return Headline(
             "better",
-            "The trained policy beats its start",
+            BEATS,
             sentence + "The interval lies above one half: by this judge the policy has become better.",
         )
     if win_rate.soft.high < 0.5:

@@ -47,6 +47,8 @@ class ShownSample(Value):
     reward_after: float | None = None
     p_after: float | None = Field(None, ge=0, le=1)
     """The judge's probability that the trained policy's response is better."""
+    fell: dict[str, tuple[float, float]] = {}
+    """Measures that fell by half of their range or more, from the response before to the one after: both values."""
 
 
 class RewardCourse(Value):

@@ -20,8 +20,9 @@ from rlaif.report.wording import format_count, format_estimate, format_number, f
 from rlaif.stats.logits import sigmoid
 
 PLANTED = (
-    "; the front desk's judge prefers the first place by a planted bias, so that there is something to find, and the "
-    "pairs of a run are close: on clear pairs it flips far less (see its card)"
+    "The front desk's judge prefers the first place by a planted bias, so that there is something to find. The share "
+    "of order flips that its card gives, 0.5 %, counts clear pairs alone, in which one response is plainly better. "
+    "Most pairs of a run are close, and there the bias decides."
 )
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from rlaif.files.atomic import write_atomically
 from rlaif.report.cautions import find_cautions
-from rlaif.report.changed import asked_view, changed_view, is_frontdesk_judge
+from rlaif.report.changed import asked_view, changed_view, is_frontdesk_judge, name_win_judge
 from rlaif.report.headline import choose_headline
 from rlaif.report.input import ReportInput, ShownSample
 from rlaif.report.judge import judge_view
@@ -88,7 +88,7 @@ def render_report(report: ReportInput) -> str:
     moved = list_moved(report.measures, constitution=report.constitution)
     cautions = find_cautions(report)
     cost = cost_view(report)
-    samples = [_sample_view(sample) for sample in report.samples]
+    samples = [_sample_view(sample, moved) for sample in report.samples]
     return environment.get_template("page.html.j2").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         headline=choose_headline(moved, report.win_rate),
@@ -133,14 +133,16 @@ def _answers_view(
         changed += f"; n\u00a0=\u00a0{format_estimate(moved.named[0].change.change).n}"
     elif win is not None and win.soft is not None:
         share = format_estimate(win.soft, percent=True)
-        changed = f"the trained policy wins {share.mean} by the judge; n\u00a0=\u00a0{share.n}"
+        changed = (
+            f"the trained policy wins {share.mean} by {show_plain(name_win_judge(report))}; n\u00a0=\u00a0{share.n}"
+        )
     trust = "nobody checked the judge"
     if people is not None:
         whose = "simulated labels" if people.simulated else "people"
         agreed = format_percent(people.after.share.mean, decimals=0)
         trust = f"the judge chooses as {whose} do in {agreed} of {format_count(people.after.n, 'item')}"
     trust += f"; {format_count(len(cautions), 'caution')}" if cautions else ""
-    paid = f"{cost['asked']}, {cost['drawn']}; {cost['seconds']}" if cost else "nobody recorded it"
+    paid = f"{cost['asked']}, {cost['drawn']}; {cost['seconds']} in the models" if cost else "nobody recorded it"
     return [
         {"question": "What changed", "anchor": "changed", "answer": changed},
         {"question": "Can it be trusted", "anchor": "trust", "answer": trust},
@@ -156,7 +158,7 @@ def _describe_moves(rows: Sequence[MovedRow]) -> str:
     return join_words([*said, f"{len(rows) - 3} more"] if len(rows) > 3 else said)
 
 
-def _sample_view(sample: ShownSample) -> dict[str, Any]:
+def _sample_view(sample: ShownSample, moved: Moved) -> dict[str, Any]:
     sides = []
     for title, css, whole, reward, p in (
         ("Before", "old", sample.before, sample.reward_before, None if sample.p_after is None else 1 - sample.p_after),
@@ -168,4 +170,15 @@ def _sample_view(sample: ShownSample) -> dict[str, Any]:
             "reward": None if reward is None else format_number(reward, decimals=2, signed=True),
             "p": None if p is None else format_percent(p, decimals=0),
         })  # fmt: skip
-    return {"prompt": prompt_view(sample.prompt), "sides": sides}
+    return {"prompt": prompt_view(sample.prompt), "sides": sides, "fell": _describe_falls(sample, moved)}
+
+
+def _describe_falls(sample: ShownSample, moved: Moved) -> str:
+    """The measures that fell far in this pair; of two opposite poles the one that the page shows."""
+    said = [
+        f"{row.name} from {format_number(before)} to {format_number(after)}"
+        for row in (*moved.named, *moved.unnamed)
+        if row.name in sample.fell
+        for before, after in [sample.fell[row.name]]
+    ]
+    return join_words(said)

@@ -11,6 +11,7 @@ from rlaif.evaluation.policy import Change
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import RewardModelQuality
 from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.report.changed import name_win_judge
 from rlaif.report.charts import reliability_chart
 from rlaif.report.input import ReportInput
 from rlaif.report.plots import Scale, dot_axis, share_view
@@ -172,11 +173,11 @@ def hacking_view(report: ReportInput) -> dict[str, Any]:
         note = f"the aim of training{bound}"
         rows.append(share_view("the reward model", proxy.higher, svg_name="who-reward", label=label, note=note))
     if win is not None and win.hard is not None:
-        label = "Trained response better, says the judge"
-        note = f"the likelier side counts{bound}"
-        rows.append(
-            share_view("the judge, by the likelier side", win.hard, svg_name="who-judge", label=label, note=note)
-        )
+        who = name_win_judge(report)
+        mean = f"; its mean probability is {format_percent(win.soft.mean)}" if win.soft is not None else ""
+        note = f"the likelier side counts{mean}{bound}"
+        row = share_view(who, win.hard, svg_name="who-judge", label=f"Trained response better, says {who}", note=note)
+        rows.append(row)
     return {"axis": dot_axis(Scale(0, 1), percent=True), "rows": rows, "figures": figures_view(report)}
 
 

@@ -12,7 +12,7 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import StageError
 from rlaif.files.rows import read_rows
 from rlaif.models.interface import TextGenerator
-from rlaif.records import Prompt, Sample, Tally, split_of
+from rlaif.records import Prompt, Sample, Tally, find_held_out
 from rlaif.run.book import Book
 from rlaif.run.input_checks import expect_policy, expect_prompts
 from rlaif.run.round import Round
@@ -85,10 +85,12 @@ def find_training_prompts(round: Round, book: Book) -> list[Prompt]:
     fraction = round.config.prompts.test_fraction
     rows = read_rows(round.folder(PROMPTS) / "prompts.parquet", wanted={"id", "reference"})
     answers = {row.cells["id"]: row.cells["reference"] for row in rows}
+    prompts = book.used(PROMPTS, Prompt, round=round.number)
+    held_out = find_held_out((prompt.id for prompt in prompts), test_fraction=fraction)
     return [
         prompt if prompt.reference == answers[prompt.id] else prompt.changed(reference=answers[prompt.id])
-        for prompt in book.used(PROMPTS, Prompt, round=round.number)
-        if split_of(prompt.id, test_fraction=fraction) == "train"
+        for prompt in prompts
+        if prompt.id not in held_out
     ]
 
 
@@ -99,7 +101,8 @@ def find_evaluation_prompts(round: Round, book: Book) -> list[Prompt]:
         return draw_held_out(round.config, limit)
     fraction = round.config.prompts.test_fraction
     prompts = book.used(PROMPTS, Prompt, round=round.number)
-    held_out = [prompt for prompt in prompts if split_of(prompt.id, test_fraction=fraction) == "test"]
+    ids = find_held_out((prompt.id for prompt in prompts), test_fraction=fraction)
+    held_out = [prompt for prompt in prompts if prompt.id in ids]
     if len(held_out) < 2:
         raise StageError(
             f"{len(held_out)} of the prompts are held out and a comparison needs two",

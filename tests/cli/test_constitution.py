@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ import typer
 from families import build_family
 from typer.testing import CliRunner
 
-from rlaif.cli.constitution import EXAMPLE, constitution_app
-from rlaif.constitution.probe import MAX_FLIPS
+from rlaif.cli.constitution import EXAMPLE, constitution_app, print_result
+from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.probe import MAX_FLIPS, Reading
+from rlaif.constitution.render import load_template
 from rlaif.errors import ConstitutionError, DataError, InputError, ModelError, TemplateError
+from rlaif.judging.probing import Probing
 
 SOURCE = """name: mine
 principles:
@@ -240,3 +244,19 @@ def test_a_bad_file_ends_with_code_2_one_sentence_and_no_torch(tmp_path):
         f'error: principle "brief" has no text ({path}:7): write one sentence that says which reply is better'
     ]
     assert done.stdout == "False\n"
+
+
+def test_where_a_principle_has_no_probe_pair_it_is_probed_in_part_and_not_ok(file, capsys):
+    constitution = load_constitution(file)
+    polite, brief = (
+        Reading(principle, (), places, (), Counter(), 0, 0, 0, 0, None)
+        for principle, places in zip(constitution.principles, ((0, 1), ()), strict=True)
+    )
+    template = load_template("pair")
+    print_result(Probing(template, [polite, brief], None), whom="mine", is_asked=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "probed in part: mine: no probe pair is about brief"
+    assert "--probes FILE" in " ".join(lines)
+    assert "ok:" not in " ".join(lines)
+    print_result(Probing(template, [polite, polite], None), whom="mine", is_asked=True)
+    assert capsys.readouterr().out == "ok: mine\n"

@@ -17,6 +17,7 @@ def test_init_says_what_it_wrote_and_what_to_do_next(tmp_path):
         "wrote mine/constitutions",
         "wrote mine/prompts",
         "wrote mine/presets",
+        "the front desk's judge reads only words that it learnt: `rlaif constitution words` lists them",
         "now: cd mine && rlaif run --dry-run",
     ]
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [

@@ -137,3 +137,25 @@ def test_a_person_who_interrupts_a_function_interrupts_the_run(make: Make) -> No
     function = load(make(f"import os\ndef f():\n    os.kill(os.getpid(), {int(signal.SIGINT)})\n    return [0] * 10\n"))
     with pytest.raises(KeyboardInterrupt):
         function()
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("rlaif.evaluation.measure:count_words", 'rlaif has no module "rlaif.evaluation.measure" for a measure'),
+        ("rlaif.nosuch.module:f", 'rlaif has no module "rlaif.nosuch.module" for a measure'),
+        (
+            "rlaif.evaluation.measures:count_word",
+            'has no function "count_word" .*did you mean "count_words". its functions are .*count_words',
+        ),
+    ],
+)
+def test_a_wrong_name_of_ours_is_a_sentence_with_the_names_that_exist(spec: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_function(spec, what="measure", where="evaluation.measures")
+
+
+def test_a_wrong_name_in_a_users_module_lists_the_functions_that_the_module_defines(make: Make) -> None:
+    name = make("from math import sin\ndef thanks(p, r): return {}\ndef polite(p, r): return {}\ndef _own(): pass\n")
+    with pytest.raises(ConfigError, match=r'has no function "f" .*: its functions are thanks, polite$'):
+        load(name)

@@ -182,3 +182,17 @@ def test_guards_that_nothing_would_tell_are_refused(guards, words):
 def test_the_best_policy_is_kept_by_default_where_something_else_than_training_tells_it(guards, metric, keeps_best):
     found = parse_config(f"ppo: {{guards: {guards}}}", where="x").ppo.guards
     assert (found.metric, found.keeps_best) == (metric, keeps_best)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("evaluation.measures=[count_words]", "Functions `module:function` of"),
+        ("ppo.rewards=[{kind: function}]", "the options there are "),
+        ("judge.panel=[{pth: x}]", "the options there are "),
+    ],
+)
+def test_a_wrong_name_in_a_list_is_answered_by_what_that_list_takes(override, sentence):
+    said = refusal("", override)
+    assert sentence in said
+    assert "did you mean" not in said

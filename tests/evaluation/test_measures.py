@@ -10,7 +10,7 @@ import pytest
 
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.errors import ConfigError, DataError
-from rlaif.evaluation.measures import compute_measures, load_measure
+from rlaif.evaluation.measures import compute_measures, count_words, find_falls, load_measure
 from rlaif.evaluation.policy import PolicyPair
 from rlaif.records import Message, Prompt, Sample
 
@@ -111,3 +111,20 @@ def test_two_measures_with_one_name_are_refused(prompt: Prompt, pairs: list[Poli
             prompts={prompt.id: prompt},
             measures={"m": lambda p, r: {"x": 1}, "n": lambda p, r: {"x": 2}},
         )
+
+
+def test_count_words_is_found_by_the_name_that_the_page_gives_and_counts_words() -> None:
+    assert load_measure("rlaif.evaluation.measures:count_words") is count_words
+    assert count_words([], " One  word\none ") == {"words": 3.0, "different words": 2.0}
+    assert count_words([], "") == {"words": 0.0, "different words": 0.0}
+
+
+def test_a_fall_is_marked_from_half_of_the_range_on(prompt: Prompt, sample_of: Callable[..., Sample]) -> None:
+    texts = [("a b c d e", "a"), ("a b c", "a"), ("a b", "a"), ("a", "a b c d"), ("a b", "a b")]
+    pairs = [
+        PolicyPair(sample_of(prompt.id, one, policy="s", index=k), sample_of(prompt.id, two, policy="t", index=k))
+        for k, (one, two) in enumerate(texts)
+    ]
+    falls = find_falls(pairs, prompts={prompt.id: prompt}, measures={"w": count_words})
+    assert [fall["words"] for fall in falls.values()] == [(5.0, 1.0), (3.0, 1.0)]
+    assert find_falls(pairs, prompts={prompt.id: prompt}, measures={}) == {}

@@ -100,3 +100,19 @@ def test_pairs_of_one_text_bound_the_win_rate_and_the_headline_says_so() -> None
     same = win_rate(0.6, 0.55, 0.65).model_copy(update={"num_identical": 80})
     assert "More than 80.0\u202f% could not be found: 80 pairs are one text twice" in win_rate_headline(same).sentence
     assert "could not be found" not in win_rate_headline(win_rate(0.6, 0.55, 0.65)).sentence
+
+
+@pytest.mark.parametrize("named", [[("a", True)], [("a", True), ("b", False)], []])
+def test_no_good_title_stands_alone_where_a_measure_clearly_fell(named: list[tuple[str, bool]]) -> None:
+    fell = row("correct", -9, clear=True).model_copy(update={"principles": ()})
+    asked_for = [row(name, 9, clear=clear) for name, clear in named]
+    headline = choose_headline(Moved(asked_for, [fell], {}), win_rate(0.7, 0.6, 0.8))
+    assert headline.title.endswith(", but correct fell")
+    assert headline.sentence.endswith("No principle names what else fell: correct fell from 50.0 to 41.0.")
+
+
+def test_a_measure_that_did_not_clearly_fall_is_not_in_the_headline() -> None:
+    unclear = row("correct", -9, clear=False)
+    headline = choose_headline(Moved([row("a", 9, clear=True)], [unclear], {}), None)
+    assert headline.title == "The policy moved as asked"
+    assert "correct" not in headline.sentence

@@ -16,6 +16,8 @@ from rlaif.report.loop_plot import loop_plot_svg
 from rlaif.report.page import render_report, report_data, write_report
 from rlaif.report.trust import figures_view
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def html(full_report: ReportInput) -> str:
@@ -432,3 +434,35 @@ def test_the_kl_of_the_kept_policy_has_its_interval_or_says_of_what_it_is(full_r
     row = next(row for row in figures_view(full_report) if row["name"].startswith("KL"))
     assert "drawn before that step's update" in row["note"]
     assert (row["after"].interval, row["n"][:4]) == ("", "step")
+
+
+def test_a_pair_that_lost_a_measure_is_marked_and_only_by_measures_of_the_page(full_report: ReportInput) -> None:
+    page = Page(render_report(full_report)).section("samples")
+    marked = [article for article in page.find("article") if article.find("p", "fell")]
+    assert [mark.text for article in marked for mark in article.find("p", "fell")] == [
+        "Fell in this pair: helpful from 100 to 0"
+    ]
+
+
+def test_both_win_rates_name_their_judge_and_the_one_by_the_likelier_side_gives_the_mean_too(
+    full_report: ReportInput,
+) -> None:
+    config = {**full_report.provenance.config, "judge": {"model": {"path": "/models/critic-7b"}}}
+    provenance = full_report.provenance.model_copy(update={"config": config})
+    report = full_report.model_copy(update={"provenance": provenance, "same_judge": True})
+    page = Page(render_report(report))
+    assert "Asked: the judge critic-7b." in page.section("changed").text
+    assert "the judge critic-7b the likelier side counts; its mean probability is" in page.section("trust").text
+
+
+@pytest.mark.parametrize("path", ["frontdesk", "/models/critic-7b"])
+def test_a_planted_bias_is_said_beside_the_flips_and_only_of_the_front_desks_judge(
+    full_report: ReportInput, path: str
+) -> None:
+    config = {**full_report.provenance.config, "judge": {"model": {"path": path}}}
+    provenance = full_report.provenance.model_copy(update={"config": config})
+    text = Page(render_report(full_report.model_copy(update={"provenance": provenance}))).section("trust").text
+    assert ("planted bias" in text) == (path == "frontdesk")
+    card = (ROOT / "rlaif" / "frontdesk" / "judge" / "README.md").read_text()
+    (line,) = [line for line in card.splitlines() if line.startswith("| clear pairs whose verdict flips")]
+    assert line.rstrip("| ").endswith("0.5 %"), "the page gives this number"

@@ -21,9 +21,9 @@ from rlaif.models.budget import Spending
 from rlaif.models.endpoint.address import Address
 from rlaif.models.endpoint.batch_reply import BatchLine, BatchState, read_batch, read_id, read_line
 from rlaif.models.endpoint.client import FIRST_WAIT_S, LONGEST_WAIT_S
-from rlaif.models.endpoint.guards import MAX_BODY_BYTES, find_id_fault, most_reply_bytes, pause, quote_id
+from rlaif.models.endpoint.guards import MAX_BODY_BYTES, RetryLine, find_id_fault, most_reply_bytes, pause, quote_id
 from rlaif.models.endpoint.hopeless import find_unpaid
-from rlaif.models.endpoint.http import RETRIED, Answer, exchange, open_session
+from rlaif.models.endpoint.http import RETRIED, Answer, describe_fault, exchange, open_session
 from rlaif.models.endpoint.prompt import PlainChat, arrange
 from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, find_cause
 from rlaif.models.endpoint.refusal import is_unpaid
@@ -236,6 +236,7 @@ class BatchServer:
 
     async def _retried(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
         """The first successful answer within the configured number of tries; else raises with the server's words."""
+        retry = RetryLine()
         for retries in range(self._config.max_retries + 1):
             answer = await send()
             if answer.status in (200, 201) and not answer.is_too_large:
@@ -245,7 +246,10 @@ class BatchServer:
             if retries < self._config.max_retries:
                 wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**retries) * random.uniform(0.5, 1)
                 longest, who = self._config.deadline_s, f"judge: {self.host}"
-                if not await pause(wait, told_s=answer.retry_after_s, longest_s=longest, who=who):
+                if not await pause(
+                    wait, told_s=answer.retry_after_s, longest_s=longest, who=who, retry=retry,
+                    why=describe_fault(answer),
+                ):  # fmt: skip
                     break
         raise self._refused(answer)
 

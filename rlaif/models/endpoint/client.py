@@ -7,7 +7,6 @@ where no further question can be asked. Chooses no questions and keeps no replie
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,9 @@ from rlaif.config.judge import EndpointConfig
 from rlaif.console import say
 from rlaif.models.budget import NOTHING, Spending
 from rlaif.models.endpoint.address import Address
-from rlaif.models.endpoint.guards import SHOWN_WAIT_S, format_wait, most_reply_bytes
+from rlaif.models.endpoint.guards import SHOWN_WAIT_S, RetryLine, format_wait, most_reply_bytes
 from rlaif.models.endpoint.hopeless import stop_where_hopeless
-from rlaif.models.endpoint.http import Answer, post
+from rlaif.models.endpoint.http import Answer, describe_fault, post
 from rlaif.models.endpoint.prompt import arrange, to_plain_chat
 from rlaif.models.endpoint.reading import ReplyReader, SentQuestion, ServerState, Stopped, find_cause, may_pass
 from rlaif.models.endpoint.settings import reply_limit
@@ -33,8 +32,8 @@ MAX_FAILURES_IN_A_ROW = 32
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Waits between retries double; each is drawn from its upper half, so that clients do not retry in step."""
 
-SAID_EVERY_S = 10.0
-"""Seconds between two lines that say that questions are tried again."""
+MAX_UNREACHED = 3
+"""A server that never answered and cannot be reached is tried again so often: it may be starting, or not be there."""
 
 
 class EndpointClient:
@@ -58,7 +57,7 @@ class EndpointClient:
         self._reader = ReplyReader(address=address, config=config, state=state, request=request)
         self._reply_limit = reply_limit(config, request.max_reason_tokens)
         self._settled = asyncio.Event()
-        self._said_waiting = -math.inf
+        self._retry = RetryLine()
 
     async def ask(self, chat: Chat, *, key: str) -> ScoredReply:
         """The judge's reply, or a failure in its place; `key` names the question in the log."""
@@ -71,21 +70,20 @@ class EndpointClient:
             if self._reader.learn(answer, question):
                 continue
             stop_where_hopeless(
-                answer, state=self._state, config=self._config, host=self._address.host, model=self._model
+                answer, state=self._state, config=self._config, host=self._address.host, model=self._model,
+                tries=0 if self._may_look_again(question) else question.retries + 1,
             )  # fmt: skip
             wait = self._next_wait(question, answer)
             if wait is None:
                 return self._reader.give_up(question, answer)
-            self._say_waiting(answer, wait)
+            self._retry.say(f"judge: {self._address.host}", why=describe_fault(answer), wait=wait)
             await asyncio.sleep(wait)
 
-    def _say_waiting(self, answer: Answer, wait: float) -> None:
-        """One line at once, and then at most one per 10 seconds for all questions together."""
-        now = time.monotonic()
-        if now - self._said_waiting >= SAID_EVERY_S:
-            self._said_waiting = now
-            why = answer.said[:120] or f"status {answer.status}"
-            say(f"{self._address.host} did not answer ({why}): trying again in {wait:.1f} s")
+    def _may_look_again(self, question: SentQuestion) -> bool:
+        """Whether a server that never answered is looked for once more."""
+        longest = FIRST_WAIT_S * 2**question.retries
+        in_time = question.seconds() + longest < self._config.deadline_s
+        return in_time and question.retries < min(MAX_UNREACHED, self._config.max_retries)
 
     async def _send(self, question: SentQuestion) -> tuple[Answer, ScoredReply | None]:
         """One request within caps and limits: what came back, and the reply where it can be used."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,8 @@ MAX_WHEN = 4e9
 """A time in seconds since 1970 that is in the future for long."""
 SHOWN_WAIT_S = 5.0
 """Longer waits are said."""
+SAID_EVERY_S = 10.0
+"""Seconds between two lines that say that a server is asked again."""
 
 
 def most_reply_bytes(reply_tokens: int) -> int:
@@ -45,13 +48,34 @@ def format_wait(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 1e5 else f"{seconds / 86400:.3g} days"
 
 
-async def pause(own_s: float, *, told_s: float | None, longest_s: float, who: str) -> bool:
-    """Wait as the server said, else for `own_s`; False, without waiting, where it wants more than `longest_s`."""
+class RetryLine:
+    """Says that a server is asked again: at once, and then at most every 10 seconds for all questions together."""
+
+    def __init__(self) -> None:
+        self._said = -math.inf
+
+    def say(self, who: str, *, why: str, wait: float) -> None:
+        """why: the server's words, or the fault of the connection."""
+        now = time.monotonic()
+        if now - self._said >= SAID_EVERY_S:
+            self._said = now
+            say(f"{who} did not answer ({why[:120] or 'no words'}): trying again in {wait:.1f} s")
+
+
+async def pause(
+    own_s: float, *, told_s: float | None, longest_s: float, who: str, retry: RetryLine | None = None, why: str = ""
+) -> bool:
+    """Wait as the server said, else for `own_s`; False, without waiting, where it wants more than `longest_s`.
+
+    retry: says that there is a wait, because of `why`.
+    """
     wait = own_s if told_s is None else told_s
     if not wait <= longest_s:
         return False
     if told_s is not None and wait >= SHOWN_WAIT_S:
         say(f"{who} asks to wait {format_wait(wait)}")
+    elif retry is not None:
+        retry.say(who, why=why, wait=wait)
     await asyncio.sleep(wait)
     return True
 

@@ -16,8 +16,14 @@ _OF_ONE_QUESTION = frozenset({400, 413, 422})
 """Statuses that may be due to the question alone; a second question shows whether they are."""
 
 
-def stop_where_hopeless(answer: Answer, *, state: ServerState, config: EndpointConfig, host: str, model: str) -> None:
-    """Raise `Stopped` where the next question would be refused as well. model: the name that is asked for."""
+def stop_where_hopeless(
+    answer: Answer, *, state: ServerState, config: EndpointConfig, host: str, model: str, tries: int
+) -> None:
+    """Raise `Stopped` where the next question would be refused as well.
+
+    model: the name that is asked for. tries: how often this question looked for a server that nothing was heard of
+    yet; 0 where it may look once more.
+    """
     if (unpaid := find_unpaid(answer, host=host)) is not None:
         raise Stopped(unpaid, at_once=False)
     address = config.base_url_env
@@ -26,7 +32,10 @@ def stop_where_hopeless(answer: Answer, *, state: ServerState, config: EndpointC
     elif state.has_answered:
         return
     elif answer.unreachable:
-        what, fix = "the judge's server cannot be reached", f"start it, or fix {address}"
+        if not tries:
+            return
+        what = f"the judge's server cannot be reached, tried {'once' if tries == 1 else f'{tries} times'}"
+        fix = f"start it, or fix {address}; then the same command again, with --resume where a run was begun"
     elif answer.status == 404:
         what = f'the judge\'s server has no model "{model}", or no chat API at this address'
         fix = f"fix judge.model.path or {address}, which usually ends in /v1"

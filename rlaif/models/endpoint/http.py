@@ -57,6 +57,11 @@ class Answer(NamedTuple):
     """Everything that the server said in refusing, as it came: for decisions only, see refusal.py."""
 
 
+def describe_fault(answer: Answer) -> str:
+    """What went wrong with one request, in a few words."""
+    return answer.said or (f"status {answer.status}" if answer.status else "no reply")
+
+
 def open_session(address: Address, *, concurrency: int, timeout_s: float) -> aiohttp.ClientSession:
     """A pool of connections. Call inside a running loop."""
     import aiohttp

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from rlaif.config.ppo_rollout import RolloutServerConfig
 from rlaif.errors import TrainingError
 from rlaif.models.endpoint.address import find_vllm_address
-from rlaif.models.endpoint.guards import MAX_BODY_BYTES, pause, read_count, read_number
+from rlaif.models.endpoint.guards import MAX_BODY_BYTES, RetryLine, pause, read_count, read_number
 from rlaif.models.endpoint.http import RETRIED, Answer, exchange, open_session
 from rlaif.models.endpoint.refusal import find_error, show_words
 from rlaif.models.interface import DrawnTokens
@@ -53,6 +53,7 @@ class VllmServer:
 
     def __init__(self, config: RolloutServerConfig, *, environ: Mapping[str, str] = os.environ) -> None:
         self._config = config
+        self._retry = RetryLine()
         self._address = find_vllm_address(config.url or "", api_key_env=config.api_key_env, environ=environ)
         self.version = ""
         """The name of the weights that it should have."""
@@ -158,7 +159,9 @@ class VllmServer:
             if tries_left == 0 or answer.status not in (0, 200, *RETRIED):
                 break
             longest, who = LONGEST_TOLD_S, f"the vLLM server at {self._address.host}"
-            if not await pause(wait, told_s=answer.retry_after_s, longest_s=longest, who=who):
+            if not await pause(
+                wait, told_s=answer.retry_after_s, longest_s=longest, who=who, retry=self._retry, why=fault
+            ):
                 break
             wait = min(2 * wait, LONGEST_WAIT_S)
         self._fail(

@@ -15,8 +15,8 @@ from pydantic_core import to_json
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.errors import TrainingError
 from rlaif.models.endpoint.address import find_reward_address
-from rlaif.models.endpoint.guards import pause
-from rlaif.models.endpoint.http import RETRIED, Answer, open_session, post
+from rlaif.models.endpoint.guards import RetryLine, pause
+from rlaif.models.endpoint.http import RETRIED, Answer, describe_fault, open_session, post
 from rlaif.models.endpoint.refusal import find_error, find_words, is_unpaid, show_words
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, read_reward
 
@@ -36,6 +36,7 @@ class EndpointReward:
     def __init__(self, config: RewardConfig, *, environ: Mapping[str, str], first_wait_s: float = 0.5) -> None:
         """`environ`: has the key. `first_wait_s`: seconds before the first retry, doubled before each further one."""
         self._config, self._first_wait_s = config, first_wait_s
+        self._retry = RetryLine()
         self._address = find_reward_address(config.url or "", api_key_env=config.api_key_env, environ=environ)
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
@@ -71,7 +72,10 @@ class EndpointReward:
                 return [failure] * len(chunk)
             wait = min(LONGEST_WAIT_S, self._first_wait_s * 2**retries)
             who = f"reward server {self._address.host}"
-            if not await pause(wait, told_s=answer.retry_after_s, longest_s=LONGEST_TOLD_S, who=who):
+            if not await pause(
+                wait, told_s=answer.retry_after_s, longest_s=LONGEST_TOLD_S, who=who, retry=self._retry,
+                why=describe_fault(answer),
+            ):  # fmt: skip
                 return [failure] * len(chunk)
             retries += 1
 

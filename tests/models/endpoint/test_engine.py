@@ -1,8 +1,11 @@
 """The engine against a real server on localhost that answers, refuses, breaks off and lies."""
 
 import math
+import socket
 import ssl
+import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from chat_server import ChatServer, good_body, p_first, running
@@ -255,6 +258,49 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence():
     server.url = "http://127.0.0.1:9/v1"
     with pytest.raises(StageError, match="cannot be reached"):
         ask(server, "q")
+
+
+@pytest.mark.parametrize(("retries", "tried"), [(0, "tried once"), (1, "tried 2 times"), (6, "tried 4 times")])
+def test_a_server_that_never_answers_is_tried_a_few_times_and_one_line_says_so(capsys, retries, tried):
+    server = ChatServer()
+    server.url = "http://127.0.0.1:9/v1"
+    with pytest.raises(StageError, match=f"cannot be reached, {tried}"):
+        ask(server, *(f"q{n}" for n in range(20)), max_retries=retries)
+    assert capsys.readouterr().err.count("trying again in") == min(retries, 1)
+
+
+@pytest.mark.parametrize("has_answered", [True, False])
+def test_a_server_that_dies_and_returns_answers_every_question_and_one_line_says_who_is_waited_for(
+    monkeypatch, capsys, has_answered
+):
+    monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.2)
+    server = ChatServer()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    engine = make_engine(server, max_retries=8)
+    port = int(server.url.split(":")[2].removesuffix("/v1"))
+    if has_answered:
+        with running(server, port=port):
+            engine.score([chat("q")], request=REQUEST)
+    host = server.url.split("/")[2]
+    with ExitStack() as stack:
+        returns = threading.Timer(0.2, lambda: stack.enter_context(running(server, port=port)))
+        returns.start()
+        replies = engine.score([chat(f"q{n}") for n in range(20)], request=REQUEST)
+        returns.join()
+    assert [reply.failure for reply in replies] == [None] * 20
+    said = [line for line in capsys.readouterr().err.splitlines() if "trying again in" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"judge: {host} did not answer (")
+
+
+@pytest.mark.parametrize("fault", ["503", "cut", "429"])
+def test_whatever_is_tried_again_is_said_once(capsys, fault):
+    with running(ChatServer(lambda asked, prompt, tries: "good" if tries else fault)) as server:
+        replies = ask(server, *(f"q{n}" for n in range(20)), max_retries=8)
+    assert [reply.failure for reply in replies] == [None] * 20
+    assert capsys.readouterr().err.count("trying again in") == 1
 
 
 def test_a_server_that_goes_down_ends_the_run_and_what_was_answered_was_given():
