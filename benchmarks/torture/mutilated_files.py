@@ -153,6 +153,7 @@ FILE_DAMAGES: dict[str, Damage] = {
 
 COMMANDS = {
     "run --resume": ["run", *TINY_LOOP, "--resume"],
+    "train --resume": ["train", *TINY_LOOP, "--resume"],
     "evaluate": ["evaluate", "--run", "r"],
     "judge-check": ["judge-check", "--run", "r"],
     "constitution diff": ["constitution", "diff", "courteous_and_brief", "--run", "r"],

@@ -7,6 +7,7 @@ unless their names are given with a `+`. Reads no rows.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ _NO_NAMES = ("", "data", "part", "shard", "chunk")
 _NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json")
 """Files that describe a data set and hold no rows."""
 MAX_LISTED = 12
+MAX_ENTRIES = 30_000
+"""Files and folders below a data set's folder; a folder with more is a disk or a home."""
 
 
 class Part(NamedTuple):
@@ -64,12 +67,7 @@ def list_parts(folder: Path) -> list[Part]:
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         return _saved_parts(folder)
     files = sorted(
-        path
-        for path in folder.rglob("*")
-        if is_row_file(path)
-        and path.is_file()
-        and path.name not in _NO_ROWS
-        and not any(name.startswith(".") for name in path.relative_to(folder).parts)
+        path for path in _visible_files(folder) if is_row_file(path) and path.is_file() and path.name not in _NO_ROWS
     )
     front = _read_front_matter(folder / "README.md")
     # the card of a folder that this program wrote stands beside it; older ones hold theirs
@@ -85,6 +83,27 @@ def list_parts(folder: Path) -> list[Part]:
         subset = "" if is_own and subset == "choices" else subset
         found.setdefault((subset, split), []).append(path)
     return sorted(Part(*key, tuple(paths)) for key, paths in found.items())
+
+
+def refuse_whole_disk(folder: Path) -> None:
+    """Refuse a folder with too many entries for a data set, before its files are read."""
+    for _ in _visible_files(folder):
+        pass
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, without hidden ones. A folder with too many entries for a data set is refused."""
+    num_entries = 0
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        num_entries += len(folders) + len(names)
+        if num_entries > MAX_ENTRIES:
+            raise DataError(
+                f"the folder has more than {MAX_ENTRIES} files and folders, too many for a data set",
+                where=str(folder),
+                fix="give the folder or the file that holds the rows",
+            )
+        yield from (Path(here) / name for name in names if not name.startswith("."))
 
 
 def _saved_parts(folder: Path) -> list[Part]:

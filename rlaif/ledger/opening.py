@@ -179,7 +179,7 @@ def _is_ledger(connection: apsw.Connection, *, path: Path) -> bool:
 
 def _make_ledger(connection: apsw.Connection, *, path: Path, read_only: bool) -> None:
     if read_only:
-        raise LedgerError("the file is empty", where=str(path), fix="name the ledger's file")
+        raise LedgerError("the file is empty", where=str(path), fix="restore it from a copy, or name the ledger's file")
     _use_write_ahead_log(connection, path=path)
     connection.execute("BEGIN IMMEDIATE")
     # another process may have made the tables while this one waited for the lock

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import StageError
 from rlaif.files.atomic import replace_directory, write_atomically
+from rlaif.files.row_parts import refuse_whole_disk
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.card import RowKind, SplitSize, render_dataset_card
 from rlaif.records import Constitution, Preference, Prompt, Sample, Tally, digest_bytes, digest_text, find_held_out
@@ -116,6 +117,7 @@ def export_preferences(
 
 def digest_preferences(folder: Path) -> str:
     """The digest of a preference folder, an exported one or a user's, read from its files of rows."""
+    refuse_whole_disk(folder)
     files = [path for path in folder.rglob("*") if is_row_file(path)]
     return _digest({path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes()) for path in files})
 
