@@ -78,6 +78,9 @@ app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)
 
 
+_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -93,11 +96,11 @@ def main() -> None:
     if launched_rank() > 0:
         console.quiet = notes.quiet = True  # of several processes only the first one prints
     try:
-        app()
-    except SystemExit as end:  # how Typer ends a command, also after Ctrl-C, of which it prints nothing
-        if end.code == 130:
+        code = app(standalone_mode=False) or 0
+        if code == 130:  # Ctrl-C, of which Typer prints nothing
             _print_error("interrupted: completed work is saved; run the same command again with --resume")
-        raise
+    except _USAGE_ERROR as error:
+        code = _show_usage_error(error)
     except OtherProcessFailed as error:
         code = error.exit_code  # the process in which it happened prints the sentence
     except BrokenPipeError as error:
@@ -106,6 +109,17 @@ def main() -> None:
         sentence, code = _describe_failure(error)
         _print_error(sentence)
     sys.exit(code)
+
+
+def _show_usage_error(error: Exception) -> int:
+    """Print a wrong option or argument as Typer does, with what the user typed made visible; the exit code."""
+    from typer.rich_utils import rich_format_error
+
+    for name in ("message", "option_name", "param_hint"):
+        if isinstance(words := getattr(error, name, None), str):
+            setattr(error, name, show_text(words).plain)
+    rich_format_error(error)  # type: ignore[arg-type] # Typer's own class has no public name
+    return int(getattr(error, "exit_code", 2))
 
 
 def _leave_pipe(error: BrokenPipeError) -> int:

@@ -55,6 +55,8 @@ class StreamAsker:
         self._ledger, self._log_path = asking.ledger, log_path
         self._under_way: dict[str, _UnderWay] = {}
         self._kinds: Counter[str] = Counter()
+        self._misfit = ""
+        """Why log-probabilities that came were not those of a verdict; empty where none came."""
         self._reuse = Reuse(())
         self.unsent_because = ""
         """Why the last question that reached no server did not. It used no attempt and has no row in the ledger."""
@@ -127,6 +129,8 @@ class StreamAsker:
     def _read(self, reply: ScoredReply, under_way: _UnderWay) -> Judgement | FailedJudgement:
         if reply.served is not None:
             self._kinds[reply.served.had] += 1
+            if reply.served.had == "verdict":
+                self._misfit = self._misfit or reply.served.detail
         return read_answer(
             reply,
             question_id=under_way.question.id,
@@ -150,7 +154,7 @@ class StreamAsker:
         say(f"judge: {spent.calls} requests to {self._scorer.host}, {spent.tokens} tokens{cost}")
         if self._kinds["verdict"]:
             alone = f"{self._kinds['verdict']} of {self._kinds.total()} answers"
-            say(f"judge: {alone} are verdicts without log-probabilities")
+            say(f"judge: {alone} are verdicts without log-probabilities{f': {self._misfit}' if self._misfit else ''}")
 
 
 def _was_never_sent(reply: ScoredReply) -> bool:

@@ -86,3 +86,10 @@ def test_a_command_says_what_it_does_and_what_each_of_its_options_means(words):
     assert (command.help or "").partition("\n")[0].endswith((".", "?"))
     silent = [param.name for param in command.params if not getattr(param, "help", None)]
     assert silent == []
+
+
+@pytest.mark.parametrize("words", ["--\u202ex", "--limit\x1b[2J", "--\u009b31m", "no\u200bsuch\x07"])
+def test_what_a_user_typed_wrongly_is_shown_and_not_obeyed_by_the_terminal(words, tmp_path):
+    done = rlaif("audit", "list", words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert not {"\u202e", "\x1b", "\u009b", "\u200b", "\x07"} & set(done.stdout + done.stderr)

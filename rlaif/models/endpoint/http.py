@@ -35,6 +35,8 @@ RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
 _LONG_WAIT_S = 60.0
 """A longer wait that a server wants is part of what it said."""
 _LONGEST_ID = 200
+_ANSWERED = (200, 201, 203)
+"""Statuses of an answer; some gateways say that it was created, or that they passed it on."""
 
 
 class Answer(NamedTuple):
@@ -195,7 +197,7 @@ def _redirected(response: aiohttp.ClientResponse, address: Address) -> Answer:
 
 async def _read_answer(response: aiohttp.ClientResponse, address: Address, *, most_bytes: int) -> Answer:
     """A server's answer, with its whole body read."""
-    status = response.status
+    status = 200 if response.status in _ANSWERED else response.status
     data = b""
     try:
         async for chunk in _read(response, most_bytes=most_bytes):
