@@ -31,7 +31,7 @@ def doctor(
 
     sections = examine(runs_dir=runs_dir, environ=os.environ)
     for title, findings in sections.items():
-        console.print(Text(title if findings else f"{title}: nothing", style="bold"))
+        console.print(show_text(title if findings else f"{title}: nothing"), style="bold")
         for finding in findings:
             line = Text("  ") + Text(f"{finding.state:8}", style=STYLES[finding.state])
             fix = f": {finding.fix}" if finding.fix else ""
