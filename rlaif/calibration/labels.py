@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rlaif.calibration.label_columns import OWN_TEXTS, LabelColumns, load_label_columns, own_columns
 from rlaif.errors import DataError
 from rlaif.files.messages import read_prompt_messages, read_response, read_sides
+from rlaif.files.odd_rows import OddRows
 from rlaif.files.row import Row, describe, joined_text, missing_column, scalar_text
 from rlaif.files.rows import read_rows
 from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
@@ -121,11 +122,12 @@ def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: 
 
 
 def labels_from_rows(rows: Sequence[Row], columns: LabelColumns, *, where: str) -> list[LabelRow]:
-    """The labels of rows; choices that the map does not name are reported together."""
+    """The labels of rows. Rows that cannot be read are reported together, and so are choices that the map lacks."""
     unknown: Counter[str] = Counter()
-    first_unknown = ""
-    labels = []
-    for row in rows:
+    first_unknown: list[str] = []
+
+    def read(row: Row) -> list[LabelRow]:
+        labels = []
         for annotator, column in _choice_columns(row, columns):
             value = row.cells.get(column)
             text = scalar_text(value)
@@ -138,15 +140,18 @@ def labels_from_rows(rows: Sequence[Row], columns: LabelColumns, *, where: str) 
             choice = columns.choice_values.by_text.get(text)
             if choice is None:
                 unknown[describe(value)] += 1
-                first_unknown = first_unknown or row.where
+                first_unknown.append(row.where)
                 continue
             labels.append(_read_label(row, columns, annotator=annotator, choice=choice))
+        return labels
+
+    labels = [label for found in OddRows(where=where).read(rows, read) for label in found]
     if unknown:
         seen = ", ".join(f"{value} ({count})" for value, count in unknown.most_common(3))
         named = ", ".join(columns.choice_values.by_text)
         raise DataError(
             f"{unknown.total()} of {unknown.total() + len(labels)} choices are none of {named}: {seen}",
-            where=f"first at {first_unknown}",
+            where=f"first at {first_unknown[0]}",
             fix="correct them, or name them under `choice_values` in a column map",
         )
     if not labels:

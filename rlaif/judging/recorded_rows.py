@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any, NamedTuple
 
 from rlaif.errors import DataError
 from rlaif.files.messages import Sides, read_prompt_messages, read_response, read_sides
+from rlaif.files.odd_rows import OddRows
 from rlaif.files.row import Row, describe, joined_text, scalar_text
 from rlaif.judging.choices import bound_unlisted
 from rlaif.judging.recorded_columns import ColumnMap
@@ -52,18 +54,21 @@ def recorded_model(name: str) -> Model:
 
 
 def read_pairs(rows: Iterable[Row], columns: ColumnMap) -> tuple[dict[str, RecordedPair], dict[str, str]]:
-    """Pairs by key, and by key the reason for which a row was dropped."""
+    """Pairs by key, and by key why a row was dropped. Rows that cannot be read are refused together."""
     pairs: dict[str, RecordedPair] = {}
     dropped: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
-        key = read_key(row, columns.key, number=number)
+    numbers = count(1)
+
+    def read(row: Row) -> tuple[Row, str, RecordedPair | str]:
+        return row, read_key(row, columns.key, number=next(numbers)), _read_pair(row, columns)
+
+    for row, key, made in OddRows().read(rows, read):
         if key in pairs or key in dropped:
             raise DataError(
                 f'the key {describe(key)} stands twice in "{columns.key}"',
                 where=row.where,
                 fix="join by a column that names each pair once",
             )
-        made = _read_pair(row, columns)
         if isinstance(made, str):
             dropped[key] = made
         else:
