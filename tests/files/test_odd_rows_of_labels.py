@@ -17,9 +17,7 @@ def test_all_labels_that_cannot_be_read_are_counted_in_one_message(tmp_path: Pat
     rows = [good, {**good, "choice": ""}, {**good, "first": {"x": 1}, "annotator": "q"}, {**good, "choice": None}]
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    with pytest.raises(
-        DataError, match=r"3 rows of 4 cannot be read: .*jsonl:2.*jsonl:3.*jsonl:4"
-    ):
+    with pytest.raises(DataError, match=r"3 rows of 4 cannot be read: .*jsonl:2.*jsonl:3.*jsonl:4"):
         read_labels(path, columns_path=None, digest="d")
 
 

@@ -104,7 +104,8 @@ class VerdictReader:
         self._marker_line = re.compile(f"(?P<lead>{_LEAD}){pattern}")
         self._before_choice = re.compile(f"{_LEAD}{pattern}{_GAP}")
         self._answer = re.compile(rf"{_GAP}{choice}(?P<tail>{_AFTER}(?:\.{_AFTER})?)(?=\n|\Z)")
-        self._again = re.compile(rf"{_GAP}{choice}(?!\w)")
+        # "A or" and "A/" offer a choice where they stand, and repeat none
+        self._again = re.compile(rf"{_GAP}{choice}(?!\w)(?![{_BLANK}]*(?:[/|]|(?i:or)\b))")
 
     def find(self, answer: str, *, is_cut_off: bool, may_be_bare: bool) -> FoundVerdict | None:
         text = _without_end_tokens(as_read(answer))
