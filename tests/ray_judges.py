@@ -5,6 +5,7 @@ The lines stand in a file per process, in the folder that the environment names.
 
 import hashlib
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def slow(question) -> tuple[float, float]:
 def deadly(question) -> tuple[float, float]:
     """Ends its process at one of the questions."""
     if "reply 0 to 7" in question.prompt:
-        os._exit(9)
+        os.kill(os.getpid(), signal.SIGKILL)
     return prefer_short(question)
 
 
