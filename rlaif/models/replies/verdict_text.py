@@ -192,7 +192,8 @@ class VerdictReader:
         """Whether the marker comes again with anything but the same choice, or another choice has a line to itself."""
         for match in self._marker.finditer(rest):
             again = self._again.match(rest, match.end())
-            if again is None or self._choice_in(again) != choice:
+            before = rest[rest.rfind("\n", 0, match.start()) + 1 : match.start()]
+            if again is None or self._choice_in(again) != choice or " or " in before:
                 return True
         alone = (self._answer.fullmatch(line) for line in rest.split("\n") if line.strip()) if rest.strip() else ()
         return any(match is not None and self._choice_in(match) != choice for match in alone)

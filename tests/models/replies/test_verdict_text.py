@@ -194,7 +194,7 @@ def test_a_cut_off_reply_never_says_more_than_the_same_text_that_was_ended(text:
         answer = as_read(text).rpartition("</think>")[2]
         lines = [line for line in answer.split("\n") if "verdict:" in line.casefold()]
         assert f"{ended}/" not in lines[-1]
-        assert " or " not in lines[-1].casefold().rpartition("verdict:")[2]
+        assert " or " not in lines[-1]
 
 
 @settings(max_examples=examples(500), deadline=None)
