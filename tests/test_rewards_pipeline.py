@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -121,7 +120,7 @@ def test_failures_are_counted_by_source_and_cause_in_metrics_output_and_report(c
     counted = [numbers.get("val/failed_rewards/long/raised_ValueError", 0.0) for numbers in steps(run)]
     assert sum(counted) > 0
     assert counted == [numbers["val/num_failed_rewards"] for numbers in steps(run)]
-    assert re.search(r"reward long: .*raised ValueError: too short to read", done.output)
+    assert "reward long: raised ValueError: too short to read" in done.output
     assert f"dropped {sum(counted):.0f} (long/raised_ValueError {sum(counted):.0f}) responses" in done.output
     assert f"raised ValueError {sum(counted):.0f}" in (run / "round_00/7_evaluation/report.html").read_text()
 

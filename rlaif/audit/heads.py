@@ -29,7 +29,7 @@ _HEAD = re.compile(r"[0-9a-f]{64}")
 
 
 class Printed(NamedTuple):
-    """What a run's folder prints of the ledger."""
+    """The heads of the ledger that a run's folder prints, and the files among them that are damaged."""
 
     heads: list[PrintedHead]
     damaged: list[Break]
@@ -133,7 +133,7 @@ def _changed_in(folder: Path, manifest: dict[str, Any]) -> Iterator[Break]:
 
 
 def _listed(manifest: dict[str, Any], folder: Path) -> dict[str, str]:
-    """What the manifest says a stage left, where the stage's own list is not there."""
+    """The digests of a stage's outputs by the manifest, for a stage whose own list is gone."""
     listed = manifest.get("stages", {}).get(f"{folder.parent.name}/{folder.name}", {})
     outputs: dict[str, str] = listed.get("outputs", {})
     return outputs

@@ -97,7 +97,7 @@ def _find_run(runs_dir: Path, run: str | None) -> RunFolder | None:
 
 
 def _find_printed(runs_dir: Path, run: str | None, ledger: Path) -> Printed:
-    """What is printed of this ledger in the folder of the named run, or of all runs that use it by their config."""
+    """The heads of this ledger that the named run prints, or that all runs print whose config names the ledger."""
     undamaged = [] if run else [found.run for found in list_runs(runs_dir) if found.damage is None]
     folders = [open_run(runs_dir, run)] if run else undamaged
     printed = [read_printed(folder) for folder in folders if _uses(folder, ledger, runs_dir=runs_dir)]

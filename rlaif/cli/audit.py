@@ -151,7 +151,7 @@ def _passing_over(damaged: Sequence[RunFolderError]) -> Iterator[None]:
 
 
 def _print_given(verified: VerifiedLedger) -> None:
-    """What the heads cover that the user gave."""
+    """Print how many rows each head of the user covers."""
     total = verified.verification.rows
     for head, found in verified.given.items():
         covered = f"it covers {found.seq} of {total} rows, {found.num_judgements} judgements among them"

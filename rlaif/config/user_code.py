@@ -68,7 +68,7 @@ class Printed(io.TextIOBase):
 
 
 def run_user_code(work: Callable[[], Any], *, printed: Printed, describe: Describe, home: str = "") -> Any:
-    """What `work` returns; a generator is read to its end. home: file of the code, to find the line that failed."""
+    """Run `work`; its value, or all values of a generator. home: file of the code, to find the line that failed."""
     exit_of_process, stdin, stdout, folder = os._exit, sys.stdin, sys.stdout, _working_folder()
     process = os.getpid()
 

@@ -62,12 +62,17 @@ class Part(NamedTuple):
         return _KEYWORD.sub("*", self.split, count=1)
 
 
-def list_parts(folder: Path) -> list[Part]:
-    """The parts of a folder, by name; none where it holds no file of rows."""
+def list_parts(folder: Path, *, most_entries: int = MAX_ENTRIES) -> list[Part]:
+    """The parts of a folder, by name; none where it holds no file of rows.
+
+    most_entries: a folder with more files and folders than that is refused.
+    """
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         return _saved_parts(folder)
     files = sorted(
-        path for path in _visible_files(folder) if is_row_file(path) and path.is_file() and path.name not in _NO_ROWS
+        path
+        for path in _visible_files(folder, most_entries)
+        if is_row_file(path) and path.is_file() and path.name not in _NO_ROWS
     )
     front = _read_front_matter(folder / "README.md")
     # the card of a folder that this program wrote stands beside it; older ones hold theirs
@@ -87,19 +92,19 @@ def list_parts(folder: Path) -> list[Part]:
 
 def refuse_whole_disk(folder: Path) -> None:
     """Refuse a folder with too many entries for a data set, before its files are read."""
-    for _ in _visible_files(folder):
+    for _ in _visible_files(folder, MAX_ENTRIES):
         pass
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def _visible_files(folder: Path, most_entries: int) -> Iterator[Path]:
     """The files below a folder, without hidden ones. A folder with too many entries for a data set is refused."""
     num_entries = 0
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         num_entries += len(folders) + len(names)
-        if num_entries > MAX_ENTRIES:
+        if num_entries > most_entries:
             raise DataError(
-                f"the folder has more than {MAX_ENTRIES} files and folders, too many for a data set",
+                f"the folder has more than {most_entries} files and folders, too many for a data set",
                 where=str(folder),
                 fix="give the folder or the file that holds the rows",
             )

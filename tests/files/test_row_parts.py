@@ -137,10 +137,9 @@ def test_the_test_split_of_the_same_name_belongs_to_a_training_split(
     assert (found and found.name) == test
 
 
-def test_a_whole_disk_is_refused_as_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_disk_is_refused_as_a_data_set(tmp_path: Path) -> None:
     folder(tmp_path, "a.jsonl", "b.jsonl", ".git/c.jsonl", ".git/d.jsonl")
-    monkeypatch.setattr("rlaif.files.row_parts.MAX_ENTRIES", 2)
-    assert [file.name for part in list_parts(tmp_path) for file in part.files] == ["a.jsonl", "b.jsonl"]
+    assert [file.name for part in list_parts(tmp_path, most_entries=2) for file in part.files] == ["a.jsonl", "b.jsonl"]
     folder(tmp_path, "c.jsonl")
     with pytest.raises(DataError, match="more than 2 files and folders"):
-        list_parts(tmp_path)
+        list_parts(tmp_path, most_entries=2)

@@ -52,5 +52,6 @@ class FunctionReward:
 def _raised(error: Exception) -> RewardFailure:
     if isinstance(error, FunctionError):  # it names the function and the line; the exception behind it names the cause
         kind = type(error.__cause__ or error).__name__.lstrip("_")
-        return RewardFailure(f"raised_{kind}", f"{error.what} ({error.where})")
+        words = error.what.partition(f"raised {kind}: ")[2] or error.what
+        return RewardFailure(f"raised_{kind}", f"{words} ({error.where})")
     return RewardFailure(f"raised_{type(error).__name__}", f"{error}"[:200])

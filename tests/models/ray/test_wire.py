@@ -93,9 +93,8 @@ def test_an_engine_that_raises_is_told_in_one_line():
     engine = ScriptedEngine("ray_judges:broken")
     worker = RayWorker(Job(partial(ScriptedEngine, "ray_judges:broken"), REQUEST, engine.fingerprint, 10_000))
     rows = worker(table(dump_chats([CHAT])))
-    assert rows["failure"] == [
-        'the scripted judge "ray_judges:broken" raised ValueError: the third layer is upside down'
-    ]
+    said = 'the scripted judge "ray_judges:broken" raised ValueError: the third layer is upside down'
+    assert rows["failure"] == [said]
     assert "--resume" in rows["fix"][0]
 
 
