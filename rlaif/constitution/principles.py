@@ -17,12 +17,13 @@ from rlaif.errors import ConstitutionError, ModelError
 from rlaif.files.own_files import json_of, read_own
 from rlaif.files.strict_yaml import StrictYaml, load_strict
 from rlaif.files.texts import read_text_file
-from rlaif.records import Constitution, Principle
+from rlaif.records import Constitution, Example, Principle
 
 MAX_BYTES = 1 << 20
 MAX_WEIGHT = 1_000_000
 SUFFIX = ".yaml"
 VOCABULARY_FILE = "principle_vocabulary.json"
+PRINCIPLE_KEYS = ("id", "text", "weight", "tags", "opposite", "examples")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -66,7 +67,7 @@ class _Reader:
 
     def _principle(self, item: Any, number: int) -> Principle:
         at = ("principles", number)
-        fields = self._mapping(item, at, keys=("id", "text", "weight", "tags"), noun="a principle")
+        fields = self._mapping(item, at, keys=PRINCIPLE_KEYS, noun="a principle")
         principle_id = self._text(fields, "id", at, noun=f"principle {number + 1}")
         if not _ID.fullmatch(principle_id):
             self._refuse(
@@ -75,12 +76,39 @@ class _Reader:
                 "use at most 64 of a-z 0-9 . _ -, a letter or digit first",
             )
         noun = f'principle "{principle_id}"'
+        text = self._text(fields, "text", at, noun=noun, fix="write one sentence that says which reply is better")
         return Principle(
             id=principle_id,
-            text=self._text(fields, "text", at, noun=noun, fix="write one sentence that says which reply is better"),
+            text=text,
             weight=self._weight(fields.get("weight", 1.0), (*at, "weight"), noun=noun),
             tags=self._tags(fields.get("tags", []), (*at, "tags"), noun=noun),
+            opposite=self._opposite(fields, at, text=text, noun=noun),
+            examples=self._examples(fields.get("examples", []), (*at, "examples"), noun=noun),
         )
+
+    def _opposite(self, fields: Mapping[str, Any], at: tuple[str | int, ...], *, text: str, noun: str) -> str:
+        fix = "write the sentence that asks for the contrary, or take the key out"
+        opposite = self._text(fields, "opposite", at, noun=noun, fix=fix) if "opposite" in fields else ""
+        if opposite == text:
+            self._refuse(f"the opposite of {noun} is its own text", (*at, "opposite"), fix)
+        return opposite
+
+    def _examples(self, value: Any, path: tuple[str | int, ...], *, noun: str) -> tuple[Example, ...]:
+        if not isinstance(value, list):
+            self._refuse(
+                f"the examples of {noun} are not a list",
+                path,
+                "write `- prompt: ...`, with `good:` and `bad:` under it",
+            )
+        return tuple(self._example(item, (*path, number), noun=noun) for number, item in enumerate(value))
+
+    def _example(self, item: Any, at: tuple[str | int, ...], *, noun: str) -> Example:
+        part = f"example {int(at[-1]) + 1} of {noun}"
+        fields = self._mapping(item, at, keys=("prompt", "good", "bad"), noun=part)
+        prompt, good, bad = (self._text(fields, key, at, noun=part) for key in ("prompt", "good", "bad"))
+        if good == bad:
+            self._refuse(f"the good and the bad reply of {part} are the same", (*at, "bad"), "give two that differ")
+        return Example(prompt=prompt, good=good, bad=bad)
 
     def _mapping(self, value: Any, path: tuple[str | int, ...], *, keys: Sequence[str], noun: str) -> Mapping[str, Any]:
         if not isinstance(value, dict):

@@ -17,7 +17,7 @@ tally: how many items a stage took in, kept and dropped
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
 from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
-from rlaif.records.constitution import Constitution, Principle
+from rlaif.records.constitution import Constitution, Example, Principle
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
     Comparison,
@@ -63,6 +63,7 @@ __all__ = [
     "Demonstration",
     "Estimate",
     "EvaluationReport",
+    "Example",
     "FailedJudgement",
     "FailureCause",
     "FinishReason",

@@ -12,18 +12,42 @@ from pydantic import Field
 from rlaif.records.base import Record, Value, computed_once, digest_text
 
 
+def _is_empty(value: str | tuple[object, ...]) -> bool:
+    return not value
+
+
+class Example(Value):
+    """A prompt with a reply that keeps a principle and one that breaks it: what a judge is probed with."""
+
+    prompt: str
+    good: str
+    bad: str
+
+
 class Principle(Value):
-    """One rule: which of two replies is better."""
+    """One rule: which of two replies is better.
+
+    Fields that came later are left out of the content, and so of all ids, where they are empty.
+    """
 
     id: str
     text: str
     weight: float = Field(1.0, ge=0)
     tags: tuple[str, ...] = ()
     """Free labels; a tag that names a measure tells the report which measure the principle moves."""
+    opposite: str = Field("", exclude_if=_is_empty)
+    """The instruction that asks for the contrary; a judge that contrasts reads a reply under both. Empty: none."""
+    examples: tuple[Example, ...] = Field((), exclude_if=_is_empty)
 
     @computed_once
     def digest(self) -> str:
+        """The digest of the text alone."""
         return digest_text(self.text)
+
+    @computed_once
+    def opposite_digest(self) -> str:
+        """The digest of the opposite; empty where there is none."""
+        return digest_text(self.opposite) if self.opposite else ""
 
 
 class Constitution(Record):

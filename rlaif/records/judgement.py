@@ -27,13 +27,15 @@ FailureCause = Literal[
 ]
 
 
-JudgeMode = Literal["pair", "score", "ranking"]
+JudgeMode = Literal["pair", "score", "ranking", "contrast"]
 """How a judge is asked about responses: `rlaif.judging.modes` says what each mode does."""
 
 
 class PrincipleKey(Value):
     id: str
     text_digest: str
+    opposite_digest: str = Field("", exclude_if=lambda digest: not digest)
+    """The digest of the principle's opposite, where the judge read that too; it is left out of ids where empty."""
 
 
 class Question(Record):
@@ -65,13 +67,25 @@ class Judgement(Record):
 
     table: ClassVar[str] = "judgements"
     text_fields: ClassVar[tuple[str, ...]] = ("reason", "raw_reply")
-    left_out_when_empty: ClassVar[tuple[str, ...]] = ("choice_logprobs", "unlisted", "unlisted_at_most")
-    column_when_used: ClassVar[tuple[str, ...]] = ("unlisted", "unlisted_at_most")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = (
+        "choice_logprobs",
+        "unlisted",
+        "unlisted_at_most",
+        "log_likelihoods",
+        "num_response_tokens",
+    )
+    column_when_used: ClassVar[tuple[str, ...]] = (
+        "unlisted",
+        "unlisted_at_most",
+        "log_likelihoods",
+        "num_response_tokens",
+    )
     question_id: str
     origin: Literal["asked", "imported"] = "asked"
     verdict: Verdict | None = None
     score: float | None = None
-    """Expected score, 1 for the lowest; without log-probabilities, the score that the judge wrote."""
+    """Expected score, 1 for the lowest; without log-probabilities, the score that the judge wrote. For a contrast: how
+    much likelier the principle makes the response, in nats, by token or summed as the template says."""
     ranking: tuple[int, ...] | None = None
     """The replies from best to worst, each by its place in the order shown, from 0. Without log-probabilities only the
     best reply is known."""
@@ -85,6 +99,11 @@ class Judgement(Record):
     unlisted_at_most: float | None = Field(None, le=0)
     """Upper bound on the log-probability of each verdict or choice that was left out; None where none was left out, and
     in older records."""
+    log_likelihoods: tuple[float, ...] = ()
+    """For a contrast: the response's log-likelihood under the principle, then under its opposite or under none, each
+    summed over the response's tokens. Empty for other modes."""
+    num_response_tokens: int | None = None
+    """Number of tokens that `log_likelihoods` were summed over; None for other modes."""
     label_mass: float | None = Field(None, ge=0, le=1 + 1e-6)
     """Total probability that the judge put on the verdict strings."""
     reason: str | None = None
