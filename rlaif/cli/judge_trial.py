@@ -5,6 +5,7 @@ Finds the judges that the options and the config name, asks `rlaif.judge_health.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -87,10 +88,8 @@ OutOption = Annotated[
     ),
 ]
 
-COLUMNS = (
-    "judge", "template", "right", "pairs", "beyond length", "flips", "place, logits", "label mass", "survives",
-    "s a pair", "tokens",
-)  # fmt: skip
+RIGHT = ("judge", "right", "pairs", "beyond the longer reply")
+STEADY = ("judge", "flips", "place", "label mass", "survives", "s a pair", "tokens")
 
 
 class TrialOptions(NamedTuple):
@@ -168,26 +167,45 @@ def _find_constitution(config: RunConfig, *, options: TrialOptions, is_configure
 def _print(comparison: JudgeComparison) -> None:
     tied = f", {comparison.num_ties} of them labelled a tie and in no share" if comparison.num_ties else ""
     console.print(show_text(f"{comparison.num_pairs} pairs{tied}; intervals are 95 %, over prompts"))
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-    for row in comparison.rows:
-        table.add_row(*map(show_text, _cells(row)))
-    console.print(table, soft_wrap=False)
-    for line in _describe(comparison):
+    names = find_names(comparison.rows)
+    _print_table(RIGHT, [(name, *_format_right(row)) for name, row in zip(names, comparison.rows, strict=True)])
+    console.print()
+    judges = [(name, row) for name, row in zip(names, comparison.rows, strict=True) if row.mode is not None]
+    _print_table(STEADY, [(name, *_format_steady(row)) for name, row in judges])
+    console.print()
+    for line in _describe(comparison, names=names):
         console.print(show_text(line))
 
 
-def _cells(row: TrialRow) -> Iterator[str]:
-    yield row.judge
-    yield row.template or "-"
-    yield format_share(row.right)
-    yield str(row.num_decided)
-    yield format_share(row.beyond_length, signed=True)
-    yield format_share(row.flipped)
-    yield "-" if row.position_effect is None else f"{row.position_effect.mean:+.2f}"
-    yield "-" if row.label_mass is None else f"{row.label_mass.mean:.2f}"
-    yield format_share(row.survives)
-    yield "-" if row.seconds is None else f"{row.seconds:.2f}"
-    yield "-" if row.tokens is None else f"{row.tokens:.0f}"
+def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(show_text, row))
+    console.print(table, soft_wrap=False)
+
+
+def find_names(rows: Sequence[TrialRow]) -> list[str]:
+    """A short name for each row: the last part of the model's path, where no other model shares it."""
+    folders = dict.fromkeys(row.judge for row in rows)
+    last = Counter(Path(judge).name for judge in folders)
+    short = {judge: Path(judge).name if last[Path(judge).name] == 1 else judge for judge in folders}
+    return [f"{short[row.judge]} {row.template}".strip() for row in rows]
+
+
+def _format_right(row: TrialRow) -> tuple[str, ...]:
+    return (format_share(row.right), str(row.num_decided), format_share(row.beyond_length, signed=True))
+
+
+def _format_steady(row: TrialRow) -> tuple[str, ...]:
+    return (
+        _format_mean(row.flipped, ".0%"), _format_mean(row.position_effect, "+.2f"),
+        _format_mean(row.label_mass, ".2f"), _format_mean(row.survives, ".0%"),
+        "-" if row.seconds is None else f"{row.seconds:.2f}", "-" if row.tokens is None else f"{row.tokens:.0f}",
+    )  # fmt: skip
+
+
+def _format_mean(estimate: Estimate | None, spec: str) -> str:
+    return "-" if estimate is None else format(estimate.mean, spec)
 
 
 def format_share(estimate: Estimate | None, *, signed: bool = False) -> str:
@@ -198,10 +216,9 @@ def format_share(estimate: Estimate | None, *, signed: bool = False) -> str:
     return f"{format(estimate.mean, spec)} [{format(estimate.low, spec)}, {format(estimate.high, spec)}]"
 
 
-def _describe(comparison: JudgeComparison) -> Iterator[str]:
-    """The lines under the table: failures, ties, groups, notes, and which judges beat the longer reply."""
-    for row in comparison.rows:
-        name = f"{row.judge} {row.template}".strip()
+def _describe(comparison: JudgeComparison, *, names: Sequence[str]) -> Iterator[str]:
+    """The lines under the tables: failures, ties, groups, notes, and which judges beat the longer reply."""
+    for name, row in zip(names, comparison.rows, strict=True):
         if row.failed_by_cause:
             causes = ", ".join(f"{cause} {count}" for cause, count in row.failed_by_cause.items())
             yield f"{name}: {row.num_pairs - row.num_decided} pairs without a verdict; failed questions: {causes}"
@@ -209,20 +226,20 @@ def _describe(comparison: JudgeComparison) -> Iterator[str]:
             yield f"{name}: {row.num_ties} exact ties, each counted as half right"
         if row.by_group:
             yield f"{name}: " + ", ".join(f"{group} {format_share(found)}" for group, found in row.by_group.items())
-    if comparison.num_asked_again:
+    if any(row.survives is not None for row in comparison.rows):
         yield (
             f"survives: the same winner in three other wordings, on {comparison.num_asked_again} pairs; "
-            "winners drawn by chance survive in .12"
+            "winners drawn by chance survive in 12%"
         )
     yield from comparison.notes
-    yield describe_winners(comparison.rows)
+    yield describe_winners(comparison.rows, names=names)
 
 
-def describe_winners(rows: Sequence[TrialRow]) -> str:
-    """Which judges are right more often than the longer reply on the same pairs, and which are not."""
-    judges = [row for row in rows if row.beats_length is not None]
-    better = [f"{row.judge} {row.template}" for row in judges if row.beats_length]
-    others = [f"{row.judge} {row.template}" for row in judges if not row.beats_length]
+def describe_winners(rows: Sequence[TrialRow], *, names: Sequence[str]) -> str:
+    """Which judges are right more often than the longer reply on the same pairs, and which are not shown to be."""
+    judges = [(name, row) for name, row in zip(names, rows, strict=True) if row.mode is not None]
+    better = [name for name, row in judges if row.beats_length]
+    others = [name for name, row in judges if not row.beats_length]
     if not better:
         return "No judge is shown to beat the longer reply on these pairs."
     beaten = f"; not shown for {', '.join(others)}" if others else ""

@@ -47,7 +47,7 @@ def write_pairs(changes: list[dict[str, object]]) -> None:
 
 
 def judge_check(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["judge-check", *arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["judge-check", *arguments], env={"COLUMNS": "120"})
 
 
 def test_a_row_for_length_comes_first_and_a_sentence_says_who_beats_it() -> None:
@@ -55,8 +55,9 @@ def test_a_row_for_length_comes_first_and_a_sentence_says_who_beats_it() -> None
     assert result.exit_code == 0, result.exception
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0] == "10 pairs; intervals are 95 %, over prompts"
-    assert lines[2].startswith("the longer reply wins - 0.10 [")
+    assert lines[2].startswith("the longer reply wins 0.10 [")
     assert lines[3].startswith("polite_judge:prefers_please pair_verdict 1.00 [")
+    assert lines[6].startswith("polite_judge:prefers_please pair_verdict 0% +0.00 1.00 100%")
     assert "survives: the same winner in three other wordings, on 4 pairs" in result.stdout
     last = "Right more often than the longer reply, with 95 % confidence: polite_judge:prefers_please pair_verdict."
     assert lines[-1] == last
