@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from rlaif.console import console, show_text
+from rlaif.errors import Interrupted
 
 if TYPE_CHECKING:
     from rlaif.config.judge import JudgeConfig
@@ -124,11 +125,16 @@ def compare(pairs: Path, *, options: TrialOptions, as_json: bool) -> None:
     from rlaif.judge_health.comparing import compare_judges
     from rlaif.judge_health.trial import Trial
 
-    comparison = compare_judges(
-        Trial(loaded, constitution, draw_seed=config.seed), judges=judges,
-        folder=options.out or pairs.with_name(f"{pairs.name.partition('.')[0]}.judges"),
-        wordings=wordings, num_asked_again=options.num_asked_again,
-    )  # fmt: skip
+    try:
+        comparison = compare_judges(
+            Trial(loaded, constitution, draw_seed=config.seed), judges=judges,
+            folder=options.out or pairs.with_name(f"{pairs.name.partition('.')[0]}.judges"),
+            wordings=wordings, num_asked_again=options.num_asked_again,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "the comparison was interrupted; the answers so far are saved", fix="run the same command again"
+        ) from error
     if as_json:
         typer.echo(comparison.model_dump_json(indent=1))
     else:

@@ -68,14 +68,16 @@ def compare_judges(
     wordings: Sequence[Wording] = FRAMES,
     num_asked_again: int = 0,
 ) -> JudgeComparison:
-    """Ask every judge, each with its template; `judges` with the same model stand side by side.
+    """Ask every judge, each with its template.
 
     folder: where the ledger of the answers and the plans are kept. wordings: three paraphrases, in which
     `num_asked_again` of the pairs are asked again.
     """
     check_principles(trial)
     asked_again = draw_numbers(trial.pairs, num_asked_again)
-    candidates = [check_candidate(trial, judge, wordings=wordings if asked_again else ()) for judge in judges]
+    models = [judge.model for judge in judges]
+    in_order = sorted(judges, key=lambda judge: models.index(judge.model))
+    candidates = [check_candidate(trial, judge, wordings=wordings if asked_again else ()) for judge in in_order]
     folder.mkdir(parents=True, exist_ok=True)
     rows = [compute_length_row(trial.pairs)]
     with Ledger.open(folder / LEDGER_NAME) as ledger:

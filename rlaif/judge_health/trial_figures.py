@@ -21,6 +21,8 @@ from rlaif.stats.intervals import LEVEL, share_interval
 
 LENGTH = "the longer reply wins"
 RESAMPLES = 2000
+MIN_PROMPTS = 20
+"""Fewest prompts on which a judge can be shown to beat length: a bootstrap over fewer gives too narrow intervals."""
 
 
 class TrialRow(Value):
@@ -42,7 +44,7 @@ class TrialRow(Value):
     beyond_length: Estimate | None = None
     """Share right less that of the longer reply on the same pairs, by bootstrap over prompts; None for the rule."""
     beats_length: bool | None = None
-    """Whether all of that interval is above zero."""
+    """Whether all of that interval is above zero, and counts enough prompts."""
     flipped: Estimate | None = None
     position_effect: Estimate | None = None
     label_mass: Estimate | None = None
@@ -89,7 +91,7 @@ def compute_row(
     return row.model_copy(
         update={
             "beyond_length": beyond,
-            "beats_length": beyond is not None and beyond.low > 0,
+            "beats_length": beyond is not None and beyond.low > 0 and beyond.n >= MIN_PROMPTS,
             "flipped": steady.flipped,
             "position_effect": steady.position_effect,
             "label_mass": share_interval([mass for _, mass in masses], clusters=[key for key, _ in masses]),

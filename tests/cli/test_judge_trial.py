@@ -10,7 +10,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from rlaif.cli import app
-from rlaif.errors import ConfigError, DataError, InputError
+from rlaif.errors import ConfigError, DataError, InputError, Interrupted
+from rlaif.judge_health import comparing
 
 JUDGE = """
 def prefers_please(question):
@@ -22,13 +23,13 @@ def prefers_please(question):
 
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with a judge, a configuration that names it, and ten pairs of which the longer reply wins four."""
+    """A folder with a judge, a configuration that names it, and 24 pairs of which the longer reply wins seven."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("polite_judge.py").write_text(JUDGE)
     config = "judge:\n  model: {engine: scripted, path: 'polite_judge:prefers_please'}\n  template: pair_verdict\n"
     Path("rlaif.yaml").write_text(config)
-    write_pairs([{} for _ in range(10)])
+    write_pairs([{} for _ in range(24)])
 
 
 def write_pairs(changes: list[dict[str, object]]) -> None:
@@ -54,8 +55,8 @@ def test_a_row_for_length_comes_first_and_a_sentence_says_who_beats_it() -> None
     result = judge_check("--pairs", "pairs.jsonl", "--paraphrase-pairs", "4")
     assert result.exit_code == 0, result.exception
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert lines[0] == "10 pairs; intervals are 95 %, over prompts"
-    assert lines[2].startswith("the longer reply wins 0.10 [")
+    assert lines[0] == "24 pairs; intervals are 95 %, over prompts"
+    assert lines[2].startswith("the longer reply wins 0.29 [")
     assert lines[3].startswith("polite_judge:prefers_please pair_verdict 1.00 [")
     assert lines[6].startswith("polite_judge:prefers_please pair_verdict 0% +0.00 1.00 100%")
     assert "survives: the same winner in three other wordings, on 4 pairs" in result.stdout
@@ -73,7 +74,7 @@ def test_json_holds_every_row_and_the_answers_lie_beside_the_file() -> None:
 
 
 def test_a_judge_that_is_no_better_than_length_is_said_to_be_none() -> None:
-    rows = [{"first": "please", "second": "no" * (n + 4), "label": "second" if n % 2 else "first"} for n in range(10)]
+    rows = [{"first": "please", "second": "no" * (n + 4), "label": "second" if n % 2 else "first"} for n in range(24)]
     write_pairs(rows)
     result = judge_check("--pairs", "pairs.jsonl", "--out", "answers")
     assert result.stdout.splitlines()[-1] == "No judge is shown to beat the longer reply on these pairs."
@@ -81,7 +82,7 @@ def test_a_judge_that_is_no_better_than_length_is_said_to_be_none() -> None:
 
 
 def test_pairs_without_a_principle_are_judged_by_the_constitution_that_is_named() -> None:
-    write_pairs([{"principle": ""} for _ in range(10)])
+    write_pairs([{"principle": ""} for _ in range(24)])
     Path("polite.yaml").write_text("name: polite\nprinciples:\n- {id: polite, text: Be polite.}\n")
     result = judge_check("--pairs", "pairs.jsonl", "--constitution", "polite.yaml", "--json")
     assert json.loads(result.stdout)["rows"][1]["right"]["mean"] == 1.0
@@ -89,10 +90,20 @@ def test_pairs_without_a_principle_are_judged_by_the_constitution_that_is_named(
 
 def test_without_a_config_file_pairs_without_a_principle_are_refused() -> None:
     Path("rlaif.yaml").rename("other.yaml")
-    write_pairs([{"principle": ""} for _ in range(10)])
+    write_pairs([{"principle": ""} for _ in range(24)])
     result = judge_check("--pairs", "pairs.jsonl")
     assert isinstance(result.exception, DataError)
-    assert "10 of 10 pairs have no principle" in str(result.exception)
+    assert "24 of 24 pairs have no principle" in str(result.exception)
+
+
+def test_an_interrupted_comparison_says_that_the_same_command_resumes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing, "compute_row", break_off)
+    result = judge_check("--pairs", "pairs.jsonl")
+    assert isinstance(result.exception, Interrupted)
+    assert str(result.exception).endswith("the answers so far are saved: run the same command again")
 
 
 @pytest.mark.parametrize(

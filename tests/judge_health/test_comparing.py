@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from rlaif.judge_health.labelled_pairs import LabelledPair, make_principle
 from rlaif.judge_health.trial import Trial
 from rlaif.judge_health.trial_figures import bootstrap_mean
 from rlaif.judge_health.wordings import FRAMES
+from rlaif.models.interface import TokenScorer
+from rlaif.models.open import open_judge
 from rlaif.models.scripted_engine import ScriptedAnswer, ScriptedQuestion
 from rlaif.records import Constitution, Message, Principle
 
@@ -57,7 +60,7 @@ def refuses_long(question: ScriptedQuestion) -> ScriptedAnswer | str:
     return "refused" if any(len(text) > 25 for text in question.texts[1:]) else ScriptedAnswer((0.3, 0.7))
 
 
-def make_pairs(num: int = 12, *, principle: Principle | None = KIND) -> list[LabelledPair]:
+def make_pairs(num: int = 24, *, principle: Principle | None = KIND) -> list[LabelledPair]:
     """Pairs whose kind reply wins; it is the longer one in every third pair, and stands first in half of them."""
     pairs = []
     for number in range(num):
@@ -86,7 +89,7 @@ def test_a_right_judge_is_right_in_every_mode_and_beats_length(tmp_path: Path, t
     assert length.right is not None
     assert length.right.mean == pytest.approx(1 / 3)
     assert row.right is not None
-    assert (row.right.mean, row.num_decided, row.num_ties) == (1.0, 12, 0)
+    assert (row.right.mean, row.num_decided, row.num_ties) == (1.0, 24, 0)
     assert row.beyond_length is not None
     assert row.beyond_length.mean == pytest.approx(2 / 3)
     assert row.beats_length
@@ -98,7 +101,7 @@ def test_a_right_judge_is_right_in_every_mode_and_beats_length(tmp_path: Path, t
 def test_a_judge_that_goes_by_place_alone_is_half_right_by_ties_and_flips_always(tmp_path: Path) -> None:
     row = compare(tmp_path, judge_config("only_at_first")).rows[1]
     assert row.right is not None
-    assert (row.right.mean, row.num_ties) == (0.5, 12)
+    assert (row.right.mean, row.num_ties) == (0.5, 24)
     assert row.flipped is not None
     assert row.flipped.mean == 1.0
     assert row.position_effect is not None
@@ -136,24 +139,31 @@ def test_each_paraphrase_rewords_the_principle_and_the_prompt(tmp_path: Path) ->
         assert all(frame.turn_frame.partition("{}")[0] in prompt for prompt in of_frame)
 
 
+def test_a_few_pairs_show_nothing_beyond_length(tmp_path: Path) -> None:
+    row = compare(tmp_path, pairs=make_pairs(19)).rows[1]
+    assert row.beyond_length is not None
+    assert row.beyond_length.low > 0
+    assert row.beats_length is False
+
+
 def test_failures_are_counted_by_cause_and_are_no_verdicts(tmp_path: Path) -> None:
     pairs = make_pairs()
     pairs[0] = pairs[0]._replace(first="no " * 20)
     row = compare(tmp_path, judge_config("refuses_long"), pairs=pairs).rows[1]
-    assert (row.num_pairs, row.num_decided, row.failed_by_cause) == (12, 11, {"refused": 2})
+    assert (row.num_pairs, row.num_decided, row.failed_by_cause) == (24, 23, {"refused": 2})
 
 
 def test_pairs_labelled_a_tie_are_in_no_share(tmp_path: Path) -> None:
-    pairs = [*make_pairs(), make_pairs(13)[12]._replace(label=0.5)]
+    pairs = [*make_pairs(), make_pairs(25)[24]._replace(label=0.5)]
     comparison = compare(tmp_path, pairs=pairs)
-    assert (comparison.num_pairs, comparison.num_ties) == (13, 1)
-    assert [row.num_pairs for row in comparison.rows] == [12, 12]
+    assert (comparison.num_pairs, comparison.num_ties) == (25, 1)
+    assert [row.num_pairs for row in comparison.rows] == [24, 24]
 
 
 def test_accuracy_is_given_by_group(tmp_path: Path) -> None:
     row = compare(tmp_path).rows[1]
     assert {group: (found.mean, found.n) for group, found in row.by_group.items()} == {
-        "group 0": (1.0, 6), "group 1": (1.0, 6)
+        "group 0": (1.0, 12), "group 1": (1.0, 12)
     }  # fmt: skip
 
 
@@ -169,11 +179,26 @@ def test_a_comparison_that_was_interrupted_asks_only_what_is_missing(tmp_path: P
         patch.setattr(comparing, "compute_row", break_off)
         with pytest.raises(KeyboardInterrupt):
             compare(tmp_path / "broken", config)
-    assert len(CALLS) == 24
+    assert len(CALLS) == 48
     again = compare(tmp_path / "broken", config)
-    assert len(CALLS) == 24
+    assert len(CALLS) == 48
     untimed = {"rows": {"__all__": {"seconds"}}}
     assert again.model_dump(exclude=untimed) == whole.model_dump(exclude=untimed)
+
+
+def test_each_model_is_loaded_once_whatever_the_order_of_the_judges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def count(config: JudgeConfig, **options: Any) -> TokenScorer:
+        opened.append(config.model.path)
+        return open_judge(config, **options)
+
+    monkeypatch.setattr(comparing, "open_judge", count)
+    rows = compare(tmp_path, judge_config(), judge_config("only_at_first"), judge_config(template="pair")).rows
+    assert len(opened) == 2
+    assert [row.template for row in rows] == ["", "pair_verdict", "pair", "pair_verdict"]
 
 
 def test_more_pairs_ask_only_about_the_new_ones(tmp_path: Path) -> None:
@@ -185,7 +210,7 @@ def test_more_pairs_ask_only_about_the_new_ones(tmp_path: Path) -> None:
 
 def test_pairs_without_a_principle_are_judged_by_the_constitution(tmp_path: Path) -> None:
     pairs = make_pairs(principle=None)
-    with pytest.raises(DataError, match="12 of 12 pairs have no principle to be judged by"):
+    with pytest.raises(DataError, match="24 of 24 pairs have no principle to be judged by"):
         compare(tmp_path, pairs=pairs)
     principles = (KIND.model_copy(update={"weight": 3.0}), Principle(id="b", text="Be unkind.", weight=1.0))
     trial = Trial(pairs, Constitution(name="c", principles=principles, source=""))
