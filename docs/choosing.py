@@ -27,11 +27,11 @@ ABOUT = {
         "after at most 50 tokens."
     ),
     "HH-RLHF harmless": (
-        "Crowd workers chose the less harmful of two replies. Pairs of at most 300 characters, drawn by their texts. "
+        "Crowd workers chose the less harmful of two replies. Pairs of at most 240 characters, drawn by their texts. "
         "About 70 % is what large judges reach."
     ),
     "PandaLM": (
-        "Three people chose the better of two answers; pairs of at most 400 characters whose majority names a winner, "
+        "Three people chose the better of two answers; pairs of at most 300 characters whose majority names a winner, "
         "drawn by their texts."
     ),
 }
@@ -74,8 +74,8 @@ READING = """## How to read the tables
 - *label mass*: probability on the strings that count. *no verdict*: pairs without an answer that can be used.
 - *survives*: share of pairs with the same winner in three other wordings (fixed frames round the principle and the
   user's turn, such as "What counts is this: ..."); winners drawn by chance survive in one of eight.
-- *CPU s*, *tokens*: seconds of one thread, paraphrases included, and tokens of prompts and replies, for one pair in
-  one wording. Cells with few pairs were dear; their intervals say how little they show.
+- *CPU s*, *tokens*: CPU seconds of one thread, and tokens of prompts and replies, for one pair in one wording. Cells
+  with few pairs were dear; their intervals say how little they show.
 """
 
 
@@ -135,14 +135,13 @@ def _length_row(length: Cell) -> str:
 
 def _row(cell: Cell) -> str:
     place, mass = cell["position_effect"], cell["label_mass"]
-    asked = cell["asked"] + 3 * cell["asked_again"]
     values = (
         cell["judge"], cell["mode"], share(cell["right"]), cell["num_decided"], share(cell["beyond_length"], sign="+"),
         "-" if cell["flipped"] is None else f"{cell['flipped']['mean']:.0%}",
         "-" if place is None else f"{place['mean']:+.2f}",
         "-" if mass is None else f"{mass['mean']:.2f}",
         share(cell["survives"]), cell["num_pairs"] - cell["num_decided"] or "-",
-        f"{cell['cpu_seconds'] / asked:.1f}", f"{cell['tokens']:.0f}",
+        "-" if cell["cpu_seconds_a_pair"] is None else f"{cell['cpu_seconds_a_pair']:.1f}", f"{cell['tokens']:.0f}",
     )  # fmt: skip
     return f"| {' | '.join(map(str, values))} |"
 
