@@ -129,8 +129,7 @@ def describe_machine() -> dict[str, Any]:
     import transformers
 
     return {
-        "command": "python benchmarks/choosing_a_judge.py --model SmolLM2-135M-Instruct=DIR:200 "
-        "--model Qwen2.5-Coder-0.5B-Instruct=DIR:24 --model Qwen2.5-Coder-1.5B-Instruct=DIR:16",
+        "command": "python benchmarks/choosing_a_judge.py --model NAME=DIR:PAIRS",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "versions": {
