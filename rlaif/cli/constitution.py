@@ -35,8 +35,8 @@ constitution_app.command("diff")(diff)
 
 WORDINGS_SHOWN = 40
 
+QUESTION = "When does the museum open?"
 EXAMPLE = {
-    "conversation": "user: When does the museum open?",
     "first": "The museum opens at nine.",
     "second": "Good morning! The museum opens at nine. Can I help you with anything else?",
 }
@@ -225,16 +225,21 @@ def words(
 
 def _render_example(template: JudgeTemplate, *, principle: Principle) -> tuple[SegmentedMessage, ...]:
     from rlaif.judging.modes import MODES
+    from rlaif.judging.modes.mode import Shown
+    from rlaif.records import Message
 
-    mode, replies = MODES[template.kind], [EXAMPLE["first"], EXAMPLE["second"]]
+    conversation = [Message(role="user", content=QUESTION)]
+    mode, replies = MODES[template.kind], [Shown(EXAMPLE["first"]), Shown(EXAMPLE["second"])]
     shown = replies[1:] if mode.shows == "one" else replies
-    return mode.render(template, conversation=EXAMPLE["conversation"], responses=shown, principle=principle.text)
+    return mode.render(template, conversation=conversation, responses=shown, principle=principle)
 
 
 def _describe_reply(template: JudgeTemplate) -> str:
     """What the judge is to answer, in words."""
     from rlaif.judging.modes import MODES
 
+    if template.contrast is not None:
+        return f"nothing is written; {MODES[template.kind].words.describe_choices(template)}"
     reason = template.reason_max_tokens
     first = f"a reason of at most {reason} tokens, then {template.verdict_marker!r}" if reason else "no reason"
     return f"{first}; {MODES[template.kind].words.describe_choices(template)}"

@@ -67,10 +67,10 @@ def _choose_probes(
     """The file of probes, or why there is none."""
     if given is not None and not ask:
         raise InputError("--probes and --no-probe exclude each other", fix="leave one of them out")
-    if MODES[template.kind].shows != "two":
+    if MODES[template.kind].shows == "all":
         why_not = f"the template {KINDS[template.kind].does}, and probes are pairs"
         if given is not None:
-            raise InputError(why_not, where=template.name, fix="choose a pair template with --template")
+            raise InputError(why_not, where=template.name, fix="choose a template of another kind with --template")
         return None, why_not
     if not ask:
         return None, "--no-probe"
@@ -88,6 +88,7 @@ def _ask(
 ) -> list[Reading]:
     """Load the judge and ask it; says what was asked and how long it took."""
     started = time.monotonic()
+    of_each = "replies" if MODES[template.kind].shows == "one" else "orders"
     engine = open_judge(config)
     num_principles = sum(principle.weight > 0 for principle in constitution.principles)
     num_questions = 2 * len(probes) * num_principles
@@ -101,6 +102,6 @@ def _ask(
         readings = probe_principles(constitution, probes=probes, judge=judge, max_flips=max_flips)
     say(
         f"probed in {time.monotonic() - started:.1f} s, loading included: {num_principles} principles x {len(probes)} "
-        f"pairs x 2 orders = {num_questions} questions"
+        f"pairs x 2 {of_each} = {num_questions} questions"
     )
     return readings

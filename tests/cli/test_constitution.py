@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 from families import build_family
+from ranking_template import write_ranking
 from typer.testing import CliRunner
 
-from rlaif.cli.constitution import EXAMPLE, constitution_app, print_result
+from rlaif.cli.constitution import EXAMPLE, QUESTION, constitution_app, print_result
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.probe import MAX_FLIPS, Reading
 from rlaif.constitution.render import load_template
@@ -158,11 +159,11 @@ def test_a_malformed_probe_file_is_refused_with_its_line_before_a_judge_is_loade
         invoke("check", file, "--probes", str(path))
 
 
-def test_probes_are_pairs_and_need_a_pair_template(file, tmp_path):
+def test_probes_are_pairs_and_need_a_template_that_does_not_rank(file, tmp_path):
     path = write_probes(tmp_path / "mine.jsonl")
-    with pytest.raises(InputError, match="scores single replies, and probes are pairs"):
-        invoke("check", file, "--template", "frontdesk_score", "--probes", str(path))
-    assert "not probed" in invoke("check", file, "--template", "frontdesk_score")
+    with pytest.raises(InputError, match="ranks several replies, and probes are pairs"):
+        invoke("check", file, "--template", write_ranking(tmp_path / "rank.j2"), "--probes", str(path))
+    assert "not probed" in invoke("check", file, "--template", str(tmp_path / "rank.j2"))
 
 
 def test_probes_and_no_probe_exclude_each_other(file, tmp_path):
@@ -193,7 +194,7 @@ def test_check_refuses_words_by_the_vocabulary_in_the_judges_folder(file, tmp_pa
 
 def test_show_prints_the_exact_prompt_with_untrusted_text_between_marks(file):
     output = invoke("show", file, "--template", "pair_verdict")
-    for text in EXAMPLE.values():
+    for text in (f"user: {QUESTION}", *EXAMPLE.values()):
         assert f"⟦{text}⟧" in output
     assert "Principle: Prefer the reply that is polite." in output
     assert output.index("--- system ---") < output.index("--- user ---")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ranking_template import write_ranking
 
 from rlaif.config.generate import JudgeConfig, JudgeModelConfig
 from rlaif.constitution.principles import parse_constitution
@@ -58,10 +59,10 @@ def test_what_is_wrong_is_refused_before_the_judge_is_loaded(constitution, tmp_p
             config=FRONTDESK_JUDGE,
             probes=write_probes(tmp_path / "few.jsonl", n=3),
         )
-    with pytest.raises(InputError, match="single replies"):
+    with pytest.raises(InputError, match="ranks several replies"):
         probe_judge(
             constitution,
-            config=JudgeConfig(template="frontdesk_score"),
+            config=JudgeConfig(template=write_ranking(tmp_path / "rank.j2")),
             probes=write_probes(tmp_path / "own.jsonl", n=9),
         )
     with pytest.raises(ModelError):

@@ -2,6 +2,7 @@
 
 engine: a loaded model as generator and as scorer
 decode: prompts -> sampled tokens, log-probabilities and choices
+likelihood: conversations and given responses -> the log-likelihood of each
 branches: rows that are continued token by token over shared states
 prefix_tree: the stretches that prompts share
 tree_pass: a tree of stretches -> its keys and values
