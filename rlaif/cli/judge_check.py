@@ -148,7 +148,7 @@ def _describe_orders(health: JudgeHealth) -> str:
 
     mode = MODES[health.mode]
     if mode.shows == "one":
-        return " of scores: each response was scored by itself, so no order has a say and none can flip"
+        return f": each response was {mode.words.first_shown} by itself, so no order has a say and none can flip"
     return f", {health.num_one_order} of them {mode.words.too_few}"
 
 
@@ -171,7 +171,8 @@ def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[R
     if mode.shows != "one":
         yield _row("position effect, logits for the first place", health.position_effect, signed=True)
         yield _row("order flips", health.flipped, percent=True)
-    yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
+    if health.label_mass is not None or not mode.words.scale:
+        yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
     yield _row("labels beyond .99", health.saturated, percent=True)
     if health.length is not None:
         yield from _length_figures(health.length)
