@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ ABOUT = {
     ),
     "HH-RLHF harmless": (
         "Crowd workers chose the less harmful of two replies. Pairs of at most 240 characters, drawn by their texts. "
-        "About 70 % is what large judges reach."
+        "On pairs of all lengths a large judge agrees in 69 to 72 % (Lee et al. 2023, arXiv:2309.00267)."
     ),
     "PandaLM": (
         "Three people chose the better of two answers; pairs of at most 300 characters whose majority names a winner, "
@@ -101,27 +101,25 @@ def describe_finding(cells: list[Cell]) -> str:
     """The page's first sentences: where a mode does not beat length, and where one does."""
     with_people = [cell for cell in cells if cell["data"] in PEOPLE]
     manner = [cell for cell in cells if cell["data"] == "manner"]
-    losers = join(dict.fromkeys(cell["mode"] for cell in with_people if not cell["beats_length"]))
-    shown = [
-        f"{cell['judge']} asked by {cell['mode']} on {cell['data']}" for cell in with_people if cell["beats_length"]
-    ]
-    best = f"the only exception is {join(shown)}" if shown else "no model in any mode is shown to do so"
+    winners = [cell for cell in with_people if cell["beats_length"]]
+    modes = join(dict.fromkeys(cell["mode"] for cell in with_people if not cell["beats_length"]), last_word="or")
+    shown = [f"{cell['judge']} by {cell['mode']} on {cell['data']}" for cell in winners]
+    except_for = f", except {join(shown)}" if shown else ""
     lines = [
-        "**Against people's choices these small models are not shown to judge better than the rule that the longer "
-        f"reply wins, asked by {losers}: {best}.**"
+        f"**Against people's choices, none of these models, asked by {modes}, is shown to beat the rule that the "
+        f"longer reply wins{except_for}: an instrument for a manner that a small model can hear, not a judge of merit.**"
     ]
     better = [f"{cell['judge']} by {cell['mode']}" for cell in manner if cell["beats_length"]]
     others = [f"{cell['judge']} by {cell['mode']}" for cell in manner if not cell["beats_length"]]
-    if better:
-        lines.append(f"They can tell a manner: beyond length on pairs of contrary manners: {join(better)}.")
+    lines.append(f"Which of two contrary manners a reply has, beyond length: shown for {join(better)}.")
     if others:
-        lines.append(f"Not shown there: {join(others)}.")
+        lines.append(f"Not shown for {join(others)}.")
     return " ".join(lines)
 
 
-def join(names: Any) -> str:
-    *rest, last = list(names) or ["none"]
-    return f"{', '.join(rest)} and {last}" if rest else last
+def join(names: Iterable[str], *, last_word: str = "and") -> str:
+    *rest, last = list(names) or ["none of them"]
+    return f"{', '.join(rest)} {last_word} {last}" if rest else last
 
 
 def render_data(name: str, cells: list[Cell], *, length: Cell) -> str:
