@@ -107,7 +107,8 @@ def describe_finding(cells: list[Cell]) -> str:
     except_for = f", except {join(shown)}" if shown else ""
     lines = [
         f"**Against people's choices, none of these models, asked by {modes}, is shown to beat the rule that the "
-        f"longer reply wins{except_for}: an instrument for a manner that a small model can hear, not a judge of merit.**"
+        f"longer reply wins{except_for}: a small model is an instrument for manner, not a judge of "
+        "merit.**"
     ]
     better = [f"{cell['judge']} by {cell['mode']}" for cell in manner if cell["beats_length"]]
     others = [f"{cell['judge']} by {cell['mode']}" for cell in manner if not cell["beats_length"]]

@@ -21,10 +21,13 @@ def cell(data: str, mode: str, *, beats: bool) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("with_people", "sentence"),
     [
-        (False, "asked by verdict or contrast, is shown to beat the rule that the longer reply wins: an instrument"),
+        (
+            False,
+            "asked by verdict or contrast, is shown to beat the rule that the longer reply wins: a small model is an instrument",
+        ),
         (
             True,
-            "is shown to beat the rule that the longer reply wins, except Small by contrast on PandaLM: an instrument",
+            "is shown to beat the rule that the longer reply wins, except Small by contrast on PandaLM: a small model is an instrument",
         ),
     ],
 )
