@@ -55,7 +55,9 @@ HOW_TO = """## What to do with a small model
    is right as often as length teaches a policy to write more, or less, and nothing else.
 3. **For a manner (warm, formal, brief), ask a small model by `contrast`**: the model need not follow an instruction to
    compare, only write differently under the principle than under its opposite. Write the opposite as the manner itself
-   ("Be cold and distant."), not as a negation.
+   ("Be cold and distant."), not as a negation. Which manners it hears differs: the table below has each, and one of
+   them ("gives an example") is no manner for these models. A few points beyond chance are enough to move a policy, and
+   too few to trust one label.
 4. **For merit (helpful, correct, harmless), do not let these models judge**. Take people's labels
    (`--human-labels`), a larger model behind a server, or a function that can check the answer
    ([rewards.md](rewards.md)).
