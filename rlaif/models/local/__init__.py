@@ -9,5 +9,6 @@ kv_cache: different prompts -> their keys and values
 share_check: whether a model can run a tree
 layers: a model's stack of layers, entered, left or recomputed
 linear_head: a model's last layer, removed or extended
+adapted: layers with a LoRA adapter, computed with fewer passes over memory
 halving: a batch that does not fit into memory, in halves
 """
