@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from rlaif.constitution.render import JudgeTemplate, load_template, render, render_conversation
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
 from rlaif.frontdesk.replies import draw_reply
 from rlaif.frontdesk.world import draw_scene
-from rlaif.models.interface import ScoreRequest
-from rlaif.records import Prompt, SegmentedMessage
+from rlaif.models.interface import ScoredReply, ScoreRequest
+from rlaif.models.readings import CUT_OFF, WHOLE
+from rlaif.records import Prompt, Segment, SegmentedMessage
 
 PRINCIPLES = ("Prefer the reply that is polite.", "The better reply is brief.", "Prefer the reply that is correct.")
 
@@ -45,3 +47,30 @@ def make_prompts(num_prompts: int) -> list[tuple[SegmentedMessage, ...]]:
     rng = random.Random("prompts")
     scenes = [draw_scene(rng, held_out=True) for _ in range(num_prompts)]
     return [Prompt.from_chat(scene.messages()).as_segments() for scene in scenes]
+
+
+def make_readings(num_scenes: int) -> list[tuple[SegmentedMessage, ...]]:
+    """Two questions about likelihoods for each scene, of replies read under a principle and then under none; every
+    second reply was cut off."""
+    rng = random.Random("readings")
+    chats = []
+    for number in range(num_scenes):
+        scene = draw_scene(rng, held_out=True)
+        conversation = Prompt.from_chat(scene.messages()).as_segments()
+        principle = SegmentedMessage("system", (Segment(PRINCIPLES[number % len(PRINCIPLES)], True),))
+        whole, cut = draw_reply(scene, rng=rng), draw_reply(scene, rng=rng).rpartition(" ")[0]
+        for response in (
+            SegmentedMessage(WHOLE, (Segment(whole, False),)),
+            SegmentedMessage(CUT_OFF, (Segment(cut, False),)),
+        ):
+            chats.append((principle, *conversation, response, *conversation, response))
+    return chats
+
+
+def largest_difference_by_token(one: Sequence[ScoredReply], other: Sequence[ScoredReply]) -> float:
+    """Between two engines' log-likelihoods of the same responses, divided by the number of their tokens."""
+    return max(
+        abs(x - y) / a.response_tokens
+        for a, b in zip(one, other, strict=True)
+        for x, y in zip(a.likelihoods, b.likelihoods, strict=True)
+    )

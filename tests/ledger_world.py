@@ -107,7 +107,7 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
             principles=(asked,),
             template_digest=template.digest,
             judge_id=judge.id,
-            rendered_digest=rendered_digest(render_question(prompt, shown, principle.text, template=template)),
+            rendered_digest=rendered_digest(render_question(prompt, shown, principle, template=template)),
         )
         for shown in ((first, second), (second, first))
     )

@@ -125,17 +125,14 @@ def test_a_run_is_estimated_judged_explained_checked_and_diffed(cli: RunCli, tmp
     assert found["preferences"]["flips"] == [], "this judge reads no principle"
 
 
-@pytest.mark.parametrize(("template", "does"), [("score", "scores single replies"), ("rank", "ranks several replies")])
-def test_a_judge_that_compares_no_two_replies_is_not_probed_and_says_why(
-    cli: RunCli, tmp_path: Path, template: str, does: str
-) -> None:
-    write(tmp_path, template)
+def test_a_judge_that_ranks_is_not_probed_and_says_why(cli: RunCli, tmp_path: Path) -> None:
+    write(tmp_path, "rank")
     checked = cli("constitution", "check", "c.yaml")
     assert checked.returncode == 0, checked.output
-    assert f"the template {does}, and probes are pairs" in checked.output
+    assert "the template ranks several replies, and probes are pairs" in checked.output
     shown = cli("constitution", "show", "c.yaml")
     assert shown.returncode == 0, shown.output
-    assert re.search("reply: a reason .*(scores|the best of) ' [1A]'", shown.output)
+    assert re.search("reply: a reason .*the best of ' A'", shown.output)
 
 
 def test_all_principles_together_are_shown_as_they_are_asked(cli: RunCli, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_second_run_asks_the_judge_nothing_again(runs_dir: Path) -> None:
 
 
 def test_editing_one_principle_asks_only_its_questions(runs_dir: Path, tmp_path: Path) -> None:
-    source = (Path(__file__).parents[1] / "constitutions" / "courteous_and_brief.yaml").read_text()
+    source = (Path(__file__).parents[1] / "constitutions" / "frontdesk" / "courteous_and_brief.yaml").read_text()
     edited = tmp_path / "edited.yaml"
     assert "polite" in source
     edited.write_text(source.replace("polite", "courteous"))
@@ -162,7 +162,7 @@ def test_training_goes_on_from_demonstrations_where_there_are_any(tmp_path: Path
 
 
 def test_training_goes_on_though_the_principle_file_has_moved_on(tmp_path: Path) -> None:
-    source = (Path(__file__).parents[1] / "constitutions" / "courteous_and_brief.yaml").read_text()
+    source = (Path(__file__).parents[1] / "constitutions" / "frontdesk" / "courteous_and_brief.yaml").read_text()
     mine = tmp_path / "mine.yaml"
     mine.write_text(source)
     config = load_config(overrides=[*SMALL, f"constitution={mine}", "prompts.num_prompts=8"])

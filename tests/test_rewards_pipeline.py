@@ -187,7 +187,10 @@ def test_a_training_that_its_judge_interrupted_pays_nothing_twice_and_makes_the_
     [
         ('[{function: "desk:exakt"}]', 'the module "desk" has no function "exakt"'),
         ('[{function: "nowhere:exact"}]', 'the module "nowhere"'),
-        ("[{judge: true, template: pair}]", "the judge gives rewards by a template of `kind: score`"),
+        (
+            "[{judge: true, template: pair}]",
+            "the judge gives rewards by a template of `kind: score` or",
+        ),
         ('[{url: "http://localhost:1/score", api_key_env: NO_SUCH_KEY}]', "NO_SUCH_KEY is not set"),
     ],
 )

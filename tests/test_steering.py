@@ -435,7 +435,7 @@ def test_a_small_table_is_interrupted_goes_on_and_is_not_made_twice(tmp_path: Pa
 
 @pytest.mark.heavy(minutes=2.5)
 def test_one_edited_word_turns_the_behaviour_round(tmp_path: Path) -> None:
-    source = (CHECKOUT / "constitutions" / "courteous_and_brief.yaml").read_text()
+    source = (CHECKOUT / "constitutions" / "frontdesk" / "courteous_and_brief.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(source.replace("is polite", "is curt"))
     _, stored = run_steer(tmp_path, "courteous_and_brief", "mine.yaml", "--seeds", "1")
     for move in stored["named"]:

@@ -61,7 +61,7 @@ def test_an_installed_wheel_finds_its_constitutions_templates_and_models_from_an
     assert where.stdout.strip() == str(site / "rlaif" / "__init__.py")
     for command in (
         ("constitution", "check", "courteous_and_brief"),
-        ("constitution", "show", "courteous_and_brief"),
+        ("constitution", "show", "frontdesk/courteous_and_brief"),
         ("init", "mine"),
     ):
         done = run(sys.executable, "-m", "rlaif", *command, cwd=elsewhere, PYTHONPATH=str(site))

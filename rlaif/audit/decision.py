@@ -18,6 +18,8 @@ from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, FailedJudgement, Judgement, Preference, Served
 from rlaif.records.judgement import JudgeMode
 
+NO_TEXT = "(its text is not in the ledger)"
+
 
 class OrderView(NamedTuple):
     """One question as it was asked, what came back, and its prompt."""
@@ -65,7 +67,9 @@ def _head_facts(decision: Decision) -> Iterator[Fact]:
         mode = decision.sides[0].question.mode if decision.sides else None
         yield from _comparison_facts(decision.comparison, mode=mode)
     for principle_id, text in decision.principles.items():
-        yield Fact("principle", f"{principle_id}: {text or '(its text is not in the ledger)'}")
+        yield Fact("principle", f"{principle_id}: {text or NO_TEXT}")
+        if principle_id in decision.opposites:
+            yield Fact("its opposite", decision.opposites[principle_id] or NO_TEXT)
     if decision.judge is not None:
         judge = decision.judge
         yield Fact("judge", f"{judge.observed.name or judge.weights} ({judge.engine}, fingerprint {judge.id})")
@@ -80,7 +84,7 @@ def _comparison_facts(comparison: Comparison, *, mode: JudgeMode | None) -> Iter
     logit = "not known" if comparison.logit is None else f"{comparison.logit:+.4f}"
     yield Fact("p(first is better)", f"{comparison.p_first:.4f}, logit {logit}")
     if mode is not None and MODES[mode].shows == "one":
-        yield Fact("order", "none: each response was scored by itself")
+        yield Fact("order", f"none: each response was {MODES[mode].words.first_shown} by itself")
         return
     if not comparison.debiased:
         yield Fact("orders", f"{MODES[mode or 'pair'].words.too_few_orders}: not debiased")
@@ -113,10 +117,18 @@ def _order_facts(side: Side) -> Iterator[Fact]:
 def _judgement_facts(judgement: Judgement) -> Iterator[Fact]:
     yield Fact("judgement", f"{judgement.id}{' (imported)' if judgement.origin == 'imported' else ''}")
     yield Fact("verdict", judgement.verdict or _describe_outcome(judgement))
+    if judgement.log_likelihoods:
+        yield Fact("log-likelihoods", _describe_likelihoods(judgement))
+        yield from _observed_facts(judgement)
+        return
     yield Fact("log-probabilities", _describe_logprobs(judgement) or "not known")
     yield Fact("label mass", "not known" if judgement.label_mass is None else f"{judgement.label_mass:.6f}")
     yield Fact("reason", "none given" if judgement.reason is None else judgement.reason)
     yield Fact("raw reply", judgement.raw_reply)
+    yield from _observed_facts(judgement)
+
+
+def _observed_facts(judgement: Judgement) -> Iterator[Fact]:
     for name, digest in judgement.text_digests.items():
         if digest is not None:
             yield Fact(f"{name.replace('_', ' ')} sha256", digest)
@@ -138,6 +150,14 @@ def _describe_logprobs(judgement: Judgement) -> str:
         (str(n), unlisted if x is None else f"{x:.4f}") for n, x in enumerate(judgement.choice_logprobs, start=1)
     ]
     return ", ".join(f"{name} {said}" for name, said in (*named, *numbered))
+
+
+def _describe_likelihoods(judgement: Judgement) -> str:
+    under_principle, under_opposite = judgement.log_likelihoods
+    return (
+        f"{under_principle:.4f} under the principle, {under_opposite:.4f} under its opposite or none, "
+        f"over {judgement.num_response_tokens} tokens"
+    )
 
 
 def _describe_outcome(judgement: Judgement) -> str:

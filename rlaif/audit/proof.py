@@ -12,7 +12,7 @@ from rlaif.constitution.render import rendered_digest, template_from_source
 from rlaif.errors import TemplateError
 from rlaif.judging.questions import render_question
 from rlaif.ledger.queries import Decision, Side
-from rlaif.records import Prompt, Sample, SegmentedMessage
+from rlaif.records import Principle, Prompt, Sample, SegmentedMessage
 from rlaif.records.base import REDACTED
 
 Outcome = Literal["proven", "differs", "redacted", "not rendered", "imported"]
@@ -34,7 +34,7 @@ class _Parts(NamedTuple):
     prompt: Prompt
     samples: list[Sample]
     """The samples in the order shown."""
-    principle: str
+    principle: Principle
     template: str
     """Source of the judge template."""
 
@@ -65,7 +65,12 @@ def _find_parts(decision: Decision, side: Side) -> _Parts | list[str]:
     question = side.question
     samples = [sample for sample in side.samples if sample is not None]
     found = samples if len(samples) == len(question.sample_ids) else None
-    principle = decision.principles.get(question.principles[0].id) if len(question.principles) == 1 else None
+    key = question.principles[0] if len(question.principles) == 1 else None
+    texts = (decision.principles.get(key.id), decision.opposites.get(key.id, "")) if key is not None else (None, None)
+    text, opposite = texts
+    principle = None
+    if key is not None and text is not None and opposite is not None:
+        principle = Principle(id=key.id, text=text, opposite=opposite)
     if decision.prompt is not None and found is not None and principle is not None and decision.template is not None:
         return _Parts(decision.prompt, found, principle, decision.template)
     named = {

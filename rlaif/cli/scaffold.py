@@ -26,7 +26,8 @@ FOLDERS: tuple[Kind, ...] = ("constitutions", "prompts")
 HEADER = """\
 # The configuration of rlaif. A line such as "# seed: 0" is an option at its default: to change it, remove
 # the "# ". Paths are relative to the folder in which you run rlaif; a name such as courteous_and_brief means
-# constitutions/courteous_and_brief.yaml here, if there is one. For one run alone: --set ppo.kl_coef=0.05
+# constitutions/courteous_and_brief.yaml here, or constitutions/frontdesk/courteous_and_brief.yaml, if there is one.
+# For one run alone: --set ppo.kl_coef=0.05
 
 """
 

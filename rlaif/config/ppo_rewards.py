@@ -52,8 +52,8 @@ class RewardConfig(Config):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the model's computation; only for `model`."""
     template: str | None = None
-    """Judge template of `kind: score`; null: the judge's template where that one scores, else one that comes with
-    rlaif. Only for `judge`."""
+    """Judge template of `kind: score` or `contrast`; null: the judge's template where that one scores, else one that
+    comes with rlaif. Only for `judge`."""
     batched: bool = False
     """Call the function once with lists of prompts, responses and references; it returns a list. Only for
     `function`."""

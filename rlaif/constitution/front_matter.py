@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from rlaif.constitution.template_rules import KINDS, TRUSTED, UNTRUSTED
 from rlaif.errors import TemplateError
@@ -26,11 +26,29 @@ KEYS = (
     "verdicts",
     "scores",
     "labels",
+    "normalise",
+    "scale",
+    "opposite",
 )
+_CONTRAST_KEYS = ("normalise", "scale", "opposite")
+_ANSWER_KEYS = ("reason", "verdict_marker", "system", "untrusted")
+"""Keys of templates that are answered."""
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
 MAX_REASON_TOKENS = 4096
+MAX_SCALE = 1_000_000
 
 _Path = tuple[str | int, ...]
+
+
+class ContrastRules(NamedTuple):
+    """How a judge's log-likelihoods of a response become a score."""
+
+    normalise: Literal["tokens", "sum"]
+    """tokens: the mean difference by token. sum: the difference of the whole response."""
+    scale: float
+    """Difference of two scores, in nats, at which the odds of the better one are e to 1."""
+    needs_opposite: bool
+    """Whether a principle without an opposite is refused; otherwise it is contrasted with no principle at all."""
 
 
 class FrontMatter(NamedTuple):
@@ -47,6 +65,8 @@ class FrontMatter(NamedTuple):
     """Lowest first; empty for a template that does not score."""
     labels: tuple[str, ...]
     """Labels of the replies in the order shown; empty for a template that does not rank."""
+    contrast: ContrastRules | None
+    """None for a template that is answered."""
     body: str
     body_line: int
     """Line of the file on which the body begins."""
@@ -83,11 +103,14 @@ class _Reader:
         rules = KINDS[kind]
         elsewhere = {name for other in KINDS.values() for name in other.needed} - set(rules.needed)
         known = tuple(name for name in UNTRUSTED if name not in elsewhere)
-        untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=known, other=TRUSTED)
-        trusted = self._names(fields.get("trusted"), ("trusted",), allowed=TRUSTED, other=known)
-        for key in sorted({other.answers for other in KINDS.values()} - {rules.answers}):
-            if key in fields:
-                self._refuse(f"a {kind} template has no `{key}`", (key,), f"write `{rules.answers}:` instead")
+        self._refuse_keys_of_others(fields, kind)
+        if rules.answers is None:
+            untrusted: tuple[str, ...] = ()
+            allowed = rules.needed
+        else:
+            untrusted = self._names(fields.get("untrusted"), ("untrusted",), allowed=known, other=TRUSTED)
+            allowed = TRUSTED
+        trusted = self._names(fields.get("trusted"), ("trusted",), allowed=allowed, other=known)
         for name in rules.needed:
             if name not in (*untrusted, *trusted):
                 trust = "untrusted" if name in UNTRUSTED else "trusted"
@@ -99,13 +122,38 @@ class _Reader:
             untrusted=untrusted,
             trusted=trusted,
             reason_max_tokens=self._reason(fields.get("reason")),
-            verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)),
+            verdict_marker=self._text(fields.get("verdict_marker"), ("verdict_marker",)) if rules.answers else "",
             verdicts=self._verdicts(fields.get("verdicts")) if rules.answers == "verdicts" else {},
             scores=self._listed(fields.get("scores"), "score") if rules.answers == "scores" else (),
             labels=self._listed(fields.get("labels"), "label") if rules.answers == "labels" else (),
+            contrast=self._contrast(fields) if rules.answers is None else None,
             body=body,
             body_line=body_line,
         )
+
+    def _refuse_keys_of_others(self, fields: Mapping[str, Any], kind: JudgeMode) -> None:
+        """Refuse keys that say how other kinds of templates are answered."""
+        answers = KINDS[kind].answers
+        for key in sorted({other.answers for other in KINDS.values() if other.answers} - {answers}):
+            if key in fields:
+                fix = f"write `{answers}:` instead" if answers else "remove it"
+                self._refuse(f"a {kind} template has no `{key}`", (key,), fix)
+        for other_key in _CONTRAST_KEYS if answers else _ANSWER_KEYS:
+            if other_key in fields:
+                self._refuse(f"a {kind} template has no `{other_key}`", (other_key,), "remove it")
+
+    def _contrast(self, fields: Mapping[str, Any]) -> ContrastRules:
+        normalise, opposite = fields.get("normalise", "tokens"), fields.get("opposite", "optional")
+        if normalise not in ("tokens", "sum"):
+            self._refuse("`normalise` must be tokens or sum", ("normalise",), "write `normalise: tokens`")
+        if opposite not in ("optional", "needed"):
+            self._refuse("`opposite` must be optional or needed", ("opposite",), "write `opposite: optional`")
+        scale = fields.get("scale")
+        if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale <= MAX_SCALE:
+            self._refuse(
+                f"`scale` must be a number above 0 and at most {MAX_SCALE:,}", ("scale",), "write `scale: 0.1`"
+            )
+        return ContrastRules(normalise, float(scale), opposite == "needed")
 
     def _mapping(self, value: Any, path: _Path, *, keys: Sequence[str]) -> Mapping[str, Any]:
         noun = f"`{path[-1]}`" if path else "the front matter"

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rlaif.constitution.front_matter import FrontMatter, read_front_matter
+from rlaif.constitution.front_matter import ContrastRules, FrontMatter, read_front_matter
 from rlaif.constitution.shipped import find_file
 from rlaif.constitution.template_rules import FILTERS, KINDS, TESTS, TemplateRules
 from rlaif.errors import TemplateError
@@ -52,6 +52,8 @@ class JudgeTemplate(Value):
     labels: tuple[str, ...] = ()
     """Texts that the judge writes after the marker for the replies in the order shown; empty unless the template
     ranks."""
+    contrast: ContrastRules | None = None
+    """How likelihoods become a score; None for a template that is answered."""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ def template_from_source(source: str, *, name: str) -> JudgeTemplate:
         verdicts=front.verdicts,
         scores=front.scores,
         labels=front.labels,
+        contrast=front.contrast,
     )
 
 
@@ -172,6 +175,11 @@ def render_list(
     fence = fence_for(*sorted(responses))
     values = {"conversation": conversation}
     return _render(template, values, responses=responses, principle=principle, replies_fence=fence)
+
+
+def render_instruction(template: JudgeTemplate, *, principle: str) -> str:
+    """The instruction that a contrast puts before a conversation, all of it trusted."""
+    return "".join(_compiled(template.body).generate(principle=principle)).strip()
 
 
 def _render(

@@ -26,8 +26,8 @@ class KindRules(NamedTuple):
 
     needed: tuple[str, ...]
     """The variables without which such a template asks nothing."""
-    answers: Literal["verdicts", "scores", "labels"]
-    """The key that lists what the judge may answer."""
+    answers: Literal["verdicts", "scores", "labels"] | None
+    """The key that lists what the judge may answer; None where it answers nothing."""
     does: str
     """What such a template does, for messages."""
 
@@ -36,6 +36,7 @@ KINDS: Mapping[JudgeMode, KindRules] = {
     "pair": KindRules(("first", "second", "principle"), "verdicts", "compares two replies"),
     "score": KindRules(("response", "principle"), "scores", "scores single replies"),
     "ranking": KindRules((RESPONSES, "principle"), "labels", "ranks several replies"),
+    "contrast": KindRules(("principle",), None, "reads single replies under a principle and under its opposite"),
 }
 """The kinds of templates, one for each judge mode."""
 FILTERS = ("capitalize", "first", "last", "length", "lower", "string", "title", "trim", "upper", "wordcount")

@@ -25,7 +25,7 @@ from rlaif.judging.bench import Bench
 from rlaif.judging.chance import Answers, Difference, chance_of_failures, compare_drawn
 from rlaif.judging.choices import LOWEST_LOGPROB
 from rlaif.judging.panel import RunJudge, find_judge_ids
-from rlaif.judging.questions import render_question
+from rlaif.judging.questions import principle_of, render_question
 from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
@@ -318,11 +318,11 @@ def _render(
     samples = judged.ledger.find(Sample, {sample_id for question in questions for sample_id in question.sample_ids})
     chats = []
     for question in questions:
-        text = judged.ledger.text(question.principles[0].text_digest)
-        if text is None:
+        principle = principle_of(question.principles[0], judged.ledger.text)
+        if principle is None:
             raise StageError("a principle's text is redacted", where=question.id, fix="remove the stored set")
         shown = [samples[sample_id] for sample_id in question.sample_ids]
-        chat = render_question(prompts[question.prompt_id], shown, text, template=template)
+        chat = render_question(prompts[question.prompt_id], shown, principle, template=template)
         if rendered_digest(chat) != question.rendered_digest:
             raise StageError(
                 "a stored question cannot be rendered as it was: rlaif writes judge prompts otherwise by now",

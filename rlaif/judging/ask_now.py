@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.probe import PairJudge, ProbeAnswer
 from rlaif.constitution.probe_file import Probe
-from rlaif.constitution.render import JudgeTemplate, render_conversation
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.files.batch_plan import cut_into_batches
-from rlaif.judging.modes.pair import combine_orders, render
+from rlaif.judging.modes import MODES
+from rlaif.judging.modes.mode import Shown
+from rlaif.judging.modes.pair import combine_orders
 from rlaif.judging.questions import score_request
 from rlaif.judging.unanswered import NOTHING_DECIDED, is_refusal, make_error, naming_next_step
 from rlaif.judging.verdict import read_answer
 from rlaif.models.endpoint.reading import NO_LOGPROBS
 from rlaif.models.interface import ScoredReply, TokenScorer
+from rlaif.models.readings import count_read
 from rlaif.records import FailedJudgement, FailureCause, Judgement, Observed, Principle, SegmentedMessage
 
 OnBatch = Callable[[int, int], None]
@@ -41,7 +44,7 @@ def ask_now(
     server gave no answer at all, unless the server refused that one question: see unanswered.py.
     """
     request = score_request(template)
-    sizes = [scorer.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
+    sizes = [count_read(scorer.count_tokens, chat) + request.max_reason_tokens + 1 for chat in chats]
     order = sorted(range(len(chats)), key=lambda place: sizes[place])
     answers: dict[int, Judgement | FailedJudgement] = {}
     for places in cut_into_batches([order], size=sizes.__getitem__, budget=config.batch_tokens):
@@ -71,35 +74,37 @@ def make_probe_judge(
     """The function through which `rlaif.constitution.probe` asks a judge."""
 
     def judge(questions: Sequence[tuple[Probe, Principle]]) -> list[ProbeAnswer | FailureCause]:
-        # Both orders of a pair stand side by side: the listed one at an even place, the swapped one after it.
-        chats = [
-            _render(probe, principle, template=template, swapped=swapped)
-            for probe, principle in questions
-            for swapped in (False, True)
-        ]
+        # A pair's two questions stand side by side: its orders, or its replies where each is shown alone.
+        chats = [chat for probe, principle in questions for chat in _render(probe, principle, template=template)]
         names = [f"probe {place}" for place in range(len(chats))]
         answers = ask_now(scorer, chats, ids=names, template=template, config=config, on_batch=on_batch)
-        return [combine_answers(answers[at], answers[at + 1]) for at in range(0, len(answers), 2)]
+        return [
+            combine_answers(answers[at], answers[at + 1], template=template) for at in range(0, len(answers), 2)
+        ]  # fmt: skip
 
     return judge
 
 
-def _render(
-    probe: Probe, principle: Principle, *, template: JudgeTemplate, swapped: bool
-) -> tuple[SegmentedMessage, ...]:
-    responses = (probe.second, probe.first) if swapped else (probe.first, probe.second)
-    conversation = render_conversation(probe.messages)
-    return render(template, conversation=conversation, responses=responses, principle=principle.text)
+def _render(probe: Probe, principle: Principle, *, template: JudgeTemplate) -> list[tuple[SegmentedMessage, ...]]:
+    """Both orders of a pair, the listed one first; or each of its replies, where one is shown at a time."""
+    mode, first, second = MODES[template.kind], Shown(probe.first), Shown(probe.second)
+    shown = [[first], [second]] if mode.shows == "one" else [[first, second], [second, first]]
+    return [
+        mode.render(template, conversation=probe.messages, responses=one, principle=principle) for one in shown
+    ]  # fmt: skip
 
 
 def combine_answers(
-    listed: Judgement | FailedJudgement, swapped: Judgement | FailedJudgement
+    listed: Judgement | FailedJudgement, swapped: Judgement | FailedJudgement, *, template: JudgeTemplate
 ) -> ProbeAnswer | FailureCause:
-    """What both orders of a pair say together; the cause of the first failure where an order has no verdict."""
+    """What a pair's two questions say together; the cause of the first failure where one has no answer."""
     if isinstance(listed, FailedJudgement):
         return listed.cause
     if isinstance(swapped, FailedJudgement):
         return swapped.cause
+    if (compare := MODES[template.kind].compare_alone) is not None:
+        p_first = compare([listed], [swapped], template).p_first
+        return ProbeAnswer(p_first, flipped=False, tied=p_first == 0.5)
     combined = combine_orders(listed, swapped)
     tied = listed.verdict == swapped.verdict == "tie"
     return ProbeAnswer(combined.p_first, flipped=bool(combined.flipped), tied=tied)

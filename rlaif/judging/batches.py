@@ -21,10 +21,12 @@ from rlaif.judging.verdict import read_answer
 from rlaif.ledger.answers import Answered
 from rlaif.models.budget import Spending
 from rlaif.models.interface import Chat, ScoredReply, TokenScorer
+from rlaif.models.readings import count_read
 from rlaif.records import (
     FailedJudgement,
     Judgement,
     Observed,
+    Principle,
     Prompt,
     Question,
     Sample,
@@ -45,7 +47,7 @@ class BatchAsker:
     ) -> None:
         self._samples = {sample.id: sample for pair in pairs for sample in pair}
         self._prompts = prompts
-        self._principles = {principle.digest: principle.text for principle in asking.constitution.principles}
+        self._principles = {principle.digest: principle for principle in asking.constitution.principles}
         self._template, self._scorer, self._config = asking.template, scorer, asking.config
         self._ledger, self._budget = asking.ledger, asking.budget
         self._request = score_request(asking.template)
@@ -97,17 +99,17 @@ class BatchAsker:
 
         Counted once for each set of responses, in any order, under the longest principle.
         """
-        principle = max(self._principles.values(), key=len, default="")
+        principle = max(self._principles.values(), key=lambda one: len(one.text) + len(one.opposite))
         counted: dict[tuple[str, ...], int] = {}
         sizes = {}
         for question in questions:
             shown = (question.prompt_id, *sorted(question.sample_ids))
             if shown not in counted:
-                counted[shown] = self._scorer.count_tokens(self._render(question, principle))
+                counted[shown] = count_read(self._scorer.count_tokens, self._render(question, principle))
             sizes[question.id] = counted[shown] + self._request.max_reason_tokens + 1
         return sizes
 
-    def _render(self, question: Question, principle: str | None = None) -> tuple[SegmentedMessage, ...]:
+    def _render(self, question: Question, principle: Principle | None = None) -> tuple[SegmentedMessage, ...]:
         return render_question(
             self._prompts[question.prompt_id],
             [self._samples[sample_id] for sample_id in question.sample_ids],
@@ -147,7 +149,7 @@ class BatchAsker:
             self._request.marker
         )  # written after the prompt where no reason is asked for; a character is at most a token
         return Spending(
-            len(chats), sum(self._scorer.count_tokens(chat) + marker + longest_reply for chat in chats)
+            len(chats), sum(count_read(self._scorer.count_tokens, chat) + marker + longest_reply for chat in chats)
         )  # fmt: skip
 
 

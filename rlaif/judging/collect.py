@@ -63,7 +63,10 @@ def collect_judging(
     comparisons: list[Comparison] = []
     if questions:
         combine = MODES[questions[0].mode].combine
-        combined = combine(questions, found, pairs=pairs, constitution=asking.constitution, draw_seed=asking.draw_seed)
+        combined = combine(
+            questions, found, pairs=pairs, constitution=asking.constitution, template=asking.template,
+            draw_seed=asking.draw_seed,
+        )  # fmt: skip
         comparisons = list(combined)
     judgements = [answers[question.id] for question in questions if question.id in answers]
     return Judging([*questions, *draws.values()], [*judgements, *drawn.values()], failed, comparisons, tally)

@@ -14,6 +14,7 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import plan_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
+from rlaif.models.readings import count_read
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
 
@@ -55,10 +56,10 @@ def estimate_judging(
         config=config.model_copy(update={"both_orders": False, "num_shuffles": 1}),
     )  # fmt: skip
     rendered = [
-        render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)
+        render_question(prompts[shown[0].prompt_id], shown, principle, template=template)
         for shown, principle in planned
     ]
-    tokens = [scorer.count_tokens(chat) for chat in rendered]
+    tokens = [count_read(scorer.count_tokens, chat) for chat in rendered]
     mean = math.fsum(tokens) / len(tokens) if tokens else 0.0
     return JudgeEstimate(
         num_questions=num_questions,

@@ -43,7 +43,9 @@ def judge_pairs(
     """
     judge = scorer.fingerprint
     asking.ledger.append([judge, asking.constitution])
-    asking.ledger.put_texts([asking.template.source, *(principle.text for principle in asking.constitution.principles)])
+    principles = asking.constitution.principles
+    texts = [text for principle in principles for text in (principle.text, principle.opposite) if text]
+    asking.ledger.put_texts([asking.template.source, *texts])
     stream = scorer if isinstance(scorer, StreamingScorer) else None
 
     def render() -> Rendered:

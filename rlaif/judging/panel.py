@@ -74,15 +74,15 @@ def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
 
 
 def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
-    """The template that the judge scores by; one of another kind is refused."""
+    """The template that the judge scores single responses by; one of another kind is refused."""
     if reward.template is not None:
         template = load_template(reward.template)
         if MODES[template.kind].worth is None:
             raise ConfigError(
-                f'the judge gives rewards by a template of `kind: score`, and "{reward.template}" is of `kind: '
-                f"{template.kind}`",
+                "the judge gives rewards by a template of `kind: score` or `kind: contrast`, and "
+                f'"{reward.template}" is of `kind: {template.kind}`',
                 where="ppo.rewards",
-                fix="name one that scores, such as score or frontdesk_score",
+                fix="name one that scores, such as score, contrast or frontdesk_score",
             )
         return template
     own = load_template(judge.template)

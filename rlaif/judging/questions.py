@@ -5,15 +5,15 @@ The mode of the template decides which questions there are and how they are rend
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.render import JudgeTemplate, render_conversation, rendered_digest
+from rlaif.constitution.render import JudgeTemplate, rendered_digest
 from rlaif.constitution.selection import weighted_principles
 from rlaif.judging.modes import MODES
-from rlaif.judging.modes.mode import Planned
+from rlaif.judging.modes.mode import Planned, Shown
 from rlaif.models.interface import ScoreRequest
-from rlaif.records import Constitution, PrincipleKey, Prompt, Question, Sample, SegmentedMessage
+from rlaif.records import Constitution, Principle, PrincipleKey, Prompt, Question, Sample, SegmentedMessage
 
 GREEDY = "greedy"
 
@@ -65,12 +65,12 @@ def render_questions(
 ) -> Iterator[tuple[Question, tuple[SegmentedMessage, ...]]]:
     """Each question with its prompt, made one by one."""
     for shown, principle in planned:
-        rendered = render_question(prompts[shown[0].prompt_id], shown, principle.text, template=template)
+        rendered = render_question(prompts[shown[0].prompt_id], shown, principle, template=template)
         question = Question(
             mode=template.kind,
             prompt_id=shown[0].prompt_id,
             sample_ids=tuple(sample.id for sample in shown),
-            principles=(PrincipleKey(id=principle.id, text_digest=principle.digest),),
+            principles=(key_of(principle, template=template),),
             template_digest=template.digest,
             judge_id=judge_id,
             decoding=decoding,
@@ -80,19 +80,27 @@ def render_questions(
 
 
 def render_question(
-    prompt: Prompt, shown: Sequence[Sample], principle_text: str, *, template: JudgeTemplate
+    prompt: Prompt, shown: Sequence[Sample], principle: Principle, *, template: JudgeTemplate
 ) -> tuple[SegmentedMessage, ...]:
     """The judge's prompt for the responses of a question, in the order shown."""
+    responses = [Shown(sample.text, is_whole=sample.finish_reason != "length") for sample in shown]
     return MODES[template.kind].render(
-        template, conversation=render_conversation(prompt.messages), responses=[sample.text for sample in shown],
-        principle=principle_text,
+        template, conversation=prompt.messages, responses=responses, principle=principle
     )  # fmt: skip
 
 
+def key_of(principle: Principle, *, template: JudgeTemplate) -> PrincipleKey:
+    """The principle as a question names it: with its opposite only where the judge reads that too."""
+    opposite = principle.opposite_digest if template.contrast is not None else ""
+    return PrincipleKey(id=principle.id, text_digest=principle.digest, opposite_digest=opposite)
+
+
+def principle_of(key: PrincipleKey, text_of: Callable[[str], str | None]) -> Principle | None:
+    """The principle that a question named, by the texts of the ledger; None where one is redacted or missing."""
+    text, opposite = text_of(key.text_digest), text_of(key.opposite_digest) if key.opposite_digest else ""
+    return None if text is None or opposite is None else Principle(id=key.id, text=text, opposite=opposite)
+
+
 def score_request(template: JudgeTemplate) -> ScoreRequest:
-    """How an engine is asked for the verdict of a template."""
-    return ScoreRequest(
-        marker=template.verdict_marker,
-        choices=template.choices,
-        max_reason_tokens=template.reason_max_tokens,
-    )
+    """How an engine is asked by a template."""
+    return MODES[template.kind].request(template)

@@ -21,7 +21,7 @@ from rlaif.ledger.answers import Paid, find_paid, find_served_models, sum_paid
 from rlaif.ledger.store import Ledger
 from rlaif.models.budget import Spending
 from rlaif.models.interface import StreamingScorer, TokenScorer
-from rlaif.models.open import check_judge_engine, engine_of
+from rlaif.models.open import check_judge_engine, check_reads_likelihoods, engine_of
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.weights.loading import load_tokenizer
 from rlaif.models.weights.model_folder import find_model_folder
@@ -35,12 +35,19 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     are not known here; its first replies show whether it can give the verdicts.
     """
     check_judge_engine(config)
+    mode = MODES[template.kind]
+    if mode.check_principles is not None:
+        mode.check_principles(constitution, template=template)
+    reads_likelihoods = mode.request(template).reads == "likelihood"
+    if reads_likelihoods:
+        check_reads_likelihoods(config)
     if not engine_of(config.model).is_local:
         return
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)
     encoder = PromptEncoder(load_tokenizer(found))
-    choice_token_ids(encoder, template.verdict_marker, template.choices)
-    if template.reason_max_tokens == 0:
+    if not reads_likelihoods:
+        choice_token_ids(encoder, template.verdict_marker, template.choices)
+    if template.reason_max_tokens == 0 and not reads_likelihoods:
         encoder.encode_response_start(template.verdict_marker)
     if config.principles == "together" and is_frontdesk(config.model.path, part="judge"):
         say("the front desk's judge learnt to read one principle at a time; of several together it is often wrong")

@@ -49,7 +49,8 @@ def find_answered(ledger: Ledger, question_ids: Iterable[str]) -> dict[str, Answ
     sql = (
         "SELECT question_id, coalesce(json_extract(observed, '$.served_model'), ''),"
         " json_array_length(content, '$.logprobs') > 0"
-        " OR coalesce(json_array_length(content, '$.choice_logprobs'), 0) > 0,"
+        " OR coalesce(json_array_length(content, '$.choice_logprobs'), 0) > 0"
+        " OR coalesce(json_array_length(content, '$.log_likelihoods'), 0) > 0,"
         " coalesce(json_extract(observed, '$.served.host'), '') FROM judgements"
         " WHERE question_id IN (SELECT value FROM json_each(?))"
     )

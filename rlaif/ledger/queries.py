@@ -179,6 +179,9 @@ class Decision(NamedTuple):
     prompt: Prompt | None
     judge: Model | None
     principles: dict[str, str | None]
+    opposites: dict[str, str | None]
+    """Opposites of the principles that were asked with theirs, by the principle's id; None where the text is redacted
+    or missing."""
     """Principle id -> its text."""
     template: str | None
     """Source of the judge template."""
@@ -219,6 +222,7 @@ def find_decision(ledger: Ledger, prefix: str) -> Decision:
         prompt=ledger.get(Prompt, source.prompt_id) if source else None,
         judge=ledger.get(Model, source.judge_id) if source else None,
         principles={principle.id: ledger.text(principle.text_digest) for principle in asked},
+        opposites={key.id: ledger.text(key.opposite_digest) for key in asked if key.opposite_digest},
         template=ledger.text(template_digest) if template_digest else None,
         constitutions=list(ledger.find(Constitution, [key for key in constitution_ids if key]).values()),
         uses=uses,

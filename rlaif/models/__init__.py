@@ -2,6 +2,7 @@
 
 interface: what an engine must be, for whoever asks it
 open: the table of engines, the one place that tells them apart
+readings: a question about likelihoods -> conversations, each with the response that is read
 slot: the place in memory that one engine at a time may hold
 budget: hard caps on calls, tokens and money
 install: how rlaif and its extras are installed

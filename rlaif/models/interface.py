@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from rlaif.models.budget import Budget, Spending
 from rlaif.records import FailureCause, FinishReason, Model, SamplingParams, SegmentedMessage, Served
@@ -27,7 +27,10 @@ class Generation(NamedTuple):
 
 
 class ScoreRequest(NamedTuple):
-    """How a verdict is elicited: the model writes until `marker`, then the choices are read from its logits."""
+    """How a verdict is elicited: the model writes until `marker`, then the choices are read from its logits.
+
+    With `reads` "likelihood" it writes nothing: see `rlaif.models.readings`.
+    """
 
     marker: str
     """Text that comes right before the verdict. Where no reason is asked for, it is put after the prompt."""
@@ -35,6 +38,12 @@ class ScoreRequest(NamedTuple):
     """Verdict strings, one token each after the marker."""
     max_reason_tokens: int
     """Longest reason in tokens. 0: the verdict alone, in one forward pass."""
+    reads: Literal["verdict", "likelihood"] = "verdict"
+    """likelihood: how likely each response in the chat is to its model, instead of a verdict."""
+
+
+LIKELIHOODS = ScoreRequest("", (), 0, reads="likelihood")
+"""The request for log-likelihoods of responses that are given."""
 
 
 class ScoredReply(NamedTuple):
@@ -58,6 +67,10 @@ class ScoredReply(NamedTuple):
     """None for a local engine."""
     at_most: float | None = None
     """Upper bound of the log-probabilities that are not known; None where there is no bound either."""
+    likelihoods: tuple[float, ...] = ()
+    """Log-likelihood of each response in the chat, summed over its tokens; empty for a verdict."""
+    response_tokens: int = 0
+    """Number of tokens of the response that `likelihoods` are of."""
 
 
 class TextGenerator(Protocol):

@@ -50,6 +50,8 @@ class Engine(NamedTuple):
     open_judge: Callable[[JudgeConfig, Budget, Slot | None], TokenScorer]
     open_policy: Callable[[PolicyModelConfig, Slot | None, Callable[[], LoadedModel] | None], TextGenerator] | None
     """None where the engine only judges."""
+    reads_likelihoods: bool
+    """Whether a judge can say how likely a given response is. A server may; its first replies tell."""
     describe: Callable[[EngineModel, Part], Described] | None
     """Describes a model to a cluster's driver, while the weights are on the workers. None where the engine is
     never spread over workers."""
@@ -74,6 +76,18 @@ def check_judge_engine(config: JudgeConfig) -> None:
     engine = engine_of(config.model)
     engine.check_installed()
     engine.check_judge(config)
+
+
+def check_reads_likelihoods(config: JudgeConfig) -> None:
+    """Refuse a judge whose engine gives no log-likelihood of a given response."""
+    if not engine_of(config.model).reads_likelihoods:
+        able = " or ".join(f"`engine: {name}`" for name, other in ENGINES.items() if other.reads_likelihoods)
+        raise ConfigError(
+            f"`engine: {config.model.engine}` gives no log-likelihood of a given response, and the template contrasts "
+            "two of them",
+            where="judge.model.engine",
+            fix=f"use {able}, or a template that asks for a verdict or a score, such as pair",
+        )
 
 
 def check_policy_engine(config: PolicyModelConfig) -> None:
@@ -289,22 +303,22 @@ ENGINES: Mapping[str, Engine] = {
     "transformers": Engine(
         is_local=True, is_served=False, wants_memory=False, loads_adapters=True,
         check_installed=_check_nothing, check_judge=_check_folder, open_judge=_open_transformers_judge,
-        open_policy=_open_transformers_policy, describe=_describe_transformers,
+        open_policy=_open_transformers_policy, reads_likelihoods=True, describe=_describe_transformers,
     ),
     "vllm": Engine(
         is_local=True, is_served=False, wants_memory=True, loads_adapters=False,
         check_installed=_check_vllm, check_judge=_check_folder, open_judge=_open_vllm_judge,
-        open_policy=_open_vllm_policy, describe=_describe_vllm,
+        open_policy=_open_vllm_policy, reads_likelihoods=True, describe=_describe_vllm,
     ),
     "openai": Engine(
         is_local=False, is_served=True, wants_memory=False, loads_adapters=False,
         check_installed=_check_nothing, check_judge=_check_address, open_judge=_open_served_judge,
-        open_policy=None, describe=None,
+        open_policy=None, reads_likelihoods=False, describe=None,
     ),
     "scripted": Engine(
         is_local=False, is_served=False, wants_memory=False, loads_adapters=False,
         check_installed=_check_nothing, check_judge=_check_script, open_judge=_open_scripted_judge,
-        open_policy=None, describe=_describe_scripted,
+        open_policy=None, reads_likelihoods=False, describe=_describe_scripted,
     ),
 }  # fmt: skip
 """The engines of judges and policies, by their names in the configuration."""

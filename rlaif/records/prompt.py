@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from rlaif.records.base import Record, Value, computed_once, digest_text
 
 Role = Literal["system", "user", "assistant"]
+ResponseRole = Literal["response", "response, cut off"]
+"""Roles of a response whose likelihood is read: one that its model ended, and one that ran out of tokens."""
 
 
 class Message(Value):
@@ -29,7 +31,7 @@ class Segment(NamedTuple):
 class SegmentedMessage(NamedTuple):
     """A chat message that still knows which of its parts can be trusted."""
 
-    role: Role
+    role: Role | ResponseRole
     segments: tuple[Segment, ...]
 
     @property

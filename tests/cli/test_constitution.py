@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 from families import build_family
+from ranking_template import write_ranking
 from typer.testing import CliRunner
 
-from rlaif.cli.constitution import EXAMPLE, constitution_app, print_result
+from rlaif.cli.constitution import EXAMPLE, QUESTION, constitution_app, print_result
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.probe import MAX_FLIPS, Reading
 from rlaif.constitution.render import load_template
@@ -67,7 +68,33 @@ def test_check_asks_the_front_desks_judge_about_its_own_probes(file):
     assert [polite[-1], brief[-1]] == ["courteous", "brief"]
     assert polite[4:7] == ["0", "of", "48"]
     assert "2 principles x 88 pairs x 2 orders = 352 questions" in output
+    right = "polite: the expected reply wins 48 of 48 (93% to 100%); it is the longer one in 26 of 48"
+    assert right in output.splitlines()
     assert "ok: mine" in output
+
+
+EXAMPLES = """    examples:
+""" + "".join(
+    f"      - {{prompt: When do you open, good: {good}, bad: {bad}}}\n"
+    for good, bad in (
+        ("We open at nine.", "We open at nine and close at five and you may also ask me about all the other days."),
+        ("At ten.", "The museum opens at ten and the garden opens at eleven and the cafe opens at noon."),
+    )
+)
+
+
+def test_check_asks_about_a_principles_own_examples_and_says_that_two_are_too_few(file):
+    Path(file).write_text(SOURCE + EXAMPLES)
+    output = invoke("check", file)
+    polite, brief = (line.split() for line in output.splitlines() if line.split()[0] in ("polite", "brief"))
+    assert polite[4:7] == ["0", "of", "48"]
+    assert brief[5:7] == ["of", "2"]
+    [right] = [line for line in output.splitlines() if line.startswith("brief: the good reply wins")]
+    assert right.endswith("; it is the longer one in 0 of 2")
+    assert "1 principles x 88 pairs and 2 examples of 1 principles x 2 orders = 180 questions" in output
+    assert "probed in part: mine" in output
+    assert "fewer than 8 examples say little of brief" in output
+    assert "ok:" not in output
 
 
 def test_check_refuses_a_principle_that_the_front_desks_judge_reads_backwards(file):
@@ -102,7 +129,7 @@ def test_check_refuses_a_word_that_the_judge_never_met(file):
 def test_check_reads_another_judge_with_the_general_template_and_says_that_it_brings_no_probes(file, judge):
     output = invoke("check", file, "--judge", str(judge))
     assert "prompts/pair.j2" in output
-    assert "not probed, only the words were checked: this judge brings no probes.jsonl; give pairs" in output
+    assert "the principles have no examples, and this judge brings no probes.jsonl; write `examples:`" in output
     assert "ok:" not in output
     assert "whether the judge understands the principles is not known" in output
 
@@ -158,11 +185,11 @@ def test_a_malformed_probe_file_is_refused_with_its_line_before_a_judge_is_loade
         invoke("check", file, "--probes", str(path))
 
 
-def test_probes_are_pairs_and_need_a_pair_template(file, tmp_path):
+def test_probes_are_pairs_and_need_a_template_that_does_not_rank(file, tmp_path):
     path = write_probes(tmp_path / "mine.jsonl")
-    with pytest.raises(InputError, match="scores single replies, and probes are pairs"):
-        invoke("check", file, "--template", "frontdesk_score", "--probes", str(path))
-    assert "not probed" in invoke("check", file, "--template", "frontdesk_score")
+    with pytest.raises(InputError, match="ranks several replies, and probes are pairs"):
+        invoke("check", file, "--template", write_ranking(tmp_path / "rank.j2"), "--probes", str(path))
+    assert "not probed" in invoke("check", file, "--template", str(tmp_path / "rank.j2"))
 
 
 def test_probes_and_no_probe_exclude_each_other(file, tmp_path):
@@ -193,7 +220,7 @@ def test_check_refuses_words_by_the_vocabulary_in_the_judges_folder(file, tmp_pa
 
 def test_show_prints_the_exact_prompt_with_untrusted_text_between_marks(file):
     output = invoke("show", file, "--template", "pair_verdict")
-    for text in EXAMPLE.values():
+    for text in (f"user: {QUESTION}", *EXAMPLE.values()):
         assert f"⟦{text}⟧" in output
     assert "Principle: Prefer the reply that is polite." in output
     assert output.index("--- system ---") < output.index("--- user ---")

@@ -18,7 +18,8 @@ def test_the_config_as_written_changes_nothing_and_its_names_find_the_copies(tmp
     config = load_config(tmp_path / "new" / "rlaif.yaml")
     assert config == load_config()
     monkeypatch.chdir(tmp_path / "new")
-    assert find_shipped("constitutions", config.constitution, ".yaml") == Path("constitutions/courteous_and_brief.yaml")
+    copy = Path("constitutions/frontdesk/courteous_and_brief.yaml")
+    assert find_shipped("constitutions", config.constitution, ".yaml") == copy
     assert find_shipped("prompts", config.judge.template, ".j2") == Path("prompts/frontdesk_pair.j2")
 
 
@@ -51,9 +52,11 @@ def test_a_default_is_written_as_yaml_that_reads_back(value, text):
 def test_the_shipped_files_are_copied_byte_for_byte(tmp_path):
     write_scaffold(tmp_path)
     for kind in ("constitutions", "prompts"):
-        shipped = {path.name: path.read_bytes() for path in shipped_folder(kind).iterdir()}
-        assert {path.name: path.read_bytes() for path in (tmp_path / kind).iterdir()} == shipped
-        assert shipped
+        assert read_files(tmp_path / kind) == read_files(shipped_folder(kind)) != {}
+
+
+def read_files(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_folder_with_a_config_is_refused_and_stays_as_it_was(tmp_path):

@@ -144,12 +144,51 @@ def test_a_name_means_the_users_own_file_first(tmp_path, monkeypatch):
     assert load_constitution("courteous_and_brief").name == "test"
 
 
+def test_the_front_desks_constitutions_are_found_with_their_folder_and_without_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name, by_folder = load_constitution("courteous_and_brief"), load_constitution("frontdesk/courteous_and_brief")
+    assert by_name == by_folder
+    assert by_name.name == "courteous-and-brief"
+
+
+def test_a_copy_of_the_front_desks_folder_is_the_users_own_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("constitutions/frontdesk").mkdir(parents=True)
+    Path("constitutions/frontdesk/courteous_and_brief.yaml").write_text(GOOD)
+    assert load_constitution("courteous_and_brief").name == "test"
+    assert load_constitution("frontdesk/courteous_and_brief").name == "test"
+    Path("constitutions/courteous_and_brief.yaml").write_text(GOOD.replace("name: test", "name: nearer"))
+    assert load_constitution("courteous_and_brief").name == "nearer"
+    assert load_constitution("frontdesk/courteous_and_brief").name == "test"
+
+
+def test_a_file_of_a_path_that_looks_like_a_name_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("frontdesk")
+    Path("frontdesk/courteous_and_brief").write_text(GOOD)
+    assert load_constitution("frontdesk/courteous_and_brief").name == "test"
+
+
 def test_an_unknown_name_is_refused_with_those_that_exist():
     with pytest.raises(ConstitutionError, match='did you mean "courteous_and_brief"\\?.*these exist: .*curt_and_brief'):
         load_constitution("courteous_and_breif")
 
 
-@pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "x" * 65, "a\x00b"])
+def test_a_wrong_name_with_the_front_desks_folder_is_refused_with_the_nearest():
+    with pytest.raises(ConstitutionError, match='did you mean "frontdesk/curt_and_brief"'):
+        load_constitution("frontdesk/curt_and_breif")
+
+
+def test_names_of_one_judge_are_listed_behind_the_others_with_their_folder():
+    names = known_names("constitutions", ".yaml")
+    last = [name for name in names if "/" in name]
+    assert names[-len(last) :] == last
+    assert "frontdesk/courteous_and_brief" in last
+    assert "courteous_and_brief" not in names
+    assert not any("/" in name for name in known_names("prompts", ".j2"))
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "x" * 65, "a\x00b", "frontdesk/..", "frontdesk/"])
 def test_a_name_is_never_a_path(name):
     with pytest.raises(ConstitutionError, match="no constitution named"):
         load_constitution(name)
@@ -190,6 +229,11 @@ def test_an_unknown_word_is_refused_with_principle_line_and_nearest_wording(judg
 def test_a_known_word_in_capitals_is_refused_as_the_judge_never_read_it(judge_dir):
     with pytest.raises(ConstitutionError, match='write it in lower case, "polite"'):
         check_wording(constitution_saying("Prefer the reply that is POLITE."), judge_dir=judge_dir)
+
+
+def test_a_word_that_was_never_met_is_named_before_one_in_capitals(judge_dir):
+    with pytest.raises(ConstitutionError, match='the word "and"'):
+        check_wording(constitution_saying("Prefer the POLITE and sarcastic reply."), judge_dir=judge_dir)
 
 
 def test_numbers_and_other_scripts_are_words_too(judge_dir):

@@ -133,8 +133,9 @@ def test_double_negations_are_read_backwards_without_a_flip_and_refused_where_th
         assert row.undeclared is None or row.is_right, row
 
 
-def test_the_shipped_constitutions_are_read_as_their_tags_say_and_contradict_themselves_nowhere() -> None:
-    constitutions = [load_constitution(name) for name in known_names("constitutions", ".yaml")]
+def test_the_front_desks_constitutions_are_read_as_their_tags_say_and_contradict_themselves_nowhere() -> None:
+    names = [name for name in known_names("constitutions", ".yaml") if name.startswith("frontdesk/")]
+    constitutions = [load_constitution(name) for name in names]
     asked = {principle.text: principle for constitution in constitutions for principle in constitution.principles}
     everything = constitutions[0].model_copy(update={"principles": tuple(asked.values())})
     readings = probe_principles(everything, probes=PROBES, judge=shipped_judge())

@@ -17,7 +17,7 @@ from rlaif.frontdesk.tokenizer import build_tokenizer
 from rlaif.frontdesk.world import make_prompts
 from rlaif.models.local.engine import TransformersEngine
 
-CONSTITUTIONS = Path(__file__).parents[2] / "constitutions"
+CONSTITUTIONS = Path(__file__).parents[2] / "constitutions" / "frontdesk"
 
 
 @lru_cache(maxsize=2)

@@ -84,6 +84,9 @@ def test_batches_keep_to_the_configured_size_and_are_heard_of():
     assert sum(failed for _, failed in heard) == 1
 
 
+PAIR = load_template("pair_verdict")
+
+
 def judgement(verdict: str, *logprobs: tuple[str, float]) -> Judgement:
     entries = tuple(VerdictLogprob(verdict=name, logprob=math.log(p)) for name, p in logprobs)
     return Judgement(question_id="q", verdict=verdict, logprobs=entries, raw_reply="")
@@ -91,19 +94,33 @@ def judgement(verdict: str, *logprobs: tuple[str, float]) -> Judgement:
 
 def test_the_same_place_winning_in_both_orders_is_a_flip():
     first = judgement("first", ("first", 0.8), ("second", 0.2))
-    assert combine_answers(first, first) == ProbeAnswer(pytest.approx(0.5), flipped=True)
+    assert combine_answers(first, first, template=PAIR) == ProbeAnswer(pytest.approx(0.5), flipped=True)
 
 
 def test_a_tie_in_both_orders_is_told_apart_from_a_flip():
     tie = judgement("tie", ("first", 0.2), ("second", 0.2), ("tie", 0.6))
-    combined = combine_answers(tie, tie)
+    combined = combine_answers(tie, tie, template=PAIR)
     assert (combined.flipped, combined.tied, combined.is_decided) == (False, True, False)
     first = judgement("first", ("first", 0.6), ("second", 0.2), ("tie", 0.2))
-    assert combine_answers(first, tie).is_decided
+    assert combine_answers(first, tie, template=PAIR).is_decided
 
 
 def test_a_pair_with_one_failed_order_is_no_answer():
     failed = FailedJudgement(question_id="q", cause="truncated")
     first = judgement("first", ("first", 0.8), ("second", 0.2))
-    assert combine_answers(failed, first) == "truncated"
-    assert combine_answers(first, failed) == "truncated"
+    assert combine_answers(failed, first, template=PAIR) == "truncated"
+    assert combine_answers(first, failed, template=PAIR) == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("template", "better", "worse", "p_first"),
+    [
+        ("score", {"score": 9.0}, {"score": 2.0}, 1.0),
+        ("contrast", {"score": 0.3, "log_likelihoods": (-3.0, -6.0), "num_response_tokens": 10}, {"score": 0.1}, 0.881),
+    ],
+)
+def test_replies_that_are_shown_alone_are_compared_by_their_scores_and_cannot_flip(template, better, worse, p_first):
+    first, second = (Judgement(question_id="q", raw_reply="", **fields) for fields in (better, worse))
+    answer = combine_answers(first, second, template=load_template(template))
+    assert (answer.p_first, answer.flipped, answer.winner) == (pytest.approx(p_first, abs=1e-3), False, "first")
+    assert combine_answers(first, first, template=load_template(template)).tied

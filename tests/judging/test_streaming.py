@@ -32,7 +32,7 @@ from rlaif.models.endpoint import client as endpoint_client
 from rlaif.models.endpoint.engine import OpenAIEngine
 from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.models.scripted_engine import ScriptedEngine
-from rlaif.records import Prompt, Sample
+from rlaif.records import Principle, Prompt, Sample
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def judge(
         )  # fmt: skip
 
 
-def opinion(first: Sample, second: Sample, principle: str, *, prompts: dict[str, Prompt]) -> float:
+def opinion(first: Sample, second: Sample, principle: Principle, *, prompts: dict[str, Prompt]) -> float:
     """What the server thinks of two replies in this order: its logit for the first."""
     chat = render_question(prompts[first.prompt_id], (first, second), principle, template=TEMPLATE)
     p = p_first("\n".join(message["content"] for message in to_plain_chat(chat).messages))
@@ -80,8 +80,8 @@ def test_every_pair_gets_its_comparison_under_each_principle_in_both_orders(tmp_
     found = {(c.prompt_id, c.principle.id): c for c in judging.comparisons}
     for first, second in pairs:
         for principle in CONSTITUTION.principles:
-            a = opinion(first, second, principle.text, prompts=prompts)
-            b = opinion(second, first, principle.text, prompts=prompts)
+            a = opinion(first, second, principle, prompts=prompts)
+            b = opinion(second, first, principle, prompts=prompts)
             comparison = found[first.prompt_id, principle.id]
             sign = 1 if comparison.sample_ids[0] == first.id else -1
             assert comparison.logit == pytest.approx(sign * (a - b) / 2)
@@ -121,7 +121,7 @@ def test_no_fault_of_a_server_becomes_a_label(tmp_path):
     assert len(judging.judgements) + len(judging.failed) == len(judging.questions) == 240
     prompts, pairs = make_pairs(60)
     samples = {sample.id: sample for pair in pairs for sample in pair}
-    texts = {principle.digest: principle.text for principle in CONSTITUTION.principles}
+    texts = {principle.digest: principle for principle in CONSTITUTION.principles}
     by_id = {question.id: question for question in judging.questions}
     for judgement in judging.judgements:
         question = by_id[judgement.question_id]

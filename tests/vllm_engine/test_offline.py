@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from desk_questions import make_prompts, make_questions, request_of
+from desk_questions import largest_difference_by_token, make_prompts, make_questions, make_readings, request_of
 
 from rlaif.config.models import ModelConfig, VllmConfig
 from rlaif.constitution.render import load_template
 from rlaif.errors import StageError
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 from rlaif.frontdesk.judge_text import PAIR_TEMPLATE
-from rlaif.models.interface import ScoredReply
+from rlaif.models.interface import LIKELIHOODS, ScoredReply
 from rlaif.models.local.engine import TransformersEngine
 from rlaif.models.slot import Slot
 from rlaif.models.vllm.engine import VllmEngine
@@ -163,6 +163,18 @@ def test_tokens_are_drawn_from_the_models_own_distribution(
     assert len(common) >= 4
     chi2 = sum((counts[token] - p * NUM_DRAWS) ** 2 / (p * NUM_DRAWS) for token, p in common.items())
     assert chi2 < len(common) + 4 * math.sqrt(2 * len(common))
+
+
+def test_likelihoods_of_given_responses_are_those_of_the_transformers_engine(policy: VllmEngine) -> None:
+    questions = make_readings(20)
+    found = policy.score(questions, request=LIKELIHOODS)
+    expected = in_transformers(POLICY_DIR).score(questions, request=LIKELIHOODS)
+    difference = largest_difference_by_token(found, expected)
+    print(f"{len(questions)} questions, largest difference of a log-likelihood by token {difference:.1e}")
+    assert all(len(reply.likelihoods) == 2 for reply in found)
+    assert difference < 1e-4
+    assert [reply._replace(likelihoods=()) for reply in found] == [reply._replace(likelihoods=()) for reply in expected]
+    assert policy.score(questions[:3], request=LIKELIHOODS) == found[:3]
 
 
 def test_the_fingerprint_differs_from_the_transformers_engine_in_the_engine_alone() -> None:

@@ -5,18 +5,19 @@ Names no mode; the table is in `rlaif.judging.modes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.run import RunConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.choices import Unusable
-from rlaif.models.interface import ScoredReply
+from rlaif.models.interface import ScoredReply, ScoreRequest
 from rlaif.records import (
     Comparison,
     Constitution,
     Judgement,
+    Message,
     OrderVerdict,
     Principle,
     Question,
@@ -34,6 +35,14 @@ class Planned(NamedTuple):
 
     shown: tuple[Sample, ...]
     principle: Principle
+
+
+class Shown(NamedTuple):
+    """A response as a question shows it."""
+
+    text: str
+    is_whole: bool = True
+    """Whether it ends where its model ended it; False where it ran out of tokens."""
 
 
 class Debiased(NamedTuple):
@@ -70,7 +79,13 @@ class Count(Protocol):
 
 class Render(Protocol):
     def __call__(
-        self, template: JudgeTemplate, /, *, conversation: str, responses: Sequence[str], principle: str
+        self,
+        template: JudgeTemplate,
+        /,
+        *,
+        conversation: Sequence[Message],
+        responses: Sequence[Shown],
+        principle: Principle,
     ) -> tuple[SegmentedMessage, ...]:
         """The prompt of one question; `responses` in the order shown."""
 
@@ -91,6 +106,7 @@ class Combine(Protocol):
         *,
         pairs: Sequence[Pair],
         constitution: Constitution,
+        template: JudgeTemplate,
         draw_seed: int | None,
     ) -> Iterator[Comparison]:
         """The comparisons of those pairs whose questions were all answered."""
@@ -99,6 +115,11 @@ class Combine(Protocol):
 class Check(Protocol):
     def __call__(self, config: RunConfig, /, *, template: JudgeTemplate) -> None:
         """Raises `ConfigError` where the mode cannot serve the run's options."""
+
+
+class CheckPrinciples(Protocol):
+    def __call__(self, constitution: Constitution, /, *, template: JudgeTemplate) -> None:
+        """Raises `ConstitutionError` where the judge cannot be asked about a principle."""
 
 
 class Worth(Protocol):
@@ -112,6 +133,15 @@ class Worth(Protocol):
 class DescribeChoices(Protocol):
     def __call__(self, template: JudgeTemplate, /) -> str:
         """Which strings the judge answers with."""
+
+
+def verdict_request(template: JudgeTemplate) -> ScoreRequest:
+    """How an engine is asked for the verdict of a template."""
+    return ScoreRequest(
+        marker=template.verdict_marker,
+        choices=template.choices,
+        max_reason_tokens=template.reason_max_tokens,
+    )
 
 
 class Words(NamedTuple):
@@ -130,6 +160,9 @@ class Words(NamedTuple):
     answers: str
     """What the strings that the judge answers with are called."""
     describe_choices: DescribeChoices
+    scale: str = ""
+    """A sentence for the report on where the labels' scale comes from while no people's labels have set it; empty where
+    the labels are the judge's probabilities."""
 
 
 class Mode(NamedTuple):
@@ -138,6 +171,8 @@ class Mode(NamedTuple):
     shows: Literal["one", "two", "all"]
     """How many responses one question shows. one: no order has a say, so nothing can flip. two: the pairs that were
     drawn are asked about. one and all: every pair of a prompt's responses is compared, at no further cost."""
+    request: Callable[[JudgeTemplate], ScoreRequest]
+    """How an engine is asked."""
     plan: Plan
     count_questions: Count
     render: Render
@@ -146,5 +181,9 @@ class Mode(NamedTuple):
     words: Words
     check: Check | None = None
     """None: the mode can serve all options."""
+    check_principles: CheckPrinciples | None = None
+    """None: the mode takes all principles."""
+    compare_alone: Callable[[Sequence[Judgement], Sequence[Judgement], JudgeTemplate], Debiased] | None = None
+    """What the answers about two responses say of the first; None where responses are shown together."""
     worth: Worth | None = None
     """None: the mode compares responses and cannot say what one alone is worth, so it gives no rewards."""

@@ -13,17 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.render import JudgeTemplate
+from rlaif.constitution.render import JudgeTemplate, render_conversation
 from rlaif.constitution.render import render as render_pair
 from rlaif.constitution.selection import principles_of
 from rlaif.judging.choices import Unusable, read_choices, verdict_logprobs
-from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
+from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Shown, Words, verdict_request
 from rlaif.models.interface import ScoredReply
 from rlaif.records import (
     Comparison,
     Constitution,
     Judgement,
+    Message,
     OrderVerdict,
+    Principle,
     PrincipleKey,
     Question,
     SegmentedMessage,
@@ -57,10 +59,13 @@ def count_questions(
 
 
 def render(
-    template: JudgeTemplate, *, conversation: str, responses: Sequence[str], principle: str
+    template: JudgeTemplate, *, conversation: Sequence[Message], responses: Sequence[Shown], principle: Principle
 ) -> tuple[SegmentedMessage, ...]:
     first, second = responses
-    return render_pair(template, conversation=conversation, first=first, second=second, principle=principle)
+    return render_pair(
+        template, conversation=render_conversation(conversation), first=first.text, second=second.text,
+        principle=principle.text,
+    )  # fmt: skip
 
 
 def read(
@@ -89,6 +94,7 @@ def combine(
     *,
     pairs: Sequence[Pair],
     constitution: Constitution,
+    template: JudgeTemplate,
     draw_seed: int | None,
 ) -> Iterator[Comparison]:
     """One comparison for each pair and principle whose orders were all answered."""
@@ -254,6 +260,7 @@ def describe_choices(template: JudgeTemplate) -> str:
 
 MODE = Mode(
     shows="two",
+    request=verdict_request,
     plan=plan,
     count_questions=count_questions,
     render=render,

@@ -15,13 +15,23 @@ from typing import Any, NamedTuple
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.run import RunConfig
-from rlaif.constitution.render import JudgeTemplate, render_list
+from rlaif.constitution.render import JudgeTemplate, render_conversation, render_list
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConfigError, StageError
 from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
-from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
+from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Shown, Words, verdict_request
 from rlaif.models.interface import ScoredReply
-from rlaif.records import Comparison, Constitution, Judgement, Question, Sample, digest_text
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    Judgement,
+    Message,
+    Principle,
+    Question,
+    Sample,
+    SegmentedMessage,
+    digest_text,
+)
 from rlaif.stats.logits import share_of_lead, sigmoid
 
 
@@ -58,6 +68,15 @@ def count_questions(
     most = math.factorial(num_samples)
     shuffles = num_samples if config.num_shuffles is None else min(config.num_shuffles, most)
     return num_prompts * shuffles * num_principles
+
+
+def render(
+    template: JudgeTemplate, *, conversation: Sequence[Message], responses: Sequence[Shown], principle: Principle
+) -> tuple[SegmentedMessage, ...]:
+    return render_list(
+        template, conversation=render_conversation(conversation), responses=[shown.text for shown in responses],
+        principle=principle.text,
+    )  # fmt: skip
 
 
 def check(config: RunConfig, *, template: JudgeTemplate) -> None:
@@ -105,6 +124,7 @@ def combine(
     *,
     pairs: Sequence[Pair],
     constitution: Constitution,
+    template: JudgeTemplate,
     draw_seed: int | None,
 ) -> Iterator[Comparison]:
     """A comparison for each pair of a group under each principle whose shuffles were all answered."""
@@ -261,9 +281,10 @@ def describe_choices(template: JudgeTemplate) -> str:
 
 MODE = Mode(
     shows="all",
+    request=verdict_request,
     plan=plan,
     count_questions=count_questions,
-    render=render_list,
+    render=render,
     read=read,
     combine=combine,
     words=Words(

@@ -8,51 +8,28 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rlaif.config.judge import JudgeConfig
-from rlaif.constitution.render import JudgeTemplate, render_single
-from rlaif.constitution.selection import principles_of
+from rlaif.constitution.render import JudgeTemplate, render_conversation, render_single
 from rlaif.judging.choices import Unusable, choice_logprobs, read_choices
-from rlaif.judging.modes.mode import Debiased, Found, Mode, Pair, Planned, Words
+from rlaif.judging.modes import alone
+from rlaif.judging.modes.mode import Debiased, Mode, Shown, Words, verdict_request
 from rlaif.models.interface import ScoredReply
-from rlaif.records import Comparison, Constitution, Judgement, PrincipleKey, Question, SegmentedMessage
+from rlaif.records import Judgement, Message, Principle, SegmentedMessage
 from rlaif.stats.logits import share_of_lead, sigmoid
 
 _LEAST = 1e-45
 """The smallest probability that a float32 softmax can give."""
 
 
-def plan(
-    pairs: Iterable[Pair],
-    *,
-    constitution: Constitution,
-    template: JudgeTemplate,
-    config: JudgeConfig,
-    draw_seed: int | None,
-) -> Iterator[Planned]:
-    """Each sample once under every principle that one of its pairs needs."""
-    seen: set[tuple[str, str]] = set()
-    for pair in pairs:
-        for principle in principles_of(constitution, [sample.id for sample in pair], draw_seed=draw_seed):
-            for sample in pair:
-                if (sample.id, principle.id) not in seen:
-                    seen.add((sample.id, principle.id))
-                    yield Planned((sample,), principle)
-
-
-def count_questions(
-    *, num_prompts: int, num_samples: int, num_pairs: int, num_principles: int, config: JudgeConfig
-) -> int:
-    return num_prompts * num_samples * num_principles
-
-
 def render(
-    template: JudgeTemplate, *, conversation: str, responses: Sequence[str], principle: str
+    template: JudgeTemplate, *, conversation: Sequence[Message], responses: Sequence[Shown], principle: Principle
 ) -> tuple[SegmentedMessage, ...]:
-    [response] = responses
-    return render_single(template, conversation=conversation, response=response, principle=principle)
+    [shown] = responses
+    return render_single(
+        template, conversation=render_conversation(conversation), response=shown.text, principle=principle.text
+    )
 
 
 def read(
@@ -71,31 +48,6 @@ def read(
     }
 
 
-def combine(
-    questions: Sequence[Question],
-    found: Found,
-    *,
-    pairs: Sequence[Pair],
-    constitution: Constitution,
-    draw_seed: int | None,
-) -> Iterator[Comparison]:
-    """One comparison for each pair and principle whose two samples were scored."""
-    by_sample = {(q.sample_ids[0], q.principles[0].text_digest): found[q.id] for q in questions if q.id in found}
-    for pair in pairs:
-        first, second = sorted(sample.id for sample in pair)
-        for principle in principles_of(constitution, (first, second), draw_seed=draw_seed):
-            one, other = (by_sample.get((key, principle.digest)) for key in (first, second))
-            if one is not None and other is not None:
-                yield compare_scores(
-                    prompt_id=pair[0].prompt_id,
-                    sample_ids=(first, second),
-                    principle=PrincipleKey(id=principle.id, text_digest=principle.digest),
-                    judge_id=questions[0].judge_id,
-                    first=one,
-                    second=other,
-                )
-
-
 def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> Debiased:
     """p_first = P(S1 > S2) + P(S1 = S2) / 2 of two independent scores, each given by one judgement or by votes.
 
@@ -112,6 +64,10 @@ def combine_scores(first: Sequence[Judgement], second: Sequence[Judgement]) -> D
         return Debiased(sigmoid(logit), logit, None, None)
     lead = (won - lost) / 2
     return Debiased(share_of_lead(lead), None, None, None)
+
+
+def compare(first: Sequence[Judgement], second: Sequence[Judgement], template: JudgeTemplate) -> Debiased:
+    return combine_scores(first, second)
 
 
 def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
@@ -134,29 +90,6 @@ def distribution_of(judgements: Sequence[Judgement]) -> dict[float, float]:
 def expect(judgements: Sequence[Judgement]) -> float:
     """The expected score of a response, by its judgement and further votes."""
     return math.fsum(score * p for score, p in distribution_of(judgements).items())
-
-
-def compare_scores(
-    *,
-    prompt_id: str,
-    sample_ids: tuple[str, str],
-    principle: PrincipleKey,
-    judge_id: str,
-    first: Sequence[Judgement],
-    second: Sequence[Judgement],
-) -> Comparison:
-    """The comparison of two samples in canonical order. `first`, `second`: a sample's judgement, then its votes."""
-    result = combine_scores(first, second)
-    return Comparison(
-        prompt_id=prompt_id,
-        sample_ids=sample_ids,
-        principle=principle,
-        judge_id=judge_id,
-        judgement_ids=tuple(j.id for j in (first[0], second[0], *first[1:], *second[1:])),
-        p_first=result.p_first,
-        logit=result.logit,
-        debiased=True,
-    )
 
 
 def expect_score(logprobs: Sequence[float | None]) -> float:
@@ -187,11 +120,13 @@ def describe_choices(template: JudgeTemplate) -> str:
 
 MODE = Mode(
     shows="one",
-    plan=plan,
-    count_questions=count_questions,
+    request=verdict_request,
+    plan=alone.plan,
+    count_questions=alone.count_questions,
     render=render,
     read=read,
-    combine=combine,
+    combine=alone.combine_by(compare),
+    compare_alone=compare,
     words=Words(
         question="score",
         first_shown="scored",

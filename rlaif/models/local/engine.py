@@ -7,11 +7,13 @@ that wrote the judge's reason. One call is one batch, halved where it does not f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
 from rlaif.models.local.decode import Decoded, decode, row_uniforms
 from rlaif.models.local.halving import in_halves
+from rlaif.models.local.likelihood import compute_likelihoods
+from rlaif.models.readings import judge_readings
 from rlaif.models.replies.local_reply import encode_questions, read_reply
 from rlaif.models.tokens.prompt_tokens import choice_token_ids
 from rlaif.models.weights.context import NO_LIMIT, context_tokens_of
@@ -67,6 +69,9 @@ class TransformersEngine:
         ]
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
+        if request.reads == "likelihood":
+            read = partial(compute_likelihoods, self._model, pad_id=self._encoder.pad_token_id)
+            return judge_readings(self._encoder, chats, context_tokens=self.context_tokens, run=read)
         choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
         prompts, fitting, replies = encode_questions(
             self._encoder, chats, request=request, context_tokens=self.context_tokens

@@ -41,6 +41,8 @@ class TreeStates:
     paths: list[NDArray[np.int64]]
     """For each stretch, the kept tokens from the prompt's first one to the stretch's last. The stretch's own tokens are
     missing where they are not kept."""
+    outputs: Tensor | None = None
+    """(num_kept, width), the model's output after each kept token; None unless asked for."""
 
 
 class _Level(NamedTuple):
@@ -59,8 +61,14 @@ class _Level(NamedTuple):
 
 
 @torch.no_grad()
-def run_tree(model: PreTrainedModel, tree: PrefixTree, *, pad_id: int, with_leaves: bool = True) -> TreeStates:
-    """Keys, values and last logits of all stretches; `with_leaves` False leaves out the prompts' own states."""
+def run_tree(
+    model: PreTrainedModel, tree: PrefixTree, *, pad_id: int, with_leaves: bool = True, with_outputs: bool = False
+) -> TreeStates:
+    """Keys, values and last logits of all stretches; `with_leaves` False leaves out the prompts' own states.
+
+    with_outputs: keep the output after every token instead of the logits after the prompts; for a model whose head is
+    replaced, or the memory would hold logits of all tokens.
+    """
     sizes = [len(stretch.tokens) for stretch in tree.stretches]
     unread = frozenset() if with_leaves else frozenset(tree.leaves)
     paths: list[NDArray[np.int64]] = []
@@ -70,12 +78,14 @@ def run_tree(model: PreTrainedModel, tree: PrefixTree, *, pad_id: int, with_leav
         paths.append(own if stretch.parent < 0 else np.concatenate([paths[stretch.parent], own]))
         num_kept += len(own)
     most = prefill_tokens(next(model.parameters()).device)
-    run = _Run(model, tree, paths, pad_id=pad_id, unread=unread, num_kept=num_kept)
+    run = _Run(
+        model, tree, paths, pad_id=pad_id, unread=unread, num_kept=num_kept, with_outputs=with_outputs
+    )  # fmt: skip
     for level in range(1 + max(stretch.level for stretch in tree.stretches)):
         for chunk in _chunks_of_like_size(pack_stretches(tree, level), sizes, most=most):
             run.roots(chunk) if level == 0 else run.branches(chunk)
     assert run.logits is not None
-    return TreeStates(tree, run.logits, run.row_of, run.layers, paths)
+    return TreeStates(tree, run.logits, run.row_of, run.layers, paths=paths, outputs=run.outputs)
 
 
 class _Run:
@@ -83,11 +93,11 @@ class _Run:
 
     def __init__(
         self, model: PreTrainedModel, tree: PrefixTree, paths: Sequence[NDArray[np.int64]], *, pad_id: int,
-        unread: frozenset[int], num_kept: int,
+        unread: frozenset[int], num_kept: int, with_outputs: bool,
     ) -> None:  # fmt: skip
         """unread: stretches whose own states are not kept. num_kept: number of tokens in the other stretches."""
         self._model, self._stretches, self._paths, self._pad_id = model, tree.stretches, paths, pad_id
-        self._unread, self._num_kept = unread, num_kept
+        self._unread, self._num_kept, self._with_outputs = unread, num_kept, with_outputs
         self._device = next(model.parameters()).device
         self._hidden = np.float32(torch.finfo(model.dtype).min)
         longest = max((len(stretch.tokens) for stretch in tree.stretches if stretch.parent >= 0), default=0)
@@ -95,6 +105,7 @@ class _Run:
         self.row_of = {leaf: row for row, leaf in enumerate(dict.fromkeys(tree.leaves))}
         self.layers: list[tuple[Tensor, Tensor]] = []
         self.logits: Tensor | None = None
+        self.outputs: Tensor | None = None
 
     def roots(self, chunk: Sequence[Sequence[int]]) -> None:
         """Run stretches that begin prompts, one per row, padded on the right, where a causal model needs no mask."""
@@ -111,9 +122,10 @@ class _Run:
             input_ids=self._tensor(ids),
             past_key_values=DynamicCache(),
             use_cache=True,
-            logits_to_keep=self._tensor(np.array(kept)) - 1,
+            logits_to_keep=0 if self._with_outputs else self._tensor(np.array(kept)) - 1,
         )
         self._store(out.past_key_values, tokens, before=0)
+        self._keep_outputs(out.logits, tokens)
         self._keep_logits(places, out.logits, list(enumerate(kept.index(length) for length in lengths)))
 
     def branches(self, chunk: Sequence[Sequence[int]]) -> None:
@@ -130,9 +142,10 @@ class _Run:
             position_ids=self._tensor(level.positions),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=level.ends,
+            logits_to_keep=0 if self._with_outputs else level.ends,
         )
         self._store(cache, level.tokens, before=read)
+        self._keep_outputs(out.logits, level.tokens)
         places = [place for pack in chunk for place in pack]
         cells = [(row, column) for row, pack in enumerate(chunk) for column in range(len(pack))]
         self._keep_logits(places, out.logits, cells)
@@ -185,6 +198,15 @@ class _Run:
                 self.layers.append((keys, values))
             for stored, new in zip(self.layers[number], states, strict=True):
                 stored[target] = new
+
+    def _keep_outputs(self, outputs: Tensor, tokens: NDArray[np.int64]) -> None:
+        """Keep the output after every token, (rows, columns, width), by token."""
+        rows, columns = np.nonzero(tokens >= 0)
+        if not self._with_outputs or not len(rows):
+            return
+        if self.outputs is None:
+            self.outputs = outputs.new_empty((self._num_kept, outputs.shape[-1]))
+        self.outputs[self._tensor(tokens[rows, columns])] = outputs[self._tensor(rows), self._tensor(columns)]
 
     def _keep_logits(self, places: Sequence[int], logits: Tensor, cells: Sequence[tuple[int, int]]) -> None:
         if self.logits is None:

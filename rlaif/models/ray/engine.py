@@ -26,6 +26,7 @@ from rlaif.models.interface import (
 from rlaif.models.ray.stream import run_batches
 from rlaif.models.ray.wire import dump_chats, dump_draws, load_generations, load_replies
 from rlaif.models.ray.worker import Job
+from rlaif.models.readings import count_read
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.models.weights.loading import fingerprint, load_tokenizer, read_config
 from rlaif.models.weights.model_folder import find_model_folder
@@ -144,7 +145,7 @@ class RayScorer(_RayEngine):
             return lambda chat: Spending(1)
         # The marker is part of the prompt where there is no reason; a token holds at least one character.
         beside = len(request.marker) + request.max_reason_tokens + 1
-        return lambda chat: Spending(1, self.count_tokens(chat) + beside)
+        return lambda chat: Spending(1, count_read(self.count_tokens, chat) + beside)
 
 
 class _Drawing:

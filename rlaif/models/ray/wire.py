@@ -50,6 +50,7 @@ def load_replies(text: str) -> list[ScoredReply]:
 
 def _load_reply(row: dict[str, Any]) -> ScoredReply:
     row["logprobs"], row["unknown"] = tuple(row["logprobs"]), frozenset(row["unknown"])
+    row["likelihoods"] = tuple(row["likelihoods"])
     return ScoredReply(**row)
 
 

@@ -17,6 +17,7 @@ from rlaif.errors import ModelError, RlaifError
 from rlaif.files.batch_plan import cut_into_batches
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest
 from rlaif.models.ray.wire import dump_generations, dump_replies, load_chats, load_draws
+from rlaif.models.readings import count_read
 from rlaif.records import Model, SamplingParams
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class RayWorker:
         return dump_generations(self._engine.generate(chats, params=request, keys=keys))
 
     def _score(self, chats: Sequence[Chat], request: ScoreRequest) -> list[ScoredReply]:
-        sizes = [self._engine.count_tokens(chat) + request.max_reason_tokens + 1 for chat in chats]
+        sizes = [count_read(self._engine.count_tokens, chat) + request.max_reason_tokens + 1 for chat in chats]
         batches = cut_into_batches([range(len(chats))], size=sizes.__getitem__, budget=self._job.batch_tokens)
         return [r for batch in batches for r in self._engine.score([chats[i] for i in batch], request=request)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from rlaif.config.models import ModelConfig, VllmConfig
 from rlaif.errors import ModelError
 from rlaif.models.interface import Chat, Generation, ScoredReply, ScoreRequest
+from rlaif.models.readings import Tokens, judge_readings
 from rlaif.models.replies.local_reply import encode_questions, read_reply
 from rlaif.models.replies.verdict_watch import WatchedReply, stop_after
 from rlaif.models.slot import Slot
@@ -93,6 +95,10 @@ class VllmEngine:
         ]
 
     def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
+        if request.reads == "likelihood":
+            return judge_readings(
+                self._encoder, chats, context_tokens=self.context_tokens - 1, run=self._read_likelihoods
+            )
         choice_ids = choice_token_ids(self._encoder, request.marker, request.choices)
         prompts, fitting, replies = encode_questions(
             self._encoder, chats, request=request, context_tokens=self.context_tokens
@@ -109,6 +115,16 @@ class VllmEngine:
         for row, written in zip(fitting, rows, strict=True):
             replies[row] = self._read(written, request=request, choice_ids=choice_ids, prompt_tokens=len(prompts[row]))
         return replies
+
+    def _read_likelihoods(self, rows: Sequence[Tokens]) -> list[float]:
+        if not rows:
+            return []
+        asked = {
+            "do": "read",
+            "prompts": [[*row.prompt, *row.response] for row in rows],
+            "starts": [len(row.prompt) for row in rows],
+        }
+        return [math.fsum(logprobs) for logprobs in self.process.ask(asked)]
 
     def close(self) -> None:
         """End the process and give its memory back."""

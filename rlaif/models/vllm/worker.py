@@ -120,6 +120,21 @@ def roll_out(llm: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def read(llm: Any, request: dict[str, Any]) -> list[list[float]]:
+    """Log-probability of each prompt's tokens from its place in `starts` on, each after the tokens before it."""
+    from vllm import SamplingParams
+
+    llm.reset_prefix_cache()
+    # subtle: vLLM reads log-probabilities of a prompt only together with a new token, which is not used
+    params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+    prompts = [{"prompt_token_ids": ids} for ids in request["prompts"]]
+    outputs = llm.generate(prompts, params, use_tqdm=False)
+    return [
+        [place[token].logprob for place, token in zip(output.prompt_logprobs[start:], ids[start:], strict=True)]
+        for output, ids, start in zip(outputs, request["prompts"], request["starts"], strict=True)
+    ]
+
+
 def load_weights(llm: Any, request: dict[str, Any]) -> None:
     """Replace the weights by those of a model folder."""
     llm.collective_rpc("reload_weights", kwargs={"weights_path": request["folder"]})
@@ -136,7 +151,8 @@ def wake_up(llm: Any, request: dict[str, Any]) -> None:
 
 
 ANSWERS = {
-    "generate": generate, "roll_out": roll_out, "load_weights": load_weights, "sleep": sleep, "wake_up": wake_up,
+    "generate": generate, "roll_out": roll_out, "read": read, "load_weights": load_weights, "sleep": sleep,
+    "wake_up": wake_up,
 }  # fmt: skip
 
 

@@ -187,5 +187,5 @@ def score_trajectories(
     where: str,
 ) -> Scored:
     """Scores of the trajectories by the reward sources, which see texts only."""
-    episodes = [Episode(trajectory.prompt, trajectory.response) for trajectory in trajectories]
+    episodes = [Episode(one.prompt, one.response, is_whole=one.finished) for one in trajectories]
     return score_episodes(rewards, episodes, scales=scales, max_failed=max_failed, where=where)

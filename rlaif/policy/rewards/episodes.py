@@ -20,6 +20,8 @@ class Episode(NamedTuple):
 
     prompt: Prompt
     response: str
+    is_whole: bool = True
+    """Whether the policy ended the response; False where it ran out of tokens."""
 
 
 class RewardFailure(NamedTuple):

@@ -17,6 +17,7 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import LOG_NAME, QuestionLog
+from rlaif.judging.questions import score_request
 from rlaif.models.endpoint.batch import BatchingScorer
 from rlaif.models.interface import TokenScorer
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
@@ -80,9 +81,16 @@ class JudgeReward:
         return ask_at_once(self._open_judge())
 
     def _as_sample(self, episode: Episode) -> Sample:
-        """The same text to the same prompt is the same sample in every step, so that it is asked about once."""
+        """The same text to the same prompt is the same sample in every step, so that it is asked about once.
+
+        Only a judge that reads likelihoods sees whether the policy ended its response.
+        """
+        is_cut = not episode.is_whole and score_request(self._asking.template).reads == "likelihood"
         return Sample(
-            prompt_id=episode.prompt.id, policy_id=self._policy.id, finish_reason="recorded", text=episode.response
+            prompt_id=episode.prompt.id,
+            policy_id=self._policy.id,
+            finish_reason="length" if is_cut else "recorded",
+            text=episode.response,
         )
 
     def _score(self, samples: Sequence[Sample], judging: Judging) -> dict[str, float | RewardFailure]:

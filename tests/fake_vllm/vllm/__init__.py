@@ -40,8 +40,12 @@ class LLM:
 
     def generate(self, prompts, params, use_tqdm):
         assert not use_tqdm
+        params = [params] * len(prompts) if isinstance(params, SamplingParams) else params
         return [
-            SimpleNamespace(outputs=[self._write(prompt["prompt_token_ids"], how)])
+            SimpleNamespace(
+                outputs=[self._write(prompt["prompt_token_ids"], how)],
+                prompt_logprobs=_read(prompt["prompt_token_ids"], how),
+            )
             for prompt, how in zip(prompts, params, strict=True)
         ]
 
@@ -66,3 +70,9 @@ class LLM:
             {token: SimpleNamespace(logprob=-place - token / 1000) for token in asked} for place in range(len(written))
         ]
         return SimpleNamespace(token_ids=tuple(written), logprobs=places)
+
+
+def _read(ids, how):
+    if getattr(how, "prompt_logprobs", None) != 0:
+        return None
+    return [None, *({token: SimpleNamespace(logprob=-at - token / 1000)} for at, token in enumerate(ids[1:], 1))]

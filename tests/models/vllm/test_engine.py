@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_questions import make_prompts, make_questions
+from desk_questions import make_prompts, make_questions, make_readings
 from pydantic import ValidationError
 
 from rlaif.config.judge import JudgeConfig, JudgeModelConfig
 from rlaif.config.models import ModelConfig, VllmConfig
 from rlaif.errors import ModelError
 from rlaif.frontdesk import JUDGE_DIR
-from rlaif.models.interface import ScoreRequest
+from rlaif.models.interface import LIKELIHOODS, ScoreRequest
+from rlaif.models.readings import split_readings
 from rlaif.models.slot import Slot
 from rlaif.models.tokens.prompt_tokens import PromptEncoder, choice_token_ids
 from rlaif.models.vllm.engine import VllmEngine, seed_of
@@ -100,6 +101,29 @@ def test_what_does_not_fit_is_not_asked_and_where_nothing_fits_vllm_is_not_start
     replies = engine.score(make_questions(2), request=REQUEST)
     assert [reply.failure for reply in replies] == ["over_length"] * 4
     assert engine.process.pid is None
+
+
+def test_a_likelihood_is_the_sum_over_the_response_and_its_end_alone(make: MakeEngine, encoder: PromptEncoder) -> None:
+    whole, cut = make_readings(1)
+    engine = make()
+    replies = engine.score([whole, cut], request=LIKELIHOODS)
+    for question, reply, is_whole in ((whole, replies[0], True), (cut, replies[1], False)):
+        for reading, found in zip(split_readings(question), reply.likelihoods, strict=True):
+            start = len(encoder.encode(reading.chat))
+            ids = encoder.encode_response(reading.response)
+            ids = ids if is_whole else ids[:-1]
+            assert found == pytest.approx(-sum(at + token / 1000 for at, token in enumerate(ids, start)))
+        assert (reply.response_tokens, reply.failure, reply.raw_reply) == (len(ids), None, "")
+
+
+def test_a_reading_that_leaves_no_room_for_a_token_is_not_asked(make: MakeEngine, encoder: PromptEncoder) -> None:
+    question = make_readings(1)[0]
+    longest = max(
+        len(encoder.encode(one.chat) + encoder.encode_response(one.response)) for one in split_readings(question)
+    )
+    for room, failure in ((longest + 1, None), (longest, "over_length")):
+        [reply] = make(max_model_len=room).score([question], request=LIKELIHOODS)
+        assert reply.failure == failure
 
 
 def test_a_response_ends_by_a_stop_token_or_by_its_length(make: MakeEngine, encoder: PromptEncoder) -> None:

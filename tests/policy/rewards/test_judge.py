@@ -181,7 +181,7 @@ def test_the_template_is_the_judges_own_where_it_scores_and_one_that_does_not_is
     assert load_score_template(RewardConfig(judge=True), frontdesk).name == "prompts/frontdesk_score.j2"
     own = frontdesk.model_copy(update={"template": "score"})
     assert load_score_template(RewardConfig(judge=True), own).name == "prompts/score.j2"
-    with pytest.raises(ConfigError, match='`kind: score`, and "pair" is of `kind: pair`'):
+    with pytest.raises(ConfigError, match='`kind: contrast`, and "pair" is of `kind: pair`'):
         load_score_template(RewardConfig(judge=True, template="pair"), frontdesk)
 
 
