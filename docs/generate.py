@@ -1,4 +1,5 @@
-"""Writes docs/commands.md and docs/options.md from the program itself, and docs/measured.md from benchmarks/results.
+"""Writes docs/commands.md and docs/options.md from the program itself, and docs/measured.md and choosing-a-judge.md
+from benchmarks/results.
 
 `python docs/generate.py` writes them; with --check it writes nothing and exits 1 where one is out of date.
 """
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
+from choosing import render_choosing
 from measured import render_measured
 from typer.testing import CliRunner
 
@@ -66,7 +68,10 @@ def render_options() -> str:
 def main() -> None:
     check = "--check" in sys.argv[1:]
     stale = False
-    pages = {"commands.md": render_commands, "options.md": render_options, "measured.md": render_measured}
+    pages = {
+        "commands.md": render_commands, "options.md": render_options, "measured.md": render_measured,
+        "choosing-a-judge.md": render_choosing,
+    }  # fmt: skip
     for name, render in pages.items():
         text = render()
         path = DOCS / name

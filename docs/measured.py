@@ -266,6 +266,22 @@ def round_rows(result: Result) -> list[Row]:
     ]
 
 
+def choosing_rows(result: Result) -> list[Row]:
+    rows = [
+        Row(f"the longer reply wins, {name}", _share(length["right"], length["num_decided"]))
+        for name, length in result["length"].items()
+    ]
+    return rows + [
+        Row(f"{cell['judge']}, {cell['mode']}, {cell['data']}", _share(cell["right"], cell["num_decided"]))
+        for cell in result["cells"].values()
+        if cell["right"] is not None
+    ]
+
+
+def _share(estimate: Result, num_pairs: int) -> str:
+    return f"{estimate['mean']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}] right of {num_pairs} pairs"
+
+
 def _rate(per_s: float, cpu_ms: float) -> str:
     return f"{per_s:,.0f}/s, {cpu_ms:.1f} ms of the client's CPU each"
 
@@ -287,6 +303,11 @@ SECTIONS = (
     Section(
         "The front desk's judge, asked in different modes", "judging_modes", mode_rows,
         "[judging-modes.md](judging-modes.md) explains the modes.",
+    ),
+    Section(
+        "Small real models as judges, asked in four ways", "choosing_a_judge", choosing_rows,
+        "One thread, float32. [choosing-a-judge.md](choosing-a-judge.md) has every figure, and what to do with a small "
+        "model.",
     ),
     Section(
         "Judging through a server", "judging", served_rows,

@@ -5,6 +5,7 @@ failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothi
 
 loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
+judge_trial         judge-check --pairs
 agreement           agreement
 audit               audit list, show, verify
 constitution        constitution check, show, words

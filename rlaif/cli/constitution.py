@@ -65,7 +65,7 @@ def check(
         typer.Option(
             metavar="FILE",
             help="Pairs of clear contrast, JSONL with prompt, first, second and, where known, expected. "
-            "[default: probes.jsonl in the judge's folder]",
+            "[default: each principle's own examples; for one without, probes.jsonl in the judge's folder]",
         ),
     ] = None,
     max_flips: Annotated[
@@ -75,9 +75,10 @@ def check(
 ) -> None:
     """Validate a principle file and probe the judge: does it understand each principle, and the right way round?
 
-    Every probe pair is asked under every principle in both orders; of a panel each judge is asked. A principle is
-    refused when the order turns the verdict too often, or when the reply that should win, where that is known, does
-    not.
+    Every probe pair is asked under every principle in both orders; a principle's own examples under it alone. Of a
+    panel each judge is asked. A principle is refused when the order turns the verdict too often, or when the reply that
+    should win, where that is known, does not. How often it wins stands beside how often it is the longer reply: a judge
+    that is right no more often than that may only measure length.
     """
     from rlaif.constitution.principles import load_constitution
     from rlaif.constitution.probe_file import load_probes
@@ -105,6 +106,9 @@ def _check_for(
 
     done = probe_judge(constitution, config=judge, probes=probes, ask=ask, max_flips=max_flips)
     console.print(_table(constitution, done.readings))
+    for reading in done.readings:
+        if reading.num_expected:
+            console.print(show_text(_describe_right(reading)))
     for warning in _contradictions(done.readings):
         console.print(show_text(warning), style="yellow")
     refuse_misread(done.readings, constitution=constitution, max_flips=max_flips, vocabulary=done.vocabulary)
@@ -124,7 +128,10 @@ def _check_for(
 
 def print_result(done: Probing, *, whom: str, is_asked: bool) -> None:
     """The last lines: `ok` is for principles that the judge was asked about, or for words where that was all wanted."""
+    from rlaif.constitution.probe_file import MIN_PROBES
+
     unasked = [reading.principle.id for reading in done.readings if not reading.num_pairs]
+    small = [reading.principle.id for reading in done.readings if reading.is_too_small]
     if done.why_not:
         lines = [f"not probed, only the words were checked: {done.why_not}"]
         not_known = f"{whom}: whether the judge understands the principles is not known, for it was asked nothing"
@@ -133,6 +140,11 @@ def print_result(done: Probing, *, whom: str, is_asked: bool) -> None:
         lines = [
             f"probed in part: {whom}: no probe pair is about {', '.join(unasked)}",
             "whether the judge understands that is not known: give pairs of clear contrast with --probes FILE",
+        ]
+    elif small:
+        lines = [
+            f"probed in part: {whom}: fewer than {MIN_PROBES} examples say little of {', '.join(small)}",
+            f"whether the judge understands that is not known: write at least {MIN_PROBES} examples of it",
         ]
     else:
         lines = [f"ok: {whom}"]
@@ -283,6 +295,18 @@ def _probe_cells(reading: Reading) -> list[str]:
         flips += f", {reading.failed.total()} failed"
     wins = f"{reading.num_right} of {reading.num_expected}" if reading.num_expected else "-"
     return [flips, wins, reading.read_as or "-"]
+
+
+def _describe_right(reading: Reading) -> str:
+    """How often the judge is right under a principle, beside a rule that merely counts characters."""
+    from rlaif.stats.intervals import wilson
+
+    share = wilson(reading.num_right, reading.num_expected)
+    reply = "good" if reading.is_by_examples else "expected"
+    return (
+        f"{reading.principle.id}: the {reply} reply wins {reading.num_right} of {reading.num_expected} "
+        f"({share.low:.0%} to {share.high:.0%}); it is the longer one in {reading.num_longer} of {reading.num_expected}"
+    )
 
 
 def _show_message(message: SegmentedMessage) -> Text:

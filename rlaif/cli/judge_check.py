@@ -1,6 +1,6 @@
 """`rlaif judge-check`: the judge's health on a run, as a table or as JSON.
 
-Parses options, asks `rlaif.judge_health.check`, prints.
+Parses options, asks `rlaif.judge_health.check`, prints. With --pairs, judge_trial.py compares judges before any run.
 """
 
 from __future__ import annotations
@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from rlaif.cli.options import RunOption, RunsDirOption
+from rlaif.cli.judge_trial import (
+    PARAPHRASE_PAIRS,
+    ConstitutionOption,
+    JudgesOption,
+    OutOption,
+    PairsOption,
+    ParaphrasePairsOption,
+    ParaphrasesOption,
+    TemplatesOption,
+    TrialOptions,
+    compare,
+)
+from rlaif.cli.options import ConfigOption, RunOption, RunsDirOption
 from rlaif.console import console, show_text
-from rlaif.errors import StageError
+from rlaif.errors import InputError, StageError
 
 if TYPE_CHECKING:
     from rlaif.judge_health.check import JudgeCheck
@@ -39,11 +51,46 @@ def judge_check(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    pairs: PairsOption = None,
+    judge: JudgesOption = None,
+    template: TemplatesOption = None,
+    constitution: ConstitutionOption = None,
+    paraphrases: ParaphrasesOption = None,
+    paraphrase_pairs: ParaphrasePairsOption = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """The judge's health on a run, from its ledger: place, order, length, label mass, principles, circles, repeats.
+    """The judge's health on a run, or with --pairs a comparison of judges on labelled pairs before any run.
 
-    Without --sentinels no model is loaded and nothing is asked. Intervals are 95 % and count prompts, n.
+    On a run, from its ledger: place, order, length, label mass, principles, circles, repeats; without --sentinels no
+    model is loaded and nothing is asked. With --pairs, each judge is asked with each template: how often it is right,
+    beside the rule that the longer reply wins. Intervals are 95 % and count prompts, n.
     """
+    if pairs is not None:
+        if run is not None or sentinels:
+            raise InputError("--pairs compares judges before any run", fix="leave out --run and --sentinels")
+        options = TrialOptions(
+            config=config, judges=judge or [], templates=template or [], constitution=constitution,
+            paraphrases=paraphrases, out=out,
+            num_asked_again=PARAPHRASE_PAIRS if paraphrase_pairs is None else paraphrase_pairs,
+        )  # fmt: skip
+        compare(pairs, options=options, as_json=as_json)
+        return
+    _refuse_without_pairs(
+        judge=judge, template=template, constitution=constitution, paraphrases=paraphrases,
+        paraphrase_pairs=paraphrase_pairs is not None, out=out, config=config,
+    )  # fmt: skip
+    _check_run(run, runs_dir=runs_dir, sentinels=sentinels, as_json=as_json)
+
+
+def _refuse_without_pairs(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is about labelled pairs, and none are given", fix="add --pairs FILE")
+
+
+def _check_run(run: str | None, *, runs_dir: Path, sentinels: bool, as_json: bool) -> None:
     from rlaif.run.folder import open_run
 
     open_run(runs_dir, run)  # a run that is not there costs no import of torch
@@ -101,7 +148,7 @@ def _describe_orders(health: JudgeHealth) -> str:
 
     mode = MODES[health.mode]
     if mode.shows == "one":
-        return " of scores: each response was scored by itself, so no order has a say and none can flip"
+        return f": each response was {mode.words.first_shown} by itself, so no order has a say and none can flip"
     return f", {health.num_one_order} of them {mode.words.too_few}"
 
 
@@ -124,7 +171,8 @@ def _figures(health: JudgeHealth, sentinels: SentinelCheck | None) -> Iterator[R
     if mode.shows != "one":
         yield _row("position effect, logits for the first place", health.position_effect, signed=True)
         yield _row("order flips", health.flipped, percent=True)
-    yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
+    if health.label_mass is not None or not mode.words.scale:
+        yield _row(f"label mass on the {mode.words.answers}", health.label_mass, percent=True)
     yield _row("labels beyond .99", health.saturated, percent=True)
     if health.length is not None:
         yield from _length_figures(health.length)

@@ -6,11 +6,11 @@ files.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from rlaif.config.base import FOLLOWS_POLICY, Config
+from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
 from rlaif.config.models import MAX_TOKENS
 
 
@@ -25,6 +25,17 @@ class RewardModelConfig(Config):
     max_odd_rows: int = Field(0, ge=0, le=1_000_000_000)
     """Most rows of each split of `preferences` that may be left out because they cannot be read; they are counted as
     `odd`."""
+    train: Literal["all", "last_layers"] = "all"
+    """Which weights are trained. all: every one. last_layers: the upper num_layers layers, what comes after them and
+    the head."""
+    num_layers: int = Field(2, ge=1, le=10_000)
+    """With train: last_layers, how many layers are trained, counted from the top."""
+    cache_trunk: bool = True
+    """With train: last_layers, compute the lower layers once for each response and keep their output in memory. false:
+    less memory, and they are computed in each step. Several processes never keep it."""
+    max_cache_gb: float = Field(4.0, ge=0, le=100_000)
+    """Most memory for the lower layers' output, in GB; where more is needed, a line says so and they are computed in
+    each step. 1,000 tokens take 2.3 MB where states have 576 numbers."""
     num_epochs: Annotated[int, FOLLOWS_POLICY] = Field(1, ge=1, le=10_000)
     """Passes over the training pairs. null: 3 for the front desk's policy, 1 for any other, since larger models
     memorise the pairs in a second pass."""
@@ -52,4 +63,13 @@ class RewardModelConfig(Config):
     def _a_split_is_of_given_preferences(self) -> Self:
         if self.split is not None and self.preferences is None:
             raise ValueError("a split is given and no preferences: name them by reward_model.preferences")
+        return self
+
+    @model_validator(mode="after")
+    def _options_do_something(self, info: ValidationInfo) -> Self:
+        if self.train == "all":
+            idle = {"num_layers": (), "cache_trunk": (), "max_cache_gb": ()}
+            refuse_idle(self, idle, when="with train: all; it is for train: last_layers", info=info)
+        elif not self.cache_trunk:
+            refuse_idle(self, {"max_cache_gb": ()}, when="with cache_trunk: false", info=info)
         return self

@@ -9,4 +9,5 @@ template_rules: what a template may contain
 render: a template and texts -> a prompt in trusted and untrusted segments
 probe: whether a judge understands each principle
 probe_file: the pairs for that, read and checked
+example_probes: the pairs for that, from a principle's own examples
 """

@@ -27,7 +27,7 @@ class Edit(Value):
 
 
 def find_edits(old: Constitution, new: Constitution) -> list[Edit]:
-    """Every principle whose text or weight differs: those of the old file in its order, then the added ones."""
+    """Every principle whose text, opposite or weight differs: those of the old file in its order, then added ones."""
     before = {principle.id: principle for principle in weighted_principles(old)}
     after = {principle.id: principle for principle in weighted_principles(new)}
     edits = []
@@ -44,7 +44,7 @@ def _kind(old: Principle | None, new: Principle | None) -> EditKind | None:
         return "added"
     if new is None:
         return "removed"
-    if old.digest != new.digest:
+    if old.wordings != new.wordings:
         return "text" if old.weight == new.weight else "text and weight"
     return None if old.weight == new.weight else "weight"
 

@@ -213,9 +213,10 @@ def check_wording(constitution: Constitution, *, judge_dir: str | Path) -> None:
     # Words are known as they are written: a judge that read "Prefer" and "polite" never read "Polite".
     known = vocabulary.words.union(word for wording in vocabulary.wordings for word in _words(wording))
     for principle in constitution.principles:
-        for word in _words(principle.text):
-            if word not in known:
-                _refuse_word(word, principle, constitution=constitution, vocabulary=vocabulary)
+        unknown = [word for word in _words(principle.text) if word not in known]
+        # A word that lower case alone would make known comes last: the others are what has to be reworded.
+        for word in sorted(unknown, key=lambda word: word.lower() in vocabulary.words):
+            _refuse_word(word, principle, constitution=constitution, vocabulary=vocabulary)
 
 
 def _refuse_word(

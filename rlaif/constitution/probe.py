@@ -1,18 +1,20 @@
 """Probe pairs and a judge function -> whether the judge understands each principle.
 
 The judge compares pairs of clear contrast in both orders. A principle is refused where its verdicts change with the
-order or the expected reply does not win. Also finds principles that contradict each other. Loads no model.
+order or the expected reply does not win. A principle's own examples are such pairs too, for it alone. Also finds
+principles that contradict each other. Loads no model.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Literal, NamedTuple
 
+from rlaif.constitution.example_probes import draw_example_probes
 from rlaif.constitution.principles import PrincipleVocabulary, find_nearest_wording, place_of
-from rlaif.constitution.probe_file import ANY, Probe, Winner, names_of
+from rlaif.constitution.probe_file import ANY, MIN_PROBES, Probe, Winner, names_of
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConstitutionError
 from rlaif.records import Constitution, FailureCause, Principle
@@ -69,6 +71,10 @@ class Reading(NamedTuple):
     """Number of these pairs that the expected reply wins, both orders combined."""
     read_as: str | None
     """Name, among those that the probes know, whose expected replies win; None where there is no such name."""
+    num_longer: int = 0
+    """Number of the pairs with a known winner in which the expected reply is the longer one, in characters."""
+    is_by_examples: bool = False
+    """True where the pairs are the principle's own examples."""
 
     @property
     def num_pairs(self) -> int:
@@ -83,9 +89,14 @@ class Reading(NamedTuple):
         """Share of the answered pairs whose winner changes with the order, or that are a tie."""
         return (self.num_flipped + self.num_tied) / self.num_answered if self.num_answered else 1.0
 
+    @property
+    def is_too_small(self) -> bool:
+        """True where the principle's examples are too few to say whether it is understood."""
+        return self.is_by_examples and self.num_pairs < MIN_PROBES
+
     def find_fault(self, *, max_flips: float = MAX_FLIPS) -> Fault | None:
-        """Why the judge cannot be asked about this principle; None where it can."""
-        if self.num_pairs == 0:
+        """Why the judge cannot be asked about this principle; None where it can, or where too few pairs tell."""
+        if self.num_pairs == 0 or self.is_too_small:
             return None
         if 2 * self.num_answered < self.num_pairs:
             return "silent"
@@ -105,21 +116,51 @@ class Contradiction(NamedTuple):
     num_pairs: int
 
 
-def probe_principles(
-    constitution: Constitution, *, probes: Sequence[Probe], judge: PairJudge, max_flips: float = MAX_FLIPS
-) -> list[Reading]:
-    """Let the judge compare every pair under every principle that counts, and read its answers."""
-    principles = weighted_principles(constitution)
-    answers = judge([(probe, principle) for principle in principles for probe in probes])
+def choose_pairs(
+    constitution: Constitution, *, probes: Sequence[Probe], use_examples: bool
+) -> list[tuple[Principle, Sequence[Probe]]]:
+    """Every principle that counts, with the pairs to ask about: its examples, if they are used, or else `probes`."""
     return [
-        read_principle(
-            principle,
-            probes=probes,
-            answers=answers[number * len(probes) : (number + 1) * len(probes)],
-            max_flips=max_flips,
-        )
-        for number, principle in enumerate(principles)
+        (principle, (draw_example_probes(principle) if use_examples else []) or probes)
+        for principle in weighted_principles(constitution)
     ]
+
+
+def probe_principles(
+    constitution: Constitution,
+    *,
+    probes: Sequence[Probe],
+    judge: PairJudge,
+    max_flips: float = MAX_FLIPS,
+    use_examples: bool = False,
+) -> list[Reading]:
+    """Let the judge compare every pair under every principle that counts, and read its answers.
+
+    use_examples: a principle that has examples is asked about those alone, and no other principle is.
+    """
+    chosen = choose_pairs(constitution, probes=probes, use_examples=use_examples)
+    answers = iter(judge([(probe, principle) for principle, pairs in chosen for probe in pairs]))
+    readings, place = [], len(probes)
+    for principle, pairs in chosen:
+        own = list(islice(answers, len(pairs)))
+        if use_examples and principle.examples:
+            readings.append(_read_examples(principle, pairs=pairs, answers=own, place=place))
+            place += len(pairs)
+        else:
+            readings.append(read_principle(principle, probes=probes, answers=own, max_flips=max_flips))
+    return readings
+
+
+def _read_examples(
+    principle: Principle, *, pairs: Sequence[Probe], answers: Sequence[ProbeAnswer | FailureCause], place: int
+) -> Reading:
+    """How the judge reads a principle by its own examples, which are numbered from `place`."""
+    reading = _count(principle, (principle.id,), probes=pairs, answers=answers)
+    return reading._replace(
+        is_by_examples=True,
+        places=tuple(place + number for number in reading.places),
+        decided=(None,) * place + reading.decided,
+    )
 
 
 def read_principle(
@@ -157,7 +198,9 @@ def _count(
 ) -> Reading:
     places = _places(names, probes=probes)
     answered = [(probes[place], answer) for place in places if not isinstance(answer := answers[place], str)]
-    expected = [(wanted, answer) for probe, answer in answered if (wanted := probe.winner_for(names)) is not None]
+    expected = [
+        (probe, wanted, answer) for probe, answer in answered if (wanted := probe.winner_for(names)) is not None
+    ]
     return Reading(
         principle=principle,
         names=names,
@@ -167,9 +210,15 @@ def _count(
         num_flipped=sum(answer.flipped for _, answer in answered),
         num_tied=sum(answer.tied for _, answer in answered),
         num_expected=len(expected),
-        num_right=sum(answer.winner == wanted for wanted, answer in expected),
+        num_right=sum(answer.winner == wanted for _, wanted, answer in expected),
+        num_longer=sum(_find_longer(probe) == wanted for probe, wanted, _ in expected),
         read_as=None,
     )
+
+
+def _find_longer(probe: Probe) -> Winner | None:
+    more = len(probe.first) - len(probe.second)
+    return "first" if more > 0 else "second" if more < 0 else None
 
 
 def _places(names: tuple[str, ...], *, probes: Sequence[Probe]) -> tuple[int, ...]:
@@ -239,6 +288,8 @@ def _explain(
         )
     source = _describe_source(reading)
     won = f"the reply that {source} expects wins {reading.num_right} of {reading.num_expected} probe pairs"
+    if reading.is_by_examples:
+        won = f"the good reply wins {reading.num_right} of its {reading.num_expected} examples"
     if reading.read_as is not None:
         won += f', as if it wanted "{reading.read_as}"'
     if fault == "backwards":
@@ -247,7 +298,9 @@ def _explain(
 
 
 def _describe_source(reading: Reading) -> str:
-    """What names the expected winners: the principle's tag, its id, or the probe file."""
+    """What names the expected winners: the principle's examples, its tag, its id, or the probe file."""
+    if reading.is_by_examples:
+        return "its examples"
     if reading.names == (ANY,):
         return "the probe file"
     kind = "tag" if reading.names[0] in reading.principle.tags else "id"

@@ -3,7 +3,8 @@
 policy               both policies' samples and the judge's comparisons -> win rate, changes, behaviour
 length_control       the win rate for responses of equal length
 best_of_n            the change that choosing among n responses makes without training
-measures             functions (prompt, response) -> named numbers, of the user or of an embedded world
+measures             functions (prompt, response) -> named numbers, built in, of the user or of an embedded world
+text_measures        the built-in ones, for ordinary text: words, refusals, contractions, sentiment, a pattern, ...
 reward_model         accuracy, log loss and margin on held-out preferences; rewards before and after
 reward_calibration   whether a margin of rewards means the probability that it claims
 cost                 calls, tokens, seconds and money of each part of a run

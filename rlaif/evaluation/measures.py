@@ -1,17 +1,20 @@
-"""Measures: functions (prompt, response) -> named numbers, given by the user or by an embedded world.
+"""Measures: functions (prompt, response) -> named numbers, built in, given by the user, or by an embedded world.
 
-`load_measure` imports what the config names; `compute_measures` compares both policies by it. Nothing is ever trained
+`load_measure` finds what the config names; `compute_measures` compares both policies by it. Nothing is ever trained
 on a measure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.config.functions import load_function, place_of
 from rlaif.errors import ConfigError, DataError
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
+from rlaif.evaluation.text_measures import load_text_measure
 from rlaif.records import Prompt, Sample
 
 Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
@@ -19,9 +22,45 @@ Measure = Callable[[list[dict[str, str]], str], Mapping[str, float]]
 
 
 def load_measure(spec: str) -> Measure:
-    """The measure named as "module:function"; modules of the working directory are found too."""
+    """The built-in measure of this name, or "module:function"; modules of the working directory are found too."""
+    if is_built_in(spec):
+        return load_text_measure(spec)
     measure: Measure = load_function(spec, what="measure", where="evaluation.measures")
     return measure
+
+
+def check_measures(specs: Iterable[str]) -> None:
+    """Refuse measures that cannot be loaded, and a name that two of rlaif's own would return."""
+    names: set[str] = set()
+    for spec in specs:
+        measure = load_measure(spec)
+        if is_built_in(spec) or spec == COUNT_WORDS:
+            found = measure([], "").keys()
+            _refuse_twice(names & found)
+            names |= found
+
+
+def _refuse_twice(names: Iterable[str]) -> None:
+    for name in sorted(names):
+        raise ConfigError(f'two measures return the name "{name}"', where="evaluation.measures", fix="rename one")
+
+
+class Wanted(NamedTuple):
+    """What a tag of a principle asks of a measure."""
+
+    name: str
+    sign: int
+    """1: more of it; -1: less."""
+
+
+def find_wanted(tag: str, names: Container[str]) -> Wanted | None:
+    """The measure that a tag names: `words` wants more words, `-words` fewer. None: the tag names no measure."""
+    if tag in names:
+        return Wanted(tag, 1)
+    return Wanted(tag[1:], -1) if tag.startswith("-") and tag[1:] in names else None
+
+
+COUNT_WORDS = "rlaif.evaluation.measures:count_words"
 
 
 def count_words(prompt: Sequence[Mapping[str, str]], response: str) -> dict[str, float]:
@@ -35,17 +74,14 @@ def compute_measures(
 ) -> dict[str, Change]:
     """Every number that the measures return, before and after training, clustered by prompt.
 
-    `measures`: each by the "module:function" that names it in messages.
+    `measures`: each by its name in the configuration, which messages show.
     """
     changes: dict[str, Change] = {}
     for spec, measure in measures.items():
         before = [_measure(measure, pair.start.text, prompts[pair.start.prompt_id], spec) for pair in pairs]
         after = [_measure(measure, pair.trained.text, prompts[pair.start.prompt_id], spec) for pair in pairs]
         names = _common_names([*before, *after], spec=spec)
-        if twice := names & changes.keys():
-            raise ConfigError(
-                f'two measures return the name "{min(twice)}"', where="evaluation.measures", fix="rename one"
-            )
+        _refuse_twice(names & changes.keys())
         for name in before[0] if before else ():
             changes[name] = compute_change(
                 [row[name] for row in before],

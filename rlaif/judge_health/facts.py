@@ -13,7 +13,7 @@ from pathlib import PurePath
 from rlaif.console import say
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import ConfigError, DataError, FunctionError
-from rlaif.evaluation.measures import load_measure, measure_samples
+from rlaif.evaluation.measures import find_wanted, load_measure, measure_samples
 from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
 from rlaif.judge_health.length_effect import Pair, PairFacts
@@ -105,10 +105,10 @@ def _measure(judged: JudgedRound, specs: Sequence[str]) -> dict[tuple[str, str],
         say(f"the measures are left out: {error.sentence}")
         return {}
     return {
-        (sample_id, name): numbers[tag]
+        (sample_id, name): wanted.sign * numbers[wanted.name]
         for sample_id, numbers in values.items()
         for name, tags in tagged.items()
-        for tag in [tag for tag in tags if tag in numbers][:1]
+        for wanted in [found for found in (find_wanted(tag, numbers) for tag in tags) if found][:1]
     }
 
 

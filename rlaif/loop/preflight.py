@@ -20,6 +20,7 @@ from rlaif.config.run import RunConfig
 from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import RunFolderError
+from rlaif.evaluation.measures import check_measures
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
@@ -81,8 +82,8 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
     if EVALUATION in stages:
         check_mode(config, template=load_template(evaluator.template))
         check_judge_place(evaluator, constitution)
-        for spec in config.evaluation.measures:
-            load_function(spec, what="measure", where="evaluation.measures")
+    if EVALUATION in stages or (POLICY in stages and config.ppo.guards.evaluate_every is not None):
+        check_measures(config.evaluation.measures)
     if PREFERENCES in stages:
         labels = load_labels(config.human_labels)
         if labels is not None and constitution is not None:

@@ -155,7 +155,7 @@ class _Found:
             if comparison.sample_ids in self._by_pair:
                 asked = comparison.principle
                 by_principle = self._by_pair[comparison.sample_ids].setdefault(comparison.judge_id, {})
-                by_principle[asked.id, asked.text_digest] = comparison
+                by_principle[asked.wording] = comparison
 
     def labels(self, principles: Sequence[Principle]) -> dict[Key, float]:
         """The label of every pair that was compared under all of these principles, or under the one drawn for the pair.
@@ -178,7 +178,7 @@ def _effect(
 ) -> EditEffect:
     flips = {key: decide(alone[key]) != decide(before[key]) for key in both if key in alone}
     own: dict[Key, bool] = {}
-    if edit.old is not None and edit.new is not None and edit.old.digest != edit.new.digest:
+    if edit.old is not None and edit.new is not None and edit.old.wordings != edit.new.wordings:
         one, other = found.labels([edit.old]), found.labels([edit.new])
         own = {key: decide(one[key]) != decide(other[key]) for key in both if key in one and key in other}
     return EditEffect(

@@ -20,7 +20,7 @@ from rlaif.judging.asking import Asking
 from rlaif.judging.bench import Bench
 from rlaif.judging.judge import Judging, judge_pairs
 from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
-from rlaif.judging.questions import GREEDY, plan_questions, render_questions
+from rlaif.judging.questions import GREEDY, key_of, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unanswered import AGAIN, naming_next_step
@@ -29,7 +29,6 @@ from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingSco
 from rlaif.models.open import ENGINES
 from rlaif.preferences.diff import PreferenceDiff, diff_preferences
 from rlaif.records import (
-    Comparison,
     Constitution,
     Model,
     Principle,
@@ -201,7 +200,7 @@ def _find_gaps(
     mode = judged.config.judge.principles
     if mode == "sampled":
         return _find_drawn(judged, judge=judge, files=files, pairs=pairs)
-    unknown = _find_unknown(judged.comparisons, judge=judge.model, files=files)
+    unknown = _find_unknown(judged, judge=judge, files=files)
     if mode == "together":  # whole files: their source holds the principles one by one
         gaps = [
             Gap(judge, file, [*pairs]) for file in files if any(one in unknown for one in weighted_principles(file))
@@ -215,7 +214,7 @@ def _find_drawn(
 ) -> list[Gap]:
     """The pairs for which another principle is drawn now. A question that was sent and failed counts as sent."""
     sent = {
-        (frozenset(question.sample_ids), question.principles[0].text_digest)
+        (frozenset(question.sample_ids), question.principles[0].wording)
         for question in judged.questions
         if question.judge_id == judge.model.id
     }
@@ -224,16 +223,20 @@ def _find_drawn(
         wanted = {
             (a, b): draw_principle(weighted_principles(file), (a.id, b.id), seed=judged.config.seed) for a, b in pairs
         }
-        new = {pair: (frozenset(s.id for s in pair), principle.digest) for pair, principle in wanted.items()}
+        new = {
+            pair: (frozenset(s.id for s in pair), key_of(principle, template=_template(judged, judge)).wording)
+            for pair, principle in wanted.items()
+        }
         gaps.append(Gap(judge, file, [pair for pair, key in new.items() if key not in sent]))
         sent |= set(new.values())
     return [gap for gap in gaps if gap.pairs]
 
 
-def _find_unknown(comparisons: Sequence[Comparison], *, judge: Model, files: Sequence[Constitution]) -> list[Principle]:
-    """Principles, by id and text, under which the run's judge compared nothing. A weight is no question."""
-    known = {(c.principle.id, c.principle.text_digest) for c in comparisons if c.judge_id == judge.id}
-    wanted = {(p.id, p.digest): p for file in files for p in weighted_principles(file)}
+def _find_unknown(judged: JudgedRound, *, judge: DiffJudge, files: Sequence[Constitution]) -> list[Principle]:
+    """Principles, by what the judge would read, under which it compared nothing. A weight is no question."""
+    template = _template(judged, judge)
+    known = {c.principle.wording for c in judged.comparisons if c.judge_id == judge.model.id}
+    wanted = {key_of(p, template=template).wording: p for file in files for p in weighted_principles(file)}
     return [principle for key, principle in wanted.items() if key not in known]
 
 

@@ -168,7 +168,7 @@ class LabelRule:
 
 
 def _scale_key(comparison: Comparison) -> tuple[str, str, str]:
-    return comparison.judge_id, comparison.principle.id, comparison.principle.text_digest
+    return comparison.judge_id, *comparison.principle.wording
 
 
 def _agrees(comparison: Comparison) -> bool:

@@ -263,7 +263,7 @@ def _find_complete(
     by_principle: Mapping[_PrincipleKey, Comparison], principles: Sequence[Principle]
 ) -> list[Comparison] | None:
     """The comparison under each principle; None where one is missing."""
-    found = [by_principle.get((principle.id, principle.digest)) for principle in principles]
+    found = [principle.find_in(by_principle) for principle in principles]
     complete = [comparison for comparison in found if comparison is not None]
     return complete if len(complete) == len(found) else None
 
@@ -276,7 +276,7 @@ def _group(comparisons: Sequence[Comparison], *, pairs: Iterable[tuple[Sample, S
     for comparison in comparisons:
         key = PairKey(comparison.prompt_id, canonical_pair(*comparison.sample_ids))
         by_principle = groups.setdefault(key, {}).setdefault(comparison.judge_id, {})
-        principle = (comparison.principle.id, comparison.principle.text_digest)
+        principle = comparison.principle.wording
         known = by_principle.setdefault(principle, comparison)
         if known.id != comparison.id:
             raise StageError(

@@ -5,11 +5,14 @@ Reads nothing and checks only shape; `rlaif.constitution.principles` loads and v
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, TypeVar
 
 from pydantic import Field
 
 from rlaif.records.base import Record, Value, computed_once, digest_text
+
+T = TypeVar("T")
 
 
 def _is_empty(value: str | tuple[object, ...]) -> bool:
@@ -48,6 +51,15 @@ class Principle(Value):
     def opposite_digest(self) -> str:
         """The digest of the opposite; empty where there is none."""
         return digest_text(self.opposite) if self.opposite else ""
+
+    @computed_once
+    def wordings(self) -> tuple[tuple[str, str], ...]:
+        """The principle as comparisons may name it, see `PrincipleKey.wording`: with its opposite and without."""
+        return (self.id, self.digest + self.opposite_digest), (self.id, self.digest)
+
+    def find_in(self, by_wording: Mapping[tuple[str, str], T]) -> T | None:
+        """What stands under the principle's wording; None where its text or its opposite was another one."""
+        return next((by_wording[wording] for wording in self.wordings if wording in by_wording), None)
 
 
 class Constitution(Record):

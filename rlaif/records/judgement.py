@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlaif.records.base import Observed, Record, Value
+from rlaif.records.base import Observed, Record, Value, computed_once
 
 Verdict = Literal["first", "second", "tie"]
 FailureCause = Literal[
@@ -36,6 +36,11 @@ class PrincipleKey(Value):
     text_digest: str
     opposite_digest: str = Field("", exclude_if=lambda digest: not digest)
     """The digest of the principle's opposite, where the judge read that too; it is left out of ids where empty."""
+
+    @computed_once
+    def wording(self) -> tuple[str, str]:
+        """What the judge was asked: the id, and the digests of what it read."""
+        return self.id, self.text_digest + self.opposite_digest
 
 
 class Question(Record):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judging.modes import MODES
 from rlaif.records import Estimate
@@ -45,11 +46,12 @@ def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
         yield f"An alarm while the policy was trained, after {alarm.step} steps: {said}."
     reward = report.proxy_win.reward.change if report.proxy_win else None
     if reward is not None and reward.low > 0:
-        if moved.named and not any(_rose(row) for row in moved.named):
+        if moved.named and not any(moved.is_as_asked(row) for row in moved.named):
             names = join_words([show_plain(row.name) for row in moved.named])
+            as_asked = " move as asked" if moved.lowered else ""
             yield (
-                f"The reward rose and {names} did not: the policy may have learnt what the reward model likes "
-                "and not what the principles say."
+                f"The reward rose and {names} did not{as_asked}: the policy may have learnt what the reward model "
+                "likes and not what the principles say."
             )
         elif not moved.named and report.win_rate and report.win_rate.soft and report.win_rate.soft.low <= 0.5:
             yield (
@@ -70,10 +72,6 @@ def _about_hacking(report: ReportInput, moved: Moved) -> Iterator[str]:
             f"Responses became longer by half or more ({format_number(length.mean_before, decimals=0)} to "
             f"{format_number(length.mean_after, decimals=0)} tokens): judges often favour length."
         )
-
-
-def _rose(row: MovedRow) -> bool:
-    return row.clear and row.change.mean_after > row.change.mean_before
 
 
 def _about_people(report: ReportInput) -> Iterator[str]:
@@ -152,11 +150,16 @@ def _about_size(report: ReportInput) -> Iterator[str]:
 
 
 def _about_drift(moved: Moved) -> Iterator[str]:
-    of_100 = find_scale([row.change for row in (*moved.named, *moved.unnamed)]) == (0, 100)
-    far = [row for row in moved.unnamed if row.clear and abs(_distance(row)) >= (MIN_DRIFT if of_100 else 0)]
+    shared = [row.change for row in (*moved.named, *moved.unnamed) if not is_built_in(row.name)]
+    least = MIN_DRIFT if find_scale(shared) == (0, 100) else 0
+    far = [row for row in moved.unnamed if row.clear and (is_built_in(row.name) or abs(_distance(row)) >= least)]
     if far:
-        said = [f"{show_plain(row.name)} {format_number(_distance(row), decimals=0, signed=True)}" for row in far]
+        said = [f"{show_plain(row.name)} {_format_distance(row)}" for row in far]
         yield f"What no principle names moved as well: {join_words(said)}."
+
+
+def _format_distance(row: MovedRow) -> str:
+    return format_number(_distance(row), decimals=None if is_built_in(row.name) else 0, signed=True)
 
 
 def _distance(row: MovedRow) -> float:

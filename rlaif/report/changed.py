@@ -6,18 +6,21 @@ Decides wording and order, not layout. Computes no statistics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.config.generate import FRONTDESK
 from rlaif.evaluation.policy import WinRate
+from rlaif.evaluation.text_measures import find_unit
 from rlaif.records import Estimate
 from rlaif.report.charts import RoundPoint, round_chart
 from rlaif.report.headline import win_rate_headline
 from rlaif.report.input import BestOfN, ReportInput, RoundSummary
 from rlaif.report.moved import Moved, MovedRow
-from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_view
+from rlaif.report.plots import Scale, dot_axis, dot_row, find_own_scale, find_scale, share_view
 from rlaif.report.wording import (
     NOTHING,
     EstimateText,
@@ -121,11 +124,13 @@ def name_win_judge(report: ReportInput) -> str:
 def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
     rows = [*moved.named, *moved.unnamed]
     best = report.best_of_n
-    scale = find_scale([row.change for row in rows])
+    shared = [row.change for row in rows if not is_built_in(row.name)]
+    scale = find_scale(shared)
+    view = partial(_row_view, shared=scale, best=best, lowered=moved.lowered)
     return {
-        "axis": dot_axis(scale),
-        "named": [_row_view(row, scale, f"moved-{k}", best) for k, row in enumerate(moved.named)],
-        "unnamed": [_row_view(row, scale, f"drift-{k}", best) for k, row in enumerate(moved.unnamed)],
+        "axis": dot_axis(scale) if shared or not rows else "",
+        "named": [view(row, name=f"moved-{k}") for k, row in enumerate(moved.named)],
+        "unnamed": [view(row, name=f"drift-{k}") for k, row in enumerate(moved.unnamed)],
         "mirrored": ", ".join(f"{pole} is 100 {MINUS} {shown}" for pole, shown in moved.mirrored.items()),
         "table": [_numbers_view(row, best) for row in rows],
         "n": _format_n([row.change.change for row in rows]),
@@ -143,12 +148,19 @@ def _format_n(estimates: Sequence[Estimate | None]) -> str:
     return format_count(counts[0], "prompt") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} prompts"
 
 
-def _row_view(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) -> dict[str, Any]:
-    decimals = 1 if scale.high - scale.low >= 10 else None
+def _row_view(
+    row: MovedRow, *, shared: Scale, name: str, best: BestOfN | None, lowered: Collection[str]
+) -> dict[str, Any]:
+    """A row of the page; a built-in measure has its own unit and its own scale."""
     choice = best.measures.get(row.name) if best else None
+    own = is_built_in(row.name)
+    scale = find_own_scale([row.change, *([choice] if choice else [])]) if own else shared
+    decimals = 1 if scale.high - scale.low >= 10 else None
+    less = ": less of it" if row.name in lowered else ""
     return {
         "name": row.name,
-        "principles": "" if row.principles in ((), (row.name,)) else ", ".join(row.principles),
+        "unit": find_unit(row.name) if own else "",
+        "principles": ", ".join(row.principles) + less if less or row.principles not in ((), (row.name,)) else "",
         "clear": row.clear,
         "svg": dot_row(
             row.change,
@@ -156,6 +168,7 @@ def _row_view(row: MovedRow, scale: Scale, name: str, best: BestOfN | None) -> d
             name=name,
             label=row.name,
             choice=(f"best of {best.n}", choice) if best and choice else None,
+            shows_ends=own,
         ),
         "said": format_estimate(row.change.change, signed=True, decimals=decimals),
         "best": format_estimate(choice.change, signed=True, decimals=decimals) if choice else None,

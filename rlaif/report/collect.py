@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from rlaif import __version__
+from rlaif.config.evaluation import is_built_in
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
@@ -171,7 +172,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
             rewards=rewards,
             p_after=p_after,
             seed=judged.config.seed,
-            measures=loaded_measures,
+            measures={spec: measure for spec, measure in loaded_measures.items() if not is_built_in(spec)},
         ),
         samples_drawn_from=len(pairs),
         best_of_n=_best_of_n(facts, evaluated, prompts=by_id) if picks.pairs else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.evaluation.policy import WinRate
 from rlaif.report.moved import Moved, MovedRow
 from rlaif.report.wording import (
@@ -42,8 +43,12 @@ def choose_headline(moved: Moved, win_rate: WinRate | None) -> Headline:
 
 
 def _name_falls(headline: Headline, moved: Moved) -> Headline:
-    """The headline, with the measures that clearly fell though no principle names them."""
-    against = [row for row in moved.unnamed if row.clear and row.change.mean_after < row.change.mean_before]
+    """The headline, with the measures that clearly fell though no principle names them.
+
+    Built-in measures are left out: fewer words or questions are no loss unless a principle says so.
+    """
+    fell = [row for row in moved.unnamed if row.clear and row.change.mean_after < row.change.mean_before]
+    against = [row for row in fell if not is_built_in(row.name)]
     if not against:
         return headline
     said = [f"{show_plain(row.name)} {_describe_move(row)}" for row in against[:MAX_FELL]]
@@ -56,30 +61,34 @@ def _name_falls(headline: Headline, moved: Moved) -> Headline:
 
 
 def moved_headline(moved: Moved) -> Headline | None:
-    """Whether what the constitution asked for rose; None where no measure has an interval."""
+    """Whether what the constitution asked for moved as asked; None where no measure has an interval."""
     rows = [row for row in moved.named if row.change.change is not None]
     if not rows:
         return None
-    rose = [row for row in rows if row.clear and row.change.mean_after > row.change.mean_before]
-    fell = [row for row in rows if row.clear and row.change.mean_after < row.change.mean_before]
+    as_asked = [row for row in rows if moved.is_as_asked(row)]
+    against = [row for row in rows if moved.is_against(row)]
     still = [row for row in rows if not row.clear]
-    said = [f"{show_plain(row.name)} {_describe_move(row)}" for row in (*rose, *fell)]
+    said = [f"{show_plain(row.name)} {_describe_move(row)}" for row in (*as_asked, *against)]
     if still:
         said.append(f"{join_words([show_plain(row.name) for row in still])} did not clearly move")
     change = rows[0].change.change
     n = f"On {format_estimate(change).n} held out of training, " if change else ""
-    verdict, title = _judge_move(rose, fell, still)
+    verdict, title = _judge_move(as_asked, against, still)
+    if moved.lowered and as_asked and against:
+        title = "Some of what was asked for moved as asked, some against it"
     return Headline(verdict, title, f"{n}{join_words(said)}.")
 
 
-def _judge_move(rose: Sequence[MovedRow], fell: Sequence[MovedRow], still: Sequence[MovedRow]) -> tuple[Verdict, str]:
-    if rose and fell:
+def _judge_move(
+    as_asked: Sequence[MovedRow], against: Sequence[MovedRow], still: Sequence[MovedRow]
+) -> tuple[Verdict, str]:
+    if as_asked and against:
         return "unclear", "Some of what was asked for rose, some fell"
-    if fell:
+    if against:
         return "worse", "The policy moved against what was asked"
-    if rose and still:
+    if as_asked and still:
         return "unclear", PARTLY
-    if rose:
+    if as_asked:
         return "better", AS_ASKED
     return "unclear", "What was asked for did not clearly move"
 

@@ -14,7 +14,7 @@ from rlaif.config.preferences import PreferencesConfig
 from rlaif.judge_health.health import MASS_EDGES, JudgeHealth
 from rlaif.judge_health.length_effect import LengthEffect
 from rlaif.judging.modes import MODES
-from rlaif.records import Estimate
+from rlaif.records import CalibrationMap, Estimate
 from rlaif.report.charts import Spot, histogram, spot_chart
 from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, join_words
 from rlaif.stats.logits import sigmoid
@@ -27,7 +27,11 @@ PLANTED = (
 
 
 def judge_view(
-    health: JudgeHealth | None, *, preferences: Mapping[str, Any] | None = None, is_planted: bool = False
+    health: JudgeHealth | None,
+    *,
+    preferences: Mapping[str, Any] | None = None,
+    is_planted: bool = False,
+    calibration: CalibrationMap | None = None,
 ) -> dict[str, Any] | None:
     """The section on one judge. `preferences`: the run's options for making labels; `is_planted`: it is the front
     desk's judge, whose position bias was trained into it."""
@@ -54,7 +58,8 @@ def judge_view(
             for cause, count in sorted(health.failed_by_cause.items(), key=lambda item: -item[1])
         ],
         "scored": mode.shows == "one",
-        "orders": mode.words.orders,
+        "orders": " ".join(filter(None, (mode.words.orders, _describe_scale(mode.words.scale, calibration)))),
+        "is_answered": health.label_mass is not None or not mode.words.scale,
         "one_order": format_count(health.num_one_order, "comparison was", "comparisons were") + f" {mode.words.too_few}"
         if health.num_one_order
         else "",
@@ -76,6 +81,13 @@ def judge_view(
             desc="Ten bins from .5 to 1: " + ", ".join(str(count) for count in health.confidence_bins),
         ),
     }
+
+
+def _describe_scale(scale: str, calibration: CalibrationMap | None) -> str:
+    """Where the labels' scale comes from, for a judge whose labels are no probabilities."""
+    if not scale or calibration is None or calibration.kind == "identity":
+        return scale
+    return "How sure the labels are was fitted to people's labels, as a contrast gives no probability."
 
 
 def _describe_making(preferences: Mapping[str, Any] | None) -> str:

@@ -6,14 +6,16 @@ The file holds its own colours for light and dark pages. Reads nothing but the d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.evaluation.policy import Change
 from rlaif.report.input import BestOfN
 from rlaif.report.moved import MovedRow
-from rlaif.report.plots import find_scale
+from rlaif.report.plots import Scale, find_own_scale, find_scale
 from rlaif.report.svg import svg_line
 from rlaif.report.wording import format_estimate, format_number, show_plain
 
@@ -36,19 +38,18 @@ font-variant-numeric:tabular-nums}
 def loop_plot_svg(data: Mapping[str, Any]) -> str:
     """`data`: a report.json as `json.load` returns it."""
     rows = [MovedRow.model_validate(row) for row in data["moved"]]
-    scale = find_scale([row.change for row in rows])
+    shared = [row.change for row in rows if not is_built_in(row.name)]
+    scale = find_scale(shared)
     num_named = sum(bool(row.principles) for row in rows)
     best = BestOfN.model_validate(data["best_of_n"]) if data.get("best_of_n") else None
-    row_height = ROW if best is None else ROW + 12
+    own = {row.name: _find_own_scale(row, best) for row in rows if is_built_in(row.name)}
+    row_height = ROW + (12 if best else 0) + (14 if own else 0)
     groups = [
         ("named by the constitution", rows[:num_named], "after"),
         ("not named: drift", rows[num_named:], "drift"),
     ]
 
-    def x(value: float) -> str:
-        share = min(1.0, max(0.0, (value - scale.low) / (scale.high - scale.low)))
-        return f"{PLOT_LEFT + (PLOT_RIGHT - PLOT_LEFT) * share:.1f}"
-
+    x = partial(_place, scale=scale)
     ticks = [scale.low + (scale.high - scale.low) * k / 4 for k in range(5)]
     y = TOP
     body: list[Markup] = []
@@ -59,10 +60,14 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
         body += [svg_line("grid", x(tick), y, x(tick), y + row_height * len(group)) for tick in ticks]
         for k, row in enumerate(group):
             choice = best.measures.get(row.name) if best else None
-            body += _row(row, y + row_height * k + row_height / 2, x, css, choice=choice)
+            place = y + row_height * k + (row_height - (14 if own else 0)) / 2
+            body += _row(row, place, partial(_place, scale=own.get(row.name, scale)), css, choice=choice)
+            if row.name in own:
+                body += _ends(own[row.name], place + row_height / 2 + 1)
         y += row_height * len(group) + 46
     axis = y - 46 + 18
-    body += [_text(x(tick), axis, "small muted", format_number(tick), anchor="middle") for tick in ticks]
+    if shared or not rows:
+        body += [_text(x(tick), axis, "small muted", format_number(tick), anchor="middle") for tick in ticks]
     height = axis + 20
     win = data["win_rate"] and data["win_rate"]["soft"]
     said = f"win rate {100 * win['mean']:.1f} % ({100 * win['low']:.1f} to {100 * win['high']:.1f})" if win else ""
@@ -83,6 +88,24 @@ def loop_plot_svg(data: Mapping[str, Any]) -> str:
             desc=show_plain("; ".join(_describe(row) for row in rows)), body=Markup("").join([*head, *body]),
         )
     )  # fmt: skip
+
+
+def _place(value: float, *, scale: Scale) -> str:
+    share = min(1.0, max(0.0, (value - scale.low) / (scale.high - scale.low)))
+    return f"{PLOT_LEFT + (PLOT_RIGHT - PLOT_LEFT) * share:.1f}"
+
+
+def _find_own_scale(row: MovedRow, best: BestOfN | None) -> Scale:
+    choice = best.measures.get(row.name) if best else None
+    return find_own_scale([row.change, *([choice] if choice else [])])
+
+
+def _ends(scale: Scale, y: float) -> list[Markup]:
+    """Both ends of a scale that one row has for itself."""
+    return [
+        _text(PLOT_LEFT, y, "small muted", format_number(scale.low)),
+        _text(PLOT_RIGHT, y, "small muted", format_number(scale.high), anchor="end"),
+    ]
 
 
 def _describe_subtitle(data: Mapping[str, Any], rows: list[MovedRow], best: BestOfN | None) -> list[str]:

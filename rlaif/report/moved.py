@@ -1,7 +1,7 @@
 """Measures and the constitution -> the rows about what moved, in the order in which the report shows them.
 
-A measure that a principle's tags name is what the constitution asked for. Measures that no principle names may
-drift, and are shown separately. Computes no statistics.
+A measure that a principle's tags name is what the constitution asked for: more of it, or with a minus sign before the
+tag less. Measures that no principle names may drift, and are shown separately. Computes no statistics.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from rlaif.config.evaluation import is_built_in
+from rlaif.evaluation.measures import find_wanted
 from rlaif.evaluation.policy import Change
 from rlaif.records import Constitution, Estimate
 from rlaif.records.base import Value
@@ -32,15 +34,28 @@ class Moved(NamedTuple):
     """The measures that no principle names, the largest move first."""
     mirrored: dict[str, str]
     """Measures that are left out because they are exactly 100 minus another: name -> the one that is shown."""
+    lowered: frozenset[str] = frozenset()
+    """Named measures of which less was asked for; where principles disagree, the first one counts."""
+
+    def is_as_asked(self, row: MovedRow) -> bool:
+        """Whether a named measure clearly moved in the direction that was asked for."""
+        return row.clear and _rises(row) != (row.name in self.lowered)
+
+    def is_against(self, row: MovedRow) -> bool:
+        """Whether a named measure clearly moved in the other direction."""
+        return row.clear and not self.is_as_asked(row)
 
 
 def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) -> Moved:
     """All measures; of two opposite poles only one."""
     named_by: dict[str, list[str]] = {}
+    signs: dict[str, int] = {}
     for principle in constitution.principles:
         for tag in principle.tags:
-            if tag in measures and principle.weight > 0:
-                named_by.setdefault(tag, []).append(principle.id)
+            wanted = find_wanted(tag, measures)
+            if wanted is not None and principle.weight > 0:
+                named_by.setdefault(wanted.name, []).append(principle.id)
+                signs.setdefault(wanted.name, wanted.sign)
     mirrored = _find_mirrored(measures, preferred=[*named_by, *(name for name in measures if name not in named_by)])
     for name in named_by:
         mirrored.pop(name, None)
@@ -56,7 +71,16 @@ def list_moved(measures: Mapping[str, Change], *, constitution: Constitution) ->
     }
     unnamed = [row for row in rows.values() if not row.principles]
     largest_first = order_descending([abs(row.change.mean_after - row.change.mean_before) for row in unnamed])
-    return Moved([rows[name] for name in named_by], [unnamed[place] for place in largest_first], mirrored)
+    return Moved(
+        [rows[name] for name in named_by],
+        [unnamed[place] for place in largest_first],
+        mirrored,
+        frozenset(name for name, sign in signs.items() if sign < 0),
+    )
+
+
+def _rises(row: MovedRow) -> bool:
+    return row.change.mean_after > row.change.mean_before
 
 
 def _excludes_zero(change: Estimate | None) -> bool:
@@ -67,6 +91,8 @@ def _find_mirrored(measures: Mapping[str, Change], *, preferred: list[str]) -> d
     mirrored: dict[str, str] = {}
     for k, name in enumerate(preferred):
         for other in preferred[k + 1 :]:
+            if is_built_in(name) or is_built_in(other):
+                continue  # these have no opposite poles, and small counts may add up to 100 by accident
             if name not in mirrored and other not in mirrored and _is_mirror(measures[name], measures[other]):
                 mirrored[other] = name
     return mirrored

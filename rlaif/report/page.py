@@ -103,6 +103,7 @@ def render_report(report: ReportInput) -> str:
             report.judge_health,
             preferences=report.provenance.config.get("preferences"),
             is_planted=is_frontdesk_judge(report),
+            calibration=report.calibration.map if report.calibration else None,
         ),
         judges=judges_view(report.judges, report.panel),
         reward_model=reward_model_view(report.reward_model, report.reward_calibration),

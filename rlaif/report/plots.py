@@ -5,6 +5,7 @@ Positions are percentages, so that a row fits a phone as well as a screen. Chart
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,10 +38,36 @@ def find_scale(changes: Sequence[Change]) -> Scale:
     return Scale(min(ends), max(ends))
 
 
-def dot_row(change: Change, *, scale: Scale, name: str, label: str, choice: tuple[str, Change] | None = None) -> Markup:
+def find_own_scale(changes: Sequence[Change]) -> Scale:
+    """The scale of one measure, whose unit no other has: from zero, or less, to a round number above all intervals."""
+    ends = [end for c in changes for e in (c.before, c.after) if e for end in (e.low, e.high)]
+    ends += [mean for c in changes for mean in (c.mean_before, c.mean_after)]
+    high = _round_up(max(0.0, *ends))
+    low = -_round_up(-min(0.0, *ends))
+    return Scale(low, high) if low < high else Scale(0, 1)
+
+
+def _round_up(x: float) -> float:
+    """The next number with one digit, or one digit and a half: 214 -> 250, 0.31 -> 0.35."""
+    if x <= 0:
+        return 0.0
+    step = 10.0 ** math.floor(math.log10(x)) / 2
+    return step * math.ceil(x / step)
+
+
+def dot_row(
+    change: Change,
+    *,
+    scale: Scale,
+    name: str,
+    label: str,
+    choice: tuple[str, Change] | None = None,
+    shows_ends: bool = False,
+) -> Markup:
     """One measure before (hollow) and after (filled) with their intervals, as wide as the page allows.
 
-    `choice`: the name and the change of another method, such as best of n, drawn below.
+    `choice`: the name and the change of another method, such as best of n, drawn below. `shows_ends`: with the ends of
+    the scale below, for a row whose scale no axis shows.
     """
     at = scale.percent
     marks = [svg_line("grid", at(x), 0, at(x), "100%") for x in _quarters(scale)]
@@ -53,6 +80,10 @@ def dot_row(change: Change, *, scale: Scale, name: str, label: str, choice: tupl
     for css, estimate, mean, y in rows:
         marks += _mark(css, estimate, mean, scale=scale, y=y)
     height = 48 if choice is None else 62
+    if shows_ends:
+        height += 14
+        marks.append(svg_text("tick", "0%", height - 3, "start", format_number(scale.low)))
+        marks.append(svg_text("tick", "100%", height - 3, "end", format_number(scale.high)))
     return svg_figure(
         Markup("").join(marks),
         name=name,

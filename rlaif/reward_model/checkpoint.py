@@ -36,17 +36,18 @@ _STATE = json_of(_State)
 
 
 def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """Write a checkpoint and remove older ones.
+    """Write a checkpoint and remove older ones. Of the weights, those that are trained are stored.
 
     step: optimizer steps done. digest: names the training; only the same training may resume from the checkpoint.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     moments: dict[str, Tensor] = {}
     for parameter, state in optimizer.state.items():
         moments |= {f"{names[parameter]}:{key}": value.contiguous() for key, value in state.items()}
     with replace_directory(folder / f"step_{step:08d}") as path:
         save_file(
-            {name: value.contiguous() for name, value in model.state_dict().items()},
+            {name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen},
             path / "model.safetensors",
         )
         save_file(moments, path / "optimizer.safetensors")
@@ -85,7 +86,7 @@ def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, opt
         )
     # subtle: values are copied into memory that torch allocated. A tensor mapped from the file may be aligned
     # differently, and a matrix product may then differ in its last bit from the unbroken run's.
-    model.load_state_dict(load_file(found[-1] / "model.safetensors"))
+    model.load_state_dict({**model.state_dict(), **load_file(found[-1] / "model.safetensors")})
     moments = load_file(found[-1] / "optimizer.safetensors")
     parameters = dict(model.named_parameters())
     for key, value in moments.items():

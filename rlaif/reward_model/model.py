@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.errors import ModelError
+from rlaif.models.local.layers import entered_at
 from rlaif.models.weights.loading import LoadedModel, count_rows
 from rlaif.records import digest_text
 
@@ -89,27 +93,41 @@ CPU_TOKENS, DEVICE_TOKENS = 2048, 32768
 """Padded tokens that go through the model at once: as many as fit a CPU's cache, and enough to keep a GPU busy."""
 
 
+class Entry(NamedTuple):
+    """Where passes over some sequences begin: above the lowest `depth` layers, with those layers' output."""
+
+    depth: int
+    states: Sequence[Tensor]
+    """For each sequence, (its length, hidden_size)."""
+
+
 def compute_rewards(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, max_tokens: int | None = None
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    *,
+    max_tokens: int | None = None,
+    entry: Entry | None = None,
 ) -> Tensor:
     """The reward of each sequence, in their order: shape (num_sequences,), float32.
 
     Sequences of like length go through the model together, at most `max_tokens` padded tokens at a time. The
     reward is the head's output at the last real token, found by length: a pad token that looks like a real
     one cannot move it. Padding stands on the right of a causal model, so no real token sees it and no mask
-    is needed.
+    is needed. entry: states of the same sequences, so that the layers below them are not computed.
     """
     head = find_head(model, where=type(model).__name__)
     device = next(model.parameters()).device
     max_tokens = max_tokens or (CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS)
     order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
     rewards = []
-    for batch in _batches_of_like_length(order, sequences, max_tokens=max_tokens):
-        lengths = torch.tensor([len(sequences[place]) for place in batch])
-        token_ids = torch.zeros(len(batch), int(lengths.max()), dtype=torch.long)
-        for row, place in enumerate(batch):
-            token_ids[row, : lengths[row]] = torch.tensor(sequences[place])
-        hidden = model.base_model(input_ids=token_ids.to(device), use_cache=False).last_hidden_state
+    for batch in batches_of_like_length(order, sequences, max_tokens=max_tokens):
+        token_ids, lengths = pad_tokens([sequences[place] for place in batch])
+        entered: AbstractContextManager[None] = nullcontext()
+        if entry is not None:
+            states = pad_sequence([entry.states[place] for place in batch], batch_first=True)
+            entered = entered_at(model, states.to(device), depth=entry.depth)
+        with entered:
+            hidden = model.base_model(input_ids=token_ids.to(device), use_cache=False).last_hidden_state
         last = hidden[torch.arange(len(batch), device=device), (lengths - 1).to(device)]
         rewards.append(head(last).squeeze(-1).float())
     places = torch.empty(len(order), dtype=torch.long)
@@ -117,9 +135,19 @@ def compute_rewards(
     return torch.cat(rewards)[places.to(device)] if rewards else torch.zeros(0, device=device)
 
 
-def _batches_of_like_length(
+def pad_tokens(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids padded on the right, (num_sequences, longest), and the lengths, (num_sequences,)."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    token_ids = torch.zeros(len(sequences), int(lengths.max()), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        token_ids[row, : lengths[row]] = torch.tensor(sequence)
+    return token_ids, lengths
+
+
+def batches_of_like_length(
     order: Sequence[int], sequences: Sequence[Sequence[int]], *, max_tokens: int
 ) -> Iterator[list[int]]:
+    """Places in `sequences`, in their order, in batches of at most `max_tokens` padded tokens. order: short to long."""
     batch: list[int] = []
     for place in order:
         # The newest is the longest: it sets the padded width.

@@ -19,8 +19,9 @@ from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
 from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
 from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
+from rlaif.reward_model.frozen import TrunkStates, compute_trunk_states
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
-from rlaif.reward_model.model import compute_rewards
+from rlaif.reward_model.model import Entry, compute_rewards
 from rlaif.training.listener import Listener, StepMetrics
 from rlaif.training.team import ALONE, Team, adding_up
 
@@ -57,14 +58,15 @@ class _Rewarding(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        return compute_rewards(self.model, sequences)
+    def forward(self, sequences: Sequence[Sequence[int]], entry: Entry | None) -> Tensor:
+        return compute_rewards(self.model, sequences, entry=entry)
 
 
 class Optimisation:
     """One training; `folder` holds its checkpoints, `digest` names everything that fixes its result.
 
-    Each process of a team computes its share of every batch, and all end with the same weights.
+    Weights without gradients stay as they are. Each process of a team computes its share of every batch, and all end
+    with the same weights.
     """
 
     def __init__(
@@ -86,15 +88,17 @@ class Optimisation:
             for epoch in range(config.num_epochs)
             for places in plan_epoch(pairs.pairs, batch_size=config.batch_size, seed=seed, epoch=epoch)
         ]
-        self._optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._trunk: TrunkStates | None = None
 
     def run(self, listener: Listener) -> None:
         """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1."""
         newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
         done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
         listener.on_begin(done + 1)
+        if done < len(self._plan):
+            self._trunk = self._compute_trunk(listener)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
             listener.on_metrics(StepMetrics(step + 1, figures))
@@ -107,6 +111,18 @@ class Optimisation:
                     model=self.model,
                     optimizer=self._optimizer,
                 )
+        self._trunk = None
+
+    def _compute_trunk(self, listener: Listener) -> TrunkStates | None:
+        """The frozen layers' output for all sequences, where it is to be kept and there is room for it.
+
+        A process of a team would need all of it, for other sequences are its share in every epoch.
+        """
+        if not self._config.cache_trunk or self._team.size > 1:
+            return None
+        return compute_trunk_states(
+            self.model, self._sequences, max_gb=self._config.max_cache_gb, note=listener.on_note
+        )
 
     def _step(self, step: int) -> dict[str, float]:
         batch = self._plan[step]
@@ -149,7 +165,8 @@ class Optimisation:
         for item in batch:
             for place in (item.chosen, item.rejected) if isinstance(item, Pair) else item.places:
                 places.setdefault(place, len(places))
-        rewards = self._called([self._sequences[place] for place in places])
+        entry = None if self._trunk is None else self._trunk.entry_of(list(places))
+        rewards = self._called([self._sequences[place] for place in places], entry)
         found = [
             *([self._pair_loss(pairs, rewards, places)] if pairs else []),
             *([self._choice_loss(choices, rewards, places)] if choices else []),

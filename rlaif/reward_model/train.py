@@ -22,6 +22,7 @@ from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_rewar
 from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
+from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
@@ -31,6 +32,10 @@ from rlaif.training.team import ALONE, Team
 
 MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
+
+
+_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb")
+"""Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
 class TrainedRewardModel(NamedTuple):
@@ -83,8 +88,10 @@ def train_reward_model(
     if results is None:
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
+        model = make_reward_model(base, seed=seed)
+        freeze_lower_layers(model, config)
         optimisation = Optimisation(
-            make_reward_model(base, seed=seed),
+            model,
             train,
             config=config,
             seed=seed,
@@ -132,7 +139,9 @@ def train_reward_model(
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
     """The digest of everything that fixes the result; how often a checkpoint is written does not."""
-    options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every"})
+    kept = config.model_dump(exclude_defaults=True)
+    unused = {name for name in _ADDED if name not in kept}
+    options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every", *unused})
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
 
 

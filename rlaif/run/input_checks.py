@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from rlaif.config.evaluation import is_built_in
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo_rewards import find_sources
@@ -92,7 +93,8 @@ def expect_held_out_model(round: Round, stage: Stage, model: Model, *, path: str
 
 def expect_measures(round: Round, stage: Stage) -> None:
     """The user's own measures."""
-    _expect(round, stage, find_functions("evaluation.measures", find_measures(round.config)))
+    functions = [spec for spec in find_measures(round.config) if not is_built_in(spec)]
+    _expect(round, stage, find_functions("evaluation.measures", functions))
 
 
 def expect_demonstrations(round: Round, stage: Stage, records: Iterable[Record]) -> None:

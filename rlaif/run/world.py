@@ -1,11 +1,14 @@
 """What the configuration finds in the embedded front desk: its prompts, and its truth as a measure.
 
+Also which measures a run has where none is configured.
+
 The only file of rlaif that imports the front desk.
 """
 
 from __future__ import annotations
 
-from rlaif.config.models import FRONTDESK
+from rlaif.config.evaluation import PLAIN_MEASURES
+from rlaif.config.models import FRONTDESK, is_frontdesk
 from rlaif.config.run import RunConfig
 from rlaif.frontdesk.world import make_prompts
 from rlaif.records import Prompt
@@ -32,7 +35,13 @@ def draw_held_out(config: RunConfig, num: int, *, first: int = 0) -> list[Prompt
 
 
 def find_measures(config: RunConfig) -> tuple[str, ...]:
-    """The configured measures. On the front desk's prompts, where none is configured, its simulated truth."""
-    if config.evaluation.measures or not is_frontdesk_world(config):
+    """The configured measures; where there are none, those that suit the run.
+
+    On the front desk's prompts that is its simulated truth; with a policy that is not the front desk's, the built-in
+    measures that need no package.
+    """
+    if config.evaluation.measures:
         return config.evaluation.measures
-    return (FRONTDESK_MEASURE,)
+    if is_frontdesk_world(config):
+        return (FRONTDESK_MEASURE,)
+    return () if is_frontdesk(config.policy.path, part="policy") else PLAIN_MEASURES

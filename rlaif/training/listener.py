@@ -67,6 +67,8 @@ class Listener:
     on_evaluation: Callable[[Evaluated], None] = _ignore
     on_alarm: Callable[[Alarm, int | None], None] = _ignore
     """Called with an alarm and the step that comes next: an earlier one where training went back, None at the end."""
+    on_note: Callable[[str], None] = _ignore
+    """Called with a sentence for people about how the training is done; no result uses it."""
     stop_requested: Callable[[], bool] = _never
     """Asked before a step and before its update; True stops the training, which can be resumed there."""
 

@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rlaif.console import Progress
+from rlaif.console import Progress, say
 from rlaif.training.listener import Listener, StepMetrics
 from rlaif.training.metrics import MetricsLog
 
@@ -42,7 +42,7 @@ class TrainingLog:
 
     @property
     def listener(self) -> Listener:
-        return Listener(on_begin=self.begin, on_metrics=self.write_step)
+        return Listener(on_begin=self.begin, on_metrics=self.write_step, on_note=say)
 
     def begin(self, step: int) -> None:
         """Cut what an interrupted training wrote of `step` and later ones."""

@@ -68,7 +68,33 @@ def test_check_asks_the_front_desks_judge_about_its_own_probes(file):
     assert [polite[-1], brief[-1]] == ["courteous", "brief"]
     assert polite[4:7] == ["0", "of", "48"]
     assert "2 principles x 88 pairs x 2 orders = 352 questions" in output
+    right = "polite: the expected reply wins 48 of 48 (93% to 100%); it is the longer one in 26 of 48"
+    assert right in output.splitlines()
     assert "ok: mine" in output
+
+
+EXAMPLES = """    examples:
+""" + "".join(
+    f"      - {{prompt: When do you open, good: {good}, bad: {bad}}}\n"
+    for good, bad in (
+        ("We open at nine.", "We open at nine and close at five and you may also ask me about all the other days."),
+        ("At ten.", "The museum opens at ten and the garden opens at eleven and the cafe opens at noon."),
+    )
+)
+
+
+def test_check_asks_about_a_principles_own_examples_and_says_that_two_are_too_few(file):
+    Path(file).write_text(SOURCE + EXAMPLES)
+    output = invoke("check", file)
+    polite, brief = (line.split() for line in output.splitlines() if line.split()[0] in ("polite", "brief"))
+    assert polite[4:7] == ["0", "of", "48"]
+    assert brief[5:7] == ["of", "2"]
+    [right] = [line for line in output.splitlines() if line.startswith("brief: the good reply wins")]
+    assert right.endswith("; it is the longer one in 0 of 2")
+    assert "1 principles x 88 pairs and 2 examples of 1 principles x 2 orders = 180 questions" in output
+    assert "probed in part: mine" in output
+    assert "fewer than 8 examples say little of brief" in output
+    assert "ok:" not in output
 
 
 def test_check_refuses_a_principle_that_the_front_desks_judge_reads_backwards(file):
@@ -103,7 +129,7 @@ def test_check_refuses_a_word_that_the_judge_never_met(file):
 def test_check_reads_another_judge_with_the_general_template_and_says_that_it_brings_no_probes(file, judge):
     output = invoke("check", file, "--judge", str(judge))
     assert "prompts/pair.j2" in output
-    assert "not probed, only the words were checked: this judge brings no probes.jsonl; give pairs" in output
+    assert "the principles have no examples, and this judge brings no probes.jsonl; write `examples:`" in output
     assert "ok:" not in output
     assert "whether the judge understands the principles is not known" in output
 

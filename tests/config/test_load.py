@@ -187,7 +187,7 @@ def test_the_best_policy_is_kept_by_default_where_something_else_than_training_t
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("evaluation.measures=[count_words]", "Functions `module:function` of"),
+        ("evaluation.measures=[a.b.c]", "write module:function, regex:PATTERN or a built-in one"),
         ("ppo.rewards=[{kind: function}]", "the options there are "),
         ("judge.panel=[{pth: x}]", "the options there are "),
     ],

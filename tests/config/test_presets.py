@@ -12,8 +12,8 @@ from rlaif.constitution.render import load_template
 from rlaif.errors import ConfigError
 
 
-def test_the_four_recipes_are_there_and_what_they_say_is_what_is_documented():
-    assert preset_names() == ["cai", "cai_cot", "lee2023", "mtbench", "salmon"]
+def test_the_recipes_are_there_and_what_they_say_is_what_is_documented():
+    assert preset_names() == ["cai", "cai_cot", "dlma", "lee2023", "mtbench", "salmon"]
     said = {
         name: {
             (group, option): getattr(getattr(config, group), option)
@@ -30,6 +30,7 @@ def test_the_four_recipes_are_there_and_what_they_say_is_what_is_documented():
             ("judge", "template"): "cai_cot", ("judge", "principles"): "sampled", ("judge", "both_orders"): False,
             ("preferences", "clamp"): 0.4,
         },
+        "dlma": {("judge", "template"): "dlma"},
         "lee2023": {
             ("judge", "template"): "lee2023", ("judge", "principles"): "together",
             ("preferences", "average"): "probabilities",
@@ -58,6 +59,12 @@ def test_each_has_a_template_of_its_name(name, choices, marker, reasons):
     template = load_template(parse_config(f"preset: {name}", where="x").judge.template, kind="pair")
     assert (template.choices, template.verdict_marker) == (choices, marker)
     assert (template.reason_max_tokens > 0) == reasons
+
+
+def test_dlma_sums_log_likelihoods_and_needs_opposites():
+    template = load_template(parse_config("preset: dlma", where="x").judge.template, kind="contrast")
+    assert template.contrast is not None
+    assert (template.contrast.normalise, template.contrast.scale, template.contrast.needs_opposite) == ("sum", 1, True)
 
 
 def test_the_users_own_options_win_in_the_file_and_on_the_command_line():

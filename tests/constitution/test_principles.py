@@ -231,6 +231,11 @@ def test_a_known_word_in_capitals_is_refused_as_the_judge_never_read_it(judge_di
         check_wording(constitution_saying("Prefer the reply that is POLITE."), judge_dir=judge_dir)
 
 
+def test_a_word_that_was_never_met_is_named_before_one_in_capitals(judge_dir):
+    with pytest.raises(ConstitutionError, match='the word "and"'):
+        check_wording(constitution_saying("Prefer the POLITE and sarcastic reply."), judge_dir=judge_dir)
+
+
 def test_numbers_and_other_scripts_are_words_too(judge_dir):
     for word in ("100", "höflich", "礼貌"):
         with pytest.raises(ConstitutionError, match=f'the word "{word}"'):

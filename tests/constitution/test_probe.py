@@ -18,6 +18,7 @@ from rlaif.constitution.probe import (
 from rlaif.constitution.probe_file import Probe
 from rlaif.errors import ConstitutionError
 from rlaif.records import Constitution, Message, Principle
+from rlaif.records.constitution import Example
 
 FIRST, SECOND = ProbeAnswer(0.9, flipped=False), ProbeAnswer(0.1, flipped=False)
 FLIPPED, TIED = ProbeAnswer(0.6, flipped=True), ProbeAnswer(0.5, flipped=False, tied=True)
@@ -220,3 +221,94 @@ def test_understood_principles_are_not_refused():
     constitution = make_constitution("id: a, text: A")
     readings = probe_principles(constitution, probes=make_probes(20), judge=always(FIRST))
     refuse_misread(readings, constitution=constitution)
+
+
+# -- a principle's own examples ------------------------------------------------------------------
+
+
+def with_examples(name: str, *, n: int = 10, weight: float = 1) -> Principle:
+    """Its good replies say so; in the first half of the examples they are the longer ones."""
+    examples = tuple(
+        Example(prompt=f"{name} {i}?", good="good" if 2 * i >= n else "good, and longer", bad="bad words")
+        for i in range(n)
+    )
+    return Principle(id=name, text=f"Be {name}.", weight=weight, examples=examples)
+
+
+def made_of(*principles: Principle) -> Constitution:
+    """A constitution whose source has a line for each principle."""
+    lines = "".join(f"  - {{id: {p.id}, text: {p.text}}}\n" for p in principles)
+    source = f"name: mine\nprinciples:\n{lines}"
+    return Constitution(name="mine", principles=principles, source=source)
+
+
+def read_good(questions, *, wrong: int = 0) -> list[ProbeAnswer]:
+    """Answers of a judge that prefers the good reply, save in the first pairs of each principle."""
+    seen: Counter[str] = Counter()
+    answers = []
+    for probe, principle in questions:
+        seen[principle.id] += 1
+        is_first = probe.first.startswith("good") == (seen[principle.id] > wrong)
+        answers.append(FIRST if is_first else SECOND)
+    return answers
+
+
+def test_a_principle_with_examples_is_asked_about_those_alone_and_no_other_principle_is():
+    asked = []
+
+    def judge(questions):
+        asked.extend((probe.messages[0].content, principle.id) for probe, principle in questions)
+        return read_good(questions)
+
+    constitution = made_of(with_examples("warm"), with_examples("idle", weight=0), with_examples("brief"))
+    warm, brief = probe_principles(constitution, probes=[], judge=judge, use_examples=True)
+    assert asked == [(f"{name} {i}?", name) for name in ("warm", "brief") for i in range(10)]
+    assert [(r.num_right, r.num_expected, r.num_flipped, r.num_longer) for r in (warm, brief)] == [(10, 10, 0, 5)] * 2
+    assert (warm.find_fault(), brief.find_fault()) == (None, None)
+    assert not set(warm.places) & set(brief.places)
+
+
+def test_without_examples_to_use_every_principle_is_asked_about_the_pairs_that_are_given():
+    constitution = made_of(with_examples("warm"))
+    [reading] = probe_principles(constitution, probes=make_probes(8), judge=always(FIRST))
+    assert (reading.num_pairs, reading.is_by_examples) == (8, False)
+
+
+def test_beside_principles_with_examples_one_without_is_asked_about_the_given_pairs():
+    constitution = made_of(with_examples("warm"), Principle(id="polite", text="Be polite."), with_examples("brief"))
+    probes = make_probes(8, expected={"polite": "first"})
+
+    def judge(questions):
+        return [FIRST if p.id == "polite" else read_good([(probe, p)])[0] for probe, p in questions]
+
+    warm, polite, brief = probe_principles(constitution, probes=probes, judge=judge, use_examples=True)
+    assert [(r.num_pairs, r.num_right, r.is_by_examples) for r in (warm, polite, brief)] == [
+        (10, 10, True), (8, 8, False), (10, 10, True),
+    ]  # fmt: skip
+    assert not find_contradictions([warm, polite, brief])
+
+
+def test_a_principle_that_misses_two_of_its_ten_examples_is_refused_and_one_that_misses_one_is_not():
+    constitution = made_of(with_examples("warm"))
+    for wrong, fault in ((1, None), (2, "unclear"), (6, "backwards")):
+        [reading] = probe_principles(
+            constitution, probes=[], judge=lambda asked, n=wrong: read_good(asked, wrong=n), use_examples=True
+        )
+        assert (reading.num_right, reading.find_fault()) == (10 - wrong, fault)
+
+
+def test_the_refusal_speaks_of_the_principles_examples():
+    constitution = made_of(with_examples("warm"))
+    readings = probe_principles(
+        constitution, probes=[], judge=lambda asked: read_good(asked, wrong=9), use_examples=True
+    )
+    with pytest.raises(ConstitutionError) as caught:
+        refuse_misread(readings, constitution=constitution)
+    assert 'reads principle "warm" backwards: the good reply wins 1 of its 10 examples' in caught.value.sentence
+    assert "or correct its examples if that is what is wrong" in caught.value.sentence
+
+
+def test_fewer_than_eight_examples_say_too_little_to_refuse_a_principle():
+    constitution = made_of(with_examples("warm", n=7))
+    [reading] = probe_principles(constitution, probes=[], judge=always(FLIPPED), use_examples=True)
+    assert (reading.num_flipped, reading.is_too_small, reading.find_fault()) == (7, True, None)

@@ -1,15 +1,18 @@
 """The shipped constitutions in ordinary English: each of their principles can be contrasted and probed."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.principles import PRINCIPLE_KEYS, load_constitution, parse_constitution
 from rlaif.constitution.probe_file import MIN_PROBES
 from rlaif.constitution.shipped import known_names
 from rlaif.records import Principle
 
 NAMES = [name for name in known_names("constitutions", ".yaml") if "/" not in name]
+PAGE = Path(__file__).parents[2] / "docs" / "constitutions.md"
 SHORT = {"brief", "to_the_point"}
 """Principles that ask for few words: their good replies are the shorter ones."""
 
@@ -49,3 +52,15 @@ def test_no_prompt_and_no_reply_stands_twice():
     examples = [example for name in NAMES for principle in principles_of(name) for example in principle.examples]
     assert max(Counter(example.prompt for example in examples).values()) == 1
     assert max(Counter(reply for example in examples for reply in (example.good, example.bad)).values()) == 1
+
+
+def test_the_page_lists_every_constitution_and_every_key_of_a_principle_and_its_example_is_a_principle_file():
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"(../constitutions/{name}.yaml)" not in page] == []
+    assert [key for key in PRINCIPLE_KEYS if f"| `{key}` |" not in page] == []
+    [source] = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    [principle] = parse_constitution(source, where="page").principles
+    assert (principle.text, principle.opposite) == (
+        load_constitution("warm").principles[0].text,
+        load_constitution("warm").principles[0].opposite,
+    )

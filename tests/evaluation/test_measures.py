@@ -10,7 +10,15 @@ import pytest
 
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.errors import ConfigError, DataError
-from rlaif.evaluation.measures import compute_measures, count_words, find_falls, load_measure
+from rlaif.evaluation.measures import (
+    COUNT_WORDS,
+    check_measures,
+    compute_measures,
+    count_words,
+    find_falls,
+    find_wanted,
+    load_measure,
+)
 from rlaif.evaluation.policy import PolicyPair
 from rlaif.records import Message, Prompt, Sample
 
@@ -61,10 +69,34 @@ def test_a_measure_that_does_not_exist_is_refused_in_a_sentence(spec: str, sente
         load_measure(spec)
 
 
-def test_the_configuration_refuses_what_is_no_module_and_function() -> None:
-    assert EvaluationConfig(measures=("a.b:c",)).measures == ("a.b:c",)
-    with pytest.raises(ValueError, match="pattern"):
-        EvaluationConfig(measures=("a.b.c",))
+@pytest.mark.parametrize(
+    ("measures", "sentence"),
+    [
+        (("a.b.c",), '"a.b.c" is no measure: write module:function, regex:PATTERN or a built-in one'),
+        (("sentimnt",), 'did you mean "sentiment"'),
+        (("regex:(",), r'"\(" is no regular expression: missing \) at position 1'),
+        (("regex:",), "regex: has no pattern"),
+        (("words", "words"), 'the measure "words" stands there twice'),
+    ],
+)
+def test_the_configuration_refuses_what_is_no_measure(measures: tuple[str, ...], sentence: str) -> None:
+    accepted = ("a.b:c", "words", "sentiment", "regex:(?i)thanks?")
+    assert EvaluationConfig(measures=accepted).measures == accepted
+    with pytest.raises(ValueError, match=sentence):
+        EvaluationConfig(measures=measures)
+
+
+def test_two_of_rlaifs_own_measures_with_one_name_are_refused_before_anything_is_measured() -> None:
+    check_measures(["words", "sentences", "regex:words"])
+    with pytest.raises(ConfigError, match='two measures return the name "words"'):
+        check_measures(["words", COUNT_WORDS])
+
+
+def test_a_tag_names_a_measure_and_with_a_minus_sign_less_of_it() -> None:
+    assert find_wanted("words", {"words": 1}) == ("words", 1)
+    assert find_wanted("-words", {"words": 1}) == ("words", -1)
+    assert find_wanted("-words", {"words": 1, "-words": 1}) == ("-words", 1)
+    assert find_wanted("word", {"words": 1}) is None
 
 
 def test_a_measure_sees_the_prompt_as_role_and_content(prompt: Prompt, pairs: list[PolicyPair]) -> None:

@@ -12,6 +12,7 @@ from rlaif.constitution.probe_file import PROBE_FILE
 from rlaif.errors import ConstitutionError, DataError, InputError, ModelError
 from rlaif.frontdesk import JUDGE_DIR
 from rlaif.judging.probing import probe_judge
+from rlaif.records.constitution import Example
 
 SOURCE = """name: mine
 principles:
@@ -40,6 +41,38 @@ def test_the_users_own_pairs_are_asked_and_a_principle_without_weight_is_not(con
     assert (reading.principle.id, reading.num_pairs, reading.num_right, reading.num_flipped) == ("polite", 9, 9, 0)
     assert probing.why_not == ""
     assert "1 principles x 9 pairs x 2 orders = 18 questions" in capsys.readouterr().err
+
+
+def with_examples(constitution, *, n: int, is_swapped: bool = False):
+    """The first principle with examples from the pairs of the front desk's judge whose courteous reply is known."""
+    rows = [json.loads(line) for line in (JUDGE_DIR / PROBE_FILE).read_text().splitlines()]
+    examples = []
+    for row in [row for row in rows if row.get("expected", {}).get("courteous")][:n]:
+        replies = (row["first"], row["second"])
+        is_first = (row["expected"]["courteous"] == "first") != is_swapped
+        good, bad = replies if is_first else replies[::-1]
+        examples.append(Example(prompt=row["prompt"][-1]["content"], good=good, bad=bad))
+    first, *rest = constitution.principles
+    return constitution.changed(principles=(first.model_copy(update={"examples": tuple(examples)}), *rest))
+
+
+def test_a_principles_own_examples_are_asked_before_the_pairs_in_the_judges_folder(constitution, capsys):
+    probing = probe_judge(with_examples(constitution, n=10), config=FRONTDESK_JUDGE)
+    [reading] = probing.readings
+    assert (reading.num_pairs, reading.num_right, reading.is_by_examples) == (10, 10, True)
+    assert reading.find_fault() is None
+    assert "10 examples of 1 principles x 2 orders = 20 questions" in capsys.readouterr().err
+
+
+def test_examples_whose_good_and_bad_replies_are_exchanged_are_found(constitution):
+    probing = probe_judge(with_examples(constitution, n=10, is_swapped=True), config=FRONTDESK_JUDGE)
+    assert probing.readings[0].find_fault() == "backwards"
+
+
+def test_the_users_own_pairs_are_asked_before_a_principles_examples(constitution, tmp_path):
+    pairs = write_probes(tmp_path / "own.jsonl", n=9)
+    [reading] = probe_judge(with_examples(constitution, n=10), config=FRONTDESK_JUDGE, probes=pairs).readings
+    assert (reading.num_pairs, reading.is_by_examples) == (9, False)
 
 
 def test_words_alone_are_checked_without_loading_the_judge(constitution, capsys):

@@ -111,6 +111,29 @@ def test_no_good_title_stands_alone_where_a_measure_clearly_fell(named: list[tup
     assert headline.sentence.endswith("No principle names what else fell: correct fell from 50.0 to 41.0.")
 
 
+@pytest.mark.parametrize(
+    ("rows", "verdict", "title"),
+    [
+        ([row("words", -9, clear=True)], "better", "The policy moved as asked"),
+        ([row("words", 9, clear=True)], "worse", "The policy moved against what was asked"),
+        (
+            [row("words", 9, clear=True), row("sentiment", 3, clear=True)],
+            "unclear", "Some of what was asked for moved as asked, some against it",
+        ),
+    ],
+)  # fmt: skip
+def test_a_measure_of_which_less_was_asked_for_should_fall(rows: list[MovedRow], verdict: str, title: str) -> None:
+    headline = moved_headline(Moved(rows, [], {}, frozenset({"words"})))
+    assert headline is not None
+    assert (headline.verdict, headline.title) == (verdict, title)
+
+
+def test_fewer_words_are_no_loss_unless_a_principle_says_so() -> None:
+    fell = row("words", -9, clear=True).model_copy(update={"principles": ()})
+    headline = choose_headline(Moved([row("a", 9, clear=True)], [fell], {}), None)
+    assert headline.title == "The policy moved as asked"
+
+
 def test_a_measure_that_did_not_clearly_fall_is_not_in_the_headline() -> None:
     unclear = row("correct", -9, clear=False)
     headline = choose_headline(Moved([row("a", 9, clear=True)], [unclear], {}), None)

@@ -62,6 +62,18 @@ def test_a_principle_that_weighs_nothing_asks_for_nothing() -> None:
     assert (len(moved.named), len(moved.unnamed)) == (0, 1)
 
 
+def test_a_tag_with_a_minus_sign_asks_for_less() -> None:
+    brief = Constitution(name="x", principles=(Principle(id="brief", text="x", tags=("-words",)),), source="")
+    for after, is_as_asked in (((20, 10, 30), True), ((80, 70, 90), False)):
+        moved = list_moved({"words": changed(*after)}, constitution=brief)
+        [row] = moved.named
+        assert (row.principles, row.clear, moved.lowered) == (("brief",), True, {"words"})
+        assert (moved.is_as_asked(row), moved.is_against(row)) == (is_as_asked, not is_as_asked)
+    [unclear] = list_moved({"words": changed(51, 39, 60)}, constitution=brief).named
+    assert not moved.is_as_asked(unclear)
+    assert not moved.is_against(unclear)
+
+
 def test_a_change_whose_interval_holds_zero_is_not_clear(constitution: Constitution) -> None:
     moved = list_moved({"calm": changed(50, 41, 59), "loud": changed(1, 2, 3)}, constitution=constitution)
     assert {row.name: row.clear for row in moved.unnamed} == {"calm": False, "loud": True}

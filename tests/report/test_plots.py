@@ -9,7 +9,7 @@ import pytest
 
 from rlaif.evaluation.policy import Change, compute_change
 from rlaif.records import Estimate
-from rlaif.report.plots import Scale, dot_axis, dot_row, find_scale, share_row
+from rlaif.report.plots import Scale, dot_axis, dot_row, find_own_scale, find_scale, share_row
 
 
 @pytest.fixture
@@ -36,6 +36,27 @@ def test_the_scale_is_0_to_100_or_that_of_the_numbers(
     before: list[float], after: list[float], scale: tuple[float, float]
 ) -> None:
     assert find_scale([compute_change(before, after, prompt_ids=["a", "b"])]) == scale
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "scale"),
+    [
+        ([180.0, 190.0], [200.0, 211.0], (0, 250)),
+        ([-31.0, 20.0], [10.0, 20.0], (-350, 350)),
+        ([0.0, 0.0], [0.0, 0.0], (0, 1)),
+    ],
+)
+def test_a_measure_with_its_own_unit_has_a_scale_from_zero_to_a_round_number(
+    before: list[float], after: list[float], scale: tuple[float, float]
+) -> None:
+    changed = compute_change(before, after, prompt_ids=["a", "b"])
+    low, high = find_own_scale([changed])
+    ends = [end for estimate in (changed.before, changed.after) if estimate for end in (estimate.low, estimate.high)]
+    assert low <= min(0.0, *ends)
+    assert high >= max(ends)
+    assert (low, high) == pytest.approx(scale, rel=1)
+    svg = dot_row(changed, scale=Scale(low, high), name="x", label="words", shows_ends=True)
+    assert svg.count('class="tick"') == 2
 
 
 def test_there_is_a_scale_without_numbers() -> None:

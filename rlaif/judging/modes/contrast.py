@@ -131,6 +131,7 @@ MODE = Mode(
         too_few_orders="",
         answers="likelihoods",
         describe_choices=describe_choices,
+        scale="How sure the labels are is set by the template's `scale`, as a contrast gives no probability.",
     ),
     worth=worth,
 )

@@ -160,6 +160,9 @@ class Words(NamedTuple):
     answers: str
     """What the strings that the judge answers with are called."""
     describe_choices: DescribeChoices
+    scale: str = ""
+    """A sentence for the report on where the labels' scale comes from while no people's labels have set it; empty where
+    the labels are the judge's probabilities."""
 
 
 class Mode(NamedTuple):

@@ -9,6 +9,7 @@ tree_pass: a tree of stretches -> its keys and values
 kv_cache: different prompts -> their keys and values
 share_check: whether a model can run a tree
 layers: a model's stack of layers, entered, left or recomputed
+upper_layers: a model's upper layers, and how many layers below are frozen
 linear_head: a model's last layer, removed or extended
 halving: a batch that does not fit into memory, in halves
 """

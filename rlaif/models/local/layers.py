@@ -93,22 +93,25 @@ def parameters_below(model: PreTrainedModel) -> set[str]:
 
 @torch.no_grad()
 def enters_exactly(model: PreTrainedModel, *, depth: int) -> bool:
-    """True where a pass that enters at `depth` gives the logits of a whole pass, with a cache of its states too."""
+    """True where a pass that enters at `depth` gives the logits of a whole pass, with a cache of its states too.
+
+    Without a head, as `base_model` is, the last hidden states are compared instead of logits.
+    """
     if find_layers(model) is None:
         return False
     ids = _some_ids(model, 6)
     try:
-        whole = model(input_ids=ids, use_cache=False).logits
+        whole = _output(model(input_ids=ids, use_cache=False))
         with left_at(model, depth=depth) as reached:
             model(input_ids=ids, use_cache=False)
             hidden = reached()
         with entered_at(model, hidden, depth=depth):
-            entered = model(input_ids=ids, use_cache=False).logits
+            entered = _output(model(input_ids=ids, use_cache=False))
         cache = DynamicCache()
         with entered_at(model, hidden[:, :4], depth=depth):
             model(input_ids=ids[:, :4], past_key_values=cache, use_cache=True)
         with entered_at(model, hidden[:, 4:], depth=depth):
-            after = model(input_ids=ids[:, 4:], past_key_values=cache, use_cache=True).logits
+            after = _output(model(input_ids=ids[:, 4:], past_key_values=cache, use_cache=True))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         if is_out_of_memory(cause):
             raise
@@ -157,6 +160,11 @@ def _layers_of(model: PreTrainedModel) -> nn.ModuleList:
     if layers is None:
         raise ValueError(f"{type(model).__name__} has no list of layers")
     return layers
+
+
+def _output(found: Any) -> Tensor:
+    output: Tensor = found.logits if hasattr(found, "logits") else found.last_hidden_state
+    return output
 
 
 def _some_ids(model: PreTrainedModel, length: int) -> Tensor:

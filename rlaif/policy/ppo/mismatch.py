@@ -31,7 +31,7 @@ def measure_gap(
     budget = TokenBudget(config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=device)
     for rows in micro_batches(sequences, max_tokens=budget.tokens):
         batch = pad_batch([sequences[row] for row in rows], pad_id=pad_id, device=device)
-        own = learner(batch, temperature=config.temperature).logprobs[batch.response_mask]
+        own = learner(batch, temperature=config.temperature, with_entropy=False).logprobs[batch.response_mask]
         given = [number for row in rows for number in trajectories[row].engine_logprobs or ()]
         total += float((own - torch.tensor(given, device=own.device)).abs().sum())
         num_tokens += len(given)

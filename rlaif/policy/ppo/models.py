@@ -27,7 +27,7 @@ class PolicyForward(NamedTuple):
     logprobs: Tensor
     values: Tensor
     entropy: Tensor
-    """Entropy of the whole next-token distribution; carries no gradient."""
+    """Entropy of the whole next-token distribution; carries no gradient; zero where it is not wanted."""
 
 
 class PolicyWithValue(nn.Module):
@@ -42,7 +42,13 @@ class PolicyWithValue(nn.Module):
         self.value_head: nn.Module = zero_head(model) if value_model is None else value_model
 
     def forward(
-        self, batch: PaddedBatch, *, temperature: float, head_only: bool = False, in_one_pass: bool = False
+        self,
+        batch: PaddedBatch,
+        *,
+        temperature: float,
+        head_only: bool = False,
+        in_one_pass: bool = False,
+        with_entropy: bool = True,
     ) -> PolicyForward:
         """Log-probabilities, values and entropy of the whole batch.
 
@@ -51,7 +57,12 @@ class PolicyWithValue(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
             tokens = forward_tokens(
-                self.model, batch, temperature=temperature, computing=self.computing, in_one_pass=in_one_pass
+                self.model,
+                batch,
+                temperature=temperature,
+                computing=self.computing,
+                in_one_pass=in_one_pass,
+                with_entropy=with_entropy,
             )
         if isinstance(self.value_head, ValueModel):
             values = self.value_head(batch, computing=self.computing, in_one_pass=in_one_pass)

@@ -58,6 +58,7 @@ class TokenForward(NamedTuple):
     logprobs: Tensor
     hidden: Tensor
     entropy: Tensor
+    """Zero where it is not wanted."""
 
 
 class Entering(Protocol):
@@ -73,6 +74,7 @@ def forward_tokens(
     temperature: float,
     computing: Computing = PLAIN,
     in_one_pass: bool = False,
+    with_entropy: bool = True,
 ) -> TokenForward:
     """Log-probability, predicting hidden state and entropy of each response token, row by row, (num_tokens, ...).
 
@@ -85,20 +87,25 @@ def forward_tokens(
         with replaced_head(model, nn.Identity()):
             (hidden,) = forward_trunk(model, batch, with_hidden=False, computing=computing, in_one_pass=in_one_pass)
         hidden = hidden.to(head.weight.dtype)  # float32 where only the layers' arithmetic is not
-        logprobs, entropy = compute_token_logprobs(hidden, tokens, head=head, temperature=temperature)
+        logprobs, entropy = compute_token_logprobs(
+            hidden, tokens, head=head, temperature=temperature, with_entropy=with_entropy
+        )
         return TokenForward(logprobs, hidden.float(), entropy)
     with float32_head(model):
         logits, hidden = forward_trunk(model, batch, with_hidden=True, computing=computing, in_one_pass=in_one_pass)
     all_logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
     logprobs = all_logprobs.gather(1, tokens[:, None]).squeeze(1)
-    return TokenForward(logprobs, hidden.float(), torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1))
+    entropy = (
+        torch.special.entr(all_logprobs.detach().exp()).sum(dim=-1) if with_entropy else torch.zeros_like(logprobs)
+    )
+    return TokenForward(logprobs, hidden.float(), entropy.detach())
 
 
 def compute_logprobs(
     model: PreTrainedModel, batch: PaddedBatch, *, temperature: float, computing: Computing = PLAIN
 ) -> Tensor:
     """(batch, response_len) log-probabilities of the response tokens, zero where the mask is False."""
-    found = forward_tokens(model, batch, temperature=temperature, computing=computing)
+    found = forward_tokens(model, batch, temperature=temperature, computing=computing, with_entropy=False)
     return at_mask(found.logprobs, batch.response_mask)
 
 

@@ -282,7 +282,7 @@ def _values_after(
         after = torch.zeros(len(trajectories), device=device)
         for rows in micro_batches(longer, max_tokens=max_tokens):
             batch = pad_batch([longer[row] for row in rows], pad_id=pad_id, device=device)._replace(ends_unread=True)
-            found = learner(batch, temperature=config.temperature).values
+            found = learner(batch, temperature=config.temperature, with_entropy=False).values
             last = batch.response_mask.sum(dim=1) - 1
             after[[cut[row] for row in rows]] = found[torch.arange(len(rows), device=device), last]
         return after

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from rlaif.config.ppo_model import PpoModelConfig, ReferenceMode
 from rlaif.errors import ConfigError
+from rlaif.models.local.upper_layers import trunk_depth
 from rlaif.models.weights.adapters import has_adapter
-from rlaif.policy.ppo.trained import shares_trunk, trunk_depth
+from rlaif.policy.ppo.trained import shares_trunk
 
 
 class Reference(NamedTuple):

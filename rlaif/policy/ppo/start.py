@@ -17,6 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError, RunFolderError, TrainingError
 from rlaif.models.local.layers import enters_exactly, find_layers
+from rlaif.models.local.upper_layers import trunk_depth
 from rlaif.models.weights.context import shortest_context
 from rlaif.policy.ppo.batching import prompts_of_step
 from rlaif.policy.ppo.checkpoint import (
@@ -44,7 +45,7 @@ from rlaif.policy.ppo.rollout import Rollouts
 from rlaif.policy.ppo.shaping import counts_its_score
 from rlaif.policy.ppo.sharing import Shared, share_learner
 from rlaif.policy.ppo.token_budget import TokenBudget
-from rlaif.policy.ppo.trained import make_trained, trunk_depth
+from rlaif.policy.ppo.trained import make_trained
 from rlaif.policy.ppo.trajectories import (
     EncodedPrompt,
     Encoder,

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rlaif.config.ppo_model import PpoModelConfig
 from rlaif.errors import ConfigError
 from rlaif.models.local.layers import find_layers, parameters_below
+from rlaif.models.local.upper_layers import parameters_above
 from rlaif.models.weights.adapters import add_adapter, has_adapter, is_of_adapter
 from rlaif.records import digest_text
 
@@ -50,21 +51,10 @@ def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:
         case "lora":
             return {name for name in names if is_of_adapter(name)}
         case "last_layers":
-            return _above(policy, config.num_layers)
+            other = "`train: names` or `train: lora`"
+            return parameters_above(policy, config.num_layers, options="ppo.model", other=other)
         case "names":
             return _matching(names, config.names)
-
-
-def trunk_depth(model: PreTrainedModel) -> int:
-    """Number of lowest layers that are not trained; 0 where the embeddings or anything below the layers is."""
-    layers = find_layers(model)
-    if layers is None or all(parameter.requires_grad for parameter in model.parameters()):
-        return 0
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if trained & parameters_below(model):
-        return 0
-    of_layers = [any(parameter.requires_grad for parameter in layer.parameters()) for layer in layers]
-    return of_layers.index(True) if True in of_layers else len(layers) - 1
 
 
 def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) -> bool:
@@ -78,26 +68,6 @@ def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) 
     return all(
         torch.equal(parameter, two[name]) for name, parameter in one.items() if name in below or id(parameter) in lower
     )
-
-
-def _above(policy: PreTrainedModel, num_layers: int) -> set[str]:
-    """Names in the uppermost layers and after them. Weights tied to the embeddings count as below, and are frozen."""
-    layers = find_layers(policy)
-    if layers is None:
-        raise ConfigError(
-            f"{type(policy).__name__} has no list of layers to count from the top",
-            where="ppo.model.train",
-            fix="use `train: names` or `train: lora`",
-        )
-    if num_layers > len(layers):
-        raise ConfigError(
-            f"the policy has {len(layers)} layers and the last {num_layers} are to be trained",
-            where="ppo.model.num_layers",
-            fix=f"say {len(layers)} or fewer, or `train: all`",
-        )
-    frozen = {id(parameter) for layer in layers[: len(layers) - num_layers] for parameter in layer.parameters()}
-    below = parameters_below(policy)
-    return {name for name, parameter in policy.named_parameters() if id(parameter) not in frozen and name not in below}
 
 
 def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:

@@ -176,7 +176,11 @@ def _token_terms(
         for x in (batch.logprobs, batch.advantages, batch.values, batch.returns, batch.weights)
     )
     now: PolicyForward = learner(
-        padded, temperature=config.temperature, head_only=head_only, in_one_pass=in_one_pass(learner)
+        padded,
+        temperature=config.temperature,
+        head_only=head_only,
+        in_one_pass=in_one_pass(learner),
+        with_entropy=False,
     )
     logprobs, values = now.logprobs[mask], now.values[mask]
     policy = compute_policy_loss(

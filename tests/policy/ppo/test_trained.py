@@ -12,12 +12,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from rlaif.config.ppo_model import LoraConfig, PpoModelConfig
 from rlaif.errors import ConfigError, ModelError
+from rlaif.models.local.upper_layers import trunk_depth
 from rlaif.models.weights.adapters import add_adapter, has_adapter, merge_adapter
 from rlaif.policy.ppo.batching import PaddedBatch, TokenSequence, pad_batch
 from rlaif.policy.ppo.passes import compute_frozen, compute_logprobs
 from rlaif.policy.ppo.reference import choose_reference
 from rlaif.policy.ppo.start import make_learner
-from rlaif.policy.ppo.trained import find_trained, make_trained, trunk_depth
+from rlaif.policy.ppo.trained import find_trained, make_trained
 
 SEQUENCES = [
     TokenSequence([1, 2, 3], [4, 5, 6, 7]),
