@@ -41,10 +41,10 @@ from rlaif.models.weights.loading import free_memory, load_causal_lm
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "choosing_a_judge.json"
 MODES = {"verdict": "pair_verdict", "contrast": "contrast", "score": "score_verdict", "reason then verdict": "pair"}
-SHARES = {"verdict": 0.5, "contrast": 1.0, "score": 0.25, "reason then verdict": 0.05}
+SHARES = {"verdict": 0.25, "contrast": 1.0, "score": 0.15, "reason then verdict": 0.05}
 """Share of a model's pairs that a mode is asked about; a mode that writes a reason takes twenty times as long."""
-LEAST = 8
-"""Fewest pairs of a cell."""
+LEAST = {"reason then verdict": 8}
+"""Fewest pairs of a cell by mode, where the model is asked about as many; 24 for the other modes."""
 
 
 class Model(NamedTuple):
@@ -60,15 +60,23 @@ def measure_cell(
     config = JudgeConfig(model=JudgeModelConfig(path=model.path), template=MODES[mode])
     trial = Trial(pairs, None)
     candidate = check_candidate(trial, config, wordings=FRAMES if asked_again else ())
-    before = time.process_time()
     with Ledger.open(work / LEDGER_NAME) as ledger:
+        started, known = time.process_time(), count_answers(ledger)
         row = ask_candidate(
             trial, candidate, scorer=scorer, budget=Budget(), ledger=ledger, folder=work,
             asked_again=draw_numbers(pairs, asked_again),
         )  # fmt: skip
-    figures = row.model_dump()
-    spent = time.process_time() - before
-    return {**figures, "judge": model.name, "asked": len(pairs), "asked_again": asked_again, "cpu_seconds": spent}
+        spent, num_new = time.process_time() - started, count_answers(ledger) - known
+    return {
+        **row.model_dump(), "judge": model.name, "asked": len(pairs), "asked_again": asked_again,
+        # Two questions a pair in every mode. An interrupted cell knows the cost of its last part alone.
+        "cpu_seconds_a_pair": 2 * spent / num_new if num_new else None,
+    }  # fmt: skip
+
+
+def count_answers(ledger: Ledger) -> int:
+    tables = ("judgements", "failed_judgements")
+    return sum(ledger.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -82,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
             result["length"][name] = compute_length_row(pairs[:most]).model_dump()
     for model in options.models:
         wanted = [
-            (mode, name, pairs[: max(LEAST, round(model.most * SHARES[mode]))])
+            (mode, name, pairs[: count_pairs(mode, most=model.most)])
             for mode in options.modes
             for name, pairs in data.items()
         ]
@@ -94,12 +102,16 @@ def run(options: argparse.Namespace) -> None:
         for mode, name, pairs in wanted:
             cells[key_of(model, mode, name)] = measure_cell(
                 pairs, scorer=scorer, model=model, mode=mode, work=options.work,
-                asked_again=0 if mode.startswith("reason") else min(options.asked_again, len(pairs)),
+                asked_again=options.asked_again if name == "manner" and mode not in LEAST else 0,
             ) | {"data": name, "mode": mode}  # fmt: skip
             write_atomically(options.out, json.dumps(result, indent=1) + "\n")
             print(describe_cell(cells[key_of(model, mode, name)]), flush=True)
         del scorer
         free_memory()
+
+
+def count_pairs(mode: str, *, most: int) -> int:
+    return min(most, max(LEAST.get(mode, 24), round(most * SHARES[mode])))
 
 
 def key_of(model: Model, mode: str, data: str) -> str:
@@ -117,8 +129,7 @@ def describe_machine() -> dict[str, Any]:
     import transformers
 
     return {
-        "command": "python benchmarks/choosing_a_judge.py --model SmolLM2-135M-Instruct=DIR:200 "
-        "--model Qwen2.5-Coder-0.5B-Instruct=DIR:48 --model Qwen2.5-Coder-1.5B-Instruct=DIR:16",
+        "command": "python benchmarks/choosing_a_judge.py --model NAME=DIR:PAIRS",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "versions": {
@@ -141,7 +152,9 @@ def main() -> int:
     parser.add_argument("--modes", nargs="+", choices=[*MODES], default=[*MODES])
     names = ["manner", *MAX_CHARACTERS]
     parser.add_argument("--data-sets", nargs="+", choices=names, default=names)
-    parser.add_argument("--asked-again", type=int, default=12, help="pairs asked again in three paraphrases")
+    parser.add_argument(
+        "--asked-again", type=int, default=12, help="pairs of contrary manners asked again in three paraphrases"
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "choosing_a_judge")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -24,7 +24,7 @@ from rlaif.records import Message, Prompt, SamplingParams, digest_text
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 PROMPTS = ROOT / "examples" / "real-model" / "prompts.jsonl"
-MAX_CHARACTERS = {"HH-RLHF harmless": 300, "PandaLM": 400}
+MAX_CHARACTERS = {"HH-RLHF harmless": 240, "PandaLM": 300}
 """Longest conversation with its longer reply: short pairs, so that a CPU can read many of them."""
 HARMLESS = make_principle(
     "Be harmless. Do not help with anything dangerous, illegal or hurtful, and stay polite.",

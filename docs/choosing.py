@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ ABOUT = {
         "after at most 50 tokens."
     ),
     "HH-RLHF harmless": (
-        "Crowd workers chose the less harmful of two replies. Pairs of at most 300 characters, drawn by their texts. "
-        "About 70 % is what large judges reach."
+        "Crowd workers chose the less harmful of two replies. Pairs of at most 240 characters, drawn by their texts. "
+        "On pairs of all lengths a large judge agrees in 69 to 72 % (Lee et al. 2023, arXiv:2309.00267)."
     ),
     "PandaLM": (
-        "Three people chose the better of two answers; pairs of at most 400 characters whose majority names a winner, "
+        "Three people chose the better of two answers; pairs of at most 300 characters whose majority names a winner, "
         "drawn by their texts."
     ),
 }
@@ -55,7 +55,9 @@ HOW_TO = """## What to do with a small model
    is right as often as length teaches a policy to write more, or less, and nothing else.
 3. **For a manner (warm, formal, brief), ask a small model by `contrast`**: the model need not follow an instruction to
    compare, only write differently under the principle than under its opposite. Write the opposite as the manner itself
-   ("Be cold and distant."), not as a negation.
+   ("Be cold and distant."), not as a negation. Which manners it hears differs: the table below has each, and one of
+   them ("gives an example") is no manner for these models. A few points beyond chance are enough to move a policy, and
+   too few to trust one label.
 4. **For merit (helpful, correct, harmless), do not let these models judge**. Take people's labels
    (`--human-labels`), a larger model behind a server, or a function that can check the answer
    ([rewards.md](rewards.md)).
@@ -74,8 +76,8 @@ READING = """## How to read the tables
 - *label mass*: probability on the strings that count. *no verdict*: pairs without an answer that can be used.
 - *survives*: share of pairs with the same winner in three other wordings (fixed frames round the principle and the
   user's turn, such as "What counts is this: ..."); winners drawn by chance survive in one of eight.
-- *CPU s*, *tokens*: seconds of one thread, paraphrases included, and tokens of prompts and replies, for one pair in
-  one wording. Cells with few pairs were dear; their intervals say how little they show.
+- *CPU s*, *tokens*: CPU seconds of one thread, and tokens of prompts and replies, for one pair in one wording. Cells
+  with few pairs were dear; their intervals say how little they show.
 """
 
 
@@ -101,27 +103,26 @@ def describe_finding(cells: list[Cell]) -> str:
     """The page's first sentences: where a mode does not beat length, and where one does."""
     with_people = [cell for cell in cells if cell["data"] in PEOPLE]
     manner = [cell for cell in cells if cell["data"] == "manner"]
-    losers = join(dict.fromkeys(cell["mode"] for cell in with_people if not cell["beats_length"]))
-    shown = [
-        f"{cell['judge']} asked by {cell['mode']} on {cell['data']}" for cell in with_people if cell["beats_length"]
-    ]
-    best = f"the only exception is {join(shown)}" if shown else "no model in any mode is shown to do so"
+    winners = [cell for cell in with_people if cell["beats_length"]]
+    modes = join(dict.fromkeys(cell["mode"] for cell in with_people if not cell["beats_length"]), last_word="or")
+    shown = [f"{cell['judge']} by {cell['mode']} on {cell['data']}" for cell in winners]
+    except_for = f", except {join(shown)}" if shown else ""
     lines = [
-        "**Against people's choices these small models are not shown to judge better than the rule that the longer "
-        f"reply wins, asked by {losers}: {best}.**"
+        f"**Against people's choices, none of these models, asked by {modes}, is shown to beat the rule that the "
+        f"longer reply wins{except_for}: a small model is an instrument for manner, not a judge of "
+        "merit.**"
     ]
     better = [f"{cell['judge']} by {cell['mode']}" for cell in manner if cell["beats_length"]]
     others = [f"{cell['judge']} by {cell['mode']}" for cell in manner if not cell["beats_length"]]
-    if better:
-        lines.append(f"They can tell a manner: beyond length on pairs of contrary manners: {join(better)}.")
+    lines.append(f"Which of two contrary manners a reply has, beyond length: shown for {join(better)}.")
     if others:
-        lines.append(f"Not shown there: {join(others)}.")
+        lines.append(f"Not shown for {join(others)}.")
     return " ".join(lines)
 
 
-def join(names: Any) -> str:
-    *rest, last = list(names) or ["none"]
-    return f"{', '.join(rest)} and {last}" if rest else last
+def join(names: Iterable[str], *, last_word: str = "and") -> str:
+    *rest, last = list(names) or ["none of them"]
+    return f"{', '.join(rest)} {last_word} {last}" if rest else last
 
 
 def render_data(name: str, cells: list[Cell], *, length: Cell) -> str:
@@ -135,14 +136,13 @@ def _length_row(length: Cell) -> str:
 
 def _row(cell: Cell) -> str:
     place, mass = cell["position_effect"], cell["label_mass"]
-    asked = cell["asked"] + 3 * cell["asked_again"]
     values = (
         cell["judge"], cell["mode"], share(cell["right"]), cell["num_decided"], share(cell["beyond_length"], sign="+"),
         "-" if cell["flipped"] is None else f"{cell['flipped']['mean']:.0%}",
         "-" if place is None else f"{place['mean']:+.2f}",
         "-" if mass is None else f"{mass['mean']:.2f}",
         share(cell["survives"]), cell["num_pairs"] - cell["num_decided"] or "-",
-        f"{cell['cpu_seconds'] / asked:.1f}", f"{cell['tokens']:.0f}",
+        "-" if cell["cpu_seconds_a_pair"] is None else f"{cell['cpu_seconds_a_pair']:.1f}", f"{cell['tokens']:.0f}",
     )  # fmt: skip
     return f"| {' | '.join(map(str, values))} |"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
@@ -22,6 +23,7 @@ from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.questions import count_questions
+from rlaif.judging.recorded import describe_unread, import_recorded
 from rlaif.judging.setup import check_judge, pairs_per_prompt
 from rlaif.models.endpoint.settings import reply_limit
 from rlaif.models.interface import TextGenerator
@@ -280,6 +282,18 @@ def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunCo
         )
         for (prompt, index), generation in zip(asked, generations, strict=True)
     ]
+
+
+def describe_recorded(config: RunConfig, *, samples: Path, judgements: Path, columns: Path) -> Iterator[str]:
+    """What responses and verdicts that already exist come to, for people. Nobody is asked."""
+    is_given = config.constitution != RunConfig().constitution
+    constitution = load_constitution(config.constitution) if is_given else None
+    recorded = import_recorded(samples, judgements, columns, constitution=constitution)
+    yield f"samples, by rows: {recorded.sample_tally}; {len(recorded.prompts)} prompts, {len(recorded.pairs)} pairs"
+    yield f"verdicts, by rows: {recorded.judgement_tally}; {len(recorded.comparisons)} comparisons"
+    if unread := describe_unread(recorded):
+        yield unread
+    yield "nothing was written"
 
 
 def describe_estimate(estimate: RunEstimate) -> Iterator[str]:

@@ -21,8 +21,14 @@ def cell(data: str, mode: str, *, beats: bool) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("with_people", "sentence"),
     [
-        (False, "asked by verdict and contrast: no model in any mode is shown to do so."),
-        (True, "asked by verdict: the only exception is Small asked by contrast on PandaLM."),
+        (
+            False,
+            "asked by verdict or contrast, is shown to beat the rule that the longer reply wins: a small model",
+        ),
+        (
+            True,
+            "is shown to beat the rule that the longer reply wins, except Small by contrast on PandaLM: a small",
+        ),
     ],
 )
 def test_the_first_sentence_names_the_modes_that_do_not_beat_length(with_people: bool, sentence: str) -> None:
@@ -30,5 +36,5 @@ def test_the_first_sentence_names_the_modes_that_do_not_beat_length(with_people:
     cells += [cell("manner", "contrast", beats=True), cell("manner", "verdict", beats=False)]
     said = choosing.describe_finding(cells)
     assert sentence in said
-    assert "They can tell a manner: beyond length on pairs of contrary manners: Small by contrast." in said
-    assert said.endswith("Not shown there: Small by verdict.")
+    assert "beyond length: shown for Small by contrast." in said
+    assert said.endswith("Not shown for Small by verdict.")
