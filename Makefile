@@ -27,7 +27,7 @@ RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy test-vllm test-demo vllm check docs browser torture clean
+.PHONY: help setup demo test test-heavy test-real test-vllm test-demo vllm check docs browser torture clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,15 @@ test: $(READY) ## the quick tests, under ten minutes
 test-heavy: $(READY) $(RAY) browser test-vllm test-demo ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
 	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist load --maxschedchunk 1 \
 	  --ignore=$(VLLM_TESTS) $(DEMO_TESTS:%=--ignore=%) --ignore=tests/docs --durations=15
+
+REAL := models/smollm2
+test-real: $(READY) ## the tables of real models: steering and choosing a judge; hours, and it continues where it stopped
+	$(PIP) $(INSTALL) $(PIP_ARGS) -c constraints.txt -e ".[measures]" gguf
+	$(BIN)/python examples/real-model/fetch_model.py
+	$(BIN)/python examples/real-model/steer.py --publish
+	$(BIN)/python examples/real-model/steer.py --through model warm cold brief wordy --publish
+	$(BIN)/python benchmarks/choosing_a_judge.py --model SmolLM2-135M-Instruct=$(REAL)
+	$(BIN)/python benchmarks/constitutions.py $(REAL) --name SmolLM2-135M-Instruct
 
 test-vllm: $(VLLM_PASSED) ## vLLM without a GPU, offline and served, and `transformers serve`; part of test-heavy
 

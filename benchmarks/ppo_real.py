@@ -230,12 +230,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    load = [round(of_minutes, 1) for of_minutes in os.getloadavg()]
     result: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {"runs": {}}
     for train in options.train:
         result["runs"][train + options.suffix] = compare(options.model, train, steps=options.steps)
         result |= {
-            "command": "python benchmarks/ppo_real.py MODEL", "model": Path(options.model).name,
-            "targets": TARGETS, "machine": describe_machine(),
+            "command": "python benchmarks/ppo_real.py MODEL", "model": Path(options.model).name, "targets": TARGETS,
+            "load_before": load, **describe_machine(),
         }  # fmt: skip
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0 if all(result["runs"][train + options.suffix]["met"] for train in options.train) else 1

@@ -10,7 +10,9 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -61,6 +63,45 @@ def good_body(
     }
 
 
+def tokenise(asked: dict[str, Any]) -> list[str]:
+    """The prompt's tokens: a header and an end for each message, its words between them, as a template writes them."""
+    messages = asked["messages"]
+    tokens = [part for one in messages for part in (f"<{one['role']}>", *_words(one["content"]), "<end>", "\n")]
+    if asked.get("continue_final_message"):
+        return tokens[:-2]
+    return [*tokens, "<assistant>"] if asked.get("add_generation_prompt", True) else tokens
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def logprob_of(tokens: list[str], place: int) -> float:
+    """The server's log-probability of a token after those before it: between -4 and 0."""
+    return -4 * int(hashlib.sha256("|".join(tokens[: place + 1]).encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+
+def given_body(asked: dict[str, Any]) -> dict[str, Any]:
+    """vLLM's answer to a request for the log-probabilities of the prompt."""
+    tokens = tokenise(asked)
+    places: list[Any] = [
+        {
+            str(zlib.crc32(token.encode()) % 10**6): {
+                "logprob": logprob_of(tokens, at),
+                "rank": 1,
+                "decoded_token": token,
+            }
+        }
+        for at, token in enumerate(tokens)
+    ]
+    return {
+        "id": "chatcmpl-2", "object": "chat.completion", "model": asked["model"],
+        "prompt_logprobs": [None, *places[1:]],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "A"}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": len(tokens), "completion_tokens": 1},
+    }  # fmt: skip
+
+
 class ChatServer:
     """A chat server. `behaviour` gets the body, the prompt and n of the n-th request of a question, n from 0."""
 
@@ -109,6 +150,8 @@ class ChatServer:
         self, request: web.Request, asked: dict[str, Any], prompt: str, behaviour: Behaviour
     ) -> web.StreamResponse:
         body = good_body(prompt, asked=asked, opinion=self.opinion)
+        if "prompt_logprobs" in asked:
+            body = given_body(asked)
         choice = body["choices"][0]
         verdict = (choice.get("logprobs") or {"content": [{}]})["content"][-1]
         match behaviour:
@@ -178,6 +221,12 @@ class ChatServer:
                 choice["message"]["content"] = ""
             case "no verdict":
                 choice["message"]["content"] = "Both are fine."
+            case "not given":
+                body.pop("prompt_logprobs", None)
+            case "refuses to give":
+                return web.json_response(
+                    {"error": {"message": "Unrecognized request argument supplied: prompt_logprobs"}}, status=400
+                )
             case "no usage":
                 del body["usage"]
             case "thinking":

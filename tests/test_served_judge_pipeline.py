@@ -54,6 +54,59 @@ def everything_written(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_contrast_is_read_from_a_server_and_one_that_cannot_leaves_no_judgement(cli: RunCli, tmp_path: Path) -> None:
+    votes = "  endpoint: {concurrency: 4, num_votes: 3, temperature: 1.0,"
+    text = CONFIG.replace("template: pair", "template: contrast").replace("  endpoint: {concurrency: 4,", votes)
+    (tmp_path / "rlaif.yaml").write_text(text)
+    can_give = False
+    tried = cli("generate-prefs", "--dry-run", "--set", "judge.max_calls=47", url="http://127.0.0.1:9/v1")
+    assert "judge: at most 24 questions of up to 4 requests each" in tried.stdout + tried.stderr
+    assert "judge.max_calls of 47 may stop the run before it is done" in tried.stdout + tried.stderr
+    with running(ChatServer(lambda asked, prompt, tries: "good" if can_give else "not given")) as server:
+        refused = cli("generate-prefs", "--run", "r", url=server.url)
+        assert refused.returncode == 1, refused.stderr
+        assert f"{server.url.split('/')[2]} gave no log-probabilities of the given text" in refused.stderr
+        assert len(server.bodies) == 1
+        with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+            [(judged,)] = ledger.rows("SELECT (SELECT count(*) FROM judgements) + count(*) FROM failed_judgements")
+        assert judged == 0
+        can_give = True
+        done = cli("generate-prefs", "--run", "r", "--resume", url=server.url)
+        assert done.returncode == 0, done.stderr
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        rows = ledger.rows(
+            "SELECT json_array_length(content, '$.log_likelihoods'), json_extract(observed, '$.served.had'),"
+            " json_extract(observed, '$.served.calls') FROM judgements"
+        )
+        [(decision,)] = ledger.rows("SELECT id FROM judgements LIMIT 1")
+    assert {(number, had) for number, had, _ in rows} == {(2, "logprobs")}
+    assert sum(calls for _, _, calls in rows) == len(server.bodies) - 1
+    assert "proven: sha256 matches" in cli("audit", "show", decision).stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["--batch-api"], "a batch endpoint gives no log-probabilities of a given text"),
+        (
+            ["--set", "judge.model.engine=scripted", "--set", "judge.model.path=my_judge:prefer_short"],
+            "`engine: scripted` gives no log-likelihood of a given response",
+        ),
+    ],
+    ids=["batches", "a function"],
+)
+def test_a_contrast_is_refused_where_nothing_can_give_it(
+    cli: RunCli, tmp_path: Path, changes: list[str], said: str
+) -> None:
+    (tmp_path / "rlaif.yaml").write_text(CONFIG.replace("template: pair", "template: contrast"))
+    (tmp_path / "my_judge.py").write_text("def prefer_short(question):\n    return question.choices[0]\n")
+    refused = cli("generate-prefs", "--run", "r", *changes, url="http://127.0.0.1:9/v1")
+    assert refused.returncode == 2, refused.stderr
+    assert said in refused.stderr
+    assert "such as pair" in refused.stderr
+    assert not (tmp_path / "runs" / "r" / "round_00" / "3_judgements").exists()
+
+
 def test_a_run_stops_at_its_cap_goes_on_with_a_higher_one_and_never_stores_the_key(cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "rlaif.yaml").write_text(CONFIG)
     is_ill = False

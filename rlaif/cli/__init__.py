@@ -13,6 +13,7 @@ constitution_diff   constitution diff
 setup               doctor, init
 doctor              what the machine offers, examined for `rlaif doctor`
 scaffold            the folder that `rlaif init` writes
+starter             the short configurations that `rlaif init --for` writes
 options             options that several commands take
 stored_options      the options of a run that a command continues
 """

@@ -82,8 +82,6 @@ def generate_prefs(
             "recorded verdicts need all of --samples, --judgements and --columns",
             fix="give the three files; see examples/recorded-verdicts",
         )
-    if given and dry_run:
-        raise InputError("recorded verdicts ask nobody, so --dry-run has nothing to count", fix="leave one of them out")
     labels = (human_labels, label_columns)
     loaded = _load(
         config, set_, seed, run=run, runs_dir=runs_dir, stored=resume, labels=labels, batch_api=batch_api,
@@ -98,7 +96,9 @@ def generate_prefs(
     say(LOADING)
     from rlaif import pipeline
 
-    if samples and judgements and columns:
+    if samples and judgements and columns and dry_run:
+        _show_recorded(loaded.config, samples=samples, judgements=judgements, columns=columns)
+    elif samples and judgements and columns:
         with _open(loaded, run, runs_dir, file=config, resume=resume, recorded=given) as opened:
             pipeline.import_recorded_verdicts(opened, samples=samples, judgements=judgements, columns=columns)
     elif dry_run:
@@ -314,4 +314,12 @@ def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = Fal
 
     estimate = estimate_run(loaded.config, num_rounds=num_rounds, evaluates=evaluates)
     for line in describe_estimate(estimate):
+        console.print(show_text(line))
+
+
+def _show_recorded(config: RunConfig, *, samples: Path, judgements: Path, columns: Path) -> None:
+    """What the recorded files would make; nothing is written."""
+    from rlaif.loop.dry_run import describe_recorded
+
+    for line in describe_recorded(config, samples=samples, judgements=judgements, columns=columns):
         console.print(show_text(line))

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,15 @@ def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
     `preset`: the preset that rlaif.yaml names.
     """
     shipped = {name: shipped_folder(name) for name in FOLDERS} | {PRESETS: shipped_presets()}
-    taken = [name for name in (CONFIG_NAME, *shipped) if os.path.lexists(folder / name)]
-    config = render_config(preset=preset)
+    return write_new(folder, {CONFIG_NAME: render_config(preset=preset), **shipped})
+
+
+def write_new(folder: Path, contents: Mapping[str, str | Path]) -> list[Path]:
+    """Write all of these into a folder, or none; return their paths.
+
+    contents: name -> the text of a file, or the file or folder to copy. Refuses a folder that holds one of the names.
+    """
+    taken = [name for name in contents if os.path.lexists(folder / name)]
     if taken:
         raise InputError(
             f"{', '.join(taken)} is already there",
@@ -50,16 +58,20 @@ def write_scaffold(folder: Path, *, preset: str | None = None) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".rlaif-init-", dir=folder) as temporary:
             written = Path(temporary)
-            for name, source in shipped.items():
-                shutil.copytree(source, written / name)
-            (written / CONFIG_NAME).write_text(config, encoding="utf-8")
+            for name, source in contents.items():
+                if isinstance(source, str):
+                    (written / name).write_text(source, encoding="utf-8")
+                elif source.is_dir():
+                    shutil.copytree(source, written / name)
+                else:
+                    shutil.copyfile(source, written / name)
             for path in written.iterdir():
                 path.rename(folder / path.name)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise InputError(
             f"the folder cannot be written: {error.strerror}", where=str(folder), fix="give a new folder"
         ) from error
-    return [folder / CONFIG_NAME, *(folder / name for name in shipped)]
+    return [folder / name for name in contents]
 
 
 def render_config(*, preset: str | None = None) -> str:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
 
 from rlaif.cli.options import PresetOption
 from rlaif.console import console, show_text
+from rlaif.errors import InputError
+
+if TYPE_CHECKING:
+    from rlaif.cli.starter import Situation
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -48,8 +52,25 @@ def init(
         Path, typer.Argument(metavar="DIR", help="Folder to write them into, made if it does not exist.")
     ],
     preset: PresetOption = None,
+    situation: Annotated[
+        Literal["own-model", "api-judge", "front-desk", "recorded"] | None,
+        typer.Option("--for", help="Write a short configuration for this situation and the files that it names."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="PATH", help="With --for: folder or hub id of the model to be trained."),
+    ] = None,
 ) -> None:
-    """Write rlaif.yaml, constitutions/, prompts/ and presets/ to edit: every option with its help and default."""
+    """Write rlaif.yaml, constitutions/, prompts/ and presets/ to edit: every option with its help and default.
+
+    With --for a short rlaif.yaml instead: your own model as its own judge, your own model and a judge behind a server,
+    the front desk, or verdicts that already exist.
+    """
+    if situation is not None:
+        _init_for(folder, situation, policy=policy, preset=preset)
+        return
+    if policy is not None:
+        raise InputError("--policy goes with --for", where="rlaif init", fix="add --for own-model, or leave it out")
     from rlaif.cli.scaffold import write_scaffold
 
     for path in write_scaffold(folder, preset=preset):
@@ -58,3 +79,13 @@ def init(
         show_text("the front desk's judge reads only words that it learnt: `rlaif constitution words` lists them")
     )
     console.print(show_text(f"now: cd {folder} && rlaif run --dry-run"))
+
+
+def _init_for(folder: Path, situation: Situation, *, policy: str | None, preset: str | None) -> None:
+    from rlaif.cli.starter import STARTERS, write_starter
+
+    if preset is not None:
+        raise InputError("--for and --preset each decide what is written", where="rlaif init", fix="give one of them")
+    for path in write_starter(folder, situation=situation, policy=policy):
+        console.print(show_text(f"wrote {path}"))
+    console.print(show_text(f"now: cd {folder} && {STARTERS[situation].command}"))

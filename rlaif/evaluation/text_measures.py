@@ -33,7 +33,7 @@ UNITS: Mapping[str, str] = {
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 _LIST_MARK = re.compile(r"^\s*(?:[-*+\u2022#>]+|\d+[.)])\s+")
 _END = re.compile(r"[.!?\u2026]+[\"')\]*_\u201d\u00bb]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u300d\u300f]*")
-_ABBREVIATED = re.compile(r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|etc|no)|(?:^|[\s(])(?!i\b)[a-z])$", re.IGNORECASE)
+_ABBREVIATED = re.compile(r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e)|(?:^|[\s(])(?!i\b)[a-z])$", re.IGNORECASE)
 _CONTRACTION = re.compile(
     r"\b\w+n't\b|\b\w+'(?:m|re|ve|ll|d)\b"
     r"|\b(?:it|that|this|there|here|what|who|where|when|how|why|he|she|let|(?:every|some|any|no)(?:one|body|thing))'s\b"

@@ -66,6 +66,14 @@ class Recorded(NamedTuple):
     """Verdict values that the column map does not name, the most frequent first."""
 
 
+def describe_unread(recorded: Recorded) -> str:
+    """The verdicts that the column map does not name, with their counts; empty where there are none."""
+    if not recorded.unread_values:
+        return ""
+    seen = ", ".join(f"{value} ({count})" for value, count in list(recorded.unread_values.items())[:5])
+    return f"verdicts that the column map does not name: {seen}"
+
+
 def import_recorded(
     samples_path: str | Path,
     judgements_path: str | Path,

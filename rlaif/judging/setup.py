@@ -14,6 +14,7 @@ from rlaif.config.models import is_frontdesk, resolve_path
 from rlaif.console import say
 from rlaif.constitution.principles import PrincipleVocabulary, check_wording, load_vocabulary, parse_constitution
 from rlaif.constitution.render import JudgeTemplate
+from rlaif.errors import ConfigError
 from rlaif.judging.batch_journal import count_batch_calls
 from rlaif.judging.modes import MODES
 from rlaif.judging.question_log import SentRequests, judge_folders, read_planned, read_sent, read_streamed
@@ -41,6 +42,12 @@ def check_judge(config: JudgeConfig, *, constitution: Constitution, template: Ju
     reads_likelihoods = mode.request(template).reads == "likelihood"
     if reads_likelihoods:
         check_reads_likelihoods(config)
+        if config.endpoint.batch_api:
+            raise ConfigError(
+                "a batch endpoint gives no log-probabilities of a given text, and the template contrasts two of them",
+                where="judge.endpoint.batch_api",
+                fix="leave it out, or use a template that asks for a verdict or a score, such as pair",
+            )
     if not engine_of(config.model).is_local:
         return
     found = find_model_folder(resolve_path(config.model.path, part="judge"), revision=config.model.revision)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
@@ -22,6 +23,7 @@ from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.questions import count_questions
+from rlaif.judging.recorded import describe_unread, import_recorded
 from rlaif.judging.setup import check_judge, pairs_per_prompt
 from rlaif.models.endpoint.settings import reply_limit
 from rlaif.models.interface import TextGenerator
@@ -218,7 +220,7 @@ def _describe_caps(estimate: RunEstimate) -> Iterator[str]:
     served = [(judge, one) for judge, one in asked if engine_of(one.model).is_served]
     costs = [_cost_at_most(judge, one.endpoint) for judge, one in served]
     at_most: dict[str, float] = {
-        "max_calls": sum(judge.num_questions for judge, _ in asked),
+        "max_calls": sum(judge.num_questions * judge.requests_per_question for judge, _ in asked),
         "max_tokens": sum(judge.prompt_tokens + judge.reply_tokens_at_most for judge, _ in asked),
     }
     known = [cost for cost in costs if cost is not None]
@@ -282,6 +284,18 @@ def _try_sampling(prompts: list[Prompt], policy: TextGenerator, *, config: RunCo
     ]
 
 
+def describe_recorded(config: RunConfig, *, samples: Path, judgements: Path, columns: Path) -> Iterator[str]:
+    """What responses and verdicts that already exist come to, for people. Nobody is asked."""
+    is_given = config.constitution != RunConfig().constitution
+    constitution = load_constitution(config.constitution) if is_given else None
+    recorded = import_recorded(samples, judgements, columns, constitution=constitution)
+    yield f"samples, by rows: {recorded.sample_tally}; {len(recorded.prompts)} prompts, {len(recorded.pairs)} pairs"
+    yield f"verdicts, by rows: {recorded.judgement_tally}; {len(recorded.comparisons)} comparisons"
+    if unread := describe_unread(recorded):
+        yield unread
+    yield "nothing was written"
+
+
 def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     """The estimate for people, and one judge prompt in full."""
     if estimate.num_samples:
@@ -326,8 +340,9 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
 
 
 def _describe_judge(name: str, judge: JudgeEstimate) -> str:
+    requests = f" of up to {judge.requests_per_question} requests each" if judge.requests_per_question > 1 else ""
     return (
-        f"{name}: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
+        f"{name}: at most {judge.num_questions} questions{requests}, {judge.prompt_tokens} prompt tokens "
         f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
         f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
     )

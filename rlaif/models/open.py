@@ -313,7 +313,7 @@ ENGINES: Mapping[str, Engine] = {
     "openai": Engine(
         is_local=False, is_served=True, wants_memory=False, loads_adapters=False,
         check_installed=_check_nothing, check_judge=_check_address, open_judge=_open_served_judge,
-        open_policy=None, reads_likelihoods=False, describe=None,
+        open_policy=None, reads_likelihoods=True, describe=None,
     ),
     "scripted": Engine(
         is_local=False, is_served=False, wants_memory=False, loads_adapters=False,

@@ -22,7 +22,7 @@ from rlaif.judging.bench import Bench
 from rlaif.judging.failures import make_failed_error
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import find_panel
-from rlaif.judging.recorded import Recorded, import_recorded
+from rlaif.judging.recorded import Recorded, describe_unread, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
 from rlaif.ledger.opening import can_write
 from rlaif.preferences.edit_diff import Diff, diff_judged
@@ -141,9 +141,8 @@ def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, ju
     """Make the same records, folders and data set of responses and verdicts that already exist."""
     is_given = round.config.constitution != RunConfig().constitution
     recorded = import_recorded(samples, judgements, columns, constitution=round.constitution if is_given else None)
-    if recorded.unread_values:
-        seen = ", ".join(f"{value} ({count})" for value, count in list(recorded.unread_values.items())[:5])
-        say(f"verdicts that the column map does not name: {seen}")
+    if unread := describe_unread(recorded):
+        say(unread)
     round = replace(round, constitution=recorded.constitution)
     round.ledger.append([recorded.judge, *recorded.policies, recorded.constitution])
     round.ledger.put_texts(principle.text for principle in recorded.constitution.principles)

@@ -139,7 +139,7 @@ def test_a_dry_run_of_several_rounds_counts_them_all(cli: RunCli) -> None:
         (("generate-prefs", "--samples", "s.csv"), ("all of --samples, --judgements and --columns",)),
         (
             ("generate-prefs", "--samples", "s.csv", "--judgements", "j.csv", "--columns", "c.yaml", "--dry-run"),
-            ("recorded verdicts ask nobody", "--dry-run"),
+            ("c.yaml",),
         ),
         (("generate-prefs", "--label-columns", "c.yaml"), ("no labels", "--human-labels")),
         (("train", "--stage", "policy"), ("no run yet", "rlaif generate-prefs")),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rlaif.config.evaluation import BUILT_IN_MEASURES
 from rlaif.constitution.principles import PRINCIPLE_KEYS, load_constitution, parse_constitution
 from rlaif.constitution.probe_file import MIN_PROBES
 from rlaif.constitution.shipped import known_names
+from rlaif.evaluation.measures import find_wanted
 from rlaif.records import Principle
 
 NAMES = [name for name in known_names("constitutions", ".yaml") if "/" not in name]
@@ -46,6 +48,14 @@ def test_the_good_reply_is_the_longer_one_in_half_of_the_examples(name):
         wanted = 0 if principle.id in SHORT else len(principle.examples) / 2
         assert sum(len(e.good) > len(e.bad) for e in principle.examples) == wanted, principle.id
         assert sum(len(e.good.split()) > len(e.bad.split()) for e in principle.examples) == wanted, principle.id
+
+
+def test_a_tag_names_a_built_in_measure_that_the_principle_should_move():
+    tags = {principle.id: principle.tags for name in NAMES for principle in principles_of(name) if principle.tags}
+    assert tags == {
+        "brief": ("-words",), "to_the_point": ("-words",), "formal": ("-contractions",), "warm": ("sentiment",),
+    }  # fmt: skip
+    assert all(find_wanted(tag, BUILT_IN_MEASURES) for (tag,) in tags.values())
 
 
 def test_no_prompt_and_no_reply_stands_twice():

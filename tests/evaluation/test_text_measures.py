@@ -47,6 +47,7 @@ def test_words_keep_their_apostrophes_and_hyphens() -> None:
         ("I met J. Doe. So did I. Then we went.", ["I met J. Doe.", "So did I.", "Then we went."]),
         ("It costs 3.50 euros, e.g. Today it is less", ["It costs 3.50 euros, e.g. Today it is less"]),
         ("Really?! Yes... Well", ["Really?!", "Yes...", "Well"]),
+        ("I said no. Then cats, dogs, etc. Then I left.", ["I said no.", "Then cats, dogs, etc.", "Then I left."]),
         ('He said "Stop!" (Loudly.) Then left.', ['He said "Stop!"', "(Loudly.)", "Then left."]),
         ("Buy:\n1. Milk\n2. Eggs and bread\n\n- Done", ["Buy:", "Milk", "Eggs and bread", "Done"]),
         ("你好。再见！", ["你好。", "再见！"]),

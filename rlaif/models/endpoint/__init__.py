@@ -2,6 +2,8 @@
 
 engine: a served judge as scorer; many questions under way at once
 client: one question until it is answered, with retries and limits
+likelihood: one question about likelihoods, in several requests
+given_text: the tokens of a prompt, and those of the response in it
 batch: the server's batch endpoint
 batch_reply: what a batch endpoint says
 address: the servers that a user names, and their keys struck out

@@ -23,6 +23,7 @@ from rlaif.models.endpoint.address import find_address
 from rlaif.models.endpoint.batch import BatchServer
 from rlaif.models.endpoint.client import MAX_FAILURES_IN_A_ROW, EndpointClient
 from rlaif.models.endpoint.http import open_session
+from rlaif.models.endpoint.likelihood import LikelihoodClient
 from rlaif.models.endpoint.one_model import OneModel
 from rlaif.models.endpoint.prompt import to_plain_chat
 from rlaif.models.endpoint.rate_limit import RateLimit
@@ -139,9 +140,11 @@ class OpenAIEngine:
     async def _ask_all(self, stream: _Stream, request: ScoreRequest, log: SendingLog | None) -> None:
         config, state = self._config, self._state
         async with open_session(self._address, concurrency=config.concurrency, timeout_s=config.timeout_s) as session:
-            client = EndpointClient(
+            requests = EndpointClient(
                 session, address=self._address, model=self._model, config=config, state=state, request=request, log=log
             )
+            is_likelihood = request.reads == "likelihood"
+            client = LikelihoodClient(requests, state=state) if is_likelihood else requests
             workers: list[asyncio.Task[None]] = []
 
             async def work(*, most: int | None = None) -> None:
@@ -188,6 +191,8 @@ class OpenAIEngine:
 
     def _gives_no_verdict(self, last: ScoredReply, request: ScoreRequest) -> Stopped:
         self._state.without_verdict = 0
+        if request.reads == "likelihood":
+            return self._reads_other_texts(last)
         fix = "choose a template that this judge follows, see `rlaif constitution show`"
         if last.failure == "truncated":
             fix = "raise judge.endpoint.max_reply_tokens: judges that think need thousands"
@@ -200,6 +205,16 @@ class OpenAIEngine:
             f"{'; ' if detail else ''}{detail}",
             where=self.host,
             fix=fix,
+        )
+        return Stopped(error, at_once=True)
+
+    def _reads_other_texts(self, last: ScoredReply) -> Stopped:
+        error = StageError(
+            f"none of the first {MAX_WITHOUT_VERDICT} responses could be found in what the server read"
+            f" ({last.served.detail if last.served is not None else ''})",
+            where=self.host,
+            fix="turn thinking off in judge.endpoint.extra_body, such as {chat_template_kwargs: {enable_thinking: "
+            "false}}, serve the model with another chat template, or run it here with `engine: transformers`",
         )
         return Stopped(error, at_once=True)
 

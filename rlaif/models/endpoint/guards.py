@@ -19,6 +19,8 @@ BYTES_PER_REPLY, BYTES_PER_REPLY_TOKEN = 256 << 10, 8 << 10
 """The most bytes of one reply: so many, and so many more for each token asked, with its listed alternatives."""
 TEXT_PER_REPLY, TEXT_PER_REPLY_TOKEN = 4 << 10, 64
 """The most characters of a reply's text that are kept."""
+BYTES_PER_GIVEN_TOKEN = 512
+"""The most bytes of one place of a prompt whose log-probabilities are given."""
 MAX_COUNT = 10**9
 """No reply counts more tokens than this."""
 MAX_ID_CHARS = 512
@@ -30,9 +32,16 @@ SAID_EVERY_S = 10.0
 """Seconds between two lines that say that a server is asked again."""
 
 
-def most_reply_bytes(reply_tokens: int) -> int:
-    """The most bytes of a chat server's reply of so many tokens."""
-    return BYTES_PER_REPLY + BYTES_PER_REPLY_TOKEN * reply_tokens
+class BrokenReply(ValueError):
+    """The server's body is not what was asked for; the question is worth asking again."""
+
+
+def most_reply_bytes(reply_tokens: int, *, given_tokens: int = 0) -> int:
+    """The most bytes of a chat server's reply of so many tokens.
+
+    given_tokens: tokens of the prompt whose log-probabilities are in the reply.
+    """
+    return BYTES_PER_REPLY + BYTES_PER_REPLY_TOKEN * reply_tokens + BYTES_PER_GIVEN_TOKEN * given_tokens
 
 
 def most_reply_chars(reply_tokens: int) -> int:

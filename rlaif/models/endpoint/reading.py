@@ -10,15 +10,17 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rlaif.config.judge import EndpointConfig
 from rlaif.console import say
 from rlaif.errors import RlaifError, StageError
-from rlaif.models.budget import Budget, Spending
+from rlaif.models.budget import NOTHING, Budget, Spending
 from rlaif.models.endpoint.address import Address
-from rlaif.models.endpoint.guards import most_reply_chars
+from rlaif.models.endpoint.given_text import KnownTexts, NotGiven, make_not_given_error, read_given
+from rlaif.models.endpoint.guards import BrokenReply, most_reply_chars
 from rlaif.models.endpoint.http import RETRIED, Answer
 from rlaif.models.endpoint.one_model import OneModel
 from rlaif.models.endpoint.prompt import PlainChat, arrange
@@ -32,7 +34,7 @@ from rlaif.models.endpoint.refusal import (
     show_words,
     without_echo,
 )
-from rlaif.models.endpoint.reply import BrokenReply, ReadReply, Usage, read_choice, read_usage
+from rlaif.models.endpoint.reply import ReadReply, Usage, read_choice, read_usage
 from rlaif.models.endpoint.settings import Settings, with_less
 from rlaif.models.interface import ScoredReply, ScoreRequest
 from rlaif.records import FailureCause, Served
@@ -81,6 +83,14 @@ class ServerState:
     thrown_away: Counter[str] = field(default_factory=Counter)
     """Replies that were paid for and cannot be used, by what is wrong with them."""
     thrown_tokens: int = 0
+    has_given_texts: bool = False
+    """Whether log-probabilities of a given text came."""
+    texts: KnownTexts = field(default_factory=KnownTexts)
+
+    def count_verdict(self, is_read: bool) -> None:
+        """Count a reply, and whether a verdict or likelihoods could be read from it."""
+        self.has_read_verdict = self.has_read_verdict or is_read
+        self.without_verdict += not self.has_read_verdict
 
     def estimate(self, plain: PlainChat) -> int:
         """Estimated tokens of a prompt, from the counts that the server has given so far."""
@@ -103,6 +113,10 @@ class SentQuestion:
     lost: Spending = field(default_factory=Spending)
     key: str = ""
     """The question's name in the log of requests."""
+    given: Mapping[str, Any] | None = None
+    """Fields that ask for log-probabilities of the prompt; None where the reply's are asked for."""
+    paid: Spending = field(default_factory=Spending)
+    """Cost of requests whose answers are a part of the reply, before the last one."""
 
     def seconds(self) -> float:
         """Seconds since the question was first sent."""
@@ -125,7 +139,7 @@ class ReplyReader:
         if (said := find_error(answer.body)) is not None:
             return _with_own_words(self._with_error(answer, said), question), None, usage
         try:
-            read = read_choice(answer.body, request=self._request)
+            read = self._read_body(answer.body)
         except BrokenReply as broken:
             return answer._replace(said=self._address.hide(str(broken))[:500]), None, usage
         if len(read.raw_reply) > (most := most_reply_chars(question.reply_limit)):
@@ -149,8 +163,8 @@ class ReplyReader:
         ):
             return answer._replace(said=NO_LOGPROBS), None, usage
         state.has_answered, state.failures_in_a_row = True, 0
-        state.has_read_verdict = state.has_read_verdict or read.verdict is not None
-        state.without_verdict += not state.has_read_verdict
+        if read.given is None:
+            state.count_verdict(read.verdict is not None)
         if usage is None:
             reply_bytes = len(read.raw_reply.encode("utf-8", "replace"))
             usage = Usage(state.estimate(question.plain), max(1, round(reply_bytes / BYTES_PER_TOKEN)), 0, True)
@@ -159,11 +173,24 @@ class ReplyReader:
             state.counted_tokens += usage.prompt_tokens
         return answer, read, usage
 
+    def _read_body(self, body: Any) -> ReadReply:
+        """What was asked for in a body; raises `Stopped` where the server gives no log-probabilities of a prompt."""
+        if self._request.reads == "verdict":
+            return read_choice(body, request=self._request)
+        try:
+            given = read_given(body)
+        except NotGiven as error:
+            if self._state.has_given_texts:
+                raise BrokenReply(str(error)) from error
+            raise Stopped(make_not_given_error(str(error), host=self._address.host), at_once=True) from error
+        self._state.has_given_texts = True
+        return ReadReply("", given=given)
+
     def _read_too_large(self, answer: Answer, question: SentQuestion) -> tuple[Answer, ReadReply, Usage]:
         """A reply that was not read to its end: the server was asked for far less, and may charge for all of it."""
         state = self._state
         state.has_answered, state.failures_in_a_row = True, 0
-        state.without_verdict += not state.has_read_verdict
+        state.count_verdict(False)
         usage = Usage(state.estimate(question.plain), question.reply_limit, 0, True)
         return answer, ReadReply("", failure="unparsable", said=answer.said), usage
 
@@ -177,8 +204,8 @@ class ReplyReader:
     def reply(self, question: SentQuestion, answer: Answer, read: ReadReply, usage: Usage) -> ScoredReply:
         had: Literal["nothing", "verdict", "logprobs"] = "nothing"
         if read.failure is None:
-            had = "logprobs" if read.logprobs else "verdict"
-        strike = self._address.strike
+            had = "logprobs" if read.logprobs or read.given is not None else "verdict"
+        strike, said = self._address.strike, answer.said or self._address.hide(read.said)
         return ScoredReply(
             strike(read.raw_reply), None if read.reason is None else strike(read.reason),
             tuple(-math.inf if x is None else x for x in read.logprobs),
@@ -186,13 +213,13 @@ class ReplyReader:
             verdict=read.verdict,
             unknown=frozenset(place for place, x in enumerate(read.logprobs) if x is None),
             seconds=question.seconds(), served_model=self._served_model(answer),
-            served=self._served(question, answer._replace(said=answer.said or read.said), usage, had=had),
-            at_most=read.at_most,
+            served=self._served(question, answer._replace(said=said), usage, had=had), at_most=read.at_most,
         )  # fmt: skip
 
     def give_up(self, question: SentQuestion, answer: Answer) -> ScoredReply:
         cause = find_cause(answer)
         self._state.failures_in_a_row += cause == "endpoint"
+        question.lost, question.paid = question.lost.plus(question.paid), NOTHING
         return ScoredReply(
             "", None, (), prompt_tokens=0, reply_tokens=0, failure=cause, seconds=question.seconds(),
             served_model=self._served_model(answer),
@@ -231,12 +258,17 @@ class ReplyReader:
 
     def bound(self, plain: PlainChat, reply_limit: int) -> Spending:
         """What a request can cost at most."""
-        return self.spending(plain.num_bytes + CHAT_FORM_TOKENS, reply_limit)
+        return self.spending(most_prompt_tokens(plain), reply_limit)
 
     def spending(self, prompt_tokens: int, reply_tokens: int) -> Spending:
         config = self._config
         cost = (prompt_tokens * (config.prompt_price or 0.0) + reply_tokens * (config.reply_price or 0.0)) / 1e6
         return Spending(1, prompt_tokens + reply_tokens, cost)
+
+
+def most_prompt_tokens(plain: PlainChat) -> int:
+    """The most tokens that a server can make of a prompt."""
+    return plain.num_bytes + CHAT_FORM_TOKENS
 
 
 def _with_own_words(answer: Answer, question: SentQuestion) -> Answer:

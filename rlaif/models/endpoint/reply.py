@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rlaif.models.endpoint.guards import read_count, read_number
+from rlaif.models.endpoint.given_text import Given
+from rlaif.models.endpoint.guards import BrokenReply, read_count, read_number
 from rlaif.models.endpoint.spelling import choose_spelling
 from rlaif.models.interface import ScoreRequest
 from rlaif.models.replies.verdict_text import FoundVerdict, find_answer_start, find_verdict
@@ -44,10 +45,6 @@ _REFUSAL = re.compile(
 )
 
 
-class BrokenReply(ValueError):
-    """The server's body is not a reply; the question is worth asking again."""
-
-
 class ReadReply(NamedTuple):
     """A reply as it was written, and what could be read of it."""
 
@@ -62,6 +59,8 @@ class ReadReply(NamedTuple):
     """Upper bound of the log-probability of a choice that the server did not list."""
     said: str = ""
     """What is wrong with the numbers, where something is."""
+    given: Given | None = None
+    """The prompt's tokens with their log-probabilities, where those were asked for instead of a verdict."""
 
 
 class Usage(NamedTuple):

@@ -7,7 +7,7 @@ server's whole words, whatever the status, and holds for all later requests. Sen
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rlaif.config.judge import EndpointConfig
@@ -69,12 +69,19 @@ class Settings(NamedTuple):
     length_field: str = "max_tokens"
     chat_form: ChatForm = "plain"
 
-    def body(self, *, model: str, max_tokens: int, extra: dict[str, Any]) -> dict[str, Any]:
-        """A request without its messages."""
+    def body(
+        self, *, model: str, max_tokens: int, extra: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A request without its messages.
+
+        given: the fields that ask for log-probabilities of the prompt, in place of those of the reply.
+        """
         body: dict[str, Any] = {**extra, "model": model, self.length_field: max_tokens}
         if self.temperature is not None:
             body["temperature"] = self.temperature
-        if self.top_logprobs:
+        if given is not None:
+            body |= given
+        elif self.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return body
 

@@ -11,5 +11,6 @@ share_check: whether a model can run a tree
 layers: a model's stack of layers, entered, left or recomputed
 upper_layers: a model's upper layers, and how many layers below are frozen
 linear_head: a model's last layer, removed or extended
+adapted: layers with a LoRA adapter, computed with fewer passes over memory
 halving: a batch that does not fit into memory, in halves
 """

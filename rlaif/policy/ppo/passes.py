@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from rlaif.models.local.adapted import joined_adapters
 from rlaif.models.local.kv_cache import PromptStates, prefill_tokens, run_prompts
 from rlaif.models.local.layers import entered_at, left_at, recomputed
 from rlaif.models.local.linear_head import find_linear_head, float32_head, replaced_head
@@ -40,8 +41,9 @@ class Computing(NamedTuple):
     def applied(self, model: nn.Module) -> Iterator[None]:
         device = next(model.parameters()).device.type
         reduced = torch.autocast(device, dtype=torch.bfloat16) if self.dtype == "bfloat16" else nullcontext()
+        joined = joined_adapters(model) if self.dtype == "float32" else nullcontext()
         again = recomputed(cast(PreTrainedModel, model)) if self.is_recomputing else nullcontext()
-        with reduced, again:
+        with reduced, joined, again:
             yield
 
     @property

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from rlaif.models.endpoint.reply import BrokenReply, read_choice, read_usage
+from rlaif.models.endpoint.guards import BrokenReply
+from rlaif.models.endpoint.reply import read_choice, read_usage
 from rlaif.models.interface import ScoreRequest
 
 WITH_REASON = ScoreRequest("Verdict:", (" A", " B"), 160)

@@ -5,8 +5,11 @@ from functools import partial
 
 import pyarrow as pa
 import pytest
+from desk_questions import make_readings
 
-from rlaif.models.interface import Generation, ScoredReply, ScoreRequest
+from rlaif.frontdesk import POLICY_DIR
+from rlaif.models.interface import LIKELIHOODS, Generation, ScoredReply, ScoreRequest
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.models.ray.wire import (
     dump_chats,
     dump_draws,
@@ -18,7 +21,9 @@ from rlaif.models.ray.wire import (
     load_replies,
 )
 from rlaif.models.ray.worker import Job, RayWorker
+from rlaif.models.readings import CUT_OFF, WHOLE, split_readings
 from rlaif.models.scripted_engine import ScriptedEngine
+from rlaif.models.weights.loading import load_causal_lm
 from rlaif.records import Model, Segment, SegmentedMessage, Served
 
 LONGER = "rlaif.models.scripted_engine:prefer_longer"
@@ -33,6 +38,17 @@ def test_a_prompt_keeps_which_of_its_parts_can_be_trusted_and_every_character():
     assert load_chats(dump_chats([CHAT, ()])) == [CHAT, ()]
 
 
+def test_a_question_about_likelihoods_keeps_its_responses_and_whether_they_were_cut_off():
+    chat = (
+        *CHAT,
+        SegmentedMessage(WHOLE, (Segment("Yes.", False),)),
+        SegmentedMessage(CUT_OFF, (Segment("Y", False),)),
+    )
+    [back] = load_chats(dump_chats([chat]))
+    assert back == chat
+    assert [(reading.response, reading.is_whole) for reading in split_readings(back)] == [("Yes.", True), ("Y", False)]
+
+
 def test_keys_of_randomness_travel_with_their_prompts():
     assert load_draws(dump_draws([CHAT], [(0, 2**59, 3)])) == ([CHAT], [(0, 2**59, 3)])
 
@@ -41,10 +57,11 @@ def test_replies_come_back_bit_for_bit_also_what_is_not_finite():
     replies = [
         ScoredReply("Reason\nVerdict: A", "Reason", (-0.1 - 1e-17, -math.inf, 5e-324), 10, 3, unknown=frozenset({1})),
         ScoredReply("", None, (), 7, 0, "over_length"),
+        ScoredReply("", None, (), 40, 0, likelihoods=(-30.1 - 1e-15, -math.inf), response_tokens=9),
     ]
     back = load_replies(dump_replies(replies))
     assert back == replies
-    assert [type(reply.unknown) for reply in back] == [frozenset, frozenset]
+    assert {(type(reply.unknown), type(reply.likelihoods)) for reply in back} == {(frozenset, tuple)}
     assert math.isnan(load_replies(dump_replies([ScoredReply("", None, (math.nan,), 1, 1)]))[0].logprobs[0])
 
 
@@ -71,6 +88,16 @@ def test_a_worker_answers_each_row_of_its_table():
     assert [len(load_replies(answer)) for answer in rows["answer"]] == [2, 1]
     assert load_replies(rows["answer"][1]) == engine.score([CHAT], request=REQUEST)
     assert rows["failure"] == ["", ""]
+
+
+def test_a_worker_reads_likelihoods_as_its_engine_does_here():
+    engine = TransformersEngine(load_causal_lm(str(POLICY_DIR), device="cpu"))
+    worker = RayWorker(Job(lambda: engine, LIKELIHOODS, engine.fingerprint, 10_000))
+    questions = make_readings(2)
+    [answer] = worker(table(dump_chats(questions)))["answer"]
+    found = load_replies(answer)
+    assert found == engine.score(questions, request=LIKELIHOODS)
+    assert [len(reply.likelihoods) for reply in found] == [2] * 4
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_model import PpoModelConfig
-from rlaif.errors import ModelError
+from rlaif.config.ppo_rollout import RolloutConfig
+from rlaif.errors import ModelError, TrainingError
 from rlaif.models.local.layers import find_layers
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.checks import NO_CHECKS
@@ -170,6 +171,30 @@ def test_in_bfloat16_the_ratio_is_one_at_first_and_weights_and_logits_stay_float
     off = (now.logprobs - exact.logprobs).detach().abs()[batch.response_mask]
     assert 0 < float(off.max()) < 0.1
     assert float(off.mean()) < 0.03
+
+
+@pytest.mark.parametrize("options", [{}, {"train": "lora"}], ids=str)
+def test_in_bfloat16_the_gap_to_the_pass_that_sampled_is_measured_and_limited(
+    make_llama: MakeLlama, letter_encoder: Any, letter_prompts: Any, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    def run(*, limit: float) -> list[float]:
+        found: list[float] = []
+        train_policy(
+            policy=make_llama(sharpness=10.0), encoder=letter_encoder, prompts=letter_prompts,
+            reward=lambda episodes: [float(e.response.count("a")) for e in episodes], seed=1, resume=False,
+            config=PpoConfig(
+                **SMALL,
+                model=PpoModelConfig(compute_dtype="bfloat16", **options),
+                rollout=RolloutConfig(max_logprob_gap=limit),
+            ),
+            out_dir=tmp_path / str(limit),
+            listener=Listener(on_metrics=lambda done: found.append(done.numbers["rollout/logprob_gap"])),
+        )  # fmt: skip
+        return found
+
+    assert all(0 < gap < 0.05 for gap in run(limit=0.05))
+    with pytest.raises(TrainingError, match="max_logprob_gap"):
+        run(limit=1e-6)
 
 
 def test_a_head_that_caps_its_logits_makes_them_in_float32_too() -> None:

@@ -1,0 +1,146 @@
+"""A sentence in ordinary English, and a real model behaves differently: the table that shows it, and what fails.
+
+    python examples/real-model/steer.py                       three principles, their flips, one that fails, a placebo
+    python examples/real-model/steer.py warm cold --seeds 1   two of them: minutes
+    python examples/real-model/steer.py mine.yaml             a principle of yours; say what it should move: --measure
+
+Every row is a whole training of SmolLM2-135M-Instruct: `python fetch_model.py` makes its folder. Stopped at any time,
+the same command continues. Replies of finished trainings are kept, so the table is made again without training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from real_arms import HERE, PLACEBO, ROOT, Arm, train_arm
+
+from rlaif.console import Progress, console, notes, say, show_text
+from rlaif.errors import RlaifError
+from rlaif.files.atomic import write_atomically
+
+ARMS = ("warm", "cold", "brief", "wordy", "formal", "casual", "gives_an_example")
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arms", nargs="*", help=f"of {', '.join(ARMS)}, or principle files; none: all, and a placebo")
+    parser.add_argument("--seeds", type=_at_least_one, default=3, help="training seeds per principle (3)")
+    parser.add_argument("--through", choices=("judge", "model"), default="judge", help="what gives the rewards (judge)")
+    parser.add_argument("--jobs", type=_at_least_one, default=1, help="trainings at a time (1: each takes all cores)")
+    parser.add_argument("--out", type=Path, default=Path("runs/real-model"), help="folder of runs and results")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="an option of all trainings, a.b=x")
+    parser.add_argument("--measure", default="", help="for a file of yours: what it should raise; -NAME: lower")
+    parser.add_argument("--table-only", action="store_true", help="make the table of what is finished, train nothing")
+    parser.add_argument("--publish", action="store_true", help="also write benchmarks/results and docs/real-model.md")
+    return parser.parse_args(argv)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return number
+
+
+def find_constitution(arm: str) -> str:
+    """A flip beside this file, a file of the user's, or a name from constitutions/."""
+    flip = HERE / "flips" / f"{arm}.yaml"
+    return str(flip) if flip.is_file() else str(Path(arm).resolve()) if arm.endswith(".yaml") else arm
+
+
+def plan_arms(arguments: argparse.Namespace) -> list[Arm]:
+    """Every training of the table, seed by seed; the placebo follows the arm whose scores it shuffles."""
+    names = [*(arguments.arms or ARMS), *([] if arguments.arms or arguments.through == "model" else [PLACEBO])]
+    return [
+        Arm(
+            name=Path(name).stem, constitution=find_constitution(names[0] if name == PLACEBO else name), seed=seed,
+            through=arguments.through, out=arguments.out.resolve(), settings=tuple(arguments.settings),
+        )
+        for seed in range(1, arguments.seeds + 1)
+        for name in names
+    ]  # fmt: skip
+
+
+def train_all(arms: Sequence[Arm], *, jobs: int) -> None:
+    """Train what is not finished. A training that fails is named, and the others are done all the same."""
+    waiting = [arm for arm in arms if not arm.row_path.is_file()]
+    say(f"{len(arms)} trainings, {len(arms) - len(waiting)} of them finished; logs in {arms[0].log_path.parent}")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    failed: list[str] = []
+    with Progress("trainings", len(arms), unit="trainings") as progress:
+        progress.count_known(len(arms) - len(waiting))
+        for batch in ([one for one in waiting if one.name != PLACEBO], [one for one in waiting if one.name == PLACEBO]):
+            # A process each, so that the memory of one training is free for the next.
+            with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+                running = {pool.submit(train_arm, arm, threads=threads): arm for arm in batch}
+                for done in as_completed(running):
+                    if (error := done.exception()) is not None:
+                        failed.append(f"{running[done].run_name}: {str(error).splitlines()[0]}")
+                    progress.advance(1, failed=int(error is not None))
+    for line in failed:
+        notes.print(show_text(f"failed: {line}"))
+
+
+def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
+    """The table of every training that is finished in this folder."""
+    from real_table import INSTRUMENTS, Instrument, as_json, compute_figures, render_markdown
+
+    instruments = dict(INSTRUMENTS)
+    if arguments.measure:
+        own = Instrument(arguments.measure.removeprefix("-"), -1 if arguments.measure.startswith("-") else 1)
+        instruments |= {arm.name: own for arm in arms if arm.name not in INSTRUMENTS}
+    files = sorted((arguments.out / "rows").glob("*.json"))
+    rows: list[dict[str, Any]] = [json.loads(path.read_text()) for path in files]
+    if not rows:
+        notes.print(show_text("no training is finished: there is no table yet"))
+        return
+    figures = compute_figures(rows, instruments=instruments)
+    command = " ".join(["python examples/real-model/steer.py", *sys.argv[1:]])
+    texts = {
+        "real_model.json": json.dumps({"command": command, "arms": as_json(figures)}, indent=1) + "\n",
+        "real-model.md": "# A real model, steered\n\n" + render_markdown(figures, rows, command=command),
+    }
+    for name, text in texts.items():
+        write_atomically(arguments.out / name, text)
+        if arguments.publish:
+            folder = ROOT / "benchmarks" / "results" if name.endswith(".json") else ROOT / "docs"
+            write_atomically(folder / name, text)
+    for one in figures:
+        console.print(show_text(f"{one.through:6} {one.arm:17} {len(one.seeds)} seeds: {one.verdict}"))
+    console.print(show_text(f"table and replies: {arguments.out / 'real-model.md'}"))
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = parse_arguments()
+    try:
+        arms = plan_arms(arguments)
+        if not arguments.table_only:
+            train_all(arms, jobs=arguments.jobs)
+        make_table(arms, arguments)
+    except RlaifError as error:
+        notes.print(show_text(f"error: {error.sentence}"))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        notes.print(show_text("interrupted: what is finished is kept; the same command continues"))
+        sys.exit(130)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
