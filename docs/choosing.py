@@ -23,7 +23,7 @@ ABOUT = {
         "SmolLM2-135M-Instruct answered everyday prompts under a system prompt and under its contrary (warm, brief, "
         "formal, gives an example). Right is the reply that was sampled under the wanted one; no person judged. The "
         "wanted reply is the longer one in half of the pairs of each manner, so that length tells nothing. SmolLM2 "
-        "reads its own replies here; only the other models read as strangers. Replies were cut at a sentence's end "
+        "reads its own replies here; another model would read as a stranger. Replies were cut at a sentence's end "
         "after at most 50 tokens."
     ),
     "HH-RLHF harmless": (
