@@ -2,7 +2,7 @@
 
 judge           the entry: ask one judge about all pairs, and combine its answers
 asking          how a judge is asked: constitution, template, configuration, ledger, budget
-modes/          the ways to ask about responses: in pairs, one by one, all together
+modes/          the ways to ask about responses: in pairs, one by one, all together, or without a word
 questions       the questions that pairs need, and the exact prompt of each
 open_questions  those of them that are still to be asked
 reuse           answers that the ledger held before: how many, and whose
