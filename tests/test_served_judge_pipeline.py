@@ -59,6 +59,9 @@ def test_a_contrast_is_read_from_a_server_and_one_that_cannot_leaves_no_judgemen
     text = CONFIG.replace("template: pair", "template: contrast").replace("  endpoint: {concurrency: 4,", votes)
     (tmp_path / "rlaif.yaml").write_text(text)
     can_give = False
+    tried = cli("generate-prefs", "--dry-run", "--set", "judge.max_calls=47", url="http://127.0.0.1:9/v1")
+    assert "judge: at most 24 questions of up to 4 requests each" in tried.stdout + tried.stderr
+    assert "judge.max_calls of 47 may stop the run before it is done" in tried.stdout + tried.stderr
     with running(ChatServer(lambda asked, prompt, tries: "good" if can_give else "not given")) as server:
         refused = cli("generate-prefs", "--run", "r", url=server.url)
         assert refused.returncode == 1, refused.stderr

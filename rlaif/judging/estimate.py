@@ -14,7 +14,7 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.questions import plan_questions, render_question
 from rlaif.models.interface import StreamingScorer, TokenScorer
-from rlaif.models.readings import count_read
+from rlaif.models.readings import count_read, count_requests, count_sent
 from rlaif.records import Constitution, Prompt, Sample, SegmentedMessage
 
 
@@ -32,6 +32,8 @@ class JudgeEstimate(NamedTuple):
     """One rendered judge prompt."""
     is_estimated: bool = False
     """Whether prompt tokens are guessed from the length of the texts, as only the judge's server can count them."""
+    requests_per_question: int = 1
+    """Most requests that a server is sent for a question, without retries."""
 
 
 def estimate_judging(
@@ -59,14 +61,19 @@ def estimate_judging(
         render_question(prompts[shown[0].prompt_id], shown, principle, template=template)
         for shown, principle in planned
     ]
-    tokens = [count_read(scorer.count_tokens, chat) for chat in rendered]
+    is_served = isinstance(scorer, StreamingScorer)
+    count = count_sent if is_served else count_read
+    tokens = [count(scorer.count_tokens, chat) for chat in rendered]
+    num_requests = max((count_requests(chat) for chat in rendered), default=1) if is_served else 1
+    reply_tokens = reply_limit or template.reason_max_tokens + 1
     mean = math.fsum(tokens) / len(tokens) if tokens else 0.0
     return JudgeEstimate(
         num_questions=num_questions,
         measured_questions=len(tokens),
         mean_prompt_tokens=mean,
         prompt_tokens=round(num_questions * mean),
-        reply_tokens_at_most=num_questions * (reply_limit or template.reason_max_tokens + 1),
+        reply_tokens_at_most=num_questions * (reply_tokens if num_requests == 1 else num_requests),
         example=rendered[0] if rendered else None,
-        is_estimated=isinstance(scorer, StreamingScorer),
+        is_estimated=is_served,
+        requests_per_question=num_requests,
     )

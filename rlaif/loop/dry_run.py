@@ -220,7 +220,7 @@ def _describe_caps(estimate: RunEstimate) -> Iterator[str]:
     served = [(judge, one) for judge, one in asked if engine_of(one.model).is_served]
     costs = [_cost_at_most(judge, one.endpoint) for judge, one in served]
     at_most: dict[str, float] = {
-        "max_calls": sum(judge.num_questions for judge, _ in asked),
+        "max_calls": sum(judge.num_questions * judge.requests_per_question for judge, _ in asked),
         "max_tokens": sum(judge.prompt_tokens + judge.reply_tokens_at_most for judge, _ in asked),
     }
     known = [cost for cost in costs if cost is not None]
@@ -340,8 +340,9 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
 
 
 def _describe_judge(name: str, judge: JudgeEstimate) -> str:
+    requests = f" of up to {judge.requests_per_question} requests each" if judge.requests_per_question > 1 else ""
     return (
-        f"{name}: at most {judge.num_questions} questions, {judge.prompt_tokens} prompt tokens "
+        f"{name}: at most {judge.num_questions} questions{requests}, {judge.prompt_tokens} prompt tokens "
         f"({judge.mean_prompt_tokens:.1f} each, {'estimated' if judge.is_estimated else 'measured'} on "
         f"{judge.measured_questions}), at most {judge.reply_tokens_at_most} new ones"
     )

@@ -52,6 +52,16 @@ def count_read(count: Callable[[Chat], int], chat: Chat) -> int:
     return sum(count(_joined(reading)) for reading in split_readings(chat)) or count(chat)
 
 
+def count_requests(chat: Chat) -> int:
+    """Most requests that a question takes at a server: two for each reading, without and with the response."""
+    return 2 * len(split_readings(chat)) or 1
+
+
+def count_sent(count: Callable[[Chat], int], chat: Chat) -> int:
+    """Most tokens of the prompts that a server is sent for a question."""
+    return count_read(count, chat) + sum(count(reading.chat) for reading in split_readings(chat))
+
+
 def _joined(reading: Reading) -> Chat:
     """The conversation with the response at its last message's end, where it has as many tokens as in its place."""
     *before, last = reading.chat
