@@ -90,6 +90,17 @@ def want(attributes: Iterable[tuple[str, int]], rng: random.Random) -> Wanted:
     return Wanted(Constitution(name="c", principles=principles, source=""), tuple(w.wanted for w in wordings))
 
 
+def with_opposites(wanted: Wanted) -> Wanted:
+    """The same, each principle with the wording of the other pole as its opposite; both poles stand side by side."""
+    principles = list(wanted.constitution.principles)
+    for at in range(0, len(principles), 2):
+        one, other = principles[at : at + 2]
+        principles[at : at + 2] = [
+            one.model_copy(update={"opposite": other.text}), other.model_copy(update={"opposite": one.text})
+        ]  # fmt: skip
+    return wanted._replace(constitution=wanted.constitution.changed(principles=principles))
+
+
 def ask(
     judge: TransformersEngine,
     world: World,
@@ -141,7 +152,7 @@ def _share_right(rows: Sequence[tuple[float, float]]) -> float:
 
 def compare_modes(judge: TransformersEngine, world: World, *, rng: random.Random) -> list[dict[str, object]]:
     """One principle at a time, in both poles of every attribute."""
-    wanted = want([(name, polarity) for name in truth.ATTRIBUTES for polarity in (1, -1)], rng)
+    wanted = with_opposites(want([(name, polarity) for name in truth.ATTRIBUTES for polarity in (1, -1)], rng))
     every, some = world.pairs(6, rng), world.pairs(3, rng)
     rows = []
     for name, pairs, template, both_orders, ranked in (
@@ -151,6 +162,7 @@ def compare_modes(judge: TransformersEngine, world: World, *, rng: random.Random
         ("pair, both orders, 3 of 6 pairs", some, "frontdesk_pair", True, False),
         ("the same, ranked: all 6 pairs", some, "frontdesk_pair", True, True),
         ("every pair, ranked", every, "frontdesk_pair", True, True),
+        ("contrast, every reply once", every, "contrast", True, False),
     ):
         started = time.perf_counter()
         judging = ask(judge, world, pairs, wanted.constitution, template=template, both_orders=both_orders)

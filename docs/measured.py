@@ -79,6 +79,20 @@ def probe_rows(result: Result) -> list[Row]:
     ]
 
 
+def constitution_rows(result: Result) -> list[Row]:
+    judges = result["judges"]
+    return [
+        Row(
+            principle,
+            "; ".join(
+                f"{judge}: {row['right']} of {row['n']}" for judge, one in judges.items()
+                for row in [one["principles"][principle]]
+            ) + f"; the longer reply: {first['longer']} of {first['n']}",
+        )
+        for principle, first in next(iter(judges.values()))["principles"].items()
+    ]  # fmt: skip
+
+
 def mode_rows(result: Result) -> list[Row]:
     together = [
         {**figures, "mode": f"{figures['principles']} principles, {figures['mode']}"}
@@ -312,6 +326,11 @@ SECTIONS = (
     Section(
         "Whether `constitution check` passes a principle that the judge misreads", "probes", probe_rows,
         "A tag says what a principle wants. Wrongly passed: read as another principle or backwards.",
+    ),
+    Section(
+        "Small judges on the examples of the shipped constitutions", "constitutions", constitution_rows,
+        "Right: the good reply of an example wins. Eight to ten examples are few: 8 of 8 may be 68 %, and 5 "
+        "of 8 a coin. [constitutions.md](constitutions.md) says what the principles are.",
     ),
     Section(
         "The front desk's judge, asked in different modes", "judging_modes", mode_rows,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
+from rlaif.frontdesk import JUDGE_DIR
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "real-model"
 sys.path.insert(0, str(EXAMPLE))
 
 import placebo  # noqa: E402
 from real_arms import Arm, load_arm  # noqa: E402
+from real_readers import read_rows, render_readings  # noqa: E402
 from real_table import INSTRUMENTS, compute_figures, measure_move, render_markdown, text_score  # noqa: E402
 from steer import find_constitution, parse_arguments, plan_arms  # noqa: E402
 
@@ -73,6 +76,22 @@ def test_every_arm_gets_its_line_and_the_placebo_stands_last(monkeypatch):
     page = render_markdown([brief, formal, nothing], rows, command="steer.py")
     assert "| the judge | brief | 1 | words, wants less | 4.0 | -2.0 | -2.0 to -2.0 |" in page
     assert "before: a b c d" in page
+
+
+def test_another_model_reads_one_reply_of_each_prompt_by_contrast_and_by_verdict(tmp_path):
+    rows = [
+        row("brief", 1, start="the museum opens at nine", trained="at nine"),
+        row("placebo", 1, start="a", trained="b"),
+    ]
+    ask = partial(read_rows, rows, reader=JUDGE_DIR, constitutions={"brief": "brief"}, folder=tmp_path)
+    found = ask()
+    assert [(one.arm, one.template, one.num) for one in found] == [
+        ("brief", "contrast", 4),
+        ("brief", "pair_verdict", 4),
+    ]
+    assert all(one.low <= one.preferred <= one.high for one in found)
+    assert ask() == found, "from the ledger"
+    assert "| judge | brief | 1 | contrast |" in "\n".join(render_readings(found, reader="front desk"))
 
 
 def test_each_principle_and_its_flip_are_measured_by_one_instrument_with_opposite_signs():

@@ -146,8 +146,10 @@ def describe_measure(name: str) -> str:
     return "says 'for example' or the like" if name == EXAMPLE_WORDS else name
 
 
-def render_markdown(figures: Sequence[ArmFigures], rows: Sequence[Mapping[str, Any]], *, command: str) -> str:
-    """The table, what the other instruments saw, and replies side by side."""
+def render_markdown(
+    figures: Sequence[ArmFigures], rows: Sequence[Mapping[str, Any]], *, command: str, more: str = ""
+) -> str:
+    """The table, what the other instruments saw, `more`, and replies side by side."""
     lines = [
         "| rewards from | principle | seeds | instrument | before | change | 95 % interval | by seed | perplexity ratio"
         " | ended | KL | verdict |",
@@ -164,7 +166,7 @@ def render_markdown(figures: Sequence[ArmFigures], rows: Sequence[Mapping[str, A
             f"| {one.perplexity_ratio:.2f} | {one.ended.change:+.0f} % | {one.kl:.1f} | {one.verdict} |"
         )
     lines += ["", f"Made by `{command}`.", "", "## What else moved", "", *_render_others(figures)]
-    lines += ["", "## Replies side by side", "", *_render_replies(rows)]
+    lines += ["", more, "## Replies side by side", "", *_render_replies(rows)]
     return "\n".join(lines) + "\n"
 
 

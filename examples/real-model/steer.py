@@ -40,6 +40,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/real-model"), help="folder of runs and results")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="an option of all trainings, a.b=x")
     parser.add_argument("--measure", default="", help="for a file of yours: what it should raise; -NAME: lower")
+    parser.add_argument("--reader", type=Path, help="another model's folder: it reads the replies too; slow")
     parser.add_argument("--table-only", action="store_true", help="make the table of what is finished, train nothing")
     parser.add_argument("--publish", action="store_true", help="also write benchmarks/results and docs/real-model.md")
     return parser.parse_args(argv)
@@ -94,6 +95,7 @@ def train_all(arms: Sequence[Arm], *, jobs: int) -> None:
 
 def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
     """The table of every training that is finished in this folder."""
+    from real_readers import render_readings
     from real_table import INSTRUMENTS, Instrument, as_json, compute_figures, render_markdown
 
     instruments = dict(INSTRUMENTS)
@@ -107,9 +109,12 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
         return
     figures = compute_figures(rows, instruments=instruments)
     command = " ".join(["python examples/real-model/steer.py", *sys.argv[1:]])
+    readings = read_by_other(rows, arguments) if arguments.reader else []
+    more = "\n".join(render_readings(readings, reader=arguments.reader.name)) if arguments.reader else ""
+    results = {"command": command, "arms": as_json(figures), "readings": [one._asdict() for one in readings]}
     texts = {
-        "real_model.json": json.dumps({"command": command, "arms": as_json(figures)}, indent=1) + "\n",
-        "real-model.md": "# A real model, steered\n\n" + render_markdown(figures, rows, command=command),
+        "real_model.json": json.dumps(results, indent=1) + "\n",
+        "real-model.md": "# A real model, steered\n\n" + render_markdown(figures, rows, command=command, more=more),
     }
     for name, text in texts.items():
         write_atomically(arguments.out / name, text)
@@ -119,6 +124,16 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
     for one in figures:
         console.print(show_text(f"{one.through:6} {one.arm:17} {len(one.seeds)} seeds: {one.verdict}"))
     console.print(show_text(f"table and replies: {arguments.out / 'real-model.md'}"))
+
+
+def read_by_other(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> list[Any]:
+    """What the model of `--reader` makes of the replies."""
+    from real_readers import read_rows
+
+    constitutions = {row["arm"]: find_constitution(row["arm"]) for row in rows if row["arm"] in ARMS}
+    constitutions |= {Path(arm).stem: find_constitution(arm) for arm in arguments.arms}
+    folder = arguments.out / "readers" / arguments.reader.name
+    return read_rows(rows, reader=arguments.reader, constitutions=constitutions, folder=folder)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -12,7 +12,7 @@ from rlaif.constitution.render import rendered_digest, template_from_source
 from rlaif.errors import TemplateError
 from rlaif.judging.questions import render_question
 from rlaif.ledger.queries import Decision, Side
-from rlaif.records import Principle, Prompt, Sample, SegmentedMessage
+from rlaif.records import Principle, PrincipleKey, Prompt, Sample, SegmentedMessage
 from rlaif.records.base import REDACTED
 
 Outcome = Literal["proven", "differs", "redacted", "not rendered", "imported"]
@@ -60,17 +60,19 @@ def prove_prompt(decision: Decision, side: Side) -> Proof:
     return Proof("differs", "NOT PROVEN: sha256 of what follows is another than that of what was asked", messages)
 
 
+def _find_principle(decision: Decision, key: PrincipleKey) -> Principle | None:
+    """The principle with its opposite, where that was asked too; None where a text is missing."""
+    text, opposite = decision.principles.get(key.id), decision.opposites.get(key.id, "")
+    return None if text is None or opposite is None else Principle(id=key.id, text=text, opposite=opposite)
+
+
 def _find_parts(decision: Decision, side: Side) -> _Parts | list[str]:
     """All that the prompt was rendered from, or the names of what is missing."""
     question = side.question
     samples = [sample for sample in side.samples if sample is not None]
     found = samples if len(samples) == len(question.sample_ids) else None
     key = question.principles[0] if len(question.principles) == 1 else None
-    texts = (decision.principles.get(key.id), decision.opposites.get(key.id, "")) if key is not None else (None, None)
-    text, opposite = texts
-    principle = None
-    if key is not None and text is not None and opposite is not None:
-        principle = Principle(id=key.id, text=text, opposite=opposite)
+    principle = None if key is None else _find_principle(decision, key)
     if decision.prompt is not None and found is not None and principle is not None and decision.template is not None:
         return _Parts(decision.prompt, found, principle, decision.template)
     named = {

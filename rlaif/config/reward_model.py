@@ -13,6 +13,11 @@ from pydantic import Field, ValidationInfo, model_validator
 from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
 from rlaif.config.models import MAX_TOKENS
 
+_OF_STEPS = (
+    "batch_size", "micro_batch_size", "warmup_fraction", "weight_decay", "max_grad_norm", "checkpoint_every",
+)  # fmt: skip
+"""Options of a training by steps. `num_epochs` and `learning_rate` are of them too, but get values by themselves."""
+
 
 class RewardModelConfig(Config):
     """The reward model: the policy's own trunk with a scalar head, trained on soft labels."""
@@ -25,11 +30,13 @@ class RewardModelConfig(Config):
     max_odd_rows: int = Field(0, ge=0, le=1_000_000_000)
     """Most rows of each split of `preferences` that may be left out because they cannot be read; they are counted as
     `odd`."""
-    train: Literal["all", "last_layers"] = "all"
+    train: Literal["all", "last_layers", "readout"] = "all"
     """Which weights are trained. all: every one. last_layers: the upper num_layers layers, what comes after them and
-    the head."""
-    num_layers: int = Field(2, ge=1, le=10_000)
-    """With train: last_layers, how many layers are trained, counted from the top."""
+    the head. readout: a linear read-out of the mean of all tokens' states, fitted after one pass through the model; the
+    last layer's attention is made to compute that mean. It takes no steps, so only max_length and
+    center_rewards_coefficient of the options below count. It is the cheapest, and learns most from few pairs."""
+    num_layers: int = Field(2, ge=0, le=10_000)
+    """With train: last_layers, how many layers are trained, counted from the top. 0: the final norm and the head."""
     cache_trunk: bool = True
     """With train: last_layers, compute the lower layers once for each response and keep their output in memory. false:
     less memory, and they are computed in each step. Several processes never keep it."""
@@ -67,9 +74,11 @@ class RewardModelConfig(Config):
 
     @model_validator(mode="after")
     def _options_do_something(self, info: ValidationInfo) -> Self:
-        if self.train == "all":
+        if self.train == "readout":
+            refuse_idle(self, dict.fromkeys(_OF_STEPS, ()), when="with train: readout, which takes no steps", info=info)
+        if self.train != "last_layers":
             idle = {"num_layers": (), "cache_trunk": (), "max_cache_gb": ()}
-            refuse_idle(self, idle, when="with train: all; it is for train: last_layers", info=info)
+            refuse_idle(self, idle, when=f"with train: {self.train}; it is for train: last_layers", info=info)
         elif not self.cache_trunk:
             refuse_idle(self, {"max_cache_gb": ()}, when="with cache_trunk: false", info=info)
         return self

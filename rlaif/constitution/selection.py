@@ -25,13 +25,20 @@ def weighted_principles(constitution: Constitution) -> list[Principle]:
 def prepare_constitution(constitution: Constitution, *, mode: PrincipleMode) -> Constitution:
     """The constitution as the judge gets it: with `together`, all principles that count become one numbered list.
 
-    The list does not show their weights. A constitution in which only one principle counts stays as it is.
+    The list does not show their weights. It has an opposite where each of them has one. A constitution in which only
+    one principle counts stays as it is.
     """
     principles = weighted_principles(constitution)
     if mode != "together" or len(principles) < 2:
         return constitution
-    numbered = "\n".join(f"{number}. {principle.text}" for number, principle in enumerate(principles, start=1))
-    return constitution.changed(principles=(Principle(id=TOGETHER, text=numbered),))
+    opposites = [principle.opposite for principle in principles]
+    opposite = _number(opposites) if all(opposites) else ""
+    text = _number([principle.text for principle in principles])
+    return constitution.changed(principles=(Principle(id=TOGETHER, text=text, opposite=opposite),))
+
+
+def _number(texts: Sequence[str]) -> str:
+    return "\n".join(f"{number}. {text}" for number, text in enumerate(texts, start=1))
 
 
 def principles_of(

@@ -78,9 +78,7 @@ def make_probe_judge(
         chats = [chat for probe, principle in questions for chat in _render(probe, principle, template=template)]
         names = [f"probe {place}" for place in range(len(chats))]
         answers = ask_now(scorer, chats, ids=names, template=template, config=config, on_batch=on_batch)
-        return [
-            combine_answers(answers[at], answers[at + 1], template=template) for at in range(0, len(answers), 2)
-        ]  # fmt: skip
+        return [combine_answers(answers[at], answers[at + 1], template=template) for at in range(0, len(answers), 2)]
 
     return judge
 
@@ -89,9 +87,7 @@ def _render(probe: Probe, principle: Principle, *, template: JudgeTemplate) -> l
     """Both orders of a pair, the listed one first; or each of its replies, where one is shown at a time."""
     mode, first, second = MODES[template.kind], Shown(probe.first), Shown(probe.second)
     shown = [[first], [second]] if mode.shows == "one" else [[first, second], [second, first]]
-    return [
-        mode.render(template, conversation=probe.messages, responses=one, principle=principle) for one in shown
-    ]  # fmt: skip
+    return [mode.render(template, conversation=probe.messages, responses=one, principle=principle) for one in shown]
 
 
 def combine_answers(

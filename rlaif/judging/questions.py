@@ -84,9 +84,8 @@ def render_question(
 ) -> tuple[SegmentedMessage, ...]:
     """The judge's prompt for the responses of a question, in the order shown."""
     responses = [Shown(sample.text, is_whole=sample.finish_reason != "length") for sample in shown]
-    return MODES[template.kind].render(
-        template, conversation=prompt.messages, responses=responses, principle=principle
-    )  # fmt: skip
+    render = MODES[template.kind].render
+    return render(template, conversation=prompt.messages, responses=responses, principle=principle)
 
 
 def key_of(principle: Principle, *, template: JudgeTemplate) -> PrincipleKey:

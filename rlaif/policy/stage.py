@@ -6,7 +6,7 @@ so, and the others build the same task from what it sends them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, partial
@@ -18,7 +18,7 @@ from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ConfigError, Interrupted
-from rlaif.evaluation.measures import Measure, compute_means, load_measure
+from rlaif.evaluation.measures import compute_means, load_measure
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
 from rlaif.judging.panel import RunJudge, load_score_template
@@ -35,7 +35,7 @@ from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start, save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, PolicyLog, read_kl
 from rlaif.policy.ppo.sharing import find_sharding
-from rlaif.policy.rewards.episodes import Episode, RewardSource
+from rlaif.policy.rewards.episodes import RewardSource
 from rlaif.policy.rewards.judge import JudgeReward
 from rlaif.policy.rewards.sources import Rewards, check_rewards, reward_by_model, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
@@ -269,11 +269,7 @@ def make_checks(round: Round, book: Book, bench: Bench, *, prompts: Sequence[Pro
         )
     measures = {spec: load_measure(spec) for spec in find_measures(round.config)}
     expect_measures(round, POLICY)
-    return Checks(prompts, held_out, judge, partial(_compute_means, measures=measures))
-
-
-def _compute_means(episodes: Sequence[Episode], *, measures: Mapping[str, Measure]) -> dict[str, float]:
-    return compute_means([(episode.prompt, episode.response) for episode in episodes], measures=measures)
+    return Checks(prompts, held_out, judge, partial(compute_means, measures=measures))
 
 
 def _say_result(round: Round, trained: TrainedPolicy) -> None:

@@ -4,6 +4,8 @@ data        rows -> token ids, and a fixed plan of batches
 loss        Bradley-Terry and K-way losses on soft labels
 model       the policy's trunk with a scalar head, and its rewards
 frozen      which weights are trained, and the frozen layers' output, computed once
+pair_fit    features of responses -> the direction along which they are preferred
+readout     that direction in the mean of all tokens' states, written into the last layer
 optimise    the training loop
 checkpoint  the state of a training on disk
 train       the whole training, resumed where it was killed

@@ -133,8 +133,7 @@ def render_model_card(
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",
-            f"| training | {config.num_epochs} epochs, batches of {config.batch_size} pairs, learning rate"
-            f" {config.learning_rate:g}, weight decay {config.weight_decay:g} |",
+            f"| training | {_describe_training(config)} |",
             "",
             "Accuracy counts held-out pairs whose label is not one half, each by its row's weight, with the",
             "label as the truth; its 95 % interval takes into account that pairs of one prompt go together.",
@@ -155,6 +154,16 @@ def render_model_card(
             "after it. `reward_mean` and `reward_std` in config.json standardise the reward.",
             "",
         ]
+    )
+
+
+def _describe_training(config: RewardModelConfig) -> str:
+    if config.train == "readout":
+        return "a linear read-out of the mean of all tokens' states, which the last layer's attention computes"
+    upper = f"the upper {config.num_layers} layers and the head, " if config.train == "last_layers" else ""
+    return (
+        f"{upper}{config.num_epochs} epochs, batches of {config.batch_size} pairs, learning rate"
+        f" {config.learning_rate:g}, weight decay {config.weight_decay:g}"
     )
 
 

@@ -54,7 +54,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     expect_policy(round, REWARD_MODEL, base.fingerprint)
     expect_preferences(round, REWARD_MODEL, digest=lambda: digest)
     config = round.config.reward_model
-    steps = math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
+    steps = 1 if config.train == "readout" else math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
     job = RewardModelJob(round.config, round.run.absolute(), round.number, rows.train)
     with TrainingLog(round.metrics, "reward_model", total=steps, first_step=1) as log:
         call_in(round.team, job)

@@ -26,8 +26,9 @@ from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.reward_model.readout import fit_readout
 from rlaif.reward_model.save import Results, read_results, save_reward_model
-from rlaif.training.listener import NOBODY, Listener
+from rlaif.training.listener import NOBODY, Listener, StepMetrics
 from rlaif.training.team import ALONE, Team
 
 MIN_REFERENCE = 32
@@ -89,22 +90,24 @@ def train_reward_model(
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
         model = make_reward_model(base, seed=seed)
-        freeze_lower_layers(model, config)
-        optimisation = Optimisation(
-            model,
-            train,
-            config=config,
-            seed=seed,
-            folder=checkpoints,
-            digest=digest,
-            team=team,
-        )
-        optimisation.run(listener)
+        if config.train == "readout":
+            team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
+        else:
+            freeze_lower_layers(model, config)
+            Optimisation(
+                model,
+                train,
+                config=config,
+                seed=seed,
+                folder=checkpoints,
+                digest=digest,
+                team=team,
+            ).run(listener)
 
         def measure_and_save() -> Results:
-            results = _measure(optimisation.model, train=train, test=test, digest=digest)
+            results = _measure(model, train=train, test=test, digest=digest)
             save_reward_model(
-                optimisation.model,
+                model,
                 base=base,
                 out_dir=out_dir,
                 results=results,
@@ -135,6 +138,13 @@ def train_reward_model(
         train_tally=train.tally,
         test_tally=test.tally,
     )
+
+
+def _fit_readout(model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener) -> None:
+    """Fit in what the log shows as one step."""
+    listener.on_begin(1)
+    fitted = fit_readout(model, train, center_rewards_coefficient=config.center_rewards_coefficient)
+    listener.on_metrics(StepMetrics(1, fitted.numbers))
 
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:

@@ -65,3 +65,13 @@ def test_an_edited_text_moves_no_draw_and_a_changed_weight_draws_from_its_princi
         assert after.id == before.id or before.id == "b"
     # b's share falls from 1/2 to 1/3
     assert abs(moved - 4000 / 6) < 100
+
+
+def test_the_one_principle_of_all_has_an_opposite_where_each_of_them_has_one():
+    warm = Principle(id="warm", text="Be warm.", opposite="Be cold.")
+    brief = Principle(id="brief", text="Be brief.", opposite="Be wordy.")
+    both = Constitution(name="c", principles=(warm, brief), source="")
+    [together] = prepare_constitution(both, mode="together").principles
+    assert together.opposite == "1. Be cold.\n2. Be wordy."
+    lacking = both.changed(principles=(warm, brief.model_copy(update={"opposite": ""})))
+    assert prepare_constitution(lacking, mode="together").principles[0].opposite == ""

@@ -2,10 +2,10 @@
 
     score(y) = log p(y | principle, x) - log p(y | opposite, x), by token or summed
 
-The judge writes nothing: the score is how much likelier the principle makes the response than its opposite does. The
-difference of two responses' scores is the log-odds that the first was made under the principle and the second under the
-opposite, rather than the reverse (Liu et al. 2024, arXiv:2402.11907). There is no order, and nothing to parse. It
-measures a manner that the model can hear, and no merit. Does not ask and does not combine principles.
+The judge writes nothing: the score is how much likelier the principle makes the response than its opposite does. Of
+summed scores the difference between two responses is the log-odds that the first was made under the principle and the
+second under the opposite, rather than the reverse (Liu et al. 2024, arXiv:2402.11907). There is no order, and nothing
+to parse. It measures a manner that the model can hear, and no merit. Does not ask and does not combine principles.
 """
 
 from __future__ import annotations

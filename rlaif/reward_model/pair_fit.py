@@ -1,0 +1,137 @@
+"""Features of responses and pairs or choices of them -> the direction along which they are preferred.
+
+The losses are those of training by steps, with a ridge penalty that is chosen by cross-validation over prompts. The
+problem is convex, so that nothing depends on a start or a seed. Does not run models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlaif.records import digest_text
+from rlaif.reward_model.data import Choice, Pair
+from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
+
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Weights of half the squared norm that are tried; features have deviation 1, and the loss is a mean over the rows."""
+NUM_FOLDS = 5
+
+
+class Fitted(NamedTuple):
+    direction: Tensor
+    """(num_features,), float64: rewards are features times this."""
+    penalty: float
+    loss: float
+    """Mean loss of the rows it was fitted to, without the penalty."""
+    held_out_loss: float | None
+    """Mean loss in the cross-validation with the chosen penalty; None with one prompt."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Figures for the log."""
+        found = {"loss": self.loss, "penalty": self.penalty, "cross_validated_loss": self.held_out_loss}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class _Rows(NamedTuple):
+    """Pairs and choices as tensors that point at rows of the features."""
+
+    sides: Tensor
+    """(2, num_pairs): chosen and rejected."""
+    labels: Tensor
+    pair_weights: Tensor
+    at: Tensor
+    """(num_choices, most responses)."""
+    shares: Tensor
+    mask: Tensor
+    choice_weights: Tensor
+
+    def loss(self, rewards: Tensor, *, center_rewards_coefficient: float) -> Tensor:
+        """The weighted mean of the rows' losses."""
+        of_pairs = compute_loss_sum(
+            rewards[self.sides[0]],
+            rewards[self.sides[1]],
+            labels=self.labels,
+            weights=self.pair_weights,
+            center_rewards_coefficient=center_rewards_coefficient,
+        )
+        total = self.pair_weights.sum() + self.choice_weights.sum()
+        if not len(self.at):
+            return of_pairs / total
+        of_choices = compute_choice_loss_sum(
+            rewards[self.at],
+            shares=self.shares,
+            mask=self.mask,
+            weights=self.choice_weights,
+            center_rewards_coefficient=center_rewards_coefficient,
+        )
+        return (of_pairs + of_choices) / total
+
+
+def fit_direction(features: Tensor, pairs: Sequence[Pair | Choice], *, center_rewards_coefficient: float) -> Fitted:
+    """features: (num_responses, num_features), float64; the pairs point at their rows."""
+    scale = features.std(dim=0, correction=0).clamp_min(1e-9)
+    scaled = features / scale
+    rows = _to_rows(pairs)
+    penalty, held_out_loss = _choose_penalty(scaled, pairs, center=center_rewards_coefficient)
+    direction = _minimise(scaled, rows, penalty=penalty, center=center_rewards_coefficient)
+    loss = float(rows.loss(scaled @ direction, center_rewards_coefficient=0.0))
+    return Fitted(direction / scale, penalty, loss, held_out_loss)
+
+
+def _choose_penalty(features: Tensor, pairs: Sequence[Pair | Choice], *, center: float) -> tuple[float, float | None]:
+    """The penalty with the least loss on prompts that were left out, and that loss; the middle one with one prompt."""
+    prompts = sorted({pair.prompt_id for pair in pairs}, key=lambda prompt_id: digest_text(f"fold\n{prompt_id}"))
+    if len(prompts) < 2:
+        return 1.0, None
+    fold_of = {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
+    losses = dict.fromkeys(PENALTIES, 0.0)
+    for fold in sorted(set(fold_of.values())):
+        fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold])
+        left_out = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] == fold])
+        weight = float(left_out.pair_weights.sum() + left_out.choice_weights.sum())
+        for penalty in PENALTIES:
+            direction = _minimise(features, fitted_to, penalty=penalty, center=center)
+            losses[penalty] += weight * float(left_out.loss(features @ direction, center_rewards_coefficient=0.0))
+    best = min(PENALTIES, key=lambda penalty: losses[penalty])
+    return best, losses[best] / sum(pair.weight for pair in pairs)
+
+
+def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float) -> Tensor:
+    direction = torch.zeros(features.shape[1], dtype=features.dtype, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [direction], max_iter=200, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> float:
+        solver.zero_grad()
+        loss = rows.loss(features @ direction, center_rewards_coefficient=center)
+        loss = loss + penalty / 2 * (direction**2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    solver.step(objective)  # type: ignore[no-untyped-call]
+    return direction.detach()
+
+
+def _to_rows(items: Sequence[Pair | Choice]) -> _Rows:
+    pairs = [item for item in items if isinstance(item, Pair)]
+    choices = [item for item in items if isinstance(item, Choice)]
+    most = max((len(choice.places) for choice in choices), default=0)
+
+    def padded(values: Sequence[float]) -> list[float]:
+        return [*values, *[0] * (most - len(values))]
+
+    return _Rows(
+        sides=torch.tensor([[p.chosen for p in pairs], [p.rejected for p in pairs]], dtype=torch.long),
+        labels=torch.tensor([p.label for p in pairs], dtype=torch.float64),
+        pair_weights=torch.tensor([p.weight for p in pairs], dtype=torch.float64),
+        at=torch.tensor([padded(c.places) for c in choices], dtype=torch.long),
+        shares=torch.tensor([padded(c.shares) for c in choices], dtype=torch.float64),
+        mask=torch.tensor([padded([1] * len(c.places)) for c in choices], dtype=torch.bool),
+        choice_weights=torch.tensor([c.weight for c in choices], dtype=torch.float64),
+    )
