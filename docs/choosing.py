@@ -56,9 +56,9 @@ HOW_TO = """## What to do with a small model
 3. **For a manner (warm, formal, brief), ask a small model by `contrast`**: the model need not follow an instruction to
    compare, only write differently under the principle than under its opposite. Write the opposite as the manner itself
    ("Be cold and distant."), not as a negation. Which manners it hears differs: the table below has each, and one of
-   them ("gives an example") is no manner for these models. A few points beyond chance are enough to move a policy, and
+   them ("gives an example") is no manner for a model of this size. A few points beyond chance are enough to move a policy, and
    too few to trust one label.
-4. **For merit (helpful, correct, harmless), do not let these models judge**. Take people's labels
+4. **For merit (helpful, correct, harmless), do not let so small a model judge**. Take people's labels
    (`--human-labels`), a larger model behind a server, or a function that can check the answer
    ([rewards.md](rewards.md)).
 5. **Look at flips before accuracy.** A verdict that turns with the order in most pairs is a coin that both orders
@@ -92,7 +92,8 @@ def render_choosing() -> str:
     )
     parts = [
         f"# Choosing a judge\n\n{describe_finding(cells)}\n",
-        f"Made by `make docs`. `{result['command']}` writes the figures, here on {machine}, beside other work.\n",
+        f"Made by `make docs`. `{result['command']}` writes the figures, here on {machine}, beside other work. "
+        "Another model is another `--model`, measured only where a row below names it; cells that are there are kept.\n",
         HOW_TO,
     ]
     parts += [render_data(name, cells, length=length) for name, length in result["length"].items()]
@@ -104,13 +105,13 @@ def describe_finding(cells: list[Cell]) -> str:
     with_people = [cell for cell in cells if cell["data"] in PEOPLE]
     manner = [cell for cell in cells if cell["data"] == "manner"]
     winners = [cell for cell in with_people if cell["beats_length"]]
+    models = join(dict.fromkeys(cell["judge"] for cell in with_people), last_word="or")
     modes = join(dict.fromkeys(cell["mode"] for cell in with_people if not cell["beats_length"]), last_word="or")
     shown = [f"{cell['judge']} by {cell['mode']} on {cell['data']}" for cell in winners]
     except_for = f", except {join(shown)}" if shown else ""
     lines = [
-        f"**Against people's choices, none of these models, asked by {modes}, is shown to beat the rule that the "
-        f"longer reply wins{except_for}: a small model is an instrument for manner, not a judge of "
-        "merit.**"
+        f"**Against people's choices, {models}, asked by {modes}, is not shown to beat the rule that the longer reply "
+        f"wins{except_for}: a small model is an instrument for manner, not a judge of merit.**"
     ]
     better = [f"{cell['judge']} by {cell['mode']}" for cell in manner if cell["beats_length"]]
     others = [f"{cell['judge']} by {cell['mode']}" for cell in manner if not cell["beats_length"]]

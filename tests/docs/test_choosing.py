@@ -23,11 +23,11 @@ def cell(data: str, mode: str, *, beats: bool) -> dict[str, Any]:
     [
         (
             False,
-            "asked by verdict or contrast, is shown to beat the rule that the longer reply wins: a small model",
+            "asked by verdict or contrast, is not shown to beat the rule that the longer reply wins: a small model",
         ),
         (
             True,
-            "is shown to beat the rule that the longer reply wins, except Small by contrast on PandaLM: a small",
+            "is not shown to beat the rule that the longer reply wins, except Small by contrast on PandaLM: a small",
         ),
     ],
 )
