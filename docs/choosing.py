@@ -55,9 +55,9 @@ HOW_TO = """## What to do with a small model
    is right as often as length teaches a policy to write more, or less, and nothing else.
 3. **For a manner (warm, formal, brief), ask a small model by `contrast`**: the model need not follow an instruction to
    compare, only write differently under the principle than under its opposite. Write the opposite as the manner itself
-   ("Be cold and distant."), not as a negation. Which manners it hears differs: the table below has each, and one of
-   them ("gives an example") is no manner for a model of this size. A few points beyond chance are enough to move a policy, and
-   too few to trust one label.
+   ("Be cold and distant."), not as a negation. Which manners it hears differs: the table by
+   manner below shows one ("gives an example") that this model hardly hears. No single label is sure: check with pairs of
+   your own.
 4. **For merit (helpful, correct, harmless), do not let so small a model judge**. Take people's labels
    (`--human-labels`), a larger model behind a server, or a function that can check the answer
    ([rewards.md](rewards.md)).
@@ -93,7 +93,7 @@ def render_choosing() -> str:
     parts = [
         f"# Choosing a judge\n\n{describe_finding(cells)}\n",
         f"Made by `make docs`. `{result['command']}` writes the figures, here on {machine}, beside other work. "
-        "Another model is another `--model`, measured only where a row below names it; cells that are there are kept.\n",
+        "Another model is another `--model`, measured only where a row below names it.\n",
         HOW_TO,
     ]
     parts += [render_data(name, cells, length=length) for name, length in result["length"].items()]
