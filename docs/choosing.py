@@ -56,8 +56,8 @@ HOW_TO = """## What to do with a small model
 3. **For a manner (warm, formal, brief), ask a small model by `contrast`**: the model need not follow an instruction to
    compare, only write differently under the principle than under its opposite. Write the opposite as the manner itself
    ("Be cold and distant."), not as a negation. Which manners it hears differs: the table by
-   manner below shows one ("gives an example") that this model hardly hears. No single label is sure: check with pairs of
-   your own.
+   manner below shows one ("gives an example") that this model hardly hears. No single label is sure: check
+   with pairs of your own.
 4. **For merit (helpful, correct, harmless), do not let so small a model judge**. Take people's labels
    (`--human-labels`), a larger model behind a server, or a function that can check the answer
    ([rewards.md](rewards.md)).
