@@ -56,7 +56,7 @@ def train_arm(arm: Arm, *, threads: int) -> None:
     log = os.open(arm.log_path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(log, stream)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
     sys.path.insert(0, str(HERE))  # for placebo.py
     if arm.name == PLACEBO:
         os.environ[SCORES] = str(_write_scores(arm))
