@@ -313,6 +313,17 @@ def _rate(per_s: float, cpu_ms: float) -> str:
     return f"{per_s:,.0f}/s, {cpu_ms:.1f} ms of the client's CPU each"
 
 
+def curve_rows(result: Result) -> list[Row]:
+    rows = []
+    for name, curve in result["curves"].items():
+        for point in curve["points"]:
+            found = point["accuracy"]
+            share = "-" if found is None else f"{found['mean']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+            what = f"{name}, {point['prompts']} prompts, {point['pairs']} pairs, seed {point['seed']}"
+            rows.append(Row(what, f"{share}; {point['cpu_s']:g} CPU s", "70 % with all prompts"))
+    return rows
+
+
 SECTIONS = (
     Section(
         "Steering: three constitutions, each also with one principle inverted", "steering", steering_rows,
@@ -331,6 +342,10 @@ SECTIONS = (
         "Small judges on the examples of the shipped constitutions", "constitutions", constitution_rows,
         "Right: the good reply of an example wins. Eight to ten examples are few: 8 of 8 may be 68 %, and 5 "
         "of 8 a coin. [constitutions.md](constitutions.md) says what the principles are.",
+    ),
+    Section(
+        "Held-out accuracy of a reward model by the prompts it learnt from", "reward_model_curve", curve_rows,
+        "Each training starts from the base. [reward-model.md](reward-model.md) says what is trained.",
     ),
     Section(
         "The front desk's judge, asked in different modes", "judging_modes", mode_rows,

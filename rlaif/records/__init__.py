@@ -33,7 +33,16 @@ from rlaif.records.judgement import (
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
 from rlaif.records.preference_row import ChoiceRow, PreferenceRow
-from rlaif.records.prompt import Demonstration, Message, Prompt, Segment, SegmentedMessage, find_held_out, split_of
+from rlaif.records.prompt import (
+    Demonstration,
+    Message,
+    Prompt,
+    Segment,
+    SegmentedMessage,
+    find_held_out,
+    put_before,
+    split_of,
+)
 from rlaif.records.sample import (
     FinishReason,
     Model,
@@ -100,6 +109,7 @@ __all__ = [
     "digest_bytes",
     "digest_text",
     "find_held_out",
+    "put_before",
     "sample_request_key",
     "split_of",
 ]  # fmt: skip

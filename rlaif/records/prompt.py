@@ -6,7 +6,7 @@ Does not read files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from rlaif.records.base import Record, Value, computed_once, digest_text
@@ -39,6 +39,20 @@ class SegmentedMessage(NamedTuple):
         return "".join(segment.text for segment in self.segments)
 
 
+def put_before(conversation: Sequence[Message], instruction: str) -> tuple[SegmentedMessage, ...]:
+    """The conversation with a trusted instruction as its system turn; one of its own follows the instruction's text.
+
+    An empty instruction leaves the conversation as it is. All of the conversation's own text is untrusted.
+    """
+    messages = [SegmentedMessage(message.role, (Segment(message.content, False),)) for message in conversation]
+    if not instruction:
+        return tuple(messages)
+    segments = [Segment(instruction, True)]
+    if messages and messages[0].role == "system":
+        segments += [Segment("\n\n", True), *messages.pop(0).segments]
+    return (SegmentedMessage("system", tuple(segments)), *messages)
+
+
 class Prompt(Record):
     """A conversation up to the assistant's turn."""
 
@@ -69,7 +83,7 @@ class Prompt(Record):
 
     def as_segments(self) -> tuple[SegmentedMessage, ...]:
         """The messages for an engine: all of their text is untrusted."""
-        return tuple(SegmentedMessage(m.role, (Segment(m.content, False),)) for m in self.messages)
+        return put_before(self.messages, "")
 
 
 class Demonstration(Record):

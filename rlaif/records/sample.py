@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from rlaif.records.base import Observed, Record, Value, digest_text
 
@@ -53,6 +53,8 @@ class Sample(Record):
     params: SamplingParams | None = None
     """None for a recorded sample, whose sampling is not known."""
     seed: int = 0
+    instruction_digest: str = Field("", exclude_if=lambda digest: not digest)
+    """Digest of the system turn that was put before the prompt for this sample alone; empty: none was."""
     index: int = 0
     """Number of the sample among those of its prompt; together with the seed it fixes the randomness."""
     round: int = 0
@@ -71,6 +73,7 @@ class Sample(Record):
             params=self.params,
             seed=self.seed,
             index=self.index,
+            instruction_digest=self.instruction_digest,
             recorded_text=self.text if self.finish_reason == "recorded" else None,
         )
 
@@ -82,8 +85,10 @@ def sample_request_key(
     params: SamplingParams | None,
     seed: int,
     index: int,
+    instruction_digest: str = "",
     recorded_text: str | None = None,
 ) -> str:
     """The key of a request for a sample: the ledger holds at most one sample for each key."""
     drawn = params.model_dump_json() if params else f"recorded {digest_text(recorded_text or '')}"
-    return digest_text(f"{prompt_id}\n{policy_id}\n{drawn}\n{seed}\n{index}")[:32]
+    under = f"\n{instruction_digest}" if instruction_digest else ""
+    return digest_text(f"{prompt_id}\n{policy_id}\n{drawn}\n{seed}\n{index}{under}")[:32]

@@ -94,17 +94,19 @@ def _choose_penalty(features: Tensor, pairs: Sequence[Pair | Choice], *, center:
         fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold])
         left_out = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] == fold])
         weight = float(left_out.pair_weights.sum() + left_out.choice_weights.sum())
-        for penalty in PENALTIES:
-            direction = _minimise(features, fitted_to, penalty=penalty, center=center)
+        direction = None
+        for penalty in reversed(PENALTIES):  # each begins where the stronger one ended, which saves steps
+            direction = _minimise(features, fitted_to, penalty=penalty, center=center, start=direction)
             losses[penalty] += weight * float(left_out.loss(features @ direction, center_rewards_coefficient=0.0))
     best = min(PENALTIES, key=lambda penalty: losses[penalty])
     return best, losses[best] / sum(pair.weight for pair in pairs)
 
 
-def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float) -> Tensor:
-    direction = torch.zeros(features.shape[1], dtype=features.dtype, requires_grad=True)
+def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, start: Tensor | None = None) -> Tensor:
+    zeros = torch.zeros(features.shape[1], dtype=features.dtype)
+    direction = (zeros if start is None else start.clone()).requires_grad_()
     solver = torch.optim.LBFGS(
-        [direction], max_iter=200, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [direction], max_iter=200, tolerance_grad=1e-7, tolerance_change=1e-11, line_search_fn="strong_wolfe"
     )
 
     def objective() -> float:

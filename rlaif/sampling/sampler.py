@@ -12,15 +12,27 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rlaif.config.generate import SamplingConfig
 from rlaif.console import Progress, say
+from rlaif.constitution.selection import weighted_principles
+from rlaif.errors import ConstitutionError
 from rlaif.files.atomic import utc_now
 from rlaif.files.batch_plan import find_strangers, planned_batches, refuse_other_plan
 from rlaif.ledger.store import Ledger
 from rlaif.models.interface import Chat, Generation, StreamingGenerator, TextGenerator
-from rlaif.records import Observed, Prompt, Sample, SamplingParams, Tally, digest_text, sample_request_key
+from rlaif.records import (
+    Constitution,
+    Observed,
+    Prompt,
+    Sample,
+    SamplingParams,
+    Tally,
+    digest_text,
+    put_before,
+    sample_request_key,
+)
 
 
 class Pairs(NamedTuple):
@@ -34,6 +46,12 @@ class _Request(NamedTuple):
     prompt: Prompt
     number: int
     key: str
+    instruction: str
+    """A system turn for this response alone; empty: none."""
+
+    @property
+    def instruction_digest(self) -> str:
+        return digest_text(self.instruction) if self.instruction else ""
 
 
 def sample_responses(
@@ -47,16 +65,16 @@ def sample_responses(
     ledger: Ledger,
     plan_path: Path,
     label: str = "samples",
+    instructions: Sequence[str] = ("",),
 ) -> list[Sample]:
-    """`num_samples` responses per prompt, in the order of the prompts and their indices."""
+    """`num_samples` responses per prompt, in the order of the prompts and their indices.
+
+    instructions: system turns, of which a prompt's responses get one after the other; an empty one is none.
+    """
     params = SamplingParams(temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.max_new_tokens)
     policy = generator.fingerprint
     requests = [
-        _Request(
-            prompt,
-            index,
-            sample_request_key(prompt_id=prompt.id, policy_id=policy.id, params=params, seed=seed, index=index),
-        )
+        _make_request(prompt, index, instructions, policy_id=policy.id, params=params, seed=seed)
         for prompt in prompts
         for index in range(num_samples)
     ]
@@ -86,6 +104,36 @@ def sample_responses(
             progress.advance(len(drawn))
     found = ledger.samples_for(list(by_key))
     return [found[request.key] for request in requests]
+
+
+def find_instructions(constitution: Constitution, *, under: Literal["prompt", "principles"]) -> tuple[str, ...]:
+    """The system turns under which a prompt's responses are drawn in turn: none, or each principle and its opposite."""
+    if under == "prompt":
+        return ("",)
+    principles = weighted_principles(constitution)
+    for principle in principles:
+        if not principle.opposite:
+            raise ConstitutionError(
+                f'principle "{principle.id}" has no opposite, and `sampling.under: principles` draws under both',
+                where=f'constitution "{constitution.name}"',
+                fix="write `opposite: ...`, the instruction of the contrary manner, or say sampling.under: prompt",
+            )
+    return tuple(text for principle in principles for text in (principle.text, principle.opposite))
+
+
+def _make_request(
+    prompt: Prompt, index: int, instructions: Sequence[str], *, policy_id: str, params: SamplingParams, seed: int
+) -> _Request:
+    request = _Request(prompt, index, key="", instruction=instructions[index % len(instructions)])
+    key = sample_request_key(
+        prompt_id=prompt.id,
+        policy_id=policy_id,
+        params=params,
+        seed=seed,
+        index=index,
+        instruction_digest=request.instruction_digest,
+    )
+    return request._replace(key=key)
 
 
 def _find_changed(drawn: Iterable[Sample], *, policy_id: str, params: SamplingParams, seed: int) -> str:
@@ -131,7 +179,7 @@ def _draw(
 
 def _chats_and_keys(requests: Sequence[_Request], *, seed: int) -> tuple[list[Chat], list[tuple[int, ...]]]:
     return (
-        [request.prompt.as_segments() for request in requests],
+        [put_before(request.prompt.messages, request.instruction) for request in requests],
         [(seed, int(request.prompt.id[:15], 16), request.number) for request in requests],
     )
 
@@ -154,6 +202,7 @@ def _to_samples(
             params=params,
             seed=seed,
             index=request.number,
+            instruction_digest=request.instruction_digest,
             round=round,
             finish_reason=generation.finish_reason,
             token_count=len(generation.token_ids),

@@ -12,7 +12,7 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import StageError
 from rlaif.files.rows import read_rows
 from rlaif.models.interface import TextGenerator
-from rlaif.records import Prompt, Sample, Tally, find_held_out
+from rlaif.records import Prompt, Sample, Tally, find_held_out, put_before
 from rlaif.run.book import Book
 from rlaif.run.input_checks import expect_policy, expect_prompts
 from rlaif.run.round import Round
@@ -20,7 +20,7 @@ from rlaif.run.shelf import Shelf
 from rlaif.run.stages import PROMPTS, SAMPLES, Stage
 from rlaif.run.world import draw_held_out, draw_prompts, is_frontdesk_world
 from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
-from rlaif.sampling.sampler import sample_responses
+from rlaif.sampling.sampler import find_instructions, sample_responses
 
 
 def make_prompts(round: Round, book: Book, shelf: Shelf) -> list[Prompt]:
@@ -28,8 +28,9 @@ def make_prompts(round: Round, book: Book, shelf: Shelf) -> list[Prompt]:
     if book.is_done(PROMPTS, round=round.number):
         return book.used(PROMPTS, Prompt, round=round.number)
     read = read_given_prompts(round.config, round=round.number)  # before the policy is loaded
+    instructions = find_instructions(round.constitution, under=round.config.sampling.under)
     generator = shelf.generator("current")
-    read = drop_long_prompts(read, generator, config=round.config)
+    read = drop_long_prompts(read, generator, config=round.config, instructions=instructions)
     if round.number == 0:
         expect_policy(round, PROMPTS, generator.fingerprint)
     expect_prompts(round, PROMPTS, read.prompts)
@@ -45,7 +46,15 @@ def sample_policy(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[P
     if round.number == 0:
         expect_policy(round, SAMPLES, generator.fingerprint)
     num_samples = round.config.sampling.num_samples
-    samples = draw_samples(round, SAMPLES, prompts, generator=generator, num_samples=num_samples, seed=round.seed)
+    samples = draw_samples(
+        round,
+        SAMPLES,
+        prompts,
+        generator=generator,
+        num_samples=num_samples,
+        seed=round.seed,
+        instructions=find_instructions(round.constitution, under=round.config.sampling.under),
+    )
     book.finish(SAMPLES, round=round.number, tally=Tally(num_in=len(samples)), records=samples)
     return samples
 
@@ -59,8 +68,12 @@ def draw_samples(
     num_samples: int,
     seed: int,
     name: str = "",
+    instructions: Sequence[str] = ("",),
 ) -> list[Sample]:
-    """Responses for a stage, those of an earlier attempt taken from the ledger. name: prefix of the plan's file."""
+    """Responses for a stage, those of an earlier attempt taken from the ledger.
+
+    name: prefix of the plan's file. instructions: system turns that a prompt's responses get one after the other.
+    """
     samples = sample_responses(
         prompts,
         generator=generator,
@@ -71,6 +84,7 @@ def draw_samples(
         ledger=round.ledger,
         plan_path=round.folder(stage) / f"{name}samples_plan.json",
         label=f"{name}samples",
+        instructions=instructions,
     )
     generator.close()
     return samples
@@ -123,11 +137,13 @@ def read_given_prompts(config: RunConfig, *, round: int = 0) -> PromptRead:
     return PromptRead(prompts, Tally(num_in=len(prompts)))
 
 
-def drop_long_prompts(read: PromptRead, policy: TextGenerator, *, config: RunConfig) -> PromptRead:
+def drop_long_prompts(
+    read: PromptRead, policy: TextGenerator, *, config: RunConfig, instructions: Sequence[str] = ("",)
+) -> PromptRead:
     """The prompts that leave the policy room for a response, and the tally of the others."""
     fitting = drop_over_length(
         read.prompts,
-        count_tokens=lambda prompt: policy.count_tokens(prompt.as_segments()),
+        count_tokens=lambda prompt: max(policy.count_tokens(put_before(prompt.messages, one)) for one in instructions),
         max_tokens=policy.context_tokens - config.sampling.max_new_tokens,
     )
     return PromptRead(

@@ -15,7 +15,7 @@ def test_two_responses_and_a_soft_label_give_the_penalised_optimum() -> None:
     [w] = fitted.direction.tolist()
     # d/dw [cross-entropy(0.8, 2 w) + w^2 / 2] = 2 (sigmoid(2 w) - 0.8) + w = 0
     assert fitted.penalty == 1.0
-    assert 2 * (1 / (1 + math.exp(-2 * w)) - 0.8) + w == pytest.approx(0, abs=1e-6)
+    assert 2 * (1 / (1 + math.exp(-2 * w)) - 0.8) + w == pytest.approx(0, abs=1e-5)
 
 
 def test_features_in_another_unit_give_the_same_rewards() -> None:
@@ -46,7 +46,7 @@ def test_a_choice_of_two_is_a_pair() -> None:
     choices = [Choice(str(n), (2 * n, 2 * n + 1), (0.7, 0.3), 1.0 + n) for n in range(6)]
     as_pairs = fit_direction(features, pairs, center_rewards_coefficient=0.01)
     as_choices = fit_direction(features, choices, center_rewards_coefficient=0.01)
-    torch.testing.assert_close(as_choices.direction, as_pairs.direction, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(as_choices.direction, as_pairs.direction, atol=1e-4, rtol=1e-4)
 
 
 def test_the_penalty_is_one_of_those_that_are_tried_and_the_loss_that_of_the_rows() -> None:

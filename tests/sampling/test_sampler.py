@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from rlaif.config.generate import SamplingConfig
-from rlaif.errors import RunFolderError
+from rlaif.errors import ConstitutionError, RunFolderError
 from rlaif.frontdesk import POLICY_DIR
 from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
-from rlaif.models.interface import TextGenerator
+from rlaif.models.interface import Chat, TextGenerator
 from rlaif.models.local.engine import TransformersEngine
 from rlaif.models.weights.loading import load_causal_lm
-from rlaif.records import Prompt, Sample
-from rlaif.sampling.sampler import sample_responses
+from rlaif.records import Constitution, Principle, Prompt, Sample, digest_text
+from rlaif.sampling.sampler import find_instructions, sample_responses
 
 PROMPTS = [Prompt.from_chat(chat) for chat in make_prompts(seed=5, n=12)]
 
@@ -57,6 +58,49 @@ def test_samples_found_in_the_ledger_are_those_that_would_be_drawn_afresh(
         afresh = sample(policy, other, tmp_path / "afresh", PROMPTS, num=3)
     assert [s.id for s in today] == [s.id for s in afresh]
     assert [s.content_json for s in today] == [s.content_json for s in afresh]
+
+
+def test_responses_are_drawn_in_turn_under_each_instruction_and_say_so_in_their_key(
+    policy: TransformersEngine, ledger: Ledger, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Watched:
+        """The policy, with what it is asked written down."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(policy, name)
+
+        def generate(self, chats: Sequence[Chat], **rest: Any) -> Any:
+            asked.extend(chat[0].text for chat in chats if chat[0].role == "system" and chat[0].segments[0].trusted)
+            return policy.generate(chats, **rest)
+
+    instructions = ("Be kind.", "Be cold.")
+    drawn = sample_responses(
+        PROMPTS[:2], generator=cast(Any, Watched()), config=SamplingConfig(batch_size=7, max_new_tokens=8),
+        num_samples=3, seed=0, round=0, ledger=ledger, plan_path=tmp_path / "plan.json", instructions=instructions,
+    )  # fmt: skip
+    assert [sample.instruction_digest for sample in drawn] == 2 * [
+        digest_text("Be kind."), digest_text("Be cold."), digest_text("Be kind.")
+    ]  # fmt: skip
+    assert sorted(text.split("\n")[0] for text in asked) == 2 * ["Be cold."] + 4 * ["Be kind."]
+    plain = sample_responses(
+        PROMPTS[:2], generator=policy, config=SamplingConfig(batch_size=7, max_new_tokens=8), num_samples=3, seed=0,
+        round=0, ledger=ledger, plan_path=tmp_path / "plain.json",
+    )  # fmt: skip
+    assert not {sample.request_key for sample in drawn} & {sample.request_key for sample in plain}
+    assert all("instruction_digest" not in sample.content_json for sample in plain), "as if there were no such field"
+
+
+def test_instructions_are_each_principle_and_its_opposite_and_one_without_is_refused() -> None:
+    warm = Principle(id="warm", text="Be kind.", opposite="Be cold.")
+    brief = Principle(id="brief", text="Be brief.")
+    one = Constitution(name="one", principles=(warm, brief.model_copy(update={"weight": 0.0})), source="")
+    assert find_instructions(one, under="prompt") == ("",)
+    assert find_instructions(one, under="principles") == ("Be kind.", "Be cold.")
+    both = one.changed(principles=(warm, brief))
+    with pytest.raises(ConstitutionError, match='principle "brief" has no opposite'):
+        find_instructions(both, under="principles")
 
 
 def test_another_seed_or_more_tokens_is_another_request(

@@ -23,7 +23,7 @@ from rlaif.judging.modes import alone
 from rlaif.judging.modes.mode import Debiased, Mode, Shown, Words
 from rlaif.models.interface import LIKELIHOODS, ScoredReply
 from rlaif.models.readings import CUT_OFF, WHOLE
-from rlaif.records import Constitution, Judgement, Message, Principle, Segment, SegmentedMessage
+from rlaif.records import Constitution, Judgement, Message, Principle, Segment, SegmentedMessage, put_before
 from rlaif.stats.logits import sigmoid
 
 
@@ -33,24 +33,13 @@ def render(
     """The two readings: the conversation and the response under the principle, then under its opposite."""
     [shown] = responses
     response = SegmentedMessage(WHOLE if shown.is_whole else CUT_OFF, (Segment(shown.text, False),))
-    under = [_put_before(conversation, instruction) for instruction in _instructions(template, principle)]
+    under = [put_before(conversation, instruction) for instruction in _instructions(template, principle)]
     return (*under[0], response, *under[1], response)
 
 
 def _instructions(template: JudgeTemplate, principle: Principle) -> tuple[str, str]:
     opposite = render_instruction(template, principle=principle.opposite) if principle.opposite else ""
     return render_instruction(template, principle=principle.text), opposite
-
-
-def _put_before(conversation: Sequence[Message], instruction: str) -> tuple[SegmentedMessage, ...]:
-    """The conversation with the instruction as its system turn; one of its own follows the instruction's text."""
-    messages = [SegmentedMessage(message.role, (Segment(message.content, False),)) for message in conversation]
-    if not instruction:
-        return tuple(messages)
-    segments = [Segment(instruction, True)]
-    if messages and messages[0].role == "system":
-        segments += [Segment("\n\n", True), *messages.pop(0).segments]
-    return (SegmentedMessage("system", tuple(segments)), *messages)
 
 
 def read(
