@@ -64,8 +64,8 @@ REAL := models/smollm2
 test-real: $(READY) ## the tables of real models: steering and choosing a judge; hours, and it continues where it stopped
 	$(PIP) $(INSTALL) $(PIP_ARGS) -c constraints.txt -e ".[measures]" gguf
 	$(BIN)/python examples/real-model/fetch_model.py
-	$(BIN)/python examples/real-model/steer.py --publish
-	$(BIN)/python examples/real-model/steer.py --through model warm cold brief wordy --publish
+	$(BIN)/python examples/real-model/steering.py --publish
+	$(BIN)/python examples/real-model/steering.py --through model warm cold brief wordy --publish
 	$(BIN)/python benchmarks/choosing_a_judge.py --model SmolLM2-135M-Instruct=$(REAL)
 	$(BIN)/python benchmarks/constitutions.py $(REAL) --name SmolLM2-135M-Instruct
 

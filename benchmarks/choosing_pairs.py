@@ -115,7 +115,7 @@ def draw_candidates(
     principle = make_principle(manner.principle, manner.opposite)
     return {
         text: [
-            LabelledPair((Message(role="user", content=text),), good, bad, 1.0, principle, name)
+            LabelledPair((Message(role="user", content=text),), good, bad, 1.0, principle=principle, group=name)
             for good in replies[text, True]
             for bad in replies[text, False]
             if good and bad and good != bad and len(good) != len(bad)
@@ -207,7 +207,8 @@ def load_sampled(work: Path, first: str) -> list[LabelledPair]:
         LabelledPair(
             (Message(role="user", content=row["prompt"]),), row["first"], row["second"],
             float(row["label"] == "first"),
-            make_principle(MANNERS[row["group"]].principle, MANNERS[row["group"]].opposite), row["group"],
+            principle=make_principle(MANNERS[row["group"]].principle, MANNERS[row["group"]].opposite),
+            group=row["group"],
         )
         for row in rows
     ]  # fmt: skip

@@ -20,7 +20,7 @@ import placebo  # noqa: E402
 from real_arms import Arm, load_arm  # noqa: E402
 from real_readers import read_rows, render_readings  # noqa: E402
 from real_table import INSTRUMENTS, compute_figures, measure_move, render_markdown, text_score  # noqa: E402
-from steer import find_constitution, parse_arguments, plan_arms  # noqa: E402
+from steering import find_constitution, parse_arguments, plan_arms  # noqa: E402
 
 
 def reply(text: str, *, nats: float = 1.0, ended: bool = True) -> dict[str, object]:

@@ -35,7 +35,7 @@ from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start, save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, PolicyLog, read_kl
 from rlaif.policy.ppo.sharing import find_sharding
-from rlaif.policy.rewards.episodes import RewardSource
+from rlaif.policy.rewards.episodes import Episode, RewardSource
 from rlaif.policy.rewards.judge import JudgeReward
 from rlaif.policy.rewards.sources import Rewards, check_rewards, reward_by_model, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
@@ -269,7 +269,11 @@ def make_checks(round: Round, book: Book, bench: Bench, *, prompts: Sequence[Pro
         )
     measures = {spec: load_measure(spec) for spec in find_measures(round.config)}
     expect_measures(round, POLICY)
-    return Checks(prompts, held_out, judge, partial(compute_means, measures=measures))
+
+    def measure(episodes: Sequence[Episode]) -> dict[str, float]:
+        return compute_means([(episode.prompt, episode.response) for episode in episodes], measures=measures)
+
+    return Checks(prompts, held_out, judge, measure)
 
 
 def _say_result(round: Round, trained: TrainedPolicy) -> None:

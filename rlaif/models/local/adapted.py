@@ -58,7 +58,7 @@ def _find_forward(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
 
 
 def _forward(base: nn.Linear, down: nn.Linear, up: nn.Linear, scale: float, x: Tensor) -> Tensor:
-    joined: Tensor = _Joined.apply(x, base.weight, base.bias, down.weight, up.weight, scale)  # type: ignore[no-untyped-call]
+    joined: Tensor = _Joined.apply(x, base, down.weight, up.weight, scale)  # type: ignore[no-untyped-call]
     return joined
 
 
@@ -66,26 +66,23 @@ class _Joined(torch.autograd.Function):
     """x @ weight.T + bias + scale * (x @ down.T) @ up.T, with gradients for x, down and up."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, base: nn.Linear, down: Tensor, up: Tensor, scale: float) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         low = (flat @ down.T).mul_(scale)
-        out = torch.nn.functional.linear(flat, weight, bias).addmm_(low, up.T)
-        ctx.save_for_backward(flat, weight, down, up, low)
+        out = torch.nn.functional.linear(flat, base.weight, base.bias).addmm_(low, up.T)
+        ctx.save_for_backward(flat, base.weight, down, up, low)
         ctx.scale, ctx.shape = scale, x.shape
-        return out.view(*x.shape[:-1], len(weight))
+        return out.view(*x.shape[:-1], base.out_features)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         flat, weight, down, up, low = ctx.saved_tensors
-        needs_x, _, _, needs_down, needs_up, _ = ctx.needs_input_grad
+        needs_x, _, needs_down, needs_up, _ = ctx.needs_input_grad
         grad = grads[0].reshape(-1, len(weight))
         of_low = (grad @ up).mul_(ctx.scale) if needs_x or needs_down else None
         of_x = (grad @ weight).addmm_(of_low, down).view(ctx.shape) if needs_x and of_low is not None else None
         return (
             of_x,
-            None,
             None,
             of_low.T @ flat if needs_down and of_low is not None else None,
             grad.T @ low if needs_up else None,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from rlaif.policy.rewards.episodes import RewardSource
+from rlaif.policy.rewards.episodes import Episode, RewardSource
 from rlaif.records import Prompt
 
 
@@ -33,7 +33,7 @@ class Checks(NamedTuple):
     """A reward that training does not maximise."""
     judge: Callable[[int, Sequence[Answer], Sequence[Answer]], Mapping[str, float]] | None = None
     """(steps done, the starting policy's answers, this one's) -> `win_rate` where it is known, and its details."""
-    measure: Callable[[Sequence[tuple[Prompt, str]]], Mapping[str, float]] | None = None
+    measure: Callable[[Sequence[Episode]], Mapping[str, float]] | None = None
     """Means of the user's measures, by name."""
 
 

@@ -18,7 +18,7 @@ from rlaif.policy.ppo.prepare import prepare_batch
 from rlaif.policy.ppo.shaping import is_trained_on, shape_scores
 from rlaif.policy.ppo.start import Training
 from rlaif.policy.ppo.trajectories import Trajectory, sample_trajectories, score_trajectories
-from rlaif.policy.rewards.episodes import Scored, ScoreScale, WeightedReward
+from rlaif.policy.rewards.episodes import Episode, Scored, ScoreScale, WeightedReward
 from rlaif.training.listener import Evaluated, ShownResponse
 
 DRAWS = -2
@@ -144,7 +144,7 @@ def _call_checks(
         if seen := [score for score, counts in zip(scored.scores, is_counted, strict=True) if counts]:
             numbers |= {"held_out": _mean(seen), "held_out_se": _standard_error(seen)}
     if checks.measure is not None:
-        found = checks.measure([(t.prompt, t.response) for t in trajectories])
+        found = checks.measure([Episode(t.prompt, t.response, is_whole=t.finished) for t in trajectories])
         numbers |= {f"measures/{name}": value for name, value in found.items()}
     if checks.judge is not None and _is_time(training, step, every=training.config.guards.judge_every):
         numbers |= checks.judge(step, start, answers)

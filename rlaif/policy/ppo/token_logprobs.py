@@ -37,8 +37,13 @@ def compute_token_logprobs(
     """
     few = _most_logits(hidden) < FEW_TOKENS * len(head.weight)
     function = _InBlocks if few else _TokenLogprobs
-    logprobs, entropy = function.apply(hidden, head.weight, head.bias, tokens, temperature, with_entropy)  # type: ignore[no-untyped-call]
+    logprobs, entropy = function.apply(hidden, head.weight, head.bias, tokens, _Options(temperature, with_entropy))  # type: ignore[no-untyped-call]
     return TokenLogprobs(logprobs, entropy)
+
+
+class _Options(NamedTuple):
+    temperature: float
+    with_entropy: bool
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -51,19 +56,18 @@ class _TokenLogprobs(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         tokens: Tensor,
-        temperature: float,
-        with_entropy: bool,
+        options: _Options,
     ) -> tuple[Tensor, Tensor]:
         logprobs, normalisers, entropy = (hidden.new_zeros(len(hidden), dtype=torch.float32) for _ in range(3))
         for part in _parts(len(hidden), size=max(1, _most_logits(hidden) // len(weight))):
-            logits = _logits(hidden[part], weight, bias, temperature)
+            logits = _logits(hidden[part], weight, bias, options.temperature)
             normalisers[part] = torch.logsumexp(logits, dim=-1)
             logprobs[part] = logits.gather(1, tokens[part, None]).squeeze(1) - normalisers[part]
-            if with_entropy:
+            if options.with_entropy:
                 logits -= normalisers[part, None]
                 entropy[part] = -(logits.exp() * logits.clamp_(min=torch.finfo(logits.dtype).min)).sum(dim=-1)
         ctx.save_for_backward(hidden, weight, bias, tokens, normalisers)
-        ctx.temperature = temperature
+        ctx.temperature = options.temperature
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
@@ -89,7 +93,8 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
-            *(None,) * 3,
+            None,
+            None,
         )
 
 
@@ -108,23 +113,24 @@ class _InBlocks(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         tokens: Tensor,
-        temperature: float,
-        with_entropy: bool,
+        options: _Options,
     ) -> tuple[Tensor, Tensor]:
         logprobs, normalisers, entropy = (hidden.new_zeros(len(hidden), dtype=torch.float32) for _ in range(3))
         needs_hidden = ctx.needs_input_grad[0]
         push = torch.empty_like(hidden, dtype=torch.float32) if needs_hidden else None
         for part in _parts(len(hidden), size=BLOCK_TOKENS):
-            sums = _Sums(hidden[part], weight, bias, tokens[part], temperature)
-            sums.add_all(with_entropy=with_entropy, with_mean=needs_hidden)
+            sums = _Sums(hidden[part], weight, bias, tokens[part], options.temperature)
+            sums.add_all(with_entropy=options.with_entropy, with_mean=needs_hidden)
             normalisers[part] = sums.normaliser()
             logprobs[part] = sums.of_token - normalisers[part]
-            if with_entropy:
+            if options.with_entropy:
                 entropy[part] = sums.total.log() - sums.of_distances / sums.total
             if push is not None:
-                push[part] = (weight[tokens[part]].float() - sums.of_weights / sums.total[:, None]) / temperature
+                push[part] = (
+                    weight[tokens[part]].float() - sums.of_weights / sums.total[:, None]
+                ) / options.temperature
         ctx.save_for_backward(hidden, weight, bias, tokens, normalisers, push)
-        ctx.temperature = temperature
+        ctx.temperature = options.temperature
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
@@ -150,7 +156,8 @@ class _InBlocks(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
-            *(None,) * 3,
+            None,
+            None,
         )
 
 

@@ -20,7 +20,7 @@ from rlaif.policy.ppo.checks import Answer, Checks
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.policy.task import TrainedPolicy
-from rlaif.records import Alarm, Prompt
+from rlaif.records import Alarm
 from rlaif.training.listener import Evaluated, Listener, StepMetrics
 
 QUIET = {"max_length_factor": None, "max_eos_drop": None, "max_repetition_rise": None}
@@ -207,16 +207,11 @@ def judge(step: int, start: Sequence[Answer], now: Sequence[Answer]) -> dict[str
     return {"win_rate": sum(0.5 if diff == 0 else float(diff > 0) for diff in better) / len(better)}
 
 
-def count_responses(responses: Sequence[tuple[Prompt, str]]) -> dict[str, float]:
-    """A measure of the user takes prompts and texts alone."""
-    return {"num": float(len([text for _, text in responses]))}
-
-
 @pytest.mark.parametrize("die_after", [4, 5])
 def test_with_everything_on_a_killed_and_resumed_training_is_the_unbroken_one_bit_by_bit(
     run: Run, tmp_path: Path, die_after: int
 ) -> None:
-    checks = Checks(run.prompts[:4], held_out=few_a, judge=judge, measure=count_responses)
+    checks = Checks(run.prompts[:4], held_out=few_a, judge=judge, measure=lambda episodes: {"num": len(episodes)})
     train = partial(run, guards=EVERYTHING, checks=checks, learning_rate=1e-3, num_prompts_per_step=8)
     unbroken = weights(train(tmp_path / "unbroken"))
     assert run.steps == [0, 1, 2, 3, 3, 4], "after 4 steps it goes back to the third, after 5 it stops"

@@ -1,8 +1,8 @@
 """A sentence in ordinary English, and a real model behaves differently: the table that shows it, and what fails.
 
-    python examples/real-model/steer.py                       three principles, their flips, one that fails, a placebo
-    python examples/real-model/steer.py warm cold --seeds 1   two of them: minutes
-    python examples/real-model/steer.py mine.yaml             a principle of yours; say what it should move: --measure
+    python steering.py                       three principles, their flips, one that fails, and a placebo
+    python steering.py warm cold --seeds 1   two of them: minutes
+    python steering.py mine.yaml             a principle of yours; --measure says what it should move
 
 Every row is a whole training of SmolLM2-135M-Instruct: `python fetch_model.py` makes its folder. Stopped at any time,
 the same command continues. Replies of finished trainings are kept, so the table is made again without training.
@@ -108,7 +108,7 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
         notes.print(show_text("no training is finished: there is no table yet"))
         return
     figures = compute_figures(rows, instruments=instruments)
-    command = " ".join(["python examples/real-model/steer.py", *sys.argv[1:]])
+    command = " ".join(["python examples/real-model/steering.py", *sys.argv[1:]])
     readings = read_by_other(rows, arguments) if arguments.reader else []
     more = "\n".join(render_readings(readings, reader=arguments.reader.name)) if arguments.reader else ""
     results = {"command": command, "arms": as_json(figures), "readings": [one._asdict() for one in readings]}
