@@ -10,6 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from rlaif.cli import app
+from rlaif.console import console
 from rlaif.errors import ConfigError, DataError, InputError, Interrupted
 from rlaif.judge_health import comparing
 
@@ -26,6 +27,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with a judge, a configuration that names it, and 24 pairs of which the longer reply wins seven."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(console, "width", 120)
     Path("polite_judge.py").write_text(JUDGE)
     config = "judge:\n  model: {engine: scripted, path: 'polite_judge:prefers_please'}\n  template: pair_verdict\n"
     Path("rlaif.yaml").write_text(config)
@@ -48,7 +50,7 @@ def write_pairs(changes: list[dict[str, object]]) -> None:
 
 
 def judge_check(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["judge-check", *arguments], env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["judge-check", *arguments])
 
 
 def test_a_row_for_length_comes_first_and_a_sentence_says_who_beats_it() -> None:
