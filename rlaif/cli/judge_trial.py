@@ -94,7 +94,7 @@ STEADY = ("judge", "flips", "place", "label mass", "survives", "s a pair", "toke
 
 
 class TrialOptions(NamedTuple):
-    """What the command line says of a comparison of judges."""
+    """A comparison of judges as it was asked for on the command line."""
 
     config: Path | None
     judges: Sequence[str]

@@ -318,7 +318,7 @@ def _show_estimate(loaded: Loaded, *, num_rounds: int = 1, evaluates: bool = Fal
 
 
 def _show_recorded(config: RunConfig, *, samples: Path, judgements: Path, columns: Path) -> None:
-    """What the recorded files would make; nothing is written."""
+    """Count the records that the recorded files would make; nothing is written."""
     from rlaif.loop.dry_run import describe_recorded
 
     for line in describe_recorded(config, samples=samples, judgements=judgements, columns=columns):

@@ -25,13 +25,13 @@ DRY_RUN = "rlaif run --dry-run"
 
 
 class Starter(NamedTuple):
-    """What `rlaif init` writes for a situation, besides the configuration."""
+    """The files that `rlaif init` writes for a situation beside the configuration, and the command that comes next."""
 
     files: dict[str, Path]
     needs_policy: bool = False
     takes_policy: bool = True
     command: str = DRY_RUN
-    """What to run next; it accepts the configuration as it is written."""
+    """The command to run next. It accepts the configuration as it is written."""
 
 
 _ASKING = {"principles.yaml": SHARED / "principles.yaml", "prompts.jsonl": SHARED / "prompts.jsonl"}

@@ -87,7 +87,7 @@ class EvaluationConfig(Config):
     """Best-of-n, a comparison that needs no training: of this many responses of the starting policy, take the one with
     the highest reward. 0 or 1: off."""
     measures: Annotated[tuple[MeasureSpec, ...], AfterValidator(_refuse_repeated)] = ()
-    """What both policies are compared by, see docs/measures.md. Built-in measures for ordinary English text: words,
+    """Measures that compare both policies, see docs/measures.md. Built-in measures for ordinary English text: words,
     sentences, questions, refusals, contractions, repetition and sentiment (which needs a package), and regex:PATTERN.
     Or functions `module:function` of (prompt, response) that return named numbers. Empty: the front desk's own on its
     prompts, and the first six built-in ones with any other policy."""

@@ -56,9 +56,10 @@ class SamplingConfig(Config):
     num_samples: int = Field(4, ge=2, le=1024)
     """Responses per prompt; 2 to 16 are usual."""
     under: Literal["prompt", "principles"] = "prompt"
-    """What a response is drawn under. prompt: the prompt alone. principles: a prompt's responses are drawn in turn with
-    each principle as system turn and with its opposite, so that they differ in the manner that the principles name, and
-    a reward model learns it from fewer pairs (Liu et al. 2024, arXiv:2402.11907). Every principle needs `opposite`."""
+    """Instructions that responses are drawn under. prompt: none but the prompt. principles: a prompt's responses are
+    drawn in turn with each principle as system turn and with its opposite, so that they differ in the manner that the
+    principles name, and a reward model learns it from fewer pairs (Liu et al. 2024, arXiv:2402.11907). Every principle
+    needs `opposite`."""
     num_pairs: int = Field(3, ge=1, le=1_000_000)
     """Pairs of responses judged per prompt, drawn from all its pairs. A judge that scores or ranks judges all pairs."""
     temperature: float = Field(1.0, ge=0.001, le=100)

@@ -298,7 +298,7 @@ def _explain(
 
 
 def _describe_source(reading: Reading) -> str:
-    """What names the expected winners: the principle's examples, its tag, its id, or the probe file."""
+    """The source of the expected winners: the principle's examples, its tag, its id, or the probe file."""
     if reading.is_by_examples:
         return "its examples"
     if reading.names == (ANY,):

@@ -75,7 +75,7 @@ def known_names(kind: Kind, suffix: str) -> list[str]:
 
 
 def _folders(kind: Kind) -> list[Path]:
-    """Where files of a kind may stand, the first place first: the user's own, then those of rlaif."""
+    """Folders that may hold files of a kind, the first one first: the user's own, then those of rlaif."""
     return [base / within for base in (Path(kind), shipped_folder(kind)) for within in ("", *SETS[kind])]
 
 

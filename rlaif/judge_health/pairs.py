@@ -138,7 +138,9 @@ def compute_duplicates(
 
 
 def _outcome_of(judgement: Judgement) -> str:
-    """The verdict, the nearest whole score, or the place of the best."""
+    """The verdict, the nearest whole score, the contrast to two digits, or the place of the best."""
+    if judgement.log_likelihoods:
+        return f"{judgement.score:.2g}"
     if judgement.score is not None:
         return f"{judgement.score:.0f}"
     return judgement.verdict or str((judgement.ranking or (None,))[0])

@@ -221,7 +221,7 @@ def _is_drawn(then: Judgement) -> bool:
     """
     if then.observed.served is not None:
         return then.observed.served.temperature != 0
-    return not then.logprobs and not then.choice_logprobs
+    return not (then.logprobs or then.choice_logprobs or then.log_likelihoods)
 
 
 def _compare_drawn(
@@ -271,9 +271,12 @@ def _list(failed: Mapping[FailureCause, int]) -> str:
 
 
 def _named(judgement: Judgement) -> str | int:
-    """The verdict; of a score or a ranking the place of the likeliest choice, else the one that was written."""
+    """The verdict; of a score or a ranking the place of the likeliest choice, else the one that was written; of a
+    contrast which of the two makes the response likelier."""
     if judgement.verdict is not None:
         return judgement.verdict
+    if judgement.log_likelihoods:
+        return "principle" if _contrast_of(judgement) > 0 else "opposite"
     known = [(x, -place) for place, x in enumerate(judgement.choice_logprobs) if x is not None]
     if known:
         return -max(known)[1]
@@ -281,7 +284,10 @@ def _named(judgement: Judgement) -> str | int:
 
 
 def logit_of(judgement: Judgement, *, named: str | int) -> float | None:
-    """How much likelier `first` is than `second`, in log-odds; of other choices, the one `named` than all others."""
+    """How much likelier `first` is than `second`, in log-odds; of other choices, the one `named` than all others; of a
+    contrast, the response under the principle than under its opposite."""
+    if judgement.log_likelihoods:
+        return _contrast_of(judgement)
     found = {entry.verdict: entry.logprob for entry in judgement.logprobs}
     if {"first", "second"} <= found.keys():
         return found["first"] - found["second"]
@@ -290,6 +296,11 @@ def logit_of(judgement: Judgement, *, named: str | int) -> float | None:
         return None
     others = math.fsum(math.exp(x) for place, x in enumerate(choices) if x is not None and place != named)
     return chosen - math.log(max(others, math.exp(LOWEST_LOGPROB)))
+
+
+def _contrast_of(judgement: Judgement) -> float:
+    under_principle, under_opposite = judgement.log_likelihoods
+    return under_principle - under_opposite
 
 
 def _store(judged: JudgedRound, path: Path) -> None:

@@ -111,3 +111,15 @@ def test_a_failure_of_a_judge_that_draws_is_drift_only_beyond_the_rate_of_the_ru
     assert compare_answers(rows, fingerprint_changed=(), stored_now=False, failure_rate=0.1).drift == ()
     found = compare_answers(rows, fingerprint_changed=(), stored_now=False, failure_rate=0.01)
     assert found.drift == ("4 of 40 answers failed now (unparsable 4), where the run's failed at a rate of 1.0%",)
+
+
+def test_a_contrast_changes_where_the_other_of_the_two_makes_the_response_likelier() -> None:
+    then, same, turned = (
+        Judgement(question_id="q", score=score, log_likelihoods=pair, num_response_tokens=10, raw_reply="")
+        for score, pair in ((0.1, (-10.0, -11.0)), (0.12, (-10.0, -11.2)), (-0.1, (-11.0, -10.0)))
+    )
+    assert [logit_of(one, named="principle") for one in (then, same, turned)] == pytest.approx([1.0, 1.2, -1.0])
+    for now, changed in ((same, 0.0), (turned, 1.0)):
+        found = compare_answers([("p", then, now)], fingerprint_changed=(), stored_now=False)
+        assert found.verdicts_changed is not None
+        assert found.verdicts_changed.mean == changed
