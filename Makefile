@@ -21,6 +21,9 @@ SOURCES := $(shell find rlaif prompts constitutions examples tests -name '*.py' 
 RAY := $(VENV)/.ray
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
+# --dist load, not worksteal: where a worker dies, worksteal may wait for it for ever. A test that hangs ends its worker,
+# which names it: a quick one after HANGS seconds, a long one after those of pyproject.toml.
+HANGS := 400
 # What is imported is compiled then; the rest, which is most of it, never.
 INSTALL := install --no-compile
 RAY_PACKAGE := $(shell sed -n 's/^ray = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
@@ -54,7 +57,8 @@ demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts
 	$(BIN)/rlaif run
 
 test: $(READY) ## the quick tests, under ten minutes
-	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations=15
+	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist load --maxschedchunk 1 --durations=15 \
+	  -o faulthandler_timeout=$(HANGS)
 
 test-heavy: $(READY) $(RAY) browser test-vllm test-demo ## the long ones: kill and resume, the demo, a fresh environment, a real browser, a local Ray, a real vLLM
 	$(PARALLEL) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 8 --dist load --maxschedchunk 1 \
