@@ -113,6 +113,8 @@ def _steps(found: LabelDecision) -> Iterator[Fact]:
         map = found.calibration.map
         shown = "" if making is None or making.calibrated is None else f"{making.calibrated:.4f}, "
         yield Fact("calibrated", f"{shown}{map.kind}, slope {map.slope:.4f}, length {map.length:+.4f}")
+        for part in (*map.by_principle, *map.by_judge):
+            yield Fact(f"  {part.name[:12]}", f"slope {part.slope:.4f}, length {part.length:+.4f}")
     if making is not None and making.turned:
         yield Fact("inverted", "by the label noise")
     if preference.kind != "choice":

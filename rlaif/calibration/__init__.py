@@ -3,7 +3,8 @@
 label_columns      `--label-columns`: which columns of a file of labels hold what
 labels             files of people's labels -> labels, checked as far as they can be without samples
 match              labels that name texts or ids -> labels of samples that exist
-calibrate          the judge's log-odds and people's choices -> the simplest map that fits
+fits               the judge's log-odds and people's choices as numbers -> the best map of each kind
+calibrate          the simplest kind of map that predicts people's choices on other prompts
 mix                both together: agreement before and after, the map, and people's own preferences
 agreement_columns  `rlaif agreement --columns`: which columns of people's choices and of verdicts hold what
 choices            files of people's choices and of verdicts (`rlaif agreement`) -> items

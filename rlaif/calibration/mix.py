@@ -6,6 +6,7 @@ before principles are combined is the same as mapping the pair's label. Does not
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.agreement import choice_of, measure_agreement
-from rlaif.calibration.calibrate import HARD_LABEL, Observation, apply_map, calibrate, length_difference
+from rlaif.calibration.calibrate import HARD_LABEL, apply_map, calibrate, length_difference
+from rlaif.calibration.fits import Observation, Part
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.match import Pair
 from rlaif.records import (
@@ -38,6 +40,8 @@ class JudgedPair(NamedTuple):
     p_first: float
     logit: float | None
     """None without log-probabilities."""
+    parts: tuple[Part, ...] = ()
+    """What the logit is the mean of, by principle and judge; empty without log-probabilities."""
 
     @property
     def read_logit(self) -> float:
@@ -71,10 +75,12 @@ def calibrate_judge(
     constitution: Constitution,
     labels_digest: str,
     human_weight: float,
+    is_scaled: bool = True,
 ) -> CalibrationCard | None:
     """The map, and how judge and people agree without and with it; None where the judge compared no labelled pair.
 
-    texts: the samples' texts by id; the spread of their lengths is the map's unit of length.
+    texts: the samples' texts by id; the spread of their lengths is the map's unit of length. is_scaled: whether the
+    judge's log-odds claim a probability; those of a contrast do not, and their size is then the unit of the slope.
     """
     items = _find_items(labels, judged)
     if not items:
@@ -88,11 +94,13 @@ def calibrate_judge(
             length=length_difference(*(texts[i] for i in pair), map=unit),
             chosen=_chosen(label),
             weight=item.weight if is_weighted else 1.0,
+            parts=item.judged.parts,
         )
         for (pair, _), item in items.items()
         for label in item.labels
     ]
-    fitted = calibrate(observations, length_sd=unit.length_sd)
+    logit_unit = 1.0 if is_scaled else _logit_size(judged)
+    fitted = calibrate(observations, length_sd=unit.length_sd, logit_unit=logit_unit)
     beside = _Beside(list(items.values()), is_weighted=is_weighted)
     before = [item.judged.p_first for item in items.values()]
     after = _per_item(fitted.out_of_fold, list(items.values()))
@@ -145,7 +153,8 @@ def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str)
     """The calibrated label of a pair; first, second: the pair's texts in canonical order."""
     if map.kind == "identity":
         return judged.p_first
-    return apply_map(map, logit=judged.read_logit, length=length_difference(first, second, map=map))
+    length = length_difference(first, second, map=map)
+    return apply_map(map, logit=judged.read_logit, length=length, parts=judged.parts)
 
 
 def find_whole(labels: Sequence[HumanLabel], constitution: Constitution) -> list[HumanLabel]:
@@ -273,6 +282,11 @@ def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
     return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
 
 
+def _logit_size(judged: Judged) -> float:
+    """Root mean square of the log-odds of all compared pairs; 1 where all are zero."""
+    return math.sqrt(statistics.fmean(pair.read_logit**2 for pair in judged.values())) or 1.0
+
+
 def _describe_agreement(agreement: Agreement) -> str:
     parts = [f"agree on {_format_share(agreement.share)} of {agreement.n}"]
     for name, value in (("kappa", agreement.kappa), ("AC1", agreement.ac1)):
@@ -289,4 +303,6 @@ def _describe_map(map: CalibrationMap) -> str:
     if map.kind == "identity":
         return "the judge's labels stay as they are"
     length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""
-    return f"slope {map.slope:.2f}{length}"
+    parts = [f"{part.name} slope {part.slope:.2f}, length {part.length:+.2f}" for part in map.by_principle]
+    parts += [f"judge {part.name[:12]} slope {part.slope:.2f}" for part in map.by_judge]
+    return f"slope {map.slope:.2f}{length}{''.join(f'; {part}' for part in parts)}"

@@ -6,6 +6,7 @@ itself and judges nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import TypedDict
 
+from rlaif.calibration.fits import Part
 from rlaif.calibration.labels import (
     OVERALL,
     Labels,
@@ -39,7 +41,8 @@ from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges
-from rlaif.preferences.pairing import Relabelling, label_pairs
+from rlaif.preferences.pairing import Judged as PairJudged
+from rlaif.preferences.pairing import Relabelling, find_judged
 from rlaif.preferences.read import read_preferences
 from rlaif.records import (
     CalibrationCard,
@@ -151,10 +154,12 @@ def mix_labels(
     rule: LabelRule,
     config: HumanLabelsConfig,
     draw_seed: int | None,
+    is_scaled: bool,
 ) -> Mix:
     """Calibrate by the labels of all rounds so far, and make people's preferences of this round's pairs.
 
     comparisons: this round's. panel: the judges whose common labels are calibrated. rule: how a comparison counts.
+    is_scaled: whether the judges' log-odds claim a probability.
     """
     matched = match(labels, labelled)
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
@@ -170,6 +175,7 @@ def mix_labels(
     card = calibrate_judge(
         matched.labels, judged, texts=texts, judge_id=panel.judge_id,
         constitution=labelled.constitution, labels_digest=labels.digest, human_weight=config.weight,
+        is_scaled=is_scaled,
     )  # fmt: skip
     here = {sample.id for sample in labelled.samples} | {sample.id for _, _, *two in brought for sample in two}
     rows = human_preferences(
@@ -240,9 +246,19 @@ def _find_judged(
         judges = find_judges(panel, labels, min_judges=rule.config.min_judges)
         if not isinstance(judges, str):
             weights = [panel.weights[judge_id] for judge_id in judges]
-            judged[key] = JudgedPair(*combine_labels([labels[judge_id] for judge_id in judges], weights=weights))
-    whole = label_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
-    return judged | {(pair, OVERALL): JudgedPair(label.p_first, label.logit) for pair, label in whole.items()}
+            label = combine_labels([labels[judge_id] for judge_id in judges], weights=weights)
+            parts = [
+                Part(key[1], judge_id, weight / math.fsum(weights), logit)
+                for judge_id, weight in zip(judges, weights, strict=True)
+                if (logit := labels[judge_id].logit) is not None
+            ]
+            judged[key] = JudgedPair(*label, parts=tuple(parts) if len(parts) == len(judges) else ())
+    whole = find_judged(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
+    return judged | {(pair, OVERALL): _judged_pair(found) for pair, found in whole.items()}
+
+
+def _judged_pair(found: PairJudged) -> JudgedPair:
+    return JudgedPair(*found.label, parts=found.parts)
 
 
 def _relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabelling | None:
@@ -251,8 +267,8 @@ def _relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabel
     return Relabelling(card.id, partial(_relabel, card.map, texts))
 
 
-def _relabel(map: CalibrationMap, texts: dict[str, str], pair: Pair, label: PairLabel) -> float:
-    return relabel(map, JudgedPair(*label), first=texts[pair[0]], second=texts[pair[1]])
+def _relabel(map: CalibrationMap, texts: dict[str, str], pair: Pair, found: PairJudged) -> float:
+    return relabel(map, _judged_pair(found), first=texts[pair[0]], second=texts[pair[1]])
 
 
 def _digest_labels(path: str) -> str:

@@ -21,6 +21,7 @@ from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
 from rlaif.judging.failures import make_failed_error
 from rlaif.judging.judge import Judging
+from rlaif.judging.modes import MODES
 from rlaif.judging.panel import find_panel
 from rlaif.judging.recorded import Recorded, describe_unread, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
@@ -67,7 +68,7 @@ def pair_preferences(
     panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
     round.ledger.append([panel] if len(panel.members) > 1 else [])
     labelled = None if labels is None else _find_labelled(round, book, samples=samples, pairs=pairs)
-    mix = _mix(round, labels, labelled, comparisons=comparisons, panel=panel)
+    mix = _mix(round, bench, labels, labelled, comparisons=comparisons, panel=panel)
     config = round.config.preferences
     pairing = pair_comparisons(
         comparisons,
@@ -226,8 +227,14 @@ def _find_labelled(
     )
 
 
+def _claims_probability(round: Round, bench: Bench) -> bool:
+    """Whether the judges' log-odds claim a probability; those of contrasts alone have a scale that means nothing."""
+    return round.is_recorded or not all(MODES[judge.template.kind].words.scale for judge in bench.judges)
+
+
 def _mix(
     round: Round,
+    bench: Bench,
     labels: Labels | None,
     labelled: Labelled | None,
     *,
@@ -247,6 +254,7 @@ def _mix(
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
         config=round.config.human_labels,
         draw_seed=round.draw_seed,
+        is_scaled=_claims_probability(round, bench),
     )
     for line in mix.notes:
         say(line)

@@ -144,6 +144,21 @@ def test_the_card_says_what_the_labels_did_to_a_judge_that_likes_length() -> Non
     assert mapped + relabel(card.map, JudgedPair(0.5, 0.0), first=shorter, second=longer) == 1.0
 
 
+def test_log_odds_whose_scale_means_nothing_are_fitted_whatever_their_size() -> None:
+    labels, judged, texts = simulated_world(300)
+    tiny = {key: pair._replace(logit=0.01 * (pair.logit or 0.0)) for key, pair in judged.items()}
+    found = [
+        calibrate_judge(
+            labels, tiny, texts=texts, judge_id="judge", constitution=TWO, labels_digest="d", human_weight=5.0,
+            is_scaled=is_scaled,
+        )
+        for is_scaled in (True, False)
+    ]  # fmt: skip
+    held_back, fitted = (0.0 if card is None else card.map.slope for card in found)
+    assert held_back < 2
+    assert fitted == pytest.approx(100, abs=30)
+
+
 def test_identity_leaves_a_label_as_the_judge_gave_it() -> None:
     assert relabel(CalibrationMap(), JudgedPair(1.0, None), first="a", second="b") == 1.0
 
