@@ -5,6 +5,7 @@ labels             files of people's labels -> labels, checked as far as they ca
 match              labels that name texts or ids -> labels of samples that exist
 fits               the judge's log-odds and people's choices as numbers -> the best map of each kind
 calibrate          the simplest kind of map that predicts people's choices on other prompts
+artifact           a calibration as a file, bound by digest to judges, templates and constitution
 mix                both together: agreement before and after, the map, and people's own preferences
 agreement_columns  `rlaif agreement --columns`: which columns of people's choices and of verdicts hold what
 choices            files of people's choices and of verdicts (`rlaif agreement`) -> items

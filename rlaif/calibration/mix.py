@@ -188,19 +188,24 @@ def human_preferences(
 
 def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
     """How people's labels changed the judge's, in a few lines."""
-    if card is None:
-        yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
-    else:
-        people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
-        between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
-        yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
-        before, after = _describe_agreement(card.before), _describe_agreement(card.after)
-        yield f"judge and people: before they {before}; after they {after}"
-        yield from describe_design(card)
-        losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
-        yield f"calibration: {_describe_map(card.map)}; cross-validated log loss: {losses}"
+    yield from describe_calibration(card, labels=labels)
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
+
+
+def describe_calibration(card: CalibrationCard | None, *, labels: Tally) -> Iterator[str]:
+    """What the labels say of the judge, and the map that was fitted to them, in a few lines."""
+    if card is None:
+        yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
+        return
+    people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
+    between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
+    yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
+    before, after = _describe_agreement(card.before), _describe_agreement(card.after)
+    yield f"judge and people: before they {before}; after they {after}"
+    yield from describe_design(card)
+    losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
+    yield f"calibration: {describe_map(card.map)}; cross-validated log loss: {losses}"
 
 
 def describe_design(card: CalibrationCard) -> Iterator[str]:
@@ -299,7 +304,8 @@ def _format_share(share: Estimate) -> str:
     return f"{share.mean:.1%} [{share.low:.1%}, {share.high:.1%}]"
 
 
-def _describe_map(map: CalibrationMap) -> str:
+def describe_map(map: CalibrationMap) -> str:
+    """The map in one line."""
     if map.kind == "identity":
         return "the judge's labels stay as they are"
     length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""

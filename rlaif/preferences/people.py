@@ -104,7 +104,9 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
 
 
 def label_inputs(config: HumanLabelsConfig) -> dict[str, dict[str, str]]:
-    """Digests of the label files, to stand among a run's inputs; empty without labels."""
+    """Digests of the label files, or of the calibration, to stand among a run's inputs; empty without them."""
+    if config.calibration is not None:
+        return {"human_labels": {"calibration": digest_file(Path(config.calibration))}}
     if config.path is None:
         return {}
     digests = {"file": _digest_labels(config.path)}
@@ -165,7 +167,7 @@ def mix_labels(
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
     known = [*labelled.earlier_samples, *labelled.samples]
     texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
-    judged = _find_judged(
+    judged = find_judged_items(
         [*labelled.earlier_comparisons, *comparisons],
         constitution=labelled.constitution,
         panel=panel,
@@ -183,7 +185,7 @@ def mix_labels(
     )
     human = {pair: preference for pair, preference in rows.items() if here.issuperset(pair)}
     return Mix(
-        relabelling=_relabelling(card, texts),
+        relabelling=make_relabelling(card, texts),
         human=human,
         prompts=tuple(prompt for prompt, *_ in brought),
         samples=tuple(sample for _, _, *two in brought for sample in two),
@@ -218,14 +220,14 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
 
     calibration_path: the round's calibration.json, whether it is there or not.
     """
-    if config.path is None or not calibration_path.is_file():
-        return config.path is None and not calibration_path.is_file()
+    if not config.is_used or not calibration_path.is_file():
+        return not config.is_used and not calibration_path.is_file()
     stored = read_own(calibration_path, _CALIBRATION, fix="restore it from a copy, or start a new run")
     wanted = label_inputs(config)["human_labels"]
     return bool((stored["inputs"], stored["human_weight"]) == (wanted, config.weight))
 
 
-def _find_judged(
+def find_judged_items(
     comparisons: Sequence[Comparison],
     *,
     constitution: Constitution,
@@ -261,7 +263,8 @@ def _judged_pair(found: PairJudged) -> JudgedPair:
     return JudgedPair(*found.label, parts=found.parts)
 
 
-def _relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabelling | None:
+def make_relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabelling | None:
+    """The calibration as pairing applies it; None where the labels stay as they are. texts: the samples' by id."""
     if card is None or card.map.kind == "identity":
         return None
     return Relabelling(card.id, partial(_relabel, card.map, texts))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from rlaif.records.base import Record, Value
 from rlaif.records.cards import Estimate
@@ -36,6 +36,11 @@ class Agreement(Value):
     """Share of each choice in the first series, the people's."""
 
 
+def _is_empty(value: Any) -> bool:
+    """A part that is left out of the content, so that maps keep the content that they had before there were parts."""
+    return not value
+
+
 class PartMap(Value):
     """The slope, and the weight of length, of one principle or of one judge of a panel."""
 
@@ -60,16 +65,10 @@ class CalibrationMap(Value):
     """Standard deviation, in words, by which the difference in length is divided."""
     length_limit: float = Field(2.0, gt=0)
     """Largest difference in length that counts, in standard deviations; a larger one counts as this."""
-    by_principle: tuple[PartMap, ...] = ()
+    by_principle: tuple[PartMap, ...] = Field((), exclude_if=_is_empty)
     """Of the kind `pooled`: what each labelled principle has in place of `slope` and `length`, which others have."""
-    by_judge: tuple[PartMap, ...] = ()
+    by_judge: tuple[PartMap, ...] = Field((), exclude_if=_is_empty)
     """Of the kind `panel`: the slope that each judge has in place of `slope`."""
-
-    @model_serializer(mode="wrap")
-    def _leave_out_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without parts that are empty, so that a map keeps the content it had before there were such parts."""
-        content: dict[str, Any] = dump(self)
-        return {name: value for name, value in content.items() if value or name not in ("by_principle", "by_judge")}
 
 
 class CalibrationCard(Record):
