@@ -6,7 +6,8 @@ match              labels that name texts or ids -> labels of samples that exist
 fits               the judge's log-odds and people's choices as numbers -> the best map of each kind
 calibrate          the simplest kind of map that predicts people's choices on other prompts
 artifact           a calibration as a file, bound by digest to judges, templates and constitution
-mix                both together: agreement before and after, the map, and people's own preferences
+mix                both together: agreement before and after, and the map
+human_rows         people's labels of whole pairs -> their own preferences
 agreement_columns  `rlaif agreement --columns`: which columns of people's choices and of verdicts hold what
 choices            files of people's choices and of verdicts (`rlaif agreement`) -> items
 people             those items -> every figure of the agreement report

@@ -1,4 +1,4 @@
-"""Human labels and the judge's labels of the same pairs -> agreement, a calibration, and people's own preferences.
+"""Human labels and the judge's labels of the same pairs -> how they agree, and a calibration.
 
 Labels of single principles and of whole pairs fit one map. The map is linear in the logit, so mapping each comparison
 before principles are combined is the same as mapping the pair's label. Does not call the judge and writes no files.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rlaif.calibration.agreement import choice_of, measure_agreement
 from rlaif.calibration.calibrate import HARD_LABEL, apply_map, calibrate, length_difference
 from rlaif.calibration.fits import Observation, Part
-from rlaif.calibration.labels import OVERALL
+from rlaif.calibration.human_rows import chosen_in_order, pair_of
 from rlaif.calibration.match import Pair
 from rlaif.records import (
     TIE_BAND,
@@ -26,12 +26,11 @@ from rlaif.records import (
     Constitution,
     Estimate,
     HumanLabel,
-    Preference,
     Tally,
     Verdict,
 )
 from rlaif.stats.intervals import effective_size, share_interval
-from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
+from rlaif.stats.logits import log_odds
 
 
 class JudgedPair(NamedTuple):
@@ -92,7 +91,7 @@ def calibrate_judge(
             prompt_id=item.prompt_id,
             logit=item.judged.read_logit,
             length=length_difference(*(texts[i] for i in pair), map=unit),
-            chosen=_chosen(label),
+            chosen=chosen_in_order(label),
             weight=item.weight if is_weighted else 1.0,
             parts=item.judged.parts,
         )
@@ -157,35 +156,6 @@ def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str)
     return apply_map(map, logit=judged.read_logit, length=length, parts=judged.parts)
 
 
-def find_whole(labels: Sequence[HumanLabel], constitution: Constitution) -> list[HumanLabel]:
-    """The labels of pairs as a whole: `overall`, or under the principle that alone has a weight."""
-    weighed = [principle.id for principle in constitution.principles if principle.weight > 0]
-    names = {OVERALL, *weighed} if len(weighed) == 1 else {OVERALL}
-    return [label for label in labels if label.principle_id in names]
-
-
-def human_preferences(
-    labels: Sequence[HumanLabel], *, weight: float, constitution: Constitution, round: int
-) -> dict[Pair, Preference]:
-    """People's preference of each pair that they labelled as a whole; several people make a soft label."""
-    by_pair: dict[Pair, list[HumanLabel]] = defaultdict(list)
-    for label in find_whole(labels, constitution):
-        by_pair[_pair(label)].append(label)
-    return {
-        pair: Preference(
-            prompt_id=given[0].prompt_id,
-            sample_ids=pair,
-            label=statistics.fmean(_chosen(label) for label in given),
-            weight=weight,
-            source="human",
-            evidence_ids=tuple(dict.fromkeys(label.id for label in given)),
-            constitution_id=constitution.id,
-            round=round,
-        )
-        for pair, given in by_pair.items()
-    }
-
-
 def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
     """How people's labels changed the judge's, in a few lines."""
     yield from describe_calibration(card, labels=labels)
@@ -229,25 +199,15 @@ def describe_design(card: CalibrationCard) -> Iterator[str]:
 def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:
     items: dict[tuple[Pair, str], _Item] = {}
     for label in labels:
-        key = (_pair(label), label.principle_id)
+        key = (pair_of(label), label.principle_id)
         if key in judged:
             items.setdefault(key, _Item(label.prompt_id, [], judged[key])).labels.append(label)
     return items
 
 
-def _pair(label: HumanLabel) -> Pair:
-    return canonical_pair(*label.sample_ids)
-
-
-def _chosen(label: HumanLabel) -> float:
-    """How much the label is for the first of the pair in canonical order."""
-    chosen = P_FIRST[label.choice]
-    return chosen if label.sample_ids[0] == _pair(label)[0] else 1 - chosen
-
-
 def _majority(labels: Sequence[HumanLabel]) -> Verdict:
     """What most people chose; a tie where no choice has the most."""
-    counts = Counter(choice_of(_chosen(label)) for label in labels).most_common(2)
+    counts = Counter(choice_of(chosen_in_order(label)) for label in labels).most_common(2)
     return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
 
@@ -264,7 +224,7 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
     """Every two people who labelled the same item, as one series against another."""
     by_item: dict[tuple[Pair, str], list[HumanLabel]] = defaultdict(list)
     for label in labels:
-        by_item[_pair(label), label.principle_id].append(label)
+        by_item[pair_of(label), label.principle_id].append(label)
     twos = [
         (a, b)
         for given in by_item.values()
@@ -274,8 +234,8 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
     if not twos:
         return None
     return measure_agreement(
-        [choice_of(_chosen(a)) for a, _ in twos],
-        [choice_of(_chosen(b)) for _, b in twos],
+        [choice_of(chosen_in_order(a)) for a, _ in twos],
+        [choice_of(chosen_in_order(b)) for _, b in twos],
         clusters=[a.prompt_id for a, _ in twos],
         weights=[1 / (a.inclusion_probability or 1.0) for a, _ in twos] if is_weighted else None,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
+
+CombinePeople = Literal["mean", "dawid_skene"]
+"""How several people's choices on a pair make one label."""
 
 
 class HumanLabelsConfig(Config):
@@ -25,6 +28,11 @@ class HumanLabelsConfig(Config):
     where judge, template or constitution is another than it was fitted to."""
     weight: float = Field(5.0, gt=0, le=1e6)
     """How much a pair that people labelled counts in the reward model's training; a pair of the judge's counts 1."""
+
+    combine: CombinePeople = "mean"
+    """How several people's choices on a pair make its label. mean: their mean. dawid_skene: the probability that the
+    first is right, by how often each person errs (Dawid and Skene 1979); wants three people or more, and about 100
+    labels of each."""
 
     @model_validator(mode="after")
     def _options_belong_together(self) -> Self:

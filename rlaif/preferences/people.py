@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from rlaif.calibration.dawid_skene import MIN_PEOPLE
 from rlaif.calibration.fits import Part
+from rlaif.calibration.human_rows import human_preferences
 from rlaif.calibration.labels import (
     OVERALL,
     Labels,
@@ -30,7 +32,6 @@ from rlaif.calibration.mix import (
     JudgedPair,
     calibrate_judge,
     describe_mix,
-    human_preferences,
     relabel,
 )
 from rlaif.config.calibration import HumanLabelsConfig
@@ -81,8 +82,21 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
     """The labels that the configuration names, checked as far as they can be without samples."""
     if config.path is None:
         return None
-    path, columns = Path(config.path), None if config.columns is None else Path(config.columns)
-    digest = _digest_labels(config.path)
+    labels = _read_labels(config, config.path)
+    num_people = len({row.annotator for row in labels.rows})
+    if config.combine == "dawid_skene" and num_people < MIN_PEOPLE:
+        raise DataError(
+            f"the labels are of {num_people} {'person' if num_people == 1 else 'people'}, and who of them errs shows "
+            f"only among {MIN_PEOPLE} or more",
+            where=config.path,
+            fix="leave human_labels.combine at mean, or name the people in a column `annotator`",
+        )
+    return labels
+
+
+def _read_labels(config: HumanLabelsConfig, name: str) -> Labels:
+    path, columns = Path(name), None if config.columns is None else Path(config.columns)
+    digest = _digest_labels(name)
     is_file = path.is_file() or is_row_file(path)  # a file that is missing is no hub data set
     if is_file:
         refuse_part_of_file(path, config.split, option="human_labels.split")
@@ -91,16 +105,16 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
     if columns is not None:
         raise DataError(
             "a column map is for one file of labels, and this is a preference set",
-            where=config.path,
+            where=name,
             fix="name a file, or leave the map out: prompt, chosen and rejected are read as they are",
         )
     splits = ("train",) if is_file or config.split is not None else ("train", "test")
     rows = [
         row
         for split in splits
-        for row in read_preferences(config.path, split=split, part=config.split, option="human_labels.split")
+        for row in read_preferences(name, split=split, part=config.split, option="human_labels.split")
     ]
-    return labels_from_preferences(rows, path=config.path, digest=digest)
+    return labels_from_preferences(rows, path=name, digest=digest)
 
 
 def label_inputs(config: HumanLabelsConfig) -> dict[str, dict[str, str]]:
@@ -181,7 +195,11 @@ def mix_labels(
     )  # fmt: skip
     here = {sample.id for sample in labelled.samples} | {sample.id for _, _, *two in brought for sample in two}
     rows = human_preferences(
-        matched.labels, weight=config.weight, constitution=labelled.constitution, round=labelled.round
+        matched.labels,
+        weight=config.weight,
+        constitution=labelled.constitution,
+        round=labelled.round,
+        combine=config.combine,
     )
     human = {pair: preference for pair, preference in rows.items() if here.issuperset(pair)}
     return Mix(
@@ -198,6 +216,7 @@ def mix_labels(
         calibration={
             "inputs": label_inputs(config)["human_labels"],
             "human_weight": config.weight,
+            **({} if config.combine == "mean" else {"combine": config.combine}),
             "labels": {"in": matched.tally.num_in, "kept": matched.tally.kept, "dropped": matched.tally.dropped},
             "human_rows": len(human),
             "calibration": None if card is None else card.model_dump(mode="json"),
@@ -210,6 +229,8 @@ class _Calibration(TypedDict):
 
     inputs: Any
     human_weight: float
+    combine: NotRequired[str]
+    """How several people's choices were combined, where it was not their mean."""
 
 
 _CALIBRATION = json_of(_Calibration)
@@ -224,7 +245,8 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
         return not config.is_used and not calibration_path.is_file()
     stored = read_own(calibration_path, _CALIBRATION, fix="restore it from a copy, or start a new run")
     wanted = label_inputs(config)["human_labels"]
-    return bool((stored["inputs"], stored["human_weight"]) == (wanted, config.weight))
+    made = (stored["inputs"], stored["human_weight"], stored.get("combine", "mean"))
+    return bool(made == (wanted, config.weight, config.combine))
 
 
 def find_judged_items(

@@ -67,6 +67,19 @@ def test_a_file_of_labels_has_no_split(tmp_path: Path) -> None:
         read(str(tmp_path / "train.jsonl"), "train")
 
 
+def test_people_are_combined_by_their_errors_from_three_people_on(tmp_path: Path) -> None:
+    def write(*people: str) -> HumanLabelsConfig:
+        rows = [f"a,b,first,{who}" for who in people]
+        (tmp_path / "labels.csv").write_text("\n".join(["first_id,second_id,choice,annotator", *rows]))
+        return HumanLabelsConfig(path=str(tmp_path / "labels.csv"), combine="dawid_skene")
+
+    with pytest.raises(DataError, match="the labels are of 2 people, and who of them errs shows only among 3 or more"):
+        load_labels(write("ann", "bob"))
+    labels = load_labels(write("ann", "bob", "cem"))
+    assert labels is not None
+    assert len(labels.rows) == 3
+
+
 KIND, BRIEF = Principle(id="kind", text="Be kind."), Principle(id="brief", text="Be brief.", weight=3.0)
 CONSTITUTION = Constitution(name="two", principles=(KIND, BRIEF), source="s")
 PANEL = Panel(members=(PanelMember(judge_id="good"), PanelMember(judge_id="coin", weight=2.0)))
