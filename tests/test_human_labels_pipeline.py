@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -316,6 +317,9 @@ def test_a_calibration_is_fitted_once_and_applied_by_another_run_to_the_same_lab
     write_labels(tmp_path / "labels.jsonl", rows)
     said = calibrate(runs_dir, tmp_path / "labels.jsonl", out=tmp_path / "cal.json")
     assert "human labels, SIMULATED: in 40, kept 40, dropped 0, by 1 annotator" in said
+    assert "Judge against people" in said
+    assert re.search(r"one response up to half longer: accuracy +0\.\d+", said)
+    assert re.search(r"judge and people disagree on \d+ of 40 items; the first 10", said)
     generate(runs_dir, "applied", f"human_labels.calibration={tmp_path / 'cal.json'}")
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         fitted, applied = (ledger.used(run, 0, "4_preferences", CalibrationCard) for run in ("labelled", "applied"))

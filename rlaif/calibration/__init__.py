@@ -10,6 +10,7 @@ mix                both together: agreement before and after, and the map
 human_rows         people's labels of whole pairs -> their own preferences
 agreement_columns  `rlaif agreement --columns`: which columns of people's choices and of verdicts hold what
 choices            files of people's choices and of verdicts (`rlaif agreement`) -> items
+label_items        a run's labels and its judge's -> such items and verdicts
 people             those items -> every figure of the agreement report
 judge_quality      the part of that report about a judge: agreement, its ceiling, parts of the items, disagreements
 dawid_skene        several people's choices on the same items -> how each errs, and what is right

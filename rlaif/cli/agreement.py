@@ -85,10 +85,11 @@ def agreement(
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        _print(report)
+        print_agreement(report)
 
 
-def _print(report: AgreementReport) -> None:
+def print_agreement(report: AgreementReport) -> None:
+    """Every figure with its interval, as tables."""
     unit = "items" if report.people.num_prompts is None else "prompts"
     _print_people(report.people, unit=unit)
     if report.judge is not None:
@@ -108,8 +109,8 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
         )
     if not people.is_drawn:
         _print_line(
-            "the column map names no inclusion probability, so every figure describes these items alone, and not the "
-            "pairs that they were taken from"
+            "no inclusion probabilities are given, so every figure describes these items alone, and not the pairs that "
+            "they were taken from"
         )
     table = _table()
     shared = f"{people.num_shared_items} items"

@@ -5,11 +5,13 @@ Parses options, asks `rlaif.preferences.stage`, prints. Loads no model and asks 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rlaif.cli.agreement import print_agreement
 from rlaif.cli.options import LabelColumnsOption, RunOption, RunsDirOption
 from rlaif.console import console, show_text
 
@@ -25,7 +27,7 @@ def calibrate(
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     label_columns: LabelColumnsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the calibration as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print agreement and calibration as JSON.")] = False,
 ) -> None:
     """People's labels of a judged run -> agreement, and a calibration that `human_labels.calibration` applies.
 
@@ -41,10 +43,16 @@ def calibrate(
     from rlaif.calibration.mix import describe_calibration
     from rlaif.preferences.stage import calibrate_run
 
-    found, tally = calibrate_run(config, run=run, runs_dir=runs_dir, out=out)
+    fitted = calibrate_run(config, run=run, runs_dir=runs_dir, out=out)
     if as_json:
-        typer.echo(found.model_dump_json(indent=2))
+        both = {
+            "calibration": fitted.file.model_dump(mode="json"),
+            "agreement": fitted.agreement.model_dump(mode="json"),
+        }
+        typer.echo(json.dumps(both, indent=2))
         return
-    for line in describe_calibration(found.card, labels=tally):
+    print_agreement(fitted.agreement)
+    for line in describe_calibration(fitted.file.card, labels=fitted.labels):
         console.print(show_text(line))
-    console.print(show_text(f"calibration of run {found.run} in {out}; to apply it: human_labels.calibration={out}"))
+    applied = f"human_labels.calibration={out}"
+    console.print(show_text(f"calibration of run {fitted.file.run} in {out}; to apply it: {applied}"))

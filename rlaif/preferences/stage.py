@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlaif.calibration.artifact import CalibrationFile, refuse_existing, write_calibration
+from rlaif.calibration.artifact import refuse_existing, write_calibration
 from rlaif.calibration.labels import Labels, check_principles
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.run import RunConfig
@@ -40,7 +40,7 @@ from rlaif.preferences.people import (
     match,
     mix_labels,
 )
-from rlaif.preferences.stored_calibration import Bound, apply_calibration, check_bound, find_bound, fit_to_round
+from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
@@ -296,10 +296,8 @@ def _find_bound(round: Round, book: Book, *, panel: Panel) -> Bound:
     )
 
 
-def calibrate_run(
-    config: HumanLabelsConfig, *, run: str | None, runs_dir: Path, out: Path
-) -> tuple[CalibrationFile, Tally]:
-    """The calibration of a run's newest judged round by people's labels, written to a new file; and the labels' tally.
+def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
+    """The calibration of a run's newest judged round by people's labels, written to a new file.
 
     run: the name of the run, or None for the newest one.
     """
@@ -313,9 +311,9 @@ def calibrate_run(
             bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
         )
         is_scaled = _claims_probability(bench, is_recorded=judged.is_recorded)
-        found, tally = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
-    write_calibration(out, found)
-    return found, tally
+        fitted = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
+    write_calibration(out, fitted.file)
+    return fitted
 
 
 def diff_constitutions(

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.artifact import BoundJudge, CalibrationFile, read_calibration, refuse_changed
+from rlaif.calibration.label_items import read_labelled
 from rlaif.calibration.labels import Labels
 from rlaif.calibration.mix import calibrate_judge, describe_map
+from rlaif.calibration.people import AgreementReport, report_agreement
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.config.run import RunConfig
@@ -23,6 +25,16 @@ from rlaif.ledger.store import Ledger
 from rlaif.preferences.label import LabelRule
 from rlaif.preferences.people import Labelled, Mix, find_judged_items, label_inputs, make_relabelling, match
 from rlaif.records import Constitution, Model, Panel, Question, Sample, Tally
+
+
+class Fitted(NamedTuple):
+    """A calibration of a judged round, and what it was fitted to."""
+
+    file: CalibrationFile
+    labels: Tally
+    """What became of the labels."""
+    agreement: AgreementReport
+    """People with one another, and the judge with them, before it was calibrated."""
 
 
 class Bound(NamedTuple):
@@ -56,10 +68,8 @@ def find_bound(
     return Bound(tuple(judges), constitution, preferences)
 
 
-def fit_to_round(
-    judged: JudgedRound, labels: Labels, *, panel: Panel, is_scaled: bool
-) -> tuple[CalibrationFile, Tally]:
-    """The calibration of a judged round by people's labels of its pairs, and what became of the labels."""
+def fit_to_round(judged: JudgedRound, labels: Labels, *, panel: Panel, is_scaled: bool) -> Fitted:
+    """The calibration of a judged round by people's labels of its pairs."""
     labelled = Labelled(
         constitution=judged.constitution,
         round=judged.number,
@@ -77,10 +87,11 @@ def fit_to_round(
         rule=LabelRule(judged.config.preferences, seed=judged.seed, fitted_on=judged.comparisons),
         draw_seed=judged.draw_seed,
     )
+    texts = {sample.id: sample.text for sample in judged.samples}
     card = calibrate_judge(
         matched.labels,
         items,
-        texts={sample.id: sample.text for sample in judged.samples},
+        texts=texts,
         judge_id=panel.judge_id,
         constitution=judged.constitution,
         labels_digest=labels.digest,
@@ -108,7 +119,8 @@ def fit_to_round(
         making=judged.config.preferences.making(),
         card=card,
     )
-    return stored, matched.tally
+    agreement = report_agreement(*read_labelled(matched.labels, items, texts=texts), by_prompt=True)
+    return Fitted(stored, matched.tally, agreement)
 
 
 def check_bound(path: str, bound: Bound) -> CalibrationFile:
