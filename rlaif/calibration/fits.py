@@ -125,13 +125,12 @@ def fit(data: Data, kind: MapKind) -> tuple[float, float]:
     logits = data.logits / data.unit
     names: tuple[Array, ...] = (logits,) if kind == "temperature" else (logits, data.lengths)
     prior = np.array([SLOPE_PRIOR, 0.0])[: len(names)]
-    precision = np.eye(len(names)) / PRIOR_SD**2
-    found = _newton(np.stack(names, axis=1), prior, precision, data)
+    found = fit_ridge(np.stack(names, axis=1), chosen=data.chosen, weights=data.weights, prior=prior)
     if found[0] < 0:
         # subtle: a map that inverted the judge would be no calibration; at slope zero the judge's labels count nothing.
         found[0] = 0.0
-        alone = np.eye(1) / PRIOR_SD**2
-        found[1:] = _newton(data.lengths[:, None], np.zeros(1), alone, data) if kind == "temperature_length" else 0.0
+        if kind == "temperature_length":
+            found[1:] = fit_ridge(data.lengths[:, None], chosen=data.chosen, weights=data.weights, prior=np.zeros(1))
     return float(found[0]) / data.unit, float(found[1]) if kind == "temperature_length" else 0.0
 
 
@@ -206,7 +205,8 @@ def _fit_parts(logits: Array, lengths: Array, data: Data, *, spread: float) -> t
         covariance[len(kept) :, len(kept) :] = of_lengths
         prior = np.concatenate([np.full(len(kept), SLOPE_PRIOR), np.zeros(num_lengths)])
         precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
-        found = _newton(np.hstack([logits[:, kept] / data.unit, lengths]), prior, precision, data)
+        features = np.hstack([logits[:, kept] / data.unit, lengths])
+        found = fit_ridge(features, chosen=data.chosen, weights=data.weights, prior=prior, precision=precision)
         slopes = found[: len(kept)]
         if not (slopes < 0).any():
             break
@@ -227,19 +227,23 @@ def _mean_part(parts: Array, *, prior: float, spread: float) -> float:
     return float(above / below)
 
 
-def _newton(features: Array, prior: Array, precision: Array, data: Data) -> Array:
-    """Weighted logistic regression without an intercept, its coefficients N(prior, 1 / precision)."""
+def fit_ridge(features: Array, *, chosen: Array, weights: Array, prior: Array, precision: Array | None = None) -> Array:
+    """Weighted logistic regression without an intercept, its coefficients N(prior, 1 / precision).
+
+    precision: by default that of independent coefficients of standard deviation PRIOR_SD.
+    """
+    sharpness = np.eye(features.shape[1]) / PRIOR_SD**2 if precision is None else precision
 
     def loss(coefficients: Array) -> float:
-        fitted = data.weights @ log_losses(features @ coefficients, data.chosen)
+        fitted = weights @ log_losses(features @ coefficients, chosen)
         away = coefficients - prior
-        return float(fitted + 0.5 * away @ precision @ away)
+        return float(fitted + 0.5 * away @ sharpness @ away)
 
     coefficients = prior.copy()
     for _ in range(100):
         p = sigmoids(features @ coefficients)
-        gradient = features.T @ (data.weights * (p - data.chosen)) + precision @ (coefficients - prior)
-        curvature = (features * (data.weights * p * (1 - p))[:, None]).T @ features + precision
+        gradient = features.T @ (weights * (p - chosen)) + sharpness @ (coefficients - prior)
+        curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + sharpness
         step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
         # A full step may lead upwards where the loss is flat; near the optimum "upwards" is only rounding.
         while loss(coefficients - step) > loss(coefficients) + 1e-9:

@@ -202,12 +202,12 @@ def label_pairs(
     panel: Panel | None = None,
     draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """Sample ids in canonical order -> the judges' label of the pair; see `find_judged`."""
-    found = find_judged(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
+    """Sample ids in canonical order -> the judges' label of the pair; see `decide_pairs`."""
+    found = decide_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
     return {pair: judged.label for pair, judged in found.items()}
 
 
-def find_judged(
+def decide_pairs(
     comparisons: Sequence[Comparison],
     *,
     constitution: Constitution,

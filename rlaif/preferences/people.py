@@ -43,7 +43,7 @@ from rlaif.files.rows import is_row_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges
 from rlaif.preferences.pairing import Judged as PairJudged
-from rlaif.preferences.pairing import Relabelling, find_judged
+from rlaif.preferences.pairing import Relabelling, decide_pairs
 from rlaif.preferences.read import read_preferences
 from rlaif.records import (
     CalibrationCard,
@@ -181,7 +181,7 @@ def mix_labels(
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
     known = [*labelled.earlier_samples, *labelled.samples]
     texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
-    judged = find_judged_items(
+    judged = find_judged(
         [*labelled.earlier_comparisons, *comparisons],
         constitution=labelled.constitution,
         panel=panel,
@@ -249,7 +249,7 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
     return bool(made == (wanted, config.weight, config.combine))
 
 
-def find_judged_items(
+def find_judged(
     comparisons: Sequence[Comparison],
     *,
     constitution: Constitution,
@@ -277,7 +277,7 @@ def find_judged_items(
                 if (logit := labels[judge_id].logit) is not None
             ]
             judged[key] = JudgedPair(*label, parts=tuple(parts) if len(parts) == len(judges) else ())
-    whole = find_judged(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
+    whole = decide_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
     return judged | {(pair, OVERALL): _judged_pair(found) for pair, found in whole.items()}
 
 

@@ -23,7 +23,7 @@ from rlaif.judging.panel import find_run_judges
 from rlaif.judging.stage import JudgedRound
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.label import LabelRule
-from rlaif.preferences.people import Labelled, Mix, find_judged_items, label_inputs, make_relabelling, match
+from rlaif.preferences.people import Labelled, Mix, find_judged, label_inputs, make_relabelling, match
 from rlaif.records import Constitution, Model, Panel, Question, Sample, Tally
 
 
@@ -80,7 +80,7 @@ def fit_to_round(judged: JudgedRound, labels: Labels, *, panel: Panel, is_scaled
         find_samples=lambda ids: judged.ledger.find(Sample, ids),
     )
     matched = match(labels, labelled)
-    items = find_judged_items(
+    items = find_judged(
         judged.comparisons,
         constitution=judged.constitution,
         panel=panel,

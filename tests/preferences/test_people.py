@@ -13,7 +13,7 @@ from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import DataError
 from rlaif.preferences.label import LabelRule
-from rlaif.preferences.pairing import find_judged
+from rlaif.preferences.pairing import decide_pairs
 from rlaif.preferences.people import Labelled, Mix, label_inputs, load_labels, mix_labels
 from rlaif.records import (
     Comparison,
@@ -132,7 +132,7 @@ def mixed(num_pairs: int) -> tuple[Mix, list[Comparison]]:
 
 def test_the_parts_of_a_pairs_logit_are_by_principle_and_judge_and_sum_to_it() -> None:
     _, comparisons, _ = judged_world(5)
-    for judged in find_judged(comparisons, constitution=CONSTITUTION, panel=PANEL).values():
+    for judged in decide_pairs(comparisons, constitution=CONSTITUTION, panel=PANEL).values():
         shares = {(part.principle_id, part.judge_id): part.share for part in judged.parts}
         assert shares == pytest.approx({
             ("kind", "good"): 1 / 12, ("brief", "good"): 3 / 12, ("kind", "coin"): 2 / 12, ("brief", "coin"): 6 / 12,
@@ -151,7 +151,7 @@ def test_a_panels_labels_follow_the_judge_that_people_bear_out(tmp_path: Path, m
     slopes = {part["name"]: part["slope"] for part in found["by_judge"]}
     assert slopes["good"] == pytest.approx(3.0, abs=0.8)  # a third of the panel's weight is the good judge's
     assert slopes["coin"] < 0.15
-    for pair, judged in find_judged(comparisons, constitution=CONSTITUTION, panel=PANEL).items():
+    for pair, judged in decide_pairs(comparisons, constitution=CONSTITUTION, panel=PANEL).items():
         calibrated = mix.relabelling.relabel(pair, judged)
         good = next(part.logit for part in judged.parts if part.judge_id == "good")
         assert (calibrated > 0.5) == (good > 0)
