@@ -171,7 +171,10 @@ SLOPES = {"polite": (1.0, 0.0), "brief": (0.4, -0.8), "true": (0.2, 0.5)}
 
 
 def draw_parts(n: int, *, planted: dict[str, tuple[float, float]], by: str, seed: int = 0) -> list[Observation]:
-    """Pairs judged under one principle each, or by all judges; people choose by the planted slopes and lengths."""
+    """Pairs judged under one principle, as a whole under all, or by all judges; people choose by what is planted.
+
+    by: principle, whole or judge.
+    """
     rng = random.Random(seed)
     drawn = []
     for number in range(n):
@@ -181,7 +184,7 @@ def draw_parts(n: int, *, planted: dict[str, tuple[float, float]], by: str, seed
         z = sum(share * planted[name][0] * logit for name, logit in zip(names, logits, strict=True))
         z += length * sum(planted[name][1] for name in names) / len(names)
         parts = tuple(
-            Part(name if by == "principle" else "p", name if by == "judge" else "j", share, logit)
+            Part("p" if by == "judge" else name, name if by == "judge" else "j", share, logit)
             for name, logit in zip(names, logits, strict=True)
         )
         chosen = float(rng.random() < 1 / (1 + math.exp(-z)))
@@ -207,6 +210,13 @@ def test_principles_that_are_read_alike_share_a_slope_and_few_labels_offer_no_ot
     ]
     assert kinds.count("temperature_length") >= 8
     assert "pooled" not in calibrate(draw_parts(199, planted=SLOPES, by="principle"), length_sd=1.0).log_loss
+
+
+def test_labels_of_whole_pairs_tell_how_the_judge_reads_each_principle() -> None:
+    found = calibrate(draw_parts(3000, planted=SLOPES, by="whole"), length_sd=1.0)
+    assert found.map.kind == "pooled"
+    by_name = {part.name: part.slope for part in found.map.by_principle}
+    assert by_name == pytest.approx({name: slope for name, (slope, _) in SLOPES.items()}, abs=0.15)
 
 
 def test_few_labels_of_a_principle_leave_it_near_the_others() -> None:
