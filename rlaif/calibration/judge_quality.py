@@ -88,7 +88,7 @@ class JudgeReport(Value):
     one_person_at_most: float = 1.0
     """The highest `one_person` of any judge with these kinds of verdicts: none agrees with people who differ."""
     groups: tuple[Group, ...] = ()
-    """Under each principle and in each band of length; empty where the column map names neither."""
+    """Under each of several principles, and in each band of length; empty where neither is known."""
     disagreements: tuple[Disagreement, ...] = ()
     """The clearest first: those on which the largest share of people chose what is right."""
 
@@ -254,7 +254,7 @@ def _group(compared: Sequence[_Compared], *, seed: int) -> Iterator[Group]:
             principles.setdefault(row.item.principle, []).append(row)
         if row.item.words is not None:
             bands[band_of(row.item.words)].append(row)
-    for name, rows in principles.items():
+    for name, rows in principles.items() if len(principles) > 1 else ():
         yield Group(by="principle", name=name, majority=_agreement(rows, seed=seed))
     for name, rows in bands.items():
         if rows:

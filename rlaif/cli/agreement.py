@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POLICIES_SHOWN = 10
 FAILED_SHOWN = 5
 DISAGREEMENTS_SHOWN = 10
+KEY_SHOWN = 16
+"""Characters of each part of an item's key that are shown; of a longer one the first 12."""
 
 
 def agreement(
@@ -163,14 +165,21 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
     if judge.num_ceiling_items:
         shared = f"{judge.num_ceiling_items} items"
         _add(table, "the same, of any two people's", judge.of_ceiling, shared, unit=unit)
-    for group in judge.groups:
-        named = f"under {group.name}" if group.by == "principle" else f"one response {group.name}"
-        items = f"{group.majority.n} items"
-        _add(table, f"{named}: accuracy", group.majority.share, items, unit=unit)
-        _add(table, f"{named}: kappa", group.majority.kappa, items, unit=unit)
-        _add(table, f"{named}: AC1", group.majority.ac1, items, unit=unit)
     _show(table)
+    _print_groups(judge, unit=unit)
     _print_disagreements(judge)
+
+
+def _print_groups(judge: JudgeReport, *, unit: str) -> None:
+    """The judge under each principle, and by how much longer one response is than the other."""
+    table = _table("part", "accuracy", "95 % interval", "kappa", "AC1", "n")
+    for group in judge.groups:
+        found = group.majority
+        n = f"{found.n} items" + (f", {found.share.n} {unit}" if unit != "items" else "")
+        kappa, ac1 = ("not defined" if one is None else f"{one.mean:.2f}" for one in (found.kappa, found.ac1))
+        named = show_text(f"under {group.name}" if group.by == "principle" else f"one reply {group.name}")
+        table.add_row(named, f"{found.share.mean:.4f}", _format_interval(found.share, 3), kappa, ac1, n)
+    _show(table)
 
 
 def _print_disagreements(judge: JudgeReport) -> None:
@@ -179,12 +188,12 @@ def _print_disagreements(judge: JudgeReport) -> None:
     shown = judge.disagreements[:DISAGREEMENTS_SHOWN]
     more = f"; the first {len(shown)}, all by --json" if len(shown) < len(judge.disagreements) else ""
     _print_line(f"judge and people disagree on {len(judge.disagreements)} of {judge.items.kept} items{more}:")
-    table = _table("item", "people", "judge", "choices")
     for one in shown:
+        parts = [part for part in one.key if part != one.principle] or [*one.key]
+        named = " ".join(part if len(part) <= KEY_SHOWN else f"{part[: KEY_SHOWN - 4]}..." for part in parts)
         under = f" under {one.principle}" if one.principle else ""
         choices = ", ".join(f"{person} {choice}" for person, choice in one.choices.items())
-        table.add_row(show_text(" ".join(one.key) + under), one.people, one.judge, show_text(choices))
-    _show(table)
+        _print_line(f"  {named}{under}: people {one.people}, judge {one.judge} ({choices})")
 
 
 def _describe_bounds(judge: JudgeReport) -> Iterator[str]:
