@@ -27,7 +27,7 @@ def plant(num_items: int, *, seed: int = 0) -> tuple[list[Verdict], list[dict[st
 
 
 def test_planted_confusion_matrices_are_found_again() -> None:
-    _, items = plant(3000)
+    _, items = plant(1500)
     found = combine_choices(items)
     assert [found.prevalence[choice] for choice in CHOICES] == pytest.approx(SHARES, abs=0.03)
     off = [
