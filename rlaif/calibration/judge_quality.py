@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from rlaif.calibration.agreement import measure_agreement, measure_quality, measure_ratio
 from rlaif.calibration.choices import Item, Key, VerdictsRead
@@ -127,7 +127,6 @@ def report_judge(
         else None
     )
     decided = [row for row in compared if "tie" not in (row.right, row.judged)]
-    shared = [item for item in judged_items if len(item.choices) > 1]
     kinds = set(verdicts.values())
     return JudgeReport(
         tally=read.tally,
@@ -150,25 +149,8 @@ def report_judge(
         ),
         num_neither_ties=len(decided),
         num_judged_items=len(judged_items),
-        one_person=share_interval(
-            [_share_of(item, verdicts[item.key]) for item in judged_items],
-            clusters=[item.prompt for item in judged_items],
-            weights=weights_of(judged_items),
-        ),
-        of_ceiling=measure_ratio(
-            [_share_of(item, verdicts[item.key]) for item in shared],
-            [same_pairs(list(item.choices.values())) for item in shared],
-            clusters=[item.prompt for item in shared],
-            weights=weights_of(shared),
-            seed=seed,
-        ),
-        num_ceiling_items=len(shared),
         majority_at_most=_mean([float(row.right in kinds) for row in compared], weights) if compared else 1.0,
-        one_person_at_most=_mean(
-            [max(_share_of(item, kind) for kind in kinds) for item in judged_items], weights_of(judged_items)
-        )
-        if judged_items
-        else 1.0,
+        **_beside_one_person(judged_items, verdicts, seed=seed),
         groups=tuple(_group(compared, seed=seed)),
         disagreements=tuple(_find_disagreements(compared)),
     )
@@ -243,6 +225,38 @@ def _agreement(compared: Sequence[_Compared], *, seed: int) -> Agreement:
         strata=[item.stratum for item in items] if has_strata else None,
         seed=seed,
     )
+
+
+class _OnePerson(TypedDict):
+    """The fields of a `JudgeReport` that set the judge beside single people."""
+
+    one_person: Estimate | None
+    of_ceiling: Estimate | None
+    num_ceiling_items: int
+    one_person_at_most: float
+
+
+def _beside_one_person(items: Sequence[Item], verdicts: Mapping[Key, Verdict], *, seed: int) -> _OnePerson:
+    """items: those with a verdict."""
+    kinds = set(verdicts.values())
+    shared = [item for item in items if len(item.choices) > 1]
+    at_most = [max(_share_of(item, kind) for kind in kinds) for item in items]
+    return {
+        "one_person": share_interval(
+            [_share_of(item, verdicts[item.key]) for item in items],
+            clusters=[item.prompt for item in items],
+            weights=weights_of(items),
+        ),
+        "of_ceiling": measure_ratio(
+            [_share_of(item, verdicts[item.key]) for item in shared],
+            [same_pairs(list(item.choices.values())) for item in shared],
+            clusters=[item.prompt for item in shared],
+            weights=weights_of(shared),
+            seed=seed,
+        ),
+        "num_ceiling_items": len(shared),
+        "one_person_at_most": _mean(at_most, weights_of(items)) if items else 1.0,
+    }
 
 
 def _group(compared: Sequence[_Compared], *, seed: int) -> Iterator[Group]:
