@@ -8,5 +8,8 @@ mix            both together: agreement before and after, the map, and people's 
 choices        files of people's choices and of verdicts (`rlaif agreement`) -> items
 people         those items -> every figure of the agreement report
 agreement      kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
+spot_check     judged pairs and a seed -> the items that people are asked about, with their probabilities
+sheet          the file that an annotator is given, which says nothing of the judge
+answers        an annotator's answers to a sheet: appended, resumed, undone; and which item comes next
 ranking        verdicts -> Bradley-Terry scores of the systems, and how two rankings agree
 """
