@@ -85,12 +85,8 @@ class Answered(NamedTuple):
     """By id of each item that was shown: which reply comes first, this time and every time."""
     skips: Mapping[str, int]
     """Place of each item's last skip in the file, for items without an answer."""
-    notes: Mapping[str, str]
-    """The last note on each item."""
     last_undone: str | None
     """Item to be shown again, where the last choice was undone."""
-    undone: tuple[str, ...]
-    """Items of which an answer was undone."""
     history: tuple[str, ...]
     """Items answered or skipped, in order, without what was undone."""
 
@@ -243,39 +239,75 @@ def _check_answer(event: Event, *, sheet: Sheet, is_answered: bool, annotator: s
 
 def replay(events: Iterable[Event]) -> Answered:
     """What the lines of a file come to."""
-    annotator, last_undone = "", None
-    answers: dict[str, Answer] = {}
-    orders: dict[str, Order] = {}
-    skips: dict[str, int] = {}
-    notes: dict[str, str] = {}
-    undone: dict[str, None] = {}
-    history: list[str] = []
+    so_far = _SoFar()
     for number, event in enumerate(events):
+        so_far.add(event, number)
+    return Answered(
+        annotator=so_far.annotator,
+        answers=so_far.answers,
+        orders=so_far.orders,
+        skips=so_far.skips,
+        last_undone=so_far.last_undone,
+        history=tuple(so_far.history),
+    )
+
+
+class _SoFar:
+    """What the lines read so far come to."""
+
+    def __init__(self) -> None:
+        self.annotator = ""
+        self.answers: dict[str, Answer] = {}
+        self.orders: dict[str, Order] = {}
+        self.skips: dict[str, int] = {}
+        self.history: list[str] = []
+        self.last_undone: str | None = None
+        self._notes: dict[str, str] = {}
+        self._undone: set[str] = set()
+
+    def add(self, event: Event, number: int) -> None:
+        """number: the line's place in the file."""
         item = event.item
         if event.event == "begin":
-            annotator = event.annotator
+            self.annotator = event.annotator
         elif event.event == "shown" and event.order is not None:
-            orders.setdefault(item, event.order)
+            self.orders.setdefault(item, event.order)
         elif event.event == "note":
-            notes[item] = event.text
-        elif event.event == "undo":
-            if answers.pop(item, None) is not None:
-                undone[item] = None
-            skips.pop(item, None)
-            history = history[: len(history) - history[::-1].index(item) - 1] if item in history else history
-            last_undone = item
+            self._notes[item] = event.text
         elif event.event == "skip":
-            skips[item], last_undone = number, None
-            history.append(item)
-        elif event.event == "answer" and event.choice is not None and event.order is not None:
-            answers[item] = Answer(
-                item, event.choice, event.order, event.seconds, notes.get(item, ""), event.at, event.guideline,
-                item in undone,
-            )  # fmt: skip
-            skips.pop(item, None)
-            history.append(item)
-            last_undone = None
-    return Answered(annotator, answers, orders, skips, notes, last_undone, tuple(undone), tuple(history))
+            self.skips[item] = number
+            self._decide(item)
+        elif event.event == "undo":
+            self._undo(item)
+        elif event.event == "answer":
+            self._answer(event)
+
+    def _answer(self, event: Event) -> None:
+        if event.choice is not None and event.order is not None:
+            self.skips.pop(event.item, None)
+            self.answers[event.item] = Answer(
+                item_id=event.item,
+                choice=event.choice,
+                order=event.order,
+                seconds=event.seconds,
+                note=self._notes.get(event.item, ""),
+                at=event.at,
+                guideline=event.guideline,
+                is_override=event.item in self._undone,
+            )
+            self._decide(event.item)
+
+    def _decide(self, item: str) -> None:
+        self.history.append(item)
+        self.last_undone = None
+
+    def _undo(self, item: str) -> None:
+        if self.answers.pop(item, None) is not None:
+            self._undone.add(item)
+        self.skips.pop(item, None)
+        if item in self.history:
+            del self.history[len(self.history) - 1 - self.history[::-1].index(item) :]
+        self.last_undone = item
 
 
 def find_next(items: Sequence[SheetItem], state: Answered) -> SheetItem | None:

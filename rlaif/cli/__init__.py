@@ -10,6 +10,9 @@ agreement           agreement
 audit               audit list, show, verify
 constitution        constitution check, show, words
 constitution_diff   constitution diff
+spot_check          spot-check draw, label, status, import, export
+labelling           labelling at a terminal: keys, pages, or a line a choice
+label_page          an item of a sheet as lines of a terminal
 setup               doctor, init
 doctor              what the machine offers, examined for `rlaif doctor`
 scaffold            the folder that `rlaif init` writes
@@ -37,6 +40,7 @@ from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
+from rlaif.cli.spot_check import spot_check_app
 from rlaif.console import console, notes, show_text
 from rlaif.errors import InputError, OtherProcessFailed, RlaifError
 from rlaif.files.file_errors import describe_file_error
@@ -75,6 +79,7 @@ app.command("run")(run)
 app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
+app.add_typer(spot_check_app, name="spot-check")
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)
