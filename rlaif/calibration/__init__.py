@@ -10,6 +10,11 @@ people         those items -> every figure of the agreement report
 agreement      kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
 spot_check     judged pairs and a seed -> the items that people are asked about, with their probabilities
 sheet          the file that an annotator is given, which says nothing of the judge
-answers        an annotator's answers to a sheet: appended, resumed, undone; and which item comes next
+answers        the lines of an annotator's file: what they come to, whether they can be, which item is next
+answer_file    that file: begun, continued, appended to, read
+taken_in       answers and the draw behind them -> human labels, overrides and withdrawals among them
+so_far         labels of a draw, finished or not -> agreement with the judge, and about how many labels remain
+label_studio   sheets and answers as Label Studio's tasks and annotations, and back
+label_rows     human labels -> rows of JSONL, CSV or a preference set
 ranking        verdicts -> Bradley-Terry scores of the systems, and how two rankings agree
 """

@@ -1,35 +1,21 @@
-"""One annotator's answers to a sheet: a file to which each choice is appended, and the item that comes next.
+"""One annotator's answers to a sheet: what the lines of their file mean, whether they can be, and which item is next.
 
-A line is on the disk before the next item is shown; an undo is a line of its own, and no line is ever changed. Who
-reads only the answers of one annotator learns nothing of another's. Prints nothing; terminal and page use it alike.
+An undo is a line like any other, so that the lines show every choice and `replay` the one that counts. Reads no file.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import random
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Literal, NamedTuple
-
-from pydantic import ValidationError
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from rlaif.calibration.sheet import Sheet, SheetItem
 from rlaif.errors import DataError
-from rlaif.files.atomic import sync_folder, utc_now
-from rlaif.files.own_files import read_own_lines
 from rlaif.records import Value, Verdict
 
 Choice = Literal["first", "second", "tie", "unclear"]
 Order = Literal["ab", "ba"]
 """Which of the sheet's replies was shown first."""
-NAME = re.compile(r"\w[\w.-]{0,39}")
 MAX_NOTE = 2000
-SUFFIX = ".jsonl"
 FIX = "restore the file from a copy"
 
 
@@ -87,123 +73,10 @@ class Answered(NamedTuple):
     """Place of each item's last skip in the file, for items without an answer."""
     last_undone: str | None
     """Item to be shown again, where the last choice was undone."""
+    undone: frozenset[str]
+    """Items of which an answer was undone at some time."""
     history: tuple[str, ...]
     """Items answered or skipped, in order, without what was undone."""
-
-
-def answers_folder(sheet_path: Path) -> Path:
-    """The folder of a sheet's answers, unless another is named."""
-    return sheet_path.with_name(f"{sheet_path.stem}.answers")
-
-
-def check_annotator(name: str) -> str:
-    """The name, refused where it could not name a file."""
-    if not NAME.fullmatch(name) or not name.isprintable():
-        raise DataError(
-            f'"{name[:40]}" cannot name an annotator',
-            where="--as",
-            fix="use letters, digits, `.`, `_` and `-`, at most 40 of them",
-        )
-    return name
-
-
-class AnswerFile:
-    """The answers of one annotator, open to be continued by this process alone."""
-
-    def __init__(self, file: IO[bytes], sheet: Sheet, events: list[Event], rng: random.Random) -> None:
-        self._file, self.sheet, self._events, self._rng = file, sheet, events, rng
-
-    @property
-    def state(self) -> Answered:
-        return replay(self._events)
-
-    def show(self, item: SheetItem) -> tuple[Order, str, str]:
-        """The order in which this annotator sees the two replies, drawn when the item is first shown; and both."""
-        order: Order | None = self.state.orders.get(item.id)
-        if order is None:
-            order = "ab" if self._rng.random() < 0.5 else "ba"
-            self._append(Event(event="shown", at=utc_now(), item=item.id, order=order))
-        first, second = (item.a, item.b) if order == "ab" else (item.b, item.a)
-        return order, first, second
-
-    def answer(self, item: SheetItem, choice: Choice, *, seconds: float | None = None) -> None:
-        """Store a choice on an item that was shown and has no answer."""
-        state = self.state
-        if item.id in state.answers:
-            raise DataError(f"item {item.id} has an answer already", fix="undo it first")
-        self._append(
-            Event(
-                event="answer", at=utc_now(), item=item.id, order=state.orders[item.id], choice=choice,
-                guideline=self.sheet.guideline_digest, seconds=None if seconds is None else round(seconds, 2),
-            )
-        )  # fmt: skip
-
-    def skip(self, item: SheetItem) -> None:
-        """Put an item behind all others."""
-        self._append(Event(event="skip", at=utc_now(), item=item.id))
-
-    def note(self, item: SheetItem, text: str) -> None:
-        """Keep a remark on an item; it replaces an earlier one."""
-        self._append(Event(event="note", at=utc_now(), item=item.id, text=text[:MAX_NOTE]))
-
-    def undo(self) -> str | None:
-        """Take back the last choice or skip, of this sitting or an earlier one: its item's id, which comes next."""
-        history = self.state.history
-        if not history:
-            return None
-        self._append(Event(event="undo", at=utc_now(), item=history[-1]))
-        return history[-1]
-
-    def next_item(self) -> SheetItem | None:
-        """The item to show; None where all have answers."""
-        return find_next(self.sheet.items, self.state)
-
-    def _append(self, event: Event) -> None:
-        line = event.model_dump_json(exclude_defaults=True) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._events.append(event)
-
-
-@contextmanager
-def open_answers(
-    sheet: Sheet, folder: Path, *, annotator: str, rng: random.Random | None = None
-) -> Iterator[AnswerFile]:
-    """The annotator's answers to the sheet, begun or continued; another process cannot open them meanwhile."""
-    path = folder / f"{check_annotator(annotator)}{SUFFIX}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f"somebody is labelling this sheet as {annotator} now", where=str(path), fix="give another name by --as"
-            ) from error
-        _drop_torn_line(file)
-        events = list(_read_events(path))
-        answers = AnswerFile(file, sheet, events, rng or random.SystemRandom())
-        if events:
-            check_events(events, sheet=sheet, annotator=annotator, where=str(path))
-        else:
-            answers._append(
-                Event(
-                    event="begin", at=utc_now(), sheet=sheet.id, annotator=annotator, guideline=sheet.guideline_digest
-                )
-            )
-            sync_folder(folder)
-        yield answers
-
-
-def read_all_answers(sheet: Sheet, folder: Path) -> list[Answered]:
-    """Where each annotator stands; for the owner of the sheet."""
-    found = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        events = list(_read_events(path))
-        if events:
-            check_events(events, sheet=sheet, annotator=path.name.removesuffix(SUFFIX), where=str(path))
-            found.append(replay(events))
-    return found
 
 
 def check_events(events: Sequence[Event], *, sheet: Sheet, annotator: str, where: str) -> None:
@@ -248,6 +121,7 @@ def replay(events: Iterable[Event]) -> Answered:
         orders=so_far.orders,
         skips=so_far.skips,
         last_undone=so_far.last_undone,
+        undone=frozenset(so_far.undone),
         history=tuple(so_far.history),
     )
 
@@ -263,7 +137,7 @@ class _SoFar:
         self.history: list[str] = []
         self.last_undone: str | None = None
         self._notes: dict[str, str] = {}
-        self._undone: set[str] = set()
+        self.undone: set[str] = set()
 
     def add(self, event: Event, number: int) -> None:
         """number: the line's place in the file."""
@@ -293,7 +167,7 @@ class _SoFar:
                 note=self._notes.get(event.item, ""),
                 at=event.at,
                 guideline=event.guideline,
-                is_override=event.item in self._undone,
+                is_override=event.item in self.undone,
             )
             self._decide(event.item)
 
@@ -303,7 +177,7 @@ class _SoFar:
 
     def _undo(self, item: str) -> None:
         if self.answers.pop(item, None) is not None:
-            self._undone.add(item)
+            self.undone.add(item)
         self.skips.pop(item, None)
         if item in self.history:
             del self.history[len(self.history) - 1 - self.history[::-1].index(item) :]
@@ -314,23 +188,3 @@ def find_next(items: Sequence[SheetItem], state: Answered) -> SheetItem | None:
     """The undone item; else the first in the sheet's order that was not skipped; else the one skipped longest ago."""
     is_open = [item for item in items if item.id not in state.answers]
     return min(is_open, key=lambda item: (item.id != state.last_undone, state.skips.get(item.id, -1)), default=None)
-
-
-def _read_events(path: Path) -> Iterator[Event]:
-    yield from read_own_lines(path, _parse_event, fix=FIX, noun="the file of answers")
-
-
-def _parse_event(line: bytes) -> Event:
-    try:
-        return Event.model_validate(json.loads(line))
-    except ValidationError as error:
-        raise ValueError(error.errors(include_url=False, include_input=False)[0]["msg"]) from error
-
-
-def _drop_torn_line(file: IO[bytes]) -> None:
-    """Remove the rest of a line that a kill cut off: it was never acknowledged."""
-    file.seek(0)
-    data = file.read()
-    if torn := len(data.rpartition(b"\n")[2]):
-        file.truncate(len(data) - torn)
-    file.seek(0, os.SEEK_END)

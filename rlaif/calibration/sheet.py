@@ -7,6 +7,7 @@ that is in it, so a sheet that was changed is refused. Opens no ledger and knows
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from rlaif.errors import DataError
 from rlaif.files.atomic import write_atomically
 from rlaif.files.own_files import read_own
-from rlaif.records import Message, Value, digest_text
+from rlaif.records import Message, Principle, Value, digest_text
 
 FORMAT, VERSION = "rlaif-sheet", 1
 FIX = "ask its owner for the file again"
@@ -39,6 +40,24 @@ class Sheet(Value):
     guideline: str
     guideline_digest: str
     items: tuple[SheetItem, ...]
+
+
+def describe_guideline(principles: Sequence[Principle], *, is_single: bool) -> str:
+    """How to decide, where the owner of the run gives no text. is_single: each item names the principle that counts."""
+    if is_single:
+        what = "Each item names one principle. Say which of the two replies keeps it better, whatever else they do."
+    else:
+        listed = "".join(f"\n- {principle.text}" for principle in principles)
+        what = f"Say which of the two replies is better as a whole, by these principles:{listed}"
+    return (
+        f"{what}\nChoose a tie where neither is better, and unclear where you cannot decide. A reply is not better for "
+        "being longer, nor for being the first or the second."
+    )
+
+
+def describe_question(principle: Principle | None) -> str:
+    """What an item asks; None: about the replies as a whole."""
+    return "Which reply is better?" if principle is None else f"Which reply keeps this better? {principle.text}"
 
 
 def make_sheet(items: tuple[SheetItem, ...], *, guideline: str) -> Sheet:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -67,21 +67,11 @@ class Draw(NamedTuple):
     """Stratum -> items drawn, items that could be drawn."""
 
 
-def leave_out(frame: Iterable[FrameItem], *, drawn: Iterable[ItemKey], identical: Iterable[ItemKey] = ()) -> tuple[
-    list[FrameItem], Tally
-]:  # fmt: skip
-    """The items that may be drawn now, and a count of those left out.
-
-    drawn: items of earlier draws. identical: items whose two texts are one, between which nobody can choose.
-    """
-    reasons = {**dict.fromkeys(identical, "identical"), **dict.fromkeys(drawn, "already_drawn")}
+def leave_out(frame: Iterable[FrameItem], *, reasons: Mapping[ItemKey, str]) -> tuple[list[FrameItem], Tally]:
+    """The items that may be drawn now, each once, and a count of those left out, by reason."""
     items = list({item.key: item for item in frame}.values())
-    kept = [item for item in items if item.key not in reasons]
-    dropped: dict[str, int] = defaultdict(int)
-    for item in items:
-        if item.key in reasons:
-            dropped[reasons[item.key]] += 1
-    return kept, Tally(num_in=len(items), dropped=dict(dropped))
+    dropped = Counter(reasons[item.key] for item in items if item.key in reasons)
+    return [item for item in items if item.key not in reasons], Tally(num_in=len(items), dropped=dict(dropped))
 
 
 def draw_items(

@@ -1,7 +1,7 @@
 """Labelling a sheet at a terminal: one item a screen, one key a choice; without a terminal, one line a choice.
 
 Shows the sheet, the guideline and how far the annotator is, and nothing else. Opens no ledger. What is stored, and
-which item comes next, is decided in `rlaif.calibration.answers`.
+which item comes next, is decided in `rlaif.calibration`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Protocol
 
 from rich.text import Text
 
-from rlaif.calibration.answers import AnswerFile, Choice
+from rlaif.calibration.answer_file import AnswerFile
+from rlaif.calibration.answers import Choice
 from rlaif.calibration.sheet import SheetItem
 from rlaif.cli.label_page import HELP, KEYS, MIN_WIDTH, PAGING, Page, make_page, wrap
 from rlaif.console import console, show_text

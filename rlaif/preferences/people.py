@@ -160,7 +160,7 @@ def mix_labels(
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
     known = [*labelled.earlier_samples, *labelled.samples]
     texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
-    judged = _find_judged(
+    judged = find_judged(
         [*labelled.earlier_comparisons, *comparisons],
         constitution=labelled.constitution,
         panel=panel,
@@ -219,7 +219,7 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
     return bool((stored["inputs"], stored["human_weight"]) == (wanted, config.weight))
 
 
-def _find_judged(
+def find_judged(
     comparisons: Sequence[Comparison],
     *,
     constitution: Constitution,

@@ -48,3 +48,8 @@ class SpotCheck(Record):
     items: tuple[DrawnItem, ...]
     """In the order of the sheet."""
     observed: Observed = Observed()
+
+    @property
+    def stage(self) -> str:
+        """The stage of a run's uses under which this draw and the labels that count of it stand."""
+        return f"spot_check_{self.sheet_id[:12]}"

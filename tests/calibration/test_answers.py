@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sheets import make_test_sheet
 
-from rlaif.calibration.answers import AnswerFile, check_annotator, find_next, open_answers, read_all_answers
+from rlaif.calibration.answer_file import AnswerFile, check_annotator, open_answers, read_all_answers
+from rlaif.calibration.answers import find_next
 from rlaif.errors import DataError, RlaifError
 
 SHEET = make_test_sheet(4)

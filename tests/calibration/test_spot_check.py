@@ -108,9 +108,10 @@ def test_earlier_draws_and_identical_texts_are_left_out_and_counted() -> None:
     frame = make_frame(10)
     first = draw_items(frame, size=4, seed=0)
     drawn = [(tuple(sorted(item.sample_ids)), item.principle_id) for item in first.items]
-    assert not set(drawn) & {item.key for item in leave_out(frame, drawn=drawn)[0]}
+    reasons = dict.fromkeys(drawn, "already_drawn")
+    assert not set(drawn) & {item.key for item in leave_out(frame, reasons=reasons)[0]}
     one_text = next(item.key for item in frame if item.key not in drawn)
-    kept, tally = leave_out([*frame, frame[0]], drawn=drawn, identical=[one_text])
+    kept, tally = leave_out([*frame, frame[0]], reasons={**reasons, one_text: "identical"})
     assert (len(kept), tally.num_in, tally.dropped) == (5, 10, {"already_drawn": 4, "identical": 1})
 
 

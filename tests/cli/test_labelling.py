@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from sheets import make_test_sheet
 from terminal import on_terminal
 
-from rlaif.calibration.answers import read_all_answers
+from rlaif.calibration.answer_file import read_all_answers
 from rlaif.calibration.sheet import Sheet, SheetItem, make_sheet, read_sheet, write_sheet
 from rlaif.cli.label_page import make_page
 from rlaif.records import Message
