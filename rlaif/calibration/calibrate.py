@@ -141,28 +141,29 @@ def fit(data: Data, kind: MapKind) -> tuple[float, float]:
         return 1.0, 0.0
     names: tuple[Array, ...] = (data.logits,) if kind == "temperature" else (data.logits, data.lengths)
     prior = np.array([SLOPE_PRIOR, 0.0])[: len(names)]
-    found = _newton(np.stack(names, axis=1), prior, data)
+    found = fit_ridge(np.stack(names, axis=1), chosen=data.chosen, weights=data.weights, prior=prior)
     if found[0] < 0:
         # subtle: a map that inverted the judge would be no calibration; at slope zero the judge's labels count nothing.
         found[0] = 0.0
-        found[1:] = _newton(data.lengths[:, None], np.zeros(1), data) if kind == "temperature_length" else 0.0
+        if kind == "temperature_length":
+            found[1:] = fit_ridge(data.lengths[:, None], chosen=data.chosen, weights=data.weights, prior=np.zeros(1))
     return float(found[0]), float(found[1]) if kind == "temperature_length" else 0.0
 
 
-def _newton(features: Array, prior: Array, data: Data) -> Array:
+def fit_ridge(features: Array, *, chosen: Array, weights: Array, prior: Array) -> Array:
     """Weighted logistic regression without an intercept, its coefficients N(prior, PRIOR_SD); the loss is convex."""
     precision = np.eye(features.shape[1]) / PRIOR_SD**2
 
     def loss(coefficients: Array) -> float:
-        fitted = data.weights @ _log_losses(features @ coefficients, data.chosen)
+        fitted = weights @ _log_losses(features @ coefficients, chosen)
         away = coefficients - prior
         return float(fitted + 0.5 * away @ precision @ away)
 
     coefficients = prior.copy()
     for _ in range(100):
         p = sigmoids(features @ coefficients)
-        gradient = features.T @ (data.weights * (p - data.chosen)) + precision @ (coefficients - prior)
-        curvature = (features * (data.weights * p * (1 - p))[:, None]).T @ features + precision
+        gradient = features.T @ (weights * (p - chosen)) + precision @ (coefficients - prior)
+        curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + precision
         step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
         # A full step may lead upwards where the loss is flat; near the optimum "upwards" is only rounding.
         while loss(coefficients - step) > loss(coefficients) + 1e-9:
