@@ -1,7 +1,7 @@
 """Labels of a draw that may not be finished -> how far people and judge agree, and about how many labels remain.
 
 An interval that was made for a fixed number of labels is given only when the set is closed: looked at after each label,
-it would be wrong far more often than it says. `sum_up` decides that, in one place.
+it would be wrong far more often than it says. Before that there are bounds that hold whenever somebody stops.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.answers import Answered
 from rlaif.calibration.taken_in import key_of_label
 from rlaif.records import DrawnItem, Estimate, HumanLabel, SpotCheck
+from rlaif.stats.betting import ALPHA, certified_bound, mean_of, replaced_stream
 from rlaif.stats.intervals import effective_size, share_interval
 from rlaif.stats.logits import P_FIRST, canonical_pair
 
@@ -46,6 +47,8 @@ class SoFar(NamedTuple):
     """Weighted mean over items of 1 - |judge's side - people's|, a tie being half a side; None without labels."""
     interval: Estimate | None
     """95 % for a fixed number of labels; None while the set is open."""
+    bounds: Estimate | None
+    """95 % whenever somebody looks or stops; None where the set is closed, and without labels."""
     between_people: Estimate | None
     """Share of the items of two people on which they chose the same; None while the set is open, and for one person."""
     num_for_half_width: int | None
@@ -61,7 +64,7 @@ def sum_up(check: SpotCheck, states: Sequence[Answered], labels: Sequence[HumanL
     labelled = [item for item in check.items if item.item_id in by_item]
     values = [_agree(item, by_item[item.item_id]) for item in labelled]
     weights = [1 / item.inclusion_probability for item in labelled]
-    is_closed = bool(states) and all(len(state.answers) == len(check.items) for state in states)
+    is_closed = bool(labelled) and all(len(state.answers) == len(check.items) for state in states)
     prompts = [item.prompt_id for item in labelled]
     return SoFar(
         num_items=len(check.items),
@@ -70,9 +73,39 @@ def sum_up(check: SpotCheck, states: Sequence[Answered], labels: Sequence[HumanL
         is_closed=is_closed,
         agreement=statistics.fmean(values, weights) if values else None,
         interval=share_interval(values, clusters=prompts, weights=weights) if is_closed else None,
+        bounds=None if is_closed or not labelled else _find_bounds(check, by_item, num_people=len(states)),
         between_people=_between_people([by_item[item.item_id] for item in labelled]) if is_closed else None,
         num_for_half_width=_find_needed(values, weights),
     )
+
+
+def _find_bounds(check: SpotCheck, by_item: Mapping[str, Sequence[HumanLabel]], *, num_people: int) -> Estimate | None:
+    """Bounds on the agreement over all items that could be drawn, from the items in the order of the sheet.
+
+    subtle: the order is that of the sheet and not of the answers. An item before the last answered one that has no
+    label, because it was skipped, is unclear or waits for a second annotator, counts against either bound: whoever
+    skips what does not suit would else certify anything.
+    """
+    agreed = [
+        _agree(item, by_item[item.item_id]) if len(by_item.get(item.item_id, ())) == num_people else None
+        for item in check.items
+    ]
+    last = max((place for place, value in enumerate(agreed) if value is not None), default=None)
+    if last is None:
+        return None
+    # each place of the sheet holds an item with 1 / n of its probability, as a draw with replacement would
+    chances = [item.inclusion_probability / len(check.items) for item in check.items[: last + 1]]
+    least, most = (
+        replaced_stream(
+            [unknown if value is None else value for value in agreed[: last + 1]],
+            probabilities=chances,
+            list_size=check.num_frame,
+        )
+        for unknown in (0.0, 1.0)
+    )
+    low = certified_bound(least, side="above", alpha=ALPHA / 2)
+    high = certified_bound(most, side="below", alpha=ALPHA / 2)
+    return Estimate(mean=mean_of(least), low=low, high=max(low, high), n=last + 1)
 
 
 def _describe_annotator(state: Answered) -> Annotator:

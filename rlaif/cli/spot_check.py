@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rlaif.audit.spot_draw import DrawnSheet
     from rlaif.audit.spot_labels import SheetStatus
     from rlaif.calibration.so_far import SoFar
+    from rlaif.records import Estimate
 
 spot_check_app = typer.Typer(
     no_args_is_help=True, help="Ask people about a few of the judge's pairs: draw them, label them, use the labels."
@@ -198,23 +199,27 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
     if so_far.agreement is None:
         return
     weighted = "each label counts 1 / its probability, so this is about all pairs that could be drawn"
-    if so_far.interval is None:
-        yield (
-            f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items so far; {weighted}. An "
-            "interval is given when every annotator has answered every item: until then it would be wrong too often"
-        )
+    share = f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items"
+    if so_far.interval is not None:
+        yield f"{share} {_format_interval(so_far.interval)}; {weighted}"
     else:
-        low, high = so_far.interval.low, so_far.interval.high
+        yield f"{share} so far; {weighted}"
+    if so_far.bounds is not None:
         yield (
-            f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items (95 % interval {low:.1%} "
-            f"to {high:.1%}, n {so_far.interval.n} prompts); {weighted}"
+            f"certain by now (95 %, whenever you look or stop): from {so_far.bounds.low:.1%} to "
+            f"{so_far.bounds.high:.1%}; items without a label count against both ends. A narrower interval is given "
+            "when every annotator has answered every item"
         )
     if any(one.num_unclear for one in so_far.annotators):
         yield "answers that say unclear are no labels: the figures are about the pairs that people could decide"
     if so_far.between_people is not None:
         people = so_far.between_people
-        yield f"two people chose the same on {people.mean:.1%} (95 % interval {people.low:.1%} to {people.high:.1%})"
+        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people)}"
     yield from _describe_remaining(so_far)
+
+
+def _format_interval(estimate: Estimate) -> str:
+    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} prompts)"
 
 
 def _describe_remaining(so_far: SoFar) -> Iterator[str]:
