@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.calibration.doubts import find_doubts
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.sheet import (
     Sheet,
@@ -197,12 +198,13 @@ def _read_round(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequ
             draw_seed=round.draw_seed,
         )  # fmt: skip
         samples = {sample.id: sample for sample in book.used(SAMPLES, Sample, round=number)}
-        doubts = _find_doubts(comparisons)
+        weights = {name: principle.weight for name, principle in known.items()}
+        doubts = find_doubts(comparisons, weights=weights)
         wanted = set(principles) or {OVERALL}
         frame = [
             FrameItem(
                 samples[pair[0]].prompt_id, pair, principle_id, label.p_first,
-                flipped=(pair, principle_id, "flipped") in doubts, differ=(pair, principle_id, "differ") in doubts,
+                flipped=(pair, principle_id) in doubts.flipped, differ=(pair, principle_id) in doubts.differ,
             )
             for (pair, principle_id), label in judged.items()
             if principle_id in wanted and all(sample_id in samples for sample_id in pair)
@@ -224,22 +226,6 @@ def _find_unfit(
             yield item.key, "redacted"
         elif first.strip() == second.strip():
             yield item.key, "identical"
-
-
-def _find_doubts(comparisons: Sequence[Comparison]) -> set[tuple[tuple[str, str], str, str]]:
-    """Pairs with an order flip, or on which judges name different winners, under each principle and as a whole."""
-    found: set[tuple[tuple[str, str], str, str]] = set()
-    sides: dict[tuple[tuple[str, str], str], set[bool]] = {}
-    for comparison in comparisons:
-        pair, principle = canonical_pair(*comparison.sample_ids), comparison.principle.id
-        is_first = (comparison.p_first > 0.5) == (comparison.sample_ids[0] == pair[0])
-        if comparison.p_first != 0.5:
-            sides.setdefault((pair, principle), set()).add(is_first)
-        if comparison.flipped:
-            found |= {(pair, principle, "flipped"), (pair, OVERALL, "flipped")}
-        if len(sides.get((pair, principle), ())) > 1:
-            found |= {(pair, principle, "differ"), (pair, OVERALL, "differ")}
-    return found
 
 
 def _refuse_unknown(wanted: Sequence[str], known: dict[str, Principle]) -> None:

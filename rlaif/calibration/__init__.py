@@ -10,6 +10,7 @@ choices        files of people's choices and of verdicts (`rlaif agreement`) -> 
 people         those items -> every figure of the agreement report
 agreement      kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
 spot_check     judged pairs and a seed -> the items that people are asked about, with their probabilities
+doubts         comparisons -> pairs on which a judge contradicts itself, or judges one another
 sheet          the file that an annotator is given, which says nothing of the judge
 answers        the lines of an annotator's file: what they come to, whether they can be, which item is next
 answer_file    that file: begun, continued, appended to, read

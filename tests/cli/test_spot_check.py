@@ -26,7 +26,7 @@ from rlaif.calibration.labels import read_labels
 from rlaif.calibration.sheet import Sheet, read_sheet
 from rlaif.calibration.taken_in import check_draw
 from rlaif.cli import app
-from rlaif.errors import DataError, InputError, RlaifError
+from rlaif.errors import DataError, InputError, LedgerError, RlaifError
 from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -189,6 +189,17 @@ def test_a_draw_that_cannot_be_is_refused_and_nothing_is_written(
     assert not Path("sheet.json").exists()
     with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
         assert list_records(ledger, SpotCheck) == []
+
+
+def test_where_the_ledger_cannot_be_written_no_sheet_stays_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    assert "the disk is full" in refusal("draw", "sheet.json", "--run", "001", "--items", "4")
+    assert not Path("sheet.json").exists()
 
 
 def test_a_sheet_never_replaces_a_file_of_the_users(folder: Path) -> None:
