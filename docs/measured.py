@@ -177,6 +177,27 @@ def million_rows(result: Result) -> list[Row]:
     ]
 
 
+def spot_check_rows(result: Result) -> list[Row]:
+    rows = []
+    for cell in result["cells"]:
+        what = f"{'focused' if cell['design'] == 'focus' else 'even'} draws, the judge is {cell['world']}"
+        if cell["world"].startswith("a fifth"):
+            what = what.replace("the judge is a fifth ties", "people tie on a fifth")
+        false = f"{cell['false_above']:.1%} above, {cell['false_below']:.1%} below"
+        rows.append(
+            Row(
+                what,
+                f"false bounds {false}; closed sets' intervals cover {cell['covered']:.1%}",
+                "at most 6.5 %; at least 93 %",
+            )
+        )
+    looked = max(cell["looked_at_wrong"] for cell in result["cells"] if cell["design"] == "even")
+    bare = min(cell["unweighted_covered"] for cell in result["cells"] if cell["design"] == "focus")
+    rows.append(Row("control: Wilson's interval looked at after every label", f"{looked:.1%} wrong", "above 6.5 %"))
+    rows.append(Row("control: a focused draw without its weights", f"covers {bare:.1%}", "below 93 %"))
+    return rows
+
+
 def kill_rows(result: Result) -> list[Row]:
     twice = result["asked_twice_after_a_kill"]
     return [
@@ -368,6 +389,10 @@ SECTIONS = (
     Section("`rlaif generate-prefs` on the front desk", "generate_prefs", generate_rows),
     Section("The ledger", "ledger", ledger_rows, "Other work ran beside it."),
     Section("A ledger of a million judgements", "ledger_million", million_rows),
+    Section(
+        "Agreement with people from 60 drawn pairs of 400", "spot_check", spot_check_rows,
+        "People and judge are simulated, 2,000 draws a row. [people.md](people.md) says how pairs are drawn.",
+    ),
     Section("Killed 200 times by SIGKILL while a server answers, and resumed", "kills", kill_rows),
     Section(
         "Torture: what a run lives through, and what it refuses in a sentence", "torture", torture_rows,

@@ -6,18 +6,17 @@ withdrawn the stage is made again; nothing is removed. Loads no model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.audit.ledger_file import find_path
 from rlaif.calibration.answer_file import answers_folder, read_all_answers
 from rlaif.calibration.label_studio import read_label_studio
 from rlaif.calibration.labels import Labels, check_principles
 from rlaif.calibration.match import Matched, match_labels
 from rlaif.calibration.sheet import Sheet, read_sheet
 from rlaif.calibration.so_far import SoFar, sum_up
-from rlaif.calibration.taken_in import TakenIn, key_of_label, take_in
+from rlaif.calibration.taken_in import LabelKey, TakenIn, chosen_side, key_of_label, take_in
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.errors import DataError, StageError
 from rlaif.ledger.queries import list_records
@@ -56,16 +55,23 @@ def check_sheet(
     """Take the answers to a sheet into the ledger, unless `dry_run`, and say what they come to."""
     sheet = read_sheet(path)
     states = read_all_answers(sheet, answers or answers_folder(path))
-    place = find_path(runs_dir, run=run, ledger=ledger)
-    if not place.is_file():
-        raise DataError("there is no ledger", where=str(place), fix="name the runs by --runs-dir, or it by --ledger")
-    with Ledger.open(place, read_only=dry_run) as opened:
+    with _open(ledger, runs_dir=runs_dir, run=run, read_only=dry_run) as opened:
         check = find_draw(opened, sheet)
         before = opened.used(check.runs[0], 0, check.stage, HumanLabel)
         taken = take_in(check, sheet, states, before=before)
         if not dry_run:
             _store(opened, check.runs, check.stage, labels=taken.labels, before=before)
     return SheetStatus(check, taken, sum_up(check, states, taken.labels))
+
+
+def _open(ledger: Path | None, *, runs_dir: Path, run: str | None, read_only: bool) -> Ledger:
+    """The file `ledger`; without one that of the named or the newest run, refused where the run did not leave it so."""
+    if ledger is None:
+        folder = open_run(runs_dir, run)
+        return open_ledger(folder, ledger_path_of(folder.config, runs_dir=runs_dir), read_only=read_only)
+    if not ledger.is_file():
+        raise DataError("there is no such ledger", where=str(ledger), fix="name the file of the runs' ledger")
+    return Ledger.open(ledger, read_only=read_only)
 
 
 def find_draw(ledger: Ledger, sheet: Sheet) -> SpotCheck:
@@ -94,21 +100,25 @@ def import_labels(
     with open_ledger(folder, ledger_path_of(folder.config, runs_dir=runs_dir), read_only=dry_run) as ledger:
         before = ledger.used(folder.name, 0, IMPORTED, HumanLabel)
         known = {key_of_label(label): label for label in _labels_of(ledger, folder.name)}
-        ids = {label.id for label in known.values()}
-        new = [label for label in matched.labels if label.id not in ids]
-        for label in new:
-            if key_of_label(label) in known:
-                raise DataError(
-                    f"{label.annotator} has labelled the pair {' and '.join(label.sample_ids)} already, under "
-                    f"{label.principle_id}",
-                    where=str(path),
-                    fix="leave the row out, or give another annotator's name",
-                )
+        new = [label for label in matched.labels if not _is_known(label, known, where=str(path))]
         if not dry_run:
             brought: list[Record] = [record for four in matched.brought for record in four]
             ledger.append(brought)
             _store(ledger, (folder.name,), IMPORTED, labels=[*before, *new], before=before)
     return matched.tally, len(new)
+
+
+def _is_known(label: HumanLabel, known: Mapping[LabelKey, HumanLabel], *, where: str) -> bool:
+    """Whether the ledger has this choice already; refused where it has another one of this annotator."""
+    before = known.get(key_of_label(label))
+    if before is not None and chosen_side(before) != chosen_side(label):
+        raise DataError(
+            f"{label.annotator} has labelled the pair {' and '.join(label.sample_ids)} already, under "
+            f"{label.principle_id}, and chose otherwise",
+            where=where,
+            fix="leave the row out, or give another annotator's name",
+        )
+    return before is not None
 
 
 def read_run_labels(*, runs_dir: Path, run: str | None) -> RunLabels:

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.answers import Answered
-from rlaif.calibration.taken_in import key_of_label
+from rlaif.calibration.taken_in import chosen_side, key_of_label
 from rlaif.records import DrawnItem, Estimate, HumanLabel, SpotCheck
 from rlaif.stats.betting import ALPHA, certified_bound, mean_of, replaced_stream
 from rlaif.stats.intervals import effective_size, share_interval
@@ -127,15 +127,10 @@ def _between_people(by_item: Sequence[Sequence[HumanLabel]]) -> Estimate | None:
     """Each two people on one item, weighted as the item is and clustered by prompt."""
     twos = [(a, b) for labels in by_item for a, b in combinations(labels, 2)]
     return share_interval(
-        [float(_side(a) == _side(b)) for a, b in twos],
+        [float(chosen_side(a) == chosen_side(b)) for a, b in twos],
         clusters=[a.prompt_id for a, _ in twos],
         weights=[1 / (a.inclusion_probability or 1) for a, _ in twos],
     )
-
-
-def _side(label: HumanLabel) -> str:
-    """The id of the sample that was chosen; empty for a tie."""
-    return "" if label.choice == "tie" else label.sample_ids[0 if label.choice == "first" else 1]
 
 
 def _find_needed(values: Sequence[float], weights: Sequence[float]) -> int | None:

@@ -88,8 +88,10 @@ def draw_items(
     strata = name_strata(frame)
     probabilities = find_probabilities(frame, size=size, design=design, max_ratio=max_ratio)
     rng = random.Random(f"spot check\n{seed}\n{digest}")
-    ties = [rng.random() for _ in frame]
-    order = sorted(range(len(frame)), key=lambda i: (strata[i], frame[i].sureness, ties[i]))
+    # subtle: within a stratum in random order. In the order of sureness there would be hardly more different draws than
+    # steps of the pass.
+    shuffled = [rng.random() for _ in frame]
+    order = sorted(range(len(frame)), key=lambda i: (strata[i], shuffled[i]))
     taken = draw_systematic([probabilities[i] for i in order], size=size, start=rng.random())
     chosen = [order[place] for place in taken]
     rng.shuffle(chosen)

@@ -34,6 +34,11 @@ def key_of_label(label: HumanLabel) -> LabelKey:
     return label.annotator, canonical_pair(*label.sample_ids), label.principle_id
 
 
+def chosen_side(label: HumanLabel) -> str:
+    """The id of the sample that was chosen, whatever the order shown; empty for a tie."""
+    return "" if label.choice == "tie" else label.sample_ids[0 if label.choice == "first" else 1]
+
+
 def check_draw(check: SpotCheck, sheet: Sheet) -> dict[str, DrawnItem]:
     """The draw's items by id, refused where draw and sheet do not belong together."""
     items = {item.item_id: item for item in check.items}

@@ -304,6 +304,10 @@ def test_a_sheet_of_another_ledger_is_refused(folder: Path) -> None:
     draw("--items", "4", "--runs-dir", "others")
     assert "nobody drew this sheet" in refusal("status", "sheet.json", "--run", "001")
     assert "nobody has begun" in say("status", "sheet.json", "--run", "001", "--runs-dir", "others")
+    assert "nobody has begun" in say("status", "sheet.json", "--ledger", "others/ledger.sqlite")
+    assert "there is no such ledger" in refusal("status", "sheet.json", "--ledger", "none.sqlite")
+    Path("others/ledger.sqlite").unlink()
+    assert "the ledger is gone" in refusal("status", "sheet.json", "--run", "001", "--runs-dir", "others")
 
 
 def test_a_sheet_with_items_that_nobody_drew_or_a_probability_that_is_none_is_refused(folder: Path) -> None:
@@ -340,6 +344,11 @@ def test_exported_labels_are_read_as_human_labels_with_their_probabilities(label
     assert [(row.pair, row.choice, row.annotator, row.inclusion_probability, row.seconds) for row in read.rows] == [
         (label.sample_ids, label.choice, "ann", label.inclusion_probability, 2.0) for label in labels
     ]
+
+
+def test_labels_that_are_there_already_are_imported_as_known_ones(labelled: Sheet) -> None:
+    say("export", "labels.jsonl", "--run", "001")
+    assert "in 20, kept 20, dropped 0, 0 of them new" in say("import", "labels.jsonl", "--run", "001")
 
 
 def test_exported_preferences_are_a_data_set_and_leave_ties_out(labelled: Sheet, tmp_path: Path) -> None:
@@ -452,7 +461,7 @@ def test_imported_labels_have_no_probability_unless_the_file_has_it_and_are_no_s
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"annotator": "ann", "choice": "first"}, "ann has labelled the pair"),
+        ({"annotator": "ann", "choice": "first"}, "already, under overall, and chose otherwise"),
         ({"first_id": "0" * 32}, "20 of 20 labels name samples that nobody has"),
         ({"inclusion_probability": 1.5}, "no probability of being drawn"),
         ({"inclusion_probability": 0}, "no probability of being drawn"),
