@@ -40,14 +40,26 @@ class Terminal:
         os.write(self._fd, keys.encode())
 
     def choose(self, key: str, *, then: str) -> str:
-        """Press a key until the text comes: at first the program may still be deaf, as after a new item."""
-        for _ in range(100):
+        """Press a key until the text comes. After a new item the program is deaf for a moment, so wait before that."""
+        for _ in range(10):
+            time.sleep(0.4)
             self.press(key)
             try:
-                return self.wait_for(then, timeout_s=0.15)
+                return self.wait_for(then, timeout_s=2.0)
             except AssertionError:
                 continue
         raise AssertionError(f"{key} never led to {then!r}; the screen is:\n{self.screen}")
+
+    def redraw(self, keys: str, *, end: str) -> str:
+        """Press keys that draw the screen again; the new screen, once its end is there."""
+        drawn = self.written.count(CLEAR)
+        self.press(keys)
+        deadline = time.monotonic() + 20
+        while self.written.count(CLEAR) <= drawn or not self.screen.endswith(end):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nothing was drawn again; the screen is:\n{self.screen}")
+            self._read()
+        return self.screen
 
     def finish(self) -> int:
         """The program's exit code."""
