@@ -199,8 +199,8 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
     if so_far.agreement is None:
         return
     weighted = (
-        "a tie counts as half an agreement, and each label 1 / its probability, so this is about all pairs that could be "
-        "drawn"
+        "a tie counts as half an agreement, and each label 1 / its probability, so this is about all pairs that "
+        "could be drawn"
     )
     share = f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items"
     if so_far.interval is not None:
