@@ -1,9 +1,10 @@
 """A PPO step of a real model, beside its floor: python benchmarks/ppo_real.py MODEL [--train lora last_layers]
 
 8 prompts x 4 responses of at most 40 tokens, on one thread, in seconds of process time; the best step after the first.
-The reward is a function that costs nothing. The floor of a phase is timed in the same run: the products of the model's
-own weight matrices with as many rows as the step really had, each prompt once, and no attention, no adapter, no softmax
-and no optimizer. A frozen matrix has a product forward and one backward, a trained one two backward.
+The rewards are the model's own, by contrast: two readings of each response. The floor of a phase is timed in the same
+run: the products of the model's own weight matrices with as many rows as the step really had, each prompt once, and no
+attention, no adapter, no softmax and no optimizer. A frozen matrix has a product forward and one backward, a trained
+one two backward.
 Writes benchmarks/results/ppo_real.json. Exits with 1 when a target is missed.
 """
 
@@ -27,17 +28,23 @@ from ppo_floor import Clock
 from torch import Tensor, nn
 
 from rlaif.config.ppo import PpoConfig
+from rlaif.constitution.render import JudgeTemplate, load_template
+from rlaif.judging.modes import contrast
+from rlaif.judging.modes.mode import Shown
+from rlaif.models.interface import LIKELIHOODS
+from rlaif.models.local.engine import TransformersEngine
 from rlaif.models.local.layers import find_layers
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.trained import find_trained
 from rlaif.policy.rewards.episodes import Episode
-from rlaif.records import Message, Prompt
+from rlaif.records import Message, Principle, Prompt, SegmentedMessage
 from rlaif.training.listener import Listener, StepMetrics
 
 RESULTS = Path(__file__).parent / "results" / "ppo_real.json"
 TARGETS = {"decode": 4.0, "update": 2.0}
 SAMPLES, LENGTH, EPOCHS, LAST_LAYERS = 4, 40, 2, 8
+PRINCIPLE = Principle(id="brief", text="Answer in one short sentence.", opposite="Write a long and detailed answer.")
 HEAD_ROWS = 256
 """Rows of the output layer's product at a time, so that the floor holds no logits of all tokens."""
 QUESTIONS = (
@@ -70,20 +77,31 @@ def measure_steps(loaded: LoadedModel, train: str, *, steps: int) -> list[dict[s
     """Seconds by phase, and the lengths of prompts and responses, of each step after the first."""
     prompts = [Prompt(messages=(Message(role="user", content=text),), source="benchmark") for text in QUESTIONS]
     clock, marks, taken = Clock(), [time.process_time()], []
+    read: list[int] = []
+    judge, template = TransformersEngine(loaded), load_template("contrast")
 
     def mark(_: StepMetrics) -> None:
         marks.append(time.process_time())
-        taken.append(clock.take())
+        taken.append(clock.take() | {"read": read.pop()})
 
     def reward(episodes: Sequence[Episode]) -> list[float]:
-        return [float(len(episode.response.split())) for episode in episodes]
+        """The contrast of each episode, all in one call."""
+        replies = judge.score([show_contrast(episode, template) for episode in episodes], request=LIKELIHOODS)
+        read.append(sum(reply.prompt_tokens - 2 * reply.response_tokens for reply in replies) // SAMPLES)
+        return [(reply.likelihoods[0] - reply.likelihoods[1]) / reply.response_tokens for reply in replies]
 
     with tempfile.TemporaryDirectory() as folder, clock.running():
         train_policy(
-            policy=loaded.model, encoder=loaded.encoder, prompts=prompts, reward=reward, seed=0, resume=False,
-            config=make_config(train, steps=steps), out_dir=Path(folder), listener=Listener(on_metrics=mark),
+            policy=loaded.model, encoder=loaded.encoder, prompts=prompts, reward=clock.timed("reward", reward), seed=0,
+            resume=False, config=make_config(train, steps=steps), out_dir=Path(folder), listener=Listener(on_metrics=mark),
         )  # fmt: skip
     return [{"seconds": b - a, **of} for (a, b), of in zip(itertools.pairwise(marks), taken, strict=True)][1:]
+
+
+def show_contrast(episode: Episode, template: JudgeTemplate) -> Sequence[SegmentedMessage]:
+    """The episode's question: its response under the principle, then under its opposite."""
+    shown = Shown(text=episode.response, is_whole=episode.is_whole)
+    return contrast.render(template, conversation=episode.prompt.messages, responses=[shown], principle=PRINCIPLE)
 
 
 class Rows(NamedTuple):
@@ -95,12 +113,14 @@ class Rows(NamedTuple):
     """Tokens of all responses."""
     live: list[int]
     """Responses that still get a token, for each forward pass of one token."""
+    read: int
+    """Tokens of the different prompts that the judge reads before responses, under the principle and its opposite."""
 
 
 def count_rows(step: dict[str, Any]) -> Rows:
     lengths: list[int] = step["responses"]
     live = [sum(length > at for length in lengths) for at in range(1, max(lengths))]
-    return Rows(sum(step["prompts"][::SAMPLES]), sum(lengths), live)
+    return Rows(sum(step["prompts"][::SAMPLES]), sum(lengths), live, step["read"])
 
 
 class Matrices:
@@ -164,6 +184,10 @@ def find_floors(policy: transformers.PreTrainedModel, train: str, rows: Rows) ->
         matrices.forward(tokens)
         matrices.through_head(rows.drawn)
 
+    def judge() -> None:
+        matrices.forward(rows.read + 2 * rows.drawn)
+        matrices.through_head(2 * rows.drawn)
+
     def update() -> None:
         for _ in range(EPOCHS):
             matrices.forward(tokens, above=above)
@@ -171,7 +195,8 @@ def find_floors(policy: transformers.PreTrainedModel, train: str, rows: Rows) ->
             matrices.through_head(rows.drawn, backward=True)
             matrices.backward(tokens, above=above)
 
-    return {"decode": best_of(decode), "reference": best_of(score), "update": best_of(update)}
+    works = {"decode": decode, "reward": judge, "reference": score, "update": update}
+    return {phase: best_of(work) for phase, work in works.items()}
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -83,12 +84,13 @@ def train_all(arms: Sequence[Arm], *, jobs: int) -> None:
         progress.count_known(len(arms) - len(waiting))
         for batch in ([one for one in waiting if one.name != PLACEBO], [one for one in waiting if one.name == PLACEBO]):
             # A process each, so that the memory of one training is free for the next.
-            with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-                running = {pool.submit(train_arm, arm, threads=threads): arm for arm in batch}
-                for done in as_completed(running):
-                    if (error := done.exception()) is not None:
-                        failed.append(f"{running[done].run_name}: {str(error).splitlines()[0]}")
-                    progress.advance(1, failed=int(error is not None))
+            pool = ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1)
+            running = {pool.submit(train_arm, arm, threads=threads): arm for arm in batch}
+            for done in as_completed(running):
+                if (error := done.exception()) is not None:
+                    failed.append(f"{running[done].run_name}: {str(error).splitlines()[0]}")
+                progress.advance(1, failed=int(error is not None))
+            pool.shutdown()
     for line in failed:
         notes.print(show_text(f"failed: {line}"))
 
@@ -140,6 +142,16 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _leave() -> NoReturn:
+    """End within seconds, with the trainings that run: a pool whose workers were ended may wait for them for ever."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    guard = threading.Timer(10.0, os._exit, (130,))
+    guard.daemon = True
+    guard.start()
+    sys.exit(130)
+
+
 def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     arguments = parse_arguments()
@@ -153,7 +165,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         notes.print(show_text("interrupted: what is finished is kept; the same command continues"))
-        sys.exit(130)
+        _leave()
     sys.exit(0)
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,6 +116,10 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         notes.print(show_text("interrupted: what is finished is kept, and the same command goes on"))
+        # A pool whose workers were ended may wait for them for ever.
+        guard = threading.Timer(10.0, os._exit, (130,))
+        guard.daemon = True
+        guard.start()
         sys.exit(130)
     sys.exit(0)
 

@@ -24,6 +24,9 @@ class LoraConfig(Config):
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Which layers get an adapter, by the last part of their names, such as [q_proj, v_proj]; all-linear leaves out the
     output layer alone."""
+    num_layers: int | None = Field(None, ge=1, le=10_000)
+    """How many layers get adapters, counted from the top; null: all. The layers below are computed once for each
+    response, which saves most of the update where few layers are trained."""
 
 
 class PpoModelConfig(Config):

@@ -97,7 +97,7 @@ def _evaluate(
         kl_coef=config.kl_coef,
         config=config.model_copy(update={"truncated": "penalise"}),
         pad_id=training.encoder.pad_token_id,
-        hydra=training.reference.mode == "hydra",
+        shares_trunk=training.reference.shares_trunk,
         budget=training.budget,
         team=training.team,
     )

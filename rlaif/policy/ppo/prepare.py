@@ -93,14 +93,15 @@ def prepare_batch(
     kl_coef: float,
     config: PpoConfig,
     pad_id: int,
-    hydra: bool = False,
+    shares_trunk: bool = False,
     budget: TokenBudget | None = None,
     team: Team = ALONE,
 ) -> TrainingBatch:
     """All that the updates of a step need; `scores` are standardised and penalised already.
 
     All processes of the team give the same trajectories; each computes a part, and all get the whole batch.
-    hydra: reference and learner are the same below the trained layers. budget: None for the one that the options make.
+    shares_trunk: reference and learner are the same below the trained layers. budget: None for the one that the
+    options make.
     """
     trained = [row for row, t in enumerate(trajectories) if is_trained_on(finished=t.finished, config=config)]
     if not trained:
@@ -114,7 +115,15 @@ def prepare_batch(
     budget = budget or TokenBudget(config.micro_batch_tokens, num_samples=config.num_samples_per_prompt, device=device)
     mask = pad_batch(sequences, pad_id=pad_id, device=device).response_mask
     logprobs, ref_logprobs, values, entropy, is_known, frozen = _compute_numbers(
-        learner, reference, trajectories, mask, config=config, pad_id=pad_id, hydra=hydra, budget=budget, team=team
+        learner,
+        reference,
+        trajectories,
+        mask,
+        config=config,
+        pad_id=pad_id,
+        shares_trunk=shares_trunk,
+        budget=budget,
+        team=team,
     )
     engine_logprobs = _engine_logprobs(trajectories, logprobs, mask)
     weights = mask.float()
@@ -206,7 +215,7 @@ def _compute_numbers(
     *,
     config: PpoConfig,
     pad_id: int,
-    hydra: bool,
+    shares_trunk: bool,
     budget: TokenBudget,
     team: Team,
 ) -> ModelNumbers:
@@ -218,7 +227,7 @@ def _compute_numbers(
     known = [trajectory.numbers for trajectory in trajectories if trajectory.numbers is not None]
     is_known = len(known) == len(trajectories)
     computing = learner.computing._replace(checkpointing=False)
-    of_reference = computing if hydra else computing._replace(depth=0)
+    of_reference = computing if shares_trunk else computing._replace(depth=0)
 
     def compute(max_tokens: int) -> ModelNumbers:
         logprobs, ref_logprobs, values, entropy = (torch.zeros(mask.shape, device=mask.device) for _ in range(4))

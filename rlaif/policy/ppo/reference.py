@@ -23,6 +23,11 @@ class Reference(NamedTuple):
     model: PreTrainedModel
     mode: ReferenceMode
 
+    @property
+    def shares_trunk(self) -> bool:
+        """Whether it is the learner below the trained layers."""
+        return self.mode != "copy"
+
 
 def choose_reference(
     trained: PreTrainedModel, policy: PreTrainedModel, reference: PreTrainedModel, config: PpoModelConfig

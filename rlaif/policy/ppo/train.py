@@ -139,7 +139,7 @@ def _collect(training: Training, progress: Progress, *, first_step: int) -> Coll
                 kl_coef=progress.kl_coef,
                 config=config,
                 pad_id=training.encoder.pad_token_id,
-                hydra=training.reference.mode == "hydra",
+                shares_trunk=training.reference.shares_trunk,
                 budget=training.budget,
                 team=training.team,
             )

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rlaif.config.ppo_model import PpoModelConfig
+from rlaif.config.ppo_model import LoraConfig, PpoModelConfig
 from rlaif.errors import ConfigError
 from rlaif.models.local.layers import find_layers, parameters_below
-from rlaif.models.local.upper_layers import parameters_above
+from rlaif.models.local.upper_layers import linear_layers_above, parameters_above
 from rlaif.models.weights.adapters import add_adapter, has_adapter, is_of_adapter
 from rlaif.records import digest_text
 
@@ -37,9 +37,17 @@ def make_trained(policy: PreTrainedModel, config: PpoModelConfig, *, seed: int) 
     if config.train == "lora" and not has_adapter(policy):
         lora = config.lora
         drawn = int(digest_text(f"adapter\n{seed}")[:15], 16)
-        add_adapter(model, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules, seed=drawn)
+        add_adapter(model, rank=lora.rank, alpha=lora.alpha, target_modules=_find_targets(model, lora), seed=drawn)
         model.eval()  # type: ignore[no-untyped-call]
     return model
+
+
+def _find_targets(model: PreTrainedModel, lora: LoraConfig) -> str | Sequence[str]:
+    """What gets an adapter: `all-linear`, the ends of names, or whole names where only the upper layers get one."""
+    if lora.num_layers is None:
+        return lora.target_modules
+    found = linear_layers_above(model, lora.num_layers, named=lora.target_modules, options="ppo.model.lora")
+    return found or lora.target_modules
 
 
 def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:

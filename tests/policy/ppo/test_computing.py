@@ -266,7 +266,7 @@ def test_where_memory_runs_out_what_is_prepared_is_the_same(make_llama: MakeLlam
     expected = prepare(learner)
     memory = SmallMemory(learner.model, rows=1, error=OUT_OF_MEMORY[0])
     budget = TokenBudget(2048, device=torch.device("cpu"))
-    found = prepare(learner, hydra=True, budget=budget)
+    found = prepare(learner, shares_trunk=True, budget=budget)
     assert memory.failures > 0
     for one, other in zip(found[2:-1], expected[2:-1], strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

@@ -156,6 +156,33 @@ def test_every_linear_layer_but_the_output_gets_an_adapter_and_all_of_them_learn
         assert not torch.equal(tensor, learned[name]), name
 
 
+def test_adapters_on_the_upper_layers_alone_leave_a_trunk_that_is_run_once_for_learner_and_reference(
+    policy: PreTrainedModel,
+) -> None:
+    config = PpoModelConfig(train="lora", lora=LoraConfig(rank=4, num_layers=1))
+    model = make_trained(policy, config, seed=1)
+    adapted = {name for name, _ in model.named_parameters() if "lora_" in name}
+    linear = [name for name, tensor in policy.named_parameters() if tensor.ndim == 2 and ".3." in name]
+    assert len(adapted) == 2 * len(linear)
+    assert all(".3." in name for name in adapted)
+    assert trunk_depth(model) == 3
+    assert choose_reference(model, policy, policy, config).shares_trunk
+    kept, whole = (
+        dict(train(policy, config.model_copy(update={"cache_trunk": cache})).model.named_parameters())
+        for cache in (True, False)
+    )
+    for name, tensor in whole.items():
+        torch.testing.assert_close(kept[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_adapters_on_the_upper_layers_reach_the_named_ones_alone(policy: PreTrainedModel) -> None:
+    name = "q_proj" if isinstance(policy, LlamaForCausalLM) else "c_attn"
+    config = PpoModelConfig(train="lora", lora=LoraConfig(num_layers=2, target_modules=(name,)))
+    adapted = [name for name, _ in make_trained(policy, config, seed=1).named_parameters() if "lora_A" in name]
+    assert len(adapted) == 2
+    assert all(f".{name}." in one for one in adapted)
+
+
 def test_new_adapters_depend_on_the_seed_alone_and_leave_the_generator_where_it_was(policy: PreTrainedModel) -> None:
     config = PpoModelConfig(train="lora")
     torch.manual_seed(5)
@@ -238,6 +265,8 @@ def test_the_trunk_reaches_up_to_the_lowest_trained_layer(
 def test_more_layers_than_there_are_are_refused(policy: PreTrainedModel) -> None:
     with pytest.raises(ConfigError, match="the policy has 4 layers and the last 5 are to be trained"):
         find_trained(policy, PpoModelConfig(train="last_layers", num_layers=5))
+    with pytest.raises(ConfigError, match="the last 5 are to be trained"):
+        make_trained(policy, PpoModelConfig(train="lora", lora=LoraConfig(num_layers=5)), seed=1)
 
 
 def test_adapters_on_layers_that_there_are_not_are_refused(policy: PreTrainedModel) -> None:
