@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from people_anytime import measure_anytime
-from people_worlds import WORLDS, Sample, World, draw_sample, find_truth
+from people_worlds import FLAGGED, WORLDS, Sample, World, draw_sample, find_truth
 
 from rlaif.calibration.calibrate import SLOPE_PRIOR, fit_ridge
-from rlaif.calibration.ppi import Rated, estimate_rate
+from rlaif.calibration.ppi import Rate, Rated, estimate_rate
 from rlaif.records import Estimate
 from rlaif.stats.logits import sigmoids
 
@@ -50,7 +50,7 @@ class Control(NamedTuple):
     """A mistake that must fail visibly."""
 
     title: str
-    world: str
+    world: World
     labels: int
     bound: Callable[[Sample], Bounds | Estimate]
     most: float
@@ -78,26 +78,27 @@ def _around(values: Array) -> Bounds:
 
 
 def unweighted(sample: Sample) -> Estimate:
-    return _rate(sample.items._replace(weights=np.ones(len(sample.judged))))
+    """People's labels alone: beside a judge whose own verdict decides the draw, the correction absorbs the weights."""
+    return rate_of(sample.items._replace(weights=np.ones(len(sample.judged)))).people
 
 
 def unclustered(sample: Sample) -> Estimate:
-    return _rate(sample.items._replace(prompts=np.arange(len(sample.judged))))
+    return rate_of(sample.items._replace(prompts=np.arange(len(sample.judged)))).estimate
 
 
-def _rate(items: Rated) -> Estimate:
+def rate_of(items: Rated) -> Rate:
     rate = estimate_rate(items)
     assert rate is not None
-    return rate.estimate
+    return rate
 
 
 CONTROLS = (
-    Control("the judge's mean as it stands", "pairwise", 200, naive, 0.05),
-    Control("the judge's mean as it stands", "rare", 200, naive, 0.05),
-    Control("a judge calibrated by the labels, not corrected", "pairwise", 200, in_sample, 0.8),
-    Control("a judge calibrated by the labels, not corrected", "rare", 200, in_sample, 0.8),
-    Control("focused draws without their weights", "focused", 400, unweighted, 0.8),
-    Control("pairs of one prompt taken as independent", "clustered", 200, unclustered, 0.88),
+    Control("the judge's mean as it stands", WORLDS["pairwise"], 200, naive, 0.05),
+    Control("the judge's mean as it stands", WORLDS["rare"], 200, naive, 0.05),
+    Control("a judge calibrated by the labels, not corrected", WORLDS["pairwise"], 200, in_sample, 0.8),
+    Control("a judge calibrated by the labels, not corrected", WORLDS["rare"], 200, in_sample, 0.8),
+    Control("people's mean of focused draws without their weights", FLAGGED, 400, unweighted, 0.8),
+    Control("pairs of one prompt taken as independent", WORLDS["clustered"], 200, unclustered, 0.88),
 )
 
 
@@ -137,9 +138,7 @@ def measure_cell(name: str, *, labels: int, runs: int, truth: float, peer: Calla
     rates, peers = [], []
     for _ in range(runs):
         sample = draw_sample(world, labels=labels, rng=rng)
-        rate = estimate_rate(sample.items)
-        assert rate is not None
-        rates.append(rate)
+        rates.append(rate_of(sample.items))
         if peer is not None and name in UNIFORM:
             peers.append(peer(sample))
     ours, people = [rate.estimate for rate in rates], [rate.people for rate in rates]
@@ -159,14 +158,14 @@ def measure_cell(name: str, *, labels: int, runs: int, truth: float, peer: Calla
     return cell
 
 
-def measure_control(control: Control, *, runs: int, truth: float) -> dict[str, Any]:
+def measure_control(control: Control, *, runs: int) -> dict[str, Any]:
     rng = np.random.default_rng([7, control.labels])
     bounds = []
     for _ in range(runs):
-        bounds.append(control.bound(draw_sample(WORLDS[control.world], labels=control.labels, rng=rng)))
-    coverage = covers(bounds, truth)
+        bounds.append(control.bound(draw_sample(control.world, labels=control.labels, rng=rng)))
+    coverage = covers(bounds, find_truth(control.world))
     return {
-        "what": control.title, "world": control.world, "labels": control.labels, "coverage": round(coverage, 4),
+        "what": control.title, "world": control.world.title, "labels": control.labels, "coverage": round(coverage, 4),
         "most": control.most, "failed": coverage <= control.most,
     }  # fmt: skip
 
@@ -179,9 +178,16 @@ def measure_coverage(*, runs: int) -> dict[str, Any]:
         for labels in LABELS:
             cells.append(measure_cell(name, labels=labels, runs=runs, truth=truths[name], peer=peer))
             print(describe_cell(cells[-1]), flush=True)
-    controls = [measure_control(control, runs=runs, truth=truths[control.world]) for control in CONTROLS]
+    controls = [measure_control(control, runs=runs) for control in CONTROLS]
     for control in controls:
         print(f"control, {control['what']} ({control['world']}): covers {control['coverage']:.1%}")
+    return {
+        "worlds": {name: {"title": WORLDS[name].title, "truth": round(truth, 4)} for name, truth in truths.items()},
+        "cells": cells, "controls": controls, "targets": find_targets(cells, controls),
+    }  # fmt: skip
+
+
+def find_targets(cells: list[dict[str, Any]], controls: list[dict[str, Any]]) -> dict[str, Any]:
     compared = [
         cell for cell in cells
         if "ppi_python" in cell and min(cell["coverage"], cell["ppi_python"]["coverage"]) >= RANGE[0]
@@ -196,11 +202,7 @@ def measure_coverage(*, runs: int) -> dict[str, Any]:
     }  # fmt: skip
     if compared:
         targets["cells no wider than ppi-python's, where both cover"] = (len(compared) - len(wider), len(compared))
-    return {
-        "worlds": {name: {"title": WORLDS[name].title, "truth": round(truth, 4)} for name, truth in truths.items()},
-        "cells": cells, "controls": controls,
-        "targets": {name: {"value": f"{n} of {of}", "met": n == of} for name, (n, of) in targets.items()},
-    }  # fmt: skip
+    return {name: {"value": f"{n} of {of}", "met": n == of} for name, (n, of) in targets.items()}
 
 
 def describe_cell(cell: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ what people say over endlessly many items. Nothing here was fitted to a result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ Draw = Callable[[np.random.Generator, int], "Listed"]
 NUM_ITEMS = 2000
 PAIRS_A_PROMPT = 5
 FOCUS = 0.5
-"""Share of the draw probability that follows the judge's doubt in the focused world; the rest is even."""
+"""Share of the draw probability that follows the judge in a focused world; the rest is even."""
 
 
 class Listed(NamedTuple):
@@ -37,8 +37,8 @@ class Listed(NamedTuple):
 class World(NamedTuple):
     title: str
     draw: Draw
-    focused: bool = False
-    """Whether the items that the judge doubts are labelled more often."""
+    favoured: Literal["none", "doubted", "flagged"] = "none"
+    """Which items are labelled more often: those that the judge doubts, or those to which it says yes."""
 
 
 def draw_pairwise(rng: np.random.Generator, size: int) -> Listed:
@@ -81,8 +81,10 @@ WORLDS = {
     "rare": World("rare violations", draw_rare),
     "clustered": World("five pairs a prompt, whole prompts labelled", draw_clustered),
     "misspecified": World("no map fits the judge", draw_misspecified),
-    "focused": World("rare violations, the judge's doubts drawn more often", draw_rare, focused=True),
+    "focused": World("rare violations, the judge's doubts drawn more often", draw_rare, "doubted"),
 }
+FLAGGED = World("rare violations, those that the judge flags drawn more often", draw_rare, "flagged")
+"""For a control: without the weights, violations are labelled too often."""
 
 
 def find_truth(world: World) -> float:
@@ -103,8 +105,8 @@ def draw_sample(world: World, *, labels: int, rng: np.random.Generator) -> Sampl
     listed = world.draw(rng, NUM_ITEMS)
     judged = sigmoids(listed.logits)
     weights = np.ones(NUM_ITEMS)
-    if world.focused:
-        probabilities = focus(judged, labels)
+    if world.favoured != "none":
+        probabilities = focus(np.sqrt(judged * (1 - judged)) if world.favoured == "doubted" else judged, labels)
         at = draw_systematically(probabilities, rng=rng)
         weights = 1 / probabilities
     else:
@@ -117,10 +119,9 @@ def draw_sample(world: World, *, labels: int, rng: np.random.Generator) -> Sampl
     return Sample(Rated(features, said, listed.prompts, weights), judged)
 
 
-def focus(judged: Array, labels: int) -> Array:
-    """Inclusion probabilities: one half even, one half in proportion to the judge's doubt."""
-    doubt = np.sqrt(judged * (1 - judged))
-    probabilities: Array = labels / len(judged) * (1 - FOCUS + FOCUS * doubt / doubt.mean())
+def focus(favour: Array, labels: int) -> Array:
+    """Inclusion probabilities: one half even, one half in proportion to the favour."""
+    probabilities: Array = labels / len(favour) * (1 - FOCUS + FOCUS * favour / favour.mean())
     return probabilities
 
 
