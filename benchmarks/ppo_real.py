@@ -93,7 +93,8 @@ def measure_steps(loaded: LoadedModel, train: str, *, steps: int) -> list[dict[s
     with tempfile.TemporaryDirectory() as folder, clock.running():
         train_policy(
             policy=loaded.model, encoder=loaded.encoder, prompts=prompts, reward=clock.timed("reward", reward), seed=0,
-            resume=False, config=make_config(train, steps=steps), out_dir=Path(folder), listener=Listener(on_metrics=mark),
+            resume=False, config=make_config(train, steps=steps), out_dir=Path(folder),
+            listener=Listener(on_metrics=mark),
         )  # fmt: skip
     return [{"seconds": b - a, **of} for (a, b), of in zip(itertools.pairwise(marks), taken, strict=True)][1:]
 

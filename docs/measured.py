@@ -51,6 +51,23 @@ def steering_rows(result: Result) -> list[Row]:
     return [Row(target["what"], target["said"], "met" if target["met"] else "missed") for target in result["targets"]]
 
 
+def real_model_rows(result: Result) -> list[Row]:
+    found = []
+    for arm in result["arms"]:
+        name = f"{arm['arm']}, {len(arm['seeds'])} seed{'s' if len(arm['seeds']) > 1 else ''}"
+        name += " by a reward model" if arm["through"] == "model" else ""
+        if arm["instrument"] is None:
+            found.append(Row(name, arm["verdict"], "within the noise"))
+            continue
+        move = arm["moved"][arm["instrument"]["measure"]]
+        said = (
+            f"{move['before']:.1f}, {move['change']:+.1f} ({move['low']:+.1f} to {move['high']:+.1f}): {arm['verdict']}"
+        )
+        said += f"; perplexity x {arm['perplexity_ratio']:.2f}"
+        found.append(Row(name, said, "moved as asked, x 1.3 at most"))
+    return found
+
+
 def calibration_rows(result: Result) -> list[Row]:
     raw = result["raw"]
     rows = [
@@ -431,10 +448,16 @@ SECTIONS = (
         "takes more optimizer steps at batch 128.",
     ),
     Section(
+        "A real model, steered by a sentence", "real_model", real_model_rows,
+        "SmolLM2-135M-Instruct is its own judge, by contrast; the instrument is another one. "
+        "[real-model.md](real-model.md) has every measure, and replies side by side.",
+    ),
+    Section(
         "A PPO step of SmolLM2-135M-Instruct", "ppo_real", real_step_rows,
-        "8 prompts x 4 responses of 40 tokens, one thread, seconds of process time; other work ran beside it. The "
-        "products are timed in the same run, without attention, adapters, softmax and optimizer. Before: the program "
-        "before a large vocabulary was computed part by part, and adapters with fewer passes over memory.",
+        "8 prompts x 4 responses of 40 tokens, rewards by contrast, one thread, seconds of process time; other work "
+        "ran beside it. The products are timed in the same run, without attention, adapters, softmax and optimizer. "
+        "Before: the program before a large vocabulary was computed part by part, and adapters with fewer passes over "
+        "memory; rewards cost nothing there.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

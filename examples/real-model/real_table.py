@@ -20,6 +20,23 @@ LEAST_RATIO = 1.3
 """Most that the perplexity of the replies under the untouched model may grow by."""
 
 
+INTRO = """\
+SmolLM2-135M-Instruct in PPO, by [examples/real-model](../examples/real-model): from the judge, the reward of a reply
+is how much likelier a principle makes it than the principle's opposite does, in the eyes of the untouched model
+itself. Before and after are 40 prompts that no training saw, four replies each; intervals are bootstrapped over
+prompts within seeds. *Moved as asked*: the wanted sign in every seed, and the interval clear of zero. The perplexity
+is that of the untouched model, as a ratio to its own replies'. The placebo has the scores of the first principle,
+shuffled.
+
+Each principle's instrument was named before anything was trained, and no training sees it. The settings, and the
+words of *warm*, were found on seed 1 of *warm* with the sentiment in view. An earlier wording, "Reply warmly, like a
+kind friend who is happy to help", was learnt as rows of emoji in both trainings: in one the sentiment moved by -2.8
+(-7.0 to +1.6), in the other its own score rose from .08 to .32 in five steps while half of all sequences were
+repeated. Of four wordings the one with the closest tie to the sentiment on 512 replies to training prompts was taken
+(correlation within prompts .17; of the earlier one .06).
+"""
+
+
 class Instrument(NamedTuple):
     measure: str
     sign: int
@@ -151,6 +168,7 @@ def render_markdown(
 ) -> str:
     """The table, what the other instruments saw, `more`, and replies side by side."""
     lines = [
+        INTRO,
         "| rewards from | principle | seeds | instrument | before | change | 95 % interval | by seed | perplexity ratio"
         " | ended | KL | verdict |",
         "| --- | --- | ---: | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | --- |",
