@@ -14,6 +14,7 @@ from rlaif.records import (
     Comparison,
     Constitution,
     Demonstration,
+    DrawnItem,
     Estimate,
     EvaluationReport,
     FailedJudgement,
@@ -34,6 +35,7 @@ from rlaif.records import (
     RewardModelCard,
     Sample,
     SamplingParams,
+    SpotCheck,
     Use,
     Verdict,
     VerdictLogprob,
@@ -134,6 +136,16 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
         inclusion_probability=0.1,
         note="clear",
     )
+    spot_check = SpotCheck(
+        sheet_id="0" * 32, runs=("001",), design="even", max_ratio=3.0, seed=7, guideline_digest="a" * 64,
+        frame_digest="b" * 64, num_frame=10,
+        items=(
+            DrawnItem(
+                item_id=f"item{number}", prompt_id=prompt.id, sample_ids=(first.id, second.id), principle_id="brief",
+                stratum="brief, sureness 1 of 5", inclusion_probability=0.1, p_judge=0.6,
+            ),
+        ),
+    )  # fmt: skip
     preference = Preference(
         prompt_id=prompt.id, sample_ids=(first.id, second.id), label=0.75, evidence_ids=(comparison.id,)
     )
@@ -152,6 +164,7 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
         *judgements,
         comparison,
         label,
+        spot_check,
         preference,
         RewardModelCard(
             model_id=f"rm{number}",

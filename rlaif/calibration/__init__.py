@@ -8,6 +8,7 @@ calibrate          the simplest kind of map that predicts people's choices on ot
 artifact           a calibration as a file, bound by digest to judges, templates and constitution
 mix                both together: agreement before and after, and the map
 human_rows         people's labels of whole pairs -> their own preferences
+ppi                the judge on all items, people on a few -> what people would say, and whether a map still holds
 agreement_columns  `rlaif agreement --columns`: which columns of people's choices and of verdicts hold what
 choices            files of people's choices and of verdicts (`rlaif agreement`) -> items
 label_items        a run's labels and its judge's -> such items and verdicts
@@ -16,5 +17,14 @@ judge_quality      the part of that report about a judge: agreement, its ceiling
 dawid_skene        several people's choices on the same items -> how each errs, and what is right
 agreement          kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
 matrices           the statistics of a matrix of choices behind them
+spot_check         judged pairs and a seed -> the items that people are asked about, with their probabilities
+doubts             comparisons -> pairs on which a judge contradicts itself, or judges one another
+sheet              the file that an annotator is given, which says nothing of the judge
+answers            the lines of an annotator's file: what they come to, whether they can be, which item is next
+answer_file        that file: begun, continued, appended to, read
+taken_in           answers and the draw behind them -> human labels, overrides and withdrawals among them
+so_far             labels of a draw, finished or not -> agreement with the judge, and about how many labels remain
+label_studio       sheets and answers as Label Studio's tasks and annotations, and back
+label_rows         human labels -> rows of JSONL, CSV or a preference set
 ranking            verdicts -> Bradley-Terry scores of the systems, and how two rankings agree
 """

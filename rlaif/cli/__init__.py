@@ -11,6 +11,10 @@ calibrate           calibrate
 audit               audit list, show, verify
 constitution        constitution check, show, words
 constitution_diff   constitution diff
+spot_check          spot-check draw, label, status
+spot_check_files    spot-check import, export
+labelling           labelling at a terminal: keys, pages, or a line a choice
+label_page          an item of a sheet as lines of a terminal
 setup               doctor, init
 doctor              what the machine offers, examined for `rlaif doctor`
 scaffold            the folder that `rlaif init` writes
@@ -39,6 +43,8 @@ from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
+from rlaif.cli.spot_check import spot_check_app
+from rlaif.cli.spot_check_files import export, import_
 from rlaif.console import console, notes, show_text
 from rlaif.errors import InputError, OtherProcessFailed, RlaifError
 from rlaif.files.file_errors import describe_file_error
@@ -78,6 +84,9 @@ app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
+spot_check_app.command("import")(import_)
+spot_check_app.command("export")(export)
+app.add_typer(spot_check_app, name="spot-check")
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)

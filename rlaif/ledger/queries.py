@@ -305,3 +305,12 @@ def find_comparisons(ledger: Ledger, prompt_ids: Iterable[str]) -> list[Comparis
     sql = "SELECT seq, id, content, observed FROM comparisons WHERE prompt_id = ? ORDER BY seq LIMIT 10000"
     found = [StoredRow(*row) for prompt_id in prompt_ids for row in ledger.rows(sql, (prompt_id,))]
     return ledger.restore(Comparison, found)
+
+
+def list_records(ledger: Ledger, kind: type[R]) -> list[R]:
+    """All records of a kind that a ledger has few of, in the order they were made."""
+    sql = f"SELECT seq, id, content, observed FROM {kind.table} WHERE seq > ? ORDER BY seq LIMIT 100"
+    rows: list[StoredRow] = []
+    while page := [StoredRow(*row) for row in ledger.rows(sql, (rows[-1].seq if rows else 0,))]:
+        rows += page
+    return ledger.restore(kind, rows)

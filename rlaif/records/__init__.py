@@ -7,6 +7,7 @@ constitution: a principle file and its principles
 panel: several judges who decide together
 judgement: questions to a judge, its answers, failures, and pairs compared in both orders
 human_label: what people said of a pair
+spot_check: which pairs were drawn for people to label, and with what probability
 calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
 preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
@@ -51,11 +52,12 @@ from rlaif.records.sample import (
     SamplingParams,
     sample_request_key,
 )
+from rlaif.records.spot_check import Design, DrawnItem, SpotCheck
 from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
-    HumanLabel, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
+    HumanLabel, SpotCheck, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
 )  # fmt: skip
 
 __all__ = [
@@ -70,6 +72,8 @@ __all__ = [
     "Constitution",
     "CountedAs",
     "Demonstration",
+    "Design",
+    "DrawnItem",
     "Estimate",
     "EvaluationReport",
     "Example",
@@ -102,6 +106,7 @@ __all__ = [
     "Segment",
     "SegmentedMessage",
     "Served",
+    "SpotCheck",
     "Tally",
     "Use",
     "Value",

@@ -119,6 +119,16 @@ def wilson(k: int, n: int) -> Estimate:
     return Estimate(mean=k / n, low=low, high=high, n=n)
 
 
+def share_of_error(mean: float, *, standard_error: float, df: int, n: int) -> Estimate:
+    """An estimated share strictly between 0 and 1, with Wilson's interval at the size that its error amounts to.
+
+    The effective size is mean (1 - mean) / standard_error^2, with Student's t of df degrees of freedom for z.
+    """
+    t = t_quantile((1 + LEVEL) / 2, df=df)
+    low, high = _wilson_bounds(mean, mean * (1 - mean) / standard_error**2, z=t)
+    return Estimate(mean=mean, low=low, high=high, n=n)
+
+
 def _wilson_bounds(p: float, n: float, *, z: float) -> tuple[float, float]:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

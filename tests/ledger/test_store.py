@@ -300,13 +300,14 @@ def test_a_stage_that_is_made_again_uses_what_its_last_making_used(ledger: Ledge
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """A ledger as it was made before there were calibrations and panels."""
+    """A ledger as it was made before there were calibrations, panels and spot checks."""
     path = tmp_path / "older.sqlite"
     with Ledger.open(path) as ledger:
         ledger.append([make_judgement("q")])
     file = apsw.Connection(str(path))
     file.execute("DROP TABLE calibrations")
     file.execute("DROP TABLE panels")
+    file.execute("DROP TABLE spot_checks")
     file.close()
     return path
 

@@ -1,0 +1,267 @@
+"""Judged runs -> a sheet for annotators and, in the ledger, what stands behind its items.
+
+Brings the records of all judged rounds to `rlaif.calibration.spot_check`, writes the sheet and stores the draw. Loads
+no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.calibration.doubts import find_doubts
+from rlaif.calibration.labels import OVERALL
+from rlaif.calibration.sheet import (
+    Sheet,
+    SheetItem,
+    describe_guideline,
+    describe_question,
+    make_sheet,
+    refuse_taken,
+    write_sheet,
+)
+from rlaif.calibration.spot_check import Draw, FrameItem, ItemKey, draw_items, leave_out
+from rlaif.constitution.selection import weighted_principles
+from rlaif.errors import InputError, RunFolderError, describe_names
+from rlaif.files.atomic import utc_now
+from rlaif.files.texts import read_text_file
+from rlaif.judging.bench import Bench
+from rlaif.judging.panel import find_panel
+from rlaif.ledger.queries import list_records
+from rlaif.ledger.store import Ledger
+from rlaif.preferences.label import LabelRule
+from rlaif.preferences.people import find_judged
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    Design,
+    DrawnItem,
+    Observed,
+    Principle,
+    Prompt,
+    Question,
+    Sample,
+    SpotCheck,
+    Tally,
+    Use,
+)
+from rlaif.records.base import REDACTED
+from rlaif.run.finished import read_stage
+from rlaif.run.folder import RunFolder, open_run
+from rlaif.run.stages import JUDGEMENTS, PROMPTS, SAMPLES
+from rlaif.run.state import ledger_path_of, open_ledger
+from rlaif.run.stored import open_stored
+from rlaif.stats.logits import canonical_pair
+
+MAX_GUIDELINE_BYTES = 64 * 1024
+
+
+class Wanted(NamedTuple):
+    """What to draw."""
+
+    size: int
+    seed: int
+    design: Design
+    max_ratio: float
+    principles: tuple[str, ...] = ()
+    """Ids of the principles under which pairs are asked about; empty: as a whole."""
+    guideline: Path | None = None
+    """File with the text that annotators read; None: it is made of the constitution."""
+
+
+class DrawnSheet(NamedTuple):
+    """A sheet, and the owner's view of it."""
+
+    sheet: Sheet
+    draw: Draw
+    runs: tuple[str, ...]
+    tally: Tally
+    """Items that the runs have, and those that could not be drawn, by reason."""
+
+
+class _Material(NamedTuple):
+    """What the judged rounds of the runs hold."""
+
+    frame: list[FrameItem]
+    reasons: dict[ItemKey, str]
+    """Why some of the items cannot be drawn."""
+    prompts: dict[str, Prompt]
+    samples: dict[str, Sample]
+    principles: dict[str, Principle]
+    constitution: Constitution
+    """Of the newest round."""
+
+
+def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Wanted, dry_run: bool) -> DrawnSheet:
+    """Draw from the judged rounds of the named runs, or of the newest; write the sheet, and the draw to the ledger.
+
+    dry_run: draw and write nothing.
+    """
+    refuse_taken(path)
+    guideline = None if wanted.guideline is None else _read_guideline(wanted.guideline)
+    runs = [open_run(runs_dir, name) for name in dict.fromkeys(names)] or [open_run(runs_dir, None)]
+    ledger_path = _find_ledger(runs, runs_dir)
+    material = _gather(runs, runs_dir=runs_dir, principles=wanted.principles)
+    with open_ledger(runs[0], ledger_path, read_only=dry_run) as ledger:
+        drawn = {_key(item): "already_drawn" for check in list_records(ledger, SpotCheck) for item in check.items}
+        frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
+        draw = draw_items(frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio)
+        sheet = _fill_sheet(draw, material, guideline=guideline, is_single=bool(wanted.principles))
+        run_names = tuple(run.name for run in runs)
+        if not dry_run:
+            _store(ledger, sheet, draw, path=path, wanted=wanted, runs=run_names)
+    return DrawnSheet(sheet, draw, run_names, tally)
+
+
+def _store(ledger: Ledger, sheet: Sheet, draw: Draw, *, path: Path, wanted: Wanted, runs: tuple[str, ...]) -> None:
+    """The sheet first: a draw whose sheet nobody has would keep its pairs from being drawn again."""
+    check = SpotCheck(
+        sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
+        guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
+        items=draw.items, observed=Observed(at=utc_now()),
+    )  # fmt: skip
+    uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
+    write_sheet(sheet, path)
+    try:
+        ledger.put_texts([sheet.guideline])
+        ledger.append([check, *uses])
+    except BaseException:
+        path.unlink()  # written a moment ago, by this process
+        raise
+
+
+def _find_ledger(runs: Sequence[RunFolder], runs_dir: Path) -> Path:
+    paths = {run.name: ledger_path_of(run.config, runs_dir=runs_dir) for run in runs}
+    if len({path.resolve() for path in paths.values()}) > 1:
+        raise RunFolderError(
+            f"the runs {', '.join(paths)} have different ledgers, and a draw stands in one",
+            where=str(runs_dir),
+            fix="draw a sheet for each",
+        )
+    return next(iter(paths.values()))
+
+
+def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, principles: Sequence[str]) -> _Material:
+    found: _Material | None = None
+    for run in runs:
+        numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_judged(run, n)]
+        if not numbers:
+            raise RunFolderError(
+                "nothing is judged in this run yet", where=str(run.path), fix="run `rlaif generate-prefs` first"
+            )
+        for number in numbers:
+            one = _read_round(run, runs_dir=runs_dir, number=number, principles=principles)
+            found = one if found is None else _join(found, one)
+    if found is None:
+        raise ValueError("there are no runs")
+    return found
+
+
+def _is_judged(run: RunFolder, number: int) -> bool:
+    return read_stage(run.stage_dir(number, JUDGEMENTS)) is not None
+
+
+def _join(one: _Material, other: _Material) -> _Material:
+    if _texts(one) != _texts(other):
+        raise InputError(
+            f'"{one.constitution.name}" and "{other.constitution.name}" say different things, and labels by both are '
+            "no one set",
+            where="--run",
+            fix="draw a sheet for each",
+        )
+    return _Material(
+        frame=[*one.frame, *other.frame],
+        reasons=one.reasons | other.reasons,
+        prompts=one.prompts | other.prompts,
+        samples=one.samples | other.samples,
+        principles=one.principles | other.principles,
+        constitution=other.constitution,
+    )
+
+
+def _texts(material: _Material) -> dict[str, str]:
+    return {principle.id: principle.text for principle in material.principles.values()}
+
+
+def _read_round(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequence[str]) -> _Material:
+    with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
+        comparisons = book.used(JUDGEMENTS, Comparison, round=number)
+        questions = book.used(JUDGEMENTS, Question, round=number)
+        bench = Bench(round.config, ledger=round.ledger, find_stage_dirs=lambda: run.stage_dirs)
+        panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+        known = {principle.id: principle for principle in weighted_principles(round.constitution)}
+        _refuse_unknown(principles, known)
+        judged = find_judged(
+            comparisons, constitution=round.constitution, panel=panel,
+            rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
+            draw_seed=round.draw_seed,
+        )  # fmt: skip
+        samples = {sample.id: sample for sample in book.used(SAMPLES, Sample, round=number)}
+        weights = {name: principle.weight for name, principle in known.items()}
+        doubts = find_doubts(comparisons, weights=weights)
+        wanted = set(principles) or {OVERALL}
+        frame = [
+            FrameItem(
+                samples[pair[0]].prompt_id, pair, principle_id, label.p_first,
+                flipped=(pair, principle_id) in doubts.flipped, differ=(pair, principle_id) in doubts.differ,
+            )
+            for (pair, principle_id), label in judged.items()
+            if principle_id in wanted and all(sample_id in samples for sample_id in pair)
+        ]  # fmt: skip
+        prompts = {prompt.id: prompt for prompt in book.used(PROMPTS, Prompt, round=number)}
+    reasons = dict(_find_unfit(frame, prompts, samples))
+    return _Material(
+        frame, reasons, prompts=prompts, samples=samples, principles=known, constitution=round.constitution
+    )
+
+
+def _find_unfit(
+    frame: Iterable[FrameItem], prompts: dict[str, Prompt], samples: dict[str, Sample]
+) -> Iterator[tuple[ItemKey, str]]:
+    for item in frame:
+        first, second = (samples[sample_id].text for sample_id in item.sample_ids)
+        prompt = prompts.get(item.prompt_id)
+        if prompt is None or REDACTED in (first, second, *(message.content for message in prompt.messages)):
+            yield item.key, "redacted"
+        elif first.strip() == second.strip():
+            yield item.key, "identical"
+
+
+def _refuse_unknown(wanted: Sequence[str], known: dict[str, Principle]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise InputError(
+                f'no principle that counts is called "{name[:80]}"',
+                where="--principle",
+                fix=describe_names(name, list(known), noun="the principles"),
+            )
+
+
+def _fill_sheet(draw: Draw, material: _Material, *, guideline: str | None, is_single: bool) -> Sheet:
+    principles = weighted_principles(material.constitution)
+    items = tuple(_sheet_item(item, material, is_single=is_single) for item in draw.items)
+    return make_sheet(items, guideline=guideline or describe_guideline(principles, is_single=is_single))
+
+
+def _sheet_item(item: DrawnItem, material: _Material, *, is_single: bool) -> SheetItem:
+    a, b = (material.samples[sample_id].text for sample_id in item.sample_ids)
+    principle = material.principles[item.principle_id] if is_single else None
+    return SheetItem(
+        id=item.item_id,
+        question=describe_question(principle),
+        messages=material.prompts[item.prompt_id].messages,
+        a=a,
+        b=b,
+    )
+
+
+def _read_guideline(path: Path) -> str:
+    text = read_text_file(path, error=InputError, max_bytes=MAX_GUIDELINE_BYTES).strip()
+    if not text:
+        raise InputError("the guideline is empty", where=str(path), fix="write how to decide between two replies")
+    return text
+
+
+def _key(item: DrawnItem) -> ItemKey:
+    return canonical_pair(*item.sample_ids), item.principle_id

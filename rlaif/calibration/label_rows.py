@@ -1,0 +1,103 @@
+"""Human labels -> the rows of a file: rlaif's own columns, or a preference set as TRL and `datasets` read it.
+
+Own rows are read back by `rlaif.calibration.labels` without a column map. Writes no file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from rlaif.calibration.labels import OVERALL
+from rlaif.errors import DataError
+from rlaif.records import HumanLabel, Prompt, Sample, Tally
+
+Which = Literal["all", "drawn", "imported"]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that a spreadsheet would compute."""
+
+
+def choose_labels(labels: Sequence[HumanLabel], *, which: Which) -> list[HumanLabel]:
+    """drawn: with a probability. imported: without one. all: refused where both kinds are among them."""
+    drawn = [label for label in labels if label.inclusion_probability is not None]
+    others = [label for label in labels if label.inclusion_probability is None]
+    if which == "all" and drawn and others:
+        raise DataError(
+            f"{len(drawn)} labels have an inclusion probability and {len(others)} have none, and no figure is right "
+            "for both together",
+            where="--labels",
+            fix="export `--labels drawn` and `--labels imported` to two files",
+        )
+    chosen = {"all": list(labels), "drawn": drawn, "imported": others}[which]
+    if not chosen:
+        raise DataError(f"no label is {which}", where="--labels", fix="choose others")
+    return chosen
+
+
+def own_rows(labels: Iterable[HumanLabel]) -> list[dict[str, Any]]:
+    """A row for each label, with the columns that `--human-labels` reads."""
+    return [
+        {
+            "first_id": label.sample_ids[0],
+            "second_id": label.sample_ids[1],
+            "prompt_id": label.prompt_id,
+            "choice": label.choice,
+            "annotator": label.annotator,
+            "principle": label.principle_id,
+            "inclusion_probability": label.inclusion_probability,
+            "seconds": label.seconds,
+            "simulated": label.simulated,
+            "note": label.note,
+        }
+        for label in labels
+    ]
+
+
+def preference_rows(
+    labels: Sequence[HumanLabel], *, prompts: Mapping[str, Prompt], samples: Mapping[str, Sample]
+) -> tuple[list[dict[str, Any]], Tally]:
+    """Rows with prompt, chosen and rejected as lists of messages, and a count of the labels that cannot be such a row.
+
+    Dropped: `tie`, and `single_principle`, which says nothing of the pair as a whole.
+    """
+    rows: list[dict[str, Any]] = []
+    dropped: Counter[str] = Counter()
+    for label in labels:
+        if label.principle_id != OVERALL:
+            dropped["single_principle"] += 1
+        elif label.choice == "tie":
+            dropped["tie"] += 1
+        else:
+            chosen, rejected = label.sample_ids if label.choice == "first" else label.sample_ids[::-1]
+            rows.append(
+                {
+                    "prompt": [message.model_dump() for message in prompts[label.prompt_id].messages],
+                    "chosen": [{"role": "assistant", "content": samples[chosen].text}],
+                    "rejected": [{"role": "assistant", "content": samples[rejected].text}],
+                }
+            )
+    return rows, Tally(num_in=len(labels), dropped=dict(dropped))
+
+
+def as_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV in which no text is a formula: such a cell begins with an apostrophe."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
