@@ -10,6 +10,7 @@ agreement           agreement
 audit               audit list, show, verify
 constitution        constitution check, show, words
 constitution_diff   constitution diff
+constitution_test   constitution test
 spot_check          spot-check draw, label, status
 spot_check_files    spot-check import, export
 labelling           labelling at a terminal: keys, pages, or a line a choice

@@ -1,0 +1,357 @@
+"""An edited principle file -> a test of it by people: the sheet, the ledger's row, and what the answers come to.
+
+The flips are found as `rlaif constitution diff` finds them. The row with all that a test fixes stands in the ledger
+before anybody has the sheet; answers are taken in as often as wanted, and what they come to is appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rlaif.audit.spot_draw import read_guideline
+from rlaif.audit.spot_labels import store_labels
+from rlaif.calibration.answer_file import answers_folder, read_all_answers
+from rlaif.calibration.answers import Answered
+from rlaif.calibration.edit_outcomes import find_outcomes, find_tested
+from rlaif.calibration.edit_test import FLIPS_TO_ONE, Standing, asked_items, interleave, stand
+from rlaif.calibration.sheet import (
+    Sheet,
+    SheetItem,
+    describe_question,
+    make_sheet,
+    read_sheet,
+    refuse_taken,
+    write_sheet,
+)
+from rlaif.calibration.taken_in import TakenIn, take_in_items
+from rlaif.constitution.diff import find_edits
+from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.selection import prepare_constitution, weighted_principles
+from rlaif.errors import DataError, InputError, StageError
+from rlaif.files.atomic import utc_now
+from rlaif.judging.panel import find_judge_ids
+from rlaif.judging.stage import JudgedRound, open_judged
+from rlaif.ledger.queries import list_records
+from rlaif.ledger.store import Ledger
+from rlaif.preferences.diff import Key
+from rlaif.preferences.edit_diff import Diff, diff_judged
+from rlaif.preferences.edit_plan import Plan, plan_test
+from rlaif.records import (
+    Constitution,
+    EditOutcome,
+    EditTest,
+    HumanLabel,
+    Model,
+    Observed,
+    Principle,
+    Sample,
+    Use,
+    digest_text,
+)
+from rlaif.records.base import REDACTED
+from rlaif.run.folder import open_run
+from rlaif.run.state import ledger_path_of, open_ledger
+from rlaif.stats.logits import canonical_pair
+
+GUIDELINE = (
+    "Say which of the two replies is better as a whole: the one that you would rather have, had you written the "
+    "message.\nChoose a tie where neither is better, and unclear where you cannot decide. A reply is not better for "
+    "being longer, nor for being the first or the second."
+)
+"""The same for both files, and it names no principle: asked by the edit's own words, people would only repeat it."""
+
+
+class Fixed(NamedTuple):
+    """What is fixed before the first label; None: the default, or as the test has it."""
+
+    seed: int | None = None
+    alpha: float | None = None
+    budget: int | None = None
+    guideline: Path | None = None
+
+
+class Made(NamedTuple):
+    """A test that was begun now, or could be."""
+
+    test: EditTest | None
+    """None where it was only counted what the judge would be asked."""
+    diff: Diff
+    sheet_path: Path
+    num_others: int
+    """Other tests of edits on pairs of this run."""
+
+
+class Status(NamedTuple):
+    """A test as its owner sees it."""
+
+    test: EditTest
+    standing: Standing
+    taken_in: TakenIn
+    states: Sequence[Answered]
+    judges: tuple[str, ...]
+    head: str
+    """Head of the ledger's chain after the answers were taken in."""
+
+
+def load_edit(old: str, new: str) -> tuple[Constitution, Constitution]:
+    """The two principle files, refused where they are one."""
+    before, after = load_constitution(old), load_constitution(new)
+    if before.file_digest == after.file_digest:
+        raise InputError(
+            f"{old} and {new} are the same text (sha256 {before.file_digest[:12]}), and there is no edit to test",
+            fix="name the file before the edit, then the file after it",
+        )
+    return before, after
+
+
+def sheet_of(old: Constitution, new: Constitution) -> Path:
+    """The name of a test's sheet, unless another is given."""
+    return Path(f"edit-{old.file_digest[:8]}-{new.file_digest[:8]}.json")
+
+
+def is_begun(old: Constitution, new: Constitution, *, run: str | None, runs_dir: Path) -> bool:
+    """Whether the run's ledger has a test of this edit."""
+    folder = open_run(runs_dir, run)
+    with open_ledger(folder, ledger_path_of(folder.config, runs_dir=runs_dir), read_only=True) as ledger:
+        return find_tested(ledger, old=old.file_digest, new=new.file_digest, run=folder.name) is not None
+
+
+def make_test(
+    old: Constitution, new: Constitution, *, path: Path, run: str | None, runs_dir: Path, fixed: Fixed, dry_run: bool
+) -> Made:
+    """Judge the run's pairs by the new file, fix the test in the ledger and write its sheet.
+
+    dry_run: only count what the judge would be asked.
+    """
+    refuse_taken(path)
+    guideline = GUIDELINE if fixed.guideline is None else read_guideline(fixed.guideline)
+    _refuse_circular(guideline, old, new)
+    with open_judged(runs_dir, run, read_only=dry_run) as (judged, bench):
+        _refuse_unjudged(judged, old)
+        others = [test for test in list_records(judged.ledger, EditTest) if test.run == judged.run]
+        done = diff_judged(judged, bench, old=old, new=new, count_only=dry_run)
+        if done.result is None or done.labels is None:
+            return Made(None, done, path, len(others))
+        plan = plan_test(
+            done.labels,
+            changes=done.result.preferences.flips,
+            samples={sample.id: sample for sample in judged.samples},
+            reasons=_find_unfit(judged),
+            seed=fixed.seed or 0,
+        )
+        _refuse_no_flips(plan, done, where=str(judged.path))
+        test, sheet = _fix(judged, plan, old=old, new=new, guideline=guideline, fixed=fixed)
+        _store(judged.ledger, test, sheet, path=path, files=(old, new))
+    return Made(test, done, path, len(others))
+
+
+def check_test(
+    old: Constitution,
+    new: Constitution,
+    *,
+    path: Path,
+    answers: Path | None,
+    run: str | None,
+    runs_dir: Path,
+    fixed: Fixed,
+    dry_run: bool,
+) -> Status:
+    """Take the answers to a test's sheet into the ledger, unless `dry_run`, and say where the test stands."""
+    folder = open_run(runs_dir, run)
+    with open_ledger(folder, ledger_path_of(folder.config, runs_dir=runs_dir), read_only=dry_run) as ledger:
+        tested = find_tested(ledger, old=old.file_digest, new=new.file_digest, run=folder.name)
+        if tested is None:
+            raise StageError(
+                "no test of this edit was begun in this run",
+                where=str(folder.path),
+                fix="leave out --status to begin one, or name its run by --run",
+            )
+        test = tested.test
+        _refuse_otherwise(test, fixed)
+        sheet = read_sheet(path)
+        _refuse_other_sheet(test, sheet, path)
+        states = read_all_answers(sheet, answers or answers_folder(path))
+        before = ledger.used(test.run, 0, test.stage, HumanLabel)
+        _refuse_left_out(before, states, where=answers or answers_folder(path))
+        taken = take_in_items({item.item_id: item for item in asked_items(test)}, states, before=before)
+        standing = stand(test, states)
+        if not dry_run:
+            store_labels(ledger, (test.run,), test.stage, labels=taken.labels, before=before)
+            _store_outcome(ledger, test, standing, labels=taken.labels)
+        names = [_name_model(ledger, judge_id) for judge_id in test.judge_ids]
+        return Status(test, standing, taken, states, tuple(names), ledger.head().hex)
+
+
+def _refuse_left_out(before: Iterable[HumanLabel], states: Sequence[Answered], *, where: Path) -> None:
+    """Refuse answers that lack those of somebody who answered: whoever leaves out what does not suit certifies it."""
+    missing = {label.annotator for label in before} - {state.annotator for state in states}
+    if missing:
+        raise DataError(
+            f"answers of {', '.join(sorted(missing))} were taken in before, and are not there now",
+            where=str(where),
+            fix="put the file back; a test counts everybody who answered",
+        )
+
+
+def _name_model(ledger: Ledger, model_id: str) -> str:
+    model = ledger.get(Model, model_id)
+    return model_id[:12] if model is None or not model.observed.name else model.observed.name
+
+
+def _fix(
+    judged: JudgedRound, plan: Plan, *, old: Constitution, new: Constitution, guideline: str, fixed: Fixed
+) -> tuple[EditTest, Sheet]:
+    order = interleave(plan.flips, plan.rest)
+    usual = len(plan.flips) + min(len(plan.rest), len(plan.flips) // FLIPS_TO_ONE)
+    budget = min(len(order), fixed.budget or usual)
+    texts = {sample.id: sample.text for sample in judged.samples}
+    items = tuple(
+        SheetItem(
+            id=item.item_id,
+            question=describe_question(None),
+            messages=judged.prompts[item.prompt_id].messages,
+            a=texts[item.sample_ids[0]],
+            b=texts[item.sample_ids[1]],
+        )
+        for item in order[:budget]
+    )
+    sheet = make_sheet(items, guideline=guideline)
+    templates = dict.fromkeys(question.template_digest for question in judged.questions)
+    test = EditTest(
+        sheet_id=sheet.id, run=judged.run, round=judged.number, old_constitution_id=old.id, new_constitution_id=new.id,
+        old_digest=old.file_digest, new_digest=new.file_digest, judge_ids=tuple(find_judge_ids(judged.questions)),
+        template_digests=tuple(one for one in templates if one), guideline_digest=sheet.guideline_digest,
+        seed=fixed.seed or 0, alpha=fixed.alpha or 0.05, directions=("better", "worse"), budget=budget,
+        flips=plan.flips, rest=plan.rest, left_out=plan.left_out, failed_old=plan.failed_old,
+        failed_new=plan.failed_new, observed=Observed(at=utc_now()),
+    )  # fmt: skip
+    return test, sheet
+
+
+def _store(ledger: Ledger, test: EditTest, sheet: Sheet, *, path: Path, files: Sequence[Constitution]) -> None:
+    """Sheet and row, both or neither: the row is there before this command ends, and so before the first label."""
+    use = Use(run=test.run, round=0, stage=test.stage, record_table=test.table, record_id=test.id)
+    write_sheet(sheet, path)
+    try:
+        ledger.put_texts([sheet.guideline])
+        ledger.append([*files, test, use])
+    except BaseException:
+        path.unlink()  # written a moment ago, by this process
+        raise
+
+
+def _store_outcome(ledger: Ledger, test: EditTest, standing: Standing, *, labels: Sequence[HumanLabel]) -> None:
+    """Append what the labels come to, where it is not what they came to before."""
+    before = find_outcomes(ledger, test)
+    outcome = EditOutcome(
+        test_id=test.id, number=len(before), decision=standing.decision, num_labelled=standing.num_labelled,
+        num_flips=len(test.flips), capital_better=standing.capital_better, capital_worse=standing.capital_worse,
+        theta=standing.theta, delta=standing.delta, label_ids=tuple(sorted(label.id for label in labels)),
+        observed=Observed(at=utc_now()),
+    )  # fmt: skip
+    if before and before[-1].changed(number=outcome.number, observed=outcome.observed) == outcome:
+        return
+    if before or standing.num_answers:
+        ledger.append([outcome])
+
+
+def _find_unfit(judged: JudgedRound) -> dict[Key, str]:
+    """Pairs that are outside a test: nothing to compare, or labelled already, maybe before the edit was written."""
+    labelled = {canonical_pair(*label.sample_ids) for label in _find_labels(judged) if len(label.sample_ids) == 2}
+    reasons: dict[Key, str] = {}
+    for one, other in judged.pairs:
+        key = canonical_pair(one.id, other.id)
+        if REDACTED in _texts(judged, one, other):
+            reasons[key] = "redacted"
+        elif one.text.strip() == other.text.strip():
+            reasons[key] = "identical"
+        elif key in labelled:
+            reasons[key] = "labelled_before"
+    return reasons
+
+
+def _texts(judged: JudgedRound, one: Sample, other: Sample) -> Iterable[str]:
+    messages = judged.prompts[one.prompt_id].messages
+    return (one.text, other.text, *(message.content for message in messages))
+
+
+def _find_labels(judged: JudgedRound) -> list[HumanLabel]:
+    return [*judged.labels, *list_records(judged.ledger, HumanLabel)]
+
+
+def _refuse_circular(guideline: str, old: Constitution, new: Constitution) -> None:
+    text = _flatten(guideline)
+    for edit in find_edits(old, new):
+        for principle in (edit.old, edit.new):
+            if principle is not None and _flatten(principle.text) in text:
+                raise InputError(
+                    f'the guideline has the words of principle "{principle.id}", which the edit changes: people would '
+                    "say how well it is kept, and not which reply is better",
+                    where="--guideline",
+                    fix="write what makes a reply better in words of both files' common aim",
+                )
+
+
+def _flatten(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".")
+
+
+def _refuse_unjudged(judged: JudgedRound, old: Constitution) -> None:
+    known = {comparison.principle.wording for comparison in judged.comparisons}
+    by_wording: Mapping[tuple[str, str], Principle | bool] = dict.fromkeys(known, True)
+    for principle in weighted_principles(prepare_constitution(old, mode=judged.config.judge.principles)):
+        if principle.find_in(by_wording) is None:
+            raise StageError(
+                f'the run has no judgements under principle "{principle.id}" of the old file',
+                where=str(judged.path),
+                fix=f"name the file that the run was judged by ({judged.constitution.name}), or another run by --run",
+            )
+
+
+def _refuse_no_flips(plan: Plan, done: Diff, *, where: str) -> None:
+    if plan.flips:
+        return
+    left_out = sum(plan.left_out.values())
+    outside = f", {left_out} pairs aside: {_describe_counts(plan.left_out)}" if left_out else ""
+    edits = () if done.result is None else done.result.preferences.edits
+    what = "the edit flips none of" if edits else "no principle that counts has another text or weight: of"
+    rest = "decisions" if edits else "decisions none flips"
+    raise StageError(
+        f"{what} {len(plan.rest)} {rest}{outside}; there is nothing to ask people",
+        where=where,
+        fix="`rlaif constitution diff` shows by how much labels move; test the edit on a run with more pairs",
+    )
+
+
+def _describe_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
+
+
+def _refuse_otherwise(test: EditTest, fixed: Fixed) -> None:
+    """Refuse options that contradict what the test fixed before its first label."""
+    given = {"--seed": (fixed.seed, test.seed), "--alpha": (fixed.alpha, test.alpha)}
+    given["--labels"] = (fixed.budget, test.budget)
+    for name, (wanted, has) in given.items():
+        if wanted not in (None, has):
+            raise InputError(
+                f"{name} is {has} in this test, and was fixed before its first label",
+                where=f"{name} {wanted}",
+                fix=f"leave {name} out",
+            )
+    if fixed.guideline is not None and digest_text(read_guideline(fixed.guideline)) != test.guideline_digest:
+        raise DataError(
+            "the test was begun under another guideline, and labels under two guidelines are no one set",
+            where=str(fixed.guideline),
+            fix="leave --guideline out",
+        )
+
+
+def _refuse_other_sheet(test: EditTest, sheet: Sheet, path: Path) -> None:
+    if sheet.id != test.sheet_id:
+        raise DataError(
+            f"this is the sheet of another test ({sheet.id[:12]}); this test's is {test.sheet_id[:12]}",
+            where=str(path),
+            fix="name the sheet of this test by --sheet",
+        )
