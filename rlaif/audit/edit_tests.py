@@ -332,7 +332,8 @@ def _describe_counts(counts: Mapping[str, int]) -> str:
 def _refuse_otherwise(test: EditTest, fixed: Fixed) -> None:
     """Refuse options that contradict what the test fixed before its first label."""
     given = {"--seed": (fixed.seed, test.seed), "--alpha": (fixed.alpha, test.alpha)}
-    given["--labels"] = (fixed.budget, test.budget)
+    most = len(test.flips) + len(test.rest)
+    given["--labels"] = (None if fixed.budget is None else min(fixed.budget, most), test.budget)
     for name, (wanted, has) in given.items():
         if wanted not in (None, has):
             raise InputError(

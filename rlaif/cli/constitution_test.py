@@ -108,6 +108,8 @@ def _describe_made(made: Made) -> Iterator[str]:
         yield f"{left} questions to ask the judge, {plan.num_answered} answered already"
         return
     yield from _describe_pairs(test)
+    if made.diff.result is not None and made.diff.result.is_drawn:
+        yield "the judge draws its answers, so that some of these flips are by chance and not by the edit"
     if made.num_others:
         yield (
             f"{made.num_others} other edits are tested in this run: where versions are compared on the same pairs, "

@@ -187,7 +187,13 @@ def test_what_was_fixed_before_the_first_label_cannot_be_changed_after(edited: P
     assert "--alpha is 0.05 in this test" in refusal(*FILES, "--alpha", "0.1")
     assert "--seed is 0 in this test" in refusal(*FILES, "--seed", "5")
     assert f"--labels is {test.budget} in this test" in refusal(*FILES, "--labels", "5")
-    assert "--alpha 0.1" not in say(*FILES, "--alpha", "0.05", "--seed", "0")
+    assert "undecided so far" in say(*FILES, "--alpha", "0.05", "--seed", "0", "--labels", str(test.budget))
+
+
+def test_a_budget_over_all_pairs_asks_about_all_of_them_and_may_be_given_again(edited: Path) -> None:
+    test, sheet = begin("--labels", "1000")
+    assert len(sheet.items) == test.budget == 50
+    assert "undecided so far" in say(*FILES, "--labels", "1000")
 
 
 def test_a_sheet_of_another_test_and_answers_to_another_sheet_are_refused(edited: Path) -> None:
