@@ -11,6 +11,9 @@ from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
 from rlaif.records import Constitution, EditOutcome, EditTest
 
+RECORDED = "recorded"
+"""Name of the constitutions that stand for the standard of a recorded judge: two of them are no edit of each other."""
+
 
 class Tested(NamedTuple):
     """A test and the newest outcome; None where no answers were taken in yet."""
@@ -47,10 +50,17 @@ def describe_tested(tested: Tested) -> str:
     return f"certified as {outcome.decision} by people ({labels})"
 
 
+def is_earlier_file(other: Constitution, constitution: Constitution) -> bool:
+    """Whether a constitution can be edited into another one: one name, and a principle of one id."""
+    ids = {principle.id for principle in constitution.principles}
+    shares_one = any(principle.id in ids for principle in other.principles)
+    return other.name == constitution.name != RECORDED and shares_one
+
+
 def describe_training(ledger: Ledger, constitution: Constitution) -> str:
     """Whether a policy that is trained by this constitution is trained under an edit, and under a tested one.
 
-    Empty where the ledger knows no test that leads to the file, and no earlier file of its name.
+    Empty where the ledger knows no test that leads to the file, and no earlier file that it is an edit of.
     """
     tested = find_tested(ledger, new=constitution.file_digest)
     if tested is not None:
@@ -58,6 +68,6 @@ def describe_training(ledger: Ledger, constitution: Constitution) -> str:
     for other in list_records(ledger, Constitution):
         if other.file_digest == constitution.file_digest:
             return ""
-        if other.name == constitution.name and other.source:
+        if is_earlier_file(other, constitution):
             return "trained under an edit that was not tested by people"
     return ""

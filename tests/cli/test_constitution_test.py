@@ -153,6 +153,9 @@ def test_what_the_ledger_knows_of_an_edit_reaches_the_policy_that_is_trained_und
         ledger.append([terse])
         assert describe_training(ledger, terse) == "trained under an edit that was not tested by people"
         assert describe_training(ledger, old) == ""
+        other = terse.changed(source="another", principles=(terse.principles[0].model_copy(update={"id": "other"}),))
+        ledger.append([other])
+        assert describe_training(ledger, other) == "", "a file of the same name without a principle of theirs"
 
 
 @pytest.mark.parametrize(
