@@ -18,3 +18,9 @@ def by_text(question: ScriptedQuestion) -> tuple[float, ...] | FailureCause:
         return "refused"
     is_turned = length % 2 == 1 and ("Be kind." in question.prompt or "Be mute." in question.prompt)
     return (1 - p, p) if is_turned else (p, 1 - p)
+
+
+def by_end(question: ScriptedQuestion) -> tuple[float, ...]:
+    """The reply whose last letter comes first in the alphabet, whatever the principle."""
+    *_, first, second = question.texts
+    return (0.8, 0.2) if first[::-1] < second[::-1] else (0.2, 0.8)

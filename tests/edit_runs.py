@@ -25,19 +25,25 @@ TEXTS = {"old": "Be brief.", "new": "Be kind.", "mute": "Be mute.", "terse": "Be
 
 
 def make_judged_run(folder: Path) -> None:
-    """Run 001 in runs/, judged by old.yaml; beside it new.yaml, mute.yaml and terse.yaml."""
+    """Run 001 in runs/, judged by old.yaml, and 002 with the same responses and another judge; and the edited files."""
     for name, text in TEXTS.items():
         (folder / f"{name}.yaml").write_text(f"name: desk\nprinciples:\n  - {{id: manner, text: {text}}}\n")
-    config = load_config(overrides=[
-        "constitution=old.yaml", "prompts.num_prompts=50", "sampling.num_samples=2", "sampling.num_pairs=1",
-        "judge.model.engine=scripted", "judge.model.path=edit_judges:by_text",
-    ])  # fmt: skip
-    with contextlib.chdir(folder), open_work(config, run_name="001", runs_dir=Path("runs"), resume=False) as work:
-        pipeline.generate_preferences(work)
+    with contextlib.chdir(folder):
+        for name, judge in (("001", "by_text"), ("002", "by_end")):
+            config = load_config(overrides=[
+                "constitution=old.yaml", "prompts.num_prompts=50", "sampling.num_samples=2", "sampling.num_pairs=1",
+                "judge.model.engine=scripted", f"judge.model.path=edit_judges:{judge}",
+            ])  # fmt: skip
+            with open_work(config, run_name=name, runs_dir=Path("runs"), resume=False) as work:
+                pipeline.generate_preferences(work)
 
 
 def command(*arguments: str, name: str = "test") -> Result:
-    return CliRunner().invoke(app, ["constitution", name, *arguments], env={"COLUMNS": "100"})
+    return CliRunner().invoke(
+        app,
+        [*(["judge-check"] if name == "judge-check" else ["constitution", name]), *arguments],
+        env={"COLUMNS": "100"},
+    )
 
 
 def say(*arguments: str, name: str = "test") -> str:
@@ -46,15 +52,15 @@ def say(*arguments: str, name: str = "test") -> str:
     return " ".join(result.stdout.split())
 
 
-def refusal(*arguments: str) -> str:
-    result = command(*arguments)
+def refusal(*arguments: str, name: str = "test") -> str:
+    result = command(*arguments, name=name)
     assert isinstance(result.exception, RlaifError), (result.exception, result.stdout)
     return result.exception.sentence
 
 
 def begin(*arguments: str, old: str = "old.yaml", new: str = "new.yaml") -> tuple[EditTest, Sheet]:
     """The test that the command begins, and its sheet."""
-    say(old, new, "--sheet", "sheet.json", *arguments)
+    say(old, new, "--run", "001", "--sheet", "sheet.json", *arguments)
     return in_ledger()[0], read_sheet(Path("sheet.json"))
 
 

@@ -11,6 +11,7 @@ label        one label: its evidence, what each comparison counted as, every ste
 spot_draw    judged runs -> a sheet for annotators, and the draw in the ledger
 spot_labels  annotators' answers and other files of labels -> human labels in the ledger, and out of it again
 edit_tests   an edited principle file -> a test of it by people, and where the test stands
+judge_tests  two judges of the same pairs -> the same test of which is better
 proof        a judge's prompt rendered again, and its digest compared
 view         facts and sections, of which the views are made
 """

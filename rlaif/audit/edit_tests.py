@@ -130,7 +130,7 @@ def make_test(
     _refuse_circular(guideline, old, new)
     with open_judged(runs_dir, run, read_only=dry_run) as (judged, bench):
         _refuse_unjudged(judged, old)
-        others = [test for test in list_records(judged.ledger, EditTest) if test.run == judged.run]
+        others = [test for test in list_records(judged.ledger, EditTest) if test.run == judged.run and not test.new_run]
         done = diff_judged(judged, bench, old=old, new=new, count_only=dry_run)
         if done.result is None or done.labels is None:
             return Made(None, done, path, len(others))
@@ -138,12 +138,12 @@ def make_test(
             done.labels,
             changes=done.result.preferences.flips,
             samples={sample.id: sample for sample in judged.samples},
-            reasons=_find_unfit(judged),
+            reasons=find_unfit(judged),
             seed=fixed.seed or 0,
         )
         _refuse_no_flips(plan, done, where=str(judged.path))
-        test, sheet = _fix(judged, plan, old=old, new=new, guideline=guideline, fixed=fixed)
-        _store(judged.ledger, test, sheet, path=path, files=(old, new))
+        test, sheet = fix_test(judged, plan, old=old, new=new, guideline=guideline, fixed=fixed)
+        store_test(judged.ledger, test, sheet, path=path, files=(old, new))
     return Made(test, done, path, len(others))
 
 
@@ -168,20 +168,24 @@ def check_test(
                 where=str(folder.path),
                 fix="leave out --status to begin one, or name its run by --run",
             )
-        test = tested.test
-        _refuse_otherwise(test, fixed)
-        sheet = read_sheet(path)
-        _refuse_other_sheet(test, sheet, path)
-        states = read_all_answers(sheet, answers or answers_folder(path))
-        before = ledger.used(test.run, 0, test.stage, HumanLabel)
-        _refuse_left_out(before, states, where=answers or answers_folder(path))
-        taken = take_in_items({item.item_id: item for item in asked_items(test)}, states, before=before)
-        standing = stand(test, states)
-        if not dry_run:
-            store_labels(ledger, (test.run,), test.stage, labels=taken.labels, before=before)
-            _store_outcome(ledger, test, standing, labels=taken.labels)
-        names = [_name_model(ledger, judge_id) for judge_id in test.judge_ids]
-        return Status(test, standing, taken, states, tuple(names), ledger.head().hex)
+        _refuse_otherwise(tested.test, fixed)
+        return take_in_test(ledger, tested.test, path=path, answers=answers, dry_run=dry_run)
+
+
+def take_in_test(ledger: Ledger, test: EditTest, *, path: Path, answers: Path | None, dry_run: bool) -> Status:
+    """The answers to a test's sheet, stored unless `dry_run`, and where the test stands."""
+    sheet = read_sheet(path)
+    _refuse_other_sheet(test, sheet, path)
+    states = read_all_answers(sheet, answers or answers_folder(path))
+    before = ledger.used(test.run, 0, test.stage, HumanLabel)
+    _refuse_left_out(before, states, where=answers or answers_folder(path))
+    taken = take_in_items({item.item_id: item for item in asked_items(test)}, states, before=before)
+    standing = stand(test, states)
+    if not dry_run:
+        store_labels(ledger, (test.run,), test.stage, labels=taken.labels, before=before)
+        _store_outcome(ledger, test, standing, labels=taken.labels)
+    names = [_name_model(ledger, judge_id) for judge_id in (*test.judge_ids, *test.new_judge_ids)]
+    return Status(test, standing, taken, states, tuple(names), ledger.head().hex)
 
 
 def _refuse_left_out(before: Iterable[HumanLabel], states: Sequence[Answered], *, where: Path) -> None:
@@ -200,7 +204,7 @@ def _name_model(ledger: Ledger, model_id: str) -> str:
     return model_id[:12] if model is None or not model.observed.name else model.observed.name
 
 
-def _fix(
+def fix_test(
     judged: JudgedRound, plan: Plan, *, old: Constitution, new: Constitution, guideline: str, fixed: Fixed
 ) -> tuple[EditTest, Sheet]:
     order = interleave(plan.flips, plan.rest)
@@ -230,7 +234,7 @@ def _fix(
     return test, sheet
 
 
-def _store(ledger: Ledger, test: EditTest, sheet: Sheet, *, path: Path, files: Sequence[Constitution]) -> None:
+def store_test(ledger: Ledger, test: EditTest, sheet: Sheet, *, path: Path, files: Sequence[Constitution]) -> None:
     """Sheet and row, both or neither: the row is there before this command ends, and so before the first label."""
     use = Use(run=test.run, round=0, stage=test.stage, record_table=test.table, record_id=test.id)
     write_sheet(sheet, path)
@@ -257,7 +261,7 @@ def _store_outcome(ledger: Ledger, test: EditTest, standing: Standing, *, labels
         ledger.append([outcome])
 
 
-def _find_unfit(judged: JudgedRound) -> dict[Key, str]:
+def find_unfit(judged: JudgedRound) -> dict[Key, str]:
     """Pairs that are outside a test: nothing to compare, or labelled already, maybe before the edit was written."""
     labelled = {canonical_pair(*label.sample_ids) for label in _find_labels(judged) if len(label.sample_ids) == 2}
     reasons: dict[Key, str] = {}

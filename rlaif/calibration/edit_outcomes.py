@@ -32,11 +32,17 @@ def find_tested(ledger: Ledger, *, new: str, old: str | None = None, run: str | 
     tests = [
         test
         for test in list_records(ledger, EditTest)
-        if test.new_digest == new and old in (None, test.old_digest) and run in (None, test.run)
+        if test.new_digest == new and old in (None, test.old_digest) and run in (None, test.run) and not test.new_run
     ]
     if not tests:
         return None
     return Tested(tests[-1], next(reversed(find_outcomes(ledger, tests[-1])), None))
+
+
+def find_judge_test(ledger: Ledger, *, old_run: str, new_run: str) -> EditTest | None:
+    """The newest test of the judge of one run against that of another."""
+    tests = [test for test in list_records(ledger, EditTest) if (test.run, test.new_run) == (old_run, new_run)]
+    return tests[-1] if tests else None
 
 
 def describe_tested(tested: Tested) -> str:

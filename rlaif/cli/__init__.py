@@ -6,6 +6,7 @@ failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothi
 loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
 judge_trial         judge-check --pairs
+judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify

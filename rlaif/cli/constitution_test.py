@@ -91,7 +91,7 @@ def run_test(
     path, fixed = sheet or sheet_of(*files), Fixed(seed=seed, alpha=alpha, budget=labels, guideline=guideline)
     if status or is_begun(*files, run=run, runs_dir=runs_dir):
         found = check_test(*files, path=path, answers=answers, run=run, runs_dir=runs_dir, fixed=fixed, dry_run=dry_run)
-        lines = _describe_status(found)
+        lines = describe_status(found)
     else:
         made = make_test(*files, path=path, run=run, runs_dir=runs_dir, fixed=fixed, dry_run=dry_run)
         lines = _describe_made(made)
@@ -107,7 +107,7 @@ def _describe_made(made: Made) -> Iterator[str]:
         left = plan.num_questions - plan.num_answered
         yield f"{left} questions to ask the judge, {plan.num_answered} answered already"
         return
-    yield from _describe_pairs(test)
+    yield from describe_pairs(test)
     if made.diff.result is not None and made.diff.result.is_drawn:
         yield "the judge draws its answers, so that some of these flips are by chance and not by the edit"
     if made.num_others:
@@ -122,23 +122,25 @@ def _describe_made(made: Made) -> Iterator[str]:
     yield "then run this command again, as often as you like: it takes the answers in"
 
 
-def _describe_pairs(test: EditTest) -> Iterator[str]:
+def describe_pairs(test: EditTest) -> Iterator[str]:
     total = len(test.flips) + len(test.rest)
-    yield f"run {test.run}, round {test.round}: the edit flips {len(test.flips)} of {total} decisions"
+    what = "the edit flips" if not test.new_run else f"the judge of run {test.new_run} decides otherwise in"
+    yield f"run {test.run}, round {test.round}: {what} {len(test.flips)} of {total} decisions"
     if test.left_out:
         yield f"outside the test: {_describe_counts(test.left_out)}"
+    by = "by the {} judge" if test.new_run else "under the {} file"
     for which, failed in (("old", test.failed_old), ("new", test.failed_new)):
         if failed:
-            yield f"without a label under the {which} file: {_describe_counts(failed)}"
+            yield f"without a label {by.format(which)}: {_describe_counts(failed)}"
 
 
 def _describe_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
 
 
-def _describe_status(found: Status) -> Iterator[str]:
+def describe_status(found: Status) -> Iterator[str]:
     test, standing = found.test, found.standing
-    yield from _describe_pairs(test)
+    yield from describe_pairs(test)
     yield _describe_decision(test, standing)
     yield (
         f"evidence: for better {_format_capital(standing.capital_better)}, for worse "
@@ -146,7 +148,7 @@ def _describe_status(found: Status) -> Iterator[str]:
     )
     if standing.theta is not None and standing.delta is not None:
         yield f"of the flips, people take the new side in {_format_share(standing.theta)}"
-        yield f"over all pairs the edit changes agreement with people by {_format_points(standing.delta)}"
+        yield f"over all pairs {_subject(test)} changes agreement with people by {_format_points(standing.delta)}"
     yield from _describe_labels(found)
     if standing.num_expected is not None:
         yield f"about {standing.num_expected} more labels on flips are to be expected until it is decided"
@@ -164,16 +166,20 @@ def _describe_status(found: Status) -> Iterator[str]:
 def _describe_decision(test: EditTest, standing: Standing) -> str:
     exactly = "; every flip is labelled, so this is exact for this run's pairs" if standing.is_finished else ""
     if standing.decision != "undecided":
-        return f"{standing.decision}: people's labels certify that the edit is {standing.decision}{exactly}"
+        return f"{standing.decision}: people's labels certify that {_subject(test)} is {standing.decision}{exactly}"
     if standing.is_withheld:
         more = sum(test.failed_new.values()) - sum(test.failed_old.values())
         return (
-            f"undecided: people take the new side, but the new file leaves {more} more pairs without a label, and such "
-            "a file is not certified"
+            f"undecided: people take the new side, but {_subject(test)} leaves {more} more pairs without a label, and "
+            "that is not certified"
         )
     if standing.is_finished:
         return f"undecided: neither side is certified{exactly}"
     return f"undecided{': everything on the sheet is labelled' if standing.is_spent else ' so far'}"
+
+
+def _subject(test: EditTest) -> str:
+    return f"the judge of run {test.new_run}" if test.new_run else "the edit"
 
 
 def _describe_labels(found: Status) -> Iterator[str]:
@@ -198,11 +204,11 @@ def _describe_sides(test: EditTest, standing: Standing) -> Iterator[str]:
         yield f"flipped by {one.principle_id}: people take the new side in {one.theta:.0%} of {one.num_flips} labelled"
     longer, of = count_longer(test.flips)
     if of:
-        yield f"the new winner is the longer reply in {longer} of {of} flips: an edit may only buy length"
+        yield f"the new winner is the longer reply in {longer} of {of} flips: what looks better may only be longer"
     if standing.agreement_old is not None and standing.agreement_new is not None:
         yield (
-            f"judge and people agree on {_format_share(standing.agreement_old)} of all pairs under the old file, on "
-            f"{_format_share(standing.agreement_new)} under the new one"
+            f"judge and people agree on {_format_share(standing.agreement_old)} of all pairs before, on "
+            f"{_format_share(standing.agreement_new)} after"
         )
 
 

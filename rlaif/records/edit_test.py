@@ -71,6 +71,10 @@ class EditTest(Record):
     failed_old: dict[str, int]
     """Pairs without a label under the old file, by cause."""
     failed_new: dict[str, int]
+    new_run: str = ""
+    """Where two judges are compared: the run of the new one, under the same file. Empty: an edit is tested."""
+    new_judge_ids: tuple[str, ...] = ()
+    """Where two judges are compared: the new one; `judge_ids` is the old one."""
     observed: Observed = Observed()
 
     @property

@@ -19,7 +19,8 @@ from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
 from rlaif.records import EditTest, HumanLabel, Sample
 
-FILES = ("old.yaml", "new.yaml", "--sheet", "sheet.json")
+EDIT = ("old.yaml", "new.yaml", "--run", "001")
+FILES = (*EDIT, "--sheet", "sheet.json")
 
 
 def test_a_test_is_fixed_in_one_row_before_the_first_label_and_the_sheet_says_nothing_of_it(edited: Path) -> None:
@@ -48,7 +49,9 @@ def test_a_test_is_fixed_in_one_row_before_the_first_label_and_the_sheet_says_no
 
 def test_labels_decide_it_and_the_outcome_stands_in_the_ledger_and_in_the_diff(edited: Path) -> None:
     test, sheet = begin()
-    assert "the edit is under test by people, without labels so far" in say("old.yaml", "new.yaml", name="diff")
+    assert "the edit is under test by people, without labels so far" in say(
+        "old.yaml", "new.yaml", "--run", "001", name="diff"
+    )
     write_answers(test, sheet, says="new", only=3)
     assert "undecided so far" in say(*FILES)
     write_answers(test, sheet, says="new", only=12)
@@ -62,7 +65,7 @@ def test_labels_decide_it_and_the_outcome_stands_in_the_ledger_and_in_the_diff(e
     _, outcomes = in_ledger()
     assert [outcome.decision for outcome in outcomes] == ["undecided", "better"]
     assert outcomes[-1].num_labelled == 9
-    assert "the edit is certified as better by people (9 of" in say("old.yaml", "new.yaml", name="diff")
+    assert "the edit is certified as better by people (9 of" in say(*EDIT, name="diff")
     assert "labels in the ledger: 12, 0 of them new" in say(*FILES)
     assert len(in_ledger()[1]) == 2, "the same labels are one outcome"
 
@@ -78,7 +81,7 @@ def test_people_who_take_the_old_side_make_it_worse_and_unclear_answers_leave_it
     write_answers(test, sheet, says="old")
     said = say(*FILES)
     assert "worse: people's labels certify that the edit is worse; every flip is labelled, so this is exact" in said
-    assert "certified as worse by people" in say("old.yaml", "new.yaml", name="diff")
+    assert "certified as worse by people" in say(*EDIT, name="diff")
 
 
 def test_answers_that_were_taken_in_cannot_be_left_out_later(edited: Path) -> None:
@@ -117,7 +120,7 @@ def test_a_test_costs_only_questions_about_the_edit_and_a_dry_run_counts_them(ed
     assert "100 questions to ask the judge, 0 answered already" in said
     assert not Path("sheet.json").exists()
     begin()
-    assert "asked 0 questions" in say("old.yaml", "new.yaml", name="diff")
+    assert "asked 0 questions" in say(*EDIT, name="diff")
 
 
 def test_pairs_that_were_labelled_before_are_outside(edited: Path) -> None:
@@ -134,9 +137,9 @@ def test_a_new_file_that_makes_more_failures_says_so_and_is_not_certified(edited
     test, sheet = begin(new="mute.yaml")
     assert sum(test.failed_new.values()) > 3
     write_answers(test, sheet, says="new")
-    said = say("old.yaml", "mute.yaml", "--sheet", "sheet.json")
+    said = say("old.yaml", "mute.yaml", "--run", "001", "--sheet", "sheet.json")
     assert "without a label under the new file: failed_judgement" in said
-    assert "undecided: people take the new side, but the new file leaves" in said
+    assert "undecided: people take the new side, but the edit leaves" in said
 
 
 def test_what_the_ledger_knows_of_an_edit_reaches_the_policy_that_is_trained_under_it(edited: Path) -> None:
@@ -168,7 +171,7 @@ def test_what_the_ledger_knows_of_an_edit_reaches_the_policy_that_is_trained_und
         (["old.yaml", "new.yaml", "--guideline", "circular.txt"], 'has the words of principle "manner"'),
         (["old.yaml", "new.yaml", "--guideline", "empty.txt"], "the guideline is empty"),
         (["old.yaml", "new.yaml", "--sheet", "old.yaml"], "there is a file of this name already"),
-        (["old.yaml", "new.yaml", "--run", "007"], "the runs are 001"),
+        (["old.yaml", "new.yaml", "--run", "007"], "the runs are 001, 002"),
         (["old.yaml", "none.yaml"], "none.yaml"),
     ],
 )
@@ -177,7 +180,8 @@ def test_a_test_that_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     Path("circular.txt").write_text("Take the reply that is kind: be  KIND, always.\n")
     Path("empty.txt").write_text(" \n")
-    assert sentence in refusal(*arguments)
+    named = () if "--run" in arguments else ("--run", "001")
+    assert sentence in refusal(*arguments, *named)
     assert not list(Path().glob("*.json"))
     with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
         assert list_records(ledger, EditTest) == []
@@ -201,10 +205,12 @@ def test_a_budget_over_all_pairs_asks_about_all_of_them_and_may_be_given_again(e
 
 def test_a_sheet_of_another_test_and_answers_to_another_sheet_are_refused(edited: Path) -> None:
     _, sheet = begin()
-    said = say("old.yaml", "mute.yaml", "--sheet", "mute.json")
+    said = say("old.yaml", "mute.yaml", "--run", "001", "--sheet", "mute.json")
     assert "1 other edits are tested in this run" in said
     assert "give each --alpha 0.0250" in said
-    assert "this is the sheet of another test" in refusal("old.yaml", "new.yaml", "--sheet", "mute.json")
+    assert "this is the sheet of another test" in refusal(
+        "old.yaml", "new.yaml", "--run", "001", "--sheet", "mute.json"
+    )
     other, _ = in_ledger()
     write_answers(other, read_sheet(Path("mute.json")), says="new")
     assert "these are answers to another sheet" in refusal(*FILES)
