@@ -6,10 +6,19 @@ before anybody has the sheet; answers are taken in as often as wanted, and what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.audit.edit_refusals import (
+    Fixed,
+    refuse_circular,
+    refuse_left_out,
+    refuse_no_flips,
+    refuse_other_sheet,
+    refuse_otherwise,
+    refuse_unjudged,
+)
 from rlaif.audit.spot_draw import read_guideline
 from rlaif.audit.spot_labels import store_labels
 from rlaif.calibration.answer_file import answers_folder, read_all_answers
@@ -26,10 +35,8 @@ from rlaif.calibration.sheet import (
     write_sheet,
 )
 from rlaif.calibration.taken_in import TakenIn, take_in_items
-from rlaif.constitution.diff import find_edits
 from rlaif.constitution.principles import load_constitution
-from rlaif.constitution.selection import prepare_constitution, weighted_principles
-from rlaif.errors import DataError, InputError, StageError
+from rlaif.errors import InputError, StageError
 from rlaif.files.atomic import utc_now
 from rlaif.judging.panel import find_judge_ids
 from rlaif.judging.stage import JudgedRound, open_judged
@@ -45,10 +52,8 @@ from rlaif.records import (
     HumanLabel,
     Model,
     Observed,
-    Principle,
     Sample,
     Use,
-    digest_text,
 )
 from rlaif.records.base import REDACTED
 from rlaif.run.folder import open_run
@@ -61,15 +66,6 @@ GUIDELINE = (
     "being longer, nor for being the first or the second."
 )
 """The same for both files, and it names no principle: asked by the edit's own words, people would only repeat it."""
-
-
-class Fixed(NamedTuple):
-    """What is fixed before the first label; None: the default, or as the test has it."""
-
-    seed: int | None = None
-    alpha: float | None = None
-    budget: int | None = None
-    guideline: Path | None = None
 
 
 class Made(NamedTuple):
@@ -127,9 +123,9 @@ def make_test(
     """
     refuse_taken(path)
     guideline = GUIDELINE if fixed.guideline is None else read_guideline(fixed.guideline)
-    _refuse_circular(guideline, old, new)
+    refuse_circular(guideline, old, new)
     with open_judged(runs_dir, run, read_only=dry_run) as (judged, bench):
-        _refuse_unjudged(judged, old)
+        refuse_unjudged(judged, old)
         others = [test for test in list_records(judged.ledger, EditTest) if test.run == judged.run and not test.new_run]
         done = diff_judged(judged, bench, old=old, new=new, count_only=dry_run)
         if done.result is None or done.labels is None:
@@ -141,7 +137,7 @@ def make_test(
             reasons=find_unfit(judged),
             seed=fixed.seed or 0,
         )
-        _refuse_no_flips(plan, done, where=str(judged.path))
+        refuse_no_flips(plan, done, where=str(judged.path))
         test, sheet = fix_test(judged, plan, old=old, new=new, guideline=guideline, fixed=fixed)
         store_test(judged.ledger, test, sheet, path=path, files=(old, new))
     return Made(test, done, path, len(others))
@@ -168,17 +164,17 @@ def check_test(
                 where=str(folder.path),
                 fix="leave out --status to begin one, or name its run by --run",
             )
-        _refuse_otherwise(tested.test, fixed)
+        refuse_otherwise(tested.test, fixed)
         return take_in_test(ledger, tested.test, path=path, answers=answers, dry_run=dry_run)
 
 
 def take_in_test(ledger: Ledger, test: EditTest, *, path: Path, answers: Path | None, dry_run: bool) -> Status:
     """The answers to a test's sheet, stored unless `dry_run`, and where the test stands."""
     sheet = read_sheet(path)
-    _refuse_other_sheet(test, sheet, path)
+    refuse_other_sheet(test, sheet, path)
     states = read_all_answers(sheet, answers or answers_folder(path))
     before = ledger.used(test.run, 0, test.stage, HumanLabel)
-    _refuse_left_out(before, states, where=answers or answers_folder(path))
+    refuse_left_out(before, states, where=answers or answers_folder(path))
     taken = take_in_items({item.item_id: item for item in asked_items(test)}, states, before=before)
     standing = stand(test, states)
     if not dry_run:
@@ -186,17 +182,6 @@ def take_in_test(ledger: Ledger, test: EditTest, *, path: Path, answers: Path | 
         _store_outcome(ledger, test, standing, labels=taken.labels)
     names = [_name_model(ledger, judge_id) for judge_id in (*test.judge_ids, *test.new_judge_ids)]
     return Status(test, standing, taken, states, tuple(names), ledger.head().hex)
-
-
-def _refuse_left_out(before: Iterable[HumanLabel], states: Sequence[Answered], *, where: Path) -> None:
-    """Refuse answers that lack those of somebody who answered: whoever leaves out what does not suit certifies it."""
-    missing = {label.annotator for label in before} - {state.annotator for state in states}
-    if missing:
-        raise DataError(
-            f"answers of {', '.join(sorted(missing))} were taken in before, and are not there now",
-            where=str(where),
-            fix="put the file back; a test counts everybody who answered",
-        )
 
 
 def _name_model(ledger: Ledger, model_id: str) -> str:
@@ -283,80 +268,3 @@ def _texts(judged: JudgedRound, one: Sample, other: Sample) -> Iterable[str]:
 
 def _find_labels(judged: JudgedRound) -> list[HumanLabel]:
     return [*judged.labels, *list_records(judged.ledger, HumanLabel)]
-
-
-def _refuse_circular(guideline: str, old: Constitution, new: Constitution) -> None:
-    text = _flatten(guideline)
-    for edit in find_edits(old, new):
-        for principle in (edit.old, edit.new):
-            if principle is not None and _flatten(principle.text) in text:
-                raise InputError(
-                    f'the guideline has the words of principle "{principle.id}", which the edit changes: people would '
-                    "say how well it is kept, and not which reply is better",
-                    where="--guideline",
-                    fix="write what makes a reply better in words of both files' common aim",
-                )
-
-
-def _flatten(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(".")
-
-
-def _refuse_unjudged(judged: JudgedRound, old: Constitution) -> None:
-    known = {comparison.principle.wording for comparison in judged.comparisons}
-    by_wording: Mapping[tuple[str, str], Principle | bool] = dict.fromkeys(known, True)
-    for principle in weighted_principles(prepare_constitution(old, mode=judged.config.judge.principles)):
-        if principle.find_in(by_wording) is None:
-            raise StageError(
-                f'the run has no judgements under principle "{principle.id}" of the old file',
-                where=str(judged.path),
-                fix=f"name the file that the run was judged by ({judged.constitution.name}), or another run by --run",
-            )
-
-
-def _refuse_no_flips(plan: Plan, done: Diff, *, where: str) -> None:
-    if plan.flips:
-        return
-    left_out = sum(plan.left_out.values())
-    outside = f", {left_out} pairs aside: {_describe_counts(plan.left_out)}" if left_out else ""
-    edits = () if done.result is None else done.result.preferences.edits
-    what = "the edit flips none of" if edits else "no principle that counts has another text or weight: of"
-    rest = "decisions" if edits else "decisions none flips"
-    raise StageError(
-        f"{what} {len(plan.rest)} {rest}{outside}; there is nothing to ask people",
-        where=where,
-        fix="`rlaif constitution diff` shows by how much labels move; test the edit on a run with more pairs",
-    )
-
-
-def _describe_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
-
-
-def _refuse_otherwise(test: EditTest, fixed: Fixed) -> None:
-    """Refuse options that contradict what the test fixed before its first label."""
-    given = {"--seed": (fixed.seed, test.seed), "--alpha": (fixed.alpha, test.alpha)}
-    most = len(test.flips) + len(test.rest)
-    given["--labels"] = (None if fixed.budget is None else min(fixed.budget, most), test.budget)
-    for name, (wanted, has) in given.items():
-        if wanted not in (None, has):
-            raise InputError(
-                f"{name} is {has} in this test, and was fixed before its first label",
-                where=f"{name} {wanted}",
-                fix=f"leave {name} out",
-            )
-    if fixed.guideline is not None and digest_text(read_guideline(fixed.guideline)) != test.guideline_digest:
-        raise DataError(
-            "the test was begun under another guideline, and labels under two guidelines are no one set",
-            where=str(fixed.guideline),
-            fix="leave --guideline out",
-        )
-
-
-def _refuse_other_sheet(test: EditTest, sheet: Sheet, path: Path) -> None:
-    if sheet.id != test.sheet_id:
-        raise DataError(
-            f"this is the sheet of another test ({sheet.id[:12]}); this test's is {test.sheet_id[:12]}",
-            where=str(path),
-            fix="name the sheet of this test by --sheet",
-        )

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.audit.edit_refusals import Fixed
 from rlaif.audit.edit_tests import (
     GUIDELINE,
-    Fixed,
     Status,
     find_unfit,
     fix_test,

@@ -85,7 +85,8 @@ def run_test(
     again, at any time and as often as you like: it takes the answers in and says better, worse or undecided. Annotators
     should not see that.
     """
-    from rlaif.audit.edit_tests import Fixed, check_test, is_begun, load_edit, make_test, sheet_of
+    from rlaif.audit.edit_refusals import Fixed
+    from rlaif.audit.edit_tests import check_test, is_begun, load_edit, make_test, sheet_of
 
     files = load_edit(old, new)
     path, fixed = sheet or sheet_of(*files), Fixed(seed=seed, alpha=alpha, budget=labels, guideline=guideline)

@@ -141,15 +141,7 @@ def diff_judged(
     if count_only:
         return Diff(None, plan, shown)
     judging = _ask(judged, bench, judges=judges, plan=plan)
-    comparisons, panel = [*judged.comparisons, *judging.comparisons], _find_panel(judged, bench)
-    preferences = diff_preferences(
-        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
-        seed=judged.seed, panel=panel,
-    )  # fmt: skip
-    labels = label_pairs(
-        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
-        seed=judged.seed, panel=panel,
-    )  # fmt: skip
+    preferences, labels = _compare(judged, bench, judging=judging, files=(before, after), pairs=pairs)
     tested = find_tested(judged.ledger, old=before.file_digest, new=after.file_digest)
     result = FileDiff(
         run=judged.run,
@@ -167,6 +159,27 @@ def diff_judged(
         tested="not tested by people" if tested is None else describe_tested(tested),
     )
     return Diff(result, plan, shown, labels)
+
+
+def _compare(
+    judged: JudgedRound,
+    bench: Bench,
+    *,
+    judging: Judging,
+    files: tuple[Constitution, Constitution],
+    pairs: Sequence[tuple[Sample, Sample]],
+) -> tuple[PreferenceDiff, PairLabels]:
+    before, after = files
+    comparisons, panel = [*judged.comparisons, *judging.comparisons], _find_panel(judged, bench)
+    preferences = diff_preferences(
+        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
+        seed=judged.seed, panel=panel,
+    )  # fmt: skip
+    labels = label_pairs(
+        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
+        seed=judged.seed, panel=panel,
+    )  # fmt: skip
+    return preferences, labels
 
 
 def _find_panel(judged: JudgedRound, bench: Bench) -> Panel:
