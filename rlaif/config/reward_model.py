@@ -63,6 +63,11 @@ class RewardModelConfig(Config):
     """Largest norm of the gradient; a larger gradient is scaled down to it. 1 is usual."""
     center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
     """Weight of a penalty on the squared sum of a pair's rewards, which keeps rewards near zero; 0: no penalty."""
+    human_weight: Literal["as_given", "cross_validated"] = "as_given"
+    """How much rows of people count beside those of a judge. as_given: as their weight says, which is
+    human_labels.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
+    left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
+    prompts; with fewer, a line says so and their own weights count."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; training that was killed continues from the last one."""
 

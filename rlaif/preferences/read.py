@@ -1,8 +1,8 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
 Pairs have TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as in HH-RLHF) and may have
-`label` and `weight`; choices have `prompt`, `responses` and `probabilities`. A row that cannot be read is an error with
-its place, unless as many may be left out; then it is counted.
+`label`, `weight` and `source`; choices have `prompt`, `responses` and `probabilities`. A row that cannot be read is an
+error with its place, unless as many may be left out; then it is counted.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts
 from rlaif.files.row_sources import is_file_source, read_chosen
 from rlaif.files.rows import read_rows
 from rlaif.files.transcripts import is_transcript
-from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, Source
 
-_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
+_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities", "source")
 _OPTION = "reward_model.split"
 _FIXED_NAMES = "name the columns `prompt`, `chosen` and `rejected`, or `chosen` and `rejected` as whole conversations"
 
@@ -118,6 +118,7 @@ def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
         rejected=rejected.response,
         label=_read_number(row.cells, "label", high=1.0, where=row.where),
         weight=_read_number(row.cells, "weight", high=None, where=row.where),
+        source=_read_source(row),
     )
 
 
@@ -138,12 +139,19 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
             responses=tuple(side.response for side in sides),
             shares=tuple(shares),
             weight=_read_number(row.cells, "weight", high=None, where=row.where),
+            source=_read_source(row),
         )
     except ValidationError as error:
         said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise DataError(
             f"the choice cannot be read: {said}", where=row.where, fix="give two responses or more, and shares of one"
         ) from error
+
+
+def _read_source(row: Row) -> Source | None:
+    """Who preferred, by our own names; in other people's data sets a `source` is often where the prompt comes from."""
+    value = row.cells.get("source")
+    return value if value in ("judge", "human") else None
 
 
 class _Side(NamedTuple):

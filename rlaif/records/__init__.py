@@ -33,7 +33,7 @@ from rlaif.records.judgement import (
 )
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
-from rlaif.records.preference_row import ChoiceRow, PreferenceRow
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow, Source
 from rlaif.records.prompt import (
     Demonstration,
     Message,
@@ -105,6 +105,7 @@ __all__ = [
     "Segment",
     "SegmentedMessage",
     "Served",
+    "Source",
     "SpotCheck",
     "Tally",
     "Use",

@@ -6,12 +6,14 @@ A row of a preference folder, exported or a user's own. A value, not a row of th
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from rlaif.records.base import Value
 from rlaif.records.prompt import Prompt
+
+Source = Literal["judge", "human"]
 
 
 class PreferenceRow(Value):
@@ -22,6 +24,8 @@ class PreferenceRow(Value):
     """Probability that `chosen` is preferred; one half is a tie, 1 a hard label."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
+    source: Source | None = None
+    """Who preferred; None where the data do not say."""
 
     def as_pairs(self) -> tuple[PreferenceRow, ...]:
         return (self,)
@@ -36,6 +40,8 @@ class ChoiceRow(Value):
     """Each response's probability of being the best; a hard choice has one 1 and otherwise 0."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
+    source: Source | None = None
+    """Who chose; None where the data do not say."""
 
     @model_validator(mode="after")
     def _shares_are_probabilities(self) -> Self:
@@ -51,7 +57,7 @@ class ChoiceRow(Value):
         return tuple(
             PreferenceRow(
                 prompt=self.prompt, chosen=self.responses[best], rejected=response,
-                label=self.shares[best] / (self.shares[best] + share), weight=self.weight,
+                label=self.shares[best] / (self.shares[best] + share), weight=self.weight, source=self.source,
             )
             for place, (response, share) in enumerate(zip(self.responses, self.shares, strict=True))
             if place != best

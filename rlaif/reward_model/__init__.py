@@ -6,6 +6,7 @@ model       the policy's trunk with a scalar head, and its rewards
 frozen      which weights are trained, and the frozen layers' output, computed once
 pair_fit    features of responses -> the direction along which they are preferred
 readout     that direction in the mean of all tokens' states, written into the last layer
+human_weight  how much people's rows count, chosen by how well people's choices are predicted
 optimise    the training loop
 checkpoint  the state of a training on disk
 train       the whole training, resumed where it was killed

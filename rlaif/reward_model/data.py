@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Segment, SegmentedMessage, Tally, digest_text
+from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Segment, SegmentedMessage, Source, Tally, digest_text
 
 
 class Pair(NamedTuple):
@@ -27,6 +27,7 @@ class Pair(NamedTuple):
     label: float
     """Probability that chosen is preferred."""
     weight: float
+    source: Source | None = None
 
 
 class Choice(NamedTuple):
@@ -37,6 +38,7 @@ class Choice(NamedTuple):
     shares: tuple[float, ...]
     """Probability of each that it is the best."""
     weight: float
+    source: Source | None = None
 
 
 class Pairs(NamedTuple):
@@ -73,9 +75,12 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
             continue
         at = tuple(places.setdefault(sequence, len(places)) for sequence in sequences)
         if isinstance(row, ChoiceRow):
-            pairs.append(Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight))
+            choice = Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight, source=row.source)
+            pairs.append(choice)
         else:
-            pairs.append(Pair(row.prompt.id, chosen=at[0], rejected=at[1], label=row.label, weight=row.weight))
+            chosen, rejected = at
+            pair = Pair(row.prompt.id, chosen, rejected, label=row.label, weight=row.weight, source=row.source)
+            pairs.append(pair)
     return Pairs(list(places), pairs, Tally(num_in=len(rows), dropped=dict(dropped)))
 
 
@@ -113,8 +118,11 @@ def cut_batch(batch: Sequence[Pair | Choice], *, size: int | None) -> Iterator[S
         yield batch[start : start + step]
 
 
-def digest_pairs(pairs: Pairs) -> str:
-    """The digest of what a training sees: tokens, labels and weights in their order."""
+def digest_pairs(pairs: Pairs, *, with_sources: bool = False) -> str:
+    """The digest of what a training sees: tokens, labels and weights in their order.
+
+    with_sources: the training also sees who preferred.
+    """
     digest = hashlib.sha256()
     for sequence in pairs.sequences:
         digest.update(struct.pack(f"<{len(sequence) + 1}q", len(sequence), *sequence))
@@ -124,4 +132,6 @@ def digest_pairs(pairs: Pairs) -> str:
         else:
             num = len(pair.places)
             digest.update(struct.pack(f"<q{num}q{num}dd", num, *pair.places, *pair.shares, pair.weight))
+        if with_sources:
+            digest.update(f"{pair.source}\n".encode())
     return digest.hexdigest()

@@ -74,7 +74,7 @@ class _Rows(NamedTuple):
 
 def fit_direction(features: Tensor, pairs: Sequence[Pair | Choice], *, center_rewards_coefficient: float) -> Fitted:
     """features: (num_responses, num_features), float64; the pairs point at their rows."""
-    scale = features.std(dim=0, correction=0).clamp_min(1e-9)
+    scale = deviations(features)
     scaled = features / scale
     rows = _to_rows(pairs)
     penalty, held_out_loss = _choose_penalty(scaled, pairs, center=center_rewards_coefficient)
@@ -83,23 +83,50 @@ def fit_direction(features: Tensor, pairs: Sequence[Pair | Choice], *, center_re
     return Fitted(direction / scale, penalty, loss, held_out_loss)
 
 
+def deviations(features: Tensor) -> Tensor:
+    """Each feature's standard deviation, at least 1e-9: (num_features,)."""
+    return features.std(dim=0, correction=0).clamp_min(1e-9)
+
+
 def _choose_penalty(features: Tensor, pairs: Sequence[Pair | Choice], *, center: float) -> tuple[float, float | None]:
     """The penalty with the least loss on prompts that were left out, and that loss; the middle one with one prompt."""
-    prompts = sorted({pair.prompt_id for pair in pairs}, key=lambda prompt_id: digest_text(f"fold\n{prompt_id}"))
-    if len(prompts) < 2:
+    if len({pair.prompt_id for pair in pairs}) < 2:
         return 1.0, None
+    losses = cross_validate(features, pairs, center_rewards_coefficient=center)
+    best = min(PENALTIES, key=lambda penalty: losses[penalty])
+    return best, losses[best]
+
+
+def cross_validate(
+    features: Tensor, pairs: Sequence[Pair | Choice], *, center_rewards_coefficient: float, only_human: bool = False
+) -> dict[float, float]:
+    """Penalty -> mean loss of rows whose prompt the fit did not see. only_human: people's rows alone are measured.
+
+    features: (num_responses, num_features), float64, each of deviation 1 where penalties are to mean what they say.
+    Every fold holds a fair share of the measured prompts.
+    """
+    measured = {pair.prompt_id for pair in pairs if not only_human or pair.source == "human"}
+    prompts = sorted(
+        {pair.prompt_id for pair in pairs},
+        key=lambda prompt_id: (prompt_id not in measured, digest_text(f"fold\n{prompt_id}")),
+    )
     fold_of = {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
-    losses = dict.fromkeys(PENALTIES, 0.0)
+    losses, total = dict.fromkeys(PENALTIES, 0.0), 0.0
     for fold in sorted(set(fold_of.values())):
         fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold])
-        left_out = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] == fold])
+        inside = [pair for pair in pairs if fold_of[pair.prompt_id] == fold]
+        left_out = _to_rows([pair for pair in inside if not only_human or pair.source == "human"])
         weight = float(left_out.pair_weights.sum() + left_out.choice_weights.sum())
+        if not weight:
+            continue
+        total += weight
         direction = None
         for penalty in reversed(PENALTIES):  # each begins where the stronger one ended, which saves steps
-            direction = _minimise(features, fitted_to, penalty=penalty, center=center, start=direction)
+            direction = _minimise(
+                features, fitted_to, penalty=penalty, center=center_rewards_coefficient, start=direction
+            )
             losses[penalty] += weight * float(left_out.loss(features @ direction, center_rewards_coefficient=0.0))
-    best = min(PENALTIES, key=lambda penalty: losses[penalty])
-    return best, losses[best] / sum(pair.weight for pair in pairs)
+    return {penalty: loss / total for penalty, loss in losses.items()}
 
 
 def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, start: Tensor | None = None) -> Tensor:

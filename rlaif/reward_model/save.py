@@ -7,6 +7,7 @@ gives the same bytes, so the folder holds no time and no path. Does not train.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -19,6 +20,7 @@ from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
 from rlaif.reward_model.held_out import HeldOut
+from rlaif.reward_model.human_weight import HumanWeight
 from rlaif.reward_model.model import with_pad_token
 
 RESULTS = "training.json"
@@ -35,6 +37,8 @@ class Results(Value):
     """Standard deviation of the rewards of the starting policy's responses; `reward_mean` is their mean."""
     num_pairs: int
     """Pairs trained on."""
+    human_weight: HumanWeight | None = None
+    """The weight of people's rows, where it was chosen by cross-validation."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -47,6 +51,7 @@ class Results(Value):
             "num_pairs": float(self.num_pairs),
             "num_held_out_pairs": float(self.held_out.num_pairs),
             "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
+            "human_weight": self.human_weight.weight if self.human_weight else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -92,9 +97,15 @@ def save_reward_model(
     with replace_directory(out_dir) as folder:
         write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), folder)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-        left_out = {"held_out": {"accuracy_at_most"}} if results.held_out.accuracy_at_most == 1 else None
-        written = results.model_dump_json(indent=1, exclude=left_out)
-        (folder / RESULTS).write_text(written + "\n", encoding="utf-8", newline="\n")
+        (folder / RESULTS).write_text(_write_results(results) + "\n", encoding="utf-8", newline="\n")
+
+
+def _write_results(results: Results) -> str:
+    """The results as JSON; figures that came later are left out where they say nothing, so that bytes stay the same."""
+    left_out: dict[str, Any] = {"held_out": {"accuracy_at_most"}} if results.held_out.accuracy_at_most == 1 else {}
+    if results.human_weight is None:
+        left_out["human_weight"] = True
+    return results.model_dump_json(indent=1, exclude=left_out or None)
 
 
 def render_model_card(
@@ -130,6 +141,7 @@ def render_model_card(
             f"| reward of the starting policy's responses | mean {results.reward_mean:.4f},"
             f" standard deviation {results.reward_std:.4f} |",
             f"| training pairs | {tally} |",
+            *([f"| weight of people's rows | {results.human_weight.describe()} |"] if results.human_weight else []),
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",

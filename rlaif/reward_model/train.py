@@ -24,6 +24,7 @@ from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
+from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
 from rlaif.reward_model.readout import fit_readout
@@ -35,7 +36,7 @@ MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
 
 
-_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb")
+_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight")
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
@@ -90,6 +91,9 @@ def train_reward_model(
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
         model = make_reward_model(base, seed=seed)
+        human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
+        if human_weight is not None:
+            train = train._replace(pairs=weigh_people(train.pairs, weight=human_weight.weight))
         if config.train == "readout":
             team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
         else:
@@ -106,6 +110,7 @@ def train_reward_model(
 
         def measure_and_save() -> Results:
             results = _measure(model, train=train, test=test, digest=digest)
+            results = results.model_copy(update={"human_weight": human_weight})
             save_reward_model(
                 model,
                 base=base,
@@ -140,6 +145,20 @@ def train_reward_model(
     )
 
 
+def _choose_weight(
+    model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener
+) -> HumanWeight | None:
+    """The weight of people's rows, where it is to be chosen and can be."""
+    if config.human_weight == "as_given":
+        return None
+    if why_not := why_not_chosen(train.pairs):
+        listener.on_note(why_not)
+        return None
+    chosen = choose_human_weight(model, train, center_rewards_coefficient=config.center_rewards_coefficient)
+    listener.on_note(chosen.describe())
+    return chosen
+
+
 def _fit_readout(model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener) -> None:
     """Fit in what the log shows as one step."""
     listener.on_begin(1)
@@ -152,7 +171,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
     kept = config.model_dump(exclude_defaults=True)
     unused = {name for name in _ADDED if name not in kept}
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every", *unused})
-    return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
+    of_train = digest_pairs(train, with_sources=config.human_weight != "as_given")
+    return digest_text("\n".join([options, str(seed), base.fingerprint.id, of_train, digest_pairs(test)]))
 
 
 def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:

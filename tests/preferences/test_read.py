@@ -42,7 +42,9 @@ def test_an_exported_folder_reads_back_as_it_was(
         test_fraction=0.0,
     )
     assert read_preferences(tmp_path / "out") == [
-        PreferenceRow(prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0)
+        PreferenceRow(
+            prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0, source="judge"
+        )
     ]
     assert read_preferences(tmp_path / "out", split="test") == []
 
@@ -190,3 +192,10 @@ def test_a_hub_data_set_without_a_training_split_says_which_there_are(monkeypatc
     monkeypatch.setattr("datasets.load_dataset", Hub("test").load_dataset)
     with pytest.raises(DataError, match="no split for training; the parts are: test"):
         read_preferences("org/name")
+
+
+def test_a_source_says_who_preferred_by_our_names_and_anything_else_is_another_matter(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "Hello?", "chosen": "Yes", "rejected": "No", "source": name} for name in ("human", "web", None)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row.source for row in read_preferences(file)] == ["human", None, None]
