@@ -30,6 +30,7 @@ MAP_NAMES = {
     "temperature": "temperature",
     "temperature_length": "temperature and length",
 }
+SOURCE_NAMES = {"human": "people", "judge": "the judge"}
 
 
 def calibration_view(card: CalibrationCard | None) -> dict[str, Any] | None:
@@ -138,6 +139,16 @@ def reward_model_view(
             }
             for bucket in quality.by_length_difference
         ],
+        "sources": [
+            {
+                "name": SOURCE_NAMES[found.source],
+                "pairs": format_number(found.num_pairs),
+                "accuracy": format_estimate(found.accuracy, percent=True),
+                "log_loss": format_estimate(found.log_loss),
+                "entropy": format_number(found.label_entropy, decimals=3),
+            }
+            for found in quality.by_source
+        ],
         "calibration": _reliability_view(calibration),
     }
 
@@ -145,9 +156,12 @@ def reward_model_view(
 def _reliability_view(calibration: RewardCalibration | None) -> dict[str, Any] | None:
     if calibration is None:
         return None
-    over = calibration.overconfidence
+    over, floor = calibration.overconfidence, calibration.floor
     return {
         "gap": format_number(100 * calibration.gap, decimals=1),
+        "floor": ""
+        if floor is None
+        else f"; where every claim is right, chance alone makes {format_number(100 * floor, decimals=1)}",
         "pairs": format_count(calibration.num_pairs, "pair"),
         "n": format_count(calibration.num_prompts, "prompt"),
         "direction": "too sure of itself"
