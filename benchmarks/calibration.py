@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rlaif.calibration.calibrate import KINDS, Observation, apply_map, as_arrays, calibrate, fit
+from rlaif.calibration.calibrate import KINDS, apply_map, calibrate
+from rlaif.calibration.fits import Observation, as_arrays, fit
 from rlaif.frontdesk import JUDGE_DIR, truth
 from rlaif.frontdesk.ask import load_folder
 from rlaif.frontdesk.judge_quality import Judged, judge_both_orders, policy_pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,19 +15,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from rlaif import pipeline
+from rlaif.cli import app
 from rlaif.config.load import load_config, parse_config
 from rlaif.errors import ConfigError, DataError, RunFolderError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
+from rlaif.loop.preflight import check_inputs
 from rlaif.preferences.stage import mix_labels_late
 from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, Sample
 from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import open_run
-from rlaif.run.stages import PREFERENCES, REWARD_MODEL
+from rlaif.run.stages import GENERATING, PREFERENCES, REWARD_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"
 PANDALM = Path(__file__).parents[2] / "shared" / "data" / "pandalm"
@@ -295,6 +299,77 @@ def test_the_command_refuses_labels_in_a_sentence_and_leaves_nothing(tmp_path: P
     assert "1 of 1 choices are none of first, second, tie" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list((tmp_path).glob("runs/*/config.json"))
+
+
+def calibrate(runs_dir: Path, labels: Path, *, out: Path) -> str:
+    result = CliRunner().invoke(
+        app,
+        ["calibrate", str(labels), "--run", "judged", "--runs-dir", str(runs_dir), "--out", str(out)],
+        env={"COLUMNS": "300"},
+    )
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+def test_a_calibration_is_fitted_once_and_applied_by_another_run_to_the_same_labels(
+    labelled: str, runs_dir: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_labels(tmp_path / "labels.jsonl", rows)
+    said = calibrate(runs_dir, tmp_path / "labels.jsonl", out=tmp_path / "cal.json")
+    assert "human labels, SIMULATED: in 40, kept 40, dropped 0, by 1 annotator" in said
+    assert "Judge against people" in said
+    assert re.search(r"one reply up to half longer +0\.\d+", said)
+    assert re.search(r"judge and people disagree on \d+ of 40 items; the first 10", said)
+    generate(runs_dir, "applied", f"human_labels.calibration={tmp_path / 'cal.json'}")
+    with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+        fitted, applied = (ledger.used(run, 0, "4_preferences", CalibrationCard) for run in ("labelled", "applied"))
+        by_labels = {p.sample_ids: p for p in ledger.used("labelled", 0, "4_preferences", Preference)}
+        preferences = ledger.used("applied", 0, "4_preferences", Preference)
+        assert ledger.used("applied", 0, "4_preferences", HumanLabel) == []
+        assert verify(ledger).ok
+    assert [card.map for card in applied] == [card.map for card in fitted]
+    assert {preference.source for preference in preferences} == {"judge"}
+    for preference in preferences:
+        if by_labels[preference.sample_ids].source == "judge":
+            assert preference.label == by_labels[preference.sample_ids].label
+    stored = json.loads((runs_dir / "applied" / "round_00" / "4_preferences" / "calibration.json").read_text())
+    assert (stored["fitted_on"], stored["human_rows"]) == ("judged", 0)
+    with pytest.raises(RunFolderError, match=r"made with the calibration of .*cal\.json"):
+        train(runs_dir, "applied", "human_labels.calibration=null")
+
+
+def test_a_calibration_for_another_judge_is_refused_before_the_judge_is_asked(
+    runs_dir: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_labels(tmp_path / "labels.jsonl", rows)
+    calibrate(runs_dir, tmp_path / "labels.jsonl", out=tmp_path / "cal.json")
+    stored = json.loads((tmp_path / "cal.json").read_text())
+    stored["judges"][0] |= {"judge_id": "0" * 32, "name": "yesterday's judge"}
+    (tmp_path / "other.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match=r"it was fitted to yesterday's judge \(0{12}\)"):
+        generate(runs_dir, "other-judge", f"human_labels.calibration={tmp_path / 'other.json'}")
+    assert not list((runs_dir / "other-judge" / "round_00").glob("3_judgements/*plan*"))
+    before = {path: path.read_bytes() for path in (runs_dir / "judged" / "round_00").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="yesterday's judge"):
+        train(runs_dir, "judged", f"human_labels.calibration={tmp_path / 'other.json'}")
+    after = {path: path.read_bytes() for path in (runs_dir / "judged" / "round_00").rglob("*") if path.is_file()}
+    assert after == before, "nothing of the run is undone"
+
+
+def test_a_calibration_of_another_constitution_or_template_is_refused_before_a_model_is_loaded(
+    runs_dir: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_labels(tmp_path / "labels.jsonl", rows)
+    calibrate(runs_dir, tmp_path / "labels.jsonl", out=tmp_path / "cal.json")
+    given = f"human_labels.calibration={tmp_path / 'cal.json'}"
+    check_inputs(load_config(overrides=[given]), stages=GENERATING)
+    for override, said in (
+        ("constitution=helpful_and_discreet", r'the constitution is not "[^"]+" as it was then'),
+        ("judge.template=frontdesk_score", "the template of .* is another"),
+        ("preferences.verdicts=hard", "the options of `preferences` that make a label are others"),
+    ):
+        with pytest.raises(DataError, match=said):
+            check_inputs(load_config(overrides=[given, override]), stages=GENERATING)
 
 
 @pytest.mark.skipif(not PANDALM.is_dir(), reason="PandaLM's test set is not beside this checkout")

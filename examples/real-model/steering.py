@@ -110,7 +110,7 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
         notes.print(show_text("no training is finished: there is no table yet"))
         return
     figures = compute_figures(rows, instruments=instruments)
-    command = " ".join(["python examples/real-model/steering.py", *sys.argv[1:]])
+    command = describe_command(arguments)
     readings = read_by_other(rows, arguments) if arguments.reader else []
     more = "\n".join(render_readings(readings, reader=arguments.reader.name)) if arguments.reader else ""
     results = {"command": command, "arms": as_json(figures), "readings": [one._asdict() for one in readings]}
@@ -126,6 +126,13 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
     for one in figures:
         console.print(show_text(f"{one.through:6} {one.arm:17} {len(one.seeds)} seeds: {one.verdict}"))
     console.print(show_text(f"table and replies: {arguments.out / 'real-model.md'}"))
+
+
+def describe_command(arguments: argparse.Namespace) -> str:
+    """What trains these rows: without the folder, and without what changes no reply."""
+    through = ["--through", arguments.through] if arguments.through != "judge" else []
+    settings = [word for setting in arguments.settings for word in ("--set", setting)]
+    return " ".join(["python examples/real-model/steering.py", *through, *arguments.arms, *settings])
 
 
 def read_by_other(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> list[Any]:

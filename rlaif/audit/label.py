@@ -5,14 +5,17 @@ Takes what the ledger found, returns values that a terminal and a page print ali
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
 from rlaif.audit.view import Fact, Section, use_facts
+from rlaif.calibration.human_rows import chosen_in_order
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.ledger.labels import LabelDecision
 from rlaif.records import Comparison, CountedAs
+from rlaif.stats.ranks import is_same
 
 WHY = {
     "": "",
@@ -20,6 +23,8 @@ WHY = {
     "not_drawn": "nothing: its principle was not drawn for this pair",
     "not_dominant": "nothing: under another principle the judge is surer",
 }
+
+LIKELY = "what is likely by people's choices, by how often each of them errs"
 
 
 class LabelView(NamedTuple):
@@ -100,10 +105,12 @@ def _describe_counted(counted: CountedAs) -> str:
 def _steps(found: LabelDecision) -> Iterator[Fact]:
     preference, making = found.preference, found.preference.making
     if preference.source == "human":
-        yield Fact("made", "the mean of people's choices, which stands instead of the judge's label")
+        mean = statistics.fmean(chosen_in_order(label) for label in found.labels) if found.labels else preference.label
+        how = "the mean of people's choices" if is_same(mean, preference.label) else LIKELY
+        yield Fact("made", f"{how}, which stands instead of the judge's label")
         return
-    mean = "the mean of the log-odds, of probabilities where log-odds are missing, weighted over principles"
-    yield Fact("made", f"{mean}{', then over judges' if len(found.judges) > 1 else ''}")
+    made = "the mean of the log-odds, of probabilities where log-odds are missing, weighted over principles"
+    yield Fact("made", f"{made}{', then over judges' if len(found.judges) > 1 else ''}")
     if making is not None:
         for sentence in PreferencesConfig.model_validate(making.options).describe_making():
             yield Fact("but", sentence)
@@ -113,6 +120,8 @@ def _steps(found: LabelDecision) -> Iterator[Fact]:
         map = found.calibration.map
         shown = "" if making is None or making.calibrated is None else f"{making.calibrated:.4f}, "
         yield Fact("calibrated", f"{shown}{map.kind}, slope {map.slope:.4f}, length {map.length:+.4f}")
+        for part in (*map.by_principle, *map.by_judge):
+            yield Fact(f"  {part.name[:12]}", f"slope {part.slope:.4f}, length {part.length:+.4f}")
     if making is not None and making.turned:
         yield Fact("inverted", "by the label noise")
     if preference.kind != "choice":

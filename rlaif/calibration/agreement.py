@@ -13,13 +13,12 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rlaif.calibration import matrices
+from rlaif.calibration.matrices import Array
 from rlaif.records import TIE_BAND, Agreement, Estimate, Verdict
-from rlaif.stats.intervals import LEVEL, degrees_of_freedom, share_interval, t_quantile
+from rlaif.stats.intervals import LEVEL, degrees_of_freedom, share_interval, stratified_share, t_quantile
 from rlaif.stats.ranks import is_above
-
-Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
 _CELLS_AT_ONCE = 4_000_000
@@ -53,12 +52,12 @@ def choice_of(p_first: float, *, band: float = TIE_BAND) -> Verdict:
 
 def cohen_kappa(a: Sequence[str], b: Sequence[str]) -> float | None:
     """(observed - expected) / (1 - expected) agreement, Cohen 1960; None where all choices are one and the same."""
-    return _defined(_kappa(_matrix(a, b)))
+    return _defined(matrices.kappa(matrices.count_matrix(a, b)))
 
 
 def gwet_ac1(a: Sequence[str], b: Sequence[str]) -> float | None:
     """Agreement over chance that an uncertain chooser would reach, Gwet 2008; None with fewer than two choices."""
-    return _defined(_ac1(_matrix(a, b)))
+    return _defined(matrices.ac1(matrices.count_matrix(a, b)))
 
 
 def measure_agreement(
@@ -67,25 +66,27 @@ def measure_agreement(
     *,
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
+    strata: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Agreement:
     """Two series of choices about the same items; `clusters` names each item's prompt.
 
     The share has a cluster-robust Wilson interval, kappa and AC1 the percentiles of a cluster bootstrap.
     Base rates are those of the first series. weights: how much each item counts, one over the probability with which
-    it was drawn. Without items there is nothing to measure: a ValueError.
+    it was drawn. strata: the parts of the items from which so many each were drawn; the share's interval adds theirs.
+    Without items there is nothing to measure: a ValueError.
     """
-    choices = _choices(a, b)
-    per_cluster = _cluster_matrices(a, b, choices, clusters, weights)
-    share = _share(a, b, clusters, weights)
+    choices = matrices.find_choices(a, b)
+    per_cluster = matrices.count_matrices(a, b, choices, clusters, weights)
+    share = _share(a, b, clusters, weights, strata)
     total = per_cluster.sum(axis=0)
-    draws = _bootstrap(per_cluster, {"kappa": _kappa, "ac1": _ac1}, seed=seed)
+    draws = _bootstrap(per_cluster, {"kappa": matrices.kappa, "ac1": matrices.ac1}, seed=seed)
     df = _df(a, b, clusters, weights)
     return Agreement(
         n=len(a),
         share=share,
-        kappa=_over_chance(_kappa_chance(total), draws["kappa"], share, df=df),
-        ac1=_over_chance(_ac1_chance(total), draws["ac1"], share, df=df),
+        kappa=_over_chance(matrices.kappa_chance(total), draws["kappa"], share, df=df),
+        ac1=_over_chance(matrices.ac1_chance(total), draws["ac1"], share, df=df),
         base_rates={choice: float(total[i].sum() / total.sum()) for i, choice in enumerate(choices)},
     )
 
@@ -103,12 +104,12 @@ def measure_quality(
     A choice that was never judged has precision 0, one that was never right recall 0 (scikit-learn's
     zero_division=0, which published figures use).
     """
-    choices = _choices(judged, right)
-    per_cluster = _cluster_matrices(judged, right, choices, clusters, weights)
+    choices = matrices.find_choices(judged, right)
+    per_cluster = matrices.count_matrices(judged, right, choices, clusters, weights)
     total = per_cluster.sum(axis=0)
-    statistics = {"precision": _macro_precision, "recall": _macro_recall, "f1": _macro_f1}
+    statistics = {"precision": matrices.macro_precision, "recall": matrices.macro_recall, "f1": matrices.macro_f1}
     draws = _bootstrap(per_cluster, statistics, seed=seed)
-    precision, recall = _precisions(total), _recalls(total)
+    precision, recall = matrices.precisions(total), matrices.recalls(total)
     df = _df(judged, right, clusters, weights)
     estimates = {
         name: _estimate(float(statistic(total)), draws[name], n=len(per_cluster), df=df)
@@ -142,15 +143,15 @@ def krippendorff_alpha(
         return None
     column = {choice: i for i, choice in enumerate(choices)}
     row = {key: i for i, key in enumerate(dict.fromkeys(key for _, key, _ in shared))}
-    scales = _scaled([weight for *_, weight in shared])
+    scales = matrices.scaled([weight for *_, weight in shared])
     # One row per cluster: how often each choice was made, and last the disagreement seen within its items.
     sums = np.zeros((len(row), len(choices) + 1))
     for (item, key, _), scale in zip(shared, scales, strict=True):
         counts = np.bincount([column[choice] for choice in item], minlength=len(choices))
         sums[row[key], :-1] += scale * counts
         sums[row[key], -1] += scale * (counts * (len(item) - counts)).sum() / (len(item) - 1)
-    value = float(_alpha(sums.sum(axis=0)))
-    draws = _bootstrap(sums, {"alpha": _alpha}, seed=seed)["alpha"]
+    value = float(matrices.alpha(sums.sum(axis=0)))
+    draws = _bootstrap(sums, {"alpha": matrices.alpha}, seed=seed)["alpha"]
     return Alpha(_estimate(value, draws, n=len(row)), len(shared), sum(len(item) for item, *_ in shared))
 
 
@@ -166,48 +167,37 @@ def measure_correlation(
     sums = np.zeros((len(place), 3))
     for x, y, key in zip(a, b, clusters, strict=True):
         sums[place[key]] += (x * y, x * x, y * y)
-    value = float(_correlation(sums.sum(axis=0)))
+    value = float(matrices.correlation(sums.sum(axis=0)))
     if len(place) < 2 or math.isnan(value):
         return None
-    return _estimate(value, _bootstrap(sums, {"r": _correlation}, seed=seed)["r"], n=len(place))
+    return _estimate(value, _bootstrap(sums, {"r": matrices.correlation}, seed=seed)["r"], n=len(place))
 
 
-def _correlation(sums: Array) -> Array:
-    """(..., 3): sums of xy, xx and yy."""
-    return np.clip(_ratio(sums[..., 0], np.sqrt(sums[..., 1]) * np.sqrt(sums[..., 2])), -1.0, 1.0)
-
-
-def _choices(a: Sequence[str], b: Sequence[str]) -> list[str]:
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} choices beside {len(b)}: both series must be about the same items")
-    return sorted({*a, *b})
-
-
-def _matrix(a: Sequence[str], b: Sequence[str]) -> Array:
-    return np.asarray(_cluster_matrices(a, b, _choices(a, b), [0] * len(a)).sum(axis=0))
-
-
-def _scaled(weights: Sequence[float]) -> list[float]:
-    """The weights with a mean of one, so that weighted counts are still counts; even weights are all exactly one."""
-    mean = math.fsum(weights) / len(weights)
-    return [1.0 if weight == weights[0] == mean else weight / mean for weight in weights]
-
-
-def _cluster_matrices(
-    a: Sequence[str],
-    b: Sequence[str],
-    choices: Sequence[str],
+def measure_ratio(
+    above: Sequence[float],
+    below: Sequence[float],
+    *,
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
-) -> Array:
-    """(clusters, choices, choices): how often a chose the row's and b the column's, in each cluster."""
-    column = {choice: i for i, choice in enumerate(choices)}
+    seed: int = 0,
+) -> Estimate | None:
+    """The mean of `above` over the mean of `below`, of the same items, with the interval of a cluster bootstrap.
+
+    None where the mean below is zero, and with fewer than two clusters.
+    """
     place = {key: i for i, key in enumerate(dict.fromkeys(clusters))}
-    matrices = np.zeros((len(place), len(choices), len(choices)))
-    scales = [1.0] * len(a) if weights is None or not len(weights) else _scaled(weights)
-    for left, right, key, scale in zip(a, b, clusters, scales, strict=True):
-        matrices[place[key], column[left], column[right]] += scale
-    return matrices
+    sums = np.zeros((len(place), 2))
+    scales = [1.0] * len(above) if not weights else matrices.scaled(weights)
+    for x, y, key, scale in zip(above, below, clusters, scales, strict=True):
+        sums[place[key]] += (scale * x, scale * y)
+
+    def ratio(sums: Array) -> Array:
+        return matrices.ratio(sums[..., 0], sums[..., 1])
+
+    value = float(ratio(sums.sum(axis=0)))
+    if len(place) < 2 or math.isnan(value):
+        return None
+    return _estimate(value, _bootstrap(sums, {"ratio": ratio}, seed=seed)["ratio"], n=len(place))
 
 
 def _same(a: Sequence[str], b: Sequence[str]) -> list[float]:
@@ -224,80 +214,19 @@ def _df(
 
 
 def _share(
-    a: Sequence[str], b: Sequence[str], clusters: Sequence[Hashable], weights: Sequence[float] | None
+    a: Sequence[str],
+    b: Sequence[str],
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None,
+    strata: Sequence[Hashable] | None = None,
 ) -> Estimate:
-    share = share_interval(_same(a, b), clusters=clusters, weights=weights)
+    if strata is None:
+        share = share_interval(_same(a, b), clusters=clusters, weights=weights)
+    else:
+        share = stratified_share(_same(a, b), strata=strata, clusters=clusters, weights=weights)
     if share is None:
         raise ValueError("there are no items to measure agreement on")
     return share
-
-
-# Each of these takes (..., choices, choices) matrices of counts, rows the first series, and gives (...) numbers.
-
-
-def _agreed(matrices: Array) -> Array:
-    return _ratio(np.trace(matrices, axis1=-2, axis2=-1), matrices.sum(axis=(-2, -1)))
-
-
-def _kappa_chance(matrices: Array) -> Array:
-    products = (matrices.sum(axis=-1) * matrices.sum(axis=-2)).sum(axis=-1)
-    return _ratio(products, matrices.sum(axis=(-2, -1)) ** 2)
-
-
-def _ac1_chance(matrices: Array) -> Array:
-    num_choices = matrices.shape[-1]
-    if num_choices < 2:
-        return np.full(matrices.shape[:-2], np.nan)
-    rates = (matrices.sum(axis=-1) + matrices.sum(axis=-2)) / (2 * matrices.sum(axis=(-2, -1)))[..., None]
-    return np.asarray((rates * (1 - rates)).sum(axis=-1) / (num_choices - 1))
-
-
-def _kappa(matrices: Array) -> Array:
-    return _beyond(_kappa_chance(matrices), _agreed(matrices))
-
-
-def _ac1(matrices: Array) -> Array:
-    return _beyond(_ac1_chance(matrices), _agreed(matrices))
-
-
-def _beyond(chance: Array, agreed: Array) -> Array:
-    return _ratio(agreed - chance, 1 - chance)
-
-
-def _precisions(matrices: Array) -> Array:
-    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1), otherwise=0.0)
-
-
-def _recalls(matrices: Array) -> Array:
-    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-2), otherwise=0.0)
-
-
-def _macro_precision(matrices: Array) -> Array:
-    return np.asarray(_precisions(matrices).mean(axis=-1))
-
-
-def _macro_recall(matrices: Array) -> Array:
-    return np.asarray(_recalls(matrices).mean(axis=-1))
-
-
-def _macro_f1(matrices: Array) -> Array:
-    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
-    either = matrices.sum(axis=-1) + matrices.sum(axis=-2)
-    return np.asarray(_ratio(2 * hits, either, otherwise=0.0).mean(axis=-1))
-
-
-def _alpha(sums: Array) -> Array:
-    """Alpha of (..., choices + 1) sums: how often each choice was made, and the observed disagreement."""
-    counts, observed = sums[..., :-1], sums[..., -1]
-    n = counts.sum(axis=-1)
-    expected = n**2 - (counts**2).sum(axis=-1)
-    return 1 - _ratio((n - 1) * observed, expected)
-
-
-def _ratio(above: Array, below: Array, *, otherwise: float = np.nan) -> Array:
-    """above / below; `otherwise` where below is zero, up to rounding."""
-    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
-    return np.divide(above, below, out=np.full_like(above, otherwise), where=np.abs(below) > 1e-12)
 
 
 def _bootstrap(
@@ -334,7 +263,9 @@ def _over_chance(chance: Array, draws: Array, share: Estimate, *, df: int | None
     df: given where items have unequal weights. A bootstrap then draws the few heavy items too evenly, so the interval
     is at least as wide as the share's own at the same chance.
     """
-    mean, low, high = (float(_beyond(chance, np.asarray(value))) for value in (share.mean, share.low, share.high))
+    mean, low, high = (
+        float(matrices.beyond_chance(chance, np.asarray(value))) for value in (share.mean, share.low, share.high)
+    )
     if math.isnan(mean):
         return None
     if 0 < share.mean < 1 and share.n > 1:

@@ -1,7 +1,8 @@
 """The judge's log-odds and people's choices on the same pairs -> the map from the judge's labels to people's.
 
-p(first is preferred) = sigmoid(slope * logit + length * difference of lengths). No map has an intercept, so swapping
-the responses swaps the label. Does not read files and does not know what the labels are for.
+p(first is preferred) = sigmoid(slope * logit + length * difference of lengths), or with a slope for each principle or
+for each judge of a panel. No map has an intercept, so swapping the responses swaps the label. Does not read files and
+does not know what the labels are for.
 """
 
 from __future__ import annotations
@@ -11,42 +12,37 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rlaif.calibration.fits import (
+    SPREADS,
+    Array,
+    Data,
+    Observation,
+    Part,
+    as_arrays,
+    fit_map,
+    log_losses,
+    map_logits,
+)
 from rlaif.records import CalibrationMap, MapKind, digest_text
-from rlaif.stats.logits import sigmoid, sigmoids
+from rlaif.stats.logits import sigmoid
 from rlaif.stats.ranks import is_above
-
-Array = NDArray[np.float64]
 
 NUM_FOLDS = 5
 MIN_PROMPTS = 10
 """With labels on fewer prompts no map can be chosen, and the judge's labels stay as they are."""
 KINDS: tuple[MapKind, ...] = ("identity", "temperature", "temperature_length")
-"""The candidates, the simplest first."""
-SLOPE_PRIOR, PRIOR_SD = 0.5, 1.0
-"""Normal priors of slope and length: judges are over-confident, and length is no merit. About three labels weigh as
-much as the priors."""
+"""The candidates that any labels can be fitted by, the simplest first."""
+MIN_PANEL_LABELS = 100
+"""Labels from which on each judge of a panel may have its own slope."""
+MIN_POOLED_LABELS, MIN_POOLED_PRINCIPLES = 200, 3
+"""Labels, and principles under which they are, from which on each principle may have its own slope and length."""
 TOLERANCE = 0.5
 """Standard errors by which a simpler map may be worse than the best one. The front desk's judge likes length: of 100
 draws of 100 labels a whole standard error left it uncalibrated in 27, a half in 12 and none in 4. A judge that needs no
 map was given one, of little effect, in 7, 20 and 34 of 120 draws."""
 HARD_LABEL = 0.05
 """A verdict without log-probabilities is 0, 1/2 or 1, whose logit is infinite: the map reads it as .05, 1/2 or .95."""
-
-
-class Observation(NamedTuple):
-    """One person's choice on one pair, beside what the judge said of it."""
-
-    prompt_id: str
-    logit: float
-    """The judge's log-odds for the first response."""
-    length: float
-    """By how much the first response is longer than the second, in the units of `length_difference`."""
-    chosen: float
-    """1 where the person chose the first, 0 the second, 1/2 a tie."""
-    weight: float = 1.0
-    """One over the probability with which the pair was drawn to be labelled; 1 where that is not known."""
 
 
 class Calibration(NamedTuple):
@@ -57,36 +53,42 @@ class Calibration(NamedTuple):
     """Per observation the label by a map of the chosen kind, fitted without the observation's prompt."""
 
 
-def calibrate(observations: Sequence[Observation], *, length_sd: float) -> Calibration:
+def calibrate(observations: Sequence[Observation], *, length_sd: float, logit_unit: float = 1.0) -> Calibration:
     """The simplest map whose cross-validated log loss is within TOLERANCE standard errors of the best one's.
 
     Folds are drawn by prompt, so no prompt is both fitted and measured. The standard error is that of the difference
     to the best map, clustered by prompt. length_sd: standard deviation of length in words, kept with the map.
+    logit_unit: how large the judge's log-odds usually are, where their scale means nothing, as that of a contrast.
     """
-    data = as_arrays(observations)
+    data = as_arrays(observations)._replace(unit=logit_unit)
     prompts = [observation.prompt_id for observation in observations]
     folds = assign_folds(prompts)
-    logits = {kind: _predict_out_of_fold(data, kind, folds=folds) for kind in KINDS}
-    losses = {kind: _log_losses(logits[kind], data.chosen) for kind in KINDS}
+    candidates = {kind: _cross_validate(data, kind, folds=folds) for kind in _find_kinds(data)}
+    losses = {kind: log_losses(candidate.logits, data.chosen) for kind, candidate in candidates.items()}
     if len(set(prompts)) < MIN_PROMPTS:
         losses = {"identity": losses["identity"]}
     means = {kind: float(np.average(loss, weights=data.weights)) for kind, loss in losses.items()}
-    best = min(means, key=lambda kind: (means[kind], KINDS.index(kind)))
+    best = min(means, key=lambda kind: (means[kind], list(means).index(kind)))
     kind = next(
         kind
         for kind, loss in losses.items()
         if not is_above(means[kind], means[best] + TOLERANCE * _standard_error(loss - losses[best], data, prompts))
     )
-    slope, length = fit(data, kind)
     return Calibration(
-        map=CalibrationMap(kind=kind, slope=slope, length=length, length_sd=length_sd),
+        map=fit_map(data, kind, length_sd=length_sd, spread=candidates[kind].spread),
         log_loss=means,
-        out_of_fold=[sigmoid(float(logit)) for logit in logits[kind]],
+        out_of_fold=[sigmoid(float(logit)) for logit in candidates[kind].logits],
     )
 
 
-def apply_map(map: CalibrationMap, *, logit: float, length: float) -> float:
-    """The calibrated label: the probability that people prefer the first response."""
+def apply_map(map: CalibrationMap, *, logit: float, length: float, parts: Sequence[Part] = ()) -> float:
+    """The calibrated label: the probability that people prefer the first response.
+
+    parts: what the logit is the mean of. Without them a map with parts applies its common slope and length.
+    """
+    if parts and (map.by_principle or map.by_judge):
+        data = as_arrays([Observation("", logit, length, chosen=0.5, parts=tuple(parts))])
+        return sigmoid(float(map_logits(map, data)[0]))
     return sigmoid(map.slope * logit + map.length * length)
 
 
@@ -103,81 +105,39 @@ def assign_folds(prompts: Sequence[str]) -> list[int]:
     return [fold[prompt] for prompt in prompts]
 
 
-class Data(NamedTuple):
-    """Observations as columns, each (n,)."""
+def _find_kinds(data: Data) -> tuple[MapKind, ...]:
+    """The candidates for these labels, the simplest first."""
+    kinds = [*KINDS]
+    if len(data.judges.names) > 1 and len(data.chosen) >= MIN_PANEL_LABELS:
+        kinds.append("panel")
+    if len(data.principles.names) >= MIN_POOLED_PRINCIPLES and len(data.chosen) >= MIN_POOLED_LABELS:
+        kinds.append("pooled")
+    return tuple(kinds)
 
+
+class _Candidate(NamedTuple):
     logits: Array
-    lengths: Array
-    chosen: Array
-    weights: Array
-
-    def rows(self, where: NDArray[np.bool_]) -> Data:
-        return Data(*(column[where] for column in self))
-
-
-def as_arrays(observations: Sequence[Observation]) -> Data:
-    """Observations as columns, with weights scaled to a mean of one."""
-    if not observations:
-        raise ValueError("there is nothing to calibrate by")
-    columns = np.array([[o.logit, o.length, o.chosen, o.weight] for o in observations]).T
-    # The mean weight is one, so that the prior weighs the same however the pairs were drawn.
-    return Data(columns[0], columns[1], columns[2], columns[3] / columns[3].mean())
-
-
-def _predict_out_of_fold(data: Data, kind: MapKind, *, folds: Sequence[int]) -> Array:
     """Per observation the mapped logit, by a map fitted on the other folds."""
+    spread: float
+    """Of a map with parts, how far these may lie from their mean."""
+
+
+def _cross_validate(data: Data, kind: MapKind, *, folds: Sequence[int]) -> _Candidate:
+    """The mapped logits of a kind; of a map with parts those of the spread that predicts the other folds best."""
+    if kind in KINDS:
+        return _Candidate(_predict_out_of_fold(data, kind, folds=folds, spread=SPREADS[-1]), SPREADS[-1])
+    found = [_Candidate(_predict_out_of_fold(data, kind, folds=folds, spread=spread), spread) for spread in SPREADS]
+    return min(found, key=lambda one: float(np.average(log_losses(one.logits, data.chosen), weights=data.weights)))
+
+
+def _predict_out_of_fold(data: Data, kind: MapKind, *, folds: Sequence[int], spread: float) -> Array:
     place = np.array(folds)
     mapped = np.empty(len(place))
     for fold in set(folds):
-        slope, length = fit(data.rows(place != fold), kind)
+        found = fit_map(data.rows(place != fold), kind, length_sd=1.0, spread=spread)
         here = place == fold
-        mapped[here] = slope * data.logits[here] + length * data.lengths[here]
+        mapped[here] = map_logits(found, data.rows(here))
     return mapped
-
-
-def fit(data: Data, kind: MapKind) -> tuple[float, float]:
-    """Slope and length of a map: the maximum of likelihood times prior, the slope never below zero."""
-    if kind == "identity":
-        return 1.0, 0.0
-    names: tuple[Array, ...] = (data.logits,) if kind == "temperature" else (data.logits, data.lengths)
-    prior = np.array([SLOPE_PRIOR, 0.0])[: len(names)]
-    found = fit_ridge(np.stack(names, axis=1), chosen=data.chosen, weights=data.weights, prior=prior)
-    if found[0] < 0:
-        # subtle: a map that inverted the judge would be no calibration; at slope zero the judge's labels count nothing.
-        found[0] = 0.0
-        if kind == "temperature_length":
-            found[1:] = fit_ridge(data.lengths[:, None], chosen=data.chosen, weights=data.weights, prior=np.zeros(1))
-    return float(found[0]), float(found[1]) if kind == "temperature_length" else 0.0
-
-
-def fit_ridge(features: Array, *, chosen: Array, weights: Array, prior: Array) -> Array:
-    """Weighted logistic regression without an intercept, its coefficients N(prior, PRIOR_SD); the loss is convex."""
-    precision = np.eye(features.shape[1]) / PRIOR_SD**2
-
-    def loss(coefficients: Array) -> float:
-        fitted = weights @ _log_losses(features @ coefficients, chosen)
-        away = coefficients - prior
-        return float(fitted + 0.5 * away @ precision @ away)
-
-    coefficients = prior.copy()
-    for _ in range(100):
-        p = sigmoids(features @ coefficients)
-        gradient = features.T @ (weights * (p - chosen)) + precision @ (coefficients - prior)
-        curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + precision
-        step = np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64)
-        # A full step may lead upwards where the loss is flat; near the optimum "upwards" is only rounding.
-        while loss(coefficients - step) > loss(coefficients) + 1e-9:
-            step = step / 2
-        coefficients = coefficients - step
-        if np.abs(step).max() < 1e-12:
-            break
-    return coefficients
-
-
-def _log_losses(logits: Array, chosen: Array) -> Array:
-    """-y log sigmoid(z) - (1 - y) log sigmoid(-z), finite for every z."""
-    losses: Array = np.logaddexp(0, logits) - chosen * logits
-    return losses
 
 
 def _standard_error(differences: Array, data: Data, prompts: Sequence[str]) -> float:

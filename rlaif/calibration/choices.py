@@ -10,78 +10,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import NamedTuple
 
-from pydantic import Field, model_validator
-
-from rlaif.config import column_map
-from rlaif.config.base import Config
-from rlaif.config.column_map import Columns, PolicyNames, VerdictValues
+from rlaif.calibration.agreement_columns import AgreementColumns, listed
+from rlaif.config.column_map import Columns
 from rlaif.errors import DataError
 from rlaif.files.row import Row, describe, scalar_text
 from rlaif.files.rows import read_rows
 from rlaif.records import Tally, Verdict
 
-EXAMPLE = "examples/agreement"
 Key = tuple[str, ...]
-
-
-class AgreementColumns(Config):
-    """The columns of people's choices, and of a judge's verdicts on the same items."""
-
-    key: Columns
-    """Column, or several, that name an item: two responses shown in one order."""
-    prompt: Columns | None = None
-    """Column, or several, that name the prompt; intervals take items of one prompt as belonging together."""
-    annotator: str | None = None
-    """Column that names the person, where each row is one person's choice; `choice` then holds it."""
-    choice: str | None = None
-    """Column of the choice, beside `annotator`."""
-    annotators: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Columns of choices, one for each person, where each row is one item."""
-    choice_values: VerdictValues
-    """What people's choices say for first, second and tie."""
-    inclusion_probability: str | None = None
-    """Column of the probability with which the item was drawn to be chosen on, above 0 and at most 1. Every figure then
-    describes all items that could have been drawn: each counts one over its probability."""
-    policies: PolicyNames | None = None
-    """Who wrote the two responses, for Bradley-Terry scores."""
-    verdict_key: Columns | None = None
-    """The columns of `key` in the verdicts file, where they have other names."""
-    verdict: str | None = None
-    """Column of the judge's verdict in the verdicts file."""
-    verdict_values: VerdictValues | None = None
-    """What the verdicts say for first, second and tie; any other value is a failed judgement."""
-
-    @model_validator(mode="after")
-    def _belongs_together(self) -> Self:
-        if (self.annotators is None) == (self.annotator is None):
-            raise ValueError("give either annotator, with choice, or annotators")
-        if (self.annotator is None) != (self.choice is None):
-            raise ValueError("annotator and choice belong together")
-        if self.annotators and len(set(self.annotators)) < len(self.annotators):
-            raise ValueError("a column stands twice in annotators")
-        if self.policies and self.policies.names:
-            raise ValueError("policies wants columns, or joined with separator: scores compare items")
-        if (self.verdict is None) != (self.verdict_values is None):
-            raise ValueError("verdict and verdict_values belong together")
-        if self.verdict_key is not None and len(listed(self.verdict_key)) != len(listed(self.key)):
-            raise ValueError("verdict_key must name as many columns as key")
-        return self
-
-    @property
-    def people_columns(self) -> set[str]:
-        """All columns read from the file of people's choices."""
-        names = (
-            *listed(self.key),
-            *listed(self.prompt),
-            self.annotator,
-            self.choice,
-            *(self.annotators or ()),
-            self.inclusion_probability,
-        )
-        policies = self.policies.read_columns if self.policies else set()
-        return {name for name in names if name} | policies
 
 
 class Item(NamedTuple):
@@ -95,12 +33,20 @@ class Item(NamedTuple):
     """Person -> choice, in the file's order."""
     weight: float = 1.0
     """One over the probability with which the item was drawn."""
+    stratum: Key = ()
+    """The part of the items from which it was drawn; empty where the map names none."""
+    principle: str = ""
+    """The principle under which people chose; empty where the map names no column of it."""
+    words: tuple[int, int] | None = None
+    """Words of the two responses; None where the map names no column of their texts."""
 
 
 class PeopleRead(NamedTuple):
     items: list[Item]
     tally: Tally
     """Counts choices; those that a row leaves empty are dropped as `no_choice`."""
+    is_drawn: bool = False
+    """True where the column map names each item's probability of being drawn."""
 
 
 class VerdictsRead(NamedTuple):
@@ -109,11 +55,6 @@ class VerdictsRead(NamedTuple):
     """The values of the verdict column that are no verdicts."""
     tally: Tally
     """Counts verdicts; dropped are failed ones and those on items that no person chose on."""
-
-
-def load_columns(path: Path) -> AgreementColumns:
-    """Read and validate a column map."""
-    return column_map.load_column_map(path, AgreementColumns, example=EXAMPLE)
 
 
 def read_people(path: Path, columns: AgreementColumns) -> PeopleRead:
@@ -140,6 +81,9 @@ def collect_choices(rows: Iterable[Row], columns: AgreementColumns, *, where: st
             policies=_policies(row, columns),
             choices={},
             weight=_weight(row, columns),
+            stratum=_key(row, columns.stratum) if columns.stratum else (),
+            principle=scalar_text(row.value(columns.principle)) if columns.principle else "",
+            words=_words(row, columns),
         )
         if item.key not in found:
             found[item.key] = (item, row.where)
@@ -162,7 +106,8 @@ def collect_choices(rows: Iterable[Row], columns: AgreementColumns, *, where: st
     items = [item for item, _ in found.values() if item.choices]
     if not items:
         raise DataError("there is no choice in it", where=where, fix="check the file and the columns of the choices")
-    return PeopleRead(items, Tally(num_in=num_in, dropped={"no_choice": num_empty} if num_empty else {}))
+    tally = Tally(num_in=num_in, dropped={"no_choice": num_empty} if num_empty else {})
+    return PeopleRead(items, tally, is_drawn=columns.inclusion_probability is not None)
 
 
 def collect_verdicts(
@@ -207,11 +152,6 @@ def collect_verdicts(
     return VerdictsRead(verdicts, failed, tally)
 
 
-def listed(columns: Columns | None) -> tuple[str, ...]:
-    """One column or several, as a tuple."""
-    return (columns,) if isinstance(columns, str) else columns or ()
-
-
 def _key(row: Row, columns: Columns) -> Key:
     key = tuple(scalar_text(row.value(column)) for column in listed(columns))
     if not any(key):
@@ -247,6 +187,13 @@ def _weight(row: Row, columns: AgreementColumns) -> float:
     return 1 / probability
 
 
+def _words(row: Row, columns: AgreementColumns) -> tuple[int, int] | None:
+    if columns.responses is None:
+        return None
+    first, second = (len(scalar_text(row.value(column)).split()) for column in columns.responses)
+    return first, second
+
+
 def _choice_columns(row: Row, columns: AgreementColumns) -> list[tuple[str, str]]:
     """(person, column of that person's choice) for each choice in a row."""
     if columns.annotators is not None:
@@ -279,6 +226,9 @@ def _check_same(item: Item, first: Item, first_where: str, *, row: Row, columns:
         ("another prompt", item.prompt, first.prompt),
         ("other policies", item.policies, first.policies),
         ("another inclusion probability", item.weight, first.weight),
+        ("another stratum", item.stratum, first.stratum),
+        ("another principle", item.principle, first.principle),
+        ("responses of other lengths", item.words, first.words),
     )
     for what, here, there in differences:
         if here != there:

@@ -1,4 +1,4 @@
-"""Human labels and the judge's labels of the same pairs -> agreement, a calibration, and people's own preferences.
+"""Human labels and the judge's labels of the same pairs -> how they agree, and a calibration.
 
 Labels of single principles and of whole pairs fit one map. The map is linear in the logit, so mapping each comparison
 before principles are combined is the same as mapping the pair's label. Does not call the judge and writes no files.
@@ -6,6 +6,7 @@ before principles are combined is the same as mapping the pair's label. Does not
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,9 @@ from itertools import combinations
 from typing import NamedTuple
 
 from rlaif.calibration.agreement import choice_of, measure_agreement
-from rlaif.calibration.calibrate import HARD_LABEL, Observation, apply_map, calibrate, length_difference
-from rlaif.calibration.labels import OVERALL
+from rlaif.calibration.calibrate import HARD_LABEL, apply_map, calibrate, length_difference
+from rlaif.calibration.fits import Observation, Part
+from rlaif.calibration.human_rows import chosen_in_order, pair_of
 from rlaif.calibration.match import Pair
 from rlaif.records import (
     TIE_BAND,
@@ -24,12 +26,11 @@ from rlaif.records import (
     Constitution,
     Estimate,
     HumanLabel,
-    Preference,
     Tally,
     Verdict,
 )
 from rlaif.stats.intervals import effective_size, share_interval
-from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
+from rlaif.stats.logits import log_odds
 
 
 class JudgedPair(NamedTuple):
@@ -38,6 +39,8 @@ class JudgedPair(NamedTuple):
     p_first: float
     logit: float | None
     """None without log-probabilities."""
+    parts: tuple[Part, ...] = ()
+    """What the logit is the mean of, by principle and judge; empty without log-probabilities."""
 
     @property
     def read_logit(self) -> float:
@@ -71,10 +74,12 @@ def calibrate_judge(
     constitution: Constitution,
     labels_digest: str,
     human_weight: float,
+    is_scaled: bool = True,
 ) -> CalibrationCard | None:
     """The map, and how judge and people agree without and with it; None where the judge compared no labelled pair.
 
-    texts: the samples' texts by id; the spread of their lengths is the map's unit of length.
+    texts: the samples' texts by id; the spread of their lengths is the map's unit of length. is_scaled: whether the
+    judge's log-odds claim a probability; those of a contrast do not, and their size is then the unit of the slope.
     """
     items = _find_items(labels, judged)
     if not items:
@@ -86,13 +91,15 @@ def calibrate_judge(
             prompt_id=item.prompt_id,
             logit=item.judged.read_logit,
             length=length_difference(*(texts[i] for i in pair), map=unit),
-            chosen=_chosen(label),
+            chosen=chosen_in_order(label),
             weight=item.weight if is_weighted else 1.0,
+            parts=item.judged.parts,
         )
         for (pair, _), item in items.items()
         for label in item.labels
     ]
-    fitted = calibrate(observations, length_sd=unit.length_sd)
+    logit_unit = 1.0 if is_scaled else _logit_size(judged)
+    fitted = calibrate(observations, length_sd=unit.length_sd, logit_unit=logit_unit)
     beside = _Beside(list(items.values()), is_weighted=is_weighted)
     before = [item.judged.p_first for item in items.values()]
     after = _per_item(fitted.out_of_fold, list(items.values()))
@@ -145,53 +152,30 @@ def relabel(map: CalibrationMap, judged: JudgedPair, *, first: str, second: str)
     """The calibrated label of a pair; first, second: the pair's texts in canonical order."""
     if map.kind == "identity":
         return judged.p_first
-    return apply_map(map, logit=judged.read_logit, length=length_difference(first, second, map=map))
-
-
-def find_whole(labels: Sequence[HumanLabel], constitution: Constitution) -> list[HumanLabel]:
-    """The labels of pairs as a whole: `overall`, or under the principle that alone has a weight."""
-    weighed = [principle.id for principle in constitution.principles if principle.weight > 0]
-    names = {OVERALL, *weighed} if len(weighed) == 1 else {OVERALL}
-    return [label for label in labels if label.principle_id in names]
-
-
-def human_preferences(
-    labels: Sequence[HumanLabel], *, weight: float, constitution: Constitution, round: int
-) -> dict[Pair, Preference]:
-    """People's preference of each pair that they labelled as a whole; several people make a soft label."""
-    by_pair: dict[Pair, list[HumanLabel]] = defaultdict(list)
-    for label in find_whole(labels, constitution):
-        by_pair[_pair(label)].append(label)
-    return {
-        pair: Preference(
-            prompt_id=given[0].prompt_id,
-            sample_ids=pair,
-            label=statistics.fmean(_chosen(label) for label in given),
-            weight=weight,
-            source="human",
-            evidence_ids=tuple(dict.fromkeys(label.id for label in given)),
-            constitution_id=constitution.id,
-            round=round,
-        )
-        for pair, given in by_pair.items()
-    }
+    length = length_difference(first, second, map=map)
+    return apply_map(map, logit=judged.read_logit, length=length, parts=judged.parts)
 
 
 def describe_mix(card: CalibrationCard | None, *, labels: Tally, num_human: int, weight: float) -> Iterator[str]:
     """How people's labels changed the judge's, in a few lines."""
-    if card is None:
-        yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
-    else:
-        people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
-        between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
-        yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
-        before, after = _describe_agreement(card.before), _describe_agreement(card.after)
-        yield f"judge and people: before they {before}; after they {after}"
-        yield from describe_design(card)
-        losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
-        yield f"calibration: {_describe_map(card.map)}; cross-validated log loss: {losses}"
+    yield from describe_calibration(card, labels=labels)
     none = "" if num_human else ": labels of single principles calibrate the judge and make no rows"
     yield f"people's rows: {num_human} pairs, weight {weight:g}{none}"
+
+
+def describe_calibration(card: CalibrationCard | None, *, labels: Tally) -> Iterator[str]:
+    """What the labels say of the judge, and the map that was fitted to them, in a few lines."""
+    if card is None:
+        yield f"human labels: {labels}; none is of a pair that the judge compared, so there is nothing to calibrate by"
+        return
+    people = f"{card.num_annotators} annotator{'s' if card.num_annotators > 1 else ''}"
+    between = f"; among themselves they {_describe_agreement(card.between_people)}" if card.between_people else ""
+    yield f"human labels{', SIMULATED' if card.simulated else ''}: {labels}, by {people}{between}"
+    before, after = _describe_agreement(card.before), _describe_agreement(card.after)
+    yield f"judge and people: before they {before}; after they {after}"
+    yield from describe_design(card)
+    losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in card.log_loss.items())
+    yield f"calibration: {describe_map(card.map)}; cross-validated log loss: {losses}"
 
 
 def describe_design(card: CalibrationCard) -> Iterator[str]:
@@ -215,25 +199,15 @@ def describe_design(card: CalibrationCard) -> Iterator[str]:
 def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:
     items: dict[tuple[Pair, str], _Item] = {}
     for label in labels:
-        key = (_pair(label), label.principle_id)
+        key = (pair_of(label), label.principle_id)
         if key in judged:
             items.setdefault(key, _Item(label.prompt_id, [], judged[key])).labels.append(label)
     return items
 
 
-def _pair(label: HumanLabel) -> Pair:
-    return canonical_pair(*label.sample_ids)
-
-
-def _chosen(label: HumanLabel) -> float:
-    """How much the label is for the first of the pair in canonical order."""
-    chosen = P_FIRST[label.choice]
-    return chosen if label.sample_ids[0] == _pair(label)[0] else 1 - chosen
-
-
 def _majority(labels: Sequence[HumanLabel]) -> Verdict:
     """What most people chose; a tie where no choice has the most."""
-    counts = Counter(choice_of(_chosen(label)) for label in labels).most_common(2)
+    counts = Counter(choice_of(chosen_in_order(label)) for label in labels).most_common(2)
     return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
 
 
@@ -250,7 +224,7 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
     """Every two people who labelled the same item, as one series against another."""
     by_item: dict[tuple[Pair, str], list[HumanLabel]] = defaultdict(list)
     for label in labels:
-        by_item[_pair(label), label.principle_id].append(label)
+        by_item[pair_of(label), label.principle_id].append(label)
     twos = [
         (a, b)
         for given in by_item.values()
@@ -260,8 +234,8 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
     if not twos:
         return None
     return measure_agreement(
-        [choice_of(_chosen(a)) for a, _ in twos],
-        [choice_of(_chosen(b)) for _, b in twos],
+        [choice_of(chosen_in_order(a)) for a, _ in twos],
+        [choice_of(chosen_in_order(b)) for _, b in twos],
         clusters=[a.prompt_id for a, _ in twos],
         weights=[1 / (a.inclusion_probability or 1.0) for a, _ in twos] if is_weighted else None,
     )
@@ -271,6 +245,11 @@ def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
     """Standard deviation, in words, of the lengths of the compared responses; 1 where all are equally long."""
     ids = dict.fromkeys(sample_id for pair, _ in judged for sample_id in pair)
     return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
+
+
+def _logit_size(judged: Judged) -> float:
+    """Root mean square of the log-odds of all compared pairs; 1 where all are zero."""
+    return math.sqrt(statistics.fmean(pair.read_logit**2 for pair in judged.values())) or 1.0
 
 
 def _describe_agreement(agreement: Agreement) -> str:
@@ -285,8 +264,11 @@ def _format_share(share: Estimate) -> str:
     return f"{share.mean:.1%} [{share.low:.1%}, {share.high:.1%}]"
 
 
-def _describe_map(map: CalibrationMap) -> str:
+def describe_map(map: CalibrationMap) -> str:
+    """The map in one line."""
     if map.kind == "identity":
         return "the judge's labels stay as they are"
     length = f", length {map.length:+.2f} logits per {map.length_sd:.1f} words" if map.kind != "temperature" else ""
-    return f"slope {map.slope:.2f}{length}"
+    parts = [f"{part.name} slope {part.slope:.2f}, length {part.length:+.2f}" for part in map.by_principle]
+    parts += [f"judge {part.name[:12]} slope {part.slope:.2f}" for part in map.by_judge]
+    return f"slope {map.slope:.2f}{length}{''.join(f'; {part}' for part in parts)}"

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlaif.calibration.calibrate import SLOPE_PRIOR, assign_folds, fit_ridge
+from rlaif.calibration.calibrate import assign_folds
+from rlaif.calibration.fits import SLOPE_PRIOR, fit_ridge
 from rlaif.records import Estimate
 from rlaif.stats.intervals import degrees_of_freedom, mean_interval, share_interval, share_of_error, t_quantile
 from rlaif.stats.logits import sigmoids
@@ -62,7 +63,7 @@ def as_rated(
     features: ArrayLike,
     *,
     labels: ArrayLike,
-    prompts: Sequence[Hashable],
+    prompts: Sequence[str],
     probabilities: ArrayLike | None = None,
 ) -> Rated:
     """Columns, checked. labels: nan or None where nobody was asked. probabilities: of every labelled item."""
@@ -76,7 +77,8 @@ def as_rated(
         if not bool(np.all((drawn[known] > 0) & (drawn[known] <= 1))):
             raise ValueError("every labelled item needs the probability with which it was drawn, in (0, 1]")
         weights[known] = 1 / drawn[known]
-    place = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    # By name, so that folds and figures do not depend on the order of rows.
+    place = {prompt: number for number, prompt in enumerate(sorted(set(prompts)))}
     columns = np.asarray(features, dtype=np.float64)
     if not bool(np.isfinite(columns).all()):
         raise ValueError("the judge's log-odds and the other features are finite numbers")
@@ -110,21 +112,23 @@ def estimate_rate(items: Rated) -> Rate | None:
 def predict_out_of_fold(items: Rated) -> Array:
     """Each item's calibrated label, of shape (N,), by fits that saw no label of its prompt.
 
-    A prompt with labels takes the fit without its fold; any other prompt the mean over all folds' fits.
+    A prompt with labels takes the fit without its fold; any other prompt the mean over all folds' fits. The judge's
+    lead, 2 p - 1, is one more feature: no multiple of heavy-tailed log-odds is as good as the judge's own p.
     """
+    features = np.column_stack([items.features, 2 * sigmoids(items.features[:, 0]) - 1])
     known = ~np.isnan(items.labels)
     names = np.unique(items.prompts[known])
     folds = np.full(int(items.prompts.max()) + 1, -1)
     folds[names] = assign_folds([str(name) for name in names.tolist()])
     place = folds[items.prompts]
-    prior = np.array([SLOPE_PRIOR] + [0.0] * (items.features.shape[1] - 1))
+    prior = np.array([SLOPE_PRIOR] + [0.0] * (features.shape[1] - 1))
     predicted, others = np.zeros(len(place)), place < 0
     numbers = sorted(set(folds[names].tolist()))
     for fold in numbers:
         rows = known & (place != fold)
         weights = items.weights[rows] / items.weights[rows].mean()
-        found = fit_ridge(items.features[rows], chosen=items.labels[rows], weights=weights, prior=prior)
-        fitted = sigmoids(items.features @ found)
+        found = fit_ridge(features[rows], chosen=items.labels[rows], weights=weights, prior=prior)
+        fitted = sigmoids(features @ found)
         predicted[place == fold] = fitted[place == fold]
         predicted[others] += fitted[others] / len(numbers)
     return predicted

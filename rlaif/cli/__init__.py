@@ -7,6 +7,7 @@ loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
 judge_trial         judge-check --pairs
 agreement           agreement
+calibrate           calibrate
 audit               audit list, show, verify
 constitution        constitution check, show, words
 constitution_diff   constitution diff
@@ -37,6 +38,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
@@ -81,6 +83,7 @@ app.command("run")(run)
 app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
+app.command("calibrate")(calibrate)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")

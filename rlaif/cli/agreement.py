@@ -16,11 +16,15 @@ from rlaif.console import console, show_text
 from rlaif.errors import InputError
 
 if TYPE_CHECKING:
-    from rlaif.calibration.people import AgreementReport, JudgeReport, PeopleReport, PoliciesReport, Scores
+    from rlaif.calibration.judge_quality import JudgeReport
+    from rlaif.calibration.people import AgreementReport, PeopleReport, PoliciesReport, Scores
     from rlaif.records import Estimate, Verdict
 
 POLICIES_SHOWN = 10
 FAILED_SHOWN = 5
+DISAGREEMENTS_SHOWN = 10
+KEY_SHOWN = 16
+"""Characters of each part of an item's key that are shown; of a longer one the first 12."""
 
 
 def agreement(
@@ -49,13 +53,22 @@ def agreement(
             "that was given first; tie: a tie.",
         ),
     ] = "leave-out",
+    combine: Annotated[
+        Literal["majority", "dawid-skene"],
+        typer.Option(
+            "--combine",
+            help="How several people's choices make the one that a judge is compared with. majority: the most votes; "
+            "dawid-skene: the likeliest one, from how often each person errs (three people or more).",
+        ),
+    ] = "majority",
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the resampling behind the intervals.")
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every figure.")] = False,
 ) -> None:
     """Agreement of people with one another and of a judge with people, every figure with its 95 % interval."""
-    from rlaif.calibration.choices import load_columns, read_people, read_verdicts
+    from rlaif.calibration.agreement_columns import load_columns
+    from rlaif.calibration.choices import read_people, read_verdicts
     from rlaif.calibration.people import report_agreement
 
     if verdicts is None and failed_as is not None:
@@ -68,15 +81,17 @@ def agreement(
         by_prompt=column_map.prompt is not None,
         failed_as=failed_as,
         split_votes=split_votes,
+        right_by=combine,
         seed=seed,
     )
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        _print(report)
+        print_agreement(report)
 
 
-def _print(report: AgreementReport) -> None:
+def print_agreement(report: AgreementReport) -> None:
+    """Every figure with its interval, as tables."""
     unit = "items" if report.people.num_prompts is None else "prompts"
     _print_people(report.people, unit=unit)
     if report.judge is not None:
@@ -94,6 +109,11 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
             "every figure counts an item one over its inclusion probability, and so describes all items that could "
             f"have been drawn; these tell as much as {people.effective_items:.0f} drawn with one probability"
         )
+    if not people.is_drawn:
+        _print_line(
+            "no inclusion probabilities are given, so every figure describes these items alone, and not the pairs that "
+            "they were taken from"
+        )
     table = _table()
     shared = f"{people.num_shared_items} items"
     _add(table, "any two people, same choice", people.any_two, shared, unit=unit)
@@ -104,6 +124,13 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
         _add(table, f"{names}: kappa", pair.agreement.kappa, items, unit=unit)
         _add(table, f"{names}: AC1", pair.agreement.ac1, items, unit=unit)
     _show(table)
+    if people.reliability:
+        _print_line("by Dawid and Skene's model each would choose what is right:")
+        table = _table("person", "of all items", "of each right choice")
+        for one in people.reliability:
+            rates = ", ".join(f"{choice} {row[choice]:.1%}" for choice, row in one.confusion.items())
+            table.add_row(show_text(one.person), f"{one.accuracy:.1%}", rates)
+        _show(table)
 
 
 def _print_judge(judge: JudgeReport, *, unit: str) -> None:
@@ -116,7 +143,10 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
         _print_line(f"failed judgements, {counted}: {', '.join(kinds)}{more}")
     if judge.split_votes != "leave-out":
         _print_line(f"items without a majority are taken by --split-votes {judge.split_votes}")
-    _print_line(f"items with people's majority: {judge.items}")
+    if judge.right_by == "dawid-skene":
+        _print_line("the majority is here the likeliest choice by Dawid and Skene's model, --combine dawid-skene")
+    effective = f"; they tell as much as {judge.effective_items:.0f} of equal weight" if judge.effective_items else ""
+    _print_line(f"items with people's majority: {judge.items}{effective}")
     if judge.majority is not None:
         _print_line(f"the majority says: {_format_rates(judge.majority.base_rates)}")
     for line in _describe_bounds(judge):
@@ -132,7 +162,38 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
     _add(table, "F1, macro", judge.f1, items, unit=unit)
     _add(table, "accuracy where neither ties", judge.neither_ties, f"{judge.num_neither_ties} items", unit=unit)
     _add(table, "one person, same choice", judge.one_person, f"{judge.num_judged_items} items", unit=unit)
+    if judge.num_ceiling_items:
+        shared = f"{judge.num_ceiling_items} items"
+        _add(table, "the same, of any two people's", judge.of_ceiling, shared, unit=unit)
     _show(table)
+    _print_groups(judge, unit=unit)
+    _print_disagreements(judge)
+
+
+def _print_groups(judge: JudgeReport, *, unit: str) -> None:
+    """The judge under each principle, and by how much longer one response is than the other."""
+    table = _table("part", "accuracy", "95 % interval", "kappa", "AC1", "n")
+    for group in judge.groups:
+        found = group.majority
+        n = f"{found.n} items" + (f", {found.share.n} {unit}" if unit != "items" else "")
+        kappa, ac1 = ("not defined" if one is None else f"{one.mean:.2f}" for one in (found.kappa, found.ac1))
+        named = show_text(f"under {group.name}" if group.by == "principle" else f"one reply {group.name}")
+        table.add_row(named, f"{found.share.mean:.4f}", _format_interval(found.share, 3), kappa, ac1, n)
+    _show(table)
+
+
+def _print_disagreements(judge: JudgeReport) -> None:
+    if not judge.disagreements:
+        return
+    shown = judge.disagreements[:DISAGREEMENTS_SHOWN]
+    more = f"; the first {len(shown)}, all by --json" if len(shown) < len(judge.disagreements) else ""
+    _print_line(f"judge and people disagree on {len(judge.disagreements)} of {judge.items.kept} items{more}:")
+    for one in shown:
+        parts = [part for part in one.key if part != one.principle] or [*one.key]
+        named = " ".join(part if len(part) <= KEY_SHOWN else f"{part[: KEY_SHOWN - 4]}..." for part in parts)
+        under = f" under {one.principle}" if one.principle else ""
+        choices = ", ".join(f"{person} {choice}" for person, choice in one.choices.items())
+        _print_line(f"  {named}{under}: people {one.people}, judge {one.judge} ({choices})")
 
 
 def _describe_bounds(judge: JudgeReport) -> Iterator[str]:

@@ -127,7 +127,7 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _labels_go_into_the_runs_own_preferences(self) -> Self:
-        if self.human_labels.path is not None and self.reward_model.preferences is not None:
+        if self.human_labels.is_used and self.reward_model.preferences is not None:
             raise ValueError(
                 "human labels are mixed into the run's own preferences, so reward_model.preferences must be null"
             )

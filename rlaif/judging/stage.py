@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlaif.calibration.artifact import read_calibration, refuse_other_judge
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.render import JudgeTemplate, template_from_source
@@ -119,6 +120,9 @@ def _ask(
                 fix="take it out of judge.panel, or name another model",
             )
         before.add(scorer.fingerprint.id)
+        if (path := round.config.human_labels.calibration) is not None:
+            found, judge_id = read_calibration(Path(path)), scorer.fingerprint.id
+            refuse_other_judge(found, number=judge.number, name=judge.name, judge_id=judge_id, where=path)
         expect_judge(round, JUDGEMENTS, model=scorer.fingerprint, config=judge.config, template=judge.template)
         folder = judge.folder(round.folder(JUDGEMENTS))
         folder.mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ from rlaif.models.open import check_judge_engine, check_policy_engine, check_rol
 from rlaif.models.weights.model_folder import check_model_path, expand_path, find_model_folder
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import odd_preferences, read_preferences
+from rlaif.preferences.stored_calibration import check_configured
 from rlaif.records import Constitution
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, refuse_run
@@ -88,6 +89,7 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
         labels = load_labels(config.human_labels)
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
+        check_configured(config, constitution)
     if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
         sft = config.sft
         read_demonstrations(config.sft.demonstrations, split=sft.split, max_odd_rows=sft.max_odd_rows)

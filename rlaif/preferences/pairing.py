@@ -7,15 +7,17 @@ preference takes its place. Does not call the judge, fits no calibration and wri
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from rlaif.calibration.fits import Part
 from rlaif.config.preferences import COUNT_AS_SAID, PreferencesConfig
 from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges, find_reason_to_drop
+from rlaif.preferences.label import LabelRule, OneJudges, PairLabel, combine_labels, find_judges, find_reason_to_drop
 from rlaif.preferences.ranked import Found, LabelledPair, PairKey, choose_best, rank_pairs
 from rlaif.records import Comparison, Constitution, CountedAs, LabelMaking, Panel, Preference, Principle, Sample, Tally
 from rlaif.stats.logits import canonical_pair
@@ -35,8 +37,8 @@ class Relabelling(NamedTuple):
     """A calibration as pairing reads it."""
 
     calibration_id: str
-    relabel: Callable[[tuple[str, str], PairLabel], float]
-    """Sample ids in canonical order, and the judge's label -> the calibrated one."""
+    relabel: Callable[[tuple[str, str], Judged], float]
+    """Sample ids in canonical order, and what the judges said -> the calibrated label."""
 
 
 ByJudge = dict[str, dict[_PrincipleKey, Comparison]]
@@ -50,6 +52,8 @@ class Judged(NamedTuple):
     comparisons: Sequence[Comparison]
     counted: Sequence[CountedAs]
     """What each of them counted as."""
+    parts: tuple[Part, ...]
+    """What the label's logit is the mean of; empty where the label has none."""
 
 
 def pair_comparisons(
@@ -103,7 +107,7 @@ def pair_comparisons(
 
 def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:
     combined = judged.label.p_first
-    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged.label)
+    calibrated = None if relabelling is None else relabelling.relabel(key.sample_ids, judged)
     label = combined if calibrated is None else calibrated
     return LabelledPair(
         label=label,
@@ -198,19 +202,32 @@ def label_pairs(
     panel: Panel | None = None,
     draw_seed: int | None = None,
 ) -> dict[tuple[str, str], PairLabel]:
-    """Sample ids in canonical order -> the judges' label of the pair, neither calibrated nor filtered.
+    """Sample ids in canonical order -> the judges' label of the pair; see `decide_pairs`."""
+    found = decide_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
+    return {pair: judged.label for pair, judged in found.items()}
 
-    Pairs that too few judges compared under all their principles have none. rule: None is the default rule.
+
+def decide_pairs(
+    comparisons: Sequence[Comparison],
+    *,
+    constitution: Constitution,
+    rule: LabelRule | None = None,
+    panel: Panel | None = None,
+    draw_seed: int | None = None,
+) -> dict[tuple[str, str], Judged]:
+    """Sample ids in canonical order -> what the judges say of the pair, neither calibrated nor filtered.
+
+    Pairs that too few judges compared under all their principles are left out. rule: None is the default rule.
     """
     _refuse_weightless(constitution)
     panel, rule = panel or _find_panel(comparisons), rule or LabelRule(PreferencesConfig())
-    labels: dict[tuple[str, str], PairLabel] = {}
+    found: dict[tuple[str, str], Judged] = {}
     for key, by_judge in _group(comparisons, pairs=()).items():
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         if not isinstance(judged, str):
-            labels[key.sample_ids] = judged.label
-    return labels
+            found[key.sample_ids] = judged
+    return found
 
 
 def _find_panel(comparisons: Sequence[Comparison]) -> Panel:
@@ -233,7 +250,23 @@ def judge_pair(by_judge: ByJudge, principles: Sequence[Principle], *, panel: Pan
         labels[0] if len(labels) == 1 else combine_labels(labels, weights=weights),
         [comparison for judge_id in judges for comparison in complete[judge_id]],
         tuple(counted for one in said for counted in one.counted),
+        _find_parts(said, judges, weights=weights, principles=principles),
     )
+
+
+def _find_parts(
+    said: Sequence[OneJudges], judges: Sequence[str], *, weights: Sequence[float], principles: Sequence[Principle]
+) -> tuple[Part, ...]:
+    """The log-odds under each principle by each judge, with the share of each in the pair's; none if one is missing."""
+    parts: list[Part] = []
+    for one, judge_id, weight in zip(said, judges, weights, strict=True):
+        used = [(counted, p) for counted, p in zip(one.counted, principles, strict=True) if counted.is_used]
+        total = math.fsum(p.weight for _, p in used) * math.fsum(weights)
+        for counted, p in used:
+            if counted.logit is None:
+                return ()
+            parts.append(Part(p.id, judge_id, weight * p.weight / total, counted.logit))
+    return tuple(parts)
 
 
 def _explain(

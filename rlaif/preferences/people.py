@@ -6,14 +6,18 @@ itself and judges nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from rlaif.calibration.dawid_skene import MIN_PEOPLE
+from rlaif.calibration.fits import Part
+from rlaif.calibration.human_rows import human_preferences
 from rlaif.calibration.labels import (
     OVERALL,
     Labels,
@@ -28,7 +32,6 @@ from rlaif.calibration.mix import (
     JudgedPair,
     calibrate_judge,
     describe_mix,
-    human_preferences,
     relabel,
 )
 from rlaif.config.calibration import HumanLabelsConfig
@@ -39,7 +42,8 @@ from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.rows import is_row_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.label import LabelRule, PairLabel, combine_labels, find_judges
-from rlaif.preferences.pairing import Relabelling, label_pairs
+from rlaif.preferences.pairing import Judged as PairJudged
+from rlaif.preferences.pairing import Relabelling, decide_pairs
 from rlaif.preferences.read import read_preferences
 from rlaif.records import (
     CalibrationCard,
@@ -78,8 +82,21 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
     """The labels that the configuration names, checked as far as they can be without samples."""
     if config.path is None:
         return None
-    path, columns = Path(config.path), None if config.columns is None else Path(config.columns)
-    digest = _digest_labels(config.path)
+    labels = _read_labels(config, config.path)
+    num_people = len({row.annotator for row in labels.rows})
+    if config.combine == "dawid_skene" and num_people < MIN_PEOPLE:
+        raise DataError(
+            f"the labels are of {num_people} {'person' if num_people == 1 else 'people'}, and who of them errs shows "
+            f"only among {MIN_PEOPLE} or more",
+            where=config.path,
+            fix="leave human_labels.combine at mean, or name the people in a column `annotator`",
+        )
+    return labels
+
+
+def _read_labels(config: HumanLabelsConfig, name: str) -> Labels:
+    path, columns = Path(name), None if config.columns is None else Path(config.columns)
+    digest = _digest_labels(name)
     is_file = path.is_file() or is_row_file(path)  # a file that is missing is no hub data set
     if is_file:
         refuse_part_of_file(path, config.split, option="human_labels.split")
@@ -88,20 +105,22 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
     if columns is not None:
         raise DataError(
             "a column map is for one file of labels, and this is a preference set",
-            where=config.path,
+            where=name,
             fix="name a file, or leave the map out: prompt, chosen and rejected are read as they are",
         )
     splits = ("train",) if is_file or config.split is not None else ("train", "test")
     rows = [
         row
         for split in splits
-        for row in read_preferences(config.path, split=split, part=config.split, option="human_labels.split")
+        for row in read_preferences(name, split=split, part=config.split, option="human_labels.split")
     ]
-    return labels_from_preferences(rows, path=config.path, digest=digest)
+    return labels_from_preferences(rows, path=name, digest=digest)
 
 
 def label_inputs(config: HumanLabelsConfig) -> dict[str, dict[str, str]]:
-    """Digests of the label files, to stand among a run's inputs; empty without labels."""
+    """Digests of the label files, or of the calibration, to stand among a run's inputs; empty without them."""
+    if config.calibration is not None:
+        return {"human_labels": {"calibration": digest_file(Path(config.calibration))}}
     if config.path is None:
         return {}
     digests = {"file": _digest_labels(config.path)}
@@ -151,10 +170,12 @@ def mix_labels(
     rule: LabelRule,
     config: HumanLabelsConfig,
     draw_seed: int | None,
+    is_scaled: bool,
 ) -> Mix:
     """Calibrate by the labels of all rounds so far, and make people's preferences of this round's pairs.
 
     comparisons: this round's. panel: the judges whose common labels are calibrated. rule: how a comparison counts.
+    is_scaled: whether the judges' log-odds claim a probability.
     """
     matched = match(labels, labelled)
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
@@ -170,14 +191,19 @@ def mix_labels(
     card = calibrate_judge(
         matched.labels, judged, texts=texts, judge_id=panel.judge_id,
         constitution=labelled.constitution, labels_digest=labels.digest, human_weight=config.weight,
+        is_scaled=is_scaled,
     )  # fmt: skip
     here = {sample.id for sample in labelled.samples} | {sample.id for _, _, *two in brought for sample in two}
     rows = human_preferences(
-        matched.labels, weight=config.weight, constitution=labelled.constitution, round=labelled.round
+        matched.labels,
+        weight=config.weight,
+        constitution=labelled.constitution,
+        round=labelled.round,
+        combine=config.combine,
     )
     human = {pair: preference for pair, preference in rows.items() if here.issuperset(pair)}
     return Mix(
-        relabelling=_relabelling(card, texts),
+        relabelling=make_relabelling(card, texts),
         human=human,
         prompts=tuple(prompt for prompt, *_ in brought),
         samples=tuple(sample for _, _, *two in brought for sample in two),
@@ -190,6 +216,7 @@ def mix_labels(
         calibration={
             "inputs": label_inputs(config)["human_labels"],
             "human_weight": config.weight,
+            **({} if config.combine == "mean" else {"combine": config.combine}),
             "labels": {"in": matched.tally.num_in, "kept": matched.tally.kept, "dropped": matched.tally.dropped},
             "human_rows": len(human),
             "calibration": None if card is None else card.model_dump(mode="json"),
@@ -202,6 +229,8 @@ class _Calibration(TypedDict):
 
     inputs: Any
     human_weight: float
+    combine: NotRequired[str]
+    """How several people's choices were combined, where it was not their mean."""
 
 
 _CALIBRATION = json_of(_Calibration)
@@ -212,11 +241,12 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
 
     calibration_path: the round's calibration.json, whether it is there or not.
     """
-    if config.path is None or not calibration_path.is_file():
-        return config.path is None and not calibration_path.is_file()
+    if not config.is_used or not calibration_path.is_file():
+        return not config.is_used and not calibration_path.is_file()
     stored = read_own(calibration_path, _CALIBRATION, fix="restore it from a copy, or start a new run")
     wanted = label_inputs(config)["human_labels"]
-    return bool((stored["inputs"], stored["human_weight"]) == (wanted, config.weight))
+    made = (stored["inputs"], stored["human_weight"], stored.get("combine", "mean"))
+    return bool(made == (wanted, config.weight, config.combine))
 
 
 def find_judged(
@@ -240,19 +270,30 @@ def find_judged(
         judges = find_judges(panel, labels, min_judges=rule.config.min_judges)
         if not isinstance(judges, str):
             weights = [panel.weights[judge_id] for judge_id in judges]
-            judged[key] = JudgedPair(*combine_labels([labels[judge_id] for judge_id in judges], weights=weights))
-    whole = label_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
-    return judged | {(pair, OVERALL): JudgedPair(label.p_first, label.logit) for pair, label in whole.items()}
+            label = combine_labels([labels[judge_id] for judge_id in judges], weights=weights)
+            parts = [
+                Part(key[1], judge_id, weight / math.fsum(weights), logit)
+                for judge_id, weight in zip(judges, weights, strict=True)
+                if (logit := labels[judge_id].logit) is not None
+            ]
+            judged[key] = JudgedPair(*label, parts=tuple(parts) if len(parts) == len(judges) else ())
+    whole = decide_pairs(comparisons, constitution=constitution, rule=rule, panel=panel, draw_seed=draw_seed)
+    return judged | {(pair, OVERALL): _judged_pair(found) for pair, found in whole.items()}
 
 
-def _relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabelling | None:
+def _judged_pair(found: PairJudged) -> JudgedPair:
+    return JudgedPair(*found.label, parts=found.parts)
+
+
+def make_relabelling(card: CalibrationCard | None, texts: dict[str, str]) -> Relabelling | None:
+    """The calibration as pairing applies it; None where the labels stay as they are. texts: the samples' by id."""
     if card is None or card.map.kind == "identity":
         return None
     return Relabelling(card.id, partial(_relabel, card.map, texts))
 
 
-def _relabel(map: CalibrationMap, texts: dict[str, str], pair: Pair, label: PairLabel) -> float:
-    return relabel(map, JudgedPair(*label), first=texts[pair[0]], second=texts[pair[1]])
+def _relabel(map: CalibrationMap, texts: dict[str, str], pair: Pair, found: PairJudged) -> float:
+    return relabel(map, _judged_pair(found), first=texts[pair[0]], second=texts[pair[1]])
 
 
 def _digest_labels(path: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rlaif.calibration.artifact import refuse_existing, write_calibration
 from rlaif.calibration.labels import Labels, check_principles
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.run import RunConfig
@@ -21,6 +22,7 @@ from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
 from rlaif.judging.failures import make_failed_error
 from rlaif.judging.judge import Judging
+from rlaif.judging.modes import MODES
 from rlaif.judging.panel import find_panel
 from rlaif.judging.recorded import Recorded, describe_unread, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
@@ -38,6 +40,7 @@ from rlaif.preferences.people import (
     match,
     mix_labels,
 )
+from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
@@ -63,11 +66,15 @@ def pair_preferences(
     """The round's preferences, exported as a data set. pairs: the pairs that were judged."""
     if book.is_done(PREFERENCES, round=round.number):
         return
-    questions = book.used(JUDGEMENTS, Question, round=round.number) if len(bench.judges) > 1 else []
-    panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+    panel = _find_panel(round, book, bench, comparisons)
     round.ledger.append([panel] if len(panel.members) > 1 else [])
     labelled = None if labels is None else _find_labelled(round, book, samples=samples, pairs=pairs)
-    mix = _mix(round, labels, labelled, comparisons=comparisons, panel=panel)
+    if round.config.human_labels.calibration is None:
+        mix = _mix(round, bench, labels, labelled, comparisons=comparisons, panel=panel)
+    else:
+        bound = _find_bound(round, book, panel=panel)
+        mix = apply_calibration(round.config.human_labels, bound, samples=samples)
+    _keep(round, mix)
     config = round.config.preferences
     pairing = pair_comparisons(
         comparisons,
@@ -122,6 +129,9 @@ def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
         calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
         if is_mixed_as_configured(round.config.human_labels, calibration_path=calibration_path):
             return
+        if (path := round.config.human_labels.calibration) is not None:  # refused before anything is undone
+            comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
+            check_bound(path, _find_bound(round, book, panel=_find_panel(round, book, bench, comparisons)))
         book.make_again(PREFERENCES, round=round.number)
     samples = book.used(SAMPLES, Sample, round=round.number)
     questions = book.used(JUDGEMENTS, Question, round=round.number)
@@ -202,14 +212,20 @@ def check_late_labels(round: Round, book: Book, bench: Bench, labels: Labels | N
 
 
 def refuse_left_out(run: RunFolder, config: HumanLabelsConfig) -> None:
-    """Refuse to continue a run without its labels once its preferences were made with them."""
-    before = run.config["config"].get("human_labels", {}).get("path")
-    if before is not None and config.path is None and any(run.path.glob(f"round_*/{PREFERENCES.folder}")):
-        raise RunFolderError(
-            f"the preferences of this run were made with the human labels of {before}",
-            where=str(run.path),
-            fix="give them again by --human-labels, or start a new run",
-        )
+    """Refuse to continue a run without its labels, or its calibration, once its preferences were made with them."""
+    before = run.config["config"].get("human_labels", {})
+    if config.is_used or not any(run.path.glob(f"round_*/{PREFERENCES.folder}")):
+        return
+    for key, noun, option in (
+        ("path", "human labels", "--human-labels"),
+        ("calibration", "calibration", "--set human_labels.calibration=FILE"),
+    ):
+        if before.get(key) is not None:
+            raise RunFolderError(
+                f"the preferences of this run were made with the {noun} of {before[key]}",
+                where=str(run.path),
+                fix=f"give them again by {option}, or start a new run",
+            )
 
 
 def _find_labelled(
@@ -226,20 +242,24 @@ def _find_labelled(
     )
 
 
+def _claims_probability(bench: Bench, *, is_recorded: bool) -> bool:
+    """Whether the judges' log-odds claim a probability; those of contrasts alone have a scale that means nothing."""
+    return is_recorded or not all(MODES[judge.template.kind].words.scale for judge in bench.judges)
+
+
 def _mix(
     round: Round,
+    bench: Bench,
     labels: Labels | None,
     labelled: Labelled | None,
     *,
     comparisons: Sequence[Comparison],
     panel: Panel,
 ) -> Mix:
-    """What the labels add, said and written to calibration.json."""
-    calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
-    calibration_path.unlink(missing_ok=True)
+    """What the labels add."""
     if labels is None or labelled is None:
         return Mix()
-    mix = mix_labels(
+    return mix_labels(
         labels,
         labelled,
         comparisons=comparisons,
@@ -247,11 +267,53 @@ def _mix(
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
         config=round.config.human_labels,
         draw_seed=round.draw_seed,
+        is_scaled=_claims_probability(bench, is_recorded=round.is_recorded),
     )
+
+
+def _keep(round: Round, mix: Mix) -> None:
+    """Say what people's labels add, and write it to calibration.json."""
+    calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
+    calibration_path.unlink(missing_ok=True)
     for line in mix.notes:
         say(line)
-    write_atomically(calibration_path, json.dumps(mix.calibration, indent=2))
-    return mix
+    if mix.calibration is not None:
+        write_atomically(calibration_path, json.dumps(mix.calibration, indent=2))
+
+
+def _find_panel(round: Round, book: Book, bench: Bench, comparisons: Sequence[Comparison]) -> Panel:
+    questions = book.used(JUDGEMENTS, Question, round=round.number) if len(bench.judges) > 1 else []
+    return find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+
+
+def _find_bound(round: Round, book: Book, *, panel: Panel) -> Bound:
+    return find_bound(
+        round.ledger,
+        panel=panel,
+        questions=book.used(JUDGEMENTS, Question, round=round.number),
+        constitution=round.constitution,
+        preferences=round.config.preferences,
+    )
+
+
+def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
+    """The calibration of a run's newest judged round by people's labels, written to a new file.
+
+    run: the name of the run, or None for the newest one.
+    """
+    refuse_existing(out)
+    labels = load_labels(config)
+    if labels is None:
+        raise ValueError("there is nothing to calibrate by")
+    with open_judged(runs_dir, run, read_only=True) as (judged, bench):
+        check_principles(labels, judged.constitution)
+        panel = find_panel(
+            bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
+        )
+        is_scaled = _claims_probability(bench, is_recorded=judged.is_recorded)
+        fitted = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
+    write_calibration(out, fitted.file)
+    return fitted
 
 
 def diff_constitutions(

@@ -16,7 +16,7 @@ tally: how many items a stage took in, kept and dropped
 """
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
-from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind
+from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind, PartMap
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Example, Principle
 from rlaif.records.human_label import HumanLabel
@@ -91,6 +91,7 @@ __all__ = [
     "OrderVerdict",
     "Panel",
     "PanelMember",
+    "PartMap",
     "PolicyCard",
     "Preference",
     "PreferenceRow",

@@ -5,14 +5,16 @@ Values and a record; computes nothing (`rlaif.calibration` does).
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from rlaif.records.base import Record, Value
 from rlaif.records.cards import Estimate
 
-MapKind = Literal["identity", "temperature", "temperature_length"]
+MapKind = Literal["identity", "temperature", "temperature_length", "panel", "pooled"]
+"""identity: the labels as they are. temperature: one slope. temperature_length: and a weight of length. panel: a slope
+for each judge of a panel. pooled: slope and length for each principle, drawn towards their means."""
 TIE_BAND = 0.01
 """Where people's labels have ties, a judge's label this near to one half counts as a tie. Log-probabilities are almost
 never exactly even, so the judge would otherwise agree with no tie."""
@@ -34,6 +36,20 @@ class Agreement(Value):
     """Share of each choice in the first series, the people's."""
 
 
+def _is_empty(value: Any) -> bool:
+    """A part that is left out of the content, so that maps keep the content that they had before there were parts."""
+    return not value
+
+
+class PartMap(Value):
+    """The slope, and the weight of length, of one principle or of one judge of a panel."""
+
+    name: str
+    """The principle's id, or the judge's."""
+    slope: float
+    length: float = 0.0
+
+
 class CalibrationMap(Value):
     """p(first is preferred) = sigmoid(slope * judge's logit + length * difference of lengths); no intercept.
 
@@ -49,6 +65,10 @@ class CalibrationMap(Value):
     """Standard deviation, in words, by which the difference in length is divided."""
     length_limit: float = Field(2.0, gt=0)
     """Largest difference in length that counts, in standard deviations; a larger one counts as this."""
+    by_principle: tuple[PartMap, ...] = Field((), exclude_if=_is_empty)
+    """Of the kind `pooled`: what each labelled principle has in place of `slope` and `length`, which others have."""
+    by_judge: tuple[PartMap, ...] = Field((), exclude_if=_is_empty)
+    """Of the kind `panel`: the slope that each judge has in place of `slope`."""
 
 
 class CalibrationCard(Record):

@@ -79,6 +79,11 @@ def _about_people(report: ReportInput) -> Iterator[str]:
         yield "Nobody checked the judge: there are no people's labels to compare its verdicts with."
     elif report.calibration.simulated:
         yield "The labels that the judge was checked with are simulated: no person has looked at these responses."
+    if report.calibration_is_applied:
+        yield (
+            "The calibration was fitted to labels of another run, and its agreement is about that run's responses: "
+            "nobody checked the judge on these, and a calibration may not hold for another policy."
+        )
 
 
 def _about_judge(report: ReportInput) -> Iterator[str]:

@@ -151,6 +151,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         measures_note="simulated truth of the embedded world" if facts.has_simulated_measure else "",
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=facts.calibration,
+        calibration_is_applied=facts.calibration is not None and not judged.labels,
         judge_health=judges[0].health if judges else None,
         judges=tuple(judges),
         panel=find_agreement(judged),

@@ -145,6 +145,8 @@ class ReportInput(Value):
     funnel: tuple[FunnelStage, ...] = ()
     calibration: CalibrationCard | None = None
     """How the judge agrees with people's labels; None: there are none."""
+    calibration_is_applied: bool = False
+    """Whether the calibration was fitted before, to labels of another run's responses."""
     judge_health: JudgeHealth | None = None
     """Health of the judge that made the labels; for a panel, of its first judge."""
     judges: tuple[CheckedJudge, ...] = ()

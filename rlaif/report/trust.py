@@ -10,7 +10,7 @@ from typing import Any
 from rlaif.evaluation.policy import Change
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import RewardModelQuality
-from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate, PartMap
 from rlaif.report.changed import name_win_judge
 from rlaif.report.charts import reliability_chart
 from rlaif.report.input import ReportInput
@@ -29,6 +29,8 @@ MAP_NAMES = {
     "identity": "left as they are",
     "temperature": "temperature",
     "temperature_length": "temperature and length",
+    "panel": "a slope for each judge, and length",
+    "pooled": "temperature and length for each principle",
 }
 SOURCE_NAMES = {"human": "people", "judge": "the judge"}
 
@@ -104,6 +106,12 @@ def describe_map(found: CalibrationMap) -> str:
     said = f"The labels were made {sure} (their log-odds times {format_number(found.slope, decimals=2)})"
     if found.kind == "temperature":
         return said + "."
+    if found.by_principle:
+        parts = join_words([_describe_part(part, has_length=True) for part in found.by_principle])
+        return f"{said} on the whole; each principle has its own slope and weight of length: {parts}."
+    if found.by_judge:
+        said += " on the whole; each judge has its own slope: "
+        said += join_words([_describe_part(part, has_length=False) for part in found.by_judge])
     step, limit = found.length_sd, found.length_limit * found.length_sd
     return (
         f"{said}, and the longer response {'loses' if found.length < 0 else 'gains'} "
@@ -111,6 +119,11 @@ def describe_map(found: CalibrationMap) -> str:
         f"that it is longer, up to {format_number(limit, decimals=0)} words: the judge had liked length "
         f"{'more' if found.length < 0 else 'less'} than the labels do."
     )
+
+
+def _describe_part(part: PartMap, *, has_length: bool) -> str:
+    slope = f"{part.name[:12] if not has_length else part.name} times {format_number(part.slope, decimals=2)}"
+    return f"{slope} and {format_number(part.length, decimals=2)} for length" if has_length else slope
 
 
 def reward_model_view(

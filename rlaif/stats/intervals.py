@@ -66,6 +66,39 @@ def share_interval(
     return Estimate(mean=spread.mean, low=low, high=high, n=n)
 
 
+def stratified_share(
+    values: Sequence[float],
+    *,
+    strata: Sequence[Hashable],
+    clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Estimate | None:
+    """Mean of numbers in [0, 1] that were drawn stratum by stratum, so many from each.
+
+    A stratum h counts W_h, its share of the weights. With its own Wilson interval [l_h, u_h] about its mean q_h, the
+    lower bound is mean - sqrt(sum (W_h (q_h - l_h))^2), and the upper bound likewise (Zou and Donner 2008). Where a
+    cluster lies in several strata these depend on each other, and each bound is the farther of this one and that of
+    `share_interval`. None without values.
+    """
+    whole = share_interval(values, clusters=clusters, weights=weights)
+    if whole is None:
+        return None
+    keys = list(range(len(values)) if clusters is None else clusters)
+    counts = [1.0] * len(values) if weights is None else weights
+    below = above = 0.0
+    for stratum in dict.fromkeys(strata):
+        at = [place for place, name in enumerate(strata) if name == stratum]
+        part = share_interval([values[i] for i in at], clusters=[keys[i] for i in at], weights=[counts[i] for i in at])
+        if part is not None:
+            share = math.fsum(counts[i] for i in at) / math.fsum(counts)
+            below += (share * (part.mean - part.low)) ** 2
+            above += (share * (part.high - part.mean)) ** 2
+    low, high = max(0.0, whole.mean - math.sqrt(below)), min(1.0, whole.mean + math.sqrt(above))
+    if len(set(zip(keys, strata, strict=True))) > len(set(keys)):
+        low, high = min(low, whole.low), max(high, whole.high)
+    return Estimate(mean=whole.mean, low=low, high=high, n=whole.n)
+
+
 def effective_size(weights: Sequence[float]) -> float:
     """Kish's size: the number of equally weighted values that tell as much (Kish 1965, Survey Sampling, 11.7)."""
     return math.fsum(weights) ** 2 / math.fsum(weight * weight for weight in weights)

@@ -21,7 +21,7 @@ from rlaif.calibration.agreement import (
     measure_agreement,
     measure_quality,
 )
-from rlaif.stats.intervals import share_interval
+from rlaif.stats.intervals import share_interval, stratified_share
 
 # 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: the textbook example of kappa.
 A = ["yes"] * 25 + ["no"] * 25
@@ -264,6 +264,32 @@ def test_the_weighted_share_of_labels_drawn_where_the_judge_is_unsure_holds_the_
             held[name] += share.low <= truth <= share.high
     assert 0.92 <= held["weighted"] / 400 <= 0.98
     assert held["unweighted"] == 0
+
+
+def test_draws_of_so_many_from_each_stratum_hold_the_truth_in_a_narrower_interval() -> None:
+    rng = np.random.default_rng(5)
+    right = {"sure": rng.random(14_000) < 0.95, "unsure": rng.random(6_000) < 0.55}
+    truth = float(np.concatenate([*right.values()]).mean())
+    sizes = {"sure": 88, "unsure": 112}  # each unsure pair is drawn three times as often
+    held, widths = Counter[str](), Counter[str]()
+    for _ in range(400):
+        rows = [
+            (float(same), len(all_pairs) / sizes[name], name)
+            for name, all_pairs in right.items()
+            for same in rng.choice(all_pairs, size=sizes[name], replace=False)
+        ]
+        same, weights, strata = (list(column) for column in zip(*rows, strict=True))
+        for name, share in (
+            ("strata", stratified_share(same, strata=strata, weights=weights)),
+            ("weighted", share_interval(same, weights=weights)),
+            ("unweighted", share_interval(same)),
+        ):
+            assert share is not None
+            held[name] += share.low <= truth <= share.high
+            widths[name] += share.high - share.low
+    assert 0.92 <= held["strata"] / 400 <= 0.98, held
+    assert widths["strata"] < widths["weighted"]
+    assert held["unweighted"] < 40
 
 
 @pytest.mark.heavy

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.calibration.calibrate import (
-    KINDS,
-    PRIOR_SD,
-    SLOPE_PRIOR,
-    Observation,
-    apply_map,
-    as_arrays,
-    assign_folds,
-    calibrate,
-    fit,
-    length_difference,
-)
+from rlaif.calibration.calibrate import KINDS, apply_map, assign_folds, calibrate, length_difference
+from rlaif.calibration.fits import PRIOR_SD, SLOPE_PRIOR, Observation, Part, as_arrays, fit, fit_map
 from rlaif.calibration.mix import JudgedPair
-from rlaif.records import CalibrationMap
+from rlaif.records import CalibrationMap, PartMap
 
 FINITE = st.floats(-50, 50)
 
@@ -173,3 +164,137 @@ def test_the_difference_of_lengths_is_in_words_and_stops_at_its_limit() -> None:
 def test_nothing_to_calibrate_by_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match="nothing to calibrate by"):
         calibrate([], length_sd=1.0)
+
+
+SLOPES = {"polite": (1.0, 0.0), "brief": (0.4, -0.8), "true": (0.2, 0.5)}
+"""Principle -> planted slope and length."""
+
+
+def draw_parts(n: int, *, planted: dict[str, tuple[float, float]], by: str, seed: int = 0) -> list[Observation]:
+    """Pairs judged under one principle, as a whole under all, or by all judges; people choose by what is planted.
+
+    by: principle, whole or judge.
+    """
+    rng = random.Random(seed)
+    drawn = []
+    for number in range(n):
+        names = [rng.choice([*planted])] if by == "principle" else [*planted]
+        logits, length = [rng.gauss(0, 2.5) for _ in names], rng.uniform(-2, 2)
+        share = 1 / len(names)
+        z = sum(share * planted[name][0] * logit for name, logit in zip(names, logits, strict=True))
+        z += length * sum(planted[name][1] for name in names) / len(names)
+        parts = tuple(
+            Part("p" if by == "judge" else name, name if by == "judge" else "j", share, logit)
+            for name, logit in zip(names, logits, strict=True)
+        )
+        chosen = float(rng.random() < 1 / (1 + math.exp(-z)))
+        drawn.append(Observation(f"prompt {number}", sum(p.share * p.logit for p in parts), length, chosen, 1.0, parts))
+    return drawn
+
+
+def test_principles_that_the_judge_reads_differently_get_slopes_of_their_own() -> None:
+    found = calibrate(draw_parts(3000, planted=SLOPES, by="principle"), length_sd=1.0)
+    assert found.map.kind == "pooled"
+    by_name = {part.name: part for part in found.map.by_principle}
+    for name, (slope, length) in SLOPES.items():
+        assert by_name[name].slope == pytest.approx(slope, abs=0.1), name
+        assert by_name[name].length == pytest.approx(length, abs=0.15), name
+    assert found.log_loss["pooled"] < found.log_loss["temperature_length"]
+
+
+def test_principles_that_are_read_alike_share_a_slope_and_few_labels_offer_no_other() -> None:
+    alike = dict.fromkeys(SLOPES, (0.4, -0.5))
+    kinds = [
+        calibrate(draw_parts(400, planted=alike, by="principle", seed=seed), length_sd=1.0).map.kind
+        for seed in range(12)
+    ]
+    assert kinds.count("temperature_length") >= 8
+    assert "pooled" not in calibrate(draw_parts(199, planted=SLOPES, by="principle"), length_sd=1.0).log_loss
+
+
+def test_labels_of_whole_pairs_tell_how_the_judge_reads_each_principle() -> None:
+    found = calibrate(draw_parts(3000, planted=SLOPES, by="whole"), length_sd=1.0)
+    assert found.map.kind == "pooled"
+    by_name = {part.name: part.slope for part in found.map.by_principle}
+    assert by_name == pytest.approx({name: slope for name, (slope, _) in SLOPES.items()}, abs=0.15)
+
+
+def test_few_labels_of_a_principle_leave_it_near_the_others() -> None:
+    rows = draw_parts(400, planted=dict.fromkeys(("a", "b", "c", "d"), (0.8, 0.0)), by="principle", seed=1)
+    rare = [row._replace(chosen=1 - row.chosen) for row in rows if row.parts[0].principle_id == "d"][:3]
+    rows = [row for row in rows if row.parts[0].principle_id != "d"] + rare
+    near = fit_map(as_arrays(rows), "pooled", length_sd=1.0, spread=0.1)
+    assert {part.name: part.slope for part in near.by_principle}["d"] == pytest.approx(0.8, abs=0.2)
+
+
+def test_a_judge_that_knows_more_than_the_rest_of_its_panel_counts_more() -> None:
+    planted = {"good": (1.6, 0.0), "middling": (0.8, 0.0), "coin": (0.0, 0.0)}
+    found = calibrate(draw_parts(2000, planted=planted, by="judge", seed=1), length_sd=1.0)
+    assert found.map.kind == "panel"
+    by_name = {part.name: part.slope for part in found.map.by_judge}
+    assert by_name == pytest.approx({name: slope for name, (slope, _) in planted.items()}, abs=0.2)
+    assert all(part.slope >= 0 for part in found.map.by_judge)
+    assert "panel" not in calibrate(draw_parts(99, planted=planted, by="judge"), length_sd=1.0).log_loss
+
+
+def test_a_judge_that_reads_people_backwards_gets_no_vote_in_its_panel() -> None:
+    rows = draw_parts(600, planted={"good": (1.0, 0.0), "backwards": (-1.0, 0.0)}, by="judge")
+    found = fit_map(as_arrays(rows), "panel", length_sd=1.0)
+    assert {part.name: part.slope for part in found.by_judge}["backwards"] == 0.0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abx"), st.floats(0.01, 1), FINITE), min_size=1, max_size=5), st.floats(-2, 2)
+)
+def test_swapping_the_responses_swaps_the_label_of_a_map_with_parts_exactly(
+    rows: list[tuple[str, float, float]], length: float
+) -> None:
+    slopes = (PartMap(name="a", slope=0.3, length=-0.4), PartMap(name="b", slope=1.7, length=0.9))
+    for found, principles in (
+        (CalibrationMap(kind="pooled", slope=0.5, length=0.1, by_principle=slopes), True),
+        (CalibrationMap(kind="panel", slope=0.5, length=0.1, by_judge=slopes), False),
+    ):
+        labels = []
+        for sign in (1, -1):
+            parts = [
+                Part(name if principles else "p", "j" if principles else name, share, sign * logit)
+                for name, share, logit in rows
+            ]
+            logit = sum(part.share * part.logit for part in parts)
+            labels.append(apply_map(found, logit=logit, length=sign * length, parts=parts))
+        assert sum(labels) == 1.0
+
+
+def test_a_principle_that_no_label_is_about_has_the_common_slope_and_length() -> None:
+    found = CalibrationMap(
+        kind="pooled", slope=0.5, length=0.1, by_principle=(PartMap(name="a", slope=2.0, length=1.0),)
+    )
+    new = apply_map(found, logit=3.0, length=1.0, parts=(Part("new", "j", 1.0, 3.0),))
+    assert new == apply_map(found, logit=3.0, length=1.0) == pytest.approx(1 / (1 + math.exp(-1.6)))
+    known = apply_map(found, logit=3.0, length=1.0, parts=(Part("a", "j", 1.0, 3.0),))
+    assert known == pytest.approx(1 / (1 + math.exp(-7.0)))
+
+
+@pytest.mark.parametrize("size", [0.02, 50.0])
+def test_a_contrasts_scale_is_found_however_large_its_log_odds_are(size: float) -> None:
+    rows = [row._replace(logit=row.logit * size) for row in draw(600, seed=9)]
+    plain, scaled = calibrate(rows, length_sd=1.0), calibrate(rows, length_sd=1.0, logit_unit=2.2 * size)
+    assert scaled.map.kind == "temperature"
+    assert scaled.map.slope * size == pytest.approx(1.0, abs=0.15)
+    if size < 1:
+        assert plain.map.slope * size < 0.5, "the prior of a slope near one half holds it back"
+
+
+def test_a_map_without_parts_has_the_content_that_it_had_before_there_were_any() -> None:
+    assert CalibrationMap().model_dump_json() == (
+        '{"kind":"identity","slope":1.0,"length":0.0,"length_sd":1.0,"length_limit":2.0}'
+    )
+    pooled = CalibrationMap(kind="pooled", by_principle=(PartMap(name="a", slope=2.0),))
+    assert CalibrationMap.model_validate_json(pooled.model_dump_json()) == pooled
+
+
+def test_ten_thousand_pairs_are_calibrated_in_under_a_second() -> None:
+    rows = draw_parts(10_000, planted=SLOPES, by="principle")
+    began = time.process_time()
+    calibrate(rows, length_sd=1.0)
+    assert time.process_time() - began < 1.0

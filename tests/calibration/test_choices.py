@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rlaif.calibration.choices import AgreementColumns, Item, load_columns, read_people, read_verdicts
+from rlaif.calibration.agreement_columns import AgreementColumns, load_columns
+from rlaif.calibration.choices import Item, read_people, read_verdicts
 from rlaif.config.column_map import parse_column_map
 from rlaif.errors import ConfigError, DataError
 

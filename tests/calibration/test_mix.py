@@ -6,12 +6,11 @@ import random
 
 import pytest
 
+from rlaif.calibration.human_rows import find_whole, human_preferences
 from rlaif.calibration.mix import (
     JudgedPair,
     calibrate_judge,
     describe_mix,
-    find_whole,
-    human_preferences,
     relabel,
 )
 from rlaif.records import CalibrationCard, CalibrationMap, Constitution, HumanLabel, Principle, Tally, Verdict
@@ -68,6 +67,30 @@ def test_several_people_make_a_soft_label_in_canonical_order() -> None:
     assert (preference.sample_ids, preference.weight, preference.source, preference.round) == (PAIR, 5.0, "human", 1)
     assert preference.evidence_ids == tuple(given.id for given in labels)
     assert preference.judge_id is None
+
+
+def test_people_may_be_combined_by_how_often_each_of_them_errs() -> None:
+    rng = random.Random(2)
+    labels, truths = [], {}
+    for number in range(300):
+        pair = (f"{number:03}a", f"{number:03}b")
+        truths[pair] = rng.random() < 0.5
+        for who, right in (("ann", 0.97), ("bob", 0.75), ("cem", 0.7), ("dan", 0.6), ("eva", 0.6)):
+            first = truths[pair] == (rng.random() < right)
+            shown = pair if rng.random() < 0.5 else pair[::-1]
+            labels.append(label("first" if first == (shown == pair) else "second", who=who, pair=shown))
+    by_mean, by_errors = (
+        human_preferences(labels, weight=1.0, constitution=TWO, round=0, combine=combine)  # type: ignore[arg-type]
+        for combine in ("mean", "dawid_skene")
+    )
+    right_by_mean, right_by_errors = (
+        sum((row.label > 0.5) == truths[pair] for pair, row in rows.items()) for rows in (by_mean, by_errors)
+    )
+    assert right_by_errors >= 280 > right_by_mean, (right_by_errors, right_by_mean)
+    turned = [given.changed(choice="second" if given.choice == "first" else "first") for given in labels]
+    other = human_preferences(turned, weight=1.0, constitution=TWO, round=0, combine="dawid_skene")
+    for pair, row in by_errors.items():
+        assert row.label + other[pair].label == pytest.approx(1.0)
 
 
 def test_a_label_of_one_of_several_principles_makes_no_preference() -> None:
@@ -142,6 +165,21 @@ def test_the_card_says_what_the_labels_did_to_a_judge_that_likes_length() -> Non
     mapped = relabel(card.map, JudgedPair(0.5, 0.0), first=longer, second=shorter)
     assert mapped < 0.3
     assert mapped + relabel(card.map, JudgedPair(0.5, 0.0), first=shorter, second=longer) == 1.0
+
+
+def test_log_odds_whose_scale_means_nothing_are_fitted_whatever_their_size() -> None:
+    labels, judged, texts = simulated_world(300)
+    tiny = {key: pair._replace(logit=0.01 * (pair.logit or 0.0)) for key, pair in judged.items()}
+    found = [
+        calibrate_judge(
+            labels, tiny, texts=texts, judge_id="judge", constitution=TWO, labels_digest="d", human_weight=5.0,
+            is_scaled=is_scaled,
+        )
+        for is_scaled in (True, False)
+    ]  # fmt: skip
+    held_back, fitted = (0.0 if card is None else card.map.slope for card in found)
+    assert held_back < 2
+    assert fitted == pytest.approx(100, abs=30)
 
 
 def test_identity_leaves_a_label_as_the_judge_gave_it() -> None:

@@ -7,7 +7,9 @@ from typing import Literal
 import pytest
 
 from rlaif.calibration.choices import Item, Key, PeopleRead, VerdictsRead
-from rlaif.calibration.people import AgreementReport, SplitVotes, find_majority, report_agreement
+from rlaif.calibration.judge_quality import SplitVotes, find_majority
+from rlaif.calibration.people import AgreementReport, report_agreement
+from rlaif.errors import DataError
 from rlaif.records import Tally, Verdict
 
 CODES: dict[str, Verdict] = {"1": "first", "2": "second", "0": "tie"}
@@ -31,6 +33,22 @@ def read() -> VerdictsRead:
     verdicts: dict[Key, Verdict] = {(str(n),): CODES[t[4]] for n, t in enumerate(ITEMS) if t[4] in CODES}
     failed: dict[Key, str] = {(str(n),): "what?" for n, t in enumerate(ITEMS) if t[4] == "x"}
     return VerdictsRead(verdicts, failed, Tally(num_in=7, dropped={"failed": 2}))
+
+
+def drawn(rows: list[tuple[str, str]], **common: object) -> AgreementReport:
+    """Rows of people's choices and the judge's verdict; `common` holds a list of values for a field of the items."""
+    found = [
+        Item(
+            key=(str(n),),
+            prompt=(str(n),),
+            policies=None,
+            choices={f"p{i}": CODES[code] for i, code in enumerate(people)},
+        )._replace(**{name: values[n] for name, values in common.items() if isinstance(values, list)})
+        for n, (people, _) in enumerate(rows)
+    ]
+    verdicts: dict[Key, Verdict] = {(str(n),): CODES[judge] for n, (_, judge) in enumerate(rows)}
+    read = VerdictsRead(verdicts, {}, Tally(num_in=len(rows)))
+    return report_agreement(PeopleRead(found, Tally(num_in=len(rows))), read, by_prompt=False)
 
 
 def report(
@@ -173,3 +191,77 @@ def test_a_judge_that_never_ties_is_given_the_bound_that_peoples_ties_set() -> N
     assert report.judge.majority is not None
     assert report.judge.majority.share.mean == report.judge.majority_at_most == 0.75
     assert report.judge.one_person_at_most == pytest.approx((0 + 1 + 1 + 2 / 3) / 4)
+
+
+def test_the_judge_is_compared_under_each_principle_and_by_how_much_longer_a_response_is() -> None:
+    rows = [("1", "1"), ("2", "2"), ("1", "2"), ("2", "1"), ("1", "1")]
+    principles = ["polite", "polite", "polite", "brief", "brief"]
+    words = [(10, 11), (20, 20), (10, 15), (40, 10), (0, 3)]
+    judge = drawn(rows, principle=principles, words=words).judge
+    assert judge is not None
+    assert [(group.by, group.name, group.majority.n, group.majority.share.mean) for group in judge.groups] == [
+        ("principle", "polite", 3, pytest.approx(2 / 3)),
+        ("principle", "brief", 2, 0.5),
+        ("length", "as long, within 10 %", 2, 1.0),
+        ("length", "up to half longer", 1, 0.0),
+        ("length", "over half longer", 2, 0.5),
+    ]
+
+
+def test_the_disagreements_are_listed_the_clearest_first() -> None:
+    judge = drawn([("112", "2"), ("11", "1"), ("22", "1"), ("12", "1")]).judge
+    assert judge is not None
+    assert [(one.key, one.people, one.judge) for one in judge.disagreements] == [
+        (("2",), "second", "first"), (("0",), "first", "second"),
+    ]  # fmt: skip
+    assert judge.disagreements[1].choices == {"p0": "first", "p1": "first", "p2": "second"}
+
+
+def test_the_ceiling_is_what_two_people_reach_on_the_same_items() -> None:
+    rows = [("11", "1"), ("12", "1"), ("22", "1"), ("11", "1"), ("1", "2")]
+    judge = drawn(rows).judge
+    assert judge is not None
+    assert judge.num_ceiling_items == 4
+    assert judge.of_ceiling is not None
+    # the judge agrees with one person on 1, 1/2, 0 and 1; two people agree on 1, 0, 1 and 1
+    assert judge.of_ceiling.mean == pytest.approx(2.5 / 3)
+    assert judge.of_ceiling.low < 2.5 / 3 < judge.of_ceiling.high
+
+
+def test_a_stratum_of_every_item_makes_the_accuracy_that_of_the_strata() -> None:
+    rows = [("1", "1")] * 20 + [("1", "2")] * 4 + [("1", "1")] * 6
+    weights = [10.0] * 20 + [1.0] * 10
+    strata = [("sure",)] * 20 + [("unsure",)] * 10
+    plain, by_stratum = drawn(rows, weight=weights).judge, drawn(rows, weight=weights, stratum=strata).judge
+    assert plain is not None
+    assert by_stratum is not None
+    assert plain.majority is not None
+    assert by_stratum.majority is not None
+    assert by_stratum.majority.share.mean == plain.majority.share.mean == pytest.approx(206 / 210)
+    assert by_stratum.majority.share.low != plain.majority.share.low
+    assert by_stratum.effective_items == pytest.approx(210**2 / 2010)
+
+
+def test_the_likeliest_choice_of_three_people_may_be_that_of_the_one_who_never_errs() -> None:
+    rows = ["111", "222"] * 20 + ["112", "221", "121", "212"] * 6  # the first person is always with somebody
+    rows += ["211"] * 2
+    crowd = [
+        Item((str(n),), (str(n),), None, {f"p{i}": CODES[code] for i, code in enumerate(row)})
+        for n, row in enumerate(rows)
+    ]
+    verdicts: dict[Key, Verdict] = {item.key: "first" for item in crowd}
+    read = VerdictsRead(verdicts, {}, Tally(num_in=len(rows)))
+    people = PeopleRead(crowd, Tally(num_in=3 * len(rows)))
+    found = report_agreement(people, read, by_prompt=False, right_by="dawid-skene")
+    assert found.people.reliability[0].person == "p0"
+    assert found.judge is not None
+    assert found.judge.right_by == "dawid-skene"
+    assert [one.people for one in found.judge.disagreements if one.key[0] in ("64", "65")] == ["second", "second"]
+    by_votes = report_agreement(people, read, by_prompt=False)
+    assert by_votes.people.reliability == ()
+
+
+def test_two_people_alone_are_not_combined_by_their_errors() -> None:
+    people = PeopleRead(items()[7:], Tally(num_in=2))
+    with pytest.raises(DataError, match="2 people chose, and who of them errs shows only among 3 or more"):
+        report_agreement(people, None, by_prompt=False, right_by="dawid-skene")

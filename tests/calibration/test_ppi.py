@@ -19,6 +19,8 @@ from rlaif.calibration.ppi import (
 from rlaif.stats.intervals import share_interval
 from rlaif.stats.logits import sigmoids
 
+NAMES = [f"{number:04}" for number in range(500)]
+
 
 def draw(rng: np.random.Generator, *, size: int = 500, labels: int = 100, doubt: float = 0.5) -> Rated:
     """A judge whose log-odds are three times too large and lean to yes; people's mean is about .5."""
@@ -26,7 +28,7 @@ def draw(rng: np.random.Generator, *, size: int = 500, labels: int = 100, doubt:
     said = np.full(size, np.nan)
     said[:labels] = rng.random(labels) < sigmoids(2 * quality[:labels])
     features = np.stack([6 * quality + 2 + doubt * rng.normal(size=size), np.ones(size)], axis=1)
-    return as_rated(features, labels=said, prompts=list(range(size)))
+    return as_rated(features, labels=said, prompts=[f"{number:04}" for number in range(size)])
 
 
 def rate_of(items: Rated) -> Rate:
@@ -121,14 +123,31 @@ def test_copies_of_every_pair_within_its_prompt_add_no_information() -> None:
     assert width(two)[0] == pytest.approx(width(one)[0], rel=0.02)
 
 
+def test_the_order_of_rows_does_not_matter() -> None:
+    items = draw(np.random.default_rng(17))
+    order = np.random.default_rng(18).permutation(500)
+    shuffled = as_rated(items.features[order], labels=items.labels[order], prompts=[NAMES[k] for k in order])
+    one, other = rate_of(items).estimate, rate_of(shuffled).estimate
+    assert (one.low, one.mean, one.high) == pytest.approx((other.low, other.mean, other.high), abs=1e-12)
+
+
+def test_exchanging_the_two_answers_exchanges_the_rate() -> None:
+    """Without an intercept every feature changes its sign with the order of the two responses."""
+    items = draw(np.random.default_rng(19))
+    items = items._replace(features=items.features[:, :1])
+    one = rate_of(items).estimate
+    other = rate_of(items._replace(features=-items.features, labels=1 - items.labels)).estimate
+    assert (one.low, one.mean, one.high) == pytest.approx((1 - other.high, 1 - other.mean, 1 - other.low), abs=1e-9)
+
+
 def test_labels_drawn_half_as_often_count_twice() -> None:
     items = draw(np.random.default_rng(10))
     probabilities = np.where(np.arange(500) % 2 == 0, 0.2, 0.4)
-    drawn = as_rated(items.features, labels=items.labels, prompts=list(range(500)), probabilities=probabilities)
+    drawn = as_rated(items.features, labels=items.labels, prompts=NAMES, probabilities=probabilities)
     known = ~np.isnan(items.labels)
     expected = np.average(items.labels[known], weights=1 / probabilities[known])
     assert rate_of(drawn).people.mean == pytest.approx(expected)
-    even = as_rated(items.features, labels=items.labels, prompts=list(range(500)), probabilities=np.full(500, 0.2))
+    even = as_rated(items.features, labels=items.labels, prompts=NAMES, probabilities=np.full(500, 0.2))
     assert rate_of(even).estimate.mean == pytest.approx(rate_of(items).estimate.mean, abs=1e-12)
 
 

@@ -119,6 +119,45 @@ def test_what_cannot_be_read_is_told_in_a_sentence(
     assert result.stdout == ""
 
 
+@pytest.mark.usefixtures("at_the_example")
+def test_choices_without_inclusion_probabilities_are_said_to_describe_these_items_alone() -> None:
+    assert "every figure describes these items alone" in re.sub(
+        r"\s+", " ", agreement(*documented("people.csv")).stdout
+    )
+
+
+@pytest.mark.usefixtures("at_the_example")
+def test_people_combined_by_their_errors_and_the_disagreements_are_printed() -> None:
+    result = agreement(*documented("people.csv"), "--combine", "dawid-skene")
+    assert result.exit_code == 0, result.exception
+    assert re.search(r"^ana +73\.0% +first 76\.0%", result.stdout, re.MULTILINE)
+    assert "--combine dawid-skene" in result.stdout
+    assert "judge and people disagree on 1 of 7 items" in result.stdout
+    assert "  3: people first, judge second (ana first, ben second, chi first)\n" in result.stdout
+
+
+def test_principles_lengths_and_strata_are_read_from_the_file(tmp_path: Path) -> None:
+    rows = ["id,who,c,pi,part,rule,a,b,v"]
+    rows += [f"{n},x,{'AB'[n % 2]},{0.1 if n < 6 else 1.0},{n // 6},r{n % 3},w,w w w,A" for n in range(12)]
+    (tmp_path / "p.csv").write_text("\n".join(rows))
+    values = "{first: [A], second: [B]}"
+    columns = (
+        "inclusion_probability: pi\nstratum: part\nprinciple: rule\nresponses: [a, b]\nverdict: v\n"
+        f"key: id\nannotator: who\nchoice: c\nchoice_values: {values}\nverdict_values: {values}\n"
+    )
+    (tmp_path / "m.yaml").write_text(columns)
+    file = str(tmp_path / "p.csv")
+    result = agreement(file, "--columns", str(tmp_path / "m.yaml"), "--verdicts", file)
+    assert result.exit_code == 0, result.exception
+    assert "they tell as much as 7 of equal weight" in result.stdout  # 66^2 / 606
+    assert re.search(r"under r1 +0\.\d+ .* 4 items", result.stdout)
+    assert re.search(r"one reply over half longer +0\.5000", result.stdout)
+    (tmp_path / "m.yaml").write_text(columns.removeprefix("inclusion_probability: pi\n"))
+    refused = agreement(file, "--columns", str(tmp_path / "m.yaml"))
+    assert isinstance(refused.exception, ConfigError)
+    assert "stratum wants inclusion_probability" in refused.exception.sentence
+
+
 def test_text_of_a_data_set_reaches_the_terminal_without_markup_or_control_characters(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("id,a,b\n1,x,x\n2,y,x\n")
     verdicts = [{"id": 1, "v": "x"}, {"id": 2, "v": "[red]\x1b[31m no[/red]"}]

@@ -13,7 +13,7 @@ from rlaif.calibration.mix import JudgedPair, relabel
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import ConfigError
 from rlaif.preferences.label import LabelRule, find_reason_to_drop
-from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
+from rlaif.preferences.pairing import Judged, Relabelling, label_pairs, pair_comparisons
 from rlaif.records import (
     CalibrationMap,
     Comparison,
@@ -175,7 +175,7 @@ def test_a_calibration_reads_the_combined_label_and_what_comes_after_it_reads_th
     config = PreferencesConfig(average="probabilities", clamp=0.2)
     seen = []
 
-    def relabel(pair: tuple[str, str], judged: object) -> float:
+    def relabel(pair: tuple[str, str], judged: Judged) -> float:
         seen.append(judged)
         return 0.95
 
@@ -183,7 +183,7 @@ def test_a_calibration_reads_the_combined_label_and_what_comes_after_it_reads_th
         [compare(KIND, math.log(9), 0.0)], constitution=constitution, config=config, round=0,
         relabelling=Relabelling("card", relabel),
     ).preferences  # fmt: skip
-    assert [found.p_first for found in seen] == [pytest.approx(0.7)]
+    assert [found.label.p_first for found in seen] == [pytest.approx(0.7)]
     assert made.label == 0.8
     assert made.making is not None
     assert (made.making.combined, made.making.calibrated) == (pytest.approx(0.7), 0.95)
@@ -275,7 +275,7 @@ def test_exchanging_the_responses_exchanges_the_label_to_the_last_bit(said, opti
     constitution = Constitution(name="c", principles=(KIND, BRIEF, TRUE), source="")
     config = PreferencesConfig.model_validate(options)
     map = CalibrationMap(kind="temperature", slope=slope or 1.0)
-    calibrated = Relabelling("c", lambda pair, label: relabel(map, JudgedPair(*label), first="a", second="b"))
+    calibrated = Relabelling("c", lambda pair, judged: relabel(map, JudgedPair(*judged.label), first="a", second="b"))
 
     def label_of(comparisons: list[Comparison]) -> float:
         [preference] = pair_comparisons(

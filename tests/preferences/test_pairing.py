@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rlaif.config.generate import PreferencesConfig
 from rlaif.errors import ConstitutionError, StageError
-from rlaif.preferences.label import PairLabel
-from rlaif.preferences.pairing import Relabelling, label_pairs, pair_comparisons
+from rlaif.preferences.pairing import Judged, Relabelling, label_pairs, pair_comparisons
 from rlaif.records import Comparison, Constitution, Panel, PanelMember, Preference, Principle, PrincipleKey, Sample
 from rlaif.stats.logits import sigmoid
 
@@ -219,10 +218,10 @@ def test_the_judges_label_goes_through_the_calibration_before_it_is_filtered(
     constitution: Constitution, compare: Compare
 ) -> None:
     comparisons = [compare(name, 0.8, logit=1.0, ids=ids) for name in ("courteous", "brief") for ids in AB_AND_CD]
-    seen: list[tuple[tuple[str, str], PairLabel]] = []
+    seen: list[tuple[tuple[str, str], Judged]] = []
 
-    def relabel(ids: tuple[str, str], label: PairLabel) -> float:
-        seen.append((ids, label))
+    def relabel(ids: tuple[str, str], judged: Judged) -> float:
+        seen.append((ids, judged))
         return 0.51 if ids == ("a", "b") else 0.9
 
     pairing = pair_comparisons(
@@ -230,7 +229,11 @@ def test_the_judges_label_goes_through_the_calibration_before_it_is_filtered(
         relabelling=Relabelling("card", relabel),
     )  # fmt: skip
     assert [ids for ids, _ in seen] == [("a", "b"), ("c", "d")]
-    assert seen[0][1].logit == pytest.approx(1.0)
+    assert seen[0][1].label.logit == pytest.approx(1.0)
+    assert sum(part.share for part in seen[0][1].parts) == pytest.approx(1.0)
+    assert [(part.principle_id, part.judge_id, part.logit) for part in seen[0][1].parts] == [
+        ("courteous", "judge", 1.0), ("brief", "judge", 1.0),
+    ]  # fmt: skip
     ((preference),) = pairing.preferences
     assert (preference.sample_ids, preference.label, preference.calibration_id) == (("c", "d"), 0.9, "card")
     assert pairing.tally.dropped == {"tie": 1}

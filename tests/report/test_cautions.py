@@ -75,6 +75,10 @@ def test_labels_that_no_person_gave(sound: ReportInput, calibration_of: Callable
     assert "simulated" in only(sound.model_copy(update={"calibration": calibration_of(simulated=True)}))
 
 
+def test_a_calibration_of_another_runs_responses(sound: ReportInput) -> None:
+    assert "fitted to labels of another run" in only(sound.model_copy(update={"calibration_is_applied": True}))
+
+
 def test_a_reward_that_rose_while_what_was_asked_for_did_not(sound: ReportInput) -> None:
     still = {"courteous": change(20, 21, half=3), "brief": change(50, 45)}
     caution = only(sound.model_copy(update={"measures": still}))

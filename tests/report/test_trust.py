@@ -6,7 +6,7 @@ import pytest
 
 from rlaif.evaluation.reward_calibration import compute_reward_calibration
 from rlaif.evaluation.reward_model import ScoredPair, compute_reward_model_quality
-from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate, PartMap
 from rlaif.report.trust import calibration_view, describe_map, reward_model_view
 
 
@@ -23,6 +23,14 @@ from rlaif.report.trust import calibration_view, describe_map, reward_model_view
         (
             CalibrationMap(kind="temperature_length", slope=1.3, length=-0.5, length_sd=10),
             "loses 0.50 log-odds for every 10.0 words that it is longer, up to 20 words: the judge had liked length m",
+        ),
+        (
+            CalibrationMap(kind="pooled", slope=0.7, by_principle=(PartMap(name="polite", slope=0.9, length=-0.25),)),
+            "its own slope and weight of length: polite times 0.90 and \N{MINUS SIGN}0.25 for length.",
+        ),
+        (
+            CalibrationMap(kind="panel", slope=0.7, by_judge=(PartMap(name="0123456789abcdef", slope=0.9),)),
+            "each judge has its own slope: 0123456789ab times 0.90, and the longer response gains 0.00",
         ),
     ],
 )

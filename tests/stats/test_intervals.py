@@ -7,7 +7,14 @@ import random
 
 import pytest
 
-from rlaif.stats.intervals import effective_size, mean_interval, share_interval, t_quantile, wilson
+from rlaif.stats.intervals import (
+    effective_size,
+    mean_interval,
+    share_interval,
+    stratified_share,
+    t_quantile,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +174,29 @@ def test_clusters_whose_values_balance_out_are_no_certainty() -> None:
     found = mean_interval([1.0, -1.0, 2.0, -2.0], clusters=["a", "a", "b", "b"])
     assert found is not None
     assert found.low < -1 < found.mean == 0 < 1 < found.high
+
+
+def test_strata_add_their_intervals_in_squares_by_their_shares() -> None:
+    values, strata = [1.0, 1.0, 0.0, 1.0, 0.0, 0.0], ["a", "a", "a", "b", "b", "b"]
+    weights = [3.0, 3.0, 3.0, 1.0, 1.0, 1.0]
+    a, b = share_interval(values[:3]), share_interval(values[3:])
+    found = stratified_share(values, strata=strata, weights=weights)
+    assert a is not None
+    assert b is not None
+    assert found is not None
+    assert found.mean == pytest.approx(0.75 * 2 / 3 + 0.25 / 3)
+    assert found.low == pytest.approx(found.mean - math.hypot(0.75 * (a.mean - a.low), 0.25 * (b.mean - b.low)))
+    assert found.high == pytest.approx(found.mean + math.hypot(0.75 * (a.high - a.mean), 0.25 * (b.high - b.mean)))
+    assert found.n == 6
+
+
+def test_a_prompt_that_lies_in_two_strata_leaves_the_interval_no_narrower_than_without_strata() -> None:
+    rng = random.Random(0)
+    values = [float(rng.random() < 0.7) for _ in range(30)]
+    values += values  # the second half repeats the first: each prompt's two items always agree
+    strata, prompts = ["a"] * 30 + ["b"] * 30, [*range(30), *range(30)]
+    found, plain = stratified_share(values, strata=strata, clusters=prompts), share_interval(values, clusters=prompts)
+    assert found is not None
+    assert plain is not None
+    assert found.low <= plain.low < plain.high <= found.high
+    assert stratified_share([], strata=[]) is None
