@@ -88,7 +88,7 @@ def calibration_rows(result: Result) -> list[Row]:
 def people_rows(result: Result) -> list[Row]:
     def said(name: str) -> str:
         target = result["targets"][name]
-        value = f"{target['value']:.0%} of the way" if name == "gap_closed" else f"{100 * target['value']:+.1f} points"
+        value = f"{target['value']:.1%} of the way" if name == "gap_closed" else f"{100 * target['value']:+.2f} points"
         return f"{value}, {'met' if target['met'] else 'missed'}"
 
     chosen = ", ".join(f"{weight} in {num}" for weight, num in result["weights_chosen"].items())
