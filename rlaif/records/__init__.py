@@ -33,7 +33,7 @@ from rlaif.records.judgement import (
 )
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
-from rlaif.records.preference_row import ChoiceRow, PreferenceRow, Source
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow, RatedRow, Source, TrainingRow
 from rlaif.records.prompt import (
     Demonstration,
     Message,
@@ -99,6 +99,7 @@ __all__ = [
     "PrincipleKey",
     "Prompt",
     "Question",
+    "RatedRow",
     "Record",
     "RewardModelCard",
     "Sample",
@@ -109,6 +110,7 @@ __all__ = [
     "Source",
     "SpotCheck",
     "Tally",
+    "TrainingRow",
     "Use",
     "Value",
     "Verdict",

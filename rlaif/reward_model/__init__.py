@@ -1,7 +1,8 @@
 """The reward model: preference rows -> a model that gives one response one number.
 
 data        rows -> token ids, and a fixed plan of batches
-loss        Bradley-Terry and K-way losses on soft labels
+ratings     ratings of several people on one scale
+loss        Bradley-Terry and K-way losses on soft labels, and losses of ratings and thumbs
 model       the policy's trunk with a scalar head, and its rewards
 frozen      which weights are trained, and the frozen layers' output, computed once
 pair_fit    features of responses -> the direction along which they are preferred

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlaif.records import Value
-from rlaif.reward_model.data import Choice, Pair, Pairs
+from rlaif.reward_model.data import Item, Pairs
 from rlaif.reward_model.model import CPU_TOKENS, DEVICE_TOKENS, batches_of_like_length, pad_tokens
 from rlaif.reward_model.pair_fit import cross_validate, deviations
 
@@ -44,7 +44,7 @@ class HumanWeight(Value):
         )
 
 
-def why_not_chosen(pairs: Sequence[Pair | Choice]) -> str:
+def why_not_chosen(pairs: Sequence[Item]) -> str:
     """Why no weight can be chosen, in a sentence; empty where one can."""
     human = [pair for pair in pairs if pair.source == "human"]
     num_prompts = len({pair.prompt_id for pair in human})
@@ -62,9 +62,7 @@ def choose_human_weight(model: PreTrainedModel, train: Pairs, *, center_rewards_
     return choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient)
 
 
-def choose_weight(
-    features: Tensor, pairs: Sequence[Pair | Choice], *, center_rewards_coefficient: float
-) -> HumanWeight:
+def choose_weight(features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float) -> HumanWeight:
     """The same for any features: (num_responses, num_features), float64; the pairs point at their rows.
 
     The ridge penalty is chosen for each weight by the same loss. The smaller of two equally good weights is taken.
@@ -88,7 +86,7 @@ def choose_weight(
     )
 
 
-def weigh_people(pairs: Sequence[Pair | Choice], *, weight: float) -> list[Pair | Choice]:
+def weigh_people(pairs: Sequence[Item], *, weight: float) -> list[Item]:
     """The rows with people's weights scaled so that their mean is `weight`; the judge's rows as they are."""
     own = statistics.fmean(pair.weight for pair in pairs if pair.source == "human")
     return [pair._replace(weight=pair.weight * weight / own) if pair.source == "human" else pair for pair in pairs]

@@ -51,6 +51,7 @@ class Results(Value):
             "num_pairs": float(self.num_pairs),
             "num_held_out_pairs": float(self.held_out.num_pairs),
             "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
+            "rated_correlation": self.held_out.rated.correlation if self.held_out.rated else None,
             "human_weight": self.human_weight.weight if self.human_weight else None,
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -102,7 +103,10 @@ def save_reward_model(
 
 def _write_results(results: Results) -> str:
     """The results as JSON; figures that came later are left out where they say nothing, so that bytes stay the same."""
-    left_out: dict[str, Any] = {"held_out": {"accuracy_at_most"}} if results.held_out.accuracy_at_most == 1 else {}
+    held_out = results.held_out
+    says_nothing = {"accuracy_at_most": held_out.accuracy_at_most == 1, "rated": held_out.rated is None}
+    names = {name for name, is_nothing in says_nothing.items() if is_nothing}
+    left_out: dict[str, Any] = {"held_out": names} if names else {}
     if results.human_weight is None:
         left_out["human_weight"] = True
     return results.model_dump_json(indent=1, exclude=left_out or None)
@@ -138,6 +142,7 @@ def render_model_card(
             "| --- | --- |",
             f"| held-out accuracy | {_accuracy(results.held_out)} |",
             f"| held-out log loss | {_log_loss(results.held_out)} |",
+            *_rated(results.held_out),
             f"| reward of the starting policy's responses | mean {results.reward_mean:.4f},"
             f" standard deviation {results.reward_std:.4f} |",
             f"| training pairs | {tally} |",
@@ -201,6 +206,13 @@ def _log_loss(held_out: HeldOut) -> str:
     if held_out.log_loss is None or held_out.log_loss_floor is None:
         return "not measured"
     return f"{held_out.log_loss:.4f} nats (a coin .6931, floor {held_out.log_loss_floor:.4f})"
+
+
+def _rated(held_out: HeldOut) -> list[str]:
+    if held_out.rated is None or held_out.rated.correlation is None:
+        return []
+    found = held_out.rated
+    return [f"| held-out ratings and thumbs | correlation {found.correlation:.3f} with {found.num} of them |"]
 
 
 def _describe_head(head: Head | None) -> str:

@@ -19,7 +19,7 @@ from rlaif.errors import StageError
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
-from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
+from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
 from rlaif.reward_model.frozen import freeze_lower_layers
@@ -27,6 +27,7 @@ from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.reward_model.ratings import find_scales
 from rlaif.reward_model.readout import fit_readout
 from rlaif.reward_model.save import Results, read_results, save_reward_model
 from rlaif.training.listener import NOBODY, Listener, StepMetrics
@@ -52,8 +53,8 @@ class TrainedRewardModel(NamedTuple):
 def train_reward_model(
     *,
     base: LoadedModel | str | Path,
-    train_rows: Sequence[PreferenceRow | ChoiceRow],
-    test_rows: Sequence[PreferenceRow | ChoiceRow],
+    train_rows: Sequence[TrainingRow],
+    test_rows: Sequence[TrainingRow],
     config: RewardModelConfig,
     out_dir: Path,
     seed: int,
@@ -74,8 +75,9 @@ def train_reward_model(
         base = load_causal_lm(str(base))
     context = context_tokens_of(base.model) or config.max_length
     limit = min(config.max_length, context)
-    train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit)
-    test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit)
+    scales = find_scales(train_rows)
+    train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit, scales=scales)
+    test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit, scales=scales)
     if not train.pairs:
         raise StageError(
             f"there is no pair to train a reward model on: {train.tally}",
