@@ -4,6 +4,7 @@ With `-m heavy` only the files that hold such tests are imported, and the longes
 workers end together.
 """
 
+import importlib
 import os
 from pathlib import Path
 
@@ -24,6 +25,12 @@ settings.register_profile(
     "rlaif", max_examples=examples(100), deadline=None, print_blob=True, derandomize="CI" in os.environ
 )
 settings.load_profile("rlaif")
+
+
+def pytest_configure() -> None:
+    """A console keeps the width that COLUMNS has where it is made: the test that imports it first must not choose."""
+    os.environ.pop("COLUMNS", None)
+    importlib.import_module("rlaif.console")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -78,13 +78,13 @@ class Data(NamedTuple):
 
     def rows(self, where: NDArray[np.bool_]) -> Data:
         return Data(
-            self.logits[where],
-            self.lengths[where],
-            self.chosen[where],
-            self.weights[where],
-            self.principles.rows(where),
-            self.judges.rows(where),
-            self.unit,
+            logits=self.logits[where],
+            lengths=self.lengths[where],
+            chosen=self.chosen[where],
+            weights=self.weights[where],
+            principles=self.principles.rows(where),
+            judges=self.judges.rows(where),
+            unit=self.unit,
         )
 
 

@@ -5,7 +5,7 @@ Parses options, reads the files, prints a table or JSON. Needs no run and writes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -126,7 +126,7 @@ def _print_people(people: PeopleReport, *, unit: str) -> None:
     _show(table)
     if people.reliability:
         _print_line("by Dawid and Skene's model each would choose what is right:")
-        table = _table("person", "of all items", "of each right choice")
+        table = _table(("person", "of all items", "of each right choice"))
         for one in people.reliability:
             rates = ", ".join(f"{choice} {row[choice]:.1%}" for choice, row in one.confusion.items())
             table.add_row(show_text(one.person), f"{one.accuracy:.1%}", rates)
@@ -172,7 +172,7 @@ def _print_judge(judge: JudgeReport, *, unit: str) -> None:
 
 def _print_groups(judge: JudgeReport, *, unit: str) -> None:
     """The judge under each principle, and by how much longer one response is than the other."""
-    table = _table("part", "accuracy", "95 % interval", "kappa", "AC1", "n")
+    table = _table(("part", "accuracy", "95 % interval", "kappa", "AC1", "n"))
     for group in judge.groups:
         found = group.majority
         n = f"{found.n} items" + (f", {found.share.n} {unit}" if unit != "items" else "")
@@ -222,7 +222,7 @@ def _print_policies(policies: PoliciesReport, *, unit: str) -> None:
         _show(table)
     if not policies.people.scores:
         return
-    table = _table("policy", "people", "95 % interval", "n")
+    table = _table(("policy", "people", "95 % interval", "n"))
     ranks = _ranks(policies.judge)
     if ranks:
         table.add_column("judge's rank", justify="right")
@@ -242,8 +242,8 @@ def _format_rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
     return ", ".join(f"{choice} {share:.1%}" for choice, share in rates.items())
 
 
-def _table(*columns: str) -> Table:
-    first, *others = columns or ("", "value", "95 % interval", "n")
+def _table(columns: Sequence[str] = ("", "value", "95 % interval", "n")) -> Table:
+    first, *others = columns
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in others:
