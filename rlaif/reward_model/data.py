@@ -137,6 +137,22 @@ def _texts_of(row: TrainingRow) -> tuple[str, ...]:
     return row.responses if isinstance(row, ChoiceRow) else (row.response,)
 
 
+def smooth_labels(items: Sequence[Item], *, share: float) -> list[Item]:
+    """The items with this share of each label spread evenly over its responses; ratings stay as they are."""
+    smoothed: list[Item] = []
+    for item in items:
+        if isinstance(item, Pair):
+            smoothed.append(item._replace(label=(1 - share) * item.label + share / 2))
+        elif isinstance(item, Choice):
+            even = share / len(item.shares)
+            smoothed.append(item._replace(shares=tuple((1 - share) * one + even for one in item.shares)))
+        elif item.kind == "thumb":
+            smoothed.append(item._replace(target=(1 - share) * item.target + share / 2))
+        else:
+            smoothed.append(item)
+    return smoothed
+
+
 def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
     """One prompt and response as the reward model reads them."""
     return tuple(encoder.encode_answered(prompt.as_segments(), response))

@@ -21,7 +21,7 @@ from rlaif.models.weights.context import context_tokens_of, describe_length_boun
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
-from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
+from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs, smooth_labels
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
@@ -37,7 +37,7 @@ MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
 
 
-_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight")
+_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing")
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
@@ -96,6 +96,8 @@ def train_reward_model(
         human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
         if human_weight is not None:
             train = train._replace(pairs=weigh_people(train.pairs, weight=human_weight.weight))
+        if config.label_smoothing:
+            train = train._replace(pairs=smooth_labels(train.pairs, share=config.label_smoothing))
         if config.train == "readout":
             team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
         else:
