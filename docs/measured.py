@@ -85,6 +85,26 @@ def calibration_rows(result: Result) -> list[Row]:
     return rows
 
 
+def people_rows(result: Result) -> list[Row]:
+    def said(name: str) -> str:
+        target = result["targets"][name]
+        value = f"{target['value']:.1%} of the way" if name == "gap_closed" else f"{100 * target['value']:+.2f} points"
+        return f"{value}, {'met' if target['met'] else 'missed'}"
+
+    chosen = ", ".join(f"{weight} in {num}" for weight, num in result["weights_chosen"].items())
+    rows = [
+        Row(arm, f"{figures['mean']:.1%} (deviation {100 * figures['sd']:.1f} over {result['seeds']} seeds)")
+        for arm, figures in result["arms"].items()
+    ]
+    return [
+        *rows,
+        Row("weights chosen", chosen),
+        Row("weight chosen, over the judge alone", said("over_judge"), "+8 points"),
+        Row("weight chosen, over people alone", said("over_people"), "+2 points"),
+        Row("from the judge alone to people on every pair", said("gap_closed"), "60 %"),
+    ]
+
+
 def probe_rows(result: Result) -> list[Row]:
     return [
         Row(
@@ -444,6 +464,11 @@ SECTIONS = (
     Section(
         "Certificates that may be looked at after every label", "people_anytime", anytime_rows,
         "2,000 simulated runs a row; an adversary stops at the first certificate, and each is false. One-sided at 5 %.",
+    ),
+    Section(
+        "A reward model from 4,000 labels of a biased judge and 300 of people", "people_reward_model", people_rows,
+        "Responses, judge and people are simulated in a linear world; accuracy by its truth, means over the seeds. "
+        "[reward-model.md](reward-model.md) says how the weight is chosen.",
     ),
     Section(
         "Whether `constitution check` passes a principle that the judge misreads", "probes", probe_rows,

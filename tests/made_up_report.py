@@ -34,6 +34,7 @@ from rlaif.records import (
     Prompt,
     Sample,
     SamplingParams,
+    Source,
     Tally,
     VerdictLogprob,
 )
@@ -243,7 +244,8 @@ def full_report() -> ReportInput:
     for k in range(150):
         label, lengths = rng.random(), (rng.randrange(4, 30), rng.randrange(4, 30))
         margin = 2.4 * (label - 0.5) + rng.gauss(0, 0.7)
-        scored.append(ScoredPair(f"p{k // 3}", margin, 0.0, label, *lengths))
+        source: Source = "human" if k % 5 == 0 else "judge"
+        scored.append(ScoredPair(f"p{k // 3}", margin, 0.0, label, *lengths, source=source))
     model = Model(engine="transformers", weights="3f" * 32, observed=ModelObserved(name="frontdesk"))
     return ReportInput(
         provenance=Provenance(

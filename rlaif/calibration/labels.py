@@ -18,7 +18,7 @@ from rlaif.files.messages import read_prompt_messages, read_response, read_sides
 from rlaif.files.odd_rows import OddRows
 from rlaif.files.row import Row, describe, joined_text, missing_column, scalar_text
 from rlaif.files.rows import read_rows
-from rlaif.records import ChoiceRow, Constitution, Message, PreferenceRow, Prompt, Verdict
+from rlaif.records import Constitution, Message, PreferenceRow, Prompt, TrainingRow, Verdict
 from rlaif.stats.logits import P_FIRST
 
 OVERALL = "overall"
@@ -85,15 +85,15 @@ def is_preference_file(path: Path) -> bool:
     return first is not None and {"chosen", "rejected"} <= set(first.columns)
 
 
-def labels_from_preferences(rows: Sequence[PreferenceRow | ChoiceRow], *, path: str, digest: str) -> Labels:
+def labels_from_preferences(rows: Sequence[TrainingRow], *, path: str, digest: str) -> Labels:
     """People's preferences as labels, each the choice of an unnamed person on the responses of its row."""
     found = []
     num_identical = 0
     for number, row in enumerate(rows, start=1):
         where = f"{path} row {number}"
-        if isinstance(row, ChoiceRow):
+        if not isinstance(row, PreferenceRow):
             raise DataError(
-                "a choice of the best among several responses is no label of a pair",
+                "a choice of the best among several responses, a rating or a thumb is no label of a pair",
                 where=where,
                 fix="give people's pairs: prompt, chosen and rejected",
             )

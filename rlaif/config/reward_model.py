@@ -33,8 +33,9 @@ class RewardModelConfig(Config):
     train: Literal["all", "last_layers", "readout"] = "all"
     """Which weights are trained. all: every one. last_layers: the upper num_layers layers, what comes after them and
     the head. readout: a linear read-out of the mean of all tokens' states, fitted after one pass through the model; the
-    last layer's attention is made to compute that mean. It takes no steps, so only max_length and
-    center_rewards_coefficient of the options below count. It is the cheapest, and learns most from few pairs."""
+    last layer's attention is made to compute that mean. It takes no steps, so only max_length,
+    center_rewards_coefficient, label_smoothing and human_weight of the options below count. It is the cheapest, and
+    learns most from few pairs."""
     num_layers: int = Field(2, ge=0, le=10_000)
     """With train: last_layers, how many layers are trained, counted from the top. 0: the final norm and the head."""
     cache_trunk: bool = True
@@ -63,6 +64,15 @@ class RewardModelConfig(Config):
     """Largest norm of the gradient; a larger gradient is scaled down to it. 1 is usual."""
     center_rewards_coefficient: float = Field(0.01, ge=0, le=1000)
     """Weight of a penalty on the squared sum of a pair's rewards, which keeps rewards near zero; 0: no penalty."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of every training label that is spread evenly over the responses it is about: .1 makes .95 of a certain
+    label of a pair. It keeps rewards from growing without bound on hard labels, and takes no leaning out of a judge's.
+    Held-out labels and ratings stay. 0: none; up to .1 is usual."""
+    human_weight: Literal["as_given", "cross_validated"] = "as_given"
+    """How much rows of people count beside those of a judge. as_given: as their weight says, which is
+    human_labels.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
+    left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
+    prompts; with fewer, a line says so and their own weights count."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; training that was killed continues from the last one."""
 

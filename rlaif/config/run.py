@@ -132,3 +132,13 @@ class RunConfig(Config):
                 "human labels are mixed into the run's own preferences, so reward_model.preferences must be null"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_weight_is_of_peoples_rows(self) -> Self:
+        is_chosen = self.reward_model.human_weight == "cross_validated"
+        if is_chosen and self.human_labels.path is None and self.reward_model.preferences is None:
+            raise ValueError(
+                "reward_model.human_weight is cross_validated and there are no rows of people: name labels by "
+                "--human-labels, or preferences whose `source` is human by reward_model.preferences"
+            )
+        return self

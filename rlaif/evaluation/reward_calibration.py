@@ -34,6 +34,9 @@ class RewardCalibration(Value):
     """Bins of equal width over the claimed probability, from .5 to 1; empty ones are left out."""
     gap: float = Field(ge=0, le=1)
     """Mean distance of claim and label over the bins, weighted as their pairs are."""
+    floor: float | None = None
+    """The gap to expect by chance where every claim is right, from as many pairs of as many prompts; None where no
+    scatter can be seen, because each bin's pairs are of one prompt."""
     overconfidence: float
     """Mean claim minus mean label."""
     num_pairs: int
@@ -50,7 +53,7 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
         claimed = sigmoid(abs(difference))
         label = pair.label if difference >= 0 else 1 - pair.label
         place = min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS))
-        inside.setdefault(place, []).append(_Claim(claimed, label, pair.weight))
+        inside.setdefault(place, []).append(_Claim(pair.prompt_id, claimed, label, pair.weight))
     groups = [rows for _, rows in sorted(inside.items())]
     bins = tuple(
         ReliabilityBin(claimed=_claimed(rows), labelled=_labelled(rows), num_pairs=len(rows)) for rows in groups
@@ -61,6 +64,7 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
         bins=bins,
         gap=math.fsum(size * abs(b.claimed - b.labelled) for size, b in zip(sizes, bins, strict=True))
         / math.fsum(sizes),
+        floor=_floor(groups),
         overconfidence=_claimed(rows) - _labelled(rows),
         num_pairs=len(pairs),
         num_prompts=len({pair.prompt_id for pair in pairs}),
@@ -68,9 +72,43 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
 
 
 class _Claim(NamedTuple):
+    prompt_id: str
     claimed: float
     label: float
     weight: float
+
+
+def _floor(groups: Sequence[Sequence[_Claim]]) -> float | None:
+    """The mean over the bins of the mean distance from zero that their mean residual has by chance.
+
+    A mean of many independent residuals is about normal, and a normal number of deviation s lies sqrt(2 / pi) s from
+    zero on average. The deviation is taken from the scatter of the labels about the claims, prompt by prompt, so soft
+    labels have a lower floor than hard ones. A bin of one prompt gets the deviation of all pairs.
+    """
+    rows = [row for group in groups for row in group]
+    of_all = _deviation_of_mean(rows)
+    if of_all is None:
+        return None
+    size_of_all = math.fsum(row.weight for row in rows)
+    total = 0.0
+    for group in groups:
+        size = math.fsum(row.weight for row in group)
+        own = _deviation_of_mean(group)
+        total += size * (own if own is not None else of_all * math.sqrt(size_of_all / size))
+    return min(1.0, math.sqrt(2 / math.pi) * total / size_of_all)
+
+
+def _deviation_of_mean(rows: Sequence[_Claim]) -> float | None:
+    """Standard deviation of the weighted mean of label minus claim, clustered by prompt; None with one prompt."""
+    size = math.fsum(row.weight for row in rows)
+    mean = _labelled(rows) - _claimed(rows)
+    sums: dict[str, float] = {}
+    for row in rows:
+        sums[row.prompt_id] = sums.get(row.prompt_id, 0.0) + row.weight * (row.label - row.claimed - mean)
+    num = len(sums)
+    if num < 2:
+        return None
+    return math.sqrt(math.fsum(value**2 for value in sums.values()) * num / (num - 1)) / size
 
 
 def _claimed(rows: Sequence[_Claim]) -> float:

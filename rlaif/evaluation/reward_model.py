@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.evaluation.policy import Change, PolicyPair, compute_change
-from rlaif.records import Estimate
+from rlaif.records import Estimate, Source
 from rlaif.records.base import Value
 from rlaif.stats.intervals import mean_interval, share_interval
 from rlaif.stats.logits import cross_entropy, entropy
@@ -34,6 +34,8 @@ class ScoredPair(NamedTuple):
     length_second: int
     weight: float = 1.0
     """How much the row counts, as in training."""
+    source: Source | None = None
+    """Who preferred; None where the data do not say."""
     responses: tuple[str, str] | None = None
     """The two texts, by which rows about the same responses are recognised; None: no other row is about them."""
 
@@ -44,6 +46,16 @@ class LengthBucket(Value):
     low: int
     high: int
     accuracy: Estimate | None
+    num_pairs: int
+
+
+class SourceQuality(Value):
+    """How well the rewards predict the preferences of people, or those of the judge."""
+
+    source: Source
+    accuracy: Estimate | None
+    log_loss: Estimate | None
+    label_entropy: float
     num_pairs: int
 
 
@@ -63,6 +75,8 @@ class RewardModelQuality(Value):
     margin: Estimate | None = None
     """Mean difference of rewards in the direction of the label."""
     by_length_difference: tuple[LengthBucket, ...] = ()
+    by_source: tuple[SourceQuality, ...] = ()
+    """People and the judge apart, people first; empty where no pair is from people."""
     num_pairs: int
     num_undecided: int = 0
     """Pairs with a label of exactly one half; only the log loss counts them."""
@@ -72,10 +86,8 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
     """Accuracy, log loss and margin on held-out preferences, clustered by prompt."""
     if any(not (math.isfinite(pair.score_first) and math.isfinite(pair.score_second)) for pair in pairs):
         raise ValueError("a reward that is not finite is a failure and no score")
-    decided = [pair for pair in pairs if not is_same(pair.label, 0.5)]
-    prompt_ids = [pair.prompt_id for pair in pairs]
+    decided = _decided(pairs)
     weights = [pair.weight for pair in pairs]
-    entropies = [pair.weight * entropy((pair.label, 1 - pair.label)) for pair in pairs]
     return RewardModelQuality(
         accuracy=_accuracy(decided),
         accuracy_at_most=_at_most(decided),
@@ -84,12 +96,8 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
             clusters=[pair.prompt_id for pair in decided],
             weights=[pair.weight for pair in decided],
         ),
-        log_loss=mean_interval(
-            [cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
-            clusters=prompt_ids,
-            weights=weights,
-        ),
-        label_entropy=math.fsum(entropies) / math.fsum(weights) if pairs else None,
+        log_loss=_log_loss(pairs),
+        label_entropy=_label_entropy(pairs) if pairs else None,
         is_weighted=len(set(weights)) > 1,
         margin=mean_interval(
             [math.copysign(1, pair.label - 0.5) * (pair.score_first - pair.score_second) for pair in decided],
@@ -97,8 +105,44 @@ def compute_reward_model_quality(pairs: Sequence[ScoredPair]) -> RewardModelQual
             weights=[pair.weight for pair in decided],
         ),
         by_length_difference=_by_length_difference(decided),
+        by_source=_by_source(pairs),
         num_pairs=len(pairs),
         num_undecided=len(pairs) - len(decided),
+    )
+
+
+def _decided(pairs: Sequence[ScoredPair]) -> list[ScoredPair]:
+    return [pair for pair in pairs if not is_same(pair.label, 0.5)]
+
+
+def _log_loss(pairs: Sequence[ScoredPair]) -> Estimate | None:
+    return mean_interval(
+        [cross_entropy(pair.label, pair.score_first - pair.score_second) for pair in pairs],
+        clusters=[pair.prompt_id for pair in pairs],
+        weights=[pair.weight for pair in pairs],
+    )
+
+
+def _label_entropy(pairs: Sequence[ScoredPair]) -> float:
+    entropies = [pair.weight * entropy((pair.label, 1 - pair.label)) for pair in pairs]
+    return math.fsum(entropies) / math.fsum(pair.weight for pair in pairs)
+
+
+def _by_source(pairs: Sequence[ScoredPair]) -> tuple[SourceQuality, ...]:
+    if not any(pair.source == "human" for pair in pairs):
+        return ()
+    sources: tuple[Source, ...] = ("human", "judge")
+    found = [(source, [pair for pair in pairs if pair.source == source]) for source in sources]
+    return tuple(
+        SourceQuality(
+            source=source,
+            accuracy=_accuracy(_decided(own)),
+            log_loss=_log_loss(own),
+            label_entropy=_label_entropy(own),
+            num_pairs=len(own),
+        )
+        for source, own in found
+        if own
     )
 
 

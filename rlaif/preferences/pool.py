@@ -13,12 +13,12 @@ from typing import NamedTuple
 from rlaif.files.atomic import digest_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import odd_preferences, read_preferences
-from rlaif.records import ChoiceRow, PreferenceRow, digest_text, find_held_out
+from rlaif.records import TrainingRow, digest_text, find_held_out
 
 
 class SplitRows(NamedTuple):
-    train: list[PreferenceRow | ChoiceRow]
-    test: list[PreferenceRow | ChoiceRow]
+    train: list[TrainingRow]
+    test: list[TrainingRow]
     num_odd: int = 0
     """Rows that were left out because they cannot be read."""
 
@@ -47,7 +47,7 @@ def read_pool(
     return SplitRows(train, test) if test else split_rows(train, test_fraction=test_fraction)
 
 
-def split_rows(rows: Sequence[PreferenceRow | ChoiceRow], *, test_fraction: float) -> SplitRows:
+def split_rows(rows: Sequence[TrainingRow], *, test_fraction: float) -> SplitRows:
     """Hold out a share of the prompts, for data that come without a test split."""
     splits = SplitRows([], [])
     held_out = find_held_out((row.prompt.id for row in rows), test_fraction=test_fraction)

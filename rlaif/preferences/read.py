@@ -1,12 +1,14 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
 Pairs have TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as in HH-RLHF) and may have
-`label` and `weight`; choices have `prompt`, `responses` and `probabilities`. A row that cannot be read is an error with
-its place, unless as many may be left out; then it is counted.
+`label`, `weight` and `source`; choices have `prompt`, `responses` and `probabilities`. Single responses have `prompt`,
+`response` and a `rating` by an `annotator`, or a `thumb`; TRL's unpaired sets `prompt`, `completion` and `label`. A row
+that cannot be read is an error with its place, unless as many may be left out; then it is counted.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +25,23 @@ from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts
 from rlaif.files.row_sources import is_file_source, read_chosen
 from rlaif.files.rows import read_rows
 from rlaif.files.transcripts import is_transcript
-from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, RatedRow, Source, TrainingRow
 
-_COLUMNS = ("prompt", "chosen", "rejected", "label", "weight", "responses", "probabilities")
+_COLUMNS = (
+    "prompt",
+    "chosen",
+    "rejected",
+    "label",
+    "weight",
+    "responses",
+    "probabilities",
+    "source",
+    "response",
+    "completion",
+    "rating",
+    "thumb",
+    "annotator",
+)
 _OPTION = "reward_model.split"
 _FIXED_NAMES = "name the columns `prompt`, `chosen` and `rejected`, or `chosen` and `rejected` as whole conversations"
 
@@ -37,7 +53,7 @@ def read_preferences(
     part: str | None = None,
     option: str = _OPTION,
     odd: OddRows | None = None,
-) -> list[PreferenceRow | ChoiceRow]:
+) -> list[TrainingRow]:
     """The rows for training, or with `split="test"` the test split that belongs to them; none where there is none.
 
     A folder whose files name no split is all `train`. part: the part of the folder or hub data set to train on, for
@@ -89,10 +105,12 @@ def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str,
     return list(dict.fromkeys(one for one in tests if one is not None))
 
 
-def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
+def _read_row(row: Row) -> TrainingRow:
     given = _read_prompt(row)
     if row.cells.get("responses") is not None:
         return _read_choice(row, given)
+    if row.cells.get("chosen") is None and (column := _find_rated(row)) is not None:
+        return _read_rated(row, given, column=column)
     # subtle: beside a prompt a text is a response, also one that a model began with "Human:".
     chosen = _read_side(row, "chosen", is_response=bool(given))
     rejected = _read_side(row, "rejected", is_response=bool(given))
@@ -118,6 +136,7 @@ def _read_row(row: Row) -> PreferenceRow | ChoiceRow:
         rejected=rejected.response,
         label=_read_number(row.cells, "label", high=1.0, where=row.where),
         weight=_read_number(row.cells, "weight", high=None, where=row.where),
+        source=_read_source(row),
     )
 
 
@@ -138,12 +157,66 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
             responses=tuple(side.response for side in sides),
             shares=tuple(shares),
             weight=_read_number(row.cells, "weight", high=None, where=row.where),
+            source=_read_source(row),
         )
     except ValidationError as error:
         said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise DataError(
             f"the choice cannot be read: {said}", where=row.where, fix="give two responses or more, and shares of one"
         ) from error
+
+
+def _find_rated(row: Row) -> str | None:
+    """The column of the one response that a row rates; None where the columns are not those of a rating or a thumb."""
+    if not {"rating", "thumb", "completion"} & {*row.columns}:
+        return None
+    return next((name for name in ("response", "completion") if row.cells.get(name) is not None), None)
+
+
+def _read_rated(row: Row, prompt: tuple[Message, ...], *, column: str) -> RatedRow:
+    """A rating, or a thumb; `label` is the thumb in TRL's unpaired sets."""
+    if not prompt:
+        raise missing_column("prompt", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
+    name = next((name for name in ("rating", "thumb", "label") if row.cells.get(name) not in (None, "")), None)
+    if name is None:
+        raise DataError(
+            f'the row has one response in "{column}", and neither a rating nor a thumb',
+            where=row.where,
+            fix="give `rating` as a number, or `thumb` as true or false",
+        )
+    value = _read_value(row, name)
+    return RatedRow(
+        prompt=Prompt(messages=prompt),
+        response=_read_side(row, column, is_response=True).response,
+        kind="rating" if name == "rating" else "thumb",
+        value=value,
+        annotator=str(row.cells.get("annotator") or ""),
+        weight=_read_number(row.cells, "weight", high=None, where=row.where),
+        source=_read_source(row) or "human",
+    )
+
+
+def _read_value(row: Row, name: str) -> float:
+    """A rating as a finite number; a thumb as true, false or a number from 0 to 1."""
+    given = row.cells[name]
+    text = given.strip().lower() if isinstance(given, str) else given
+    if name != "rating" and text in (True, False, "true", "false"):
+        return float(text in (True, "true"))
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    is_number = math.isfinite(value) and not (name == "rating" and isinstance(given, bool))
+    if not is_number or (name != "rating" and not 0 <= value <= 1):
+        wanted = "a number" if name == "rating" else "true or false, or a probability"
+        raise DataError(f'"{name}" holds {describe(given)}', where=row.where, fix=f"give {wanted}")
+    return value
+
+
+def _read_source(row: Row) -> Source | None:
+    """Who preferred, by our own names; in other people's data sets a `source` is often where the prompt comes from."""
+    value = row.cells.get("source")
+    return value if value in ("judge", "human") else None
 
 
 class _Side(NamedTuple):

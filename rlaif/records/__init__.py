@@ -35,7 +35,7 @@ from rlaif.records.judgement import (
 )
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
-from rlaif.records.preference_row import ChoiceRow, PreferenceRow
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow, RatedRow, Source, TrainingRow
 from rlaif.records.prompt import (
     Demonstration,
     Message,
@@ -106,6 +106,7 @@ __all__ = [
     "PrincipleKey",
     "Prompt",
     "Question",
+    "RatedRow",
     "Record",
     "RewardModelCard",
     "Sample",
@@ -113,8 +114,10 @@ __all__ = [
     "Segment",
     "SegmentedMessage",
     "Served",
+    "Source",
     "SpotCheck",
     "Tally",
+    "TrainingRow",
     "Use",
     "Value",
     "Verdict",

@@ -1,4 +1,4 @@
-"""A preference as a reward model reads it: two texts, one of them preferred, or the best of several texts.
+"""A preference as a reward model reads it: one of two texts, the best of several, or a rating or thumb of one text.
 
 A row of a preference folder, exported or a user's own. A value, not a row of the ledger.
 """
@@ -6,12 +6,14 @@ A row of a preference folder, exported or a user's own. A value, not a row of th
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from rlaif.records.base import Value
 from rlaif.records.prompt import Prompt
+
+Source = Literal["judge", "human"]
 
 
 class PreferenceRow(Value):
@@ -22,6 +24,8 @@ class PreferenceRow(Value):
     """Probability that `chosen` is preferred; one half is a tie, 1 a hard label."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
+    source: Source | None = None
+    """Who preferred; None where the data do not say."""
 
     def as_pairs(self) -> tuple[PreferenceRow, ...]:
         return (self,)
@@ -36,6 +40,8 @@ class ChoiceRow(Value):
     """Each response's probability of being the best; a hard choice has one 1 and otherwise 0."""
     weight: float = Field(1.0, ge=0)
     """How much the row counts in the loss."""
+    source: Source | None = None
+    """Who chose; None where the data do not say."""
 
     @model_validator(mode="after")
     def _shares_are_probabilities(self) -> Self:
@@ -51,8 +57,36 @@ class ChoiceRow(Value):
         return tuple(
             PreferenceRow(
                 prompt=self.prompt, chosen=self.responses[best], rejected=response,
-                label=self.shares[best] / (self.shares[best] + share), weight=self.weight,
+                label=self.shares[best] / (self.shares[best] + share), weight=self.weight, source=self.source,
             )
             for place, (response, share) in enumerate(zip(self.responses, self.shares, strict=True))
             if place != best
         )  # fmt: skip
+
+
+class RatedRow(Value):
+    """A person's rating of one response, or a thumb up or down."""
+
+    prompt: Prompt
+    response: str
+    kind: Literal["rating", "thumb"]
+    value: float
+    """A rating in the person's own units; of a thumb the probability that it is up, 1 or 0 from one person."""
+    annotator: str = ""
+    """Who rated: ratings of different people are brought to one scale."""
+    weight: float = Field(1.0, ge=0)
+    """How much the row counts in the loss."""
+    source: Source | None = "human"
+
+    @model_validator(mode="after")
+    def _a_thumb_is_a_probability(self) -> Self:
+        if self.kind == "thumb" and not 0 <= self.value <= 1:
+            raise ValueError("a thumb is 1 for up, 0 for down, or a probability")
+        return self
+
+    def as_pairs(self) -> tuple[PreferenceRow, ...]:
+        """None: one response is no pair."""
+        return ()
+
+
+TrainingRow = PreferenceRow | ChoiceRow | RatedRow

@@ -274,6 +274,7 @@ def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) ->
             length_first=len(row.chosen),
             length_second=len(row.rejected),
             weight=row.weight,
+            source=row.source,
             responses=(row.chosen, row.rejected),
         )
         for row, first, second in zip(rows, chosen, rejected, strict=True)

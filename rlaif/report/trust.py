@@ -32,6 +32,7 @@ MAP_NAMES = {
     "panel": "a slope for each judge, and length",
     "pooled": "temperature and length for each principle",
 }
+SOURCE_NAMES = {"human": "people", "judge": "the judge"}
 
 
 def calibration_view(card: CalibrationCard | None) -> dict[str, Any] | None:
@@ -151,6 +152,16 @@ def reward_model_view(
             }
             for bucket in quality.by_length_difference
         ],
+        "sources": [
+            {
+                "name": SOURCE_NAMES[found.source],
+                "pairs": format_number(found.num_pairs),
+                "accuracy": format_estimate(found.accuracy, percent=True),
+                "log_loss": format_estimate(found.log_loss),
+                "entropy": format_number(found.label_entropy, decimals=3),
+            }
+            for found in quality.by_source
+        ],
         "calibration": _reliability_view(calibration),
     }
 
@@ -158,9 +169,12 @@ def reward_model_view(
 def _reliability_view(calibration: RewardCalibration | None) -> dict[str, Any] | None:
     if calibration is None:
         return None
-    over = calibration.overconfidence
+    over, floor = calibration.overconfidence, calibration.floor
     return {
         "gap": format_number(100 * calibration.gap, decimals=1),
+        "floor": ""
+        if floor is None
+        else f"; where every claim is right, chance alone makes {format_number(100 * floor, decimals=1)}",
         "pairs": format_count(calibration.num_pairs, "pair"),
         "n": format_count(calibration.num_prompts, "prompt"),
         "direction": "too sure of itself"

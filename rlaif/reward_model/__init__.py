@@ -1,11 +1,13 @@
 """The reward model: preference rows -> a model that gives one response one number.
 
 data        rows -> token ids, and a fixed plan of batches
-loss        Bradley-Terry and K-way losses on soft labels
+ratings     ratings of several people on one scale
+loss        Bradley-Terry and K-way losses on soft labels, and losses of ratings and thumbs
 model       the policy's trunk with a scalar head, and its rewards
 frozen      which weights are trained, and the frozen layers' output, computed once
 pair_fit    features of responses -> the direction along which they are preferred
 readout     that direction in the mean of all tokens' states, written into the last layer
+human_weight  how much people's rows count, chosen by how well people's choices are predicted
 optimise    the training loop
 checkpoint  the state of a training on disk
 train       the whole training, resumed where it was killed

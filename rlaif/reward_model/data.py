@@ -9,13 +9,25 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
-from rlaif.records import ChoiceRow, PreferenceRow, Prompt, Segment, SegmentedMessage, Tally, digest_text
+from rlaif.records import (
+    ChoiceRow,
+    PreferenceRow,
+    Prompt,
+    RatedRow,
+    Segment,
+    SegmentedMessage,
+    Source,
+    Tally,
+    TrainingRow,
+    digest_text,
+)
+from rlaif.reward_model.ratings import Scale, find_scales
 
 
 class Pair(NamedTuple):
@@ -27,6 +39,7 @@ class Pair(NamedTuple):
     label: float
     """Probability that chosen is preferred."""
     weight: float
+    source: Source | None = None
 
 
 class Choice(NamedTuple):
@@ -37,27 +50,60 @@ class Choice(NamedTuple):
     shares: tuple[float, ...]
     """Probability of each that it is the best."""
     weight: float
+    source: Source | None = None
+
+
+class Rated(NamedTuple):
+    """One response with a rating or a thumb, as a place in `Pairs.sequences`."""
+
+    prompt_id: str
+    place: int
+    kind: Literal["rating", "thumb"]
+    target: float
+    """A rating in deviations from its annotator's mean; of a thumb the probability that it is up."""
+    weight: float
+    source: Source | None = None
+
+
+Item = Pair | Choice | Rated
+
+
+def places_of(item: Item) -> tuple[int, ...]:
+    """The item's responses."""
+    if isinstance(item, Pair):
+        return item.chosen, item.rejected
+    return item.places if isinstance(item, Choice) else (item.place,)
 
 
 class Pairs(NamedTuple):
     sequences: list[tuple[int, ...]]
     """Prompt and response with its stop token, each once however many pairs it is in."""
-    pairs: list[Pair | Choice]
+    pairs: list[Item]
     tally: Tally
-    """Dropped: `over_length`; `identical` (two responses are the same tokens); `weightless`."""
+    """Dropped: `over_length`; `identical` (two responses are the same tokens); `weightless`; `unscaled` (a rating of
+    an annotator whose ratings that are trained on do not differ)."""
 
 
-def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEncoder, max_length: int) -> Pairs:
-    """Rows as tokens, as in PPO and scoring: the template's prompt, then the bare response and the stop token."""
+def encode_pairs(
+    rows: Sequence[TrainingRow], *, encoder: PromptEncoder, max_length: int, scales: Mapping[str, Scale] | None = None
+) -> Pairs:
+    """Rows as tokens, as in PPO and scoring: the template's prompt, then the bare response and the stop token.
+
+    scales: the annotators' scales, by which ratings are brought to one; None: those that the rows themselves show.
+    """
+    scales = find_scales(rows) if scales is None else scales
     prompts: dict[str, list[int]] = {}
     places: dict[tuple[int, ...], int] = {}
-    pairs: list[Pair | Choice] = []
+    pairs: list[Item] = []
     dropped: Counter[str] = Counter()
     for row in rows:
         if row.weight == 0:
             dropped["weightless"] += 1
             continue
-        texts = row.responses if isinstance(row, ChoiceRow) else (row.chosen, row.rejected)
+        if isinstance(row, RatedRow) and row.kind == "rating" and row.annotator not in scales:
+            dropped["unscaled"] += 1
+            continue
+        texts = _texts_of(row)
         if encoder.follows_prompt:
             prompt_ids = prompts.get(row.prompt.id)
             if prompt_ids is None:
@@ -73,10 +119,38 @@ def encode_pairs(rows: Sequence[PreferenceRow | ChoiceRow], *, encoder: PromptEn
             continue
         at = tuple(places.setdefault(sequence, len(places)) for sequence in sequences)
         if isinstance(row, ChoiceRow):
-            pairs.append(Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight))
+            choice = Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight, source=row.source)
+            pairs.append(choice)
+        elif isinstance(row, RatedRow):
+            target = scales[row.annotator].standardise(row.value) if row.kind == "rating" else row.value
+            pairs.append(Rated(row.prompt.id, at[0], row.kind, target, weight=row.weight, source=row.source))
         else:
-            pairs.append(Pair(row.prompt.id, chosen=at[0], rejected=at[1], label=row.label, weight=row.weight))
+            chosen, rejected = at
+            pair = Pair(row.prompt.id, chosen, rejected, label=row.label, weight=row.weight, source=row.source)
+            pairs.append(pair)
     return Pairs(list(places), pairs, Tally(num_in=len(rows), dropped=dict(dropped)))
+
+
+def _texts_of(row: TrainingRow) -> tuple[str, ...]:
+    if isinstance(row, PreferenceRow):
+        return row.chosen, row.rejected
+    return row.responses if isinstance(row, ChoiceRow) else (row.response,)
+
+
+def smooth_labels(items: Sequence[Item], *, share: float) -> list[Item]:
+    """The items with this share of each label spread evenly over its responses; ratings stay as they are."""
+    smoothed: list[Item] = []
+    for item in items:
+        if isinstance(item, Pair):
+            smoothed.append(item._replace(label=(1 - share) * item.label + share / 2))
+        elif isinstance(item, Choice):
+            even = share / len(item.shares)
+            smoothed.append(item._replace(shares=tuple((1 - share) * one + even for one in item.shares)))
+        elif item.kind == "thumb":
+            smoothed.append(item._replace(target=(1 - share) * item.target + share / 2))
+        else:
+            smoothed.append(item)
+    return smoothed
 
 
 def encode_example(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tuple[int, ...]:
@@ -90,7 +164,7 @@ def encode_whole(prompt: Prompt, response: str, *, encoder: PromptEncoder) -> tu
     return tuple(encoder.encode_conversation((*prompt.as_segments(), answer)))
 
 
-def plan_epoch(pairs: Sequence[Pair | Choice], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def plan_epoch(pairs: Sequence[Item], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The epoch's batches, as places in `pairs`: every pair once, all batches full but the last.
 
     Prompts are shuffled by (seed, epoch) and nothing else, and the pairs of a prompt follow one another
@@ -106,22 +180,29 @@ def plan_epoch(pairs: Sequence[Pair | Choice], *, batch_size: int, seed: int, ep
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def cut_batch(batch: Sequence[Pair | Choice], *, size: int | None) -> Iterator[Sequence[Pair | Choice]]:
+def cut_batch(batch: Sequence[Item], *, size: int | None) -> Iterator[Sequence[Item]]:
     """The batch in micro-batches of at most `size` pairs; None: in one piece."""
     step = size or len(batch)
     for start in range(0, len(batch), step):
         yield batch[start : start + step]
 
 
-def digest_pairs(pairs: Pairs) -> str:
-    """The digest of what a training sees: tokens, labels and weights in their order."""
+def digest_pairs(pairs: Pairs, *, with_sources: bool = False) -> str:
+    """The digest of what a training sees: tokens, labels and weights in their order.
+
+    with_sources: the training also sees who preferred.
+    """
     digest = hashlib.sha256()
     for sequence in pairs.sequences:
         digest.update(struct.pack(f"<{len(sequence) + 1}q", len(sequence), *sequence))
     for pair in pairs.pairs:
         if isinstance(pair, Pair):
             digest.update(struct.pack("<qqdd", pair.chosen, pair.rejected, pair.label, pair.weight))
+        elif isinstance(pair, Rated):
+            digest.update(f"{pair.kind}\n".encode() + struct.pack("<qdd", pair.place, pair.target, pair.weight))
         else:
             num = len(pair.places)
             digest.update(struct.pack(f"<q{num}q{num}dd", num, *pair.places, *pair.shares, pair.weight))
+        if with_sources:
+            digest.update(f"{pair.source}\n".encode())
     return digest.hexdigest()

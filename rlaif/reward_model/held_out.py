@@ -7,12 +7,21 @@ out. Does not run models.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from rlaif.records import Estimate, Value
-from rlaif.reward_model.data import Choice, Pair
+from rlaif.reward_model.data import Choice, Item, Pair, Rated, places_of
 from rlaif.stats.intervals import share_interval
 from rlaif.stats.logits import cross_entropy, entropy
+
+
+class RatedQuality(Value):
+    """Held-out ratings and thumbs."""
+
+    num: int
+    correlation: float | None
+    """Of the rewards with the ratings, brought to one scale, and the thumbs; None where either do not differ."""
 
 
 class HeldOut(Value):
@@ -27,12 +36,16 @@ class HeldOut(Value):
     """The mean entropy of the labels, by the same weights."""
     accuracy_at_most: float = 1.0
     """The highest accuracy that any rewards could have; below 1 where rows prefer both of the same two responses."""
+    rated: RatedQuality | None = None
+    """None where no rating or thumb is held out; the other figures are about pairs and choices alone."""
 
 
-def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -> HeldOut:
-    """Accuracy and log loss of the rewards, which are those of the sequences that the pairs point at."""
+def measure_held_out(items: Sequence[Item], rewards: Sequence[float]) -> HeldOut:
+    """Accuracy and log loss of the rewards, which are those of the sequences that the items point at."""
+    pairs = [item for item in items if not isinstance(item, Rated)]
+    rated = _measure_rated([item for item in items if isinstance(item, Rated)], rewards)
     if not pairs:
-        return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None)
+        return HeldOut(accuracy=None, num_pairs=0, num_ties=0, log_loss=None, log_loss_floor=None, rated=rated)
     weight = math.fsum(pair.weight for pair in pairs)
     decided = [(pair, right) for pair in pairs if (right := _is_right(pair, rewards)) is not None]
     return HeldOut(
@@ -46,14 +59,23 @@ def measure_held_out(pairs: Sequence[Pair | Choice], rewards: Sequence[float]) -
         log_loss=math.fsum(pair.weight * _cross_entropy(pair, rewards) for pair in pairs) / weight,
         log_loss_floor=math.fsum(pair.weight * entropy(_shares(pair)) for pair in pairs) / weight,
         accuracy_at_most=_at_most([pair for pair, _ in decided]),
+        rated=rated,
     )
+
+
+def _measure_rated(rated: Sequence[Rated], rewards: Sequence[float]) -> RatedQuality | None:
+    if not rated:
+        return None
+    targets, own = [item.target for item in rated], [rewards[item.place] for item in rated]
+    differ = len(set(targets)) > 1 and len(set(own)) > 1
+    return RatedQuality(num=len(rated), correlation=statistics.correlation(own, targets) if differ else None)
 
 
 def _at_most(decided: Sequence[Pair | Choice]) -> float:
     """The highest accuracy that rewards can reach: of rows about the same responses, only one best can be right."""
     by_responses: dict[frozenset[int], dict[int, float]] = {}
     for item in decided:
-        shares, places = _shares(item), _places(item)
+        shares, places = _shares(item), places_of(item)
         best = places[shares.index(max(shares))]
         found = by_responses.setdefault(frozenset(places), {})
         found[best] = found.get(best, 0.0) + item.weight
@@ -63,17 +85,13 @@ def _at_most(decided: Sequence[Pair | Choice]) -> float:
     return math.fsum(max(found.values()) for found in by_responses.values()) / total
 
 
-def _places(item: Pair | Choice) -> tuple[int, ...]:
-    return item.places if isinstance(item, Choice) else (item.chosen, item.rejected)
-
-
 def _shares(item: Pair | Choice) -> tuple[float, ...]:
     return item.shares if isinstance(item, Choice) else (item.label, 1 - item.label)
 
 
 def _is_right(item: Pair | Choice, rewards: Sequence[float]) -> float | None:
     """1 where the most probable response has the highest reward, a share where rewards tie, else 0; None for a tie."""
-    shares, own = _shares(item), [rewards[place] for place in _places(item)]
+    shares, own = _shares(item), [rewards[place] for place in places_of(item)]
     if shares.count(max(shares)) > 1:
         return None
     most = [place for place, reward in enumerate(own) if reward == max(own)]

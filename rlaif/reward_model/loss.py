@@ -1,4 +1,4 @@
-"""Rewards of pairs or choices -> the loss: Bradley-Terry or K-way on soft labels, weighted, with centred rewards.
+"""Rewards of pairs, choices or single responses -> the weighted loss: Bradley-Terry, K-way, logistic or squared.
 
 Pure functions of tensors, usable in float64 and without a model. Does not run models.
 """
@@ -75,3 +75,17 @@ def compute_choice_loss_sum(
         means = rewards.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1)
         losses = losses + center_rewards_coefficient * (2 * means) ** 2
     return (weights * losses).sum()
+
+
+def compute_rated_loss_sum(rewards: Tensor, *, targets: Tensor, is_thumb: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of the losses of single responses, to be added to those of pairs and choices.
+
+    A thumb q has the logistic loss -q log sigmoid(r) - (1-q) log sigmoid(-r): it is a pair with a response of reward
+    zero, and fixes the constant that Bradley-Terry leaves free. A standardised rating z has (r - z)^2 / 2.
+    All tensors: (num_rated,); is_thumb is True on thumbs. Returns a scalar.
+    """
+    logistic = torch.nn.functional.binary_cross_entropy_with_logits(
+        rewards, torch.where(is_thumb, targets, torch.zeros_like(targets)), reduction="none"
+    )
+    squared = (rewards - targets) ** 2 / 2
+    return (weights * torch.where(is_thumb, logistic, squared)).sum()

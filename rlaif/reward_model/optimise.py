@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
 from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
-from rlaif.reward_model.data import Choice, Pair, Pairs, cut_batch, plan_epoch
+from rlaif.reward_model.data import Choice, Item, Pair, Pairs, Rated, cut_batch, places_of, plan_epoch
 from rlaif.reward_model.frozen import TrunkStates, compute_trunk_states
-from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
+from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum, compute_rated_loss_sum
 from rlaif.reward_model.model import Entry, compute_rewards
 from rlaif.training.listener import Listener, StepMetrics
 from rlaif.training.team import ALONE, Team, adding_up
@@ -28,7 +28,7 @@ from rlaif.training.team import ALONE, Team, adding_up
 
 class _Batch(NamedTuple):
     epoch: int
-    pairs: list[Pair | Choice]
+    pairs: list[Item]
 
 
 class _Part(NamedTuple):
@@ -145,7 +145,7 @@ class Optimisation:
             "epoch": float(batch.epoch),
         }
 
-    def _backward_share(self, batch: Sequence[Pair | Choice], *, batch_weight: float, step: int) -> list[_BatchLoss]:
+    def _backward_share(self, batch: Sequence[Item], *, batch_weight: float, step: int) -> list[_BatchLoss]:
         """Add the gradient of this process's share of the batch's loss."""
         called, own = self._called, self._team.share(batch)
         # DDP adds up gradients in each process's last pass, so a process without a share makes a pass without weight.
@@ -157,19 +157,21 @@ class Optimisation:
                 parts.append(self._backward(pairs, batch_weight=batch_weight, times=times, step=step))
         return parts if own else []
 
-    def _backward(self, batch: Sequence[Pair | Choice], *, batch_weight: float, times: int, step: int) -> _BatchLoss:
+    def _backward(self, batch: Sequence[Item], *, batch_weight: float, times: int, step: int) -> _BatchLoss:
         """Add `times` the gradient of this part of the batch's loss: DDP takes the mean over the processes."""
         pairs = [item for item in batch if isinstance(item, Pair)]
         choices = [item for item in batch if isinstance(item, Choice)]
+        rated = [item for item in batch if isinstance(item, Rated)]
         places: dict[int, int] = {}
         for item in batch:
-            for place in (item.chosen, item.rejected) if isinstance(item, Pair) else item.places:
+            for place in places_of(item):
                 places.setdefault(place, len(places))
         entry = None if self._trunk is None else self._trunk.entry_of(list(places))
         rewards = self._called([self._sequences[place] for place in places], entry)
         found = [
             *([self._pair_loss(pairs, rewards, places)] if pairs else []),
             *([self._choice_loss(choices, rewards, places)] if choices else []),
+            *([_rated_loss(rated, rewards, places)] if rated else []),
         ]
         loss = torch.stack([part.sum for part in found]).sum() / batch_weight
         _check_finite(loss, "loss", step=step)
@@ -234,6 +236,18 @@ class Optimisation:
             right=float((counted * (margins > 0)).sum()),
             margin_sum=float((counted * margins).sum()),
         )
+
+
+def _rated_loss(rated: Sequence[Rated], rewards: Tensor, places: Mapping[int, int]) -> _Part:
+    """Single responses; they order nothing, so no figure but the loss counts them."""
+    own = rewards[torch.tensor([places[item.place] for item in rated], device=rewards.device)]
+    loss = compute_rated_loss_sum(
+        own,
+        targets=torch.tensor([item.target for item in rated], dtype=own.dtype, device=own.device),
+        is_thumb=torch.tensor([item.kind == "thumb" for item in rated], device=own.device),
+        weights=torch.tensor([item.weight for item in rated], dtype=own.dtype, device=own.device),
+    )
+    return _Part(sum=loss, decided=0.0, right=0.0, margin_sum=0.0)
 
 
 def _order_figures(parts: Sequence[_BatchLoss]) -> dict[str, float]:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from rlaif.records import digest_text
-from rlaif.reward_model.data import Choice, Pair
-from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum
+from rlaif.reward_model.data import Choice, Item, Pair, Rated
+from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum, compute_rated_loss_sum
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Weights of half the squared norm that are tried; features have deviation 1, and the loss is a mean over the rows."""
@@ -49,6 +49,15 @@ class _Rows(NamedTuple):
     shares: Tensor
     mask: Tensor
     choice_weights: Tensor
+    rated_at: Tensor
+    """(num_rated,)."""
+    targets: Tensor
+    is_thumb: Tensor
+    rated_weights: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        return self.pair_weights.sum() + self.choice_weights.sum() + self.rated_weights.sum()
 
     def loss(self, rewards: Tensor, *, center_rewards_coefficient: float) -> Tensor:
         """The weighted mean of the rows' losses."""
@@ -59,7 +68,11 @@ class _Rows(NamedTuple):
             weights=self.pair_weights,
             center_rewards_coefficient=center_rewards_coefficient,
         )
-        total = self.pair_weights.sum() + self.choice_weights.sum()
+        total = self.weight
+        if len(self.rated_at):
+            of_pairs = of_pairs + compute_rated_loss_sum(
+                rewards[self.rated_at], targets=self.targets, is_thumb=self.is_thumb, weights=self.rated_weights
+            )
         if not len(self.at):
             return of_pairs / total
         of_choices = compute_choice_loss_sum(
@@ -72,9 +85,9 @@ class _Rows(NamedTuple):
         return (of_pairs + of_choices) / total
 
 
-def fit_direction(features: Tensor, pairs: Sequence[Pair | Choice], *, center_rewards_coefficient: float) -> Fitted:
+def fit_direction(features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float) -> Fitted:
     """features: (num_responses, num_features), float64; the pairs point at their rows."""
-    scale = features.std(dim=0, correction=0).clamp_min(1e-9)
+    scale = deviations(features)
     scaled = features / scale
     rows = _to_rows(pairs)
     penalty, held_out_loss = _choose_penalty(scaled, pairs, center=center_rewards_coefficient)
@@ -83,23 +96,50 @@ def fit_direction(features: Tensor, pairs: Sequence[Pair | Choice], *, center_re
     return Fitted(direction / scale, penalty, loss, held_out_loss)
 
 
-def _choose_penalty(features: Tensor, pairs: Sequence[Pair | Choice], *, center: float) -> tuple[float, float | None]:
+def deviations(features: Tensor) -> Tensor:
+    """Each feature's standard deviation, at least 1e-9: (num_features,)."""
+    return features.std(dim=0, correction=0).clamp_min(1e-9)
+
+
+def _choose_penalty(features: Tensor, pairs: Sequence[Item], *, center: float) -> tuple[float, float | None]:
     """The penalty with the least loss on prompts that were left out, and that loss; the middle one with one prompt."""
-    prompts = sorted({pair.prompt_id for pair in pairs}, key=lambda prompt_id: digest_text(f"fold\n{prompt_id}"))
-    if len(prompts) < 2:
+    if len({pair.prompt_id for pair in pairs}) < 2:
         return 1.0, None
+    losses = cross_validate(features, pairs, center_rewards_coefficient=center)
+    best = min(PENALTIES, key=lambda penalty: losses[penalty])
+    return best, losses[best]
+
+
+def cross_validate(
+    features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float, only_human: bool = False
+) -> dict[float, float]:
+    """Penalty -> mean loss of rows whose prompt the fit did not see. only_human: people's rows alone are measured.
+
+    features: (num_responses, num_features), float64, each of deviation 1 where penalties are to mean what they say.
+    Every fold holds a fair share of the measured prompts.
+    """
+    measured = {pair.prompt_id for pair in pairs if not only_human or pair.source == "human"}
+    prompts = sorted(
+        {pair.prompt_id for pair in pairs},
+        key=lambda prompt_id: (prompt_id not in measured, digest_text(f"fold\n{prompt_id}")),
+    )
     fold_of = {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
-    losses = dict.fromkeys(PENALTIES, 0.0)
+    losses, total = dict.fromkeys(PENALTIES, 0.0), 0.0
     for fold in sorted(set(fold_of.values())):
         fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold])
-        left_out = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] == fold])
-        weight = float(left_out.pair_weights.sum() + left_out.choice_weights.sum())
+        inside = [pair for pair in pairs if fold_of[pair.prompt_id] == fold]
+        left_out = _to_rows([pair for pair in inside if not only_human or pair.source == "human"])
+        weight = float(left_out.weight)
+        if not weight:
+            continue
+        total += weight
         direction = None
         for penalty in reversed(PENALTIES):  # each begins where the stronger one ended, which saves steps
-            direction = _minimise(features, fitted_to, penalty=penalty, center=center, start=direction)
+            direction = _minimise(
+                features, fitted_to, penalty=penalty, center=center_rewards_coefficient, start=direction
+            )
             losses[penalty] += weight * float(left_out.loss(features @ direction, center_rewards_coefficient=0.0))
-    best = min(PENALTIES, key=lambda penalty: losses[penalty])
-    return best, losses[best] / sum(pair.weight for pair in pairs)
+    return {penalty: loss / total for penalty, loss in losses.items()}
 
 
 def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, start: Tensor | None = None) -> Tensor:
@@ -120,9 +160,10 @@ def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, s
     return direction.detach()
 
 
-def _to_rows(items: Sequence[Pair | Choice]) -> _Rows:
+def _to_rows(items: Sequence[Item]) -> _Rows:
     pairs = [item for item in items if isinstance(item, Pair)]
     choices = [item for item in items if isinstance(item, Choice)]
+    rated = [item for item in items if isinstance(item, Rated)]
     most = max((len(choice.places) for choice in choices), default=0)
 
     def padded(values: Sequence[float]) -> list[float]:
@@ -136,4 +177,8 @@ def _to_rows(items: Sequence[Pair | Choice]) -> _Rows:
         shares=torch.tensor([padded(c.shares) for c in choices], dtype=torch.float64),
         mask=torch.tensor([padded([1] * len(c.places)) for c in choices], dtype=torch.bool),
         choice_weights=torch.tensor([c.weight for c in choices], dtype=torch.float64),
+        rated_at=torch.tensor([r.place for r in rated], dtype=torch.long),
+        targets=torch.tensor([r.target for r in rated], dtype=torch.float64),
+        is_thumb=torch.tensor([r.kind == "thumb" for r in rated], dtype=torch.bool),
+        rated_weights=torch.tensor([r.weight for r in rated], dtype=torch.float64),
     )

@@ -7,6 +7,7 @@ gives the same bytes, so the folder holds no time and no path. Does not train.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -19,6 +20,7 @@ from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
 from rlaif.reward_model.held_out import HeldOut
+from rlaif.reward_model.human_weight import HumanWeight
 from rlaif.reward_model.model import with_pad_token
 
 RESULTS = "training.json"
@@ -35,6 +37,8 @@ class Results(Value):
     """Standard deviation of the rewards of the starting policy's responses; `reward_mean` is their mean."""
     num_pairs: int
     """Pairs trained on."""
+    human_weight: HumanWeight | None = None
+    """The weight of people's rows, where it was chosen by cross-validation."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -47,6 +51,8 @@ class Results(Value):
             "num_pairs": float(self.num_pairs),
             "num_held_out_pairs": float(self.held_out.num_pairs),
             "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
+            "rated_correlation": self.held_out.rated.correlation if self.held_out.rated else None,
+            "human_weight": self.human_weight.weight if self.human_weight else None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -92,9 +98,18 @@ def save_reward_model(
     with replace_directory(out_dir) as folder:
         write_model(model, with_pad_token(base.tokenizer, model.config.pad_token_id), folder)
         (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-        left_out = {"held_out": {"accuracy_at_most"}} if results.held_out.accuracy_at_most == 1 else None
-        written = results.model_dump_json(indent=1, exclude=left_out)
-        (folder / RESULTS).write_text(written + "\n", encoding="utf-8", newline="\n")
+        (folder / RESULTS).write_text(_write_results(results) + "\n", encoding="utf-8", newline="\n")
+
+
+def _write_results(results: Results) -> str:
+    """The results as JSON; figures that came later are left out where they say nothing, so that bytes stay the same."""
+    held_out = results.held_out
+    says_nothing = {"accuracy_at_most": held_out.accuracy_at_most == 1, "rated": held_out.rated is None}
+    names = {name for name, is_nothing in says_nothing.items() if is_nothing}
+    left_out: dict[str, Any] = {"held_out": names} if names else {}
+    if results.human_weight is None:
+        left_out["human_weight"] = True
+    return results.model_dump_json(indent=1, exclude=left_out or None)
 
 
 def render_model_card(
@@ -127,9 +142,11 @@ def render_model_card(
             "| --- | --- |",
             f"| held-out accuracy | {_accuracy(results.held_out)} |",
             f"| held-out log loss | {_log_loss(results.held_out)} |",
+            *_rated(results.held_out),
             f"| reward of the starting policy's responses | mean {results.reward_mean:.4f},"
             f" standard deviation {results.reward_std:.4f} |",
             f"| training pairs | {tally} |",
+            *([f"| weight of people's rows | {results.human_weight.describe()} |"] if results.human_weight else []),
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",
@@ -189,6 +206,13 @@ def _log_loss(held_out: HeldOut) -> str:
     if held_out.log_loss is None or held_out.log_loss_floor is None:
         return "not measured"
     return f"{held_out.log_loss:.4f} nats (a coin .6931, floor {held_out.log_loss_floor:.4f})"
+
+
+def _rated(held_out: HeldOut) -> list[str]:
+    if held_out.rated is None or held_out.rated.correlation is None:
+        return []
+    found = held_out.rated
+    return [f"| held-out ratings and thumbs | correlation {found.correlation:.3f} with {found.num} of them |"]
 
 
 def _describe_head(head: Head | None) -> str:

@@ -17,7 +17,7 @@ from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.preferences.stage import DATASET
-from rlaif.records import ChoiceRow, PreferenceRow, Tally
+from rlaif.records import Tally, TrainingRow
 from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.train import TrainedRewardModel, train_reward_model
 from rlaif.run.book import Book
@@ -40,7 +40,7 @@ class RewardModelJob(NamedTuple):
     config: RunConfig
     run: RunFolder
     round: int
-    rows: Sequence[PreferenceRow | ChoiceRow]
+    rows: Sequence[TrainingRow]
     """The preferences to train on."""
 
 
@@ -91,7 +91,7 @@ def fit(
     base: LoadedModel,
     out_dir: Path,
     team: Team = ALONE,
-    test_rows: Sequence[PreferenceRow | ChoiceRow] = (),
+    test_rows: Sequence[TrainingRow] = (),
     dataset_digest: str = "",
     ledger_head: Head | None = None,
     listener: Listener = NOBODY,
@@ -145,6 +145,11 @@ def _count_odd(tally: Tally, num_odd: int) -> Tally:
 
 def _say_accuracy(trained: TrainedRewardModel) -> None:
     accuracy, held_out = trained.card.accuracy, trained.held_out
+    if held_out.rated is not None and held_out.rated.correlation is not None:
+        say(
+            f"reward model: correlation {held_out.rated.correlation:.3f} with {held_out.rated.num} held-out ratings "
+            "and thumbs"
+        )
     if accuracy is None:
         return
     ties = f"; {held_out.num_ties} ties left out" if held_out.num_ties else ""

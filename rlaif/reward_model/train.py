@@ -19,13 +19,15 @@ from rlaif.errors import StageError
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
-from rlaif.records import ChoiceRow, PreferenceRow, RewardModelCard, Tally, digest_text
+from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
-from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs
+from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs, smooth_labels
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
+from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
+from rlaif.reward_model.ratings import find_scales
 from rlaif.reward_model.readout import fit_readout
 from rlaif.reward_model.save import Results, read_results, save_reward_model
 from rlaif.training.listener import NOBODY, Listener, StepMetrics
@@ -35,7 +37,7 @@ MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
 
 
-_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb")
+_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing")
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
@@ -51,8 +53,8 @@ class TrainedRewardModel(NamedTuple):
 def train_reward_model(
     *,
     base: LoadedModel | str | Path,
-    train_rows: Sequence[PreferenceRow | ChoiceRow],
-    test_rows: Sequence[PreferenceRow | ChoiceRow],
+    train_rows: Sequence[TrainingRow],
+    test_rows: Sequence[TrainingRow],
     config: RewardModelConfig,
     out_dir: Path,
     seed: int,
@@ -73,8 +75,9 @@ def train_reward_model(
         base = load_causal_lm(str(base))
     context = context_tokens_of(base.model) or config.max_length
     limit = min(config.max_length, context)
-    train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit)
-    test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit)
+    scales = find_scales(train_rows)
+    train = encode_pairs(train_rows, encoder=base.encoder, max_length=limit, scales=scales)
+    test = encode_pairs(test_rows, encoder=base.encoder, max_length=limit, scales=scales)
     if not train.pairs:
         raise StageError(
             f"there is no pair to train a reward model on: {train.tally}",
@@ -90,6 +93,11 @@ def train_reward_model(
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
         model = make_reward_model(base, seed=seed)
+        human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
+        if human_weight is not None:
+            train = train._replace(pairs=weigh_people(train.pairs, weight=human_weight.weight))
+        if config.label_smoothing:
+            train = train._replace(pairs=smooth_labels(train.pairs, share=config.label_smoothing))
         if config.train == "readout":
             team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
         else:
@@ -106,6 +114,7 @@ def train_reward_model(
 
         def measure_and_save() -> Results:
             results = _measure(model, train=train, test=test, digest=digest)
+            results = results.model_copy(update={"human_weight": human_weight})
             save_reward_model(
                 model,
                 base=base,
@@ -140,6 +149,20 @@ def train_reward_model(
     )
 
 
+def _choose_weight(
+    model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener
+) -> HumanWeight | None:
+    """The weight of people's rows, where it is to be chosen and can be."""
+    if config.human_weight == "as_given":
+        return None
+    if why_not := why_not_chosen(train.pairs):
+        listener.on_note(why_not)
+        return None
+    chosen = choose_human_weight(model, train, center_rewards_coefficient=config.center_rewards_coefficient)
+    listener.on_note(chosen.describe())
+    return chosen
+
+
 def _fit_readout(model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener) -> None:
     """Fit in what the log shows as one step."""
     listener.on_begin(1)
@@ -152,7 +175,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
     kept = config.model_dump(exclude_defaults=True)
     unused = {name for name in _ADDED if name not in kept}
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every", *unused})
-    return digest_text("\n".join([options, str(seed), base.fingerprint.id, digest_pairs(train), digest_pairs(test)]))
+    of_train = digest_pairs(train, with_sources=config.human_weight != "as_given")
+    return digest_text("\n".join([options, str(seed), base.fingerprint.id, of_train, digest_pairs(test)]))
 
 
 def _measure(model: PreTrainedModel, *, train: Pairs, test: Pairs, digest: str) -> Results:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import statistics
 
 import pytest
 
@@ -62,3 +64,39 @@ def test_a_row_of_weight_three_counts_three_times() -> None:
     assert copies is not None
     assert (found.gap, found.overconfidence) == pytest.approx((copies.gap, copies.overconfidence))
     assert found.bins[0].labelled == pytest.approx((3 * 1.0 + 0.4) / 4)
+
+
+def test_the_floor_is_what_a_perfect_model_shows_by_chance() -> None:
+    rng = random.Random(0)
+    gaps, floors = [], []
+    for _ in range(150):
+        claims = [rng.uniform(0.5, 1.0) for _ in range(200)]
+        pairs = [scored(str(n), claim, float(rng.random() < claim)) for n, claim in enumerate(claims)]
+        found = compute_reward_calibration(pairs)
+        assert found is not None
+        assert found.floor is not None
+        gaps.append(found.gap)
+        floors.append(found.floor)
+    assert statistics.fmean(floors) == pytest.approx(statistics.fmean(gaps), rel=0.08)
+    assert statistics.fmean(gaps) > 0.03
+
+
+def test_soft_labels_that_equal_the_claims_have_a_floor_of_zero_and_one_prompt_has_none() -> None:
+    exact = compute_reward_calibration([scored("a", 0.8, 0.8), scored("b", 0.6, 0.6)])
+    assert exact is not None
+    assert exact.floor == pytest.approx(0.0)
+    alone = compute_reward_calibration([scored("a", 0.8, 1.0), scored("a", 0.6, 0.0)])
+    assert alone is not None
+    assert alone.floor is None
+
+
+def test_pairs_of_one_prompt_that_go_together_raise_the_floor() -> None:
+    apart = [scored(str(n), 0.75, float(n % 4 > 0)) for n in range(40)]
+    in_order = sorted(apart, key=lambda pair: pair.label)
+    grouped = [pair._replace(prompt_id=f"{place // 10}") for place, pair in enumerate(in_order)]
+    one, other = compute_reward_calibration(apart), compute_reward_calibration(grouped)
+    assert one is not None
+    assert other is not None
+    assert one.floor is not None
+    assert other.floor is not None
+    assert other.floor > 2 * one.floor

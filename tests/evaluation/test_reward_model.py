@@ -140,3 +140,16 @@ def test_rows_that_contradict_one_another_bound_the_accuracy() -> None:
     assert compute_reward_model_quality([one, one, other]).accuracy_at_most == pytest.approx(2 / 3)
     assert compute_reward_model_quality([one, one]).accuracy_at_most == 1
     assert compute_reward_model_quality([one, other._replace(prompt_id="b")]).accuracy_at_most == 1
+
+
+def test_people_and_the_judge_are_measured_apart_where_people_are_there() -> None:
+    of_people = [scored("a", 1, 1.0)._replace(source="human"), scored("b", 1, 0.0)._replace(source="human")]
+    of_the_judge = [scored(name, 1, 0.9)._replace(source="judge") for name in "cde"]
+    human, judge = compute_reward_model_quality([*of_the_judge, *of_people]).by_source
+    assert (human.source, human.num_pairs, judge.source, judge.num_pairs) == ("human", 2, "judge", 3)
+    assert human.accuracy is not None
+    assert judge.accuracy is not None
+    assert (human.accuracy.mean, judge.accuracy.mean) == (0.5, 1.0)
+    assert human.label_entropy == 0.0
+    assert judge.label_entropy == pytest.approx(-(0.9 * math.log(0.9) + 0.1 * math.log(0.1)))
+    assert compute_reward_model_quality(of_the_judge).by_source == ()

@@ -9,7 +9,7 @@ import pytest
 from rlaif.errors import DataError
 from rlaif.preferences.export import export_preferences
 from rlaif.preferences.read import read_preferences
-from rlaif.records import Constitution, Preference, PreferenceRow, Prompt, Sample
+from rlaif.records import Constitution, Preference, PreferenceRow, Prompt, RatedRow, Sample
 
 USER = {"role": "user", "content": "When?"}
 GOOD = {"role": "assistant", "content": "At nine."}
@@ -42,7 +42,9 @@ def test_an_exported_folder_reads_back_as_it_was(
         test_fraction=0.0,
     )
     assert read_preferences(tmp_path / "out") == [
-        PreferenceRow(prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0)
+        PreferenceRow(
+            prompt=prompts[0], chosen=samples[1].text, rejected=samples[0].text, label=0.7, weight=2.0, source="judge"
+        )
     ]
     assert read_preferences(tmp_path / "out", split="test") == []
 
@@ -190,3 +192,45 @@ def test_a_hub_data_set_without_a_training_split_says_which_there_are(monkeypatc
     monkeypatch.setattr("datasets.load_dataset", Hub("test").load_dataset)
     with pytest.raises(DataError, match="no split for training; the parts are: test"):
         read_preferences("org/name")
+
+
+def test_a_source_says_who_preferred_by_our_names_and_anything_else_is_another_matter(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "Hello?", "chosen": "Yes", "rejected": "No", "source": name} for name in ("human", "web", None)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row.source for row in read_preferences(file)] == ["human", None, None]
+
+
+def test_ratings_and_thumbs_are_read_ours_and_trls(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"prompt": "Hello?", "response": "Yes", "rating": 7, "annotator": "ann"},
+        {"prompt": "Hello?", "response": "Yes", "thumb": False},
+        {"prompt": "Hello?", "completion": [{"role": "assistant", "content": "Yes"}], "label": True},
+        {"prompt": "Hello?", "completion": "Yes", "label": "false", "source": "judge", "weight": 2},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_preferences(file)
+    assert [(row.kind, row.value, row.annotator, row.source) for row in found if isinstance(row, RatedRow)] == [
+        ("rating", 7.0, "ann", "human"), ("thumb", 0.0, "", "human"), ("thumb", 1.0, "", "human"),
+        ("thumb", 0.0, "", "judge"),
+    ]  # fmt: skip
+    assert [row.response for row in found if isinstance(row, RatedRow)] == ["Yes"] * 4
+    assert found[3].weight == 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"response": "Yes", "rating": "good"}, '"rating" holds'),
+        ({"response": "Yes", "rating": True}, '"rating" holds'),
+        ({"response": "Yes", "thumb": 3}, '"thumb" holds'),
+        ({"response": "Yes", "rating": None}, "neither a rating nor a thumb"),
+        ({"response": "Yes"}, 'no column "chosen"'),
+    ],
+)
+def test_a_rating_or_thumb_that_cannot_be_read_is_named(cells: dict[str, Any], said: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "Hello?", **cells}) + "\n")
+    with pytest.raises(DataError, match=said):
+        read_preferences(file)

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import pytest
 from families import build_tokenizer
 
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import Message, PreferenceRow, Prompt
-from rlaif.reward_model.data import Pair, cut_batch, digest_pairs, encode_example, encode_pairs, plan_epoch
+from rlaif.reward_model.data import (
+    Choice,
+    Item,
+    Pair,
+    Rated,
+    cut_batch,
+    digest_pairs,
+    encode_example,
+    encode_pairs,
+    plan_epoch,
+    smooth_labels,
+)
 
 PROMPT = Prompt(messages=(Message(role="user", content="When?"),))
 
@@ -99,3 +111,19 @@ def test_the_digest_knows_tokens_labels_and_weights(base: LoadedModel) -> None:
     assert first == digest(row("a", "b"))
     others = {digest(row("a", "c")), digest(row("a", "b", label=0.9)), digest(row("a", "b", weight=2.0))}
     assert len(others | {first}) == 4
+
+
+def test_smoothing_spreads_a_share_of_each_label_evenly_and_leaves_ratings() -> None:
+    items: list[Item] = [
+        Pair("a", 0, 1, label=1.0, weight=2.0),
+        Choice("b", (0, 1, 2, 3), shares=(1.0, 0.0, 0.0, 0.0), weight=1.0),
+        Rated("c", 0, "thumb", 0.0, weight=1.0),
+        Rated("d", 0, "rating", 1.7, weight=1.0),
+    ]
+    pair, choice, thumb, rating = smooth_labels(items, share=0.2)
+    assert isinstance(pair, Pair)
+    assert isinstance(choice, Choice)
+    assert isinstance(thumb, Rated)
+    assert (pair.label, pair.weight, thumb.target) == (pytest.approx(0.9), 2.0, pytest.approx(0.1))
+    assert choice.shares == pytest.approx((0.85, 0.05, 0.05, 0.05))
+    assert rating == items[3]

@@ -140,3 +140,13 @@ def test_a_model_with_other_parts_is_refused(load_family: LoadFamily, tmp_path: 
 def test_options_of_steps_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="does nothing with train: readout"):
         RewardModelConfig.model_validate({"train": "readout", **options}, context=TYPED)
+
+
+def test_smoothed_hard_labels_leave_what_soft_labels_leave(
+    train: Callable[..., TrainedRewardModel], train_rows: list[PreferenceRow], tmp_path: Path
+) -> None:
+    hard, soft = ([row.model_copy(update={"label": label}) for row in train_rows] for label in (1.0, 0.875))
+    smoothing = RewardModelConfig(train="readout", label_smoothing=0.25)
+    smoothed = train(tmp_path / "smoothed", train_rows=hard, config=smoothing)
+    given = train(tmp_path / "given", train_rows=soft)
+    assert contents(smoothed.path)["model.safetensors"] == contents(given.path)["model.safetensors"]

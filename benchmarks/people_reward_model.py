@@ -1,0 +1,159 @@
+"""What 300 people's labels add to 4,000 of a biased judge: python benchmarks/people_reward_model.py [--seeds 20].
+
+A linear world: responses are 24 numbers, people choose by Bradley-Terry on a hidden direction, and the judge likes
+length and two matters of style beside it, so that it agrees with people on about 70 %. Reward models are fitted as by
+`reward_model.train: readout`. Accuracy is the share of 10,000 fresh pairs that a model orders as the hidden direction
+does. Everything is SIMULATED. Writes benchmarks/results/people_reward_model.json; exits with 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlaif.calibration.calibrate import apply_map, calibrate
+from rlaif.calibration.fits import Observation
+from rlaif.reward_model.data import Pair
+from rlaif.reward_model.human_weight import CANDIDATES, choose_weight, weigh_people
+from rlaif.reward_model.pair_fit import fit_direction
+from rlaif.stats.logits import sigmoid
+
+RESULTS = Path(__file__).parent / "results" / "people_reward_model.json"
+DIMENSIONS, LENGTH = 24, 0
+BIAS = (0.8, 0.6, -0.6)
+"""What the judge likes of length and two matters of style, in log-odds per deviation."""
+SIZE, JUDGE_NOISE, JUDGE_SCALE = 2.0, 1.0, 1.5
+"""Length of the hidden direction; deviation of the judge's own noise; by how much the judge is too sure."""
+NUM_FRESH = 10_000
+OVER_JUDGE, OVER_PEOPLE, CLOSED = 0.08, 0.02, 0.6
+
+
+class World(NamedTuple):
+    features: Tensor
+    """(2 * num_pairs, DIMENSIONS): the two responses of a pair stand beside each other."""
+    truth: Tensor
+    chosen: list[float]
+    """1 where the person chose the first of a pair, else 0."""
+    logits: list[float]
+    """The judge's log-odds for the first."""
+
+    @property
+    def differences(self) -> Tensor:
+        return self.features[0::2] - self.features[1::2]
+
+
+def make_world(num_pairs: int, *, generator: torch.Generator) -> World:
+    features = torch.randn(2 * num_pairs, DIMENSIONS, dtype=torch.float64, generator=generator) / math.sqrt(2)
+    truth = torch.randn(DIMENSIONS, dtype=torch.float64, generator=generator)
+    truth *= SIZE / truth.norm()
+    bias = torch.zeros(DIMENSIONS, dtype=torch.float64)
+    bias[: len(BIAS)] = torch.tensor(BIAS, dtype=torch.float64)
+    differences = features[0::2] - features[1::2]
+    margins = differences @ truth
+    draws = torch.rand(num_pairs, dtype=torch.float64, generator=generator)
+    noise = torch.randn(num_pairs, dtype=torch.float64, generator=generator) * JUDGE_NOISE
+    return World(
+        features, truth,
+        chosen=(draws < torch.sigmoid(margins)).double().tolist(),
+        logits=(JUDGE_SCALE * (margins + differences @ bias + noise)).tolist(),
+    )  # fmt: skip
+
+
+def calibrated(world: World, *, labelled: Sequence[int]) -> list[float]:
+    """The judge's labels after calibration on people's choices."""
+    lengths = world.differences[:, LENGTH].tolist()
+    found = calibrate(
+        [Observation(str(n), world.logits[n], lengths[n], world.chosen[n]) for n in labelled], length_sd=1.0
+    ).map
+    return [apply_map(found, logit=s, length=length) for s, length in zip(world.logits, lengths, strict=True)]
+
+
+def make_pairs(labels: Sequence[float], people: dict[int, float]) -> list[Pair]:
+    """People's choices where there are any, else the judge's labels."""
+    return [
+        Pair(str(n), 2 * n, 2 * n + 1, people.get(n, label), 1.0, "human" if n in people else "judge")
+        for n, label in enumerate(labels)
+    ]
+
+
+def measure_seed(seed: int, *, num_judge: int, num_people: int) -> tuple[dict[str, float], float]:
+    """Arm -> accuracy, and the weight that was chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    world = make_world(num_judge, generator=generator)
+    fresh = torch.randn(NUM_FRESH, DIMENSIONS, dtype=torch.float64, generator=generator)
+    right = torch.sign(fresh @ world.truth)
+
+    def accuracy(pairs: Sequence[Pair]) -> float:
+        fitted = fit_direction(world.features, pairs, center_rewards_coefficient=0.0)
+        return float((torch.sign(fresh @ fitted.direction) == right).double().mean())
+
+    people = {n: world.chosen[n] for n in range(num_people)}  # pairs are alike, so the first are as good as drawn ones
+    raw = [sigmoid(logit) for logit in world.logits]
+    mapped = calibrated(world, labelled=list(people))
+    both = make_pairs(mapped, people)
+    chosen = choose_weight(world.features, both, center_rewards_coefficient=0.0).weight
+    found = {
+        "the judge alone": accuracy(make_pairs(raw, {})),
+        "the judge, calibrated": accuracy(make_pairs(mapped, {})),
+        "people alone": accuracy(make_pairs(raw, people)[:num_people]),
+        **{f"both, weight {w:g}": accuracy(weigh_people(both, weight=w)) for w in CANDIDATES},
+        "people on every pair": accuracy(make_pairs(world.chosen, {})),
+        "the judge with people": statistics.fmean(
+            float((logit > 0) == (choice > 0.5)) for logit, choice in zip(world.logits, world.chosen, strict=True)
+        ),
+    }
+    found["both, weight chosen"] = found[f"both, weight {chosen:g}"]
+    return found, chosen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--judge", type=int, default=4000, help="pairs that the judge labelled")
+    parser.add_argument("--people", type=int, default=300, help="those of them that people labelled too")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    runs = [measure_seed(seed, num_judge=options.judge, num_people=options.people) for seed in range(options.seeds)]
+    arms = {
+        arm: {
+            "mean": round(statistics.fmean(found[arm] for found, _ in runs), 4),
+            "sd": round(statistics.pstdev([found[arm] for found, _ in runs]), 4),
+        }
+        for arm in runs[0][0]
+    }
+    judge, people, both, every = (
+        arms[name]["mean"]
+        for name in ("the judge alone", "people alone", "both, weight chosen", "people on every pair")
+    )
+    targets = {
+        "over_judge": (both - judge, OVER_JUDGE),
+        "over_people": (both - people, OVER_PEOPLE),
+        "gap_closed": ((both - judge) / (every - judge), CLOSED),
+    }
+    result = {
+        "command": "python benchmarks/people_reward_model.py",
+        "simulated": "people, judge and responses are drawn from a linear world",
+        "seeds": options.seeds, "judge_labels": options.judge, "people_labels": options.people, "arms": arms,
+        "weights_chosen": {f"{w:g}": n for w, n in sorted(Counter(chosen for _, chosen in runs).items())},
+        "targets": {k: {"value": round(v, 4), "least": least, "met": v >= least} for k, (v, least) in targets.items()},
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }  # fmt: skip
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+    return 0 if all(v >= least for v, least in targets.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Rows of a judge and of people -> how much a row of people counts, chosen by how well people are predicted.
+
+Each weight is tried on a linear read-out of the base model, fitted without some prompts; the loss is that of people's
+choices on those prompts. Trains nothing and changes no row.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlaif.records import Value
+from rlaif.reward_model.data import Item, Pairs
+from rlaif.reward_model.model import CPU_TOKENS, DEVICE_TOKENS, batches_of_like_length, pad_tokens
+from rlaif.reward_model.pair_fit import cross_validate, deviations
+
+CANDIDATES = (1.0, 5.0, 20.0)
+"""Weights that are tried; a row of the judge counts as its own weight says, usually 1."""
+MIN_PROMPTS = 10
+"""With people's choices on fewer prompts no weight is chosen, and the rows keep theirs."""
+
+
+class HumanWeight(Value):
+    """The chosen weight, and what it was chosen by."""
+
+    weight: float
+    log_loss: dict[str, float]
+    """Weight -> cross-validated mean log loss of people's choices, in nats."""
+    num_rows: int
+    """People's rows."""
+    num_prompts: int
+    """Prompts of people's rows."""
+
+    def describe(self) -> str:
+        """The choice in a sentence."""
+        losses = ", ".join(f"{weight}: {loss:.4f}" for weight, loss in self.log_loss.items())
+        return (
+            f"people's rows count {self.weight:g} each ({self.num_rows} rows of {self.num_prompts} prompts); "
+            f"cross-validated log loss of people's choices by weight: {losses}"
+        )
+
+
+def why_not_chosen(pairs: Sequence[Item]) -> str:
+    """Why no weight can be chosen, in a sentence; empty where one can."""
+    human = [pair for pair in pairs if pair.source == "human"]
+    num_prompts = len({pair.prompt_id for pair in human})
+    if num_prompts < MIN_PROMPTS:
+        return (
+            f"people labelled pairs of {num_prompts} prompts that are trained on, and the choice of their weight takes "
+            f"{MIN_PROMPTS}: the rows' own weights count"
+        )
+    return "" if len(human) < len(pairs) else "all rows are people's, so their weight changes nothing"
+
+
+def choose_human_weight(model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float) -> HumanWeight:
+    """The weight with the least cross-validated log loss of people's choices, by a read-out of the model's states."""
+    features = mean_states(model, train.sequences)
+    return choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient)
+
+
+def choose_weight(features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float) -> HumanWeight:
+    """The same for any features: (num_responses, num_features), float64; the pairs point at their rows.
+
+    The ridge penalty is chosen for each weight by the same loss. The smaller of two equally good weights is taken.
+    """
+    scaled = features / deviations(features)
+    losses = {}
+    for weight in CANDIDATES:
+        by_penalty = cross_validate(
+            scaled,
+            weigh_people(pairs, weight=weight),
+            center_rewards_coefficient=center_rewards_coefficient,
+            only_human=True,
+        )
+        losses[weight] = min(by_penalty.values())
+    human = [pair for pair in pairs if pair.source == "human"]
+    return HumanWeight(
+        weight=min(losses, key=lambda weight: (losses[weight], weight)),
+        log_loss={f"{weight:g}": loss for weight, loss in losses.items()},
+        num_rows=len(human),
+        num_prompts=len({pair.prompt_id for pair in human}),
+    )
+
+
+def weigh_people(pairs: Sequence[Item], *, weight: float) -> list[Item]:
+    """The rows with people's weights scaled so that their mean is `weight`; the judge's rows as they are."""
+    own = statistics.fmean(pair.weight for pair in pairs if pair.source == "human")
+    return [pair._replace(weight=pair.weight * weight / own) if pair.source == "human" else pair for pair in pairs]
+
+
+@torch.no_grad()
+def mean_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """The mean over its tokens of the trunk's output for each sequence: (num_sequences, hidden_size), float64."""
+    device = next(model.parameters()).device
+    max_tokens = CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS
+    order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
+    means: dict[int, Tensor] = {}
+    for batch in batches_of_like_length(order, sequences, max_tokens=max_tokens):
+        token_ids, lengths = pad_tokens([sequences[place] for place in batch])
+        hidden = model.base_model(input_ids=token_ids.to(device), use_cache=False).last_hidden_state
+        for row, (place, length) in enumerate(zip(batch, lengths.tolist(), strict=True)):
+            means[place] = hidden[row, :length].double().mean(dim=0).cpu()
+    return torch.stack([means[place] for place in range(len(sequences))])
