@@ -181,7 +181,9 @@ def take_in_test(ledger: Ledger, test: EditTest, *, path: Path, answers: Path | 
         store_labels(ledger, (test.run,), test.stage, labels=taken.labels, before=before)
         _store_outcome(ledger, test, standing, labels=taken.labels)
     names = [_name_model(ledger, judge_id) for judge_id in (*test.judge_ids, *test.new_judge_ids)]
-    return Status(test, standing, taken, states, tuple(names), ledger.head().hex)
+    return Status(
+        test=test, standing=standing, taken_in=taken, states=states, judges=tuple(names), head=ledger.head().hex
+    )
 
 
 def _name_model(ledger: Ledger, model_id: str) -> str:
