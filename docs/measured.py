@@ -235,6 +235,33 @@ def spot_check_rows(result: Result) -> list[Row]:
     return rows
 
 
+def people_edit_rows(result: Result) -> list[Row]:
+    rows = []
+    for cell in result["false"]:
+        false = f"{cell['false_better']:.1%} better, {cell['false_worse']:.1%} worse"
+        rows.append(Row(f"false certificates, looked at after every label: {cell['world']}", false, "at most 6.5 %"))
+    skips = result["skips"]
+    rows.append(
+        Row(
+            "three in ten unfavourable flips skipped, and counted against the edit",
+            f"{skips['skips_counted_against']:.1%} false",
+            "at most 6.5 %",
+        )
+    )
+    rows.append(Row("control: the same, and dropped", f"{skips['skips_dropped']:.1%} false", "above 6.5 %"))
+    looked = result["wilson_looked_at"]
+    rows.append(Row("control: Wilson's bound looked at after every label", f"{looked:.1%} false", "above 6.5 %"))
+    for cell in result["labels"]:
+        ties = ", a fifth of the flips ties" if cell["ties"] else ""
+        labels = f"{cell['flips']:.0f} on flips ({cell['flips_p90']:.0f} in nine of ten), "
+        labels += f"{cell['random']:.0f} on random pairs ({cell['random_p90']:.0f})"
+        target = "at most 1.3 times a sixth" if cell["theta"] <= 0.8 else ""
+        rows.append(
+            Row(f"labels until certified, people take the new side in {cell['theta']:.0%}{ties}", labels, target)
+        )
+    return rows
+
+
 def kill_rows(result: Result) -> list[Row]:
     twice = result["asked_twice_after_a_kill"]
     return [
@@ -480,6 +507,11 @@ SECTIONS = (
     Section(
         "Agreement with people from 60 drawn pairs of 400", "spot_check", spot_check_rows,
         "People and judge are simulated, 2,000 draws a row. [people.md](people.md) says how pairs are drawn.",
+    ),
+    Section(
+        "Edits decided by people, who label what an edit flips", "people_edits", people_edit_rows,
+        "People are simulated, 2,000 runs a row; the edit flips 100 of 600 decisions unless the row says otherwise. "
+        "Labels are medians. [people.md](people.md) says how an edit is tested.",
     ),
     Section("Killed 200 times by SIGKILL while a server answers, and resumed", "kills", kill_rows),
     Section(

@@ -15,6 +15,9 @@ from rlaif.records import (
     Constitution,
     Demonstration,
     DrawnItem,
+    EditItem,
+    EditOutcome,
+    EditTest,
     Estimate,
     EvaluationReport,
     FailedJudgement,
@@ -146,6 +149,18 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
             ),
         ),
     )  # fmt: skip
+    edit_test = EditTest(
+        sheet_id="1" * 32, run="001", round=0, old_constitution_id="c" * 32, new_constitution_id="d" * 32,
+        old_digest="c" * 64, new_digest="d" * 64, judge_ids=(judge.id,), template_digests=("e" * 64,),
+        guideline_digest="a" * 64, seed=7, alpha=0.05, directions=("better", "worse"), budget=1,
+        flips=(
+            EditItem(
+                item_id=f"item{number}", prompt_id=prompt.id, sample_ids=(first.id, second.id), old="first",
+                new="second", lengths=(3, 4), flipped_by=("brief",),
+            ),
+        ),
+        rest=(), left_out={}, failed_old={}, failed_new={"refused": 1},
+    )  # fmt: skip
     preference = Preference(
         prompt_id=prompt.id, sample_ids=(first.id, second.id), label=0.75, evidence_ids=(comparison.id,)
     )
@@ -165,6 +180,19 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
         comparison,
         label,
         spot_check,
+        edit_test,
+        EditOutcome(
+            test_id=edit_test.id,
+            number=0,
+            decision="better",
+            num_labelled=1,
+            num_flips=1,
+            capital_better=None,
+            capital_worse=0.5,
+            theta=estimate,
+            delta=None,
+            label_ids=(label.id,),
+        ),
         preference,
         RewardModelCard(
             model_id=f"rm{number}",

@@ -99,7 +99,7 @@ def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Want
     dry_run: draw and write nothing.
     """
     refuse_taken(path)
-    guideline = None if wanted.guideline is None else _read_guideline(wanted.guideline)
+    guideline = None if wanted.guideline is None else read_guideline(wanted.guideline)
     runs = [open_run(runs_dir, name) for name in dict.fromkeys(names)] or [open_run(runs_dir, None)]
     ledger_path = _find_ledger(runs, runs_dir)
     material = _gather(runs, runs_dir=runs_dir, principles=wanted.principles)
@@ -256,7 +256,7 @@ def _sheet_item(item: DrawnItem, material: _Material, *, is_single: bool) -> She
     )
 
 
-def _read_guideline(path: Path) -> str:
+def read_guideline(path: Path) -> str:
     text = read_text_file(path, error=InputError, max_bytes=MAX_GUIDELINE_BYTES).strip()
     if not text:
         raise InputError("the guideline is empty", where=str(path), fix="write how to decide between two replies")

@@ -60,7 +60,7 @@ def check_sheet(
         before = opened.used(check.runs[0], 0, check.stage, HumanLabel)
         taken = take_in(check, sheet, states, before=before)
         if not dry_run:
-            _store(opened, check.runs, check.stage, labels=taken.labels, before=before)
+            store_labels(opened, check.runs, check.stage, labels=taken.labels, before=before)
     return SheetStatus(check, taken, sum_up(check, states, taken.labels))
 
 
@@ -104,7 +104,7 @@ def import_labels(
         if not dry_run:
             brought: list[Record] = [record for four in matched.brought for record in four]
             ledger.append(brought)
-            _store(ledger, (folder.name,), IMPORTED, labels=[*before, *new], before=before)
+            store_labels(ledger, (folder.name,), IMPORTED, labels=[*before, *new], before=before)
     return matched.tally, len(new)
 
 
@@ -144,7 +144,7 @@ def _labels_of(ledger: Ledger, run: str) -> list[HumanLabel]:
     return [label for stage in (*stages, IMPORTED) for label in ledger.used(run, 0, stage, HumanLabel)]
 
 
-def _store(
+def store_labels(
     ledger: Ledger, runs: Sequence[str], stage: str, *, labels: Sequence[HumanLabel], before: Sequence[HumanLabel]
 ) -> None:
     """Store what is new, and which labels count; where some count no more, the stage is made again."""

@@ -24,6 +24,8 @@ answers            the lines of an annotator's file: what they come to, whether 
 answer_file        that file: begun, continued, appended to, read
 taken_in           answers and the draw behind them -> human labels, overrides and withdrawals among them
 so_far             labels of a draw, finished or not -> agreement with the judge, and about how many labels remain
+edit_test          labels of the decisions that an edit flips -> better, worse or undecided
+edit_outcomes      what the ledger knows of such tests, in words
 label_studio       sheets and answers as Label Studio's tasks and annotations, and back
 label_rows         human labels -> rows of JSONL, CSV or a preference set
 ranking            verdicts -> Bradley-Terry scores of the systems, and how two rankings agree

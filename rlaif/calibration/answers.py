@@ -77,6 +77,8 @@ class Answered(NamedTuple):
     """Items of which an answer was undone at some time."""
     history: tuple[str, ...]
     """Items answered or skipped, in order, without what was undone."""
+    firsts: Mapping[str, Answer]
+    """The first answer to each item, undone or not."""
 
 
 def check_events(events: Sequence[Event], *, sheet: Sheet, annotator: str, where: str) -> None:
@@ -123,6 +125,7 @@ def replay(events: Iterable[Event]) -> Answered:
         last_undone=so_far.last_undone,
         undone=frozenset(so_far.undone),
         history=tuple(so_far.history),
+        firsts=so_far.firsts,
     )
 
 
@@ -132,6 +135,7 @@ class _SoFar:
     def __init__(self) -> None:
         self.annotator = ""
         self.answers: dict[str, Answer] = {}
+        self.firsts: dict[str, Answer] = {}
         self.orders: dict[str, Order] = {}
         self.skips: dict[str, int] = {}
         self.history: list[str] = []
@@ -169,6 +173,7 @@ class _SoFar:
                 guideline=event.guideline,
                 is_override=event.item in self.undone,
             )
+            self.firsts.setdefault(event.item, self.answers[event.item])
             self._decide(event.item)
 
     def _decide(self, item: str) -> None:

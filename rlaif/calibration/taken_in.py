@@ -7,7 +7,7 @@ nothing, an undone choice is overridden and a label that changed without an undo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rlaif.calibration.answers import Answer, Answered
 from rlaif.calibration.sheet import Sheet
@@ -17,6 +17,22 @@ from rlaif.stats.logits import canonical_pair
 
 LabelKey = tuple[str, tuple[str, str], str]
 """Annotator, sample ids in canonical order, principle's id."""
+
+
+class AskedItem(Protocol):
+    """What stands behind an item of a sheet."""
+
+    @property
+    def prompt_id(self) -> str: ...
+    @property
+    def sample_ids(self) -> tuple[str, str]:
+        """The samples that the sheet calls a and b."""
+        ...
+
+    @property
+    def principle_id(self) -> str: ...
+    @property
+    def inclusion_probability(self) -> float | None: ...
 
 
 class TakenIn(NamedTuple):
@@ -61,7 +77,13 @@ def check_draw(check: SpotCheck, sheet: Sheet) -> dict[str, DrawnItem]:
 
 def take_in(check: SpotCheck, sheet: Sheet, states: Sequence[Answered], *, before: Iterable[HumanLabel]) -> TakenIn:
     """The labels that the annotators' answers come to. before: those that were taken in from this sheet earlier."""
-    items = check_draw(check, sheet)
+    return take_in_items(check_draw(check, sheet), states, before=before)
+
+
+def take_in_items(
+    items: Mapping[str, AskedItem], states: Sequence[Answered], *, before: Iterable[HumanLabel]
+) -> TakenIn:
+    """The same for the items of any sheet, by their names on it."""
     known = {key_of_label(label): label for label in before}
     labels: list[HumanLabel] = []
     num_new = num_overridden = 0
@@ -83,7 +105,7 @@ def take_in(check: SpotCheck, sheet: Sheet, states: Sequence[Answered], *, befor
     return TakenIn([*labels, *kept], num_new, num_overridden, num_withdrawn)
 
 
-def _label(answer: Answer, item: DrawnItem, *, annotator: str) -> HumanLabel | None:
+def _label(answer: Answer, item: AskedItem, *, annotator: str) -> HumanLabel | None:
     """None where the annotator could not decide: that is no choice, and is counted apart."""
     if answer.verdict is None:
         return None
@@ -121,7 +143,7 @@ def _override(old: HumanLabel, label: HumanLabel, answer: Answer) -> HumanLabel:
 
 
 def _keep(
-    known: Mapping[LabelKey, HumanLabel], states: Sequence[Answered], items: Mapping[str, DrawnItem]
+    known: Mapping[LabelKey, HumanLabel], states: Sequence[Answered], items: Mapping[str, AskedItem]
 ) -> tuple[list[HumanLabel], int]:
     """The earlier labels that the answers do not name and did not undo, and how many were undone."""
     undone = {

@@ -6,11 +6,13 @@ failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothi
 loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
 judge_trial         judge-check --pairs
+judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
 constitution        constitution check, show, words
 constitution_diff   constitution diff
+constitution_test   constitution test
 spot_check          spot-check draw, label, status
 spot_check_files    spot-check import, export
 labelling           labelling at a terminal: keys, pages, or a line a choice

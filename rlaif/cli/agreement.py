@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.measure import Measurement
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 from rlaif.console import console, show_text
@@ -24,6 +26,8 @@ POLICIES_SHOWN = 10
 FAILED_SHOWN = 5
 DISAGREEMENTS_SHOWN = 10
 KEY_SHOWN = 16
+MAX_WIDTH = 40
+"""Of the column of names, in characters."""
 """Characters of each part of an item's key that are shown; of a longer one the first 12."""
 
 
@@ -245,7 +249,7 @@ def _format_rates(rates: Mapping[str, float] | Mapping[Verdict, float]) -> str:
 def _table(columns: Sequence[str] = ("", "value", "95 % interval", "n")) -> Table:
     first, *others = columns
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
+    table.add_column(first, overflow="fold", max_width=MAX_WIDTH)
     for column in others:
         table.add_column(column, no_wrap=True)
     return table
@@ -266,8 +270,12 @@ def _format_interval(estimate: Estimate, digits: int) -> str:
 
 
 def _show(table: Table) -> None:
+    """As wide as it is: on a narrow terminal no figure is left out."""
     if table.row_count:
-        console.print(table, soft_wrap=False)
+        wide = console.options.update(width=10_000)
+        wide = wide.update(width=Measurement.get(console, wide, table).maximum)
+        for line in console.render_lines(table, wide, pad=False):
+            console.print(Segments([*line, Segment.line()]), crop=False, end="")
 
 
 def _print_line(line: str) -> None:

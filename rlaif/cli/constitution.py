@@ -1,7 +1,7 @@
-"""`rlaif constitution check, show, words, diff`: does the judge understand a principle file?
+"""`rlaif constitution check, show, words, diff, test`: does the judge understand a principle file?
 
 Parses options, asks `rlaif.judging.probing`, prints. `show` prints what the judge will read, `words` what it can read;
-both load no model. `diff` is in constitution_diff.py.
+both load no model. `diff` is in constitution_diff.py, `test` in constitution_test.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlaif.cli.constitution_diff import diff
+from rlaif.cli.constitution_test import run_test
 from rlaif.cli.options import ConfigOption
 from rlaif.console import console, show_text
 from rlaif.errors import ConstitutionError, describe_names
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 constitution_app = typer.Typer(
     no_args_is_help=True,
     help="Check a principle file and whether the judge understands it; show the exact prompt that the judge reads; "
-    "compare two files by what a run's judge decides under them.",
+    "compare two files by what a run's judge decides under them, and by people.",
 )
 constitution_app.command("diff")(diff)
+constitution_app.command("test")(run_test)
 
 WORDINGS_SHOWN = 40
 

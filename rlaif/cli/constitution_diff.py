@@ -130,6 +130,8 @@ def _describe_diff(result: FileDiff) -> Iterator[str]:
         together = f", {found.num_flipped_together} by no edit alone" if found.num_flipped_together else ""
         of = f"{len(found.flips)} of {found.num_pairs - found.num_failed}"
         yield f"decisions that flip: {of}, {_format_share(found.flipped)}{together}"
+    if found.flips:
+        yield f"the edit is {result.tested}"
     if found.label_move is not None:
         move = found.label_move
         yield f"labels move by {move.mean:.3f} on average (95 % interval {move.low:.3f} to {move.high:.3f})"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from rlaif.cli.judge_against import AgainstOption, AnswersOption, SheetOption, check_against
 from rlaif.cli.judge_trial import (
     PARAPHRASE_PAIRS,
     ConstitutionOption,
@@ -59,6 +60,9 @@ def judge_check(
     paraphrase_pairs: ParaphrasePairsOption = None,
     out: OutOption = None,
     config: ConfigOption = None,
+    against: AgainstOption = None,
+    sheet: SheetOption = None,
+    answers: AnswersOption = None,
 ) -> None:
     """The judge's health on a run, or with --pairs a comparison of judges on labelled pairs before any run.
 
@@ -66,9 +70,11 @@ def judge_check(
     model is loaded and nothing is asked. With --pairs, each judge is asked with each template: how often it is right,
     beside the rule that the longer reply wins. Intervals are 95 % and count prompts, n.
     """
+    if against is None and (sheet is not None or answers is not None):
+        raise InputError("--sheet and --answers are about a test of two judges", fix="add --against NAME")
     if pairs is not None:
-        if run is not None or sentinels:
-            raise InputError("--pairs compares judges before any run", fix="leave out --run and --sentinels")
+        if run is not None or sentinels or against is not None:
+            raise InputError("--pairs compares judges before any run", fix="leave out --run, --sentinels and --against")
         options = TrialOptions(
             config=config, judges=judge or [], templates=template or [], constitution=constitution,
             paraphrases=paraphrases, out=out,
@@ -80,6 +86,11 @@ def judge_check(
         judge=judge, template=template, constitution=constitution, paraphrases=paraphrases,
         paraphrase_pairs=paraphrase_pairs is not None, out=out, config=config,
     )  # fmt: skip
+    if against is not None:
+        if sentinels or as_json:
+            raise InputError("--against asks no judge and prints text", fix="leave out --sentinels and --json")
+        check_against(run, against=against, sheet=sheet, answers=answers, runs_dir=runs_dir)
+        return
     _check_run(run, runs_dir=runs_dir, sentinels=sentinels, as_json=as_json)
 
 

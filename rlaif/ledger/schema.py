@@ -58,6 +58,8 @@ TABLES: dict[str, Table] = {
     ),
     "human_labels": Table((Column("prompt_id"), Column("principle_id"), Column("annotator", indexed=False))),
     "spot_checks": Table((Column("sheet_id"),)),
+    "edit_tests": Table((Column("sheet_id"),)),
+    "edit_outcomes": Table((Column("test_id"),)),
     "calibrations": Table((Column("labels_digest", indexed=False),)),
     "preferences": Table((Column("prompt_id"), Column("source", indexed=False))),
     "reward_models": Table((Column("model_id"),)),
@@ -78,7 +80,7 @@ TABLES: dict[str, Table] = {
 }
 
 
-ADDED_TABLES = ("calibrations", "panels", "spot_checks", *LISTING_TABLES)
+ADDED_TABLES = ("calibrations", "panels", "spot_checks", "edit_tests", "edit_outcomes", *LISTING_TABLES)
 """Tables that a ledger of this schema version may lack, because it is older than they are."""
 
 

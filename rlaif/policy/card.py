@@ -43,6 +43,7 @@ def render_policy_card(
     against = f"the reward model `{card.reward_model_id}`" if card.reward_model_id else f"rewards by {rewards[0]}"
     if len(rewards) > 1:
         against = f"the weighted sum of {', '.join(rewards)} (`rewards` below)"
+    edit = f"\n{inline_code(constitution)}: {card.edit}." if card.edit else ""
     return f"""---
 library_name: transformers
 tags: [rlaif, {method}]
@@ -51,7 +52,7 @@ tags: [rlaif, {method}]
 # Policy trained by {method.upper()}
 
 Trained from {trained_from} against {against},
-by the constitution {inline_code(constitution)}.
+by the constitution {inline_code(constitution)}.{edit}
 The value head is not part of this folder; it loads as a plain causal LM.
 {course}
 {_describe_kl(kl)}

@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.calibration.edit_outcomes import describe_training
 from rlaif.config.ppo_rewards import RewardConfig, uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.console import say
@@ -298,6 +299,7 @@ def _write_card(round: Round, shelf: Shelf, trained: TrainedPolicy, *, task: Tas
         num_steps=trained.steps,
         alarms=trained.alarms,
         stopped=trained.note if trained.stop_reason == "alarm" else "",
+        edit=describe_training(round.ledger, round.constitution),
     )
     readme = render_policy_card(
         card,

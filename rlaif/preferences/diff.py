@@ -68,6 +68,16 @@ class PreferenceDiff(Value):
     """Pairs in both sets whose chosen and rejected response change places."""
 
 
+class PairLabels(NamedTuple):
+    """What judges say of every pair under both files."""
+
+    prompts: dict[Key, str]
+    """Every pair -> its prompt."""
+    old: dict[Key, float | str]
+    """The probability that the first of a pair is preferred, or why the pair has no label."""
+    new: dict[Key, float | str]
+
+
 def diff_preferences(
     comparisons: Sequence[Comparison],
     *,
@@ -130,6 +140,24 @@ def diff_preferences(
     )
 
 
+def label_pairs(
+    comparisons: Sequence[Comparison],
+    *,
+    old: Constitution,
+    new: Constitution,
+    pairs: Sequence[tuple[Sample, Sample]],
+    config: PreferencesConfig,
+    draw_seed: int | None = None,
+    seed: int = 0,
+    panel: Panel | None = None,
+) -> PairLabels:
+    """The labels behind `diff_preferences`, of which the arguments are."""
+    rule = LabelRule(config, seed=seed, fitted_on=comparisons)
+    panel = panel or Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
+    found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
+    return PairLabels(found.keys, *(found.judge(weighted_principles(file)) for file in (old, new)))
+
+
 def decide(label: float) -> Verdict:
     """Which response a label prefers."""
     return "tie" if is_same(label, 0.5) else "first" if label > 0.5 else "second"
@@ -162,14 +190,18 @@ class _Found:
 
         Without principles there are no labels.
         """
-        labels: dict[Key, float] = {}
+        judged = self.judge(principles)
+        return {key: label for key, label in judged.items() if not isinstance(label, str)}
+
+    def judge(self, principles: Sequence[Principle]) -> dict[Key, float | str]:
+        """The label of every pair, or why it has none."""
+        labels: dict[Key, float | str] = {}
         for key, by_judge in self._by_pair.items():
             needed = principles
             if principles and self._draw_seed is not None:
                 needed = [draw_principle(principles, key, seed=self._draw_seed)]
-            judged = judge_pair(by_judge, needed, panel=self._panel, rule=self._rule) if needed else ""
-            if not isinstance(judged, str):
-                labels[key] = judged.label.p_first
+            judged = judge_pair(by_judge, needed, panel=self._panel, rule=self._rule) if needed else "no_principle"
+            labels[key] = judged if isinstance(judged, str) else judged.label.p_first
         return labels
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.calibration.edit_outcomes import describe_tested, find_tested
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
@@ -27,10 +28,11 @@ from rlaif.judging.unanswered import AGAIN, naming_next_step
 from rlaif.models.endpoint.batch import BatchingScorer
 from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
 from rlaif.models.open import ENGINES
-from rlaif.preferences.diff import PreferenceDiff, diff_preferences
+from rlaif.preferences.diff import PairLabels, PreferenceDiff, diff_preferences, label_pairs
 from rlaif.records import (
     Constitution,
     Model,
+    Panel,
     Principle,
     Prompt,
     Sample,
@@ -58,6 +60,8 @@ class FileDiff(Value):
     has_labels: bool
     """People labelled some of the run's pairs: their labels and their calibration are left out on both sides."""
     preferences: PreferenceDiff
+    tested: str
+    """What people's labels say of the edit: the outcome of its test, or that there is none."""
     is_drawn: bool = False
     """A judge draws its answers, so that some decisions flip by chance and not by the edit."""
 
@@ -104,6 +108,8 @@ class Diff(NamedTuple):
     plan: Plan
     shown: dict[tuple[str, str], Shown]
     """The texts behind each pair of sample ids."""
+    labels: PairLabels | None = None
+    """The label of every pair under both files; None where it was only counted what would be asked."""
 
 
 def diff_judged(
@@ -135,6 +141,8 @@ def diff_judged(
     if count_only:
         return Diff(None, plan, shown)
     judging = _ask(judged, bench, judges=judges, plan=plan)
+    preferences, labels = _compare(judged, bench, judging=judging, files=(before, after), pairs=pairs)
+    tested = find_tested(judged.ledger, old=before.file_digest, new=after.file_digest)
     result = FileDiff(
         run=judged.run,
         is_drawn=any(draws_answers(judge.run_judge) for judge in judges),
@@ -147,23 +155,37 @@ def diff_judged(
         num_asked=plan.num_questions - plan.num_answered,
         asking=judging.tally,
         has_labels=bool(judged.labels),
-        preferences=diff_preferences(
-            [*judged.comparisons, *judging.comparisons],
-            old=before,
-            new=after,
-            pairs=pairs,
-            config=judged.config.preferences,
-            draw_seed=judged.draw_seed,
-            seed=judged.seed,
-            panel=find_panel(
-                bench.judges,
-                questions=judged.questions,
-                comparisons=judged.comparisons,
-                is_recorded=judged.is_recorded,
-            ),
-        ),
+        preferences=preferences,
+        tested="not tested by people" if tested is None else describe_tested(tested),
     )
-    return Diff(result, plan, shown)
+    return Diff(result, plan, shown, labels)
+
+
+def _compare(
+    judged: JudgedRound,
+    bench: Bench,
+    *,
+    judging: Judging,
+    files: tuple[Constitution, Constitution],
+    pairs: Sequence[tuple[Sample, Sample]],
+) -> tuple[PreferenceDiff, PairLabels]:
+    before, after = files
+    comparisons, panel = [*judged.comparisons, *judging.comparisons], _find_panel(judged, bench)
+    preferences = diff_preferences(
+        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
+        seed=judged.seed, panel=panel,
+    )  # fmt: skip
+    labels = label_pairs(
+        comparisons, old=before, new=after, pairs=pairs, config=judged.config.preferences, draw_seed=judged.draw_seed,
+        seed=judged.seed, panel=panel,
+    )  # fmt: skip
+    return preferences, labels
+
+
+def _find_panel(judged: JudgedRound, bench: Bench) -> Panel:
+    return find_panel(
+        bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
+    )
 
 
 def limit_prompts(pairs: Sequence[tuple[Sample, Sample]], *, num_prompts: int | None) -> list[tuple[Sample, Sample]]:

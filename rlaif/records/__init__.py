@@ -8,6 +8,7 @@ panel: several judges who decide together
 judgement: questions to a judge, its answers, failures, and pairs compared in both orders
 human_label: what people said of a pair
 spot_check: which pairs were drawn for people to label, and with what probability
+edit_test: a test of an edited principle file by people: what was fixed beforehand, and what came out
 calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
 preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
@@ -19,6 +20,7 @@ from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, di
 from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind, PartMap
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Example, Principle
+from rlaif.records.edit_test import Decision, EditItem, EditOutcome, EditTest
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
     Comparison,
@@ -57,7 +59,8 @@ from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
-    HumanLabel, SpotCheck, CalibrationCard, Preference, RewardModelCard, PolicyCard, EvaluationReport, Use,
+    HumanLabel, SpotCheck, EditTest, EditOutcome, CalibrationCard, Preference, RewardModelCard, PolicyCard,
+    EvaluationReport, Use,
 )  # fmt: skip
 
 __all__ = [
@@ -71,9 +74,13 @@ __all__ = [
     "Comparison",
     "Constitution",
     "CountedAs",
+    "Decision",
     "Demonstration",
     "Design",
     "DrawnItem",
+    "EditItem",
+    "EditOutcome",
+    "EditTest",
     "Estimate",
     "EvaluationReport",
     "Example",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from rlaif.records.base import Record, Value
 
 
@@ -60,6 +62,9 @@ class PolicyCard(Record):
     alarms: tuple[Alarm, ...] = ()
     stopped: str = ""
     """Why an alarm ended the training, in a sentence; empty where none did."""
+    edit: str = Field("", exclude_if=lambda text: not text)
+    """Where its constitution is an edit of an earlier file: what people said of that edit. Left out of the content, and
+    so of the id, where it is empty."""
 
 
 class EvaluationReport(Record):

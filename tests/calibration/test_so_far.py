@@ -43,7 +43,9 @@ def answered(check: SpotCheck, choices: str, *, name: str = "ann") -> Answered:
         for drawn, key in zip(check.items, choices, strict=False)
         if key != "."
     }  # fmt: skip
-    return Answered(name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers))
+    return Answered(
+        name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers), firsts=answers
+    )
 
 
 def sum_of(check: SpotCheck, *states: Answered) -> SoFar:

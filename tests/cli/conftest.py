@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from edit_runs import make_judged_run
 from made_once import make_once
 from recorded_run import make_recorded_run
 from spot_checks import answer, draw, say
@@ -36,3 +37,16 @@ def labelled(judged: Path) -> Sheet:
     answer(sheet, choices="1201" * 5)
     say("status", "sheet.json", "--run", "001")
     return sheet
+
+
+@pytest.fixture(scope="session")
+def scripted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_once(tmp_path_factory, "scripted-run", make_judged_run)
+
+
+@pytest.fixture
+def edited(scripted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with run 001 of 50 pairs, and files that edit its principle file old.yaml."""
+    shutil.copytree(scripted_run, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"

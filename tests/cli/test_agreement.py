@@ -279,3 +279,12 @@ def test_an_item_whose_probability_is_not_known_is_refused(
     assert isinstance(result.exception, DataError)
     assert sentence in result.exception.sentence
     assert "p.csv:3" in result.exception.sentence
+
+
+def test_a_narrow_terminal_takes_no_figure_away(tmp_path: Path) -> None:
+    arguments = drawn(tmp_path, "1,x,x,0.5", "2,x,y,0.5", "3,y,y,0.25")
+    wide, narrow = (
+        CliRunner().invoke(app, ["agreement", *arguments], env={"COLUMNS": columns}).stdout for columns in ("200", "30")
+    )
+    assert "Krippendorff's alpha" in wide
+    assert wide == narrow

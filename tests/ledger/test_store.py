@@ -300,7 +300,7 @@ def test_a_stage_that_is_made_again_uses_what_its_last_making_used(ledger: Ledge
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """A ledger as it was made before there were calibrations, panels and spot checks."""
+    """A ledger as it was made before there were calibrations, panels, spot checks and tests of edits."""
     path = tmp_path / "older.sqlite"
     with Ledger.open(path) as ledger:
         ledger.append([make_judgement("q")])
@@ -308,6 +308,8 @@ def older(tmp_path: Path) -> Path:
     file.execute("DROP TABLE calibrations")
     file.execute("DROP TABLE panels")
     file.execute("DROP TABLE spot_checks")
+    file.execute("DROP TABLE edit_tests")
+    file.execute("DROP TABLE edit_outcomes")
     file.close()
     return path
 
