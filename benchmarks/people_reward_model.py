@@ -82,7 +82,9 @@ def calibrated(world: World, *, labelled: Sequence[int]) -> list[float]:
 def make_pairs(labels: Sequence[float], people: dict[int, float]) -> list[Pair]:
     """People's choices where there are any, else the judge's labels."""
     return [
-        Pair(str(n), 2 * n, 2 * n + 1, people.get(n, label), 1.0, "human" if n in people else "judge")
+        Pair(
+            str(n), 2 * n, 2 * n + 1, label=people.get(n, label), weight=1.0, source="human" if n in people else "judge"
+        )
         for n, label in enumerate(labels)
     ]
 

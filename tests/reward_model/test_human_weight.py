@@ -55,13 +55,17 @@ def test_people_count_much_beside_a_judge_that_errs_and_little_beside_one_that_i
 
 
 def test_people_keep_their_weights_among_themselves_and_the_judges_rows_stay() -> None:
-    rows = [Pair("a", 0, 1, 1.0, 2.0, "human"), Pair("b", 0, 1, 1.0, 6.0, "human"), Pair("c", 0, 1, 1.0, 0.5, "judge")]
+    rows = [
+        Pair("a", 0, 1, label=1.0, weight=2.0, source="human"),
+        Pair("b", 0, 1, label=1.0, weight=6.0, source="human"),
+        Pair("c", 0, 1, label=1.0, weight=0.5, source="judge"),
+    ]
     assert [row.weight for row in weigh_people(rows, weight=20.0)] == [10.0, 30.0, 0.5]
 
 
 def test_no_weight_is_chosen_for_few_prompts_or_without_a_judge() -> None:
-    human = [Pair(str(n), 0, 1, 1.0, 1.0, "human") for n in range(10)]
-    judge = Pair("j", 0, 1, 1.0, 1.0, "judge")
+    human = [Pair(str(n), 0, 1, label=1.0, weight=1.0, source="human") for n in range(10)]
+    judge = Pair("j", 0, 1, label=1.0, weight=1.0, source="judge")
     assert why_not_chosen([*human, judge]) == ""
     assert "people labelled pairs of 9 prompts" in why_not_chosen([*human[:9], judge])
     assert "all rows are people's" in why_not_chosen(human)
