@@ -275,7 +275,8 @@ def _show(table: Table) -> None:
         wide = console.options.update(width=10_000)
         wide = wide.update(width=Measurement.get(console, wide, table).maximum)
         for line in console.render_lines(table, wide, pad=False):
-            console.print(Segments([*line, Segment.line()]), crop=False, end="")
+            shown = Segments([*line, Segment.line()])
+            console.print(shown, crop=False, end="")
 
 
 def _print_line(line: str) -> None:
