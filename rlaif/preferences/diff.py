@@ -95,8 +95,8 @@ def diff_preferences(
     anything count alike. draw_seed: each pair is asked under one principle, drawn with this seed. seed: decides what
     the options of `config` draw.
     """
+    panel = panel or _panel_of(comparisons)
     rule = LabelRule(config, seed=seed, fitted_on=comparisons)
-    panel = panel or Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
     found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
     comparisons = [comparison for comparison in comparisons if comparison.sample_ids in found.keys]
     edits = find_edits(old, new)
@@ -153,9 +153,13 @@ def label_pairs(
 ) -> PairLabels:
     """The labels behind `diff_preferences`, of which the arguments are."""
     rule = LabelRule(config, seed=seed, fitted_on=comparisons)
-    panel = panel or Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
-    found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel)
+    found = _Found(comparisons, pairs, draw_seed=draw_seed, rule=rule, panel=panel or _panel_of(comparisons))
     return PairLabels(found.keys, *(found.judge(weighted_principles(file)) for file in (old, new)))
+
+
+def _panel_of(comparisons: Sequence[Comparison]) -> Panel:
+    """All who compared anything, with one weight."""
+    return Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
 
 
 def decide(label: float) -> Verdict:
