@@ -11,6 +11,7 @@ read                a preference folder, file or hub data set, ours or anybody's
 pool                the folders of all rounds so far, or a user's own -> the rows to train on and those held out
 diff                two constitutions over the same comparisons -> the pairs that they decide differently
 edit_diff           what an edited constitution changes: asks only what the edit made necessary, then compares
+diff_judge          the run's judges, to be asked again
 edit_plan           labels under two constitutions -> the flips that people are asked about, and the rest
 stage               the stage `preferences` of a run
 """

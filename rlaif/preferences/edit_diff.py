@@ -16,19 +16,17 @@ from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate
 from rlaif.constitution.selection import draw_principle, prepare_constitution, weighted_principles
-from rlaif.errors import ModelError, StageError
+from rlaif.errors import StageError
 from rlaif.judging.asking import Asking
 from rlaif.judging.bench import Bench
 from rlaif.judging.judge import Judging, judge_pairs
-from rlaif.judging.panel import RunJudge, find_judge_ids, find_panel, merge_judgings
-from rlaif.judging.questions import GREEDY, key_of, plan_questions, render_questions
+from rlaif.judging.panel import find_judge_ids, find_panel, merge_judgings
+from rlaif.judging.questions import key_of, plan_questions, render_questions
 from rlaif.judging.setup import check_judge
 from rlaif.judging.stage import JudgedRound, stored_template
 from rlaif.judging.unanswered import AGAIN, naming_next_step
-from rlaif.models.endpoint.batch import BatchingScorer
-from rlaif.models.interface import Chat, ScoredReply, ScoreRequest, StreamingScorer, TokenScorer
-from rlaif.models.open import ENGINES
 from rlaif.preferences.diff import PairLabels, PreferenceDiff, diff_preferences, label_pairs
+from rlaif.preferences.diff_judge import DiffJudge, draws_answers, find_decoding, find_scorer
 from rlaif.records import (
     Constitution,
     Model,
@@ -72,13 +70,6 @@ class Shown(NamedTuple):
     prompt: Prompt
     first: Sample
     second: Sample
-
-
-class DiffJudge(NamedTuple):
-    """One of the judges that judged the run."""
-
-    model: Model
-    run_judge: RunJudge
 
 
 class Gap(NamedTuple):
@@ -274,7 +265,7 @@ def _count(judged: JudgedRound, bench: Bench, gaps: Sequence[Gap]) -> Plan:
             fix="change weights alone, or judge the responses with `rlaif generate-prefs`",
         )
     judges = {gap.judge.model.id: gap.judge for gap in gaps}
-    decoding = {judge_id: _decoding(bench, judge) for judge_id, judge in judges.items()}
+    decoding = {judge_id: find_decoding(bench, judge) for judge_id, judge in judges.items()}
     questions = [
         (judge, question)
         for judge, file, pairs in gaps
@@ -325,7 +316,7 @@ def _ask_judge(judged: JudgedRound, bench: Bench, *, judge: DiffJudge, plan: Pla
     own = [gap for gap in plan.gaps if gap.judge.model.id == judge.model.id]
     if not own:
         return
-    scorer = _find_scorer(bench, judge)
+    scorer = find_scorer(bench, judge)
     for _, file, pairs in own:
         asking = Asking(
             constitution=file, template=_template(judged, judge), config=judge.run_judge.config,
@@ -338,67 +329,3 @@ def _ask_judge(judged: JudgedRound, bench: Bench, *, judge: DiffJudge, plan: Pla
                 plan_path=Path(folder) / "questions_plan.json",
             )  # fmt: skip
         yield judging
-
-
-def draws_answers(judge: RunJudge) -> bool:
-    """Whether a judge may answer the same question otherwise: behind a server, and not asked at temperature 0."""
-    return ENGINES[judge.config.model.engine].is_served and judge.config.endpoint.temperature != 0
-
-
-def _is_served(judge: DiffJudge) -> bool:
-    return ENGINES[judge.run_judge.config.model.engine].is_served
-
-
-def _decoding(bench: Bench, judge: DiffJudge) -> str:
-    """Part of a question: how the judge draws its replies."""
-    scorer = bench.open_again(judge.run_judge) if _is_served(judge) else None
-    return scorer.decoding if isinstance(scorer, StreamingScorer) else GREEDY
-
-
-def _find_scorer(bench: Bench, judge: DiffJudge) -> TokenScorer:
-    """A judge that judged the run: one behind a server is asked in a stream, a local one loaded when it must be."""
-    local = _RunsJudge(bench, judge)
-    if not _is_served(judge):
-        return local
-    served = local.open()
-    return served.live() if isinstance(served, BatchingScorer) else served  # somebody waits for the answers
-
-
-class _RunsJudge:
-    """A judge that judged the run, opened when it is first asked. Another model in its place is refused."""
-
-    def __init__(self, bench: Bench, judge: DiffJudge) -> None:
-        self._bench, self._judge = bench, judge
-        self._opened: TokenScorer | None = None
-
-    @property
-    def fingerprint(self) -> Model:
-        return self._judge.model
-
-    @property
-    def context_tokens(self) -> int:
-        return self.open().context_tokens
-
-    def count_tokens(self, chat: Chat) -> int:
-        return self.open().count_tokens(chat)
-
-    def score(self, chats: Sequence[Chat], *, request: ScoreRequest) -> list[ScoredReply]:
-        return self.open().score(chats, request=request)
-
-    def close(self) -> None:
-        """End what the engine runs outside this process."""
-        if self._opened is not None:
-            self._opened.close()
-
-    def open(self) -> TokenScorer:
-        """The engine. Raises `ModelError` where it is no longer the model that judged the run."""
-        if self._opened is None:
-            scorer = self._bench.open_again(self._judge.run_judge)
-            if scorer.fingerprint.id != self._judge.model.id:
-                raise ModelError(
-                    "the judge is no longer the model that judged this run",
-                    where=self._judge.run_judge.name,
-                    fix="put it back, or start a new run with the judge that is there now",
-                )
-            self._opened = scorer
-        return self._opened

@@ -18,7 +18,8 @@ from rlaif.errors import ConstitutionError, InputError, RunFolderError
 from rlaif.judging.panel import RunJudge
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import open_work
-from rlaif.preferences.edit_diff import FileDiff, draws_answers
+from rlaif.preferences.diff_judge import draws_answers
+from rlaif.preferences.edit_diff import FileDiff
 from rlaif.preferences.stage import diff_constitutions
 from rlaif.records import Question
 from rlaif.run.stages import JUDGEMENTS
