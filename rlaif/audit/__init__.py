@@ -1,4 +1,4 @@
-"""What a person is shown of the ledger: lists, decisions, labels, and whether each still stands; and what people say.
+"""A person and the ledger: lists, decisions and labels to read, proofs that they still stand, and the labels of people.
 
 Every view is a frozen value of texts; the command line prints it, and a page can print the same one. Only the
 files about spot checks and tests of edits write to the ledger, by appending.

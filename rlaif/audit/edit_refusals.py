@@ -1,4 +1,4 @@
-"""What a test of an edit refuses: before it begins, and when its answers are taken in.
+"""Refusals of a test of an edit: before it begins, and when its answers are taken in.
 
 Each refusal is a sentence that says what to do. Reads and writes nothing but the guideline's file.
 """
@@ -22,7 +22,7 @@ from rlaif.records import Constitution, EditTest, HumanLabel, Principle, digest_
 
 
 class Fixed(NamedTuple):
-    """What is fixed before the first label; None: the default, or as the test has it."""
+    """Settings of a test, fixed before the first label. None: the default, or what a test that has begun was given."""
 
     seed: int | None = None
     alpha: float | None = None

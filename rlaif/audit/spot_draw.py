@@ -58,7 +58,7 @@ MAX_GUIDELINE_BYTES = 64 * 1024
 
 
 class Wanted(NamedTuple):
-    """What to draw."""
+    """A draw as its owner wants it: how many items, by which design, and what people are asked about them."""
 
     size: int
     seed: int
@@ -81,7 +81,7 @@ class DrawnSheet(NamedTuple):
 
 
 class _Material(NamedTuple):
-    """What the judged rounds of the runs hold."""
+    """The pairs of the runs' judged rounds, and the records behind them."""
 
     frame: list[FrameItem]
     reasons: dict[ItemKey, str]
@@ -90,7 +90,7 @@ class _Material(NamedTuple):
     samples: dict[str, Sample]
     principles: dict[str, Principle]
     constitution: Constitution
-    """Of the newest round."""
+    """The constitution of the newest round."""
 
 
 def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Wanted, dry_run: bool) -> DrawnSheet:
