@@ -204,7 +204,7 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
     )
     share = f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items"
     if so_far.interval is not None:
-        yield f"{share} {_format_interval(so_far.interval)}; {weighted}"
+        yield f"{share} {_format_interval(so_far.interval, unit='items')}; {weighted}"
     else:
         yield f"{share} so far; {weighted}"
     if so_far.bounds is not None:
@@ -217,12 +217,12 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
         yield "answers that say unclear are no labels: the figures are about the pairs that people could decide"
     if so_far.between_people is not None:
         people = so_far.between_people
-        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people)}"
+        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people, unit='prompts')}"
     yield from _describe_remaining(so_far)
 
 
-def _format_interval(estimate: Estimate) -> str:
-    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} prompts)"
+def _format_interval(estimate: Estimate, *, unit: str) -> str:
+    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} {unit})"
 
 
 def _describe_remaining(so_far: SoFar) -> Iterator[str]:

@@ -80,6 +80,17 @@ def test_a_set_is_closed_only_when_everybody_has_answered_everything() -> None:
     assert sum_of(check).agreement is None
 
 
+def test_the_interval_of_a_closed_set_is_about_the_pairs_that_could_be_drawn() -> None:
+    some, all_of_them = (
+        make_check([item(i, probability=p) for i in range(20)], num_frame=num) for p, num in ((0.1, 200), (1.0, 20))
+    )
+    found, whole = (sum_of(check, answered(check, "1112" * 5)).interval for check in (some, all_of_them))
+    assert found is not None
+    assert whole is not None
+    assert found.low < 0.6 < 0.75 < found.high
+    assert (whole.low, whole.mean, whole.high) == (0.75, 0.75, 0.75)
+
+
 def test_an_item_that_is_skipped_or_unclear_counts_against_both_bounds() -> None:
     check = make_check([item(i) for i in range(60)], num_frame=600)
     whole = sum_of(check, answered(check, "1" * 30)).bounds
