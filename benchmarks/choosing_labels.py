@@ -3,8 +3,8 @@
 For the judges that have people's pairs: those that benchmarks/choosing_a_judge.py asked (--work is its folder, nothing
 is asked here), and two whose verdicts on PandaLM were published with it. Of the pairs on which people name a winner 100
 have labels, drawn 500 times. How often the judge is right: `estimate_rate`, and people's labels alone beside it. Log
-loss on the pairs without a label: of the judge's probability, and after `calibrate`. Writes
-benchmarks/results/choosing_labels.json.
+loss on the pairs without a label: of the judge's probability, after `calibrate`, and after a calibration that knows the
+lengths alone. Writes benchmarks/results/choosing_labels.json.
 """
 
 from __future__ import annotations
@@ -123,16 +123,18 @@ def read_recorded() -> list[Judge]:
 def measure(judge: Judge, *, draws: int) -> dict[str, Any]:
     rng = np.random.default_rng(100)
     right = 0.5 * (1 + np.sign(judge.logits) * (2 * judge.people - 1))
-    rates, before, after, kinds = [], [], [], []
+    without = judge._replace(logits=np.zeros(len(right)))
+    rates, before, after, by_length, kinds = [], [], [], [], []
     for _ in range(draws):
         at = rng.choice(len(right), size=LABELS, replace=False)
         others = np.setdiff1d(np.arange(len(right)), at)
         rates.append(rate_judge(judge, right, at))
-        found = calibrate([observe(judge, int(n)) for n in at], length_sd=1.0, logit_unit=judge.unit).map
-        labels = [apply_map(found, logit=judge.logits[n], length=judge.lengths[n]) for n in others.tolist()]
         before.append(log_loss([sigmoid(x) for x in judge.logits[others].tolist()], judge.people[others]))
-        after.append(log_loss(labels, judge.people[others]))
-        kinds.append(found.kind)
+        for one, losses in ((judge, after), (without, by_length)):
+            found = calibrate([observe(one, int(n)) for n in at], length_sd=1.0, logit_unit=judge.unit).map
+            labels = [apply_map(found, logit=one.logits[n], length=one.lengths[n]) for n in others.tolist()]
+            losses.append(log_loss(labels, judge.people[others]))
+            kinds += [found.kind] if one is judge else []
     truth = float(right.mean())
     return {
         "data": judge.data, "judge": judge.name, "mode": judge.mode, "pairs": len(right), "right": round(truth, 4),
@@ -140,7 +142,7 @@ def measure(judge: Judge, *, draws: int) -> dict[str, Any]:
         "width": mean_of(rate.estimate.high - rate.estimate.low for rate in rates),
         "people_width": mean_of(rate.people.high - rate.people.low for rate in rates),
         "covered": mean_of(float(rate.estimate.low <= truth <= rate.estimate.high) for rate in rates),
-        "log_loss_before": mean_of(before), "log_loss_after": mean_of(after),
+        "log_loss_before": mean_of(before), "log_loss_after": mean_of(after), "log_loss_by_length": mean_of(by_length),
         "better_in": mean_of(float(a < b) for a, b in zip(after, before, strict=True)),
         "maps": {kind: kinds.count(kind) for kind in dict.fromkeys(sorted(kinds))},
     }  # fmt: skip
