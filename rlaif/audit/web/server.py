@@ -78,6 +78,7 @@ def static_routes() -> list[BaseRoute]:
 
     files = {f"static/{name}": (path, "text/css") for name, path in STYLES.items()}
     files |= {f"static/{path.name}": (path, "text/javascript") for path in (HERE / "static").glob("*.js")}
+    files["static/icon.svg"] = (HERE / "static" / "icon.svg", "image/svg+xml")
 
     def answer(path: Path, kind: str) -> Callable[[Request], Response]:
         return lambda request: Response(path.read_bytes(), media_type=kind)
