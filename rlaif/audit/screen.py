@@ -192,7 +192,7 @@ def _order(
         question_id=side.question.id,
         shown=f"{names[0]} first, then {' and '.join(names[1:])}" if len(names) > 1 else f"{names[0]} by itself",
         verdict=verdict,
-        bars=() if judgement is None else tuple(_bars(side, verdicts)),
+        bars=tuple(sorted(_bars(side, verdicts), key=lambda bar: (len(bar.name), bar.name))),
         label_mass=None if judgement is None else judgement.label_mass,
         quotes=quotes,
         facts=facts,
