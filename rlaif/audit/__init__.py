@@ -17,6 +17,7 @@ proof          a judge's prompt rendered again, and its digest compared
 screen         a decision as one screen: four questions and their answers
 quotes         what a judge's reason quotes of the replies
 drop_one       a label without each of its principles
+principles     what was decided under each principle
 disputes       what people say of single decisions
 runs           the runs of a folder and their stages
 web/           the pages of `audit serve` and of blind labelling

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from rlaif.audit.disputes import REASONS, SAYS, count_by_principle, list_disputes, make_dispute
 from rlaif.audit.ledger_file import open_to_read
 from rlaif.audit.listing import Listed, list_decisions
+from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
 from rlaif.audit.web.server import Handlers, Pages, read_form
@@ -67,6 +68,7 @@ class App:
             Route("/decision", self.find),
             Route("/decision/{id}", self.decision),
             Route("/decision/{id}/dispute", self.dispute, methods=["POST"]),
+            Route("/principles", self.principles),
             Route("/disputes", self.disputes),
         ]
 
@@ -158,6 +160,16 @@ class App:
         return self._pages.render(
             "disputes.html.j2", here="disputes", rows=rows, asked=asked, by_principle=count_by_principle(rows)
         )
+
+    def principles(self, request: Request) -> Response:
+        """What was decided under each principle, and the tests of edited files."""
+        run = request.query_params.get("run", "")
+        with self._open() as ledger:
+            known = find_run_names(ledger.rows)
+            if run and run not in known:
+                raise InputError(f'no run "{run[:80]}" used a decision in this ledger', fix="choose one of the list")
+            rows, edits = find_principles(ledger, run=run or None), find_tested_edits(ledger)
+        return self._pages.render("principles.html.j2", here="principles", rows=rows, edits=edits, run=run, known=known)
 
     @contextmanager
     def _open(self) -> Iterator[Ledger]:

@@ -91,6 +91,14 @@ def test_disputes_are_found_by_what_they_say_and_count_for_principles(runs_dir: 
     assert "Nobody has disputed a decision with these traits" in words(client.get("/disputes?says=right").text)
 
 
+def test_a_principle_has_its_wordings_and_what_was_decided_under_it(runs_dir: Path) -> None:
+    said = words(owner(runs_dir).get("/principles").text)
+    assert "brief Decisions 1 Changed with the order 1 Failed answers 1 Called wrong, of those disputed 1 of 1" in said
+    assert "Prefer the shorter reply." in said
+    assert "short, weight 1, file" in said
+    assert "certified as better by people (1 of 1 flips labelled, run 001)" in said
+
+
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
@@ -133,6 +141,7 @@ def test_without_an_author_nothing_can_be_stored(runs_dir: Path) -> None:
         ("/decision/ffff", 400, "no comparison, judgement or question has an id that begins with ffff"),
         ("/decision/%3Cscript%3E", 400, '"<script>" is no id'),
         ("/decision?id=", 400, "no id was given"),
+        ("/principles?run=009", 400, 'no run "009" used a decision in this ledger'),
         ("/runs/none", 400, 'there is no run "none"'),
         ("/nowhere", 404, "there is no such page"),
     ],
