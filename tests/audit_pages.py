@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from rlaif.audit.web.app import App, Audited
-from rlaif.audit.web.guard import Door, Guard
-from rlaif.audit.web.server import static_routes
+from rlaif.audit.web.guard import Door
+from rlaif.audit.web.server import make_app
 
 TOKEN = "0123456789abcdef" * 2
 DOOR = Door("127.0.0.1", 8808, {TOKEN: "ann"})
 HOME = "http://127.0.0.1:8808"
 
 
-def guarded(app: App, *, door: Door = DOOR) -> Guard:
-    return Guard(Starlette(routes=[*app.routes, *static_routes()], exception_handlers=app.handlers), door=door)
+def guarded(app: App, *, door: Door = DOOR) -> ASGIApp:
+    return make_app(app.routes, handlers=app.handlers, door=door)
 
 
 def stranger(runs_dir: Path, *, ledger: Path | None = None, author: str = "ann") -> TestClient:

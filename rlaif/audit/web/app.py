@@ -127,7 +127,7 @@ class App:
                 fix="see `failed answers`, or resume the run",
             )
         if isinstance(found, LabelScreen):
-            return self._pages.render("label.html.j2", here="", label=found)
+            return self._pages.render("preference.html.j2", here="", label=found)
         return self._pages.render("decision.html.j2", here="", screen=found, head=head)
 
     async def dispute(self, request: Request) -> Response:

@@ -15,13 +15,18 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 64 * 1024
 """Bytes of a form."""
 ENTRY = "/enter"
 """The address that the terminal prints: it turns the token into a cookie."""
+LANDING = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rlaif</title>'
+    '<meta http-equiv="refresh" content="0; url=/"></head><body><p><a href="/">To the first page</a></p></body></html>'
+)
+"""Where the entry leads. A browser that came by a link on another site sends the cookie only from here on."""
 STATIC = "/static/"
 HEADERS = {
     "content-security-policy": (
@@ -29,7 +34,7 @@ HEADERS = {
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # under `no-referrer` browsers hide the origin of our own forms too
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -119,25 +124,34 @@ class Guard:
         if scope["path"].startswith(STATIC):
             return None
         if scope["path"] == ENTRY:
-            given = dict(_query(scope)).get("token", "")
-            if self._door.find(given) is None:
-                return _refuse("this is an old address: open the one that the terminal printed last", 403)
-            response = RedirectResponse("/", status_code=303)
-            response.set_cookie(self._door.cookie, given, httponly=True, samesite="strict", path="/")
-            return response
+            return self._enter(scope)
         who = self._door.find(_find_cookie(scope, self._door.cookie))
         if who is None:
             return _refuse("open the address that the terminal printed: it holds the token that this page needs", 403)
         scope.setdefault("state", {})["who"] = who
         return None
 
+    def _enter(self, scope: Scope) -> Response:
+        """The token of the address as a cookie, and on from an address without it, which a browser may remember."""
+        if not scope["query_string"]:
+            return HTMLResponse(LANDING)
+        given = _query(scope).get("token", "")
+        if self._door.find(given) is None:
+            return _refuse("this is an old address: open the one that the terminal printed last", 403)
+        response = RedirectResponse(ENTRY, status_code=303)
+        response.set_cookie(self._door.cookie, given, httponly=True, samesite="strict", path="/")
+        return response
+
 
 def _refuse(sentence: str, status: int) -> Response:
     return PlainTextResponse(sentence + "\n", status_code=status)
 
 
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20)
+def _query(scope: Scope) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+    except ValueError:  # more fields than that
+        return {}
 
 
 def _find_cookie(scope: Scope, name: str) -> str:

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from rlaif.audit.web.guard import Door
 
 HERE = Path(__file__).parent
 Handlers = Mapping[Any, Callable[..., Any]]
-STYLES = {"page.css": HERE.parents[1] / "report" / "page.css", "app.css": HERE / "static" / "app.css"}
-"""The report's style, and what pages add to it."""
+STYLES = {"page.css": HERE.parents[1] / "report" / "page.css"}
+"""The report's style; what pages add to it is in the folder `static`."""
 INSTALL = 'install it by `pip install "rlaif-pipeline[ui]"`, in a clone by `pip install -e ".[ui]"`'
 
 
@@ -60,15 +61,21 @@ def bind(host: str, port: int) -> socket.socket:
 def serve(routes: Sequence[BaseRoute], *, handlers: Handlers, opened: socket.socket, door: Door) -> None:
     """Answer until interrupted. handlers: the pages of errors, by kind of error or status."""
     import uvicorn
-    from starlette.applications import Starlette
 
-    from rlaif.audit.web.guard import Guard
-
-    app = Guard(Starlette(routes=[*routes, *static_routes()], exception_handlers=handlers), door=door)
+    app = make_app(routes, handlers=handlers, door=door)
     config = uvicorn.Config(
         app, log_level="error", access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="off"
     )
     uvicorn.Server(config).run(sockets=[opened])
+
+
+def make_app(routes: Sequence[BaseRoute], *, handlers: Handlers, door: Door) -> ASGIApp:
+    """The app of these pages behind its guard."""
+    from starlette.applications import Starlette
+
+    from rlaif.audit.web.guard import Guard
+
+    return Guard(Starlette(routes=[*routes, *static_routes()], exception_handlers=handlers), door=door)
 
 
 def static_routes() -> list[BaseRoute]:
@@ -77,8 +84,8 @@ def static_routes() -> list[BaseRoute]:
     from starlette.routing import Route
 
     files = {f"static/{name}": (path, "text/css") for name, path in STYLES.items()}
-    files |= {f"static/{path.name}": (path, "text/javascript") for path in (HERE / "static").glob("*.js")}
-    files["static/icon.svg"] = (HERE / "static" / "icon.svg", "image/svg+xml")
+    for suffix, kind in (("css", "text/css"), ("js", "text/javascript"), ("svg", "image/svg+xml")):
+        files |= {f"static/{path.name}": (path, kind) for path in (HERE / "static").glob(f"*.{suffix}")}
 
     def answer(path: Path, kind: str) -> Callable[[Request], Response]:
         return lambda request: Response(path.read_bytes(), media_type=kind)
@@ -112,4 +119,7 @@ class Pages:
 async def read_form(request: Request) -> Mapping[str, str]:
     """The fields of a form that was sent; of several of one name the last."""
     body = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
+    except ValueError as error:
+        raise InputError("the form has more fields than a form of these pages", fix="reload the page") from error

@@ -52,7 +52,7 @@ def test_without_the_token_nothing_is_seen(runs_dir: Path, address: str) -> None
 
 def test_the_token_leaves_the_address_at_once(runs_dir: Path) -> None:
     answer = stranger(runs_dir).get(f"/enter?token={TOKEN}", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
