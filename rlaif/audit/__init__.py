@@ -11,6 +11,8 @@ lineage        a model or a round -> everything that it was made of
 influence      a principle or a decision -> everything that was made of it
 traced         the models, judges and rounds that both are made of
 lineage_view   both as facts under titles
+redaction      a text that must go: removed from the ledger, and named wherever it still is
+text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since
 spot_draw      judged runs -> a sheet for annotators, and the draw in the ledger
 spot_labels    annotators' answers and other files of labels -> human labels in the ledger, and out of it again
