@@ -10,6 +10,7 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
+audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
 audit_redact        audit redact
@@ -44,9 +45,10 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
-from rlaif.cli.audit_serve import serve
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
+from rlaif.cli.audit_search import search
+from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
@@ -96,6 +98,7 @@ app.command("calibrate")(calibrate)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
+audit_app.command("search")(search)
 audit_app.command("serve")(serve)
 audit_app.command("lineage")(lineage)
 audit_app.command("redact")(redact)
