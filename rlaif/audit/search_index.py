@@ -100,7 +100,7 @@ def discard_index(ledger: Path) -> None:
 
 
 def update_index(ledger: Ledger, *, report: Callable[[int], None] = lambda _: None) -> None:
-    """Bring the ledger's index up to date, made where there is none. report: called with each number of new decisions."""
+    """Bring the ledger's index up to date, made where there is none. report: gets each number of new ones."""
     path = index_path(ledger.path)
     if read_state(ledger) is None:
         discard_index(ledger.path)  # that of another ledger, or one with a text that was redacted since
