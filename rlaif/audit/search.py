@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from rlaif.audit.listing import ID_SHOWN, Listing
-from rlaif.audit.search_index import IndexState, open_index
+from rlaif.audit.search_index import open_index
 from rlaif.errors import InputError
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, Judgement
@@ -144,8 +144,3 @@ def _line(row: tuple[Any, ...], reason: str) -> tuple[str, ...]:
         str(seq), record_id[:ID_SHOWN], principle, winner, f"{p_winner:.3f}", "" if winner == "tie" else gap_text,
         people or "", " ".join(reason.split())[:200],
     )  # fmt: skip
-
-
-def describe_coverage(state: IndexState, *, head: int) -> str:
-    """How far the index goes; empty where nothing came since."""
-    return "" if state.seq >= head else f"the index covers the ledger up to row {state.seq}"

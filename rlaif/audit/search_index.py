@@ -77,6 +77,15 @@ def count_new(ledger: Ledger) -> int:
     return int(ledger.rows("SELECT count(*) FROM comparisons WHERE seq > ?", (after,))[0][0])
 
 
+def describe_lag(ledger: Ledger, state: IndexState) -> str:
+    """What came since the index was brought up to date; empty where nothing did."""
+    if num_new := count_new(ledger):
+        return f"{num_new} decision{'s' * (num_new > 1)} came since"
+    later = (("human_labels", state.labels), ("uses", state.uses))
+    names = [table for table, seq in later if ledger.rows(f"SELECT max(seq) > ? FROM {table}", (seq,))[0][0]]
+    return f"{' and '.join(names).replace('_', ' ')} came since" if names else ""
+
+
 def open_index(ledger: Ledger) -> apsw.Connection:
     """The index, to be read; whoever opens it closes it."""
     connection = apsw.Connection(str(index_path(ledger.path)), flags=apsw.SQLITE_OPEN_READONLY)
@@ -199,15 +208,12 @@ def _add(connection: apsw.Connection, ledger: Ledger, page: Sequence[tuple[int, 
 
 def _add_uses(connection: apsw.Connection, ledger: Ledger, *, after: int) -> None:
     """Which runs and rounds used the decisions."""
-    sql = (
-        "SELECT seq, run, round, record_id FROM uses"
-        " WHERE seq > ? AND record_table = 'comparisons' ORDER BY seq LIMIT 5000"
-    )
+    sql = "SELECT seq, run, round, record_id, record_table FROM uses WHERE seq > ? ORDER BY seq LIMIT 5000"
     while rows := ledger.rows(sql, (after,)):
         with connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO used SELECT ?, ?, seq FROM decisions WHERE id = ?",
-                [(run, round, record_id) for _, run, round, record_id in rows],
+                [tuple(use) for _, *use, table in rows if table == Comparison.table],
             )
             after = rows[-1][0]
             connection.execute("UPDATE state SET uses = ?", (after,))

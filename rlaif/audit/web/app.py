@@ -30,10 +30,9 @@ from rlaif.audit.search import (
     SURENESS,
     Search,
     check_search,
-    describe_coverage,
     find_decisions,
 )
-from rlaif.audit.search_index import read_state, update_index
+from rlaif.audit.search_index import describe_lag, read_state, update_index
 from rlaif.audit.web.server import Handlers, Pages, read_form
 from rlaif.errors import InputError, RlaifError
 from rlaif.ledger.chain import Head
@@ -130,7 +129,8 @@ class App:
         check_search(search)
         after = _read_after(query)
         with self._open() as ledger:
-            state, head = read_state(ledger), ledger.head().seq
+            state = read_state(ledger)
+            lag = "" if state is None else describe_lag(ledger, state)
             found = None if state is None else find_decisions(ledger, search, after=after, limit=PAGE_ROWS)
             judges = {} if found is None else _name_judges(ledger, found.known.judge)
         given = {name: value for name, value in search._asdict().items() if value}
@@ -139,7 +139,7 @@ class App:
             "search.html.j2", here="search", search=search, found=found, judges=judges, after=after,
             offered={"people": PEOPLE, "sureness": SURENESS, "longer": LONGER, "flipped": FLIPPED},
             more=None if more is None else f"/search?{urlencode(given | {'after': str(more)})}",
-            coverage="" if state is None else describe_coverage(state, head=head),
+            lag=lag,
         )  # fmt: skip
 
     async def index(self, request: Request) -> Response:

@@ -101,7 +101,8 @@ def test_decisions_are_searched_once_an_index_is_made(runs_dir: Path) -> None:
     assert "Make it by rlaif audit search" not in said
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
         keep_world(ledger, make_world(3))
-    assert "the index covers the ledger up to row" in words(client.get("/search").text)
+    assert "1 decision came since" in words(client.get("/search").text)
+    assert "came since" not in words(post(client, "/search/index", {}))
 
 
 def test_a_principle_has_its_wordings_and_what_was_decided_under_it(runs_dir: Path) -> None:
