@@ -10,6 +10,7 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
+audit_export        audit report, export
 audit_lineage       audit lineage
 audit_redact        audit redact
 audit_print         views of the ledger as lines of a terminal
@@ -43,6 +44,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
 from rlaif.cli.calibrate import calibrate
@@ -95,6 +97,8 @@ spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
 audit_app.command("lineage")(lineage)
+audit_app.command("report")(report)
+audit_app.command("export")(export_decisions)
 audit_app.command("redact")(redact)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
