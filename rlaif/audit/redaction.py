@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rlaif.audit.influence import follow_decision
+from rlaif.audit.search_index import INDEX_FILES, discard_index
 from rlaif.audit.text_files import find_files, find_parts
 from rlaif.audit.traced import TracedHead, TracedModel
 from rlaif.errors import InputError
@@ -73,7 +74,7 @@ def plan_redaction(ledger: Ledger, names: Sequence[str], *, runs_dir: Path | Non
     parts = {text.digest: _find_parts(ledger, text) for text in named}
     searched = tuple(dict.fromkeys(part for found in parts.values() for part in found))
     repeats = find_repeats(ledger, searched, but=bodies) if searched else []
-    beside = (ledger.path.with_name(ledger.path.name + end) for end in ("", "-wal", "-shm"))
+    beside = (ledger.path.with_name(ledger.path.name + end) for end in ("", "-wal", "-shm", *INDEX_FILES))
     files = find_files(runs_dir, searched, leave_out=beside) if searched and runs_dir is not None else []
     return Redacted(
         ledger=str(ledger.path),
@@ -103,6 +104,7 @@ def redact(ledger: Ledger, plan: Redacted, *, reason: str, author: str) -> Redac
     """Remove the texts of a plan; what the plan found elsewhere stays there."""
     check_reason(ledger, plan, reason=reason)
     at = utc_now()
+    discard_index(ledger.path)  # it has copies of texts, and is made again when it is asked for
     done = [ledger.redact_text(text.digest, reason=reason, author=author, at=at) for text in plan.texts]
     head = ledger.head()
     return plan.model_copy(

@@ -11,6 +11,8 @@ agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
 audit_export        audit report, export
+audit_search        audit search
+audit_serve         audit serve
 audit_lineage       audit lineage
 audit_redact        audit redact
 audit_print         views of the ledger as lines of a terminal
@@ -47,6 +49,8 @@ from rlaif.cli.audit import audit_app
 from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
+from rlaif.cli.audit_search import search
+from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
@@ -96,6 +100,8 @@ app.command("calibrate")(calibrate)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
+audit_app.command("search")(search)
+audit_app.command("serve")(serve)
 audit_app.command("lineage")(lineage)
 audit_app.command("report")(report)
 audit_app.command("export")(export_decisions)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from rich.table import Table
 
-from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_proof, print_section
+from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_listing, print_proof, print_section
 from rlaif.cli.options import RunsDirOption
 from rlaif.console import console, show_text
 from rlaif.errors import InputError, LedgerError
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
     from rlaif.audit.label import LabelView
     from rlaif.audit.ledger_file import VerifiedLedger
-    from rlaif.audit.listing import Listing
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
@@ -30,8 +28,6 @@ UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help=
 LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
 ]
-MIN_WIDTHS = {"key": 6, "judgement": 12, "comparison": 12, "failed": 12, "principle": 12, "cause": 10}
-"""Characters that a column of a list gets at least; any other gets those of its name."""
 BREAKS_SHOWN = 20
 
 
@@ -72,7 +68,7 @@ def list_(
         )  # fmt: skip
         if not found.rows and ledger is not None:
             refuse_unknown_run(opened, run)
-        _print_listing(found)
+        print_listing(found)
 
 
 @audit_app.command("show")
@@ -168,22 +164,6 @@ def _refuse(verified: VerifiedLedger) -> NoReturn:
         where=where,
         fix="restore what was changed from a copy; what was computed from changed rows cannot be relied on",
     )
-
-
-def _print_listing(listing: Listing) -> None:
-    """A table whose last column gets what width is left."""
-    if not listing.rows:
-        console.print(show_text("nothing found"))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in listing.columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column)))
-    table.add_column(listing.columns[-1], no_wrap=True, overflow="ellipsis")
-    for row in listing.rows:
-        table.add_row(*map(show_text, row))
-    console.print(table, soft_wrap=False)
-    if listing.next_key is not None:
-        console.print(show_text(f"more: add --after {listing.next_key}"))
 
 
 def _print_decision(view: DecisionView) -> None:

@@ -9,14 +9,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.table import Table
 from rich.text import Text
 
 from rlaif.console import console, say, show_text
 from rlaif.errors import LedgerError, RunFolderError
 
 if TYPE_CHECKING:
+    from rlaif.audit.listing import Listing
     from rlaif.audit.proof import Proof
     from rlaif.audit.view import Fact, Section
+
+
+MIN_WIDTHS = {"key": 6, "judgement": 12, "comparison": 12, "failed": 12, "principle": 12, "cause": 10}
+"""Characters that a column of a list gets at least; any other gets those of its name."""
+
+
+def print_listing(listing: Listing) -> None:
+    """A table whose last column gets what width is left."""
+    if not listing.rows:
+        console.print(show_text("nothing found"))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in listing.columns[:-1]:
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column)))
+    table.add_column(listing.columns[-1], no_wrap=True, overflow="ellipsis")
+    for row in listing.rows:
+        table.add_row(*map(show_text, row))
+    console.print(table, soft_wrap=False)
+    if listing.next_key is not None:
+        console.print(show_text(f"more: add --after {listing.next_key}"))
 
 
 def print_sections(sections: Iterable[Section]) -> None:
