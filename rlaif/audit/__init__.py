@@ -11,6 +11,9 @@ lineage        a model or a round -> everything that it was made of
 influence      a principle or a decision -> everything that was made of it
 traced         the models, judges and rounds that both are made of
 lineage_view   both as facts under titles
+decision_rows  filtered comparisons as flat rows with their texts
+export         rows as a file for other programs
+decision_page  decisions as one HTML page for a colleague
 redaction      a text that must go: removed from the ledger, and named wherever it still is
 text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since

@@ -90,10 +90,16 @@ def as_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV in which no text is a formula: such a cell begins with an apostrophe."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer, quoting = (
+        csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n", quoting=how)
+        for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        cells = {name: _cell(value) for name, value in row.items()}
+        # subtle: csv leaves a cell with a lone carriage return unquoted, and readers then end the row there
+        is_broken = any("\r" in cell for cell in cells.values() if isinstance(cell, str))
+        (quoting if is_broken else writer).writerow(cells)
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
+audit_export        audit report, export
 audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
@@ -45,6 +46,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
 from rlaif.cli.audit_search import search
@@ -101,6 +103,8 @@ app.add_typer(spot_check_app, name="spot-check")
 audit_app.command("search")(search)
 audit_app.command("serve")(serve)
 audit_app.command("lineage")(lineage)
+audit_app.command("report")(report)
+audit_app.command("export")(export_decisions)
 audit_app.command("redact")(redact)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")

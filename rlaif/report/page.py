@@ -42,6 +42,8 @@ from rlaif.report.wording import (
 )
 
 HERE = Path(__file__).parent
+CSS = HERE / "page.css"
+"""The style of every page of rlaif."""
 FORMAT = 2
 OPEN_SAMPLES = 4
 """Samples that are shown at once; the others are one click away."""
@@ -74,10 +76,10 @@ def report_data(report: ReportInput) -> dict[str, Any]:
     }
 
 
-def render_report(report: ReportInput) -> str:
-    """The page as text."""
+def make_environment(folder: Path) -> Environment:
+    """How every page is rendered: templates of a folder, with autoescape, and filters for text of strangers."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -85,12 +87,18 @@ def render_report(report: ReportInput) -> str:
     )
     environment.filters["untrusted"] = show_untrusted
     environment.filters["plain"] = show_plain
+    return environment
+
+
+def render_report(report: ReportInput) -> str:
+    """The page as text."""
+    environment = make_environment(HERE)
     moved = list_moved(report.measures, constitution=report.constitution)
     cautions = find_cautions(report)
     cost = cost_view(report)
     samples = [_sample_view(sample, moved) for sample in report.samples]
     return environment.get_template("page.html.j2").render(
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        css=Markup(CSS.read_text(encoding="utf-8")),
         headline=choose_headline(moved, report.win_rate),
         answers=_answers_view(report, moved, cautions=cautions, cost=cost),
         asked=asked_view(report),
