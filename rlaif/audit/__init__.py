@@ -14,5 +14,12 @@ edit_tests     an edited principle file -> a test of it by people, and where the
 edit_refusals  what such a test refuses, in a sentence each
 judge_tests    two judges of the same pairs -> the same test of which is better
 proof          a judge's prompt rendered again, and its digest compared
+screen         a decision as one screen: four questions and their answers
+quotes         what a judge's reason quotes of the replies
+drop_one       a label without each of its principles
+principles     what was decided under each principle
+disputes       what people say of single decisions
+runs           the runs of a folder and their stages
+web/           the pages of `audit serve` and of blind labelling
 view           facts and sections, of which the views are made
 """

@@ -10,6 +10,7 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
+audit_serve         audit serve
 constitution        constitution check, show, words
 constitution_diff   constitution diff
 constitution_test   constitution test
@@ -41,6 +42,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
@@ -92,6 +94,7 @@ spot_check_app.command("serve")(serve)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
+audit_app.command("serve")(serve)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)

@@ -84,7 +84,7 @@ def static_routes() -> list[BaseRoute]:
     from starlette.routing import Route
 
     files = {f"static/{name}": (path, "text/css") for name, path in STYLES.items()}
-    for suffix, kind in (("css", "text/css"), ("js", "text/javascript")):
+    for suffix, kind in (("css", "text/css"), ("js", "text/javascript"), ("svg", "image/svg+xml")):
         files |= {f"static/{path.name}": (path, kind) for path in (HERE / "static").glob(f"*.{suffix}")}
 
     def answer(path: Path, kind: str) -> Callable[[Request], Response]:
