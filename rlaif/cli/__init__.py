@@ -50,7 +50,7 @@ from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
-from rlaif.cli.spot_check_serve import serve
+from rlaif.cli.spot_check_serve import serve_sheet
 from rlaif.console import console, notes, show_text
 from rlaif.errors import InputError, OtherProcessFailed, RlaifError
 from rlaif.files.file_errors import describe_file_error
@@ -90,7 +90,7 @@ app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
-spot_check_app.command("serve")(serve)
+spot_check_app.command("serve")(serve_sheet)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")

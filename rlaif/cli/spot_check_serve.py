@@ -16,7 +16,7 @@ from rlaif.console import console, show_text
 PORT = 8730
 
 
-def serve(
+def serve_sheet(
     sheet: SheetArgument,
     annotators: Annotated[
         list[str],

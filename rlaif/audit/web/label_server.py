@@ -113,7 +113,7 @@ class LabelPages:
         return self._render_refusal("there is no such page here", where="", fix="", status=error.status_code)
 
     def _render_refusal(self, what: str, *, where: str, fix: str, status: int) -> Response:
-        return self._pages.render("refused.html.j2", status=status, what=what, where=where, fix=fix)
+        return self._pages.render("label_refused.html.j2", status=status, what=what, where=where, fix=fix)
 
 
 class Labelling(NamedTuple):
