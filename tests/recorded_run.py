@@ -51,3 +51,9 @@ def make_recorded_run(folder: Path, *, name: str = "001", pairs: int = 40, seed:
         done = CliRunner().invoke(app, ["generate-prefs", *options, "--run", name])
     assert done.exit_code == 0, done.exception
     return folder / "runs"
+
+
+def make_recorded_runs(folder: Path) -> None:
+    """Two runs with one ledger: 001 with 40 pairs, 002 with 20."""
+    make_recorded_run(folder)
+    make_recorded_run(folder, name="002", pairs=20, seed=1)

@@ -21,6 +21,7 @@ constitution_diff   constitution diff
 constitution_test   constitution test
 spot_check          spot-check draw, label, status
 spot_check_files    spot-check import, export
+spot_check_serve    spot-check serve
 labelling           labelling at a terminal: keys, pages, or a line a choice
 label_page          an item of a sheet as lines of a terminal
 setup               doctor, init
@@ -58,6 +59,7 @@ from rlaif.cli.loop import evaluate, generate_prefs, run, train
 from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
+from rlaif.cli.spot_check_serve import serve_sheet
 from rlaif.console import console, notes, show_text
 from rlaif.errors import InputError, OtherProcessFailed, RlaifError
 from rlaif.files.file_errors import describe_file_error
@@ -97,6 +99,7 @@ app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
+spot_check_app.command("serve")(serve_sheet)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")

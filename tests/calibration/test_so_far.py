@@ -45,8 +45,9 @@ def answered(check: SpotCheck, choices: str, *, name: str = "ann") -> Answered:
         if key != "."
     }  # fmt: skip
     return Answered(
-        name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers), firsts=answers
-    )
+        name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers),
+        firsts=answers, notes={},
+    )  # fmt: skip
 
 
 def sum_of(check: SpotCheck, *states: Answered) -> SoFar:
