@@ -9,7 +9,8 @@ judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
-audit               audit list, show, verify
+audit               audit list, show
+audit_verify        audit verify, head
 constitution        constitution check, show, words
 constitution_diff   constitution diff
 constitution_test   constitution test
