@@ -11,6 +11,7 @@ agreement           agreement
 calibrate           calibrate
 audit               audit list, show
 audit_verify        audit verify, head
+audit_pack          audit pack
 constitution        constitution check, show, words
 constitution_diff   constitution diff
 constitution_test   constitution test

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from rlaif.cli.audit_pack import pack
 from rlaif.cli.audit_verify import LedgerOption, head, passing_over, verify
 from rlaif.cli.options import RunsDirOption
 from rlaif.console import console, show_text
@@ -35,6 +36,7 @@ MIN_WIDTHS = {"key": 6, "judgement": 12, "comparison": 12, "failed": 12, "princi
 
 audit_app.command("verify")(verify)
 audit_app.command("head")(head)
+audit_app.command("pack")(pack)
 
 
 @audit_app.command("list")

@@ -14,7 +14,7 @@ import typer
 
 from rlaif.cli.options import RunsDirOption
 from rlaif.console import console, say, show_text
-from rlaif.errors import LedgerError, RunFolderError
+from rlaif.errors import InputError, LedgerError, RunFolderError
 
 if TYPE_CHECKING:
     from rlaif.audit.ledger_file import VerifiedLedger
@@ -37,6 +37,7 @@ AllowedSignersOption = Annotated[
     typer.Option("--allowed-signers", metavar="FILE", help="Who may sign: an allowed_signers file of OpenSSH."),
 ]
 BREAKS_SHOWN = 20
+WORDS = {"holds": "holds", "differs": "DIFFERS", "open": "open"}
 
 
 def verify(
@@ -50,6 +51,15 @@ def verify(
             metavar="HEX",
             help="Compare with this head too, all 64 digits of it, as a model's card or a report prints it: the rows "
             "that it covers are proven. May be given several times.",
+        ),
+    ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            "--pack",
+            metavar="DIR",
+            help="Check the folder that `rlaif audit pack` wrote, and nothing else: everything is derived again from "
+            "its questions and answers.",
         ),
     ] = None,
     signed_head: SignedHeadOption = None,
@@ -66,6 +76,11 @@ def verify(
     from rlaif.audit.ledger_file import find_damaged, verify_file
     from rlaif.audit.signed_heads import read_signed
 
+    if pack is not None:
+        if run is not None or ledger is not None or head:
+            raise InputError("a pack is checked by itself", where="--pack", fix="leave out --run, --ledger and --head")
+        _verify_pack(pack, signatures=signed_head or (), allowed=allowed_signers)
+        return
     signed = read_signed(signed_head or (), allowed=allowed_signers)
     with passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
         verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or (), signed=signed)
@@ -78,7 +93,7 @@ def verify(
             console.print(show_text(str(found)))
         if len(verified.problems) > BREAKS_SHOWN:
             console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
-        _refuse(verified)
+        refuse(verified)
 
 
 def head(
@@ -108,11 +123,27 @@ def head(
 
     verified = verify_file(runs_dir, run=run, ledger=ledger)
     if verified.problems:
-        _refuse(verified)
+        refuse(verified)
     path, text = write_head(verified.path, out=out, annotator=annotator)
     labels = f", {len(text.labels)} labels of {annotator}" if annotator is not None else ""
     console.print(show_text(f"{path}: row {text.seq}{labels}"), soft_wrap=True)
     console.print(show_text(f"to sign it: {sign_command(path)}"), soft_wrap=True)
+
+
+def _verify_pack(path: Path, *, signatures: Sequence[Path], allowed: Path | None) -> None:
+    """Print what holds in a pack and what does not, a line each. Raises `LedgerError` at the first difference."""
+    from rlaif.audit.pack_check import check_pack
+
+    checked = check_pack(path, signatures=signatures, allowed=allowed)
+    for check in checked.checks:
+        console.print(show_text(f"{WORDS[check.outcome]:>8}  {check.name}: {check.said}"), soft_wrap=True)
+    _print_signed(checked.signed, rows=checked.num_rows)
+    if (first := checked.first_difference) is not None:
+        raise LedgerError(
+            f"the pack does not verify, first at {first.name}: {first.said}",
+            where=str(path),
+            fix="ask whoever made it how this came about; what was computed from it cannot be relied on",
+        )
 
 
 @contextmanager
@@ -155,7 +186,7 @@ def _print_signed(signed: Sequence[SignedHead], *, rows: int) -> None:
         console.print(show_text(f"rows {last + 1} to {rows} are after the last signed head: nobody vouches for them"))
 
 
-def _refuse(verified: VerifiedLedger) -> NoReturn:
+def refuse(verified: VerifiedLedger) -> NoReturn:
     """One sentence about the first problem: the ledger itself, a head that it does not have, or a file of a run."""
     first, where = verified.problems[0], str(verified.path)
     if not verified.verification.breaks:

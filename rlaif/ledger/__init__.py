@@ -10,6 +10,7 @@ listing: the index for filtered lists
 queries: lists page by page, and everything behind a decision
 labels: everything behind a preference's label
 answers: who answered many questions, and what that cost
+rows: all rows in the order of the chain, and a ledger made again of them
 verify: what was changed in a ledger, and where
 export: records -> Parquet
 disk: network file systems refused, and SQLite's errors as sentences

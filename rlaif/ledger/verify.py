@@ -6,7 +6,7 @@ rewritten history. Repairs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,12 +17,11 @@ from pydantic_core import from_json
 from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, PrintedHead, link
 from rlaif.ledger.listing import compare_listing
-from rlaif.ledger.schema import ADDED_TABLES, LEDGER_TYPES, schema_statements
+from rlaif.ledger.rows import KINDS, ROWS_PER_STATEMENT, ChainRow, Kind, rows_in_order
+from rlaif.ledger.schema import ADDED_TABLES, schema_statements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts, place_of
-from rlaif.records import Judgement, Record, digest_text
-
-ROWS_PER_STATEMENT = 2000
+from rlaif.records import Judgement, digest_text
 
 
 class Break(NamedTuple):
@@ -58,37 +57,17 @@ class Verification(NamedTuple):
         return not self.breaks
 
 
-class _Kind(NamedTuple):
-    """What is needed of a record class for each of its rows."""
+def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = (), left_out: Collection[str] = ()) -> Verification:
+    """Check the whole ledger; `heads` are those printed in manifests, reports and model cards.
 
-    type: type[Record]
-    table: str
-    text_fields: tuple[str, ...]
-    has_own_id: bool
-    """Whether its id is made of something else than its content."""
-
-
-_KINDS = tuple(_Kind(kind, kind.table, kind.text_fields, kind.__dict__.get("id") is not None) for kind in LEDGER_TYPES)
-
-
-class _Row(NamedTuple):
-    seq: int
-    place: int
-    """Place of its kind in `_KINDS`."""
-    id: str
-    content: str
-    observed: str | None
-    head: bytes
-
-
-def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = ()) -> Verification:
-    """Check the whole ledger; `heads` are those printed in manifests, reports and model cards."""
+    left_out: digests of texts that a copy of the ledger was made without, and that therefore nobody misses.
+    """
     walk = _Walk(heads)
     try:
         with ledger.snapshot():
             walk.breaks += _check_file(ledger)
-            texts = _Texts(ledger)
-            for row in _rows_in_order(ledger):
+            texts = _Texts(ledger, left_out)
+            for row in rows_in_order(ledger):
                 walk.step(row)
                 walk.breaks += texts.check(row)
             unlisted = [Break(*found) for found in compare_listing(ledger.rows, last=walk.head.seq)]
@@ -97,22 +76,6 @@ def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = ()) -> Verif
     walk.finish()
     texts.finish()
     return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found, *unlisted), walk.found)
-
-
-def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
-    """All rows in the order of the chain, a stretch of it at a time; stretches without a row are passed over."""
-    firsts = [f"SELECT seq FROM {kind.table} WHERE seq > ? ORDER BY seq LIMIT 1" for kind in _KINDS]
-    within = [
-        f"SELECT seq, {place}, id, content, observed, head FROM {kind.table} WHERE seq BETWEEN ? AND ?"
-        for place, kind in enumerate(_KINDS)
-    ]
-    last = -(2**63)
-    while ahead := [seq for sql in firsts for (seq,) in ledger.rows(sql, (last,))]:
-        first = min(ahead)
-        last = min(first + ROWS_PER_STATEMENT - 1, 2**63 - 1)
-        stretch = [row for sql in within for row in ledger.rows(sql, (first, last))]
-        stretch.sort()
-        yield from map(_Row._make, stretch)
 
 
 class _Walk:
@@ -142,9 +105,9 @@ class _Walk:
         """The last row so far, and the head after it."""
         return Head(self._seq, self._head.hex())
 
-    def step(self, row: _Row) -> None:
+    def step(self, row: ChainRow) -> None:
         seq, place, record_id, content, observed, head = row
-        kind = _KINDS[place]
+        kind = KINDS[place]
         self.rows += 1
         self._num_judgements += kind.type is Judgement
         expected = self._seq + 1
@@ -206,8 +169,8 @@ def _places(printed: Iterable[PrintedHead]) -> list[str]:
 class _Texts:
     """Checks that every text matches its digest, is stored in its place, and is named by a record."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._read = ledger.rows
+    def __init__(self, ledger: Ledger, left_out: Collection[str]) -> None:
+        self._read, self._left_out = ledger.rows, left_out
         self._short = _pages(ledger, "SELECT place, lower(hex(digest)), text FROM short_texts", "place")
         self._next_short = next(self._short, None)
         self._shared: set[str] = set()
@@ -222,9 +185,9 @@ class _Texts:
             self._shared.add(digest)
             self._unused.add(digest)
 
-    def check(self, row: _Row) -> Sequence[Break]:
+    def check(self, row: ChainRow) -> Sequence[Break]:
         """Check a row's id and texts; called for the rows in the order of the chain."""
-        seq, kind = row.seq, _KINDS[row.place]
+        seq, kind = row.seq, KINDS[row.place]
         has_short = self._next_short is not None and self._next_short[0] < place_of(seq + 1, 0)
         short = dict(self._short_up_to(place_of(seq + 1, 0), named_from=place_of(seq, 0))) if has_short else {}
         if kind.text_fields and (wrong := self._find_wrong_text(row, kind, short)) is not None:
@@ -237,7 +200,7 @@ class _Texts:
             found.append(Break(kind.table, seq, "its id is not that of its content"))
         return found
 
-    def _find_wrong_text(self, row: _Row, kind: _Kind, short: dict[int, str]) -> str | None:
+    def _find_wrong_text(self, row: ChainRow, kind: Kind, short: dict[int, str]) -> str | None:
         """What is wrong with the texts that a row names, which are taken out of `short`; None: nothing."""
         try:
             fields = from_json(row.content)
@@ -275,7 +238,7 @@ class _Texts:
         if digest_text(text) != digest:
             self.found.append(Break(table, place, f"the text does not match its digest {digest}"))
 
-    def _id_fits(self, row: _Row, kind: _Kind) -> bool:
+    def _id_fits(self, row: ChainRow, kind: Kind) -> bool:
         if not kind.has_own_id:
             return digest_text(f"{kind.table}\n{row.content}")[:32] == row.id
         try:
@@ -289,7 +252,9 @@ class _Texts:
         """Check which texts and redactions are left over; called after the last row."""
         for _ in self._short_up_to(2**63, named_from=2**63):
             pass
-        self.found += [removed for digest, removed in self._removed.items() if digest not in self._redactions]
+        for digest, removed in self._removed.items():
+            if digest not in self._redactions and digest not in self._left_out:
+                self.found.append(removed)
         for digest, seq in self._redactions.items():
             if digest in self._kept:
                 self.found.append(Break("redactions", seq, f"the redacted text {digest} is still there"))
