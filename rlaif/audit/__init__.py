@@ -10,6 +10,7 @@ pack           a run and its ledger -> a folder that a third party checks alone
 pack_files     such a folder written, and read again with every file compared
 pack_check     such a folder -> what holds in it and what does not
 rederive       a judged round made again from its questions and answers
+compared       records beside the same records made again: which field differs first
 heads          the heads in a run's manifest, cards and reports, and which of these files are damaged
 listing        judgements, flipped pairs or failed answers, page by page
 decision       one decision in full: the comparison, every order, its prompt and what came back

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.audit.compared import Check
 from rlaif.audit.pack import written_by
 from rlaif.audit.pack_files import SIGNED, Packed, read_pack
-from rlaif.audit.rederive import Check, RoundAgain
+from rlaif.audit.rederive import RoundAgain
 from rlaif.audit.signed_heads import SignedHead, compare_labels, read_signed
 from rlaif.config.load import parse_config
 from rlaif.errors import RlaifError

@@ -10,8 +10,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from rlaif.audit.compared import Check, compare
 from rlaif.constitution.render import JudgeTemplate, template_from_source
 from rlaif.errors import LedgerError
 from rlaif.judging.bench import Bench
@@ -50,16 +51,6 @@ from rlaif.stats.logits import canonical_pair
 from rlaif.stats.ranks import is_same
 
 R = TypeVar("R", bound=Record)
-Outcome = Literal["holds", "differs", "open"]
-
-
-class Check(NamedTuple):
-    """One thing that was made again and compared."""
-
-    outcome: Outcome
-    """open: it cannot be made again, for instance because a text was redacted."""
-    name: str
-    said: str
 
 
 @dataclass(frozen=True)
@@ -87,10 +78,6 @@ class RoundAgain:
     @cached_property
     def judgements(self) -> list[Judgement]:
         return self._used(Judgement, stage=JUDGEMENTS)
-
-    @cached_property
-    def stored_comparisons(self) -> list[Comparison]:
-        return self._used(Comparison, stage=JUDGEMENTS)
 
     @cached_property
     def bench(self) -> Bench:
@@ -128,6 +115,10 @@ class RoundAgain:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
+        """What the run used. Later steps are made of it, because a last bit may be another on another machine."""
+        return self._used(Comparison, stage=JUDGEMENTS)
+
+    def _combine_again(self) -> list[Comparison]:
         """The comparisons, combined again from the answers."""
         answers = {judgement.question_id: judgement for judgement in self.judgements}
         if self.round.is_recorded:
@@ -157,8 +148,12 @@ class RoundAgain:
         return LabelRule(self.round.config.preferences, seed=self.round.seed, fitted_on=self.comparisons)
 
     @cached_property
-    def stored_cards(self) -> list[CalibrationCard]:
-        return self._used(CalibrationCard, stage=PREFERENCES)
+    def card(self) -> CalibrationCard | None:
+        return next(iter(self._used(CalibrationCard, stage=PREFERENCES)), None)
+
+    @cached_property
+    def preferences(self) -> list[Preference]:
+        return self._used(Preference, stage=PREFERENCES)
 
     @cached_property
     def labels(self) -> list[HumanLabel]:
@@ -168,21 +163,19 @@ class RoundAgain:
     def mix(self) -> Mix:
         """What people's labels add; a calibration that was fitted to another run is taken as its card has it."""
         config = self.round.config.human_labels
-        if config.calibration is not None and self.stored_cards:
-            [card] = self.stored_cards
-            texts = {sample.id: sample.text for sample in self.samples}
-            return Mix(relabelling=make_relabelling(card, texts), records=(card,))
+        if config.calibration is not None and self.card is not None:
+            return Mix(records=(self.card,))
         if not self.labels:
             return Mix()
         brought = [*self._used(Prompt, stage=PREFERENCES), *self._used(Sample, stage=PREFERENCES)]
-        digest = self.stored_cards[0].labels_digest if self.stored_cards else ""
         return mix_matched(
-            self.labels, self._labelled(), brought=brought, tally=Tally(num_in=len(self.labels)), labels_digest=digest,
-            comparisons=self.comparisons, panel=self.panel, rule=self.rule, config=config,
-            draw_seed=self.round.draw_seed,
+            self.labels, self._labelled, brought=brought, tally=Tally(num_in=len(self.labels)),
+            labels_digest="" if self.card is None else self.card.labels_digest, comparisons=self.comparisons,
+            panel=self.panel, rule=self.rule, config=config, draw_seed=self.round.draw_seed,
             is_scaled=claims_probability((one[2] for one in self.judges), is_recorded=self.round.is_recorded),
         )  # fmt: skip
 
+    @cached_property
     def _labelled(self) -> Labelled:
         before = self.round.number
         return Labelled(
@@ -194,7 +187,11 @@ class RoundAgain:
 
     @cached_property
     def pairing(self) -> Pairing:
-        return pair_round(self.round, self.mix, comparisons=self.comparisons, pairs=self.pairs, panel=self.panel)
+        """The preferences, labelled again."""
+        known = (*self._labelled.earlier_samples, *self.samples, *self.mix.samples)
+        relabelling = make_relabelling(self.card, {sample.id: sample.text for sample in known})
+        mix = self.mix._replace(relabelling=relabelling)
+        return pair_round(self.round, mix, comparisons=self.comparisons, pairs=self.pairs, panel=self.panel)
 
     def check_questions(self) -> Check:
         """The questions that the configuration and the seed ask for, with the exact prompt of each."""
@@ -214,14 +211,10 @@ class RoundAgain:
             made |= {_question_key(question): question for question, _ in rendered}
         stored = {_question_key(question): question for question in self.questions if not question.draw}
         hidden = {key for key, question in stored.items() if self._is_redacted(question)}
-        found = find_difference(
-            stored, {key: stored.get(key, one) if key in hidden else one for key, one in made.items()}
-        )
-        if found is not None:
-            return Check("differs", "questions", found)
+        found = compare(stored, {key: stored.get(key, one) if key in hidden else one for key, one in made.items()})
         left = f", the prompts of {len(hidden)} others not, as a text in them was redacted" if hidden else ""
         said = f"{len(stored)}, drawn again by the seed; {len(stored) - len(hidden)} prompts rendered again{left}"
-        return Check("holds", "questions", said)
+        return found.as_check("questions", said)
 
     @cached_property
     def _redacted(self) -> frozenset[str]:
@@ -233,39 +226,34 @@ class RoundAgain:
         return not self._redacted.isdisjoint((question.prompt_id, *question.sample_ids))
 
     def check_comparisons(self) -> Check:
-        stored, made = (
-            {_comparison_key(one): one for one in each} for each in (self.stored_comparisons, self.comparisons)
-        )
-        found = find_difference(stored, made)
-        return Check("differs" if found else "holds", "comparisons", found or f"{len(stored)}, combined again")
+        made = {_comparison_key(one): one for one in self._combine_again()}
+        found = compare({_comparison_key(one): one for one in self.comparisons}, made)
+        return found.as_check("comparisons", f"{len(self.comparisons)}, combined again")
 
     def check_agreement(self) -> Check | None:
         """The agreement of judge and people, and the calibration; None where there are no labels."""
-        if not self.stored_cards:
+        if self.card is None:
             return None
-        stored = self.stored_cards[0]
-        share = f"judge and people agree on {stored.before.share.mean:.1%} of {stored.before.n} before calibration"
+        share = f"judge and people agree on {self.card.before.share.mean:.1%} of {self.card.before.n} items"
         if self.round.config.human_labels.calibration is not None:
             return Check("open", "agreement", f"{share}; it was fitted to another run, and is taken as its card says")
         if self._redacted:
             return Check("open", "agreement", f"{share}; a text was redacted, whose length the calibration reads")
         made = [record for record in self.mix.records if isinstance(record, CalibrationCard)]
-        found = find_difference({"": stored}, {"": made[0]} if made else {})
-        return Check("differs" if found else "holds", "agreement", found or f"{share}, from {len(self.labels)} labels")
+        found = compare({"": self.card}, {"": made[0]} if made else {})
+        return found.as_check("agreement", f"{share}, fitted again to {len(self.labels)} labels")
 
     def check_preferences(self) -> Check:
         """The labels, and what was dropped why."""
-        if self.stored_cards and self._redacted and self.stored_cards[0].map.kind != "identity":
+        if self.card is not None and self._redacted and self.card.map.kind != "identity":
             return Check("open", "preferences", "a text was redacted, whose length the calibration reads")
-        stored = {_preference_key(one): one for one in self._used(Preference, stage=PREFERENCES)}
         made = {_preference_key(one): one for one in self.pairing.preferences}
+        found = compare({_preference_key(one): one for one in self.preferences}, made)
         stage = read_stage(self.round.find_folder(PREFERENCES))
-        found = find_difference(stored, made)
-        if found is None and stage is not None and stage.tally != self.pairing.tally:
-            found = f"its stage counted {stage.tally}, and the answers give {self.pairing.tally}"
-        if found is not None:
-            return Check("differs", "preferences", found)
-        return Check("holds", "preferences", f"{self.pairing.tally}, labelled again from the comparisons")
+        if stage is not None and stage.tally != self.pairing.tally:
+            counted = f"its stage counted {stage.tally}, and the answers give {self.pairing.tally}"
+            found = found._replace(difference=found.difference or counted)
+        return found.as_check("preferences", f"{self.pairing.tally}, labelled again")
 
     def check_draws(self) -> Check | None:
         """The judge's labels that draws for people were made by; None where none was made of this round."""
@@ -287,11 +275,11 @@ class RoundAgain:
         return Check("holds", "draws for people", f"{num} items, with the judge's labels made again") if num else None
 
     def export(self, folder: Path) -> Path:
-        """The training file, written again."""
+        """The training file, written again of the preferences that the run used."""
         out = folder / f"round_{self.round.number:02d}" / DATASET
         export_round(
-            self.round, self.mix, self.pairing, prompts=self.prompts, samples=self.samples,
-            judge_name=find_judge_name(self.round, self.bench, self.comparisons), out_dir=out,
+            self.round, self.mix, self.pairing._replace(preferences=self.preferences), prompts=self.prompts,
+            samples=self.samples, judge_name=find_judge_name(self.round, self.bench, self.comparisons), out_dir=out,
         )  # fmt: skip
         return out
 
@@ -318,25 +306,3 @@ def _comparison_key(comparison: Comparison) -> Hashable:
 
 def _preference_key(preference: Preference) -> Hashable:
     return preference.prompt_id, preference.sample_ids
-
-
-def find_difference(stored: Mapping[Hashable, R], made: Mapping[Hashable, R]) -> str | None:
-    """The first record that differs, with its field, in the order in which the run used them; None: all are equal."""
-    for key, record in stored.items():
-        if key not in made:
-            return f"{record.table} {record.id}: nothing asks for it"
-        if made[key].id != record.id:
-            return f"{record.table} {record.id}: {describe_change(record, made[key])}"
-    for key, record in made.items():
-        if key not in stored:
-            return f"{record.table}: one is missing, that of samples {', '.join(getattr(record, 'sample_ids', ()))}"
-    return None
-
-
-def describe_change(stored: Record, made: Record) -> str:
-    """The first field of two records that differs, with both values."""
-    ours = made.model_dump(mode="json", exclude={"observed"})
-    for name, value in stored.model_dump(mode="json", exclude={"observed"}).items():
-        if value != ours[name]:
-            return f"its {name} is {str(value)[:80]}, and the answers give {str(ours[name])[:80]}"
-    return "its id is not that of its content"
