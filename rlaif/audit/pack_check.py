@@ -87,7 +87,7 @@ def _make_run(runs_dir: Path, packed: Packed) -> RunFolder:
 def _check_chain(
     ledger: Ledger, packed: Packed, *, signed: Sequence[SignedHead], left_out: frozenset[str]
 ) -> Iterator[Check]:
-    printed = [PrintedHead(seq, str(digits), str(where)) for seq, digits, where in packed.values["heads"]]
+    printed = [PrintedHead(*head) for head in packed.values["heads"]]
     known = [head for one in signed for head in one.as_printed()]
     last = PrintedHead(packed.head.seq, packed.head.hex, "the pack's own list")
     found = verify(ledger, heads=[last, *printed, *known], left_out=left_out)

@@ -83,6 +83,7 @@ def read_pack(path: Path) -> Packed:
         values = json.loads((path / RUN).read_bytes())
         if not {"config", "stages", "heads"} <= values.keys():
             raise ValueError(f"{RUN} lacks a part")
+        values["heads"] = [(int(seq), str(digits), str(where)) for seq, digits, where in values["heads"]]
         return Packed(str(about["run"]), Head(int(about["seq"]), str(about["head"])), rows, texts, values)
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"the pack cannot be read: {error}", where=str(path), fix=_FIX) from error
