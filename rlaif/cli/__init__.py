@@ -9,7 +9,9 @@ judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
-audit               audit list, show, verify
+audit               audit list, show
+audit_verify        audit verify, head
+audit_pack          audit pack
 audit_export        audit report, export
 audit_search        audit search
 audit_serve         audit serve

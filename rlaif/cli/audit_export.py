@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from rlaif.cli.audit import LedgerOption
 from rlaif.cli.audit_print import passing_over, print_line
-from rlaif.cli.options import RunsDirOption
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.console import show_text
 from rlaif.errors import InputError
 

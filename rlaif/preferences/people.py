@@ -50,11 +50,13 @@ from rlaif.records import (
     CalibrationMap,
     Comparison,
     Constitution,
+    HumanLabel,
     Panel,
     Preference,
     Prompt,
     Record,
     Sample,
+    Tally,
     digest_text,
 )
 
@@ -179,8 +181,31 @@ def mix_labels(
     """
     matched = match(labels, labelled)
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
-    known = [*labelled.earlier_samples, *labelled.samples]
-    texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
+    return mix_matched(
+        matched.labels, labelled, brought=[record for four in brought for record in four], tally=matched.tally,
+        labels_digest=labels.digest, comparisons=comparisons, panel=panel, rule=rule, config=config,
+        draw_seed=draw_seed, is_scaled=is_scaled,
+    )  # fmt: skip
+
+
+def mix_matched(
+    labels: Sequence[HumanLabel],
+    labelled: Labelled,
+    *,
+    brought: Sequence[Record],
+    tally: Tally,
+    labels_digest: str,
+    comparisons: Sequence[Comparison],
+    panel: Panel,
+    rule: LabelRule,
+    config: HumanLabelsConfig,
+    draw_seed: int | None,
+    is_scaled: bool,
+) -> Mix:
+    """As `mix_labels`, by labels whose samples are known. brought: the records of pairs that the run did not have."""
+    prompts = tuple(record for record in brought if isinstance(record, Prompt))
+    samples = tuple(record for record in brought if isinstance(record, Sample))
+    texts = {s.id: s.text for s in (*labelled.earlier_samples, *labelled.samples, *samples)}
     judged = find_judged(
         [*labelled.earlier_comparisons, *comparisons],
         constitution=labelled.constitution,
@@ -189,13 +214,13 @@ def mix_labels(
         draw_seed=draw_seed,
     )
     card = calibrate_judge(
-        matched.labels, judged, texts=texts, judge_id=panel.judge_id,
-        constitution=labelled.constitution, labels_digest=labels.digest, human_weight=config.weight,
+        labels, judged, texts=texts, judge_id=panel.judge_id,
+        constitution=labelled.constitution, labels_digest=labels_digest, human_weight=config.weight,
         is_scaled=is_scaled,
     )  # fmt: skip
-    here = {sample.id for sample in labelled.samples} | {sample.id for _, _, *two in brought for sample in two}
+    here = {sample.id for sample in (*labelled.samples, *samples)}
     rows = human_preferences(
-        matched.labels,
+        labels,
         weight=config.weight,
         constitution=labelled.constitution,
         round=labelled.round,
@@ -205,19 +230,15 @@ def mix_labels(
     return Mix(
         relabelling=make_relabelling(card, texts),
         human=human,
-        prompts=tuple(prompt for prompt, *_ in brought),
-        samples=tuple(sample for _, _, *two in brought for sample in two),
-        records=(
-            *(record for four in brought for record in four),
-            *matched.labels,
-            *([card] if card is not None else []),
-        ),
-        notes=tuple(describe_mix(card, labels=matched.tally, num_human=len(human), weight=config.weight)),
+        prompts=prompts,
+        samples=samples,
+        records=(*brought, *labels, *([card] if card is not None else [])),
+        notes=tuple(describe_mix(card, labels=tally, num_human=len(human), weight=config.weight)),
         calibration={
             "inputs": label_inputs(config)["human_labels"],
             "human_weight": config.weight,
             **({} if config.combine == "mean" else {"combine": config.combine}),
-            "labels": {"in": matched.tally.num_in, "kept": matched.tally.kept, "dropped": matched.tally.dropped},
+            "labels": {"in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped},
             "human_rows": len(human),
             "calibration": None if card is None else card.model_dump(mode="json"),
         },

@@ -7,7 +7,7 @@ for `rlaif constitution diff`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
@@ -28,9 +29,9 @@ from rlaif.judging.recorded import Recorded, describe_unread, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
 from rlaif.ledger.opening import can_write
 from rlaif.preferences.edit_diff import Diff, diff_judged
-from rlaif.preferences.export import export_preferences
+from rlaif.preferences.export import ExportedPreferences, export_preferences
 from rlaif.preferences.label import LabelRule
-from rlaif.preferences.pairing import pair_comparisons
+from rlaif.preferences.pairing import Pairing, pair_comparisons
 from rlaif.preferences.people import (
     CALIBRATION_FILE,
     Labelled,
@@ -75,11 +76,43 @@ def pair_preferences(
         bound = _find_bound(round, book, panel=panel)
         mix = apply_calibration(round.config.human_labels, bound, samples=samples)
     _keep(round, mix)
-    config = round.config.preferences
-    pairing = pair_comparisons(
+    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel)
+    if not pairing.preferences and not round.is_recorded:
+        _refuse_all_failed(round, book, pairing.tally)
+    exported = export_round(
+        round,
+        mix,
+        pairing,
+        prompts=prompts,
+        samples=samples,
+        judge_name=find_judge_name(round, bench, comparisons),
+        out_dir=round.folder(PREFERENCES) / DATASET,
+    )
+    book.finish(
+        PREFERENCES,
+        round=round.number,
+        tally=pairing.tally,
+        unit="choices" if round.config.preferences.kind == "choice" else None,
+        records=[*pairing.preferences, *mix.records],
+        constitution_id=round.constitution.id,
+    )
+    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+    say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
+
+
+def pair_round(
+    round: Round,
+    mix: Mix,
+    *,
+    comparisons: Sequence[Comparison],
+    pairs: Sequence[tuple[Sample, Sample]],
+    panel: Panel,
+) -> Pairing:
+    """The round's preferences, decided and neither stored nor exported."""
+    return pair_comparisons(
         comparisons,
         constitution=round.constitution,
-        config=config,
+        config=round.config.preferences,
         round=round.number,
         pairs=pairs,
         relabelling=mix.relabelling,
@@ -88,29 +121,30 @@ def pair_preferences(
         draw_seed=round.draw_seed,
         seed=round.seed,
     )
-    if not pairing.preferences and not round.is_recorded:
-        _refuse_all_failed(round, book, pairing.tally)
-    exported = export_preferences(
+
+
+def export_round(
+    round: Round,
+    mix: Mix,
+    pairing: Pairing,
+    *,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    judge_name: str,
+    out_dir: Path,
+) -> ExportedPreferences:
+    """The round's preferences as a data set in `out_dir`."""
+    return export_preferences(
         pairing.preferences,
         prompts={prompt.id: prompt for prompt in (*prompts, *mix.prompts)},
         samples={sample.id: sample for sample in (*samples, *mix.samples)},
-        judge_name=find_judge_name(round, bench, comparisons),
+        judge_name=judge_name,
         constitution=round.constitution,
-        out_dir=round.folder(PREFERENCES) / DATASET,
+        out_dir=out_dir,
         test_fraction=round.config.prompts.test_fraction,
         tally=pairing.tally,
-        notes=[*config.describe_making(), *mix.notes],
+        notes=[*round.config.preferences.describe_making(), *mix.notes],
     )
-    book.finish(
-        PREFERENCES,
-        round=round.number,
-        tally=pairing.tally,
-        unit="choices" if config.kind == "choice" else None,
-        records=[*pairing.preferences, *mix.records],
-        constitution_id=round.constitution.id,
-    )
-    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
-    say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
 
 
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
@@ -242,9 +276,9 @@ def _find_labelled(
     )
 
 
-def _claims_probability(bench: Bench, *, is_recorded: bool) -> bool:
+def claims_probability(templates: Iterable[JudgeTemplate], *, is_recorded: bool) -> bool:
     """Whether the judges' log-odds claim a probability; those of contrasts alone have a scale that means nothing."""
-    return is_recorded or not all(MODES[judge.template.kind].words.scale for judge in bench.judges)
+    return is_recorded or not all(MODES[template.kind].words.scale for template in templates)
 
 
 def _mix(
@@ -267,7 +301,7 @@ def _mix(
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
         config=round.config.human_labels,
         draw_seed=round.draw_seed,
-        is_scaled=_claims_probability(bench, is_recorded=round.is_recorded),
+        is_scaled=claims_probability((judge.template for judge in bench.judges), is_recorded=round.is_recorded),
     )
 
 
@@ -310,7 +344,7 @@ def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path,
         panel = find_panel(
             bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
         )
-        is_scaled = _claims_probability(bench, is_recorded=judged.is_recorded)
+        is_scaled = claims_probability((judge.template for judge in bench.judges), is_recorded=judged.is_recorded)
         fitted = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
     write_calibration(out, fitted.file)
     return fitted
