@@ -236,7 +236,7 @@ def _load(
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     overrides += [] if preset is None else [f"preset={json.dumps(preset)}"]
     for name, path in zip(("path", "columns"), labels, strict=True):
-        overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
+        overrides += [] if path is None else [f"human.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
     from rlaif.cli.stored_options import find_stored, load_stored
 

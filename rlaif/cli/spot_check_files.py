@@ -46,7 +46,7 @@ def import_(
     if sheet is not None:
         _import_answers(file, sheet, answers=answers, columns=columns, dry_run=dry_run)
     else:
-        from rlaif.audit.spot_labels import import_labels
+        from rlaif.loop.spot_labels import import_labels
 
         if answers is not None:
             raise InputError("--answers is about a sheet, and none is given", fix="add --sheet SHEET")
@@ -136,9 +136,9 @@ def _export_labels(
     run: str | None,
     runs_dir: Path,
 ) -> None:
-    from rlaif.audit.spot_labels import read_run_labels
     from rlaif.calibration.label_rows import as_csv, as_jsonl, choose_labels, own_rows, preference_rows
     from rlaif.files.atomic import write_atomically
+    from rlaif.loop.spot_labels import read_run_labels
 
     found = read_run_labels(runs_dir=runs_dir, run=run)
     chosen = choose_labels(found.labels, which=which)

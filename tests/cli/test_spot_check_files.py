@@ -13,11 +13,11 @@ import datasets
 import pytest
 from spot_checks import answer, draw, in_ledger, refusal, rows_of, say, spot_check
 
-from rlaif.audit.spot_labels import import_labels
 from rlaif.calibration.label_rows import as_csv
 from rlaif.calibration.labels import read_labels
 from rlaif.calibration.sheet import Sheet
 from rlaif.errors import InputError
+from rlaif.loop.spot_labels import import_labels
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])

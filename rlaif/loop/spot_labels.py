@@ -17,7 +17,7 @@ from rlaif.calibration.match import Matched, match_labels
 from rlaif.calibration.sheet import Sheet, read_sheet
 from rlaif.calibration.so_far import SoFar, sum_up
 from rlaif.calibration.taken_in import LabelKey, TakenIn, chosen_side, key_of_label, take_in
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.errors import DataError, StageError
 from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
@@ -92,7 +92,7 @@ def import_labels(
     """Labels of other tools for a run's samples into its ledger: all of them counted, and how many are new."""
     labels = read_label_studio(path) if columns is None else None
     if labels is None:
-        labels = load_labels(HumanLabelsConfig(path=str(path), columns=None if columns is None else str(columns)))
+        labels = load_labels(HumanConfig(path=str(path), columns=None if columns is None else str(columns)))
     if labels is None:
         raise ValueError("a path was given")
     folder = open_run(runs_dir, run)
