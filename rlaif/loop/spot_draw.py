@@ -81,6 +81,8 @@ class DrawnSheet(NamedTuple):
     runs: tuple[str, ...]
     tally: Tally
     """Items that the runs have, and those that could not be drawn, by reason."""
+    rounds: tuple[str, ...]
+    """The judged rounds that were drawn from, as run/number."""
 
 
 class Material(NamedTuple):
@@ -94,6 +96,8 @@ class Material(NamedTuple):
     principles: dict[str, Principle]
     constitution: Constitution
     """The constitution of the newest round."""
+    rounds: tuple[str, ...]
+    """The rounds, as run/number."""
 
 
 def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Wanted, dry_run: bool) -> DrawnSheet:
@@ -132,16 +136,16 @@ def _draw(
     frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
     draw = draw_items(frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio)
     sheet = _fill_sheet(draw, material, guideline=guideline, is_single=bool(wanted.principles))
-    return DrawnSheet(sheet, draw, runs, tally)
+    return DrawnSheet(sheet, draw, runs, tally, rounds=material.rounds)
 
 
 def _store(ledger: Ledger, drawn: DrawnSheet, *, path: Path, wanted: Wanted) -> None:
     """The sheet first: a draw whose sheet nobody has would keep its pairs from being drawn again."""
-    sheet, draw, runs, _ = drawn
+    sheet, draw, runs, *_ = drawn
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, observed=Observed(at=utc_now()),
+        items=draw.items, drawn_from=drawn.rounds, observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
     is_written = path.is_file() and read_sheet(path).id == sheet.id
@@ -203,6 +207,7 @@ def _join(one: Material, other: Material) -> Material:
         samples=one.samples | other.samples,
         principles=one.principles | other.principles,
         constitution=other.constitution,
+        rounds=(*one.rounds, *other.rounds),
     )
 
 
@@ -229,7 +234,10 @@ def read_material(round: Round, book: Book, *, principles: Sequence[str]) -> Mat
     ]  # fmt: skip
     prompts = {prompt.id: prompt for prompt in book.used(PROMPTS, Prompt, round=round.number)}
     reasons = dict(_find_unfit(frame, prompts, samples))
-    return Material(frame, reasons, prompts=prompts, samples=samples, principles=known, constitution=round.constitution)
+    return Material(
+        frame, reasons, prompts=prompts, samples=samples, principles=known, constitution=round.constitution,
+        rounds=(f"{round.run.name}/{round.number}",),
+    )  # fmt: skip
 
 
 def judge_pairs_of(round: Round, book: Book, *, comparisons: Sequence[Comparison]) -> Judged:
