@@ -33,7 +33,7 @@ gates: {alarm: false, min_win_rate: null, min_accuracy: null, max_failed: null, 
 
 
 def rlaif(folder: Path, *arguments: str, code: int = 0) -> str:
-    done = run_rlaif(arguments, cwd=folder)
+    done = run_rlaif(arguments, cwd=folder, timeout=1200)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
