@@ -71,7 +71,8 @@ def generate_prefs(
     """Prompts -> samples -> judgements -> preferences.
 
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
-    takes responses and verdicts that already exist.
+    takes responses and verdicts that already exist. Where human.num_items asks people about pairs it ends with exit
+    code 4 until all have an answer.
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
@@ -167,7 +168,8 @@ def run(
     """The whole loop: prompts to a trained policy and a report.
 
     With several rounds a gate (gates.*) may stop it after one. The exit code is then 0 and the last good round is
-    named; it is 1 where no round passed its gates.
+    named; it is 1 where no round passed its gates. Where human.num_items asks people about pairs the run ends with exit
+    code 4 in each round, until all have an answer.
     """
     refuse_several("run")
     labels = (human_labels, label_columns)
