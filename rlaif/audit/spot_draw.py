@@ -24,6 +24,7 @@ from rlaif.calibration.sheet import (
 from rlaif.calibration.spot_check import Draw, FrameItem, ItemKey, draw_items, leave_out
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import InputError, RunFolderError, describe_names
+from rlaif.evaluation.policy import find_policy_pairs
 from rlaif.files.atomic import utc_now
 from rlaif.files.texts import read_text_file
 from rlaif.judging.bench import Bench
@@ -37,7 +38,9 @@ from rlaif.records import (
     Constitution,
     Design,
     DrawnItem,
+    EvaluationReport,
     Observed,
+    Panel,
     Principle,
     Prompt,
     Question,
@@ -49,7 +52,8 @@ from rlaif.records import (
 from rlaif.records.base import REDACTED
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, open_run
-from rlaif.run.stages import JUDGEMENTS, PROMPTS, SAMPLES
+from rlaif.run.round import Round
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, PROMPTS, SAMPLES, Stage
 from rlaif.run.state import ledger_path_of, open_ledger
 from rlaif.run.stored import open_stored
 from rlaif.stats.logits import canonical_pair
@@ -68,6 +72,8 @@ class Wanted(NamedTuple):
     """Ids of the principles under which pairs are asked about; empty: as a whole."""
     guideline: Path | None = None
     """File with the text that annotators read; None: it is made of the constitution."""
+    is_evaluation: bool = False
+    """Draw from the newest evaluation of each run, trained policy against start, and not from the judged rounds."""
 
 
 class DrawnSheet(NamedTuple):
@@ -102,7 +108,7 @@ def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Want
     guideline = None if wanted.guideline is None else read_guideline(wanted.guideline)
     runs = [open_run(runs_dir, name) for name in dict.fromkeys(names)] or [open_run(runs_dir, None)]
     ledger_path = _find_ledger(runs, runs_dir)
-    material = _gather(runs, runs_dir=runs_dir, principles=wanted.principles)
+    material = _gather(runs, runs_dir=runs_dir, wanted=wanted)
     with open_ledger(runs[0], ledger_path, read_only=dry_run) as ledger:
         drawn = {_key(item): "already_drawn" for check in list_records(ledger, SpotCheck) for item in check.items}
         frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
@@ -119,7 +125,7 @@ def _store(ledger: Ledger, sheet: Sheet, draw: Draw, *, path: Path, wanted: Want
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, observed=Observed(at=utc_now()),
+        items=draw.items, is_evaluation=wanted.is_evaluation, observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
     write_sheet(sheet, path)
@@ -142,24 +148,27 @@ def _find_ledger(runs: Sequence[RunFolder], runs_dir: Path) -> Path:
     return next(iter(paths.values()))
 
 
-def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, principles: Sequence[str]) -> _Material:
+def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, wanted: Wanted) -> _Material:
+    stage, read = (EVALUATION, _read_evaluation) if wanted.is_evaluation else (JUDGEMENTS, _read_round)
     found: _Material | None = None
     for run in runs:
-        numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_judged(run, n)]
+        numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_done(run, n, stage)]
         if not numbers:
             raise RunFolderError(
-                "nothing is judged in this run yet", where=str(run.path), fix="run `rlaif generate-prefs` first"
+                f"nothing is {'evaluated' if wanted.is_evaluation else 'judged'} in this run yet",
+                where=str(run.path),
+                fix=f"run `{stage.command}` first",
             )
-        for number in numbers:
-            one = _read_round(run, runs_dir=runs_dir, number=number, principles=principles)
+        for number in numbers[-1:] if wanted.is_evaluation else numbers:
+            one = read(run, runs_dir=runs_dir, number=number, principles=wanted.principles)
             found = one if found is None else _join(found, one)
     if found is None:
         raise ValueError("there are no runs")
     return found
 
 
-def _is_judged(run: RunFolder, number: int) -> bool:
-    return read_stage(run.stage_dir(number, JUDGEMENTS)) is not None
+def _is_done(run: RunFolder, number: int, stage: Stage) -> bool:
+    return read_stage(run.stage_dir(number, stage)) is not None
 
 
 def _join(one: _Material, other: _Material) -> _Material:
@@ -190,29 +199,64 @@ def _read_round(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequ
         questions = book.used(JUDGEMENTS, Question, round=number)
         bench = Bench(round.config, ledger=round.ledger, find_stage_dirs=lambda: run.stage_dirs)
         panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
-        known = {principle.id: principle for principle in weighted_principles(round.constitution)}
-        _refuse_unknown(principles, known)
-        judged = find_judged(
-            comparisons, constitution=round.constitution, panel=panel,
-            rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
-            draw_seed=round.draw_seed,
-        )  # fmt: skip
-        samples = {sample.id: sample for sample in book.used(SAMPLES, Sample, round=number)}
-        weights = {name: principle.weight for name, principle in known.items()}
-        doubts = find_doubts(comparisons, weights=weights)
-        wanted = set(principles) or {OVERALL}
-        frame = [
-            FrameItem(
-                samples[pair[0]].prompt_id, pair, principle_id, label.p_first,
-                flipped=(pair, principle_id) in doubts.flipped, differ=(pair, principle_id) in doubts.differ,
-            )
-            for (pair, principle_id), label in judged.items()
-            if principle_id in wanted and all(sample_id in samples for sample_id in pair)
-        ]  # fmt: skip
-        prompts = {prompt.id: prompt for prompt in book.used(PROMPTS, Prompt, round=number)}
-    reasons = dict(_find_unfit(frame, prompts, samples))
+        return _make_material(
+            round,
+            comparisons,
+            panel=panel,
+            prompts=book.used(PROMPTS, Prompt, round=number),
+            samples=book.used(SAMPLES, Sample, round=number),
+            principles=principles,
+        )
+
+
+def _read_evaluation(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequence[str]) -> _Material:
+    """The pairs of an evaluation: a response of the trained policy and one of the starting policy."""
+    with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
+        report = book.used(EVALUATION, EvaluationReport, round=number)[-1]
+        samples = book.used(EVALUATION, Sample, round=number)
+        pairs = {canonical_pair(a.id, b.id) for a, b in find_policy_pairs(samples, report)}
+        comparisons = [c for c in book.used(EVALUATION, Comparison, round=number) if c.sample_ids in pairs]
+        return _make_material(
+            round,
+            comparisons,
+            panel=Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons)),
+            prompts=book.used(EVALUATION, Prompt, round=number),
+            samples=samples,
+            principles=principles,
+        )
+
+
+def _make_material(
+    round: Round,
+    comparisons: Sequence[Comparison],
+    *,
+    panel: Panel,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    principles: Sequence[str],
+) -> _Material:
+    known = {principle.id: principle for principle in weighted_principles(round.constitution)}
+    _refuse_unknown(principles, known)
+    judged = find_judged(
+        comparisons, constitution=round.constitution, panel=panel,
+        rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
+        draw_seed=round.draw_seed,
+    )  # fmt: skip
+    by_id = {sample.id: sample for sample in samples}
+    doubts = find_doubts(comparisons, weights={name: principle.weight for name, principle in known.items()})
+    wanted = set(principles) or {OVERALL}
+    frame = [
+        FrameItem(
+            by_id[pair[0]].prompt_id, pair, principle_id, label.p_first,
+            flipped=(pair, principle_id) in doubts.flipped, differ=(pair, principle_id) in doubts.differ,
+        )
+        for (pair, principle_id), label in judged.items()
+        if principle_id in wanted and all(sample_id in by_id for sample_id in pair)
+    ]  # fmt: skip
+    prompts_by_id = {prompt.id: prompt for prompt in prompts}
+    reasons = dict(_find_unfit(frame, prompts_by_id, by_id))
     return _Material(
-        frame, reasons, prompts=prompts, samples=samples, principles=known, constitution=round.constitution
+        frame, reasons, prompts=prompts_by_id, samples=by_id, principles=known, constitution=round.constitution
     )
 
 

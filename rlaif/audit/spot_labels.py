@@ -19,7 +19,7 @@ from rlaif.calibration.so_far import SoFar, sum_up
 from rlaif.calibration.taken_in import LabelKey, TakenIn, chosen_side, key_of_label, take_in
 from rlaif.config.calibration import HumanLabelsConfig
 from rlaif.errors import DataError, StageError
-from rlaif.ledger.queries import list_records
+from rlaif.ledger.queries import find_drawn_labels, list_records
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.people import load_labels
 from rlaif.records import Comparison, HumanLabel, Prompt, Record, Sample, SpotCheck, Tally, Use
@@ -140,8 +140,9 @@ def read_run_labels(*, runs_dir: Path, run: str | None) -> RunLabels:
 
 
 def _labels_of(ledger: Ledger, run: str) -> list[HumanLabel]:
-    stages = [check.stage for check in list_records(ledger, SpotCheck) if run in check.runs]
-    return [label for stage in (*stages, IMPORTED) for label in ledger.used(run, 0, stage, HumanLabel)]
+    """The labels to use: those of an evaluation's pairs are left out, because nothing may be trained on them."""
+    drawn = find_drawn_labels(ledger, run=run, is_evaluation=False)
+    return [*drawn, *ledger.used(run, 0, IMPORTED, HumanLabel)]
 
 
 def store_labels(

@@ -242,7 +242,7 @@ def _find_labelled(
     )
 
 
-def _claims_probability(bench: Bench, *, is_recorded: bool) -> bool:
+def claims_probability(bench: Bench, *, is_recorded: bool) -> bool:
     """Whether the judges' log-odds claim a probability; those of contrasts alone have a scale that means nothing."""
     return is_recorded or not all(MODES[judge.template.kind].words.scale for judge in bench.judges)
 
@@ -267,7 +267,7 @@ def _mix(
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
         config=round.config.human_labels,
         draw_seed=round.draw_seed,
-        is_scaled=_claims_probability(bench, is_recorded=round.is_recorded),
+        is_scaled=claims_probability(bench, is_recorded=round.is_recorded),
     )
 
 
@@ -310,7 +310,7 @@ def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path,
         panel = find_panel(
             bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
         )
-        is_scaled = _claims_probability(bench, is_recorded=judged.is_recorded)
+        is_scaled = claims_probability(bench, is_recorded=judged.is_recorded)
         fitted = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
     write_calibration(out, fitted.file)
     return fitted
