@@ -13,6 +13,7 @@ from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect, Predictor
 from rlaif.evaluation.text_measures import find_unit
 from rlaif.records import CalibrationMap, PartMap
+from rlaif.report.input import ReadoutLoss
 from rlaif.report.moved import Moved
 from rlaif.report.wording import (
     NOTHING,
@@ -125,6 +126,21 @@ def predictors_view(predictors: Sequence[Predictor]) -> dict[str, Any] | None:
             for one in predictors
         ],
     }
+
+
+def describe_readout(readout: ReadoutLoss | None) -> str:
+    """What people's rows are worth to the reward model, or how to measure it."""
+    if readout is None:
+        return (
+            "What a reward model without people's rows would know was not measured; "
+            "reward_model.human_weight=cross_validated measures it."
+        )
+    without, with_people = (format_number(loss, decimals=3) for loss in (readout.without, readout.with_people))
+    return (
+        "Read-outs of the reward model's base, fitted without the prompts that they are measured on, predict people's "
+        f"choices with a log loss of {without} by the judge's rows alone, and of {with_people} with people's rows, "
+        f"which count {format_number(readout.weight)} each."
+    )
 
 
 def leanings_view(leanings: Sequence[Leaning], moved: Moved) -> dict[str, Any] | None:

@@ -112,6 +112,16 @@ class ShownDisagreement(Value):
     """The same after a calibration that did not see the pair's prompt."""
 
 
+class ReadoutLoss(Value):
+    """Cross-validated log loss of people's choices, by read-outs of the reward model's base, in nats."""
+
+    with_people: float
+    without: float
+    """By the judge's rows alone."""
+    weight: float
+    """What a row of people's counts in the first one."""
+
+
 class PeopleAndJudge(Value):
     """What people's labels say of the judge, and what they did to the labels and to the policy."""
 
@@ -129,6 +139,8 @@ class PeopleAndJudge(Value):
     effect: CalibrationEffect | None = None
     predictors: tuple[Predictor, ...] = ()
     """Who predicts people's choices on the pairs that the reward model was not trained on."""
+    readout: ReadoutLoss | None = None
+    """What people's rows are worth to the reward model; None where that was not measured."""
     leanings: tuple[Leaning, ...] = ()
     """What the labels lean to, before and after people's labels, and how the policy moved."""
     win_rate: HonestRate | None = None

@@ -30,8 +30,8 @@ from rlaif.evaluation.people import (
 from rlaif.evaluation.policy import Change, PolicyPair
 from rlaif.evaluation.reward_model import ScoredPair
 from rlaif.evaluation.text_measures import load_text_measure
-from rlaif.records import CalibrationCard, Constitution, HumanLabel, Preference, Prompt, Sample
-from rlaif.report.input import PeopleAndJudge, ShownDisagreement
+from rlaif.records import CalibrationCard, Constitution, HumanLabel, Preference, Prompt, RewardModelCard, Sample
+from rlaif.report.input import PeopleAndJudge, ReadoutLoss, ShownDisagreement
 from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
 
 SHOWN_DISAGREEMENTS = 6
@@ -53,6 +53,7 @@ class LabelledRound:
     prompts: Mapping[str, Prompt]
     preferences: Sequence[Preference]
     """This round's, as trained on."""
+    reward_model: RewardModelCard | None
     constitution: Constitution
     is_scaled: bool
     """Whether the judges' log-odds claim a probability."""
@@ -107,8 +108,17 @@ def collect_people(
         disagreements=tuple(_show_disagreements(labelled, found, agreement)),
         effect=effect,
         predictors=compare_predictors(_predict(labelled, found, held_out)),
+        readout=_find_readout(labelled.reward_model),
         leanings=leanings,
     )
+
+
+def _find_readout(card: RewardModelCard | None) -> ReadoutLoss | None:
+    metrics = {} if card is None else card.metrics
+    names = ("human_log_loss_with", "human_log_loss_without", "human_weight")
+    if not metrics.keys() >= set(names):
+        return None
+    return ReadoutLoss(with_people=metrics[names[0]], without=metrics[names[1]], weight=metrics[names[2]])
 
 
 def choose_for_trained(

@@ -19,6 +19,7 @@ from rlaif.report.calibrated import (
     describe_effect,
     describe_liking,
     describe_map,
+    describe_readout,
     leanings_view,
     predictors_view,
 )
@@ -57,6 +58,7 @@ def people_view(report: ReportInput, moved: Moved) -> dict[str, Any] | None:
         "prevalence": _describe_prevalence(people.agreement),
         "reliability": _reliabilities_view(people),
         "changed": [*([liking] if liking else []), *describe_effect(people.effect)],
+        "readout": describe_readout(people.readout),
         "predictors": predictors_view(people.predictors),
         "leanings": leanings_view(people.leanings, moved),
         "disagreements": [_disagreement_view(one) for one in people.disagreements],

@@ -34,6 +34,7 @@ from rlaif.records import (
     PreferenceRow,
     Prompt,
     Question,
+    RewardModelCard,
     Sample,
 )
 from rlaif.report.collect import Evaluated, RoundFacts, collect_report
@@ -253,6 +254,7 @@ def _find_labelled(
         samples={sample.id: sample for sample in samples},
         prompts={**{prompt.id: prompt for prompt in prompts}, **judged.prompts},
         preferences=book.used(PREFERENCES, Preference, round=round.number),
+        reward_model=next(iter(book.used(REWARD_MODEL, RewardModelCard, round=round.number)), None),
         constitution=judged.constitution,
         is_scaled=claims_probability(bench, is_recorded=judged.is_recorded),
     )

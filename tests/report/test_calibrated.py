@@ -8,7 +8,8 @@ from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect
 from rlaif.evaluation.policy import Change
 from rlaif.records import CalibrationMap, Estimate, PartMap
-from rlaif.report.calibrated import describe_effect, describe_liking, describe_map, leanings_view
+from rlaif.report.calibrated import describe_effect, describe_liking, describe_map, describe_readout, leanings_view
+from rlaif.report.input import ReadoutLoss
 from rlaif.report.moved import Moved
 
 
@@ -124,3 +125,9 @@ def test_labels_that_only_lean_more_or_less_turn_nothing() -> None:
     assert view is not None
     assert view["turns"] == []
     assert view["rows"][0]["unit"] == "per response"
+
+
+def test_what_peoples_rows_are_worth_is_said_where_it_was_measured_and_else_how_to() -> None:
+    assert "reward_model.human_weight=cross_validated" in describe_readout(None)
+    said = describe_readout(ReadoutLoss(with_people=0.55, without=0.625, weight=5))
+    assert "of 0.625 by the judge's rows alone, and of 0.550 with people's rows, which count 5 each." in said
