@@ -15,12 +15,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from page import Page
+from spot_checks import answer
 from typer.testing import CliRunner
 
 from rlaif import pipeline
+from rlaif.calibration.sheet import read_sheet
 from rlaif.cli import app
 from rlaif.config.load import load_config, parse_config
-from rlaif.errors import ConfigError, DataError, RunFolderError
+from rlaif.errors import ConfigError, DataError, RunFolderError, StageError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
@@ -30,7 +33,7 @@ from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, S
 from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import open_run
-from rlaif.run.stages import GENERATING, PREFERENCES, REWARD_MODEL
+from rlaif.run.stages import EVALUATION, GENERATING, PREFERENCES, REWARD_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"
 PANDALM = Path(__file__).parents[2] / "shared" / "data" / "pandalm"
@@ -188,6 +191,86 @@ def test_a_newer_file_of_labels_takes_the_place_of_the_older_one_before_training
         assert work.round.ledger.makings("newer", 0, "4_preferences").number == 1, (
             "made again once, for it was right then"
         )
+
+
+@pytest.fixture(scope="module")
+def reported(labelled: str, runs_dir: Path) -> Path:
+    """The evaluation's folder of a run with labels."""
+    tiny = [
+        "ppo.num_steps=1", "ppo.num_prompts_per_step=2", "ppo.num_samples_per_prompt=2", "ppo.num_reference_samples=4",
+        "ppo.value_warmup_steps=0", "ppo.response_length=16", "ppo.guards.num_prompts=2", "evaluation.num_prompts=4",
+        "evaluation.best_of=2",
+    ]  # fmt: skip
+    generate(runs_dir, "reported", labelled, *tiny)
+    config = parse_config(json.dumps(open_run(runs_dir, "reported").config["config"]), where="config.json")
+    with open_work(config, run_name="reported", runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,)) as work:
+        pipeline.train(work, stage="all")
+        pipeline.evaluate(work)
+    return runs_dir / "reported" / "round_00" / "7_evaluation"
+
+
+def test_the_report_shows_people_and_the_judge_and_what_the_labels_did(reported: Path) -> None:
+    report = json.loads((reported / "report.json").read_text())
+    people, card = report["people"], report["calibration"]
+    assert people["agreement"]["judge"]["majority"]["share"] == card["before"]["share"]
+    assert len(people["agreement"]["judge"]["disagreements"]) == round(40 * (1 - card["before"]["share"]["mean"]))
+    assert people["is_drawn"]
+    assert people["accuracy"]["people"]["mean"] == pytest.approx(card["before"]["share"]["mean"])
+    assert people["accuracy"]["num_labels"] == 40
+    assert people["effect"]["num_pairs"] == people["accuracy"]["num_items"] > 40
+    assert [one["name"] for one in people["predictors"]] == [
+        "the judge as it was", "the judge, calibrated", "the reward model",
+    ]  # fmt: skip
+    leanings = {one["name"]: one for one in people["leanings"]}
+    assert leanings.keys() == {*report["measures"], "words"}
+    assert leanings["words"]["policy"]["change"]["n"] == 4
+    assert leanings["words"]["labels"]["mean_after"] < leanings["words"]["labels"]["mean_before"], "it had liked length"
+    page = Page((reported / "report.html").read_text())
+    assert "The judge's liking for length was taken away" in page.section("people").text
+    assert len(page.section("people").find("article")) == 6
+
+
+def spot_check(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["spot-check", *arguments], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+def test_people_label_an_evaluation_and_the_report_gives_the_win_rate_as_they_would(
+    reported: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    report = json.loads((reported / "report.json").read_text())
+    assert report["people"]["win_rate"] is None
+    of_run = ["--run", "reported", "--runs-dir", str(runs_dir)]
+    spot_check("draw", str(tmp_path / "sheet.json"), "--evaluation", "--items", "2", *of_run)
+    sheet = read_sheet(tmp_path / "sheet.json")
+    pairs = {frozenset((shown["before"], shown["after"])) for shown in report["samples"]}
+    assert all(frozenset((item.a, item.b)) in pairs for item in sheet.items), "none of the best of n"
+    answer(sheet, choices="12", folder=str(tmp_path / "sheet.answers"))
+    assert "rlaif evaluate --resume" in spot_check("status", str(tmp_path / "sheet.json"), *of_run)
+    config = parse_config(json.dumps(open_run(runs_dir, "reported").config["config"]), where="config.json")
+    with open_work(config, run_name="reported", runs_dir=runs_dir, resume=True, stages=(EVALUATION,)) as work:
+        pipeline.evaluate(work)
+        pipeline.evaluate(work)
+        assert work.round.ledger.makings("reported", 0, "7_evaluation").number == 1, "made again once"
+    again = json.loads((reported / "report.json").read_text())
+    assert again["people"]["win_rate"]["num_labels"] == 2
+    assert not again["people"]["win_rate"]["uses_judge"], "two labels are too few"
+    assert again["win_rate"] == report["win_rate"]
+    assert again["evaluation_id"] == report["evaluation_id"]
+    result = CliRunner().invoke(app, ["spot-check", "export", str(tmp_path / "out.jsonl"), *of_run])
+    assert isinstance(result.exception, StageError), "nothing is trained on these labels"
+    with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+        assert verify(ledger).ok
+
+
+def test_a_run_without_an_evaluation_has_none_to_draw_from(runs_dir: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["spot-check", "draw", str(tmp_path / "s"), "--evaluation", "--run", "judged", "--runs-dir", str(runs_dir)]
+    )
+    assert isinstance(result.exception, RunFolderError)
+    assert "nothing is evaluated in this run yet" in result.exception.sentence
+    assert "rlaif evaluate" in result.exception.sentence
 
 
 def test_labels_that_were_mixed_in_cannot_be_left_out_afterwards(labelled: str, runs_dir: Path) -> None:

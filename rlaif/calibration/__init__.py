@@ -6,6 +6,7 @@ match              labels that name texts or ids -> labels of samples that exist
 fits               the judge's log-odds and people's choices as numbers -> the best map of each kind
 calibrate          the simplest kind of map that predicts people's choices on other prompts
 artifact           a calibration as a file, bound by digest to judges, templates and constitution
+judged             labels and the judge's labels of the same pairs -> the items that a map is fitted to, and the fit
 mix                both together: agreement before and after, and the map
 human_rows         people's labels of whole pairs -> their own preferences
 ppi                the judge on all items, people on a few -> what people would say, and whether a map still holds

@@ -81,6 +81,14 @@ def draw(
             help="Text that says how to decide, shown beside every item. [default: made of the principles]",
         ),
     ] = None,
+    evaluation: Annotated[
+        bool,
+        typer.Option(
+            "--evaluation",
+            help="Draw from the newest evaluation: a response of the trained policy beside one of its start. "
+            "`rlaif evaluate --resume` then shows the win rate as people would give it, and nothing is trained on it.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the draw.")] = 0,
     runs_dir: RunsDirOption = Path("runs"),
     dry_run: Annotated[
@@ -103,7 +111,7 @@ def draw(
 
     wanted = Wanted(
         size=items, seed=seed, design="focus" if focus else "even", max_ratio=max_ratio,
-        principles=tuple(dict.fromkeys(principle or ())), guideline=guideline,
+        principles=tuple(dict.fromkeys(principle or ())), guideline=guideline, is_evaluation=evaluation,
     )  # fmt: skip
     _print_draw(draw_sheet(run or [], sheet, runs_dir=runs_dir, wanted=wanted, dry_run=dry_run))
     if dry_run:
@@ -174,6 +182,8 @@ def status(
     found = check_sheet(sheet, answers=answers, runs_dir=runs_dir, run=run, ledger=ledger, dry_run=dry_run)
     for line in (*_describe_progress(found), *_describe_agreement(found.so_far)):
         console.print(show_text(line))
+    if found.check.is_evaluation:
+        console.print(show_text("run `rlaif evaluate --resume` for the win rate as people would give it"))
     if dry_run:
         console.print(show_text("dry run: nothing was stored"))
 

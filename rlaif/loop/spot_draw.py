@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.doubts import find_doubts
+from rlaif.calibration.judged import Judged
 from rlaif.calibration.labels import OVERALL
-from rlaif.calibration.mix import Judged
 from rlaif.calibration.sheet import (
     Sheet,
     SheetItem,
@@ -26,6 +26,7 @@ from rlaif.calibration.sheet import (
 from rlaif.calibration.spot_check import Draw, FrameItem, ItemKey, draw_items, leave_out
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import InputError, RunFolderError, describe_names
+from rlaif.evaluation.policy import find_policy_pairs
 from rlaif.files.atomic import utc_now
 from rlaif.files.texts import read_text_file
 from rlaif.judging.panel import find_panel, find_run_judges
@@ -38,7 +39,9 @@ from rlaif.records import (
     Constitution,
     Design,
     DrawnItem,
+    EvaluationReport,
     Observed,
+    Panel,
     Principle,
     Prompt,
     Question,
@@ -52,7 +55,7 @@ from rlaif.run.book import Book
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
-from rlaif.run.stages import JUDGEMENTS, PROMPTS, SAMPLES
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, PROMPTS, SAMPLES, Stage
 from rlaif.run.state import ledger_path_of, open_ledger
 from rlaif.run.stored import open_stored
 from rlaif.stats.logits import canonical_pair
@@ -71,6 +74,8 @@ class Wanted(NamedTuple):
     """Ids of the principles under which pairs are asked about; empty: as a whole."""
     guideline: Path | None = None
     """File with the text that annotators read; None: it is made of the constitution."""
+    is_evaluation: bool = False
+    """Draw from the newest evaluation of each run, trained policy against start, and not from the judged rounds."""
 
 
 class DrawnSheet(NamedTuple):
@@ -109,7 +114,7 @@ def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Want
     guideline = None if wanted.guideline is None else read_guideline(wanted.guideline)
     runs = [open_run(runs_dir, name) for name in dict.fromkeys(names)] or [open_run(runs_dir, None)]
     ledger_path = _find_ledger(runs, runs_dir)
-    material = _gather(runs, runs_dir=runs_dir, principles=wanted.principles)
+    material = _gather(runs, runs_dir=runs_dir, wanted=wanted)
     with open_ledger(runs[0], ledger_path, read_only=dry_run) as ledger:
         drawn = _draw(ledger, material, wanted=wanted, guideline=guideline, runs=tuple(run.name for run in runs))
         if not dry_run:
@@ -145,7 +150,7 @@ def _store(ledger: Ledger, drawn: DrawnSheet, *, path: Path, wanted: Wanted) -> 
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, drawn_from=drawn.rounds, observed=Observed(at=utc_now()),
+        items=draw.items, drawn_from=drawn.rounds, is_evaluation=wanted.is_evaluation, observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
     is_written = path.is_file() and read_sheet(path).id == sheet.id
@@ -171,25 +176,28 @@ def _find_ledger(runs: Sequence[RunFolder], runs_dir: Path) -> Path:
     return next(iter(paths.values()))
 
 
-def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, principles: Sequence[str]) -> Material:
+def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, wanted: Wanted) -> Material:
+    stage, read = (EVALUATION, read_evaluation) if wanted.is_evaluation else (JUDGEMENTS, read_material)
     found: Material | None = None
     for run in runs:
-        numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_judged(run, n)]
+        numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_done(run, n, stage)]
         if not numbers:
             raise RunFolderError(
-                "nothing is judged in this run yet", where=str(run.path), fix="run `rlaif generate-prefs` first"
+                f"nothing is {'evaluated' if wanted.is_evaluation else 'judged'} in this run yet",
+                where=str(run.path),
+                fix=f"run `{stage.command}` first",
             )
-        for number in numbers:
+        for number in numbers[-1:] if wanted.is_evaluation else numbers:
             with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
-                one = read_material(round, book, principles=principles)
+                one = read(round, book, principles=wanted.principles)
             found = one if found is None else _join(found, one)
     if found is None:
         raise ValueError("there are no runs")
     return found
 
 
-def _is_judged(run: RunFolder, number: int) -> bool:
-    return read_stage(run.stage_dir(number, JUDGEMENTS)) is not None
+def _is_done(run: RunFolder, number: int, stage: Stage) -> bool:
+    return read_stage(run.stage_dir(number, stage)) is not None
 
 
 def _join(one: Material, other: Material) -> Material:
@@ -218,25 +226,63 @@ def _texts(material: Material) -> dict[str, str]:
 def read_material(round: Round, book: Book, *, principles: Sequence[str]) -> Material:
     """What can be drawn of a judged round. principles: ids of those that are asked about; none: pairs as a whole."""
     comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
+    return _make_material(
+        round,
+        comparisons,
+        judged=judge_pairs_of(round, book, comparisons=comparisons),
+        drawn_from=f"{round.run.name}/{round.number}",
+        prompts=book.used(PROMPTS, Prompt, round=round.number),
+        samples=book.used(SAMPLES, Sample, round=round.number),
+        principles=principles,
+    )
+
+
+def read_evaluation(round: Round, book: Book, *, principles: Sequence[str]) -> Material:
+    """The same of an evaluation's pairs: a response of the trained policy and one of the starting policy."""
+    report = book.used(EVALUATION, EvaluationReport, round=round.number)[-1]
+    samples = book.used(EVALUATION, Sample, round=round.number)
+    pairs = {canonical_pair(a.id, b.id) for a, b in find_policy_pairs(samples, report)}
+    comparisons = [c for c in book.used(EVALUATION, Comparison, round=round.number) if c.sample_ids in pairs]
+    panel = Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
+    return _make_material(
+        round,
+        comparisons,
+        judged=_judge(round, comparisons, panel=panel),
+        drawn_from=f"{round.run.name}/{round.number}/evaluation",
+        prompts=book.used(EVALUATION, Prompt, round=round.number),
+        samples=samples,
+        principles=principles,
+    )
+
+
+def _make_material(
+    round: Round,
+    comparisons: Sequence[Comparison],
+    *,
+    judged: Judged,
+    drawn_from: str,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    principles: Sequence[str],
+) -> Material:
     known = {principle.id: principle for principle in weighted_principles(round.constitution)}
     refuse_unknown(principles, known)
-    judged = judge_pairs_of(round, book, comparisons=comparisons)
-    samples = {sample.id: sample for sample in book.used(SAMPLES, Sample, round=round.number)}
+    by_id = {sample.id: sample for sample in samples}
     doubts = find_doubts(comparisons, weights={name: principle.weight for name, principle in known.items()})
     wanted = set(principles) or {OVERALL}
     frame = [
         FrameItem(
-            samples[pair[0]].prompt_id, pair, principle_id, label.p_first,
+            by_id[pair[0]].prompt_id, pair, principle_id, label.p_first,
             flipped=(pair, principle_id) in doubts.flipped, differ=(pair, principle_id) in doubts.differ,
         )
         for (pair, principle_id), label in judged.items()
-        if principle_id in wanted and all(sample_id in samples for sample_id in pair)
+        if principle_id in wanted and all(sample_id in by_id for sample_id in pair)
     ]  # fmt: skip
-    prompts = {prompt.id: prompt for prompt in book.used(PROMPTS, Prompt, round=round.number)}
-    reasons = dict(_find_unfit(frame, prompts, samples))
+    prompts_by_id = {prompt.id: prompt for prompt in prompts}
+    reasons = dict(_find_unfit(frame, prompts_by_id, by_id))
     return Material(
-        frame, reasons, prompts=prompts, samples=samples, principles=known, constitution=round.constitution,
-        rounds=(f"{round.run.name}/{round.number}",),
+        frame, reasons, prompts=prompts_by_id, samples=by_id, principles=known, constitution=round.constitution,
+        rounds=(drawn_from,),
     )  # fmt: skip
 
 
@@ -245,6 +291,10 @@ def judge_pairs_of(round: Round, book: Book, *, comparisons: Sequence[Comparison
     judges = find_run_judges(round.config.judge)
     questions = book.used(JUDGEMENTS, Question, round=round.number) if len(judges) > 1 else []
     panel = find_panel(judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+    return _judge(round, comparisons, panel=panel)
+
+
+def _judge(round: Round, comparisons: Sequence[Comparison], *, panel: Panel) -> Judged:
     rule = LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons)
     return find_judged(comparisons, constitution=round.constitution, panel=panel, rule=rule, draw_seed=round.draw_seed)
 

@@ -21,7 +21,7 @@ from rlaif.calibration.so_far import SoFar, sum_up
 from rlaif.calibration.taken_in import LabelKey, TakenIn, chosen_side, key_of_label, take_in
 from rlaif.config.calibration import HumanConfig
 from rlaif.errors import DataError, StageError
-from rlaif.ledger.queries import list_records
+from rlaif.ledger.queries import find_drawn_labels, list_records
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.people import load_labels
 from rlaif.records import Comparison, EditTest, HumanLabel, Prompt, Record, Sample, SpotCheck, Tally, Use
@@ -153,8 +153,8 @@ def read_run_labels(*, runs_dir: Path, run: str | None, which: Which = "all", sh
 
 
 def _pool(ledger: Ledger, run: str) -> list[HumanLabel]:
-    """The labels of all draws from a run, with their probabilities as one sample."""
-    checks = [check for check in list_records(ledger, SpotCheck) if run in check.runs]
+    """The labels of all draws from a run's judged rounds, with their probabilities as one sample."""
+    checks = [one for one in list_records(ledger, SpotCheck) if run in one.runs and not one.is_evaluation]
     labels = {check.id: ledger.used(run, 0, check.stage, HumanLabel) for check in checks}
     chances = pool_draws([check for check in checks if labels[check.id]])
     return [
@@ -171,8 +171,9 @@ def _labels_of_tests(ledger: Ledger, run: str) -> list[HumanLabel]:
 
 
 def _labels_of(ledger: Ledger, run: str) -> list[HumanLabel]:
-    stages = [check.stage for check in list_records(ledger, SpotCheck) if run in check.runs]
-    return [label for stage in (*stages, IMPORTED) for label in ledger.used(run, 0, stage, HumanLabel)]
+    """The labels to use: those of an evaluation's pairs are left out, because nothing may be trained on them."""
+    drawn = find_drawn_labels(ledger, run=run, is_evaluation=False)
+    return [*drawn, *ledger.used(run, 0, IMPORTED, HumanLabel)]
 
 
 def store_labels(

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.calibration.human_rows import chosen_in_order, pair_of
+from rlaif.calibration.judged import Judged
 from rlaif.calibration.match import Pair
-from rlaif.calibration.mix import Judged, relabel
+from rlaif.calibration.mix import relabel
 from rlaif.calibration.ppi import check_transport
 from rlaif.records import CalibrationMap, HumanLabel, TransportCheck
 

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from rlaif.calibration.dawid_skene import MIN_PEOPLE
 from rlaif.calibration.fits import Part
 from rlaif.calibration.human_rows import human_preferences
+from rlaif.calibration.judged import Judged, JudgedPair
 from rlaif.calibration.labels import (
     OVERALL,
     Labels,
@@ -27,13 +28,7 @@ from rlaif.calibration.labels import (
     read_labels,
 )
 from rlaif.calibration.match import Matched, Pair, match_labels
-from rlaif.calibration.mix import (
-    Judged,
-    JudgedPair,
-    calibrate_judge,
-    describe_mix,
-    relabel,
-)
+from rlaif.calibration.mix import calibrate_judge, describe_mix, relabel
 from rlaif.config.calibration import HumanConfig
 from rlaif.errors import DataError
 from rlaif.files.atomic import digest_file

@@ -23,13 +23,10 @@ from rlaif.report.judge import judge_view
 from rlaif.report.judges import judges_view
 from rlaif.report.loop_plot import loop_plot_svg
 from rlaif.report.moved import Moved, MovedRow, list_moved
+from rlaif.report.people import calibration_view, people_view
 from rlaif.report.tables import cost_view, facts_view, funnel_view, rewards_view
 from rlaif.report.training import describe_left_off, prompt_view, training_view
-from rlaif.report.trust import (
-    calibration_view,
-    hacking_view,
-    reward_model_view,
-)
+from rlaif.report.trust import hacking_view, reward_model_view
 from rlaif.report.wording import (
     cut_text,
     format_count,
@@ -107,6 +104,7 @@ def render_report(report: ReportInput) -> str:
         constitution=report.constitution,
         cautions=cautions,
         calibration=calibration_view(report.calibration),
+        people=people_view(report, moved),
         judge=judge_view(
             report.judge_health,
             preferences=report.provenance.config.get("preferences"),
