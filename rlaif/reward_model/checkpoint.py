@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NotRequired
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
 from rlaif.files.own_files import json_of, read_own
 from rlaif.files.sealed import check_seal, seal_folder
+from rlaif.reward_model.early_stop import BestWeights
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
 _FIX = "restore it, or remove this checkpoint's folder to resume from the one before or train again"
@@ -30,15 +32,26 @@ _FIX = "restore it, or remove this checkpoint's folder to resume from the one be
 class _State(TypedDict):
     step: int
     digest: str
+    losses: NotRequired[dict[str, float]]
+    """Steps done -> log loss of the rows left out, where weights are chosen by it."""
 
 
 _STATE = json_of(_State)
 
 
-def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
+def write_checkpoint(
+    folder: Path,
+    *,
+    step: int,
+    digest: str,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    best: BestWeights | None = None,
+) -> None:
     """Write a checkpoint and remove older ones. Of the weights, those that are trained are stored.
 
     step: optimizer steps done. digest: names the training; only the same training may resume from the checkpoint.
+    best: the weights that were best so far, where they are to be kept.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -51,7 +64,11 @@ def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, 
             path / "model.safetensors",
         )
         save_file(moments, path / "optimizer.safetensors")
-        (path / "state.json").write_text(json.dumps({"step": step, "digest": digest}) + "\n")
+        written: _State = {"step": step, "digest": digest}
+        if best is not None:
+            written["losses"] = best.losses
+            save_file(best.weights, path / "best.safetensors")
+        (path / "state.json").write_text(json.dumps(written) + "\n")
         seal_folder(path)
     for old in find_checkpoints(folder)[:-1]:
         shutil.rmtree(old)
@@ -72,8 +89,15 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _STEP_DIR.fullmatch(path.name) and path.is_dir())
 
 
-def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
-    """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
+def read_checkpoint(
+    found: Sequence[Path],
+    *,
+    digest: str,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    best: BestWeights | None = None,
+) -> int:
+    """Put the newest checkpoint's state into model, optimizer and best; the steps done, 0 where there is none."""
     if not found:
         return 0
     check_seal(found[-1], fix=_FIX)
@@ -94,4 +118,7 @@ def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, opt
         optimizer.state[parameters[name]][moment] = value.clone().to(
             value.device if moment == "step" else parameters[name].device
         )
+    if best is not None:
+        best.losses = state.get("losses", {})
+        best.weights = {name: value.clone() for name, value in load_file(found[-1] / "best.safetensors").items()}
     return int(state["step"])

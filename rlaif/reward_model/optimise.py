@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
 from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
 from rlaif.reward_model.data import Choice, Item, Pair, Pairs, Rated, cut_batch, places_of, plan_epoch
+from rlaif.reward_model.early_stop import BestWeights, Kept, Validation, steps_to_measure
 from rlaif.reward_model.frozen import TrunkStates, compute_trunk_states
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum, compute_rated_loss_sum
 from rlaif.reward_model.model import Entry, compute_rewards
@@ -51,6 +52,15 @@ class _BatchLoss(NamedTuple):
     margin_sum: float
 
 
+class _State(TypedDict):
+    """What a checkpoint holds, beside the step."""
+
+    digest: str
+    model: PreTrainedModel
+    optimizer: torch.optim.AdamW
+    best: BestWeights | None
+
+
 class _Rewarding(nn.Module):
     """A module that gives sequences their rewards, as DDP wraps modules."""
 
@@ -79,7 +89,9 @@ class Optimisation:
         folder: Path,
         digest: str,
         team: Team = ALONE,
+        validation: Validation | None = None,
     ) -> None:
+        """validation: rows by which the weights to keep are chosen; None: the last ones are kept."""
         self.model, self._team = model, team
         self._called = team.wrap(_Rewarding(model))
         self._sequences, self._config, self._folder, self._digest = pairs.sequences, config, folder, digest
@@ -91,27 +103,36 @@ class Optimisation:
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._trunk: TrunkStates | None = None
+        self._best = None if validation is None else BestWeights(model, validation, sequences=pairs.sequences)
+        self._measured = steps_to_measure(config, num_steps=len(self._plan))
 
-    def run(self, listener: Listener) -> None:
-        """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1."""
+    def run(self, listener: Listener) -> Kept | None:
+        """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1.
+
+        Returns the step whose weights the model then has, where it was chosen.
+        """
         newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
-        done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
+        state: _State = {
+            "digest": self._digest, "model": self.model, "optimizer": self._optimizer, "best": self._best,
+        }  # fmt: skip
+        done = read_checkpoint(newest, **state)
         listener.on_begin(done + 1)
         if done < len(self._plan):
             self._trunk = self._compute_trunk(listener)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
+            if self._best is not None and step + 1 in self._measured:
+                figures["validation_log_loss"] = self._team.ask_first(self._best.measure)
+                self._best.add(step + 1, figures["validation_log_loss"])
             listener.on_metrics(StepMetrics(step + 1, figures))
             is_due = (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan)
             if is_due and self._team.is_first:
-                write_checkpoint(
-                    self._folder,
-                    step=step + 1,
-                    digest=self._digest,
-                    model=self.model,
-                    optimizer=self._optimizer,
-                )
+                write_checkpoint(self._folder, step=step + 1, **state)
         self._trunk = None
+        if self._best is None:
+            return None
+        self._best.put_in_place()
+        return self._best.kept(num_steps=len(self._plan))
 
     def _compute_trunk(self, listener: Listener) -> TrunkStates | None:
         """The frozen layers' output for all sequences, where it is to be kept and there is room for it.

@@ -22,6 +22,7 @@ from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_rewar
 from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs, smooth_labels
+from rlaif.reward_model.early_stop import Kept, leave_out
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
@@ -37,7 +38,10 @@ MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
 
 
-_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing")
+_ADDED = (
+    "train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing", "keep",
+    "validation_fraction", "num_validations",
+)  # fmt: skip
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
@@ -93,28 +97,13 @@ def train_reward_model(
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
         model = make_reward_model(base, seed=seed)
-        human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
-        if human_weight is not None:
-            train = train._replace(pairs=weigh_people(train.pairs, weight=human_weight.weight))
-        if config.label_smoothing:
-            train = train._replace(pairs=smooth_labels(train.pairs, share=config.label_smoothing))
-        if config.train == "readout":
-            team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
-        else:
-            freeze_lower_layers(model, config)
-            Optimisation(
-                model,
-                train,
-                config=config,
-                seed=seed,
-                folder=checkpoints,
-                digest=digest,
-                team=team,
-            ).run(listener)
+        making = _make(
+            model, train, config=config, seed=seed, checkpoints=checkpoints, digest=digest, team=team, listener=listener
+        )
 
         def measure_and_save() -> Results:
             results = _measure(model, train=train, test=test, digest=digest)
-            results = results.model_copy(update={"human_weight": human_weight})
+            results = results.model_copy(update=making._asdict())
             save_reward_model(
                 model,
                 base=base,
@@ -149,6 +138,58 @@ def train_reward_model(
     )
 
 
+class _Making(NamedTuple):
+    """What was chosen while a model was made."""
+
+    num_pairs: int
+    """Rows trained on."""
+    human_weight: HumanWeight | None
+    kept: Kept | None = None
+
+
+def _make(
+    model: PreTrainedModel,
+    train: Pairs,
+    *,
+    config: RewardModelConfig,
+    seed: int,
+    checkpoints: Path,
+    digest: str,
+    team: Team,
+    listener: Listener,
+) -> _Making:
+    """Train the model, by steps or by a fit."""
+    items, validation = train.pairs, None
+    if config.keep == "best":
+        items, validation, why_none = leave_out(items, fraction=config.validation_fraction)
+        if why_none and team.is_first:
+            listener.on_note(why_none)
+    train = train._replace(pairs=items)
+    human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
+    if human_weight is not None:
+        items = weigh_people(items, weight=human_weight.weight)
+    if config.label_smoothing:
+        items = smooth_labels(items, share=config.label_smoothing)
+    train = train._replace(pairs=items)
+    if config.train == "readout":
+        team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
+        return _Making(len(items), human_weight)
+    freeze_lower_layers(model, config)
+    kept = Optimisation(
+        model,
+        train,
+        config=config,
+        seed=seed,
+        folder=checkpoints,
+        digest=digest,
+        team=team,
+        validation=validation,
+    ).run(listener)
+    if kept is not None and team.is_first:
+        listener.on_note(kept.describe())
+    return _Making(len(items), human_weight, kept)
+
+
 def _choose_weight(
     model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener
 ) -> HumanWeight | None:
@@ -175,7 +216,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
     kept = config.model_dump(exclude_defaults=True)
     unused = {name for name in _ADDED if name not in kept}
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every", *unused})
-    of_train = digest_pairs(train, with_sources=config.human_weight != "as_given")
+    sees_sources = config.human_weight != "as_given" or config.keep == "best"
+    of_train = digest_pairs(train, with_sources=sees_sources)
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, of_train, digest_pairs(test)]))
 
 
