@@ -73,6 +73,12 @@ class RewardModelConfig(Config):
     human_labels.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
     left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
     prompts; with fewer, a line says so and their own weights count."""
+    length_bias: Literal["kept", "judge_rows", "all_rows"] = "kept"
+    """What becomes of the labels' leaning to longer responses. kept: the rewards learn it. judge_rows: a leaning, in
+    log-odds per token, is fitted to all rows but people's beside the rewards, and is in no reward; people's rows then
+    say what length is worth. all_rows: it is fitted to people's rows too, and no reward learns what rises with length
+    in a straight line. Ratings and thumbs are learnt as they are. The head begins at zero, since a random one leans
+    too."""
     keep: Literal["last", "best"] = "last"
     """Which weights of a training by steps are kept. last: those after its last step. best: those after the step that
     predicts people's choices best (least log loss) on prompts that are left out of the training; where people's rows

@@ -8,6 +8,7 @@ frozen      which weights are trained, and the frozen layers' output, computed o
 pair_fit    features of responses -> the direction along which they are preferred
 readout     that direction in the mean of all tokens' states, written into the last layer
 human_weight  how much people's rows count, chosen by how well people's choices are predicted
+length_bias  the labels' leaning to longer responses, fitted beside the rewards
 early_stop  the step whose weights predict people's choices best on prompts left out
 optimise    the training loop
 checkpoint  the state of a training on disk

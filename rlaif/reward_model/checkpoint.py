@@ -24,6 +24,7 @@ from rlaif.files.atomic import replace_directory
 from rlaif.files.own_files import json_of, read_own
 from rlaif.files.sealed import check_seal, seal_folder
 from rlaif.reward_model.early_stop import BestWeights
+from rlaif.reward_model.length_bias import LengthLeaning
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
 _FIX = "restore it, or remove this checkpoint's folder to resume from the one before or train again"
@@ -34,6 +35,8 @@ class _State(TypedDict):
     digest: str
     losses: NotRequired[dict[str, float]]
     """Steps done -> log loss of the rows left out, where weights are chosen by it."""
+    leaning: NotRequired[dict[str, float]]
+    """State of the labels' leaning to length, where it is fitted."""
 
 
 _STATE = json_of(_State)
@@ -47,11 +50,12 @@ def write_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.AdamW,
     best: BestWeights | None = None,
+    leaning: LengthLeaning | None = None,
 ) -> None:
     """Write a checkpoint and remove older ones. Of the weights, those that are trained are stored.
 
     step: optimizer steps done. digest: names the training; only the same training may resume from the checkpoint.
-    best: the weights that were best so far, where they are to be kept.
+    best: the weights that were best so far, where they are to be kept. leaning: to length, where it is fitted.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -68,6 +72,8 @@ def write_checkpoint(
         if best is not None:
             written["losses"] = best.losses
             save_file(best.weights, path / "best.safetensors")
+        if leaning is not None:
+            written["leaning"] = leaning.state
         (path / "state.json").write_text(json.dumps(written) + "\n")
         seal_folder(path)
     for old in find_checkpoints(folder)[:-1]:
@@ -96,8 +102,9 @@ def read_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.AdamW,
     best: BestWeights | None = None,
+    leaning: LengthLeaning | None = None,
 ) -> int:
-    """Put the newest checkpoint's state into model, optimizer and best; the steps done, 0 where there is none."""
+    """Put the newest checkpoint's state into what it is given; the steps done, 0 where there is none."""
     if not found:
         return 0
     check_seal(found[-1], fix=_FIX)
@@ -121,4 +128,6 @@ def read_checkpoint(
     if best is not None:
         best.losses = state.get("losses", {})
         best.weights = {name: value.clone() for name, value in load_file(found[-1] / "best.safetensors").items()}
+    if leaning is not None:
+        leaning.restore(state.get("leaning", {}))
     return int(state["step"])

@@ -28,7 +28,7 @@ all, none is left out."""
 class Validation(NamedTuple):
     """Rows that are not trained on, by which weights are chosen."""
 
-    items: list[Item]
+    items: Sequence[Item]
     """Pairs and choices, with places in the training's sequences."""
     of_people: bool
     """Whether all of them are people's."""

@@ -42,6 +42,8 @@ class Results(Value):
     """The weight of people's rows, where it was chosen by cross-validation."""
     kept: Kept | None = None
     """The step whose weights were kept, where it was chosen."""
+    length_leaning: str | None = None
+    """The labels' leaning to length, in words, where the rewards leave it out."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -111,7 +113,7 @@ def _write_results(results: Results) -> str:
     says_nothing = {"accuracy_at_most": held_out.accuracy_at_most == 1, "rated": held_out.rated is None}
     names = {name for name, is_nothing in says_nothing.items() if is_nothing}
     left_out: dict[str, Any] = {"held_out": names} if names else {}
-    left_out |= {name: True for name in ("human_weight", "kept") if getattr(results, name) is None}
+    left_out |= {name: True for name in ("human_weight", "kept", "length_leaning") if getattr(results, name) is None}
     return results.model_dump_json(indent=1, exclude=left_out or None)
 
 
@@ -151,6 +153,7 @@ def render_model_card(
             f"| training pairs | {tally} |",
             *([f"| weight of people's rows | {results.human_weight.describe()} |"] if results.human_weight else []),
             *([f"| steps | {results.kept.describe()} |"] if results.kept else []),
+            *([f"| length | {results.length_leaning} |"] if results.length_leaning else []),
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",
