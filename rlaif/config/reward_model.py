@@ -89,6 +89,13 @@ class RewardModelConfig(Config):
     held-out prompts, by which the finished model is measured, are apart from both."""
     num_validations: int = Field(10, ge=1, le=100_000)
     """With keep: best, how often in a training the prompts left out are measured, at even distances."""
+    num_members: int = Field(1, ge=1, le=64)
+    """Reward models that are trained on the same preferences with different seeds, one after the other. Their mean is
+    the reward, unless ppo.rewards says otherwise, and how far they differ is logged. 4 or 5 are usual; 1: a single
+    one."""
+    bootstrap: bool = False
+    """With several members: each is trained on as many prompts drawn with replacement. Needed for train: readout, whose
+    fit depends on no seed."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; training that was killed continues from the last one."""
 
@@ -102,6 +109,10 @@ class RewardModelConfig(Config):
     def _options_do_something(self, info: ValidationInfo) -> Self:
         if self.train == "readout":
             refuse_idle(self, dict.fromkeys(_OF_STEPS, ()), when="with train: readout, which takes no steps", info=info)
+        if self.num_members == 1:
+            refuse_idle(self, {"bootstrap": ()}, when="with num_members: 1", info=info)
+        elif self.train == "readout" and not self.bootstrap:
+            raise ValueError("num_members with train: readout gives as many equal models: say `bootstrap: true`")
         if self.keep != "best":
             idle = {"validation_fraction": (), "num_validations": ()}
             refuse_idle(self, idle, when=f"with keep: {self.keep}; it is for keep: best", info=info)

@@ -17,6 +17,7 @@ from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
 from rlaif.records import Alarm, CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
 from rlaif.records.base import Value
+from rlaif.reward_model.ensemble import Ensemble
 from rlaif.training.metrics import MetricsRow
 
 
@@ -154,6 +155,8 @@ class ReportInput(Value):
     panel: PanelAgreement | None = None
     """How far the judges agree; None: there was only one."""
     reward_model: RewardModelQuality | None = None
+    reward_models: Ensemble | None = None
+    """The members' disagreement, where the reward model is the mean of several."""
     reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None

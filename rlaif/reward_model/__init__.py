@@ -13,6 +13,8 @@ early_stop  the step whose weights predict people's choices best on prompts left
 optimise    the training loop
 checkpoint  the state of a training on disk
 train       the whole training, resumed where it was killed
+ensemble    several reward models in one folder, and what they say together
+members     several reward models of one data set, trained one after the other
 held_out    rewards of held-out pairs -> accuracy and log loss
 save        the finished model's folder and its card
 score       prompts and responses as texts -> rewards

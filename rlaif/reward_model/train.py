@@ -42,7 +42,7 @@ MIN_REFERENCE = 32
 
 _ADDED = (
     "train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing", "keep",
-    "validation_fraction", "num_validations", "length_bias",
+    "validation_fraction", "num_validations", "length_bias", "num_members", "bootstrap",
 )  # fmt: skip
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
