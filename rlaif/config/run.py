@@ -134,6 +134,16 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _members_are_several(self) -> Self:
+        for source in self.ppo.rewards:
+            if source.model == "run" and source.members != "mean" and self.reward_model.num_members == 1:
+                raise ValueError(
+                    f"ppo.rewards takes {source.members} of the run's reward models and it trains one: set "
+                    "reward_model.num_members, 4 or 5 are usual"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _a_weight_is_of_peoples_rows(self) -> Self:
         is_chosen = self.reward_model.human_weight == "cross_validated"
         has_labels = self.human.path is not None or self.human.num_items > 0

@@ -65,7 +65,7 @@ from rlaif.report.input import (
     summarise_round,
 )
 from rlaif.report.labelled import LabelledRound, choose_for_trained, collect_people
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.ensemble import Scorer, open_scorer, read_ensemble
 from rlaif.training.metrics import MetricsLog, MetricsRow
 
 SHOWN_SAMPLES = 12
@@ -131,7 +131,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     judged, judging, pairs, picks = facts.judged, evaluated.judging, evaluated.pairs, evaluated.picks
     constitution, draw_seed = judged.constitution, judged.draw_seed
     by_id = {prompt.id: prompt for prompt in evaluated.prompts}
-    scorer = None if evaluated.reward_model is None else RewardModelScorer(evaluated.reward_model)
+    scorer = None if evaluated.reward_model is None else open_scorer(evaluated.reward_model)
     rewards = {} if scorer is None else _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(
         judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed
@@ -168,6 +168,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         judges=tuple(judges),
         panel=find_agreement(judged),
         reward_model=compute_reward_model_quality(scored) if scored else None,
+        reward_models=None if evaluated.reward_model is None else read_ensemble(evaluated.reward_model.folder),
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
@@ -287,13 +288,13 @@ def _judges(facts: RoundFacts, evaluated: Evaluated, *, same: bool | None) -> di
     return roles if same else {**roles, "evaluation judge": evaluates}
 
 
-def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
+def _rewards(scorer: Scorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
     samples = [sample for pair in pairs for sample in pair]
     outcomes = scorer.score_each([(prompts[sample.prompt_id], sample.text) for sample in samples])
     return {s.id: o for s, o in zip(samples, outcomes, strict=True) if isinstance(o, float)}
 
 
-def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
+def _score_held_out(scorer: Scorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
     """The held-out preferences that count and whose two rewards are both known."""
     rows = [row for row in rows if row.weight > 0]
     chosen = scorer.score_each([(row.prompt, row.chosen) for row in rows])

@@ -30,6 +30,7 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.records.base import Value
+from rlaif.reward_model.ensemble import Ensemble
 from rlaif.training.metrics import MetricsRow
 
 
@@ -221,6 +222,8 @@ class ReportInput(Value):
     panel: PanelAgreement | None = None
     """How far the judges agree; None: there was only one."""
     reward_model: RewardModelQuality | None = None
+    reward_models: Ensemble | None = None
+    """The members' disagreement, where the reward model is the mean of several."""
     reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None

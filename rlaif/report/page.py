@@ -112,7 +112,7 @@ def render_report(report: ReportInput) -> str:
             calibration=report.calibration.map if report.calibration else None,
         ),
         judges=judges_view(report.judges, report.panel),
-        reward_model=reward_model_view(report.reward_model, report.reward_calibration),
+        reward_model=reward_model_view(report.reward_model, report.reward_calibration, ensemble=report.reward_models),
         hacking=hacking_view(report),
         funnel=funnel_view(report),
         cost=cost,

@@ -42,7 +42,7 @@ from rlaif.report.costs import Spending, find_costs
 from rlaif.report.input import FunnelStage, ReportInput
 from rlaif.report.labelled import LabelledRound
 from rlaif.report.page import write_report
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.ensemble import open_scorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.finished import read_stage
@@ -130,7 +130,7 @@ def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prom
     )
     candidates = [sample for sample in drawn if sample.index >= config.num_samples]
     by_id = {prompt.id: prompt for prompt in prompts}
-    scorer = RewardModelScorer(shelf.reward_model())
+    scorer = open_scorer(shelf.reward_model())
     outcomes = scorer.score_each([(by_id[sample.prompt_id], sample.text) for sample in candidates])
     rewards = {sample.id: o for sample, o in zip(candidates, outcomes, strict=True) if isinstance(o, float)}
     return pick_samples(start, candidates=candidates, rewards=rewards, n=config.best_of)

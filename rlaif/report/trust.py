@@ -23,12 +23,13 @@ from rlaif.report.wording import (
     format_number,
     format_percent,
 )
+from rlaif.reward_model.ensemble import Ensemble
 
 SOURCE_NAMES = {"human": "people", "judge": "the judge"}
 
 
 def reward_model_view(
-    quality: RewardModelQuality | None, calibration: RewardCalibration | None
+    quality: RewardModelQuality | None, calibration: RewardCalibration | None, *, ensemble: Ensemble | None = None
 ) -> dict[str, Any] | None:
     if quality is None:
         return None
@@ -64,7 +65,20 @@ def reward_model_view(
             for found in quality.by_source
         ],
         "calibration": _reliability_view(calibration),
+        "members": "" if ensemble is None else _describe_members(ensemble),
     }
+
+
+def _describe_members(ensemble: Ensemble) -> str:
+    """How far several reward models differ."""
+    each = [one for one in ensemble.accuracies if one is not None]
+    said = f"The reward is the mean of {ensemble.num_members} reward models"
+    if each:
+        said += f", of which each alone orders {format_percent(min(each))} to {format_percent(max(each))} as labelled"
+    if ensemble.spread is None:
+        return f"{said}."
+    spread = format_number(ensemble.spread, decimals=2)
+    return f"{said}. On a held-out response they differ by {spread} (standard deviation)."
 
 
 def _reliability_view(calibration: RewardCalibration | None) -> dict[str, Any] | None:

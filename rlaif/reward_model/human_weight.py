@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from rlaif.records import Value
 from rlaif.reward_model.data import Item, Pairs
+from rlaif.reward_model.length_bias import Lengths, without_length
 from rlaif.reward_model.model import CPU_TOKENS, DEVICE_TOKENS, batches_of_like_length, pad_tokens
 from rlaif.reward_model.pair_fit import cross_validate, deviations
 
@@ -62,18 +63,22 @@ def why_not_chosen(pairs: Sequence[Item]) -> str:
     return "" if len(human) < len(pairs) else "all rows are people's, so their weight changes nothing"
 
 
-def choose_human_weight(model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float) -> HumanWeight:
+def choose_human_weight(
+    model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float, lengths: Lengths | None = None
+) -> HumanWeight:
     """The weight with the least cross-validated log loss of people's choices, by a read-out of the model's states."""
     features = mean_states(model, train.sequences)
-    return choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient)
+    return choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient, lengths=lengths)
 
 
-def choose_weight(features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float) -> HumanWeight:
+def choose_weight(
+    features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float, lengths: Lengths | None = None
+) -> HumanWeight:
     """The same for any features: (num_responses, num_features), float64; the pairs point at their rows.
 
     The ridge penalty is chosen for each weight by the same loss. The smaller of two equally good weights is taken.
     """
-    scaled = features / deviations(features)
+    scaled = without_length(features / deviations(features), pairs, lengths=lengths)
     losses = {}
     for weight in (WITHOUT, *CANDIDATES):
         by_penalty = cross_validate(
@@ -81,6 +86,7 @@ def choose_weight(features: Tensor, pairs: Sequence[Item], *, center_rewards_coe
             weigh_people(pairs, weight=weight),
             center_rewards_coefficient=center_rewards_coefficient,
             only_human=True,
+            lengths=lengths,
         )
         losses[weight] = min(by_penalty.values())
     without = losses.pop(WITHOUT)
