@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from chat_server import ChatServer, running
 from edit_runs import make_judged_run
 from ledger_world import make_world
 from made_once import make_once
@@ -151,6 +153,18 @@ def test_a_judge_whose_runs_are_not_there_must_be_named(ledger: Ledger, tmp_path
     item = find_items(ledger, first_comparison(ledger)).items[0]
     with pytest.raises(InputError, match="or a judge by --judge"):
         own.find(item.judgement, item.question)
+
+
+def test_a_judge_behind_a_server_is_named_with_its_address_and_its_tokens_are_estimated(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(ChatServer(lambda asked, prompt, tries: "good")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+        judge = find_other_judge(f"m@{server.url}", environ=os.environ)
+        found = ask(ledger, find_items(ledger, first_comparison(ledger)), judge)
+    assert found.judges == ("m",)
+    assert found.costs[0].is_estimated
+    assert [one.now.failure for one in found.replayed] == [None, None]
 
 
 def test_another_judge_is_named_by_its_folder_or_by_a_model_at_an_address() -> None:
