@@ -7,7 +7,7 @@ for `rlaif constitution diff`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from rlaif.preferences.people import (
 )
 from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
+from rlaif.records.base import REDACTED
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
@@ -87,6 +88,7 @@ def pair_preferences(
         panel=panel,
         draw_seed=round.draw_seed,
         seed=round.seed,
+        redacted=frozenset(_find_redacted((*prompts, *mix.prompts), (*samples, *mix.samples))),
     )
     if not pairing.preferences and not round.is_recorded:
         _refuse_all_failed(round, book, pairing.tally)
@@ -111,6 +113,12 @@ def pair_preferences(
     )
     say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
     say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
+
+
+def _find_redacted(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Iterator[str]:
+    """The prompts and samples whose text somebody had removed from the ledger since."""
+    yield from (prompt.id for prompt in prompts if any(turn.content == REDACTED for turn in prompt.messages))
+    yield from (sample.id for sample in samples if sample.text == REDACTED)
 
 
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
