@@ -21,6 +21,9 @@ lineage_view   both as facts under titles
 decision_rows  filtered comparisons as flat rows with their texts
 export         rows as a file for other programs
 decision_page  decisions as one HTML page for a colleague
+replay         stored questions asked again, of the same judge or another one, and compared
+replay_draw    which stored questions that are, each with its prompt proven
+replay_judge   which judge that is, by a run's configuration or by its name
 redaction      a text that must go: removed from the ledger, and named wherever it still is
 text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since

@@ -92,7 +92,7 @@ def verify_file(
         labels = [found for one in signed for found in compare_labels(opened, one)]
     kinds = Counter(KINDS[Path(head.where).name] for head in heads)
     covered = {head: found.found[head] for head in wanted if head in found.found}
-    return VerifiedLedger(path, found, damaged, kinds, covered, labels)
+    return VerifiedLedger(path, found, damaged, num_heads=kinds, given=covered, labels=labels)
 
 
 def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:

@@ -119,7 +119,7 @@ def _row(values: Any) -> ChainRow:
     is_text = all(isinstance(part, str) for part in (table, record_id, content, head))
     if not (is_text and type(seq) is int and table in _PLACES and isinstance(observed, str | None)):
         raise ValueError(f"{CHAIN} holds something else than rows")
-    return ChainRow(seq, _PLACES[table], record_id, content, observed, bytes.fromhex(head))
+    return ChainRow(seq, _PLACES[table], record_id, content, observed=observed, head=bytes.fromhex(head))
 
 
 def _to_json(value: Any) -> bytes:

@@ -85,7 +85,8 @@ def make_head_text(ledger: Ledger, *, at: str, annotator: str | None = None) -> 
             where="--annotator",
             fix="take answers in by `rlaif spot-check status`, or leave the option out to sign the head alone",
         )
-    return HeadText(first, head.seq, head.hex, at, annotator, tuple((key, digest) for _, key, digest in labels))
+    listed = tuple((key, digest) for _, key, digest in labels)
+    return HeadText(first, head.seq, head.hex, at, annotator=annotator, labels=listed)
 
 
 def _labels_of(ledger: Ledger, annotator: str, *, seq: int) -> Iterator[tuple[int, str, str]]:
@@ -111,7 +112,7 @@ def parse_head_text(text: str, *, where: str) -> HeadText:
     except ValueError:
         raise DataError(f'its time "{at[:40]}" is none', where=where, fix=_NO_FORMAT) from None
     listed = tuple((key, digest) for _, key, digest in map(str.split, (labels or "").splitlines()))
-    return HeadText(ledger, int(seq), digits, at, annotator, listed)
+    return HeadText(ledger, int(seq), digits, at, annotator=annotator, labels=listed)
 
 
 def sign_command(path: Path) -> str:

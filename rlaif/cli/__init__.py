@@ -17,6 +17,7 @@ audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
 audit_redact        audit redact
+audit_replay        audit replay
 audit_print         views of the ledger as lines of a terminal
 constitution        constitution check, show, words
 constitution_diff   constitution diff
@@ -52,6 +53,7 @@ from rlaif.cli.audit import audit_app
 from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
+from rlaif.cli.audit_replay import replay
 from rlaif.cli.audit_search import search
 from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
@@ -111,6 +113,7 @@ audit_app.command("lineage")(lineage)
 audit_app.command("report")(report)
 audit_app.command("export")(export_decisions)
 audit_app.command("redact")(redact)
+audit_app.command("replay")(replay)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)

@@ -7,7 +7,7 @@ for `rlaif constitution diff`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,7 @@ from rlaif.preferences.people import (
 )
 from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
+from rlaif.records.base import REDACTED
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
@@ -77,7 +78,8 @@ def pair_preferences(
         bound = _find_bound(round, book, panel=panel)
         mix = apply_calibration(round.config.human, bound, samples=samples)
     _keep(round, mix)
-    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel)
+    redacted = frozenset(_find_redacted((*prompts, *mix.prompts), (*samples, *mix.samples)))
+    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel, redacted=redacted)
     if not pairing.preferences and not round.is_recorded:
         _refuse_all_failed(round, book, pairing.tally)
     exported = export_round(
@@ -108,8 +110,9 @@ def pair_round(
     comparisons: Sequence[Comparison],
     pairs: Sequence[tuple[Sample, Sample]],
     panel: Panel,
+    redacted: frozenset[str] = frozenset(),
 ) -> Pairing:
-    """The round's preferences, decided and neither stored nor exported."""
+    """The round's preferences, decided and neither stored nor exported. redacted: prompts and samples without a text."""
     return pair_comparisons(
         comparisons,
         constitution=round.constitution,
@@ -121,6 +124,7 @@ def pair_round(
         panel=panel,
         draw_seed=round.draw_seed,
         seed=round.seed,
+        redacted=redacted,
     )
 
 
@@ -146,6 +150,12 @@ def export_round(
         tally=pairing.tally,
         notes=[*round.config.preferences.describe_making(), *mix.notes],
     )
+
+
+def _find_redacted(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Iterator[str]:
+    """The prompts and samples whose text somebody had removed from the ledger since."""
+    yield from (prompt.id for prompt in prompts if any(turn.content == REDACTED for turn in prompt.messages))
+    yield from (sample.id for sample in samples if sample.text == REDACTED)
 
 
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
