@@ -55,6 +55,7 @@ $(RAY): $(READY)
 
 demo: $(READY) ## the whole loop on the embedded front desk, in minutes: prompts to a trained policy and a report
 	$(BIN)/rlaif run
+	@echo "to look at each decision in a browser: $(BIN)/rlaif audit serve"
 
 test: $(READY) ## the quick tests, under ten minutes
 	$(PARALLEL) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist load --maxschedchunk 1 --durations=15 \

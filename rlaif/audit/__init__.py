@@ -14,6 +14,12 @@ compared       records beside the same records made again: which field differs f
 heads          the heads in a run's manifest, cards and reports, and which of these files are damaged
 listing        judgements, flipped pairs or failed answers, page by page
 decision       one decision in full: the comparison, every order, its prompt and what came back
+lineage        a model or a round -> everything that it was made of
+influence      a principle or a decision -> everything that was made of it
+traced         the models, judges and rounds that both are made of
+lineage_view   both as facts under titles
+redaction      a text that must go: removed from the ledger, and named wherever it still is
+text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since
 spot_draw      judged runs -> a sheet for annotators, and the draw in the ledger
 spot_labels    annotators' answers and other files of labels -> human labels in the ledger, and out of it again
@@ -21,5 +27,14 @@ edit_tests     an edited principle file -> a test of it by people, and where the
 edit_refusals  what such a test refuses, in a sentence each
 judge_tests    two judges of the same pairs -> the same test of which is better
 proof          a judge's prompt rendered again, and its digest compared
+screen         a decision as one screen: four questions and their answers
+quotes         what a judge's reason quotes of the replies
+drop_one       a label without each of its principles
+search         filters over every decision and words in its texts, through an index
+search_index   that index: a file beside the ledger, made when it is asked for
+principles     what was decided under each principle
+disputes       what people say of single decisions
+runs           the runs of a folder and their stages
+web/           the pages of `audit serve` and of blind labelling
 view           facts and sections, of which the views are made
 """

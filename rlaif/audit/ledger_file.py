@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.audit.heads import CARD, MANIFEST, REPORT, Printed, parse_head, read_printed
-from rlaif.audit.signed_heads import SignedHead, compare_labels
-from rlaif.errors import LedgerError, RunFolderError
+from rlaif.audit.signed_heads import SignedHead, compare_said
+from rlaif.errors import InputError, LedgerError, RunFolderError
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Break, FoundHead, Verification, verify
@@ -36,13 +36,13 @@ class VerifiedLedger(NamedTuple):
     """How many heads it was compared with, by the kind of file that prints them."""
     given: dict[str, FoundHead]
     """Heads that the user gave and that the chain has."""
-    labels: list[Break] = []
-    """Labels that are not as their annotator signed them."""
+    said: list[Break] = []
+    """Labels and disputes that are not as their author signed them."""
 
     @property
     def problems(self) -> list[Break]:
         """All that does not fit, the ledger's own first."""
-        return [*self.verification.breaks, *self.labels, *self.damaged]
+        return [*self.verification.breaks, *self.said, *self.damaged]
 
 
 def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
@@ -50,6 +50,17 @@ def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Led
     path = find_path(runs_dir, run=run, ledger=ledger)
     found = None if ledger is not None else _find_run(runs_dir, run)
     return Ledger.open(path, read_only=True) if found is None else open_ledger(found, path, read_only=True)
+
+
+def open_to_write(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
+    """The same ledger to be written; one that is not there is never made."""
+    path = find_path(runs_dir, run=run, ledger=ledger)
+    found = None if ledger is not None else _find_run(runs_dir, run)
+    if found is not None:
+        return open_ledger(found, path)
+    if not path.is_file():
+        raise InputError("there is no ledger", where=str(path), fix="name its file by --ledger, or the runs' folder")
+    return Ledger.open(path)
 
 
 def find_path(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Path:
@@ -78,10 +89,10 @@ def verify_file(
     with Ledger.open(path, read_only=True) as opened:
         known = [head for one in signed for head in one.as_printed()]
         found = verify(opened, heads=[*heads, *known, *(PrintedHead(None, head, GIVEN) for head in wanted)])
-        labels = [found for one in signed for found in compare_labels(opened, one)]
+        said = [found for one in signed for found in compare_said(opened, one)]
     kinds = Counter(KINDS[Path(head.where).name] for head in heads)
     covered = {head: found.found[head] for head in wanted if head in found.found}
-    return VerifiedLedger(path, found, damaged, kinds, covered, labels)
+    return VerifiedLedger(path, found, damaged, kinds, covered, said)
 
 
 def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:

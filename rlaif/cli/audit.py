@@ -5,34 +5,26 @@ Parses options, asks `rlaif.audit`, prints. Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from rlaif.cli.audit_pack import pack
-from rlaif.cli.audit_verify import LedgerOption, head, passing_over, verify
-from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, show_text
+from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_listing, print_proof, print_section
+from rlaif.cli.audit_verify import head, verify
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.errors import InputError
 
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
     from rlaif.audit.label import LabelView
-    from rlaif.audit.listing import Listing
-    from rlaif.audit.proof import Proof
-    from rlaif.audit.view import Fact, Section
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
 )
 
 UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Only what this run used.")]
-MIN_WIDTHS = {"key": 6, "judgement": 12, "comparison": 12, "failed": 12, "principle": 12, "cause": 10}
-"""Characters that a column of a list gets at least; any other gets those of its name."""
 
 audit_app.command("verify")(verify)
 audit_app.command("head")(head)
@@ -76,7 +68,7 @@ def list_(
         )  # fmt: skip
         if not found.rows and ledger is not None:
             refuse_unknown_run(opened, run)
-        _print_listing(found)
+        print_listing(found)
 
 
 @audit_app.command("show")
@@ -102,64 +94,21 @@ def show(
             _print_label(view)
 
 
-def _print_listing(listing: Listing) -> None:
-    """A table whose last column gets what width is left."""
-    if not listing.rows:
-        console.print(show_text("nothing found"))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in listing.columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column)))
-    table.add_column(listing.columns[-1], no_wrap=True, overflow="ellipsis")
-    for row in listing.rows:
-        table.add_row(*map(show_text, row))
-    console.print(table, soft_wrap=False)
-    if listing.next_key is not None:
-        console.print(show_text(f"more: add --after {listing.next_key}"))
-
-
 def _print_decision(view: DecisionView) -> None:
-    _print_section(view.head)
+    print_section(view.head)
     for order in view.orders:
-        _print("")
-        _print_section(order.section)
-        _print_proof(order.proof)
-    _print_facts(view.labels)
+        print_line("")
+        print_section(order.section)
+        print_proof(order.proof)
+    print_facts(view.labels)
 
 
 def _print_label(view: LabelView) -> None:
-    _print_section(view.head)
+    print_section(view.head)
     for section in view.comparisons:
-        _print("")
-        _print_section(section)
-    _print_facts(view.people)
-    _print("")
-    _print_facts(view.steps)
-    _print_facts(view.uses)
-
-
-def _print_section(section: Section) -> None:
-    if section.title:
-        _print(Text(section.title, style="bold"))
-    _print_facts(section.facts)
-
-
-def _print_facts(facts: Iterable[Fact]) -> None:
-    for name, text in facts:
-        _print(_fact_line(name, text))
-
-
-def _print_proof(proof: Proof) -> None:
-    _print(_fact_line("exact prompt", proof.sentence))
-    for message in proof.messages or ():
-        _print(Text(f"[{message.role}]", style="dim"))
-        _print(show_text(message.text))
-
-
-def _fact_line(name: str, text: str) -> Text:
-    return Text(f"{name:>20}  ", style="cyan") + show_text(text)
-
-
-def _print(line: Text | str) -> None:
-    """One line as wide as it is, so that an id or a prompt can be copied whole."""
-    console.print(line, soft_wrap=True)
+        print_line("")
+        print_section(section)
+    print_facts(view.people)
+    print_line("")
+    print_facts(view.steps)
+    print_facts(view.uses)

@@ -5,24 +5,21 @@ Parses options, asks `rlaif.audit`, prints. `head` writes one new file, and noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, say, show_text
-from rlaif.errors import InputError, LedgerError, RunFolderError
+from rlaif.cli.audit_print import passing_over
+from rlaif.cli.options import LedgerOption, RunsDirOption
+from rlaif.console import console, show_text
+from rlaif.errors import InputError, LedgerError
 
 if TYPE_CHECKING:
     from rlaif.audit.ledger_file import VerifiedLedger
     from rlaif.audit.signed_heads import SignedHead
 
-LedgerOption = Annotated[
-    Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
-]
 SignedHeadOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -103,7 +100,9 @@ def head(
     annotator: Annotated[
         str | None,
         typer.Option(
-            "--annotator", metavar="NAME", help="List every label of this annotator too, so that they are signed."
+            "--annotator",
+            metavar="NAME",
+            help="Sign every label and dispute of this name too.",
         ),
     ] = None,
     run: Annotated[
@@ -125,7 +124,7 @@ def head(
     if verified.problems:
         refuse(verified)
     path, text = write_head(verified.path, out=out, annotator=annotator)
-    labels = f", {len(text.labels)} labels of {annotator}" if annotator is not None else ""
+    labels = f", {len(text.said)} labels and disputes of {annotator}" if annotator is not None else ""
     console.print(show_text(f"{path}: row {text.seq}{labels}"), soft_wrap=True)
     console.print(show_text(f"to sign it: {sign_command(path)}"), soft_wrap=True)
 
@@ -144,17 +143,6 @@ def _verify_pack(path: Path, *, signatures: Sequence[Path], allowed: Path | None
             where=str(path),
             fix="ask whoever made it how this came about; what was computed from it cannot be relied on",
         )
-
-
-@contextmanager
-def passing_over(damaged: Sequence[RunFolderError]) -> Iterator[None]:
-    """Name the runs that are passed over, do the rest, and then fail because of them."""
-    for damage in damaged:
-        say(f"skipped: {damage.sentence}")
-    yield
-    if damaged:
-        which = "a run was" if len(damaged) == 1 else f"{len(damaged)} runs were"
-        raise LedgerError(f"{which} skipped, as said above", fix="restore their files, or name a run by --run")
 
 
 def _print_given(verified: VerifiedLedger) -> None:
@@ -179,7 +167,7 @@ def _print_verified(verified: VerifiedLedger) -> None:
 def _print_signed(signed: Sequence[SignedHead], *, rows: int) -> None:
     """Print who signed which rows, and that nobody vouches for those after them."""
     for one in signed:
-        labels = f", and {len(one.head.labels)} labels of {one.head.annotator}" if one.head.annotator else ""
+        labels = f", and {len(one.head.said)} labels and disputes of {one.head.annotator}" if one.head.annotator else ""
         console.print(show_text(f"signed by {one.signer}: rows 1 to {one.head.seq}{labels}, in {one.path}"))
     last = max((one.head.seq for one in signed), default=rows)
     if last < rows:

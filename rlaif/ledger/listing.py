@@ -181,6 +181,14 @@ def find_groups(
     ]
 
 
+def count_listed(read: Read, *, run: str | None) -> list[tuple[Group, int]]:
+    """Every group of a run, or of all rows, with the number of its rows."""
+    fields = ", ".join(Group._fields)
+    groups = read(f"SELECT id, {fields} FROM listing_groups WHERE run = ? ORDER BY id", (run or "",))
+    sql = "SELECT count(*) FROM listing WHERE group_id = ?"
+    return [(Group(*traits), read(sql, (number,))[0][0]) for number, *traits in groups]
+
+
 def find_listed(read: Read, groups: Iterable[int], *, after: int, limit: int) -> list[int]:
     """The first `limit` rows after place `after` that are in any of the groups, as places in the chain."""
     sql = "SELECT seq FROM listing WHERE group_id = ? AND seq > ? ORDER BY seq LIMIT ?"

@@ -9,6 +9,7 @@ judgement: questions to a judge, its answers, failures, and pairs compared in bo
 human_label: what people said of a pair
 spot_check: which pairs were drawn for people to label, and with what probability
 edit_test: a test of an edited principle file by people: what was fixed beforehand, and what came out
+dispute: what a person says of one decision of the judge
 calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
 preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
@@ -20,6 +21,7 @@ from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, di
 from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind, PartMap
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Example, Principle
+from rlaif.records.dispute import Dispute, DisputeReason, Says
 from rlaif.records.edit_test import Decision, EditItem, EditOutcome, EditTest
 from rlaif.records.human_label import HumanLabel
 from rlaif.records.judgement import (
@@ -59,7 +61,7 @@ from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
-    HumanLabel, SpotCheck, EditTest, EditOutcome, CalibrationCard, Preference, RewardModelCard, PolicyCard,
+    HumanLabel, SpotCheck, EditTest, EditOutcome, Dispute, CalibrationCard, Preference, RewardModelCard, PolicyCard,
     EvaluationReport, Use,
 )  # fmt: skip
 
@@ -77,6 +79,8 @@ __all__ = [
     "Decision",
     "Demonstration",
     "Design",
+    "Dispute",
+    "DisputeReason",
     "DrawnItem",
     "EditItem",
     "EditOutcome",
@@ -111,6 +115,7 @@ __all__ = [
     "RewardModelCard",
     "Sample",
     "SamplingParams",
+    "Says",
     "Segment",
     "SegmentedMessage",
     "Served",

@@ -101,6 +101,8 @@ def format_estimate(
 
 def show_untrusted(text: str) -> Markup:
     """Escaped text, with the numbers of its control, format, private and unpaired characters in their places."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return escape(text)
     parts: list[str] = []
     for character in text:
         if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:

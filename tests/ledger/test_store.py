@@ -300,7 +300,7 @@ def test_a_stage_that_is_made_again_uses_what_its_last_making_used(ledger: Ledge
 
 @pytest.fixture
 def older(tmp_path: Path) -> Path:
-    """A ledger as it was made before there were calibrations, panels, spot checks and tests of edits."""
+    """A ledger as it was made before there were calibrations, panels, spot checks, tests of edits and disputes."""
     path = tmp_path / "older.sqlite"
     with Ledger.open(path) as ledger:
         ledger.append([make_judgement("q")])
@@ -310,6 +310,7 @@ def older(tmp_path: Path) -> Path:
     file.execute("DROP TABLE spot_checks")
     file.execute("DROP TABLE edit_tests")
     file.execute("DROP TABLE edit_outcomes")
+    file.execute("DROP TABLE disputes")
     file.close()
     return path
 

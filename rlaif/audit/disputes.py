@@ -1,0 +1,96 @@
+"""What people say of single decisions: stored with author, time and the chain's head that they saw, and read again.
+
+A dispute changes no label and trains nothing: whoever disputes has seen the judge's verdict. It says which principles
+to rewrite and which pairs to have labelled blind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, get_args
+
+from rlaif.errors import DataError, InputError
+from rlaif.files.atomic import utc_now
+from rlaif.ledger.chain import Head
+from rlaif.ledger.queries import list_records
+from rlaif.ledger.store import Ledger
+from rlaif.records import Comparison, Dispute, DisputeReason, Observed, Says
+
+MAX_NOTE = 2000
+MAX_AUTHOR = 80
+SAYS: dict[Says, str] = {"right": "right", "wrong": "wrong", "unclear": "unclear"}
+
+
+class Chip(NamedTuple):
+    """A reason as a page offers it."""
+
+    key: str
+    words: str
+
+
+REASONS: dict[DisputeReason, Chip] = {
+    "ignored": Chip("i", "ignored the principle"),
+    "backwards": Chip("b", "read it backwards"),
+    "length": Chip("l", "length decided"),
+    "style": Chip("s", "style decided"),
+    "injection": Chip("j", "a reply spoke to the judge"),
+    "fact": Chip("f", "a fact"),
+    "other": Chip("o", "something else"),
+}
+"""Why a decision is wrong."""
+
+
+class Disputed(NamedTuple):
+    """A dispute, and the decision that it is about."""
+
+    dispute: Dispute
+    comparison: Comparison | None
+    """None where the ledger does not have it."""
+
+
+def make_dispute(comparison: Comparison, *, author: str, says: str, reason: str, note: str, seen: Head) -> Dispute:
+    """A dispute from what a form or a command line holds, refused where a field is not one of those offered."""
+    if not author or len(author) > MAX_AUTHOR or not author.isprintable():
+        raise InputError("a dispute needs its author's name", fix=f"give one of at most {MAX_AUTHOR} characters")
+    if says not in get_args(Says):
+        raise InputError(f'"{says[:40]}" is nothing that a dispute can say', fix=f"say {', '.join(SAYS)}")
+    if reason and reason not in REASONS:
+        raise InputError(f'"{reason[:40]}" is no reason of a dispute', fix=f"give one of {', '.join(REASONS)}, or none")
+    if len(note) > MAX_NOTE:
+        raise DataError(f"a note holds at most {MAX_NOTE} characters, and this one has {len(note)}", fix="shorten it")
+    return Dispute.model_validate(
+        {
+            "comparison_id": comparison.id, "author": author, "says": says, "reason": reason or None,
+            "note": note.strip() or None, "seen_seq": seen.seq, "seen_head": seen.hex,
+            "observed": Observed(at=utc_now()),
+        }
+    )  # fmt: skip
+
+
+def find_disputes(ledger: Ledger, comparison_ids: Iterable[str]) -> list[Dispute]:
+    """The disputes about some comparisons, in the order in which they were made."""
+    wanted = set(comparison_ids)
+    return [dispute for dispute in list_records(ledger, Dispute) if dispute.comparison_id in wanted]
+
+
+def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle: str = "") -> list[Disputed]:
+    """Each author's last word on each decision, the newest first; an empty filter leaves out nothing."""
+    last = {(one.author, one.comparison_id): one for one in list_records(ledger, Dispute)}
+    found = ledger.find(Comparison, {one.comparison_id for one in last.values()})
+    rows = [Disputed(one, found.get(one.comparison_id)) for one in last.values()]
+    return [
+        row
+        for row in reversed(rows)
+        if (not says or row.dispute.says == says)
+        and (not reason or row.dispute.reason == reason)
+        and (not principle or (row.comparison is not None and row.comparison.principle.id == principle))
+    ]
+
+
+def count_by_principle(rows: Sequence[Disputed]) -> dict[str, Counter[str]]:
+    """What is said of the decisions under each principle: those most often called wrong come first."""
+    counts: dict[str, Counter[str]] = {}
+    for dispute, comparison in rows:
+        counts.setdefault("" if comparison is None else comparison.principle.id, Counter())[dispute.says] += 1
+    return dict(sorted(counts.items(), key=lambda row: (-row[1]["wrong"], row[0])))

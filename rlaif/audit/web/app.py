@@ -1,0 +1,301 @@
+"""The audit app: addresses of pages, each made from the ledger as it is at the request, and the writing of disputes.
+
+A page opens the ledger to be read and closes it again, so that it shows one moment and holds nothing. Asks no judge and
+spends nothing. Reads through `rlaif.audit`, whose values the command line prints too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from rlaif.audit.disputes import REASONS, SAYS, count_by_principle, list_disputes, make_dispute
+from rlaif.audit.ledger_file import open_to_read
+from rlaif.audit.listing import Listed, list_decisions
+from rlaif.audit.principles import find_principles, find_tested_edits
+from rlaif.audit.runs import find_run, find_runs, report_path
+from rlaif.audit.screen import LabelScreen, find_screen
+from rlaif.audit.search import (
+    FLIPPED,
+    LONGER,
+    PEOPLE,
+    SURENESS,
+    Search,
+    check_search,
+    find_decisions,
+)
+from rlaif.audit.search_index import describe_lag, read_state, update_index
+from rlaif.audit.web.server import Handlers, Pages, read_form
+from rlaif.errors import InputError, RlaifError
+from rlaif.ledger.chain import Head
+from rlaif.ledger.listing import find_principle_ids, find_run_names
+from rlaif.ledger.store import Ledger
+from rlaif.records import Model, Verdict
+
+PAGE_ROWS = 50
+KINDS: dict[Listed, str] = {
+    "judgements": "all judgements",
+    "flipped": "pairs that the order decided",
+    "failed": "failed answers",
+}
+VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+"""A report brings its style within itself, and no script."""
+
+
+class Audited(NamedTuple):
+    """What a server shows, and who writes on it."""
+
+    runs_dir: Path
+    run: str | None
+    ledger: Path | None
+    author: str
+    """Empty: nothing can be written."""
+
+
+class App:
+    """The pages over one ledger."""
+
+    def __init__(self, audited: Audited) -> None:
+        self._audited = audited
+        self._pages = Pages(can_write=bool(audited.author), says=SAYS, reasons=REASONS)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/", self.runs),
+            Route("/runs/{name}", self.run),
+            Route("/runs/{name}/round/{number:int}/report", self.report),
+            Route("/judgements", self.judgements),
+            Route("/search", self.search),
+            Route("/search/index", self.index, methods=["POST"]),
+            Route("/decision", self.find),
+            Route("/decision/{id}", self.decision),
+            Route("/decision/{id}/dispute", self.dispute, methods=["POST"]),
+            Route("/principles", self.principles),
+            Route("/disputes", self.disputes),
+        ]
+
+    @property
+    def handlers(self) -> Handlers:
+        return {RlaifError: self._refuse, 404: self._refuse_address, 405: self._refuse_address}
+
+    def runs(self, request: Request) -> Response:
+        """All runs, the newest first."""
+        return self._pages.render("runs.html.j2", here="runs", runs=find_runs(self._audited.runs_dir))
+
+    def run(self, request: Request) -> Response:
+        """One run: its rounds and stages."""
+        name = request.path_params["name"]
+        return self._pages.render("run.html.j2", here="runs", run=find_run(self._audited.runs_dir, name))
+
+    def report(self, request: Request) -> Response:
+        """A round's report, as it lies in the run's folder."""
+        name, number = request.path_params["name"], request.path_params["number"]
+        path = report_path(self._audited.runs_dir, name=name, number=number)
+        return HTMLResponse(path.read_bytes(), headers={"content-security-policy": REPORT_POLICY})
+
+    def judgements(self, request: Request) -> Response:
+        """A page of a list, by the filters of its address."""
+        asked = _read_filters(request.query_params)
+        with self._open() as ledger:
+            known = {"run": find_run_names(ledger.rows), "principle": find_principle_ids(ledger.rows)}
+            _refuse_unknown(asked, known)
+            listing = list_decisions(
+                ledger, asked.kind, principle=asked.principle or None, verdict=asked.verdict, run=asked.run or None,
+                after=asked.after, limit=PAGE_ROWS,
+            )  # fmt: skip
+        more = None if listing.next_key is None else asked.address(after=listing.next_key)
+        return self._pages.render(
+            "judgements.html.j2", here=asked.kind, asked=asked, known=known, kinds=KINDS, verdicts=VERDICTS,
+            listing=listing, more=more, first=asked.address(after=0),
+        )  # fmt: skip
+
+    def search(self, request: Request) -> Response:
+        """Decisions by any filter and by words, through the index beside the ledger."""
+        query = request.query_params
+        unknown = sorted(set(query) - {*Search._fields, "after"})
+        if unknown:
+            raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"filter by {', '.join(Search._fields)}")
+        search = Search(**{name: query.get(name, "").strip() for name in Search._fields})
+        check_search(search)
+        after = _read_after(query)
+        with self._open() as ledger:
+            state = read_state(ledger)
+            lag = "" if state is None else describe_lag(ledger, state)
+            found = None if state is None else find_decisions(ledger, search, after=after, limit=PAGE_ROWS)
+            judges = {} if found is None else _name_judges(ledger, found.known.judge)
+        given = {name: value for name, value in search._asdict().items() if value}
+        more = None if found is None or found.listing.next_key is None else found.listing.next_key
+        return self._pages.render(
+            "search.html.j2", here="search", search=search, found=found, judges=judges, after=after,
+            offered={"people": PEOPLE, "sureness": SURENESS, "longer": LONGER, "flipped": FLIPPED},
+            more=None if more is None else f"/search?{urlencode(given | {'after': str(more)})}",
+            lag=lag,
+        )  # fmt: skip
+
+    async def index(self, request: Request) -> Response:
+        """Make the index, or bring it up to date."""
+        await run_in_threadpool(self._update_index)
+        return RedirectResponse("/search", status_code=303)
+
+    def _update_index(self) -> None:
+        if not self._audited.author:
+            raise InputError("nothing can be written here", fix="make the index by `rlaif audit search`")
+        with self._open() as ledger:
+            update_index(ledger)
+
+    def find(self, request: Request) -> Response:
+        """The decision whose id was typed."""
+        wanted = request.query_params.get("id", "").strip()
+        if not wanted:
+            raise InputError(
+                "no id was given", fix="type one, or how it begins, as a report or `rlaif audit list` has it"
+            )
+        return RedirectResponse(f"/decision/{urlencode({'': wanted})[1:]}", status_code=303)
+
+    def decision(self, request: Request) -> Response:
+        """One decision, or a label by people alone."""
+        with self._open() as ledger, ledger.snapshot():
+            found = find_screen(ledger, request.path_params["id"])
+            head = ledger.head()
+        if found is None:
+            raise InputError(
+                "this answer has no decision: the other order of its pair has none",
+                fix="see `failed answers`, or resume the run",
+            )
+        if isinstance(found, LabelScreen):
+            return self._pages.render("preference.html.j2", here="", label=found)
+        return self._pages.render("decision.html.j2", here="", screen=found, head=head)
+
+    async def dispute(self, request: Request) -> Response:
+        """Store what the author says of a decision, and show it again."""
+        form = await read_form(request)
+        decision_id = request.path_params["id"]
+        await run_in_threadpool(self._store_dispute, decision_id, form)
+        return RedirectResponse(f"/decision/{decision_id}#disputes", status_code=303)
+
+    def _store_dispute(self, decision_id: str, form: Mapping[str, str]) -> None:
+        if not self._audited.author:
+            raise InputError("nothing can be written here", fix="start `rlaif audit serve` without --read-only")
+        with self._open() as ledger:
+            found, path = find_screen(ledger, decision_id), ledger.path
+            seen = _read_seen(form, ledger)
+        if found is None or isinstance(found, LabelScreen):
+            raise InputError("there is no decision of a judge to dispute here", fix="open one from the list")
+        dispute = make_dispute(
+            found.comparison, author=self._audited.author, says=form.get("says", ""), reason=form.get("reason", ""),
+            note=form.get("note", ""), seen=seen,
+        )  # fmt: skip
+        with Ledger.open(path) as ledger:
+            ledger.append([dispute])
+
+    def disputes(self, request: Request) -> Response:
+        """What people said of decisions, and under which principles the judge was wrong most often."""
+        asked = {name: request.query_params.get(name, "") for name in ("says", "reason", "principle")}
+        with self._open() as ledger:
+            rows = list_disputes(ledger, says=asked["says"], reason=asked["reason"], principle=asked["principle"])
+        return self._pages.render(
+            "disputes.html.j2", here="disputes", rows=rows, asked=asked, by_principle=count_by_principle(rows)
+        )
+
+    def principles(self, request: Request) -> Response:
+        """What was decided under each principle, and the tests of edited files."""
+        run = request.query_params.get("run", "")
+        with self._open() as ledger:
+            known = find_run_names(ledger.rows)
+            if run and run not in known:
+                raise InputError(f'no run "{run[:80]}" used a decision in this ledger', fix="choose one of the list")
+            rows, edits = find_principles(ledger, run=run or None), find_tested_edits(ledger)
+        return self._pages.render("principles.html.j2", here="principles", rows=rows, edits=edits, run=run, known=known)
+
+    @contextmanager
+    def _open(self) -> Iterator[Ledger]:
+        with open_to_read(self._audited.runs_dir, run=self._audited.run, ledger=self._audited.ledger) as ledger:
+            yield ledger
+
+    def _refuse(self, request: Request, error: Exception) -> Response:
+        """A failure that a person can meet, as a page."""
+        if not isinstance(error, RlaifError):
+            raise error
+        return self._pages.render(
+            "refused.html.j2", here="", what=error.what, where=error.where, fix=error.fix, status=400
+        )
+
+    def _refuse_address(self, request: Request, error: Exception) -> Response:
+        return self._pages.render(
+            "refused.html.j2",
+            here="",
+            what="there is no such page",
+            where="",
+            fix="go on from the first page",
+            status=404,
+        )
+
+
+class Filters(NamedTuple):
+    """What a list is asked for, by its address."""
+
+    kind: Listed
+    run: str
+    principle: str
+    verdict: Verdict | None
+    after: int
+
+    def address(self, *, after: int) -> str:
+        """The address of the same list, after this key."""
+        values = {"kind": self.kind, "run": self.run, "principle": self.principle, "verdict": self.verdict or ""}
+        asked = {name: value for name, value in values.items() if value}
+        return f"/judgements?{urlencode(asked | ({'after': str(after)} if after else {}))}"
+
+
+def _read_filters(query: Mapping[str, str]) -> Filters:
+    """The filters of an address, refused where a value is none that a list has."""
+    unknown = sorted(set(query) - {"kind", "run", "principle", "verdict", "after"})
+    if unknown:
+        raise InputError(f'there is no filter "{unknown[0][:40]}"', fix="filter by kind, run, principle or verdict")
+    kind, verdict = query.get("kind") or "judgements", query.get("verdict") or None
+    found = next((known for known in KINDS if known == kind), None)
+    said = next((known for known in VERDICTS if known == verdict), None)
+    if found is None:
+        raise InputError(f'there is no list "{kind[:40]}"', fix=f"there are {', '.join(KINDS)}")
+    if verdict is not None and said is None:
+        raise InputError(f'"{verdict[:40]}" is no verdict', fix=f"there are {', '.join(VERDICTS)}")
+    if found == "failed" and said is not None:
+        raise InputError("a failed answer has no verdict", fix="leave the verdict out")
+    return Filters(found, query.get("run", ""), query.get("principle", ""), said, _read_after(query))
+
+
+def _read_after(query: Mapping[str, str]) -> int:
+    """The place in a list after which a page begins."""
+    after = query.get("after") or "0"
+    if not (after.isascii() and after.isdecimal() and int(after) < 2**63):
+        raise InputError(f'"{after[:40]}" is no place in the list', fix="begin at its first page")
+    return int(after)
+
+
+def _name_judges(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
+    models = ledger.find(Model, ids)
+    return {key: models[key].observed.name or key[:12] if key in models else key[:12] for key in ids}
+
+
+def _refuse_unknown(asked: Filters, known: Mapping[str, Sequence[str]]) -> None:
+    for name, value in (("run", asked.run), ("principle", asked.principle)):
+        if value and value not in known[name]:
+            raise InputError(f'no decision in this ledger has the {name} "{value[:80]}"', fix="choose one of the list")
+
+
+def _read_seen(form: Mapping[str, str], ledger: Ledger) -> Head:
+    """The chain's head that the author's page showed, refused where this ledger never had it."""
+    seq, hex = form.get("seen_seq", ""), form.get("seen_head", "")
+    if not (seq.isascii() and seq.isdecimal() and len(seq) < 19) or ledger.head_at(int(seq)) != hex:
+        raise InputError("the page was made from another ledger", fix="open the decision again")
+    return Head(int(seq), hex)
