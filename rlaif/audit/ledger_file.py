@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.audit.heads import CARD, MANIFEST, REPORT, Printed, parse_head, read_printed
-from rlaif.audit.signed_heads import SignedHead, compare_labels
+from rlaif.audit.signed_heads import SignedHead, compare_said
 from rlaif.errors import InputError, LedgerError, RunFolderError
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
@@ -36,13 +36,13 @@ class VerifiedLedger(NamedTuple):
     """How many heads it was compared with, by the kind of file that prints them."""
     given: dict[str, FoundHead]
     """Heads that the user gave and that the chain has."""
-    labels: list[Break] = []
-    """Labels that are not as their annotator signed them."""
+    said: list[Break] = []
+    """Labels and disputes that are not as their author signed them."""
 
     @property
     def problems(self) -> list[Break]:
         """All that does not fit, the ledger's own first."""
-        return [*self.verification.breaks, *self.labels, *self.damaged]
+        return [*self.verification.breaks, *self.said, *self.damaged]
 
 
 def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
@@ -89,10 +89,10 @@ def verify_file(
     with Ledger.open(path, read_only=True) as opened:
         known = [head for one in signed for head in one.as_printed()]
         found = verify(opened, heads=[*heads, *known, *(PrintedHead(None, head, GIVEN) for head in wanted)])
-        labels = [found for one in signed for found in compare_labels(opened, one)]
+        said = [found for one in signed for found in compare_said(opened, one)]
     kinds = Counter(KINDS[Path(head.where).name] for head in heads)
     covered = {head: found.found[head] for head in wanted if head in found.found}
-    return VerifiedLedger(path, found, damaged, num_heads=kinds, given=covered, labels=labels)
+    return VerifiedLedger(path, found, damaged, num_heads=kinds, given=covered, said=said)
 
 
 def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:

@@ -17,7 +17,7 @@ from rlaif.audit.compared import Check
 from rlaif.audit.pack import written_by
 from rlaif.audit.pack_files import SIGNED, Packed, read_pack
 from rlaif.audit.rederive import RoundAgain
-from rlaif.audit.signed_heads import SignedHead, compare_labels, read_signed
+from rlaif.audit.signed_heads import SignedHead, compare_said, read_signed
 from rlaif.config.load import parse_config
 from rlaif.errors import RlaifError
 from rlaif.files.atomic import digest_file
@@ -91,8 +91,8 @@ def _check_chain(
     known = [head for one in signed for head in one.as_printed()]
     last = PrintedHead(packed.head.seq, packed.head.hex, "the pack's own list")
     found = verify(ledger, heads=[last, *printed, *known], left_out=left_out)
-    labels = [wrong for one in signed for wrong in compare_labels(ledger, one)]
-    wrong = [*found.breaks, *labels, *_find_missing(ledger, packed, left_out)]
+    unsigned = [wrong for one in signed for wrong in compare_said(ledger, one)]
+    wrong = [*found.breaks, *unsigned, *_find_missing(ledger, packed, left_out)]
     if wrong:
         yield from (Check("differs", "chain", str(one)) for one in wrong)
         return

@@ -1,7 +1,8 @@
 """Heads of the chain as texts that people sign with their OpenSSH keys, and such signatures checked.
 
-A text names the ledger, a row, the chain's head after it and the time; with an annotator's name also every label of
-that name, by digest. Keys stay with whoever signs: `ssh-keygen` signs and checks, and this file never opens one.
+A text names the ledger, a row, the chain's head after it and the time; with an annotator's name also every label and
+dispute of that name, by digest. Keys stay with whoever signs: `ssh-keygen` signs and checks, and nothing here opens a
+key.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rlaif.files.texts import read_text_file
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Break
-from rlaif.records import HumanLabel, digest_text
+from rlaif.records import digest_text
 
 FORMAT = "rlaif chain head v1"
 NAMESPACE = "rlaif-chain-head"
@@ -29,11 +30,25 @@ NAMESPACE = "rlaif-chain-head"
 MAX_BYTES = 64 * 2**20
 _HEAD = re.compile(
     rf"{FORMAT}\nledger ([0-9a-f]{{64}})\nseq ([1-9][0-9]{{0,17}})\nhead ([0-9a-f]{{64}})\ntime (\S+)\n"
-    r"(?:annotator ([^\n]{1,200})\n((?:human_labels [0-9a-f]{32} [0-9a-f]{64}\n)*))?"
+    r"(?:annotator ([^\n]{1,200})\n((?:(?:human_labels|disputes) [0-9a-f]{32} [0-9a-f]{64}\n)*))?"
 )
 _NAME = re.compile(r"[^\n]{1,200}")
 _NO_FORMAT = "write it by `rlaif audit head`, and sign that file as it is"
-_LABELS = "SELECT seq, id, content FROM human_labels WHERE annotator = ? AND seq <= ? ORDER BY seq"
+_SAID = (
+    "SELECT seq, 'human_labels', id, content FROM human_labels WHERE annotator = ?1 AND seq <= ?2 UNION ALL"
+    " SELECT seq, 'disputes', id, content FROM disputes WHERE json_extract(content, '$.author') = ?1 AND seq <= ?2"
+    " ORDER BY seq"
+)
+"""Statement for the rows that bear somebody's name."""
+
+
+class Said(NamedTuple):
+    """A label or a dispute, as its author signs it."""
+
+    table: str
+    id: str
+    digest: str
+    """sha256 of what the id is half of."""
 
 
 class HeadText(NamedTuple):
@@ -46,8 +61,8 @@ class HeadText(NamedTuple):
     at: str
     """UTC, as the program that wrote the text read its clock."""
     annotator: str | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-    """Id and digest of every label of the annotator up to that row, in the order of the chain."""
+    said: tuple[Said, ...] = ()
+    """Every label and dispute of the annotator up to that row, in the order of the chain."""
 
 
 class SignedHead(NamedTuple):
@@ -69,7 +84,7 @@ class SignedHead(NamedTuple):
 
 
 def make_head_text(ledger: Ledger, *, at: str, annotator: str | None = None) -> HeadText:
-    """The newest head of a ledger, with the labels of an annotator where one signs for them."""
+    """The newest head of a ledger, with the labels and disputes of an annotator where one signs for them."""
     if annotator is not None and not _NAME.fullmatch(annotator):
         raise InputError(
             "an annotator's name is one line of at most 200 characters", where="--annotator", fix="shorten it"
@@ -78,27 +93,26 @@ def make_head_text(ledger: Ledger, *, at: str, annotator: str | None = None) -> 
         head, first = ledger.head(), ledger.head_at(1)
         if first is None:
             raise LedgerError("the ledger is empty", where=str(ledger.path), fix="sign the head after a run judged")
-        labels = () if annotator is None else tuple(_labels_of(ledger, annotator, seq=head.seq))
-    if annotator is not None and not labels:
+        said = () if annotator is None else tuple(said for _, said in _said_by(ledger, annotator, seq=head.seq))
+    if annotator is not None and not said:
         raise InputError(
-            f'nobody called "{annotator[:80]}" has labels in this ledger',
+            f'nobody called "{annotator[:80]}" has labels or disputes in this ledger',
             where="--annotator",
             fix="take answers in by `rlaif spot-check status`, or leave the option out to sign the head alone",
         )
-    listed = tuple((key, digest) for _, key, digest in labels)
-    return HeadText(first, head.seq, head.hex, at, annotator=annotator, labels=listed)
+    return HeadText(first, head.seq, head.hex, at, annotator=annotator, said=said)
 
 
-def _labels_of(ledger: Ledger, annotator: str, *, seq: int) -> Iterator[tuple[int, str, str]]:
-    """Row, id and digest of an annotator's labels up to a row. The digest is of what the id is half of."""
-    for row, key, content in ledger.rows(_LABELS, (annotator, seq)):
-        yield row, key, digest_text(f"{HumanLabel.table}\n{content}")
+def _said_by(ledger: Ledger, annotator: str, *, seq: int) -> Iterator[tuple[int, Said]]:
+    """Each row up to `seq` with a label or a dispute of this name."""
+    for row, table, key, content in ledger.rows(_SAID, (annotator, seq)):
+        yield row, Said(table, key, digest_text(f"{table}\n{content}"))
 
 
 def render_head(head: HeadText) -> str:
     lines = [FORMAT, f"ledger {head.ledger}", f"seq {head.seq}", f"head {head.hex}", f"time {head.at}"]
     if head.annotator is not None:
-        lines += [f"annotator {head.annotator}", *(f"human_labels {key} {digest}" for key, digest in head.labels)]
+        lines += [f"annotator {head.annotator}", *map(" ".join, head.said)]
     return "\n".join(lines) + "\n"
 
 
@@ -106,13 +120,13 @@ def parse_head_text(text: str, *, where: str) -> HeadText:
     found = _HEAD.fullmatch(text)
     if found is None:
         raise DataError("this is no text of a chain's head", where=where, fix=_NO_FORMAT)
-    ledger, seq, digits, at, annotator, labels = found.groups()
+    ledger, seq, digits, at, annotator, said = found.groups()
     try:
         datetime.fromisoformat(at)
     except ValueError:
         raise DataError(f'its time "{at[:40]}" is none', where=where, fix=_NO_FORMAT) from None
-    listed = tuple((key, digest) for _, key, digest in map(str.split, (labels or "").splitlines()))
-    return HeadText(ledger, int(seq), digits, at, annotator=annotator, labels=listed)
+    listed = tuple(Said(*line.split()) for line in (said or "").splitlines())
+    return HeadText(ledger, int(seq), digits, at, annotator=annotator, said=listed)
 
 
 def sign_command(path: Path) -> str:
@@ -197,18 +211,16 @@ def _run(command: list[str], *, text: str) -> subprocess.CompletedProcess[str]:
         raise InputError(f"ssh-keygen cannot be run: {error}", where=command[0], fix="reinstall OpenSSH") from error
 
 
-def compare_labels(ledger: Ledger, signed: SignedHead) -> Iterator[Break]:
-    """Labels of the annotator that the ledger has otherwise than they were signed, or without a signature."""
+def compare_said(ledger: Ledger, signed: SignedHead) -> Iterator[Break]:
+    """Labels and disputes that the ledger has otherwise than they were signed, or without a signature."""
     head = signed.head
     if head.annotator is None:
         return
-    there = {key: (row, digest) for row, key, digest in _labels_of(ledger, head.annotator, seq=head.seq)}
-    for key, digest in head.labels:
-        row, found = there.pop(key, (None, None))
-        if found != digest:
+    there = {one.id: (row, one) for row, one in _said_by(ledger, head.annotator, seq=head.seq)}
+    for one in head.said:
+        row, found = there.pop(one.id, (None, None))
+        if found != one:
             what = "is missing" if found is None else "is another one"
-            yield Break("human_labels", row, f"the label {key}, {signed.where}, {what}")
-    for key, (row, _) in there.items():
-        yield Break(
-            "human_labels", row, f"the label {key} bears the name {head.annotator} and is not in {signed.where}"
-        )
+            yield Break(one.table, row, f"{one.id}, in {signed.where}, {what}")
+    for row, one in there.values():
+        yield Break(one.table, row, f"{one.id} bears the name {head.annotator} and is not in {signed.where}")

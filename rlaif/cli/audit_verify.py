@@ -100,7 +100,9 @@ def head(
     annotator: Annotated[
         str | None,
         typer.Option(
-            "--annotator", metavar="NAME", help="List every label of this annotator too, so that they are signed."
+            "--annotator",
+            metavar="NAME",
+            help="Sign every label and dispute of this name too.",
         ),
     ] = None,
     run: Annotated[
@@ -122,7 +124,7 @@ def head(
     if verified.problems:
         refuse(verified)
     path, text = write_head(verified.path, out=out, annotator=annotator)
-    labels = f", {len(text.labels)} labels of {annotator}" if annotator is not None else ""
+    labels = f", {len(text.said)} labels and disputes of {annotator}" if annotator is not None else ""
     console.print(show_text(f"{path}: row {text.seq}{labels}"), soft_wrap=True)
     console.print(show_text(f"to sign it: {sign_command(path)}"), soft_wrap=True)
 
@@ -165,7 +167,7 @@ def _print_verified(verified: VerifiedLedger) -> None:
 def _print_signed(signed: Sequence[SignedHead], *, rows: int) -> None:
     """Print who signed which rows, and that nobody vouches for those after them."""
     for one in signed:
-        labels = f", and {len(one.head.labels)} labels of {one.head.annotator}" if one.head.annotator else ""
+        labels = f", and {len(one.head.said)} labels and disputes of {one.head.annotator}" if one.head.annotator else ""
         console.print(show_text(f"signed by {one.signer}: rows 1 to {one.head.seq}{labels}, in {one.path}"))
     last = max((one.head.seq for one in signed), default=rows)
     if last < rows:

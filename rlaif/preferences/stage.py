@@ -112,7 +112,7 @@ def pair_round(
     panel: Panel,
     redacted: frozenset[str] = frozenset(),
 ) -> Pairing:
-    """The round's preferences, decided and neither stored nor exported. redacted: prompts and samples without a text."""
+    """The round's preferences, decided and neither stored nor exported. redacted: ids of prompts and samples."""
     return pair_comparisons(
         comparisons,
         constitution=round.constitution,

@@ -17,7 +17,7 @@ from rlaif.audit.signed_heads import parse_head_text
 from rlaif.cli.audit import audit_app
 from rlaif.errors import DataError, InputError, LedgerError
 from rlaif.ledger.store import Ledger
-from rlaif.records import HumanLabel, Use, digest_text
+from rlaif.records import Dispute, HumanLabel, Use, digest_text
 
 pytestmark = needs_ssh_keygen
 
@@ -169,14 +169,14 @@ def test_a_signed_head_of_another_ledger_is_not_in_this_one(
 def test_an_annotator_signs_labels_and_one_under_their_name_that_they_did_not_sign_is_found(
     folder: Path, signers: dict[str, Signer]
 ) -> None:
-    assert "1 labels of ann" in audit("head", "--annotator", "ann", "--out", "mine.txt").stdout
+    assert "labels and disputes of ann" in audit("head", "--annotator", "ann", "--out", "mine.txt").stdout
     signature = signers["ann"].sign(Path("mine.txt"))
-    assert "and 1 labels of ann" in verify(signature).stdout
+    assert "labels and disputes of ann" in verify(signature).stdout
     seq = rewrite()
     result = verify(signature)
-    assert f"human_labels row {seq}: the label " in result.stdout
+    assert f"human_labels row {seq}: " in result.stdout
     assert "bears the name ann and is not in mine.txt.ann.sig, signed by ann" in result.stdout
-    assert ", mine.txt.ann.sig, signed by ann, is missing" in result.stdout
+    assert ", in mine.txt.ann.sig, signed by ann, is missing" in result.stdout
 
 
 def test_a_name_without_labels_is_refused(folder: Path) -> None:
@@ -206,9 +206,10 @@ def test_what_is_missing_for_a_check_is_said(
     assert "ssh-keygen, and it is not installed" in str(verify(signature).exception)
 
 
-def test_labels_are_listed_by_the_digest_of_what_their_id_is_half_of(folder: Path) -> None:
+def test_labels_and_disputes_are_listed_by_the_digest_of_what_their_id_is_half_of(folder: Path) -> None:
     audit("head", "--annotator", "ann", "--out", "mine.txt")
-    [(key, digest)] = parse_head_text(Path("mine.txt").read_text(), where="").labels
-    assert digest.startswith(key)
+    said = parse_head_text(Path("mine.txt").read_text(), where="").said
+    assert all(one.digest.startswith(one.id) for one in said)
     with Ledger.open("ledger.sqlite", read_only=True) as ledger:
-        assert ledger.get(HumanLabel, key) is not None
+        tables = {kind.table for kind in (HumanLabel, Dispute) for one in said if ledger.get(kind, one.id) is not None}
+    assert tables == {"human_labels", "disputes"}
