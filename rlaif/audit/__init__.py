@@ -7,6 +7,12 @@ ledger_file    which ledger is read, and its rows against the heads that were pr
 heads          the heads in a run's manifest, cards and reports, and which of these files are damaged
 listing        judgements, flipped pairs or failed answers, page by page
 decision       one decision in full: the comparison, every order, its prompt and what came back
+lineage        a model or a round -> everything that it was made of
+influence      a principle or a decision -> everything that was made of it
+traced         the models, judges and rounds that both are made of
+lineage_view   both as facts under titles
+redaction      a text that must go: removed from the ledger, and named wherever it still is
+text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since
 spot_draw      judged runs -> a sheet for annotators, and the draw in the ledger
 spot_labels    annotators' answers and other files of labels -> human labels in the ledger, and out of it again
@@ -17,6 +23,8 @@ proof          a judge's prompt rendered again, and its digest compared
 screen         a decision as one screen: four questions and their answers
 quotes         what a judge's reason quotes of the replies
 drop_one       a label without each of its principles
+search         filters over every decision and words in its texts, through an index
+search_index   that index: a file beside the ledger, made when it is asked for
 principles     what was decided under each principle
 disputes       what people say of single decisions
 runs           the runs of a folder and their stages

@@ -5,7 +5,7 @@ Takes what the ledger found, returns values that a terminal and a page print ali
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rlaif.audit.label import LabelView, label_view
@@ -14,10 +14,13 @@ from rlaif.audit.view import Fact, Section, use_facts
 from rlaif.judging.modes import MODES
 from rlaif.ledger.labels import find_label, find_labels_of
 from rlaif.ledger.queries import Decision, Side, find_decision
+from rlaif.ledger.redacted import find_redactions
 from rlaif.ledger.store import Ledger
-from rlaif.records import Comparison, FailedJudgement, Judgement, Preference, Served
+from rlaif.ledger.texts import Redaction
+from rlaif.records import Comparison, FailedJudgement, Judgement, Preference, Record, Served
 from rlaif.records.judgement import JudgeMode
 
+NOTHING: Mapping[str, Redaction] = {}
 NO_TEXT = "(its text is not in the ledger)"
 
 
@@ -46,20 +49,43 @@ def find_view(ledger: Ledger, prefix: str) -> DecisionView | LabelView:
     """
     if (label := find_label(ledger, prefix)) is not None:
         return label_view(label)
-    decision = find_decision(ledger, prefix)
+    return view_decision(ledger, find_decision(ledger, prefix))
+
+
+def view_decision(ledger: Ledger, decision: Decision) -> DecisionView:
+    """The view of a decision with the preferences that it went into, and the redactions of its texts."""
     labels = [] if decision.comparison is None else find_labels_of(ledger, decision.comparison)
-    return decision_view(decision, labels=labels)
+    return decision_view(decision, labels=labels, redactions=find_redactions(ledger, _find_digests(decision)))
 
 
-def decision_view(decision: Decision, *, labels: Sequence[Preference] = ()) -> DecisionView:
-    """`labels`: the preferences that the decision's comparison went into."""
+def decision_view(
+    decision: Decision, *, labels: Sequence[Preference] = (), redactions: Mapping[str, Redaction] = NOTHING
+) -> DecisionView:
+    """`labels`: the preferences that the decision's comparison went into. `redactions`: of its texts, by digest."""
     comparison = decision.comparison
     title = "" if comparison is None else f"comparison {comparison.id}"
     return DecisionView(
-        head=Section(title, tuple(_head_facts(decision))),
+        head=Section(title, (*_head_facts(decision), *map(_redaction_fact, redactions.values()))),
         orders=tuple(_order_view(decision, side, number) for number, side in enumerate(decision.sides, start=1)),
         labels=tuple(Fact("went into", f"preference {label.id}, label {label.label:.4f}") for label in labels),
     )
+
+
+def _find_digests(decision: Decision) -> Iterator[str]:
+    """The digests of all texts that the view of a decision is made of."""
+    records: list[Record | None] = [decision.prompt, decision.comparison]
+    for side in decision.sides:
+        records += [*side.samples, side.judgement, *side.failures]
+        for key in side.question.principles:
+            yield from filter(None, (key.text_digest, key.opposite_digest))
+        yield from filter(None, (side.question.template_digest,))
+    for record in filter(None, records):
+        yield from filter(None, record.text_digests.values())
+
+
+def _redaction_fact(redaction: Redaction) -> Fact:
+    when = f" at {redaction.observed.at}" if redaction.observed.at else ""
+    return Fact("redacted", f"text {redaction.digest}, by {redaction.author}{when}: {redaction.reason}")
 
 
 def _head_facts(decision: Decision) -> Iterator[Fact]:

@@ -71,8 +71,7 @@ def _of_file(path: Path, damaged: list[Break]) -> Iterator[PrintedHead]:
         damaged.append(Break("", None, f"{path} cannot be read: {error}"))
         return
     if path.name == CARD:
-        for head, row in _IN_CARD.findall(text):
-            yield PrintedHead(int(row) if row else None, head.lower(), str(path))
+        yield from _in_card(text, path)
         return
     try:
         printed = json.loads(text)["provenance"]
@@ -81,6 +80,19 @@ def _of_file(path: Path, damaged: list[Break]) -> Iterator[PrintedHead]:
             yield PrintedHead(None if seq is None else int(seq), str(head).lower(), str(path))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         damaged.append(Break("", None, f"{path} is damaged: the ledger's head cannot be read from it"))
+
+
+def read_card_heads(path: Path) -> list[PrintedHead]:
+    """The heads that a model's README prints; none where it is not there or cannot be read."""
+    try:
+        return list(_in_card(path.read_text(encoding="utf-8"), path))
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _in_card(text: str, path: Path) -> Iterator[PrintedHead]:
+    for head, row in _IN_CARD.findall(text):
+        yield PrintedHead(int(row) if row else None, head.lower(), str(path))
 
 
 def _read_manifest(run: RunFolder, damaged: list[Break]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.audit.heads import CARD, MANIFEST, REPORT, Printed, parse_head, read_printed
-from rlaif.errors import LedgerError, RunFolderError
+from rlaif.errors import InputError, LedgerError, RunFolderError
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Break, FoundHead, Verification, verify
@@ -47,6 +47,17 @@ def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Led
     path = find_path(runs_dir, run=run, ledger=ledger)
     found = None if ledger is not None else _find_run(runs_dir, run)
     return Ledger.open(path, read_only=True) if found is None else open_ledger(found, path, read_only=True)
+
+
+def open_to_write(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
+    """The same ledger to be written; one that is not there is never made."""
+    path = find_path(runs_dir, run=run, ledger=ledger)
+    found = None if ledger is not None else _find_run(runs_dir, run)
+    if found is not None:
+        return open_ledger(found, path)
+    if not path.is_file():
+        raise InputError("there is no ledger", where=str(path), fix="name its file by --ledger, or the runs' folder")
+    return Ledger.open(path)
 
 
 def find_path(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Path:

@@ -10,7 +10,11 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 audit               audit list, show, verify
+audit_search        audit search
 audit_serve         audit serve
+audit_lineage       audit lineage
+audit_redact        audit redact
+audit_print         views of the ledger as lines of a terminal
 constitution        constitution check, show, words
 constitution_diff   constitution diff
 constitution_test   constitution test
@@ -42,6 +46,9 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_lineage import lineage
+from rlaif.cli.audit_redact import redact
+from rlaif.cli.audit_search import search
 from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
@@ -94,7 +101,10 @@ spot_check_app.command("serve")(serve_sheet)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
+audit_app.command("search")(search)
 audit_app.command("serve")(serve)
+audit_app.command("lineage")(lineage)
+audit_app.command("redact")(redact)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)

@@ -5,26 +5,20 @@ Parses options, asks `rlaif.audit`, prints. Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_listing, print_proof, print_section
 from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, say, show_text
-from rlaif.errors import InputError, LedgerError, RunFolderError
+from rlaif.console import console, show_text
+from rlaif.errors import InputError, LedgerError
 
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
     from rlaif.audit.label import LabelView
     from rlaif.audit.ledger_file import VerifiedLedger
-    from rlaif.audit.listing import Listing
-    from rlaif.audit.proof import Proof
-    from rlaif.audit.view import Fact, Section
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
@@ -34,8 +28,6 @@ UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help=
 LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
 ]
-MIN_WIDTHS = {"key": 6, "judgement": 12, "comparison": 12, "failed": 12, "principle": 12, "cause": 10}
-"""Characters that a column of a list gets at least; any other gets those of its name."""
 BREAKS_SHOWN = 20
 
 
@@ -69,14 +61,14 @@ def list_(
     if failed and (flipped or verdict):
         raise InputError("--failed goes with neither --verdict nor --flipped", fix="a failed answer has no verdict")
     damaged = find_damaged(runs_dir) if run is None and ledger is None else []
-    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    with passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         found = list_decisions(
             opened, "flipped" if flipped else "failed" if failed else "judgements",
             principle=principle, verdict=verdict, run=run, after=after, limit=limit,
         )  # fmt: skip
         if not found.rows and ledger is not None:
             refuse_unknown_run(opened, run)
-        _print_listing(found)
+        print_listing(found)
 
 
 @audit_app.command("show")
@@ -94,7 +86,7 @@ def show(
     from rlaif.audit.ledger_file import find_damaged, open_to_read
 
     damaged = find_damaged(runs_dir) if run is None and ledger is None else []
-    with _passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
+    with passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         view = find_view(opened, id)
         if isinstance(view, DecisionView):
             _print_decision(view)
@@ -126,7 +118,7 @@ def verify(
     """
     from rlaif.audit.ledger_file import find_damaged, verify_file
 
-    with _passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
+    with passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
         verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
         _print_given(verified)
         if not verified.problems:
@@ -137,17 +129,6 @@ def verify(
         if len(verified.problems) > BREAKS_SHOWN:
             console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
         _refuse(verified)
-
-
-@contextmanager
-def _passing_over(damaged: Sequence[RunFolderError]) -> Iterator[None]:
-    """Name the runs that are passed over, do the rest, and then fail because of them."""
-    for damage in damaged:
-        say(f"skipped: {damage.sentence}")
-    yield
-    if damaged:
-        which = "a run was" if len(damaged) == 1 else f"{len(damaged)} runs were"
-        raise LedgerError(f"{which} skipped, as said above", fix="restore their files, or name a run by --run")
 
 
 def _print_given(verified: VerifiedLedger) -> None:
@@ -185,64 +166,21 @@ def _refuse(verified: VerifiedLedger) -> NoReturn:
     )
 
 
-def _print_listing(listing: Listing) -> None:
-    """A table whose last column gets what width is left."""
-    if not listing.rows:
-        console.print(show_text("nothing found"))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in listing.columns[:-1]:
-        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=MIN_WIDTHS.get(column, len(column)))
-    table.add_column(listing.columns[-1], no_wrap=True, overflow="ellipsis")
-    for row in listing.rows:
-        table.add_row(*map(show_text, row))
-    console.print(table, soft_wrap=False)
-    if listing.next_key is not None:
-        console.print(show_text(f"more: add --after {listing.next_key}"))
-
-
 def _print_decision(view: DecisionView) -> None:
-    _print_section(view.head)
+    print_section(view.head)
     for order in view.orders:
-        _print("")
-        _print_section(order.section)
-        _print_proof(order.proof)
-    _print_facts(view.labels)
+        print_line("")
+        print_section(order.section)
+        print_proof(order.proof)
+    print_facts(view.labels)
 
 
 def _print_label(view: LabelView) -> None:
-    _print_section(view.head)
+    print_section(view.head)
     for section in view.comparisons:
-        _print("")
-        _print_section(section)
-    _print_facts(view.people)
-    _print("")
-    _print_facts(view.steps)
-    _print_facts(view.uses)
-
-
-def _print_section(section: Section) -> None:
-    if section.title:
-        _print(Text(section.title, style="bold"))
-    _print_facts(section.facts)
-
-
-def _print_facts(facts: Iterable[Fact]) -> None:
-    for name, text in facts:
-        _print(_fact_line(name, text))
-
-
-def _print_proof(proof: Proof) -> None:
-    _print(_fact_line("exact prompt", proof.sentence))
-    for message in proof.messages or ():
-        _print(Text(f"[{message.role}]", style="dim"))
-        _print(show_text(message.text))
-
-
-def _fact_line(name: str, text: str) -> Text:
-    return Text(f"{name:>20}  ", style="cyan") + show_text(text)
-
-
-def _print(line: Text | str) -> None:
-    """One line as wide as it is, so that an id or a prompt can be copied whole."""
-    console.print(line, soft_wrap=True)
+        print_line("")
+        print_section(section)
+    print_facts(view.people)
+    print_line("")
+    print_facts(view.steps)
+    print_facts(view.uses)

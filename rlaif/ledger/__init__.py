@@ -9,6 +9,8 @@ chain: the hash chain over the rows
 listing: the index for filtered lists
 queries: lists page by page, and everything behind a decision
 labels: everything behind a preference's label
+lineage: which records a stage used, and what used a principle or a decision
+redacted: which records name a text, what repeats it, and who redacted it
 answers: who answered many questions, and what that cost
 verify: what was changed in a ledger, and where
 export: records -> Parquet

@@ -26,7 +26,8 @@ from rlaif.run.names import NAME, check_name, refuse_reserved
 from rlaif.run.options import read_config, update_config
 from rlaif.run.stages import Stage, stage_before
 
-_ROUND = re.compile(r"round_(\d{2,})")
+ROUND = re.compile(r"round_(\d{2,})")
+"""Name of a round's folder."""
 _ATTEMPT = re.compile(r"attempt_(\d+)")
 MANIFEST_FIX = "restore it from a copy, or start a new run"
 
@@ -63,7 +64,7 @@ class RunFolder(NamedTuple):
     @property
     def stage_dirs(self) -> list[Path]:
         """The folders of all stages that have begun, in the order of the rounds."""
-        return sorted(path for path in self.path.glob("round_*/*") if _ROUND.fullmatch(path.parent.name))
+        return sorted(path for path in self.path.glob("round_*/*") if ROUND.fullmatch(path.parent.name))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -258,7 +259,7 @@ def newest_round(run: RunFolder, *, stage: Stage) -> int:
     before = stage_before(stage)
     if before is None:
         return 0
-    found = (_ROUND.fullmatch(path.parent.parent.name) for path in run.path.glob(f"round_*/{before.folder}/stage.json"))
+    found = (ROUND.fullmatch(path.parent.parent.name) for path in run.path.glob(f"round_*/{before.folder}/stage.json"))
     return max((int(match[1]) for match in found if match), default=0)
 
 

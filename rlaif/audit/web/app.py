@@ -23,12 +23,22 @@ from rlaif.audit.listing import Listed, list_decisions
 from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
+from rlaif.audit.search import (
+    FLIPPED,
+    LONGER,
+    PEOPLE,
+    SURENESS,
+    Search,
+    check_search,
+    find_decisions,
+)
+from rlaif.audit.search_index import describe_lag, read_state, update_index
 from rlaif.audit.web.server import Handlers, Pages, read_form
 from rlaif.errors import InputError, RlaifError
 from rlaif.ledger.chain import Head
 from rlaif.ledger.listing import find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
-from rlaif.records import Verdict
+from rlaif.records import Model, Verdict
 
 PAGE_ROWS = 50
 KINDS: dict[Listed, str] = {
@@ -65,6 +75,8 @@ class App:
             Route("/runs/{name}", self.run),
             Route("/runs/{name}/round/{number:int}/report", self.report),
             Route("/judgements", self.judgements),
+            Route("/search", self.search),
+            Route("/search/index", self.index, methods=["POST"]),
             Route("/decision", self.find),
             Route("/decision/{id}", self.decision),
             Route("/decision/{id}/dispute", self.dispute, methods=["POST"]),
@@ -106,6 +118,40 @@ class App:
             "judgements.html.j2", here=asked.kind, asked=asked, known=known, kinds=KINDS, verdicts=VERDICTS,
             listing=listing, more=more, first=asked.address(after=0),
         )  # fmt: skip
+
+    def search(self, request: Request) -> Response:
+        """Decisions by any filter and by words, through the index beside the ledger."""
+        query = request.query_params
+        unknown = sorted(set(query) - {*Search._fields, "after"})
+        if unknown:
+            raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"filter by {', '.join(Search._fields)}")
+        search = Search(**{name: query.get(name, "").strip() for name in Search._fields})
+        check_search(search)
+        after = _read_after(query)
+        with self._open() as ledger:
+            state = read_state(ledger)
+            lag = "" if state is None else describe_lag(ledger, state)
+            found = None if state is None else find_decisions(ledger, search, after=after, limit=PAGE_ROWS)
+            judges = {} if found is None else _name_judges(ledger, found.known.judge)
+        given = {name: value for name, value in search._asdict().items() if value}
+        more = None if found is None or found.listing.next_key is None else found.listing.next_key
+        return self._pages.render(
+            "search.html.j2", here="search", search=search, found=found, judges=judges, after=after,
+            offered={"people": PEOPLE, "sureness": SURENESS, "longer": LONGER, "flipped": FLIPPED},
+            more=None if more is None else f"/search?{urlencode(given | {'after': str(more)})}",
+            lag=lag,
+        )  # fmt: skip
+
+    async def index(self, request: Request) -> Response:
+        """Make the index, or bring it up to date."""
+        await run_in_threadpool(self._update_index)
+        return RedirectResponse("/search", status_code=303)
+
+    def _update_index(self) -> None:
+        if not self._audited.author:
+            raise InputError("nothing can be written here", fix="make the index by `rlaif audit search`")
+        with self._open() as ledger:
+            update_index(ledger)
 
     def find(self, request: Request) -> Response:
         """The decision whose id was typed."""
@@ -225,10 +271,20 @@ def _read_filters(query: Mapping[str, str]) -> Filters:
         raise InputError(f'"{verdict[:40]}" is no verdict', fix=f"there are {', '.join(VERDICTS)}")
     if found == "failed" and said is not None:
         raise InputError("a failed answer has no verdict", fix="leave the verdict out")
+    return Filters(found, query.get("run", ""), query.get("principle", ""), said, _read_after(query))
+
+
+def _read_after(query: Mapping[str, str]) -> int:
+    """The place in a list after which a page begins."""
     after = query.get("after") or "0"
     if not (after.isascii() and after.isdecimal() and int(after) < 2**63):
-        raise InputError(f'"{after[:40]}" is no place in the list', fix="go on from its first page")
-    return Filters(found, query.get("run", ""), query.get("principle", ""), said, int(after))
+        raise InputError(f'"{after[:40]}" is no place in the list', fix="begin at its first page")
+    return int(after)
+
+
+def _name_judges(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
+    models = ledger.find(Model, ids)
+    return {key: models[key].observed.name or key[:12] if key in models else key[:12] for key in ids}
 
 
 def _refuse_unknown(asked: Filters, known: Mapping[str, Sequence[str]]) -> None:

@@ -107,6 +107,7 @@ class Pages:
         )
         self._environment.filters["untrusted"] = show_untrusted
         self._environment.filters["plain"] = show_plain
+        self._environment.filters["zip_self"] = lambda names: [(name, name) for name in names]
         self._environment.globals.update(shared)
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:

@@ -91,6 +91,20 @@ def test_disputes_are_found_by_what_they_say_and_count_for_principles(runs_dir: 
     assert "Nobody has disputed a decision with these traits" in words(client.get("/disputes?says=right").text)
 
 
+def test_decisions_are_searched_once_an_index_is_made(runs_dir: Path) -> None:
+    client = owner(runs_dir)
+    assert "There is no index yet" in words(client.get("/search").text)
+    post(client, "/search/index", {})
+    said = words(client.get("/search?text=desk&people=agree&flipped=yes").text)
+    assert WORLD.comparison.id[:12] in said
+    assert "No decision has these traits" in words(client.get("/search?text=nowhere").text)
+    assert "Make it by rlaif audit search" not in said
+    with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
+        keep_world(ledger, make_world(3))
+    assert "1 decision came since" in words(client.get("/search").text)
+    assert "came since" not in words(post(client, "/search/index", {}))
+
+
 def test_a_principle_has_its_wordings_and_what_was_decided_under_it(runs_dir: Path) -> None:
     said = words(owner(runs_dir).get("/principles").text)
     assert "brief Decisions 1 Changed with the order 1 Failed answers 1 Called wrong, of those disputed 1 of 1" in said
@@ -141,6 +155,9 @@ def test_without_an_author_nothing_can_be_stored(runs_dir: Path) -> None:
         ("/decision/ffff", 400, "no comparison, judgement or question has an id that begins with ffff"),
         ("/decision/%3Cscript%3E", 400, '"<script>" is no id'),
         ("/decision?id=", 400, "no id was given"),
+        ("/search?colour=red", 400, 'there is no filter "colour"'),
+        ("/search?people=x", 400, '"x" is no value of the filter people'),
+        ("/search?after=x", 400, '"x" is no place in the list'),
         ("/principles?run=009", 400, 'no run "009" used a decision in this ledger'),
         ("/runs/none", 400, 'there is no run "none"'),
         ("/nowhere", 404, "there is no such page"),

@@ -1,0 +1,146 @@
+"""Filters over every decision, and words in its texts -> a page of decisions, through the index beside the ledger.
+
+A filter that is empty leaves out nothing. Makes no index: where it is missing or behind, the page says how far it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rlaif.audit.listing import ID_SHOWN, Listing
+from rlaif.audit.search_index import open_index
+from rlaif.errors import InputError
+from rlaif.ledger.store import Ledger
+from rlaif.records import Comparison, Judgement
+
+PEOPLE = {"agree": "people agree", "disagree": "people choose the other", "tie": "people or judge tie"}
+SURENESS = {
+    "50-60": (0.5, 0.6), "60-75": (0.6, 0.75), "75-90": (0.75, 0.9), "90-100": (0.9, 1.01),
+}  # fmt: skip
+"""Bands of the winner's probability, in percent."""
+LONGER = {"longer": "the longer reply wins", "shorter": "the shorter reply wins"}
+FLIPPED = {"yes": "changes with the order", "no": "does not"}
+MAX_WORDS = 20
+
+
+class Search(NamedTuple):
+    """What is searched for; empty: anything."""
+
+    text: str = ""
+    principle: str = ""
+    people: str = ""
+    sureness: str = ""
+    longer: str = ""
+    flipped: str = ""
+    run: str = ""
+    round: str = ""
+    judge: str = ""
+    mode: str = ""
+
+
+class Known(NamedTuple):
+    """The values that each list of a filter offers."""
+
+    principle: list[str]
+    run: list[str]
+    round: list[str]
+    judge: list[str]
+    mode: list[str]
+
+
+class Found(NamedTuple):
+    """A page of decisions."""
+
+    listing: Listing
+    known: Known
+
+
+def check_search(search: Search) -> None:
+    """Refuse a value that a filter does not have."""
+    for name, offered in (("people", PEOPLE), ("sureness", SURENESS), ("longer", LONGER), ("flipped", FLIPPED)):
+        value = getattr(search, name)
+        if value and value not in offered:
+            raise InputError(f'"{value[:40]}" is no value of the filter {name}', fix=f"give {', '.join(offered)}")
+    if search.round and not (search.round.isascii() and search.round.isdecimal() and len(search.round) < 9):
+        raise InputError(f'"{search.round[:40]}" is no round', fix="give its number")
+    if len(search.text.split()) > MAX_WORDS:
+        raise InputError(f"at most {MAX_WORDS} words are searched for at once", fix="leave some out")
+
+
+def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int = 50) -> Found:
+    """The decisions that pass every filter, in the order in which they were made."""
+    check_search(search)
+    conditions: list[str] = ["d.seq > ?"]
+    bindings: list[Any] = [after]
+    for condition, values in _conditions(search):
+        conditions.append(condition)
+        bindings += values
+    sql = (
+        "SELECT d.seq, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people FROM decisions AS d"
+        f" WHERE {' AND '.join(conditions)} ORDER BY d.seq LIMIT {int(limit)}"
+    )
+    connection = open_index(ledger)
+    try:
+        rows: list[tuple[Any, ...]] = connection.execute(sql, tuple(bindings)).fetchall()
+        known = _find_known(connection.execute)
+    finally:
+        connection.close()
+    reasons = _find_reasons(ledger, [row[1] for row in rows])
+    columns = ("key", "comparison", "principle", "winner", "p", "winner's words", "people", "reason")
+    lines = tuple(_line(row, reasons.get(row[1], "")) for row in rows)
+    return Found(Listing(columns, lines, rows[-1][0] if len(rows) == limit else None), known)
+
+
+def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
+    """SQL for each filter that is given, and what is bound to it."""
+    if search.text.split():
+        # subtle: every word is quoted, so that nothing of what was typed is read as the index's own language.
+        words = " ".join('"{}"'.format(word.replace('"', '""')) for word in search.text.split())
+        yield "d.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [words]
+    for column, value in (("principle", search.principle), ("judge", search.judge), ("mode", search.mode)):
+        if value:
+            yield f"d.{column} = ?", [value]
+    if search.people:
+        yield "d.people = ?", [search.people]
+    if search.sureness:
+        yield "d.p_winner >= ? AND d.p_winner < ?", list(SURENESS[search.sureness])
+    if search.longer:
+        yield f"d.gap {'>' if search.longer == 'longer' else '<'} 0", []
+    if search.flipped:
+        yield "d.flipped = ?", [int(search.flipped == "yes")]
+    if search.run or search.round:
+        used = [("run", search.run or None), ("round", int(search.round) if search.round else None)]
+        given = [(name, value) for name, value in used if value is not None]
+        where = " AND ".join(f"{name} = ?" for name, _ in given)
+        yield f"d.seq IN (SELECT seq FROM used WHERE {where})", [value for _, value in given]
+
+
+def _find_known(read: Any) -> Known:
+    def values(sql: str) -> list[str]:
+        return [str(value) for (value,) in read(sql) if value is not None]
+
+    return Known(
+        principle=values("SELECT DISTINCT principle FROM decisions ORDER BY principle"),
+        run=values("SELECT DISTINCT run FROM used ORDER BY run"),
+        round=values("SELECT DISTINCT round FROM used ORDER BY round"),
+        judge=values("SELECT DISTINCT judge FROM decisions ORDER BY judge"),
+        mode=values("SELECT DISTINCT mode FROM decisions ORDER BY mode"),
+    )
+
+
+def _find_reasons(ledger: Ledger, ids: list[str]) -> dict[str, str]:
+    """The reason that a decision's first answer gives."""
+    comparisons = ledger.find(Comparison, ids)
+    first = {key: one.judgement_ids[0] for key, one in comparisons.items() if one.judgement_ids}
+    judgements = ledger.find(Judgement, first.values())
+    return {key: judgements[judged].reason or "" for key, judged in first.items() if judged in judgements}
+
+
+def _line(row: tuple[Any, ...], reason: str) -> tuple[str, ...]:
+    seq, record_id, principle, winner, p_winner, gap, people = row
+    gap_text = "as many" if gap == 0 else f"{abs(gap)} {'more' if gap > 0 else 'fewer'}"
+    return (
+        str(seq), record_id[:ID_SHOWN], principle, winner, f"{p_winner:.3f}", "" if winner == "tie" else gap_text,
+        people or "", " ".join(reason.split())[:200],
+    )  # fmt: skip

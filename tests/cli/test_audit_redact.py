@@ -1,0 +1,50 @@
+"""`rlaif audit redact` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from rlaif.cli import app
+from rlaif.ledger.queries import list_records
+from rlaif.ledger.store import Ledger
+from rlaif.records import Sample
+
+
+def audit(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["audit", *arguments])
+
+
+def find_sample() -> Sample:
+    with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
+        return list_records(ledger, Sample)[0]
+
+
+def test_a_dry_run_names_the_files_and_changes_nothing(judged: Path) -> None:
+    sample = find_sample()
+    before = Path("runs/ledger.sqlite").read_bytes()
+    shown = audit("redact", sample.id, "--reason", "private", "--dry-run").stdout
+    assert f"would be redacted: {sample.text_digests['text']}" in shown
+    assert "2_samples/samples.parquet" in shown
+    assert shown.endswith("nothing was changed\n")
+    assert Path("runs/ledger.sqlite").read_bytes() == before
+
+
+def test_a_redacted_text_is_redacted_in_every_view_and_the_ledger_verifies(judged: Path) -> None:
+    sample = find_sample()
+    done = json.loads(audit("redact", sample.id, "--reason", "private", "--as", "ann", "--json").stdout)
+    assert (done["is_done"], done["is_out_of_log"]) == (True, True)
+    assert find_sample().text == "[redacted]"
+    assert audit("verify").exit_code == 0
+    again = audit("redact", sample.id, "--reason", "private")
+    assert "redacted already, by ann" in str(again.exception)
+
+
+def test_a_pair_with_a_redacted_reply_is_not_drawn_for_people(judged: Path) -> None:
+    sample = find_sample()
+    audit("redact", sample.id, "--reason", "private")
+    drawn = CliRunner().invoke(app, ["spot-check", "draw", "s.json", "--items", "5", "--run", "001", "--dry-run"])
+    assert "redacted 1" in drawn.stdout
