@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import uvicorn
 from page import Node, Page
 from starlette.testclient import TestClient
 
 from rlaif.audit.web.guard import Door
 from rlaif.audit.web.label_desk import Desk
-from rlaif.audit.web.label_server import LabelPages
+from rlaif.audit.web.label_server import LabelPages, open_labelling
 from rlaif.audit.web.server import make_app
 from rlaif.calibration.answer_file import read_all_answers
 from rlaif.calibration.answers import Answered
 from rlaif.calibration.sheet import read_sheet
 
 HOST = "127.0.0.1:8730"
+COMMAND = [sys.executable, "-m", "rlaif", "spot-check", "serve", "sheet.json"]
 
 
 class Clock:
@@ -117,3 +122,33 @@ def states(folder: Path) -> dict[str, Answered]:
 def choices(folder: Path, name: str = "ann") -> dict[str, str]:
     """Item -> choice, as it is on the disk."""
     return {item: answer.choice for item, answer in states(folder)[name].answers.items()}
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The server of the current folder's sheet.json in its own process, and the lines that it prints at first."""
+    process = subprocess.Popen([*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, [process.stdout.readline().strip() for _ in range(1 + arguments.count("--as"))]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def served_here(folder: Path, *names: str) -> Iterator[list[str]]:
+    """The addresses of these annotators at a server in this process, of the folder's sheet.json."""
+    answers = folder / "sheet.answers"
+    with open_labelling(
+        folder / "sheet.json", answers=answers, annotators=names, host="127.0.0.1", port=0
+    ) as labelling:
+        config = uvicorn.Config(labelling.app, log_level="error", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [labelling.opened]})
+        thread.start()
+        try:
+            yield [labelling.door.address(token) for token in labelling.door.people]
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -6,20 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from label_visits import choices, form_of
+from label_visits import choices, form_of, served
 from page import Page
 from sheets import make_test_sheet
 from spot_checks import refusal
 
 from rlaif.calibration.sheet import write_sheet
-
-COMMAND = [sys.executable, "-m", "rlaif", "spot-check", "serve", "sheet.json"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +23,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_sheet(make_test_sheet(2), tmp_path / "sheet.json")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@contextmanager
-def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """The server and the lines that it prints before it answers."""
-    process = subprocess.Popen([*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process, [process.stdout.readline().strip() for _ in range(1 + arguments.count("--as"))]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_each_annotator_has_an_address_that_opens_their_own_page_and_ctrl_c_ends_the_server(folder: Path) -> None:
