@@ -128,7 +128,10 @@ def test_a_sheet_whose_draw_a_kill_kept_from_the_ledger_is_drawn_again_to_the_sa
 def test_options_that_the_sheet_was_not_drawn_with_are_refused(waiting: Path) -> None:
     said = refusal(resume("--set", "human.num_items=13"))
     assert "drawn with human.num_items 12, not 13" in said
-    assert "human.focus False, not True" in refusal(resume("--set", "human.focus=true"))
+    assert "human.focus false, not true" in refusal(resume("--set", "human.focus=true"))
+    assert "another human.principle (overall)" in refusal(resume("--set", "human.principle=[kind]"))
+    Path("guide.txt").write_text("Kindness only.")
+    assert "another human.guideline" in refusal(resume("--set", "human.guideline=guide.txt"))
 
 
 def test_somebody_who_cannot_go_on_is_left_out_by_name(waiting: Path) -> None:
@@ -167,7 +170,7 @@ def test_options_that_do_not_go_together_are_refused(overrides: list[str], sente
         load_config(overrides=overrides)
 
 
-@pytest.mark.parametrize("wrong", ["human.principle=[kinds]", "human.guideline=none.txt"])
+@pytest.mark.parametrize("wrong", ["human.principle=[kinds]", "human.guideline=none.txt", "human.combine=dawid_skene"])
 def test_what_people_could_not_be_asked_is_refused_before_anything_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
