@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from made_once import make_once
 from recorded_run import write_recorded
-from spot_checks import answer, in_ledger
+from spot_checks import answer, in_ledger, say
 from typer.testing import CliRunner
 
 from rlaif.calibration.sheet import read_sheet
@@ -111,6 +111,16 @@ def test_complete_answers_calibrate_the_judge_and_are_peoples_rows(waiting: Path
         tuple(sorted(item.sample_ids)) for item in check.items
     }
     assert resume().exit_code == 0, "a finished run asks nobody again"
+
+
+def test_answers_that_the_owner_took_in_before_count_once_and_of_those_who_were_asked(waiting: Path) -> None:
+    for name in ("ann", "bob", "eve"):
+        answer_all(name)
+    assert "labels: 36, 36 of them new" in say("status", str(SHEET), "--run", "001")
+    assert resume().exit_code == 0
+    with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
+        used = ledger.used("001", 0, "4_preferences", HumanLabel)
+    assert sorted(label.annotator for label in used) == ["ann"] * 12 + ["bob"] * 12
 
 
 def test_a_sheet_whose_draw_a_kill_kept_from_the_ledger_is_drawn_again_to_the_same_and_kept(waiting: Path) -> None:
