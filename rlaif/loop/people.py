@@ -6,13 +6,15 @@ answers in as `spot-check status` does. While answers are missing nothing is sai
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
 from rlaif.calibration.answer_file import answers_folder, read_all_answers
 from rlaif.calibration.answers import Answered
-from rlaif.calibration.labels import Labels
+from rlaif.calibration.dawid_skene import MIN_PEOPLE
+from rlaif.calibration.labels import OVERALL, Labels
 from rlaif.calibration.sheet import Sheet, read_sheet
 from rlaif.calibration.taken_in import take_in
 from rlaif.config.calibration import HumanConfig
@@ -46,6 +48,7 @@ SHEET = "sheet.json"
 def check_asking(config: RunConfig, constitution: Constitution) -> None:
     """Refuse, before a model is loaded, what people could not be asked: an unknown principle, an empty guideline."""
     human = config.human
+    _refuse_few(human)
     refuse_unknown(human.principle, {one.id: one for one in weighted_principles(constitution)}, where="human.principle")
     if human.guideline is not None:
         read_guideline(Path(human.guideline))
@@ -57,6 +60,7 @@ def ask_people(round: Round, book: Book, *, command: str) -> Labels:
     Raises `WaitsForPeople` while answers are missing; command: the one that continues. Raises `GateClosed` where the
     labels show that the calibration by earlier rounds' labels no longer holds.
     """
+    _refuse_few(round.config.human)
     path = round.run.path / f"round_{round.number:02d}" / SHEET
     sheet, check = _find_sheet(round, book, path)
     states = [one for one in read_all_answers(sheet, answers_folder(path)) if one.annotator in _names(round)]
@@ -82,6 +86,15 @@ def ask_people(round: Round, book: Book, *, command: str) -> Labels:
     labels = (*earlier, *fresh)
     digest = digest_text("\n".join(sorted(label.id for label in labels)))
     return Labels(str(path), digest, [], brings_pairs=False, taken_in=labels, transport=transport)
+
+
+def _refuse_few(human: HumanConfig) -> None:
+    if human.num_items and human.combine == "dawid_skene" and len(human.annotators) < MIN_PEOPLE:
+        raise ConfigError(
+            f"who of {len(human.annotators)} people errs does not show: that takes {MIN_PEOPLE} or more",
+            where="human.combine",
+            fix="leave it at mean, or name more people in human.annotators",
+        )
 
 
 def _names(round: Round) -> tuple[str, ...]:
@@ -120,7 +133,7 @@ def _refuse_other(check: SpotCheck, wanted: Wanted, path: Path) -> None:
     """Refuse options that the round's sheet was not drawn with: people may have begun it."""
     drawn_under = {item.principle_id for item in check.items}
     differ = [
-        f"human.{name} {was}, not {now}"
+        f"human.{name} {json.dumps(was)}, not {json.dumps(now)}"
         for name, was, now in (
             ("num_items", len(check.items), wanted.size),
             ("focus", check.design == "focus", wanted.design == "focus"),
@@ -128,8 +141,10 @@ def _refuse_other(check: SpotCheck, wanted: Wanted, path: Path) -> None:
         )
         if was != now
     ]
-    if wanted.principles and not drawn_under <= set(wanted.principles):
-        differ.append(f"human.principle {', '.join(sorted(drawn_under))}")
+    if not drawn_under <= (set(wanted.principles) or {OVERALL}):
+        differ.append(f"another human.principle ({', '.join(sorted(drawn_under))})")
+    if wanted.guideline is not None and digest_text(read_guideline(wanted.guideline)) != check.guideline_digest:
+        differ.append("another human.guideline")
     if differ:
         raise ConfigError(
             f"this round's sheet was drawn with {'; '.join(differ)}",

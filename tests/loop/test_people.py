@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from made_once import make_once
 from recorded_run import write_recorded
-from spot_checks import answer, in_ledger
+from spot_checks import answer, in_ledger, say
 from typer.testing import CliRunner
 
 from rlaif.calibration.sheet import read_sheet
@@ -113,6 +113,16 @@ def test_complete_answers_calibrate_the_judge_and_are_peoples_rows(waiting: Path
     assert resume().exit_code == 0, "a finished run asks nobody again"
 
 
+def test_answers_that_the_owner_took_in_before_count_once_and_of_those_who_were_asked(waiting: Path) -> None:
+    for name in ("ann", "bob", "eve"):
+        answer_all(name)
+    assert "labels: 36, 36 of them new" in say("status", str(SHEET), "--run", "001")
+    assert resume().exit_code == 0
+    with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
+        used = ledger.used("001", 0, "4_preferences", HumanLabel)
+    assert sorted(label.annotator for label in used) == ["ann"] * 12 + ["bob"] * 12
+
+
 def test_a_sheet_whose_draw_a_kill_kept_from_the_ledger_is_drawn_again_to_the_same_and_kept(waiting: Path) -> None:
     sheet = SHEET.read_bytes()
     shutil.rmtree("runs")
@@ -128,7 +138,10 @@ def test_a_sheet_whose_draw_a_kill_kept_from_the_ledger_is_drawn_again_to_the_sa
 def test_options_that_the_sheet_was_not_drawn_with_are_refused(waiting: Path) -> None:
     said = refusal(resume("--set", "human.num_items=13"))
     assert "drawn with human.num_items 12, not 13" in said
-    assert "human.focus False, not True" in refusal(resume("--set", "human.focus=true"))
+    assert "human.focus false, not true" in refusal(resume("--set", "human.focus=true"))
+    assert "another human.principle (overall)" in refusal(resume("--set", "human.principle=[kind]"))
+    Path("guide.txt").write_text("Kindness only.")
+    assert "another human.guideline" in refusal(resume("--set", "human.guideline=guide.txt"))
 
 
 def test_somebody_who_cannot_go_on_is_left_out_by_name(waiting: Path) -> None:
@@ -167,7 +180,7 @@ def test_options_that_do_not_go_together_are_refused(overrides: list[str], sente
         load_config(overrides=overrides)
 
 
-@pytest.mark.parametrize("wrong", ["human.principle=[kinds]", "human.guideline=none.txt"])
+@pytest.mark.parametrize("wrong", ["human.principle=[kinds]", "human.guideline=none.txt", "human.combine=dawid_skene"])
 def test_what_people_could_not_be_asked_is_refused_before_anything_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:

@@ -20,14 +20,15 @@ from rlaif.records import CalibrationCard, HumanLabel, SpotCheck
 pytestmark = pytest.mark.heavy
 
 CONFIG = """
-human: {num_items: 24, annotators: [ann]}
+human: {num_items: 6, annotators: [ann]}
 rounds: 2
-prompts: {num_prompts: 16, test_fraction: 0.25}
-sampling: {num_samples: 3, batch_size: 16}
-reward_model: {num_epochs: 1}
+prompts: {num_prompts: 8, test_fraction: 0.25}
+sampling: {num_samples: 2, num_pairs: 1, max_new_tokens: 20}
+reward_model: {num_epochs: 1, batch_size: 4}
 ppo:
-  {num_steps: 1, num_prompts_per_step: 4, num_samples_per_prompt: 2, num_reference_samples: 8, value_warmup_steps: 0}
-evaluation: {num_prompts: 4, best_of: 0}
+  {num_steps: 1, num_prompts_per_step: 4, num_samples_per_prompt: 2, num_reference_samples: 4, value_warmup_steps: 0,
+  response_length: 16, guards: {evaluate_every: null}}
+evaluation: {num_prompts: 2, best_of: 0}
 gates: {alarm: false, min_win_rate: null, min_accuracy: null, max_failed: null, max_flipped: null, max_eos_drop: null}
 """
 
@@ -58,10 +59,10 @@ def second_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def make(folder: Path) -> None:
         (folder / "rlaif.yaml").write_text(CONFIG)
-        assert "this run waits for people: ann has answered 0 of 24 pairs" in rlaif(folder, "run", code=4)
+        assert "this run waits for people: ann has answered 0 of 6 pairs" in rlaif(folder, "run", code=4)
         label(folder, 0, with_judge=True)
         said = rlaif(folder, "run", "--resume", code=4)
-        assert "people's rows: 24 pairs, weight 5" in said
+        assert "people's rows: 6 pairs, weight 5" in said
         assert "round_01/sheet.json" in said
 
     return make_once(tmp_path_factory, "second-round", make)
@@ -74,11 +75,11 @@ def folder(second_round: Path, tmp_path: Path) -> Path:
 
 def test_where_people_still_agree_the_labels_of_both_rounds_calibrate_together(folder: Path) -> None:
     label(folder, 1, with_judge=True)
-    assert "on 24 pairs that people labelled in this round" in rlaif(folder, "run", "--resume")
+    assert "on 6 pairs that people labelled in this round" in rlaif(folder, "run", "--resume")
     with Ledger.open(folder / "runs/ledger.sqlite", read_only=True) as ledger:
         assert verify(ledger).ok
         (card,) = ledger.used("001", 1, "4_preferences", CalibrationCard)
-        assert len(ledger.used("001", 1, "4_preferences", HumanLabel)) == card.num_labels == 48
+        assert len(ledger.used("001", 1, "4_preferences", HumanLabel)) == card.num_labels == 12
     assert card.transport is not None
     assert card.transport.outcome == "undecided"
     rounds = json.loads((folder / "runs/001/rounds.json").read_text())["rounds"]
@@ -97,6 +98,6 @@ def test_where_people_no_longer_agree_the_run_stops_before_it_trains_until_the_g
     rlaif(folder, "run", "--resume", "--set", "gates.transport=false")
     with Ledger.open(folder / "runs/ledger.sqlite", read_only=True) as ledger:
         (card,) = ledger.used("001", 1, "4_preferences", CalibrationCard)
-    assert card.num_labels == 24, "this round's alone"
+    assert card.num_labels == 6, "this round's alone"
     assert card.transport is not None
     assert card.transport.outcome == "does not hold"
