@@ -106,7 +106,7 @@ def labels_from_preferences(rows: Sequence[TrainingRow], *, path: str, digest: s
         where = f"{path} row {number}"
         if not isinstance(row, PreferenceRow):
             raise DataError(
-                "a choice of the best among several responses, a rating or a thumb is no label of a pair",
+                "a choice or ranking of several responses, a rating or a thumb is no label of a pair",
                 where=where,
                 fix="give people's pairs: prompt, chosen and rejected",
             )

@@ -45,7 +45,7 @@ from rlaif.records.judgement import (
 )
 from rlaif.records.panel import Panel, PanelMember
 from rlaif.records.preference import CountedAs, LabelMaking, Preference
-from rlaif.records.preference_row import ChoiceRow, PreferenceRow, RatedRow, Source, TrainingRow
+from rlaif.records.preference_row import ChoiceRow, PreferenceRow, RankingRow, RatedRow, Source, TrainingRow
 from rlaif.records.prompt import (
     Demonstration,
     Message,
@@ -118,6 +118,7 @@ __all__ = [
     "PrincipleKey",
     "Prompt",
     "Question",
+    "RankingRow",
     "RatedRow",
     "Record",
     "RewardModelCard",
