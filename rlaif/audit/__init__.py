@@ -1,7 +1,7 @@
 """A person and the ledger: lists, decisions and labels to read, proofs that they still stand, and the labels of people.
 
 Every view is a frozen value of texts; the command line prints it, and a page can print the same one. Only the
-files about spot checks and tests of edits write to the ledger, by appending.
+files about tests of edits write to the ledger, by appending.
 
 ledger_file    which ledger is read, and its rows against the heads that were printed of it
 heads          the heads in a run's manifest, cards and reports, and which of these files are damaged
@@ -14,8 +14,6 @@ lineage_view   both as facts under titles
 redaction      a text that must go: removed from the ledger, and named wherever it still is
 text_files     the files that hold a text or a part of it
 label          one label: its evidence, what each comparison counted as, every step since
-spot_draw      judged runs -> a sheet for annotators, and the draw in the ledger
-spot_labels    annotators' answers and other files of labels -> human labels in the ledger, and out of it again
 edit_tests     an edited principle file -> a test of it by people, and where the test stands
 edit_refusals  what such a test refuses, in a sentence each
 judge_tests    two judges of the same pairs -> the same test of which is better

@@ -18,6 +18,7 @@ judge_quality      the part of that report about a judge: agreement, its ceiling
 dawid_skene        several people's choices on the same items -> how each errs, and what is right
 agreement          kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
 matrices           the statistics of a matrix of choices behind them
+pooled             several draws from the same pairs -> their probabilities as one sample
 spot_check         judged pairs and a seed -> the items that people are asked about, with their probabilities
 doubts             comparisons -> pairs on which a judge contradicts itself, or judges one another
 sheet              the file that an annotator is given, which says nothing of the judge

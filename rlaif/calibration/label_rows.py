@@ -16,13 +16,18 @@ from rlaif.calibration.labels import OVERALL
 from rlaif.errors import DataError
 from rlaif.records import HumanLabel, Prompt, Sample, Tally
 
-Which = Literal["all", "drawn", "imported"]
+Which = Literal["all", "drawn", "imported", "edit-tests"]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that a spreadsheet would compute."""
 
 
 def choose_labels(labels: Sequence[HumanLabel], *, which: Which) -> list[HumanLabel]:
-    """drawn: with a probability. imported: without one. all: refused where both kinds are among them."""
+    """drawn: with a probability. imported: without one. all: refused where both kinds are among them.
+
+    Labels of tests of edits are a set apart, and all of it is chosen.
+    """
+    if which == "edit-tests":
+        return list(labels)
     drawn = [label for label in labels if label.inclusion_probability is not None]
     others = [label for label in labels if label.inclusion_probability is None]
     if which == "all" and drawn and others:

@@ -1,7 +1,7 @@
 """The command line: each command parses its options, calls a function of a room, prints the result.
 
 Every failure that a user can meet is printed here as one sentence with its exit code (0 done, 1 the run
-failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothing heavy.
+failed, 2 bad input, 3 the run folder is in use, 4 the run waits for people, 130 interrupted). Imports nothing heavy.
 
 loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
@@ -57,7 +57,7 @@ from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
 from rlaif.console import console, notes, show_text
-from rlaif.errors import InputError, OtherProcessFailed, RlaifError
+from rlaif.errors import InputError, OtherProcessFailed, RlaifError, WaitsForPeople
 from rlaif.files.file_errors import describe_file_error
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.files.little_memory import describe_little_memory
@@ -130,6 +130,9 @@ def main() -> None:
             _print_error("interrupted: completed work is saved; run the same command again with --resume")
     except _USAGE_ERROR as error:
         code = _show_usage_error(error)
+    except WaitsForPeople as waits:  # no failure, so it is not printed as one
+        notes.print(show_text(waits.sentence))
+        code = waits.exit_code
     except OtherProcessFailed as error:
         code = error.exit_code  # the process in which it happened prints the sentence
     except BrokenPipeError as error:

@@ -17,9 +17,9 @@ from rlaif.console import console, show_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlaif.audit.spot_draw import DrawnSheet
-    from rlaif.audit.spot_labels import SheetStatus
     from rlaif.calibration.so_far import SoFar
+    from rlaif.loop.spot_draw import DrawnSheet
+    from rlaif.loop.spot_labels import SheetStatus
     from rlaif.records import Estimate
 
 spot_check_app = typer.Typer(
@@ -107,7 +107,7 @@ def draw(
     newest: list[str | None] = [None]
     for name in run or newest:
         open_run(runs_dir, name)  # what is not there costs no import of torch
-    from rlaif.audit.spot_draw import Wanted, draw_sheet
+    from rlaif.loop.spot_draw import Wanted, draw_sheet
 
     wanted = Wanted(
         size=items, seed=seed, design="focus" if focus else "even", max_ratio=max_ratio,
@@ -177,7 +177,7 @@ def status(
 
     May be run at any time and as often as you like. Annotators should not see it: what it says would steer them.
     """
-    from rlaif.audit.spot_labels import check_sheet
+    from rlaif.loop.spot_labels import check_sheet
 
     found = check_sheet(sheet, answers=answers, runs_dir=runs_dir, run=run, ledger=ledger, dry_run=dry_run)
     for line in (*_describe_progress(found), *_describe_agreement(found.so_far)):

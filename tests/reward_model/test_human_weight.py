@@ -121,5 +121,5 @@ def test_a_weight_of_people_where_there_are_none_is_refused() -> None:
     with pytest.raises(ValidationError, match="there are no rows of people"):
         RunConfig.model_validate({"reward_model": {"human_weight": "cross_validated"}})
     RunConfig.model_validate({
-        "reward_model": {"human_weight": "cross_validated"}, "human_labels": {"path": "labels.jsonl"},
+        "reward_model": {"human_weight": "cross_validated"}, "human": {"path": "labels.jsonl"},
     })  # fmt: skip

@@ -1,16 +1,17 @@
 """Judged runs -> a sheet for annotators and, in the ledger, what stands behind its items.
 
-Brings the records of all judged rounds to `rlaif.calibration.spot_check`, writes the sheet and stores the draw. Loads
-no model.
+Brings the records of judged rounds to `rlaif.calibration.spot_check`, writes the sheet and stores the draw. The command
+`spot-check draw` and a run that asks people itself draw by the same functions. Loads no model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.doubts import find_doubts
+from rlaif.calibration.judged import Judged
 from rlaif.calibration.labels import OVERALL
 from rlaif.calibration.sheet import (
     Sheet,
@@ -18,6 +19,7 @@ from rlaif.calibration.sheet import (
     describe_guideline,
     describe_question,
     make_sheet,
+    read_sheet,
     refuse_taken,
     write_sheet,
 )
@@ -27,8 +29,7 @@ from rlaif.errors import InputError, RunFolderError, describe_names
 from rlaif.evaluation.policy import find_policy_pairs
 from rlaif.files.atomic import utc_now
 from rlaif.files.texts import read_text_file
-from rlaif.judging.bench import Bench
-from rlaif.judging.panel import find_panel
+from rlaif.judging.panel import find_panel, find_run_judges
 from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.label import LabelRule
@@ -50,6 +51,7 @@ from rlaif.records import (
     Use,
 )
 from rlaif.records.base import REDACTED
+from rlaif.run.book import Book
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
@@ -84,10 +86,12 @@ class DrawnSheet(NamedTuple):
     runs: tuple[str, ...]
     tally: Tally
     """Items that the runs have, and those that could not be drawn, by reason."""
+    rounds: tuple[str, ...]
+    """The judged rounds that were drawn from, as run/number."""
 
 
-class _Material(NamedTuple):
-    """The pairs of the runs' judged rounds, and the records behind them."""
+class Material(NamedTuple):
+    """The pairs of judged rounds, and the records behind them."""
 
     frame: list[FrameItem]
     reasons: dict[ItemKey, str]
@@ -97,6 +101,8 @@ class _Material(NamedTuple):
     principles: dict[str, Principle]
     constitution: Constitution
     """The constitution of the newest round."""
+    rounds: tuple[str, ...]
+    """The rounds, as run/number."""
 
 
 def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Wanted, dry_run: bool) -> DrawnSheet:
@@ -110,30 +116,52 @@ def draw_sheet(names: Sequence[str], path: Path, *, runs_dir: Path, wanted: Want
     ledger_path = _find_ledger(runs, runs_dir)
     material = _gather(runs, runs_dir=runs_dir, wanted=wanted)
     with open_ledger(runs[0], ledger_path, read_only=dry_run) as ledger:
-        drawn = {_key(item): "already_drawn" for check in list_records(ledger, SpotCheck) for item in check.items}
-        frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
-        draw = draw_items(frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio)
-        sheet = _fill_sheet(draw, material, guideline=guideline, is_single=bool(wanted.principles))
-        run_names = tuple(run.name for run in runs)
+        drawn = _draw(ledger, material, wanted=wanted, guideline=guideline, runs=tuple(run.name for run in runs))
         if not dry_run:
-            _store(ledger, sheet, draw, path=path, wanted=wanted, runs=run_names)
-    return DrawnSheet(sheet, draw, run_names, tally)
+            _store(ledger, drawn, path=path, wanted=wanted)
+    return drawn
 
 
-def _store(ledger: Ledger, sheet: Sheet, draw: Draw, *, path: Path, wanted: Wanted, runs: tuple[str, ...]) -> None:
+def draw_round(round: Round, book: Book, path: Path, *, wanted: Wanted) -> DrawnSheet:
+    """Draw from the judged pairs of a run's round; write the sheet, and the draw to the ledger.
+
+    A sheet that is there already is the one of this draw, which a kill kept from the ledger; any other is refused.
+    """
+    guideline = None if wanted.guideline is None else read_guideline(wanted.guideline)
+    material = read_material(round, book, principles=wanted.principles)
+    drawn = _draw(round.ledger, material, wanted=wanted, guideline=guideline, runs=(round.run.name,))
+    _store(round.ledger, drawn, path=path, wanted=wanted)
+    return drawn
+
+
+def _draw(
+    ledger: Ledger, material: Material, *, wanted: Wanted, guideline: str | None, runs: tuple[str, ...]
+) -> DrawnSheet:
+    drawn = {_key(item): "already_drawn" for check in list_records(ledger, SpotCheck) for item in check.items}
+    frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
+    draw = draw_items(frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio)
+    sheet = _fill_sheet(draw, material, guideline=guideline, is_single=bool(wanted.principles))
+    return DrawnSheet(sheet, draw, runs, tally, rounds=material.rounds)
+
+
+def _store(ledger: Ledger, drawn: DrawnSheet, *, path: Path, wanted: Wanted) -> None:
     """The sheet first: a draw whose sheet nobody has would keep its pairs from being drawn again."""
+    sheet, draw, runs, *_ = drawn
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, is_evaluation=wanted.is_evaluation, observed=Observed(at=utc_now()),
+        items=draw.items, is_evaluation=wanted.is_evaluation, drawn_from=drawn.rounds, observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
-    write_sheet(sheet, path)
+    is_written = path.is_file() and read_sheet(path).id == sheet.id
+    if not is_written:
+        write_sheet(sheet, path)
     try:
         ledger.put_texts([sheet.guideline])
         ledger.append([check, *uses])
     except BaseException:
-        path.unlink()  # written a moment ago, by this process
+        if not is_written:
+            path.unlink()  # written a moment ago, by this process
         raise
 
 
@@ -148,9 +176,9 @@ def _find_ledger(runs: Sequence[RunFolder], runs_dir: Path) -> Path:
     return next(iter(paths.values()))
 
 
-def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, wanted: Wanted) -> _Material:
-    stage, read = (EVALUATION, _read_evaluation) if wanted.is_evaluation else (JUDGEMENTS, _read_round)
-    found: _Material | None = None
+def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, wanted: Wanted) -> Material:
+    stage, read = (EVALUATION, read_evaluation) if wanted.is_evaluation else (JUDGEMENTS, read_material)
+    found: Material | None = None
     for run in runs:
         numbers = [n for n in range(len(list(run.path.glob("round_*")))) if _is_done(run, n, stage)]
         if not numbers:
@@ -160,7 +188,8 @@ def _gather(runs: Sequence[RunFolder], *, runs_dir: Path, wanted: Wanted) -> _Ma
                 fix=f"run `{stage.command}` first",
             )
         for number in numbers[-1:] if wanted.is_evaluation else numbers:
-            one = read(run, runs_dir=runs_dir, number=number, principles=wanted.principles)
+            with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
+                one = read(round, book, principles=wanted.principles)
             found = one if found is None else _join(found, one)
     if found is None:
         raise ValueError("there are no runs")
@@ -171,7 +200,7 @@ def _is_done(run: RunFolder, number: int, stage: Stage) -> bool:
     return read_stage(run.stage_dir(number, stage)) is not None
 
 
-def _join(one: _Material, other: _Material) -> _Material:
+def _join(one: Material, other: Material) -> Material:
     if _texts(one) != _texts(other):
         raise InputError(
             f'"{one.constitution.name}" and "{other.constitution.name}" say different things, and labels by both are '
@@ -179,69 +208,63 @@ def _join(one: _Material, other: _Material) -> _Material:
             where="--run",
             fix="draw a sheet for each",
         )
-    return _Material(
+    return Material(
         frame=[*one.frame, *other.frame],
         reasons=one.reasons | other.reasons,
         prompts=one.prompts | other.prompts,
         samples=one.samples | other.samples,
         principles=one.principles | other.principles,
         constitution=other.constitution,
+        rounds=(*one.rounds, *other.rounds),
     )
 
 
-def _texts(material: _Material) -> dict[str, str]:
+def _texts(material: Material) -> dict[str, str]:
     return {principle.id: principle.text for principle in material.principles.values()}
 
 
-def _read_round(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequence[str]) -> _Material:
-    with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
-        comparisons = book.used(JUDGEMENTS, Comparison, round=number)
-        questions = book.used(JUDGEMENTS, Question, round=number)
-        bench = Bench(round.config, ledger=round.ledger, find_stage_dirs=lambda: run.stage_dirs)
-        panel = find_panel(bench.judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
-        return _make_material(
-            round,
-            comparisons,
-            panel=panel,
-            prompts=book.used(PROMPTS, Prompt, round=number),
-            samples=book.used(SAMPLES, Sample, round=number),
-            principles=principles,
-        )
+def read_material(round: Round, book: Book, *, principles: Sequence[str]) -> Material:
+    """What can be drawn of a judged round. principles: ids of those that are asked about; none: pairs as a whole."""
+    comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
+    return _make_material(
+        round,
+        comparisons,
+        judged=judge_pairs_of(round, book, comparisons=comparisons),
+        prompts=book.used(PROMPTS, Prompt, round=round.number),
+        samples=book.used(SAMPLES, Sample, round=round.number),
+        principles=principles,
+    )
 
 
-def _read_evaluation(run: RunFolder, *, runs_dir: Path, number: int, principles: Sequence[str]) -> _Material:
-    """The pairs of an evaluation: a response of the trained policy and one of the starting policy."""
-    with open_stored(run, runs_dir=runs_dir, number=number, read_only=True) as (round, book):
-        report = book.used(EVALUATION, EvaluationReport, round=number)[-1]
-        samples = book.used(EVALUATION, Sample, round=number)
-        pairs = {canonical_pair(a.id, b.id) for a, b in find_policy_pairs(samples, report)}
-        comparisons = [c for c in book.used(EVALUATION, Comparison, round=number) if c.sample_ids in pairs]
-        return _make_material(
-            round,
-            comparisons,
-            panel=Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons)),
-            prompts=book.used(EVALUATION, Prompt, round=number),
-            samples=samples,
-            principles=principles,
-        )
+def read_evaluation(round: Round, book: Book, *, principles: Sequence[str]) -> Material:
+    """What can be drawn of an evaluation: pairs of a response of the trained policy and one of the starting policy."""
+    report = book.used(EVALUATION, EvaluationReport, round=round.number)[-1]
+    samples = book.used(EVALUATION, Sample, round=round.number)
+    pairs = {canonical_pair(a.id, b.id) for a, b in find_policy_pairs(samples, report)}
+    comparisons = [c for c in book.used(EVALUATION, Comparison, round=round.number) if c.sample_ids in pairs]
+    panel = Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
+    found = _make_material(
+        round,
+        comparisons,
+        judged=_judge(round, comparisons, panel=panel),
+        prompts=book.used(EVALUATION, Prompt, round=round.number),
+        samples=samples,
+        principles=principles,
+    )
+    return found._replace(rounds=())  # of no judged round
 
 
 def _make_material(
     round: Round,
     comparisons: Sequence[Comparison],
     *,
-    panel: Panel,
+    judged: Judged,
     prompts: Sequence[Prompt],
     samples: Sequence[Sample],
     principles: Sequence[str],
-) -> _Material:
+) -> Material:
     known = {principle.id: principle for principle in weighted_principles(round.constitution)}
-    _refuse_unknown(principles, known)
-    judged = find_judged(
-        comparisons, constitution=round.constitution, panel=panel,
-        rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
-        draw_seed=round.draw_seed,
-    )  # fmt: skip
+    refuse_unknown(principles, known)
     by_id = {sample.id: sample for sample in samples}
     doubts = find_doubts(comparisons, weights={name: principle.weight for name, principle in known.items()})
     wanted = set(principles) or {OVERALL}
@@ -255,9 +278,23 @@ def _make_material(
     ]  # fmt: skip
     prompts_by_id = {prompt.id: prompt for prompt in prompts}
     reasons = dict(_find_unfit(frame, prompts_by_id, by_id))
-    return _Material(
-        frame, reasons, prompts=prompts_by_id, samples=by_id, principles=known, constitution=round.constitution
-    )
+    return Material(
+        frame, reasons, prompts=prompts_by_id, samples=by_id, principles=known, constitution=round.constitution,
+        rounds=(f"{round.run.name}/{round.number}",),
+    )  # fmt: skip
+
+
+def judge_pairs_of(round: Round, book: Book, *, comparisons: Sequence[Comparison]) -> Judged:
+    """What the judges of a round say together of each pair; comparisons: the round's."""
+    judges = find_run_judges(round.config.judge)
+    questions = book.used(JUDGEMENTS, Question, round=round.number) if len(judges) > 1 else []
+    panel = find_panel(judges, questions=questions, comparisons=comparisons, is_recorded=round.is_recorded)
+    return _judge(round, comparisons, panel=panel)
+
+
+def _judge(round: Round, comparisons: Sequence[Comparison], *, panel: Panel) -> Judged:
+    rule = LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons)
+    return find_judged(comparisons, constitution=round.constitution, panel=panel, rule=rule, draw_seed=round.draw_seed)
 
 
 def _find_unfit(
@@ -272,23 +309,24 @@ def _find_unfit(
             yield item.key, "identical"
 
 
-def _refuse_unknown(wanted: Sequence[str], known: dict[str, Principle]) -> None:
+def refuse_unknown(wanted: Sequence[str], known: Mapping[str, Principle], *, where: str = "--principle") -> None:
+    """Refuse a principle that does not count, or does not exist; known: those that count, by id."""
     for name in wanted:
         if name not in known:
             raise InputError(
                 f'no principle that counts is called "{name[:80]}"',
-                where="--principle",
+                where=where,
                 fix=describe_names(name, list(known), noun="the principles"),
             )
 
 
-def _fill_sheet(draw: Draw, material: _Material, *, guideline: str | None, is_single: bool) -> Sheet:
+def _fill_sheet(draw: Draw, material: Material, *, guideline: str | None, is_single: bool) -> Sheet:
     principles = weighted_principles(material.constitution)
     items = tuple(_sheet_item(item, material, is_single=is_single) for item in draw.items)
     return make_sheet(items, guideline=guideline or describe_guideline(principles, is_single=is_single))
 
 
-def _sheet_item(item: DrawnItem, material: _Material, *, is_single: bool) -> SheetItem:
+def _sheet_item(item: DrawnItem, material: Material, *, is_single: bool) -> SheetItem:
     a, b = (material.samples[sample_id].text for sample_id in item.sample_ids)
     principle = material.principles[item.principle_id] if is_single else None
     return SheetItem(
