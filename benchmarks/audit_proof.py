@@ -79,7 +79,7 @@ def make_record(folder: Path, *, pairs: int) -> Record:
             stored = StoredRow(row.seq, row.id, row.content, row.observed)
             texts |= find_texts(ledger.rows, KINDS[row.place].type, [stored])
     paths = [folder / path for path in signatures]
-    return Record(folder / "runs", rows, texts, paths, folder / "allowed", last_signed)
+    return Record(folder / "runs", rows, texts, signatures=paths, allowed=folder / "allowed", last_signed=last_signed)
 
 
 def make_run(name: str, *, pairs: int) -> None:

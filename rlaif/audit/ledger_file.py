@@ -92,7 +92,7 @@ def verify_file(
         said = [found for one in signed for found in compare_said(opened, one)]
     kinds = Counter(KINDS[Path(head.where).name] for head in heads)
     covered = {head: found.found[head] for head in wanted if head in found.found}
-    return VerifiedLedger(path, found, damaged, kinds, covered, said)
+    return VerifiedLedger(path, found, damaged, num_heads=kinds, given=covered, said=said)
 
 
 def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:
