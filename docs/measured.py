@@ -215,13 +215,13 @@ def proof_rows(result: Result) -> list[Row]:
     return [
         Row(
             "rows up to the signed head rewritten, with the signatures",
-            f"{before['found_with_signatures']:,} of {num:,} found; {before['different']:,} of the records are different",
+            f"{before['found_with_signatures']:,} of {num:,} found; {before['different']:,} different records",
             "all",
         ),
         Row("the same records, without a signature", f"{before['found_without']:,} of {num:,} found", "none"),
         Row(
             "rows after the signed head rewritten, with the signatures",
-            f"{after['found_with_signatures']:,} of {num:,} found; {after['different']:,} of the records are different",
+            f"{after['found_with_signatures']:,} of {num:,} found; {after['different']:,} different records",
             "none",
         ),
     ]
