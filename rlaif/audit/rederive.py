@@ -162,7 +162,7 @@ class RoundAgain:
     @cached_property
     def mix(self) -> Mix:
         """What people's labels add; a calibration that was fitted to another run is taken as its card has it."""
-        config = self.round.config.human_labels
+        config = self.round.config.human
         if config.calibration is not None and self.card is not None:
             return Mix(records=(self.card,))
         if not self.labels:
@@ -173,6 +173,7 @@ class RoundAgain:
             labels_digest="" if self.card is None else self.card.labels_digest, comparisons=self.comparisons,
             panel=self.panel, rule=self.rule, config=config, draw_seed=self.round.draw_seed,
             is_scaled=claims_probability((one[2] for one in self.judges), is_recorded=self.round.is_recorded),
+            transport=None if self.card is None else self.card.transport,
         )  # fmt: skip
 
     @cached_property
@@ -235,7 +236,7 @@ class RoundAgain:
         if self.card is None:
             return None
         share = f"judge and people agree on {self.card.before.share.mean:.1%} of {self.card.before.n} items"
-        if self.round.config.human_labels.calibration is not None:
+        if self.round.config.human.calibration is not None:
             return Check("open", "agreement", f"{share}; it was fitted to another run, and is taken as its card says")
         if self._redacted:
             return Check("open", "agreement", f"{share}; a text was redacted, whose length the calibration reads")

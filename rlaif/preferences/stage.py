@@ -7,13 +7,14 @@ for `rlaif constitution diff`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif.calibration.artifact import refuse_existing, write_calibration
 from rlaif.calibration.labels import Labels, check_principles
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
@@ -43,6 +44,7 @@ from rlaif.preferences.people import (
 )
 from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
+from rlaif.records.base import REDACTED
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
@@ -70,13 +72,14 @@ def pair_preferences(
     panel = _find_panel(round, book, bench, comparisons)
     round.ledger.append([panel] if len(panel.members) > 1 else [])
     labelled = None if labels is None else _find_labelled(round, book, samples=samples, pairs=pairs)
-    if round.config.human_labels.calibration is None:
+    if round.config.human.calibration is None:
         mix = _mix(round, bench, labels, labelled, comparisons=comparisons, panel=panel)
     else:
         bound = _find_bound(round, book, panel=panel)
-        mix = apply_calibration(round.config.human_labels, bound, samples=samples)
+        mix = apply_calibration(round.config.human, bound, samples=samples)
     _keep(round, mix)
-    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel)
+    redacted = frozenset(_find_redacted((*prompts, *mix.prompts), (*samples, *mix.samples)))
+    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel, redacted=redacted)
     if not pairing.preferences and not round.is_recorded:
         _refuse_all_failed(round, book, pairing.tally)
     exported = export_round(
@@ -107,8 +110,9 @@ def pair_round(
     comparisons: Sequence[Comparison],
     pairs: Sequence[tuple[Sample, Sample]],
     panel: Panel,
+    redacted: frozenset[str] = frozenset(),
 ) -> Pairing:
-    """The round's preferences, decided and neither stored nor exported."""
+    """The round's preferences, decided and neither stored nor exported. redacted: ids of prompts and samples."""
     return pair_comparisons(
         comparisons,
         constitution=round.constitution,
@@ -120,6 +124,7 @@ def pair_round(
         panel=panel,
         draw_seed=round.draw_seed,
         seed=round.seed,
+        redacted=redacted,
     )
 
 
@@ -147,6 +152,12 @@ def export_round(
     )
 
 
+def _find_redacted(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Iterator[str]:
+    """The prompts and samples whose text somebody had removed from the ledger since."""
+    yield from (prompt.id for prompt in prompts if any(turn.content == REDACTED for turn in prompt.messages))
+    yield from (sample.id for sample in samples if sample.text == REDACTED)
+
+
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
     """Raise with the judge's words where every pair was dropped because its questions failed."""
     failed = book.used(JUDGEMENTS, FailedJudgement, round=round.number)
@@ -155,15 +166,24 @@ def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
         raise make_failed_error(failed, num_questions=num_questions, where=str(round.folder(JUDGEMENTS)))
 
 
-def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
-    """Make the preferences again from what the judge said, where labels came after it."""
+def is_mixing_due(round: Round, book: Book) -> bool:
+    """Whether a judged round has no reward model yet, and no preferences with the labels that the options name."""
     if book.is_done(REWARD_MODEL, round=round.number) or not book.is_done(JUDGEMENTS, round=round.number):
+        return False
+    calibration_path = round.find_folder(PREFERENCES) / CALIBRATION_FILE
+    is_done = book.is_done(PREFERENCES, round=round.number)
+    return not (is_done and is_mixed_as_configured(round.config.human, calibration_path=calibration_path))
+
+
+def mix_labels_late(round: Round, book: Book, bench: Bench, *, asked: Labels | None = None) -> None:
+    """Make the preferences again from what the judge said, where labels came after it.
+
+    asked: labels that the run asked people for; None: those that the options name.
+    """
+    if not is_mixing_due(round, book):
         return
     if book.is_done(PREFERENCES, round=round.number):
-        calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
-        if is_mixed_as_configured(round.config.human_labels, calibration_path=calibration_path):
-            return
-        if (path := round.config.human_labels.calibration) is not None:  # refused before anything is undone
+        if (path := round.config.human.calibration) is not None:  # refused before anything is undone
             comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
             check_bound(path, _find_bound(round, book, panel=_find_panel(round, book, bench, comparisons)))
         book.make_again(PREFERENCES, round=round.number)
@@ -177,12 +197,20 @@ def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
         samples=samples,
         pairs=find_asked_pairs(round, bench, questions, samples),
         comparisons=book.used(JUDGEMENTS, Comparison, round=round.number),
-        labels=load_labels(round.config.human_labels),
+        labels=load_labels(round.config.human) if asked is None else asked,
     )
 
 
-def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path) -> None:
-    """Make the same records, folders and data set of responses and verdicts that already exist."""
+class Imported(NamedTuple):
+    """A round whose responses and verdicts were brought along, judged; and people's labels, where a file has them."""
+
+    round: Round
+    recorded: Recorded
+    labels: Labels | None
+
+
+def import_verdicts(round: Round, book: Book, *, samples: Path, judgements: Path, columns: Path) -> Imported:
+    """Make the records and folders of a judged round of responses and verdicts that already exist."""
     is_given = round.config.constitution != RunConfig().constitution
     recorded = import_recorded(samples, judgements, columns, constitution=round.constitution if is_given else None)
     if unread := describe_unread(recorded):
@@ -190,19 +218,10 @@ def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, ju
     round = replace(round, constitution=recorded.constitution)
     round.ledger.append([recorded.judge, *recorded.policies, recorded.constitution])
     round.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
-    labels = load_labels(round.config.human_labels)
+    labels = load_labels(round.config.human)
     check_labels(round, book, labels, samples=recorded.samples, pairs=recorded.pairs)
     _finish_recorded(round, book, recorded)
-    pair_preferences(
-        round,
-        book,
-        bench,
-        prompts=recorded.prompts,
-        samples=recorded.samples,
-        pairs=recorded.pairs,
-        comparisons=recorded.comparisons,
-        labels=labels,
-    )
+    return Imported(round, recorded, labels)
 
 
 def _finish_recorded(round: Round, book: Book, recorded: Recorded) -> None:
@@ -245,18 +264,20 @@ def check_late_labels(round: Round, book: Book, bench: Bench, labels: Labels | N
         match(labels, _find_labelled(round, book, samples=samples, pairs=pairs))
 
 
-def refuse_left_out(run: RunFolder, config: HumanLabelsConfig) -> None:
+def refuse_left_out(run: RunFolder, config: HumanConfig) -> None:
     """Refuse to continue a run without its labels, or its calibration, once its preferences were made with them."""
-    before = run.config["config"].get("human_labels", {})
+    before = run.config["config"].get("human", {})
     if config.is_used or not any(run.path.glob(f"round_*/{PREFERENCES.folder}")):
         return
     for key, noun, option in (
-        ("path", "human labels", "--human-labels"),
-        ("calibration", "calibration", "--set human_labels.calibration=FILE"),
+        ("path", "human labels of {}", "--human-labels"),
+        ("num_items", "labels of {} pairs that people were asked about", "--set human.num_items=N"),
+        ("calibration", "calibration of {}", "--set human.calibration=FILE"),
     ):
-        if before.get(key) is not None:
+        is_mixed = key != "num_items" or any(run.path.glob(f"round_*/{PREFERENCES.folder}/{CALIBRATION_FILE}"))
+        if before.get(key) and is_mixed:
             raise RunFolderError(
-                f"the preferences of this run were made with the {noun} of {before[key]}",
+                f"the preferences of this run were made with the {noun.format(before[key])}",
                 where=str(run.path),
                 fix=f"give them again by {option}, or start a new run",
             )
@@ -299,7 +320,7 @@ def _mix(
         comparisons=comparisons,
         panel=panel,
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
-        config=round.config.human_labels,
+        config=round.config.human,
         draw_seed=round.draw_seed,
         is_scaled=claims_probability((judge.template for judge in bench.judges), is_recorded=round.is_recorded),
     )
@@ -330,7 +351,7 @@ def _find_bound(round: Round, book: Book, *, panel: Panel) -> Bound:
     )
 
 
-def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
+def calibrate_run(config: HumanConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
     """The calibration of a run's newest judged round by people's labels, written to a new file.
 
     run: the name of the run, or None for the newest one.
