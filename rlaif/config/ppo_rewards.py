@@ -10,10 +10,10 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from rlaif.config.addresses import find_address_fault
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 
 RUN = "run"
 """Name of the reward model that the run trains."""
@@ -21,7 +21,7 @@ RUN = "run"
 RewardKind = Literal["model", "judge", "function", "url"]
 KINDS: tuple[RewardKind, ...] = ("model", "judge", "function", "url")
 OPTIONS_OF: dict[RewardKind, tuple[str, ...]] = {
-    "model": ("revision", "dtype"),
+    "model": ("revision", "dtype", "members", "variance_coefficient"),
     "judge": ("template",),
     "function": ("batched",),
     "url": ("api_key_env", "batch_size", "concurrency", "max_retries", "timeout_s"),
@@ -51,6 +51,12 @@ class RewardConfig(Config):
     """Commit or tag of a hub model, null: its newest; only for `model`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the model's computation; only for `model`."""
+    members: Literal["mean", "worst", "mean_less_variance"] = "mean"
+    """What several reward models that were trained together (reward_model.num_members) come to. mean: the mean of their
+    rewards. worst: the least. mean_less_variance: the mean less variance_coefficient times their variance. The last two
+    keep PPO from responses about which they disagree; only for `model`."""
+    variance_coefficient: float = Field(0.5, ge=0, le=1e6)
+    """Weight of the variance in members: mean_less_variance; only for `model`."""
     template: str | None = None
     """Judge template of `kind: score` or `contrast`; null: the judge's template where that one scores, else one that
     comes with rlaif. Only for `judge`."""
@@ -104,6 +110,12 @@ class RewardConfig(Config):
                     raise ValueError(
                         f"{name} is an option of a source with `{kind}`, and this is one with `{given[0]}`"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _variance_counts(self, info: ValidationInfo) -> Self:
+        if self.members != "mean_less_variance":
+            refuse_idle(self, {"variance_coefficient": ()}, when=f"with members: {self.members}", info=info)
         return self
 
     @model_validator(mode="after")

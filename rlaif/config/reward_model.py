@@ -14,7 +14,7 @@ from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
 from rlaif.config.models import MAX_TOKENS
 
 _OF_STEPS = (
-    "batch_size", "micro_batch_size", "warmup_fraction", "weight_decay", "max_grad_norm", "checkpoint_every",
+    "batch_size", "micro_batch_size", "warmup_fraction", "weight_decay", "max_grad_norm", "checkpoint_every", "keep",
 )  # fmt: skip
 """Options of a training by steps. `num_epochs` and `learning_rate` are of them too, but get values by themselves."""
 
@@ -70,9 +70,32 @@ class RewardModelConfig(Config):
     Held-out labels and ratings stay. 0: none; up to .1 is usual."""
     human_weight: Literal["as_given", "cross_validated"] = "as_given"
     """How much rows of people count beside those of a judge. as_given: as their weight says, which is
-    human_labels.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
+    human.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
     left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
     prompts; with fewer, a line says so and their own weights count."""
+    length_bias: Literal["kept", "judge_rows", "all_rows"] = "kept"
+    """What becomes of the labels' leaning to longer responses. kept: the rewards learn it. judge_rows: a leaning, in
+    log-odds per token, is fitted to all rows but people's beside the rewards, and is in no reward; people's rows then
+    say what length is worth. all_rows: it is fitted to people's rows too, and no reward learns what rises with length
+    in a straight line. Ratings and thumbs are learnt as they are. The head begins at zero, since a random one leans
+    too."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights of a training by steps are kept. last: those after its last step. best: those after the step that
+    predicts people's choices best (least log loss) on prompts that are left out of the training; where people's rows
+    are on fewer than 10 of these prompts, the judge's rows count too. With fewer than 10 prompts to leave out a line
+    says so, and the last weights are kept. All steps are made in any case."""
+    validation_fraction: float = Field(0.1, gt=0, le=0.5)
+    """With keep: best, share of the prompts that is left out: of those that people labelled, and of the others. The
+    held-out prompts, by which the finished model is measured, are apart from both."""
+    num_validations: int = Field(10, ge=1, le=100_000)
+    """With keep: best, how often in a training the prompts left out are measured, at even distances."""
+    num_members: int = Field(1, ge=1, le=64)
+    """Reward models that are trained on the same preferences with different seeds, one after the other. Their mean is
+    the reward, unless ppo.rewards says otherwise, and how far they differ is logged. 4 or 5 are usual; 1: a single
+    one."""
+    bootstrap: bool = False
+    """With several members: each is trained on as many prompts drawn with replacement. Needed for train: readout, whose
+    fit depends on no seed."""
     checkpoint_every: int = Field(50, ge=1, le=1_000_000)
     """Optimizer steps between checkpoints; training that was killed continues from the last one."""
 
@@ -86,6 +109,13 @@ class RewardModelConfig(Config):
     def _options_do_something(self, info: ValidationInfo) -> Self:
         if self.train == "readout":
             refuse_idle(self, dict.fromkeys(_OF_STEPS, ()), when="with train: readout, which takes no steps", info=info)
+        if self.num_members == 1:
+            refuse_idle(self, {"bootstrap": ()}, when="with num_members: 1", info=info)
+        elif self.train == "readout" and not self.bootstrap:
+            raise ValueError("num_members with train: readout gives as many equal models: say `bootstrap: true`")
+        if self.keep != "best":
+            idle = {"validation_fraction": (), "num_validations": ()}
+            refuse_idle(self, idle, when=f"with keep: {self.keep}; it is for keep: best", info=info)
         if self.train != "last_layers":
             idle = {"num_layers": (), "cache_trunk": (), "max_cache_gb": ()}
             refuse_idle(self, idle, when=f"with train: {self.train}; it is for train: last_layers", info=info)

@@ -1,9 +1,10 @@
 """A preference folder, ours or anybody's -> rows for the reward model.
 
 Pairs have TRL's columns `prompt`, `chosen`, `rejected` (text, chat messages, or transcripts as in HH-RLHF) and may have
-`label`, `weight` and `source`; choices have `prompt`, `responses` and `probabilities`. Single responses have `prompt`,
-`response` and a `rating` by an `annotator`, or a `thumb`; TRL's unpaired sets `prompt`, `completion` and `label`. A row
-that cannot be read is an error with its place, unless as many may be left out; then it is counted.
+`label`, `weight` and `source`; choices have `prompt`, `responses` and `probabilities`, and rankings `ranks` instead.
+Single responses have `prompt`, `response` and a `rating` by an `annotator`, or a `thumb`; TRL's unpaired sets `prompt`,
+`completion` and `label`. A row that cannot be read is an error with its place, unless as many may be left out; then it
+is counted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rlaif.files.row_parts import Part, find_counterpart, find_parts, list_parts
 from rlaif.files.row_sources import is_file_source, read_chosen
 from rlaif.files.rows import read_rows
 from rlaif.files.transcripts import is_transcript
-from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, RatedRow, Source, TrainingRow
+from rlaif.records import ChoiceRow, Message, PreferenceRow, Prompt, RankingRow, RatedRow, Source, TrainingRow
 
 _COLUMNS = (
     "prompt",
@@ -35,6 +36,7 @@ _COLUMNS = (
     "weight",
     "responses",
     "probabilities",
+    "ranks",
     "source",
     "response",
     "completion",
@@ -108,7 +110,7 @@ def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str,
 def _read_row(row: Row) -> TrainingRow:
     given = _read_prompt(row)
     if row.cells.get("responses") is not None:
-        return _read_choice(row, given)
+        return (_read_choice if row.cells.get("ranks") is None else _read_ranking)(row, given)
     if row.cells.get("chosen") is None and (column := _find_rated(row)) is not None:
         return _read_rated(row, given, column=column)
     # subtle: beside a prompt a text is a response, also one that a model began with "Human:".
@@ -149,12 +151,10 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
         raise DataError(
             '"responses" and "probabilities" are not two lists', where=row.where, fix="give a probability for each"
         )
-    cells = {f"responses {number}": response for number, response in enumerate(responses, start=1)}
-    sides = [_read_side(Row(cells, row.where, tuple(cells)), name, is_response=True) for name in cells]
     try:
         return ChoiceRow(
             prompt=Prompt(messages=prompt),
-            responses=tuple(side.response for side in sides),
+            responses=_read_responses(row, responses),
             shares=tuple(shares),
             weight=_read_number(row.cells, "weight", high=None, where=row.where),
             source=_read_source(row),
@@ -164,6 +164,41 @@ def _read_choice(row: Row, prompt: tuple[Message, ...]) -> ChoiceRow:
         raise DataError(
             f"the choice cannot be read: {said}", where=row.where, fix="give two responses or more, and shares of one"
         ) from error
+
+
+def _read_responses(row: Row, responses: Sequence[Any]) -> tuple[str, ...]:
+    cells = {f"responses {number}": response for number, response in enumerate(responses, start=1)}
+    inner = Row(cells, row.where, tuple(cells))
+    return tuple(_read_side(inner, name, is_response=True).response for name in cells)
+
+
+def _read_ranking(row: Row, prompt: tuple[Message, ...]) -> RankingRow:
+    """Responses, and the rank of each: 1 for the best."""
+    responses, ranks = row.cells["responses"], row.cells["ranks"]
+    if not prompt:
+        raise missing_column("prompt", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
+    is_list = isinstance(responses, list) and isinstance(ranks, list)
+    if not is_list or len(responses) != len(ranks) or len(responses) < 2:
+        raise DataError(
+            '"responses" and "ranks" are not two lists of one length', where=row.where, fix="give a rank for each"
+        )
+    if any(isinstance(rank, bool) or not isinstance(rank, int | float) or not math.isfinite(rank) for rank in ranks):
+        raise DataError('"ranks" holds what is no number', where=row.where, fix="give 1 for the best, 2 for the next")
+    if len(set(ranks)) < len(ranks):
+        tied = next(rank for rank in ranks if ranks.count(rank) > 1)
+        first, second = [number for number, rank in enumerate(ranks, start=1) if rank == tied][:2]
+        raise DataError(
+            f"responses {first} and {second} have the same rank, {describe(tied)}",
+            where=row.where,
+            fix="give each response a rank of its own, or give the row as pairs with `label` .5 for the tie",
+        )
+    read = _read_responses(row, responses)
+    return RankingRow(
+        prompt=Prompt(messages=prompt),
+        responses=tuple(read[place] for place in sorted(range(len(ranks)), key=lambda place: ranks[place])),
+        weight=_read_number(row.cells, "weight", high=None, where=row.where),
+        source=_read_source(row),
+    )
 
 
 def _find_rated(row: Row) -> str | None:

@@ -1,4 +1,4 @@
-"""A preference as a reward model reads it: one of two texts, the best of several, or a rating or thumb of one text.
+"""A preference as a reward model reads it: one of two texts, the best or the order of several, a rating, a thumb.
 
 A row of a preference folder, exported or a user's own. A value, not a row of the ledger.
 """
@@ -64,6 +64,26 @@ class ChoiceRow(Value):
         )  # fmt: skip
 
 
+class RankingRow(Value):
+    """Several responses in the order of a whole ranking."""
+
+    prompt: Prompt
+    responses: tuple[str, ...] = Field(min_length=2)
+    """Best first."""
+    weight: float = Field(1.0, ge=0)
+    """How much each of the ranking's choices counts in the loss: a ranking of K has K - 1 of them."""
+    source: Source | None = None
+    """Who ranked; None where the data do not say."""
+
+    def as_pairs(self) -> tuple[PreferenceRow, ...]:
+        """Every two responses, the better one chosen."""
+        return tuple(
+            PreferenceRow(prompt=self.prompt, chosen=better, rejected=worse, weight=self.weight, source=self.source)
+            for place, better in enumerate(self.responses)
+            for worse in self.responses[place + 1 :]
+        )
+
+
 class RatedRow(Value):
     """A person's rating of one response, or a thumb up or down."""
 
@@ -89,4 +109,4 @@ class RatedRow(Value):
         return ()
 
 
-TrainingRow = PreferenceRow | ChoiceRow | RatedRow
+TrainingRow = PreferenceRow | ChoiceRow | RankingRow | RatedRow

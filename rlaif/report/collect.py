@@ -16,7 +16,9 @@ from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.measures import Measure, compute_measures, find_falls, load_measure
+from rlaif.evaluation.people import estimate_win_rate
 from rlaif.evaluation.policy import (
+    Change,
     PolicyPair,
     compute_behaviour,
     compute_pair_probabilities,
@@ -40,6 +42,7 @@ from rlaif.records import (
     CalibrationCard,
     Estimate,
     EvaluationReport,
+    HumanLabel,
     Model,
     PolicyCard,
     PreferenceRow,
@@ -49,6 +52,7 @@ from rlaif.records import (
 from rlaif.report.input import (
     BestOfN,
     FunnelStage,
+    PeopleAndJudge,
     Provenance,
     ReportInput,
     ResponseAt,
@@ -60,7 +64,8 @@ from rlaif.report.input import (
     make_evaluation_report,
     summarise_round,
 )
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.report.labelled import LabelledRound, choose_for_trained, collect_people
+from rlaif.reward_model.ensemble import Scorer, open_scorer, read_ensemble
 from rlaif.training.metrics import MetricsLog, MetricsRow
 
 SHOWN_SAMPLES = 12
@@ -91,6 +96,8 @@ class Evaluated:
     """None where the round trained none."""
     held_out: Sequence[PreferenceRow]
     """Preferences that the reward model was not trained on."""
+    labels: Sequence[HumanLabel] = ()
+    """People's labels of pairs of both policies' responses."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ class RoundFacts:
     """Folder of the stage `policy`."""
     policy_card: PolicyCard | None
     calibration: CalibrationCard | None
+    labelled: LabelledRound | None
+    """What people's labels are set beside; None where none had a part in the preferences."""
     dataset_digest: str | None
     ledger_head: Head
     earlier: Sequence[tuple[int, EvaluationReport]]
@@ -122,7 +131,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     judged, judging, pairs, picks = facts.judged, evaluated.judging, evaluated.pairs, evaluated.picks
     constitution, draw_seed = judged.constitution, judged.draw_seed
     by_id = {prompt.id: prompt for prompt in evaluated.prompts}
-    scorer = None if evaluated.reward_model is None else RewardModelScorer(evaluated.reward_model)
+    scorer = None if evaluated.reward_model is None else open_scorer(evaluated.reward_model)
     rewards = {} if scorer is None else _rewards(scorer, pairs, by_id)
     p_after = compute_pair_probabilities(
         judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed
@@ -152,10 +161,14 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=facts.calibration,
         calibration_is_applied=facts.calibration is not None and not judged.labels,
+        people=_collect_people(
+            facts, evaluated, held_out=scored, measures=loaded_measures, moved=measures, p_after=p_after
+        ),
         judge_health=judges[0].health if judges else None,
         judges=tuple(judges),
         panel=find_agreement(judged),
         reward_model=compute_reward_model_quality(scored) if scored else None,
+        reward_models=None if evaluated.reward_model is None else read_ensemble(evaluated.reward_model.folder),
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
@@ -179,6 +192,27 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         best_of_n=_best_of_n(facts, evaluated, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(facts, evaluation),
     )
+
+
+def _collect_people(
+    facts: RoundFacts,
+    evaluated: Evaluated,
+    *,
+    held_out: Sequence[ScoredPair],
+    measures: Mapping[str, Measure],
+    moved: Mapping[str, Change],
+    p_after: Mapping[tuple[str, str], float],
+) -> PeopleAndJudge | None:
+    """What people's labels say and did; None where there are none, neither of judged pairs nor of evaluated ones."""
+    pairs, labels = evaluated.pairs, evaluated.labels
+    win_rate = estimate_win_rate(pairs, p_after=p_after, chosen=choose_for_trained(labels, pairs)) if labels else None
+    if facts.labelled is None:
+        return None if win_rate is None else PeopleAndJudge(win_rate=win_rate)
+    by_id = {prompt.id: prompt for prompt in evaluated.prompts}
+    people = collect_people(
+        facts.labelled, held_out=held_out, measures=measures, moved=moved, pairs=pairs, prompts=by_id
+    )
+    return people.model_copy(update={"win_rate": win_rate})
 
 
 def _find_provenance(facts: RoundFacts, evaluated: Evaluated, *, same_judge: bool | None) -> Provenance:
@@ -254,13 +288,13 @@ def _judges(facts: RoundFacts, evaluated: Evaluated, *, same: bool | None) -> di
     return roles if same else {**roles, "evaluation judge": evaluates}
 
 
-def _rewards(scorer: RewardModelScorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
+def _rewards(scorer: Scorer, pairs: Sequence[PolicyPair], prompts: Mapping[str, Prompt]) -> dict[str, float]:
     samples = [sample for pair in pairs for sample in pair]
     outcomes = scorer.score_each([(prompts[sample.prompt_id], sample.text) for sample in samples])
     return {s.id: o for s, o in zip(samples, outcomes, strict=True) if isinstance(o, float)}
 
 
-def _score_held_out(scorer: RewardModelScorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
+def _score_held_out(scorer: Scorer, rows: Sequence[PreferenceRow]) -> list[ScoredPair]:
     """The held-out preferences that count and whose two rewards are both known."""
     rows = [row for row in rows if row.weight > 0]
     chosen = scorer.score_each([(row.prompt, row.chosen) for row in rows])

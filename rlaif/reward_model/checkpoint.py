@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NotRequired
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,8 @@ from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
 from rlaif.files.own_files import json_of, read_own
 from rlaif.files.sealed import check_seal, seal_folder
+from rlaif.reward_model.early_stop import BestWeights
+from rlaif.reward_model.length_bias import LengthLeaning
 
 _STEP_DIR = re.compile(r"step_(\d{8})")
 _FIX = "restore it, or remove this checkpoint's folder to resume from the one before or train again"
@@ -30,15 +33,29 @@ _FIX = "restore it, or remove this checkpoint's folder to resume from the one be
 class _State(TypedDict):
     step: int
     digest: str
+    losses: NotRequired[dict[str, float]]
+    """Steps done -> log loss of the rows left out, where weights are chosen by it."""
+    leaning: NotRequired[dict[str, float]]
+    """State of the labels' leaning to length, where it is fitted."""
 
 
 _STATE = json_of(_State)
 
 
-def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
+def write_checkpoint(
+    folder: Path,
+    *,
+    step: int,
+    digest: str,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    best: BestWeights | None = None,
+    leaning: LengthLeaning | None = None,
+) -> None:
     """Write a checkpoint and remove older ones. Of the weights, those that are trained are stored.
 
     step: optimizer steps done. digest: names the training; only the same training may resume from the checkpoint.
+    best: the weights that were best so far, where they are to be kept. leaning: to length, where it is fitted.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -51,7 +68,13 @@ def write_checkpoint(folder: Path, *, step: int, digest: str, model: nn.Module, 
             path / "model.safetensors",
         )
         save_file(moments, path / "optimizer.safetensors")
-        (path / "state.json").write_text(json.dumps({"step": step, "digest": digest}) + "\n")
+        written: _State = {"step": step, "digest": digest}
+        if best is not None:
+            written["losses"] = best.losses
+            save_file(best.weights, path / "best.safetensors")
+        if leaning is not None:
+            written["leaning"] = leaning.state
+        (path / "state.json").write_text(json.dumps(written) + "\n")
         seal_folder(path)
     for old in find_checkpoints(folder)[:-1]:
         shutil.rmtree(old)
@@ -72,8 +95,16 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _STEP_DIR.fullmatch(path.name) and path.is_dir())
 
 
-def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
-    """Put the newest checkpoint's state into model and optimizer; the steps done, 0 where there is none."""
+def read_checkpoint(
+    found: Sequence[Path],
+    *,
+    digest: str,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    best: BestWeights | None = None,
+    leaning: LengthLeaning | None = None,
+) -> int:
+    """Put the newest checkpoint's state into what it is given; the steps done, 0 where there is none."""
     if not found:
         return 0
     check_seal(found[-1], fix=_FIX)
@@ -94,4 +125,9 @@ def read_checkpoint(found: Sequence[Path], *, digest: str, model: nn.Module, opt
         optimizer.state[parameters[name]][moment] = value.clone().to(
             value.device if moment == "step" else parameters[name].device
         )
+    if best is not None:
+        best.losses = state.get("losses", {})
+        best.weights = {name: value.clone() for name, value in load_file(found[-1] / "best.safetensors").items()}
+    if leaning is not None:
+        leaning.restore(state.get("leaning", {}))
     return int(state["step"])

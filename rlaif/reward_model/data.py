@@ -19,6 +19,7 @@ from rlaif.records import (
     ChoiceRow,
     PreferenceRow,
     Prompt,
+    RankingRow,
     RatedRow,
     Segment,
     SegmentedMessage,
@@ -121,6 +122,8 @@ def encode_pairs(
         if isinstance(row, ChoiceRow):
             choice = Choice(row.prompt.id, places=at, shares=row.shares, weight=row.weight, source=row.source)
             pairs.append(choice)
+        elif isinstance(row, RankingRow):
+            pairs += choices_of_ranking(row, at)
         elif isinstance(row, RatedRow):
             target = scales[row.annotator].standardise(row.value) if row.kind == "rating" else row.value
             pairs.append(Rated(row.prompt.id, at[0], row.kind, target, weight=row.weight, source=row.source))
@@ -134,7 +137,25 @@ def encode_pairs(
 def _texts_of(row: TrainingRow) -> tuple[str, ...]:
     if isinstance(row, PreferenceRow):
         return row.chosen, row.rejected
-    return row.responses if isinstance(row, ChoiceRow) else (row.response,)
+    return (row.response,) if isinstance(row, RatedRow) else row.responses
+
+
+def choices_of_ranking(row: RankingRow, places: tuple[int, ...]) -> list[Choice]:
+    """The ranking as choices of the best among what is left: the first of all, the second of the others, and so on.
+
+    The sum of their losses is that of Plackett-Luce over the whole ranking (Plackett 1975): the sum over k of
+    logsumexp(r_k .. r_K) - r_k. places: of the responses, best first.
+    """
+    return [
+        Choice(
+            row.prompt.id,
+            places[k:],
+            shares=(1.0, *[0.0] * (len(places) - k - 1)),
+            weight=row.weight,
+            source=row.source,
+        )
+        for k in range(len(places) - 1)
+    ]
 
 
 def smooth_labels(items: Sequence[Item], *, share: float) -> list[Item]:

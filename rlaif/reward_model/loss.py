@@ -39,13 +39,16 @@ def compute_loss_sum(
     labels: Tensor,
     weights: Tensor,
     center_rewards_coefficient: float,
+    leaning: Tensor | None = None,
 ) -> Tensor:
     """The weighted sum of the pairs' losses, to be divided by the weight of the whole batch.
 
     It is a sum so that a batch cut into micro-batches has the gradient of the batch.
+    leaning: log-odds for chosen that the labels hold beside the rewards; they are no part of the centred rewards.
     All tensors: (num_pairs,). Returns a scalar.
     """
-    losses = compute_pair_losses(chosen_rewards, rejected_rewards, labels)
+    leaning_rewards = chosen_rewards if leaning is None else chosen_rewards + leaning
+    losses = compute_pair_losses(leaning_rewards, rejected_rewards, labels)
     if center_rewards_coefficient:
         losses = losses + center_rewards_coefficient * compute_centering_losses(chosen_rewards, rejected_rewards)
     return (weights * losses).sum()
@@ -64,13 +67,19 @@ def compute_choice_losses(rewards: Tensor, shares: Tensor, mask: Tensor) -> Tens
 
 
 def compute_choice_loss_sum(
-    rewards: Tensor, *, shares: Tensor, mask: Tensor, weights: Tensor, center_rewards_coefficient: float
+    rewards: Tensor,
+    *,
+    shares: Tensor,
+    mask: Tensor,
+    weights: Tensor,
+    center_rewards_coefficient: float,
+    leaning: Tensor | None = None,
 ) -> Tensor:
     """`compute_loss_sum` for choices; their rewards are centred by (2 mean r)^2, which for two is (r_1 + r_2)^2.
 
-    rewards, shares, mask: (num_choices, most responses); weights: (num_choices,). Returns a scalar.
+    rewards, shares, mask, leaning: (num_choices, most responses); weights: (num_choices,). Returns a scalar.
     """
-    losses = compute_choice_losses(rewards, shares, mask)
+    losses = compute_choice_losses(rewards if leaning is None else rewards + leaning, shares, mask)
     if center_rewards_coefficient:
         means = rewards.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1)
         losses = losses + center_rewards_coefficient * (2 * means) ** 2

@@ -22,8 +22,10 @@ from rlaif.models.weights.loading import LoadedModel, count_rows
 from rlaif.records import digest_text
 
 
-def make_reward_model(base: LoadedModel, *, seed: int) -> PreTrainedModel:
+def make_reward_model(base: LoadedModel, *, seed: int, is_flat: bool = False) -> PreTrainedModel:
     """The base's trunk, copied to float32, and a fresh head N(0, 1/(d+1)) without bias.
+
+    is_flat: the head is zero, so that no reward follows anything before training.
 
     Head: Huang et al. 2024 (arXiv:2403.17031), detail "reward head initialisation". The model stays in eval mode:
     dropout is off in training too, or the same pair would not get the same reward twice.
@@ -49,6 +51,8 @@ def make_reward_model(base: LoadedModel, *, seed: int) -> PreTrainedModel:
     generator = torch.Generator().manual_seed(int(digest_text(f"reward head\n{seed}")[:15], 16))
     with torch.no_grad():
         head.weight.normal_(0.0, 1.0 / (head.in_features + 1) ** 0.5, generator=generator)
+        if is_flat:
+            head.weight.zero_()
     model.to(base.model.device).eval()  # type: ignore[arg-type]
     return model
 

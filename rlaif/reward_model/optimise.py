@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import TrainingError
 from rlaif.reward_model.checkpoint import find_checkpoints, read_checkpoint, write_checkpoint
 from rlaif.reward_model.data import Choice, Item, Pair, Pairs, Rated, cut_batch, places_of, plan_epoch
+from rlaif.reward_model.early_stop import BestWeights, Kept, Validation, steps_to_measure
 from rlaif.reward_model.frozen import TrunkStates, compute_trunk_states
+from rlaif.reward_model.length_bias import LengthLeaning, Lengths, Push
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum, compute_rated_loss_sum
 from rlaif.reward_model.model import Entry, compute_rewards
 from rlaif.training.listener import Listener, StepMetrics
@@ -42,6 +44,8 @@ class _Part(NamedTuple):
     """Weight of the rows that the rewards order as the label says."""
     margin_sum: float
     """Weighted sum of the margins; a choice's margin is the best response's reward above the highest other one."""
+    push: Push | None = None
+    """What the rows say of the leaning to length, where it is fitted."""
 
 
 class _BatchLoss(NamedTuple):
@@ -49,6 +53,26 @@ class _BatchLoss(NamedTuple):
     decided: float
     right: float
     margin_sum: float
+    pushes: tuple[Push, ...]
+
+
+class _State(TypedDict):
+    """What a checkpoint holds, beside the step."""
+
+    digest: str
+    model: PreTrainedModel
+    optimizer: torch.optim.AdamW
+    best: BestWeights | None
+    leaning: LengthLeaning | None
+
+
+class Made(NamedTuple):
+    """What a training chose and found, beside the weights."""
+
+    kept: Kept | None
+    """The step whose weights the model has, where it was chosen."""
+    leaning: float | None
+    """The labels' leaning to length, in log-odds per unit, where it was fitted."""
 
 
 class _Rewarding(nn.Module):
@@ -79,7 +103,13 @@ class Optimisation:
         folder: Path,
         digest: str,
         team: Team = ALONE,
+        validation: Validation | None = None,
+        lengths: Lengths | None = None,
     ) -> None:
+        """validation: rows by which the weights to keep are chosen; None: the last ones are kept.
+
+        lengths: those of the responses, where the labels' leaning to them is left out of the rewards.
+        """
         self.model, self._team = model, team
         self._called = team.wrap(_Rewarding(model))
         self._sequences, self._config, self._folder, self._digest = pairs.sequences, config, folder, digest
@@ -91,27 +121,36 @@ class Optimisation:
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._trunk: TrunkStates | None = None
+        self._best = None if validation is None else BestWeights(model, validation, sequences=pairs.sequences)
+        self._leaning = None if lengths is None else LengthLeaning(lengths)
+        self._measured = steps_to_measure(config, num_steps=len(self._plan))
 
-    def run(self, listener: Listener) -> None:
+    def run(self, listener: Listener) -> Made:
         """Train from the newest checkpoint, or the start, to the end of the plan. Steps are numbered from 1."""
         newest = self._team.ask_first(lambda: find_checkpoints(self._folder)[-1:])
-        done = read_checkpoint(newest, digest=self._digest, model=self.model, optimizer=self._optimizer)
+        state: _State = {
+            "digest": self._digest, "model": self.model, "optimizer": self._optimizer, "best": self._best,
+            "leaning": self._leaning,
+        }  # fmt: skip
+        done = read_checkpoint(newest, **state)
         listener.on_begin(done + 1)
         if done < len(self._plan):
             self._trunk = self._compute_trunk(listener)
         for step in range(done, len(self._plan)):
             figures = self._step(step)
+            if self._best is not None and step + 1 in self._measured:
+                figures["validation_log_loss"] = self._team.ask_first(self._best.measure)
+                self._best.add(step + 1, figures["validation_log_loss"])
             listener.on_metrics(StepMetrics(step + 1, figures))
             is_due = (step + 1) % self._config.checkpoint_every == 0 and step + 1 < len(self._plan)
             if is_due and self._team.is_first:
-                write_checkpoint(
-                    self._folder,
-                    step=step + 1,
-                    digest=self._digest,
-                    model=self.model,
-                    optimizer=self._optimizer,
-                )
+                write_checkpoint(self._folder, step=step + 1, **state)
         self._trunk = None
+        leaning = None if self._leaning is None else self._leaning.value
+        if self._best is None:
+            return Made(None, leaning)
+        self._best.put_in_place()
+        return Made(self._best.kept(num_steps=len(self._plan)), leaning)
 
     def _compute_trunk(self, listener: Listener) -> TrunkStates | None:
         """The frozen layers' output for all sequences, where it is to be kept and there is room for it.
@@ -137,9 +176,14 @@ class Optimisation:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._config.max_grad_norm)
         _check_finite(norm, "gradient", step=step)
         self._optimizer.step()
+        leaning: dict[str, float] = {}
+        if self._leaning is not None:
+            self._leaning.follow([push for part in parts for push in part.pushes])
+            leaning["length_leaning"] = self._leaning.value
         return {
             "loss": math.fsum(part.loss for part in parts),
             **_order_figures(parts),
+            **leaning,
             "grad_norm": float(norm),
             "learning_rate": learning_rate,
             "epoch": float(batch.epoch),
@@ -181,6 +225,7 @@ class Optimisation:
             decided=math.fsum(part.decided for part in found),
             right=math.fsum(part.right for part in found),
             margin_sum=math.fsum(part.margin_sum for part in found),
+            pushes=tuple(part.push for part in found if part.push is not None),
         )
 
     def _pair_loss(self, pairs: Sequence[Pair], rewards: Tensor, places: Mapping[int, int]) -> _Part:
@@ -190,19 +235,24 @@ class Optimisation:
         )
         labels = torch.tensor([pair.label for pair in pairs], dtype=rewards.dtype, device=rewards.device)
         weights = torch.tensor([pair.weight for pair in pairs], dtype=rewards.dtype, device=rewards.device)
+        leant = None
+        if self._leaning is not None:
+            leant = self._leaning.of_pairs(pairs, chosen - rejected, labels=labels, weights=weights)
         loss = compute_loss_sum(
             chosen,
             rejected,
             labels=labels,
             weights=weights,
             center_rewards_coefficient=self._config.center_rewards_coefficient,
+            leaning=None if leant is None else leant.log_odds,
         )
         margins = (chosen - rejected).detach()
         return _Part(
-            sum=loss,
+            sum=loss if leant is None else loss + leant.restraint,
             decided=float((weights * (labels != 0.5)).sum()),
             right=float((weights * ((margins * (labels - 0.5)) > 0)).sum()),
             margin_sum=float((weights * margins * torch.sign(labels - 0.5)).sum()),
+            push=None if leant is None else leant.push,
         )
 
     def _choice_loss(self, choices: Sequence[Choice], rewards: Tensor, places: Mapping[int, int]) -> _Part:
@@ -218,12 +268,16 @@ class Optimisation:
             mask[row, :num] = True
         weights = torch.tensor([choice.weight for choice in choices], dtype=dtype, device=device)
         own = rewards[at]
+        leant = None
+        if self._leaning is not None:
+            leant = self._leaning.of_choices(choices, own, shares=shares, mask=mask, weights=weights)
         loss = compute_choice_loss_sum(
             own,
             shares=shares,
             mask=mask,
             weights=weights,
             center_rewards_coefficient=self._config.center_rewards_coefficient,
+            leaning=None if leant is None else leant.log_odds,
         )
         shown = own.detach().masked_fill(~mask, -torch.inf)
         best = shares.argmax(dim=-1, keepdim=True)
@@ -231,10 +285,11 @@ class Optimisation:
         margins = shown.gather(1, best).squeeze(1) - rivals
         counted = weights * ((shares == shares.amax(dim=-1, keepdim=True)).sum(dim=-1) == 1)
         return _Part(
-            sum=loss,
+            sum=loss if leant is None else loss + leant.restraint,
             decided=float(counted.sum()),
             right=float((counted * (margins > 0)).sum()),
             margin_sum=float((counted * margins).sum()),
+            push=None if leant is None else leant.push,
         )
 
 

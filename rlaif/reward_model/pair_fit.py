@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlaif.records import digest_text
 from rlaif.reward_model.data import Choice, Item, Pair, Rated
+from rlaif.reward_model.length_bias import Lengths, without_length
 from rlaif.reward_model.loss import compute_choice_loss_sum, compute_loss_sum, compute_rated_loss_sum
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -29,6 +30,8 @@ class Fitted(NamedTuple):
     """Mean loss of the rows it was fitted to, without the penalty."""
     held_out_loss: float | None
     """Mean loss in the cross-validation with the chosen penalty; None with one prompt."""
+    leaning: float | None = None
+    """Log-odds per unit of length that are in the labels and in no reward, where they were fitted."""
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -49,6 +52,11 @@ class _Rows(NamedTuple):
     shares: Tensor
     mask: Tensor
     choice_weights: Tensor
+    pair_lengths: Tensor | None
+    """(num_pairs,): length of chosen less that of rejected, zero where a row does not lean; None: no leaning is
+    fitted."""
+    choice_lengths: Tensor | None
+    """(num_choices, most responses)."""
     rated_at: Tensor
     """(num_rated,)."""
     targets: Tensor
@@ -59,14 +67,15 @@ class _Rows(NamedTuple):
     def weight(self) -> Tensor:
         return self.pair_weights.sum() + self.choice_weights.sum() + self.rated_weights.sum()
 
-    def loss(self, rewards: Tensor, *, center_rewards_coefficient: float) -> Tensor:
-        """The weighted mean of the rows' losses."""
+    def loss(self, rewards: Tensor, *, center_rewards_coefficient: float, leaning: Tensor | None = None) -> Tensor:
+        """The weighted mean of the rows' losses. leaning: log-odds per unit of length, a scalar."""
         of_pairs = compute_loss_sum(
             rewards[self.sides[0]],
             rewards[self.sides[1]],
             labels=self.labels,
             weights=self.pair_weights,
             center_rewards_coefficient=center_rewards_coefficient,
+            leaning=None if leaning is None or self.pair_lengths is None else leaning * self.pair_lengths,
         )
         total = self.weight
         if len(self.rated_at):
@@ -81,19 +90,26 @@ class _Rows(NamedTuple):
             mask=self.mask,
             weights=self.choice_weights,
             center_rewards_coefficient=center_rewards_coefficient,
+            leaning=None if leaning is None or self.choice_lengths is None else leaning * self.choice_lengths,
         )
         return (of_pairs + of_choices) / total
 
 
-def fit_direction(features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float) -> Fitted:
-    """features: (num_responses, num_features), float64; the pairs point at their rows."""
+def fit_direction(
+    features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float, lengths: Lengths | None = None
+) -> Fitted:
+    """features: (num_responses, num_features), float64; the pairs point at their rows.
+
+    lengths: the responses' lengths, where the labels' leaning to them is to be left out of the rewards.
+    """
     scale = deviations(features)
-    scaled = features / scale
-    rows = _to_rows(pairs)
-    penalty, held_out_loss = _choose_penalty(scaled, pairs, center=center_rewards_coefficient)
-    direction = _minimise(scaled, rows, penalty=penalty, center=center_rewards_coefficient)
-    loss = float(rows.loss(scaled @ direction, center_rewards_coefficient=0.0))
-    return Fitted(direction / scale, penalty, loss, held_out_loss)
+    scaled = without_length(features / scale, pairs, lengths=lengths)
+    rows = _to_rows(pairs, lengths)
+    penalty, held_out_loss = _choose_penalty(scaled, pairs, center=center_rewards_coefficient, lengths=lengths)
+    found = _minimise(scaled, rows, penalty=penalty, center=center_rewards_coefficient)
+    loss = float(_loss_of(found, scaled, rows=rows, center=0.0))
+    direction, leaning = _split(found, scaled)
+    return Fitted(direction / scale, penalty, loss, held_out_loss, leaning=None if leaning is None else float(leaning))
 
 
 def deviations(features: Tensor) -> Tensor:
@@ -101,17 +117,24 @@ def deviations(features: Tensor) -> Tensor:
     return features.std(dim=0, correction=0).clamp_min(1e-9)
 
 
-def _choose_penalty(features: Tensor, pairs: Sequence[Item], *, center: float) -> tuple[float, float | None]:
+def _choose_penalty(
+    features: Tensor, pairs: Sequence[Item], *, center: float, lengths: Lengths | None
+) -> tuple[float, float | None]:
     """The penalty with the least loss on prompts that were left out, and that loss; the middle one with one prompt."""
     if len({pair.prompt_id for pair in pairs}) < 2:
         return 1.0, None
-    losses = cross_validate(features, pairs, center_rewards_coefficient=center)
+    losses = cross_validate(features, pairs, center_rewards_coefficient=center, lengths=lengths)
     best = min(PENALTIES, key=lambda penalty: losses[penalty])
     return best, losses[best]
 
 
 def cross_validate(
-    features: Tensor, pairs: Sequence[Item], *, center_rewards_coefficient: float, only_human: bool = False
+    features: Tensor,
+    pairs: Sequence[Item],
+    *,
+    center_rewards_coefficient: float,
+    only_human: bool = False,
+    lengths: Lengths | None = None,
 ) -> dict[float, float]:
     """Penalty -> mean loss of rows whose prompt the fit did not see. only_human: people's rows alone are measured.
 
@@ -126,41 +149,52 @@ def cross_validate(
     fold_of = {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
     losses, total = dict.fromkeys(PENALTIES, 0.0), 0.0
     for fold in sorted(set(fold_of.values())):
-        fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold])
+        fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold], lengths)
         inside = [pair for pair in pairs if fold_of[pair.prompt_id] == fold]
-        left_out = _to_rows([pair for pair in inside if not only_human or pair.source == "human"])
+        left_out = _to_rows([pair for pair in inside if not only_human or pair.source == "human"], lengths)
         weight = float(left_out.weight)
         if not weight:
             continue
         total += weight
-        direction = None
+        found = None
         for penalty in reversed(PENALTIES):  # each begins where the stronger one ended, which saves steps
-            direction = _minimise(
-                features, fitted_to, penalty=penalty, center=center_rewards_coefficient, start=direction
-            )
-            losses[penalty] += weight * float(left_out.loss(features @ direction, center_rewards_coefficient=0.0))
+            found = _minimise(features, fitted_to, penalty=penalty, center=center_rewards_coefficient, start=found)
+            losses[penalty] += weight * float(_loss_of(found, features, rows=left_out, center=0.0))
     return {penalty: loss / total for penalty, loss in losses.items()}
 
 
 def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, start: Tensor | None = None) -> Tensor:
-    zeros = torch.zeros(features.shape[1], dtype=features.dtype)
-    direction = (zeros if start is None else start.clone()).requires_grad_()
+    """The direction, followed by the leaning where one is fitted."""
+    size = features.shape[1] + (rows.pair_lengths is not None)
+    zeros = torch.zeros(size, dtype=features.dtype)
+    found = (zeros if start is None else start.clone()).requires_grad_()
     solver = torch.optim.LBFGS(
-        [direction], max_iter=200, tolerance_grad=1e-7, tolerance_change=1e-11, line_search_fn="strong_wolfe"
+        [found], max_iter=200, tolerance_grad=1e-7, tolerance_change=1e-11, line_search_fn="strong_wolfe"
     )
 
     def objective() -> float:
         solver.zero_grad()
-        loss = rows.loss(features @ direction, center_rewards_coefficient=center)
-        loss = loss + penalty / 2 * (direction**2).sum()
+        loss = _loss_of(found, features, rows=rows, center=center)
+        loss = loss + penalty / 2 * (_split(found, features)[0] ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     solver.step(objective)  # type: ignore[no-untyped-call]
-    return direction.detach()
+    return found.detach()
 
 
-def _to_rows(items: Sequence[Item]) -> _Rows:
+def _loss_of(found: Tensor, features: Tensor, *, rows: _Rows, center: float) -> Tensor:
+    direction, leaning = _split(found, features)
+    return rows.loss(features @ direction, center_rewards_coefficient=center, leaning=leaning)
+
+
+def _split(found: Tensor, features: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The direction, and the leaning where there is one."""
+    size = features.shape[1]
+    return found[:size], found[size] if len(found) > size else None
+
+
+def _to_rows(items: Sequence[Item], lengths: Lengths | None = None) -> _Rows:
     pairs = [item for item in items if isinstance(item, Pair)]
     choices = [item for item in items if isinstance(item, Choice)]
     rated = [item for item in items if isinstance(item, Rated)]
@@ -177,6 +211,8 @@ def _to_rows(items: Sequence[Item]) -> _Rows:
         shares=torch.tensor([padded(c.shares) for c in choices], dtype=torch.float64),
         mask=torch.tensor([padded([1] * len(c.places)) for c in choices], dtype=torch.bool),
         choice_weights=torch.tensor([c.weight for c in choices], dtype=torch.float64),
+        pair_lengths=None if lengths is None else lengths.of_pairs(pairs),
+        choice_lengths=None if lengths is None else lengths.of_choices(choices, most=most),
         rated_at=torch.tensor([r.place for r in rated], dtype=torch.long),
         targets=torch.tensor([r.target for r in rated], dtype=torch.float64),
         is_thumb=torch.tensor([r.kind == "thumb" for r in rated], dtype=torch.bool),

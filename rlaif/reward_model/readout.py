@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from rlaif.errors import ModelError, StageError
 from rlaif.models.local.layers import find_layers
 from rlaif.reward_model.data import Pairs
+from rlaif.reward_model.length_bias import Lengths
 from rlaif.reward_model.model import (
     CPU_TOKENS,
     DEVICE_TOKENS,
@@ -43,15 +44,19 @@ class Pooled(NamedTuple):
     """The state at the last token that the last layer adds to."""
 
 
-def fit_readout(model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float) -> Fitted:
-    """Fit the read-out to the pairs and write it into the model."""
+def fit_readout(
+    model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float, lengths: Lengths | None = None
+) -> Fitted:
+    """Fit the read-out to the pairs and write it into the model. lengths: as for `fit_direction`."""
     layer = find_last_layer(model)
     pooled = pool_states(model, train.sequences, layer=layer)
     if not bool(torch.isfinite(pooled.means).all()):
         raise StageError(
             "the model's states are not finite", where="reward model", fix="look for broken weights in its base model"
         )
-    fitted = fit_direction(pooled.means, train.pairs, center_rewards_coefficient=center_rewards_coefficient)
+    fitted = fit_direction(
+        pooled.means, train.pairs, center_rewards_coefficient=center_rewards_coefficient, lengths=lengths
+    )
     write_readout(model, fitted.direction, pooled, layer=layer, sequences=train.sequences)
     return fitted
 

@@ -19,6 +19,7 @@ from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
+from rlaif.reward_model.early_stop import Kept
 from rlaif.reward_model.held_out import HeldOut
 from rlaif.reward_model.human_weight import HumanWeight
 from rlaif.reward_model.model import with_pad_token
@@ -39,6 +40,10 @@ class Results(Value):
     """Pairs trained on."""
     human_weight: HumanWeight | None = None
     """The weight of people's rows, where it was chosen by cross-validation."""
+    kept: Kept | None = None
+    """The step whose weights were kept, where it was chosen."""
+    length_leaning: str | None = None
+    """The labels' leaning to length, in words, where the rewards leave it out."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -52,9 +57,19 @@ class Results(Value):
             "num_held_out_pairs": float(self.held_out.num_pairs),
             "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
             "rated_correlation": self.held_out.rated.correlation if self.held_out.rated else None,
-            "human_weight": self.human_weight.weight if self.human_weight else None,
+            **(_find_human_metrics(self.human_weight) if self.human_weight else {}),
+            "kept_step": float(self.kept.step) if self.kept else None,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _find_human_metrics(found: HumanWeight) -> dict[str, float | None]:
+    """The weight of people's rows, and the log loss of people's choices with and without these rows."""
+    return {
+        "human_weight": found.weight,
+        "human_log_loss_with": found.log_loss[f"{found.weight:g}"],
+        "human_log_loss_without": found.log_loss_without,
+    }
 
 
 def read_results(folder: Path, *, digest: str) -> Results | None:
@@ -107,8 +122,7 @@ def _write_results(results: Results) -> str:
     says_nothing = {"accuracy_at_most": held_out.accuracy_at_most == 1, "rated": held_out.rated is None}
     names = {name for name, is_nothing in says_nothing.items() if is_nothing}
     left_out: dict[str, Any] = {"held_out": names} if names else {}
-    if results.human_weight is None:
-        left_out["human_weight"] = True
+    left_out |= {name: True for name in ("human_weight", "kept", "length_leaning") if getattr(results, name) is None}
     return results.model_dump_json(indent=1, exclude=left_out or None)
 
 
@@ -147,6 +161,8 @@ def render_model_card(
             f" standard deviation {results.reward_std:.4f} |",
             f"| training pairs | {tally} |",
             *([f"| weight of people's rows | {results.human_weight.describe()} |"] if results.human_weight else []),
+            *([f"| steps | {results.kept.describe()} |"] if results.kept else []),
+            *([f"| length | {results.length_leaning} |"] if results.length_leaning else []),
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",

@@ -6,8 +6,8 @@ call `fit` with what it sends them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.preferences.stage import DATASET
 from rlaif.records import Tally, TrainingRow
+from rlaif.reward_model.members import count_steps, train_ensemble
 from rlaif.reward_model.save import describe_bound
 from rlaif.reward_model.train import TrainedRewardModel, train_reward_model
 from rlaif.run.book import Book
@@ -54,7 +55,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     expect_policy(round, REWARD_MODEL, base.fingerprint)
     expect_preferences(round, REWARD_MODEL, digest=lambda: digest)
     config = round.config.reward_model
-    steps = 1 if config.train == "readout" else math.ceil(len(rows.train) / config.batch_size) * config.num_epochs
+    steps = count_steps(config, num_rows=len(rows.train)) * config.num_members
     job = RewardModelJob(round.config, round.run.absolute(), round.number, rows.train)
     with TrainingLog(round.metrics, "reward_model", total=steps, first_step=1) as log:
         call_in(round.team, job)
@@ -97,14 +98,15 @@ def fit(
     listener: Listener = NOBODY,
 ) -> TrainedRewardModel:
     """Train the reward model of a job, in every process of the team. The first one measures on `test_rows`."""
-    return train_reward_model(
+    config = job.config.reward_model
+    train = train_ensemble if config.num_members > 1 else partial(train_reward_model, resume=True)
+    return train(
         base=base,
         train_rows=job.rows,
         test_rows=test_rows,
-        config=job.config.reward_model,
+        config=config,
         out_dir=out_dir,
         seed=seed_of_round(job.config.seed, job.round),
-        resume=True,
         dataset_digest=dataset_digest,
         ledger_head=ledger_head,
         listener=listener,

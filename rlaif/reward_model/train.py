@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,11 @@ from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_rewar
 from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
 from rlaif.reward_model.checkpoint import drop_checkpoints
 from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs, smooth_labels
+from rlaif.reward_model.early_stop import Kept, leave_out
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
 from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
+from rlaif.reward_model.length_bias import Lengths, describe_leaning, find_lengths
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
 from rlaif.reward_model.ratings import find_scales
@@ -37,7 +40,10 @@ MIN_REFERENCE = 32
 """With fewer held-out responses the rewards' mean and deviation are taken over the training responses."""
 
 
-_ADDED = ("train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing")
+_ADDED = (
+    "train", "num_layers", "cache_trunk", "max_cache_gb", "human_weight", "label_smoothing", "keep",
+    "validation_fraction", "num_validations", "length_bias", "num_members", "bootstrap",
+)  # fmt: skip
 """Options that came later: at their defaults they are in no digest, so that an older training can be resumed."""
 
 
@@ -92,29 +98,14 @@ def train_reward_model(
     if results is None:
         if not resume and team.is_first:
             drop_checkpoints(checkpoints)
-        model = make_reward_model(base, seed=seed)
-        human_weight = team.ask_first(lambda: _choose_weight(model, train, config=config, listener=listener))
-        if human_weight is not None:
-            train = train._replace(pairs=weigh_people(train.pairs, weight=human_weight.weight))
-        if config.label_smoothing:
-            train = train._replace(pairs=smooth_labels(train.pairs, share=config.label_smoothing))
-        if config.train == "readout":
-            team.ask_first(lambda: _fit_readout(model, train, config=config, listener=listener))
-        else:
-            freeze_lower_layers(model, config)
-            Optimisation(
-                model,
-                train,
-                config=config,
-                seed=seed,
-                folder=checkpoints,
-                digest=digest,
-                team=team,
-            ).run(listener)
+        model = make_reward_model(base, seed=seed, is_flat=config.length_bias != "kept")
+        making = _make(
+            model, train, config=config, seed=seed, checkpoints=checkpoints, digest=digest, team=team, listener=listener
+        )
 
         def measure_and_save() -> Results:
             results = _measure(model, train=train, test=test, digest=digest)
-            results = results.model_copy(update={"human_weight": human_weight})
+            results = results.model_copy(update=making._asdict())
             save_reward_model(
                 model,
                 base=base,
@@ -149,8 +140,67 @@ def train_reward_model(
     )
 
 
+class _Making(NamedTuple):
+    """What was chosen while a model was made."""
+
+    num_pairs: int
+    """Rows trained on."""
+    human_weight: HumanWeight | None
+    kept: Kept | None = None
+    length_leaning: str | None = None
+    """In words, where it was fitted."""
+
+
+def _make(
+    model: PreTrainedModel,
+    train: Pairs,
+    *,
+    config: RewardModelConfig,
+    seed: int,
+    checkpoints: Path,
+    digest: str,
+    team: Team,
+    listener: Listener,
+) -> _Making:
+    """Train the model, by steps or by a fit."""
+    items, validation = train.pairs, None
+    if config.keep == "best" and config.train != "readout":
+        items, validation, why_none = leave_out(items, fraction=config.validation_fraction)
+        if why_none and team.is_first:
+            listener.on_note(why_none)
+    train = train._replace(pairs=items)
+    lengths = find_lengths(train, config)
+    choose = partial(_choose_weight, model, train, config=config, lengths=lengths, listener=listener)
+    human_weight = team.ask_first(choose)
+    if human_weight is not None:
+        items = weigh_people(items, weight=human_weight.weight)
+    if config.label_smoothing:
+        items = smooth_labels(items, share=config.label_smoothing)
+    train = train._replace(pairs=items)
+    if config.train == "readout":
+        fit = partial(_fit_readout, model, train, config=config, lengths=lengths, listener=listener)
+        return _Making(len(items), human_weight, length_leaning=team.ask_first(fit))
+    freeze_lower_layers(model, config)
+    made = Optimisation(
+        model,
+        train,
+        config=config,
+        seed=seed,
+        folder=checkpoints,
+        digest=digest,
+        team=team,
+        validation=validation,
+        lengths=lengths,
+    ).run(listener)
+    length_leaning = describe_leaning(made.leaning, lengths=lengths)
+    if team.is_first:
+        for note in [*([made.kept.describe()] if made.kept else []), *([length_leaning] if length_leaning else [])]:
+            listener.on_note(note)
+    return _Making(len(items), human_weight, made.kept, length_leaning)
+
+
 def _choose_weight(
-    model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener
+    model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, lengths: Lengths | None, listener: Listener
 ) -> HumanWeight | None:
     """The weight of people's rows, where it is to be chosen and can be."""
     if config.human_weight == "as_given":
@@ -158,16 +208,24 @@ def _choose_weight(
     if why_not := why_not_chosen(train.pairs):
         listener.on_note(why_not)
         return None
-    chosen = choose_human_weight(model, train, center_rewards_coefficient=config.center_rewards_coefficient)
+    chosen = choose_human_weight(
+        model, train, center_rewards_coefficient=config.center_rewards_coefficient, lengths=lengths
+    )
     listener.on_note(chosen.describe())
     return chosen
 
 
-def _fit_readout(model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, listener: Listener) -> None:
-    """Fit in what the log shows as one step."""
+def _fit_readout(
+    model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, lengths: Lengths | None, listener: Listener
+) -> str | None:
+    """Fit in what the log shows as one step; the labels' leaning to length in words, where it is left out."""
     listener.on_begin(1)
-    fitted = fit_readout(model, train, center_rewards_coefficient=config.center_rewards_coefficient)
+    fitted = fit_readout(model, train, center_rewards_coefficient=config.center_rewards_coefficient, lengths=lengths)
     listener.on_metrics(StepMetrics(1, fitted.numbers))
+    leaning = describe_leaning(fitted.leaning, lengths=lengths)
+    if leaning is not None:
+        listener.on_note(leaning)
+    return leaning
 
 
 def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: RewardModelConfig, seed: int) -> str:
@@ -175,7 +233,8 @@ def _digest_training(base: LoadedModel, *, train: Pairs, test: Pairs, config: Re
     kept = config.model_dump(exclude_defaults=True)
     unused = {name for name in _ADDED if name not in kept}
     options = config.model_dump_json(exclude={"preferences", "split", "checkpoint_every", *unused})
-    of_train = digest_pairs(train, with_sources=config.human_weight != "as_given")
+    sees_sources = config.human_weight != "as_given" or config.keep == "best" or config.length_bias == "judge_rows"
+    of_train = digest_pairs(train, with_sources=sees_sources)
     return digest_text("\n".join([options, str(seed), base.fingerprint.id, of_train, digest_pairs(test)]))
 
 

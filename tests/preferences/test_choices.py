@@ -24,6 +24,7 @@ from rlaif.records import (
     PreferenceRow,
     Principle,
     Prompt,
+    RankingRow,
     Sample,
     Tally,
 )
@@ -187,3 +188,29 @@ def test_a_choice_as_pairs_sets_the_best_against_each_other_one(prompts: list[Pr
     pairs = row.as_pairs()
     assert [(pair.chosen, pair.rejected, pair.weight) for pair in pairs] == [("b", "a", 3.0), ("b", "c", 3.0)]
     assert [pair.label for pair in pairs] == pytest.approx([0.75, 0.75])
+
+
+def test_a_ranking_is_read_best_first(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    row = {"prompt": "When?", "responses": ["a", "b", "c"], "ranks": [2, 3, 1], "weight": 2, "source": "human"}
+    path.write_text(json.dumps(row) + "\n")
+    [found] = read_preferences(path)
+    assert isinstance(found, RankingRow)
+    assert (found.responses, found.weight, found.source) == (("c", "a", "b"), 2.0, "human")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ranks": [1, 2, 2]}, "responses 2 and 3 have the same rank"),
+        ({"ranks": [1, 2]}, '"responses" and "ranks" are not two lists of one length'),
+        ({"ranks": [1, 2, "best"]}, '"ranks" holds what is no number'),
+    ],
+)
+def test_a_ranking_with_ties_or_gaps_is_refused_with_its_place(tmp_path: Path, change: dict, words: str) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"prompt": "When?", "responses": ["a", "b", "c"]} | change) + "\n")
+    with pytest.raises(DataError) as error:
+        read_preferences(path)
+    assert words in error.value.sentence
+    assert str(path) in error.value.sentence

@@ -62,12 +62,12 @@ def make_rows(places: tuple[str, ...], *, label: float = 0.95) -> list[Preferenc
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_rows() -> list[PreferenceRow]:
     return make_rows(PLACES[:7])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def test_rows() -> list[PreferenceRow]:
     return make_rows(PLACES[7:])
 

@@ -63,7 +63,8 @@ def describe_step(
 
     Metrics describe the responses that are trained on, but `val/eos_rate` and `val/num_eos_tokens` describe all.
     `objective/scores/NAME` is a reward source's mean score; `objective/scores` is the same where there is one source,
-    and the weighted sum of several. `objective/rlhf_reward` is what was maximised: standardised scores, less the
+    and the weighted sum of several. `objective/spread/NAME` is the mean standard deviation of a source's reward models,
+    where it has several. `objective/rlhf_reward` is what was maximised: standardised scores, less the
     missing-EOS penalty and the KL penalty.
     """
     mask, trained = batch.trained_mask, batch.trained
@@ -78,6 +79,7 @@ def describe_step(
         "objective/rlhf_reward": float(batch.scores[trained].mean()) - penalty,
         "objective/scores": _mean_of(scored.scores, trained),
         **{f"objective/scores/{name}": _mean_of(scores, trained) for name, scores in scored.by_source.items()},
+        **{f"objective/spread/{name}": _mean_of(spread, trained) for name, spread in scored.spreads.items()},
         "policy/approxkl_avg": stats.approx_kl,
         "policy/clipfrac_avg": stats.policy_clipped,
         "policy/entropy_avg": float(masked_mean(batch.entropy, mask)),

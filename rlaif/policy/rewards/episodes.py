@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from rlaif.errors import TrainingError
@@ -35,10 +36,18 @@ class RewardFailure(NamedTuple):
     """A server gave no answer at all, so it may give one later."""
 
 
+class Scattered(NamedTuple):
+    """The score of several reward models together."""
+
+    score: float
+    spread: float
+    """Standard deviation of their rewards."""
+
+
 class RewardSource(Protocol):
     """Whatever gives scores: reward models, the judge, a function, a server; any function of this shape is one."""
 
-    def __call__(self, episodes: Sequence[Episode], /) -> Sequence[float | RewardFailure]:
+    def __call__(self, episodes: Sequence[Episode], /) -> Sequence[float | RewardFailure | Scattered]:
         """For each episode, in order, its score or why it has none."""
         ...
 
@@ -73,6 +82,9 @@ class Scored(NamedTuple):
     failures: Counter[str]
     """Dropped episodes by source and cause, such as "judge/refused"."""
 
+    spreads: Mapping[str, list[float]] = MappingProxyType({})
+    """Of each source of several reward models, by its name: their standard deviation on each kept episode."""
+
     @property
     def scores(self) -> list[float]:
         """The scores that people see: with one source its own, with several the weighted sum."""
@@ -95,6 +107,7 @@ def score_episodes(
     """
     left = list(range(len(episodes)))
     found: dict[str, dict[int, float]] = {}
+    spreads: dict[str, dict[int, float]] = {}
     failures, examples = Counter[str](), dict[str, str]()
     missing: list[str] = []
     for reward in rewards:
@@ -106,6 +119,9 @@ def score_episodes(
                 failures[cause] += 1
                 examples.setdefault(cause, answer.detail)
                 missing += [f"{cause}: {answer.detail}"] * answer.may_pass
+            elif isinstance(answer, Scattered):
+                found[reward.name][index] = answer.score
+                spreads.setdefault(reward.name, {})[index] = answer.spread
             else:
                 found[reward.name][index] = answer
         left = list(found[reward.name])
@@ -114,10 +130,13 @@ def score_episodes(
     if missing:
         raise _unanswered(missing, num_episodes=len(episodes), where=where)
     by_source = {name: [scores[index] for index in left] for name, scores in found.items()}
-    return Scored(left, by_source, _add_weighted(rewards, by_source, scales=scales), failures)
+    return Scored(
+        left, by_source, _add_weighted(rewards, by_source, scales=scales), failures,
+        spreads={name: [spread[index] for index in left] for name, spread in spreads.items()},
+    )  # fmt: skip
 
 
-def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> list[float | RewardFailure]:
+def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> list[float | RewardFailure | Scattered]:
     answers = reward.source(episodes) if episodes else []
     if len(answers) != len(episodes):
         raise TrainingError(
@@ -125,7 +144,7 @@ def _ask(reward: WeightedReward, episodes: Sequence[Episode], *, where: str) -> 
             where=where,
             fix="return one number or RewardFailure per episode, in order",
         )
-    return [answer if isinstance(answer, RewardFailure) else read_reward(answer) for answer in answers]
+    return [answer if isinstance(answer, RewardFailure | Scattered) else read_reward(answer) for answer in answers]
 
 
 def read_reward(value: object) -> float | RewardFailure:

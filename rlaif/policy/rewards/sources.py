@@ -17,15 +17,17 @@ from rlaif.config.judge import JudgeConfig
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources
 from rlaif.console import say
+from rlaif.errors import ConfigError
 from rlaif.judging.panel import load_score_template
 from rlaif.judging.setup import check_judge
 from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.weights.context import shortest_context
 from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.policy.rewards.endpoint import EndpointReward
-from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, WeightedReward
+from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, Scattered, WeightedReward
 from rlaif.policy.rewards.function import FunctionReward
 from rlaif.records import Constitution, Model, Tally
+from rlaif.reward_model.ensemble import EnsembleScorer, load_members
 from rlaif.reward_model.score import RewardModelScorer
 from rlaif.training.metrics import MetricsRow
 from rlaif.training.team import ALONE, Team
@@ -92,7 +94,7 @@ class Rewards:
             self.loaded[source.label] = loaded
             if source.model is not None and source.model != RUN:
                 self.given.append((source.label, source.model, loaded.fingerprint))
-            return self._team.in_shares(reward_by_model(loaded))
+            return self._team.in_shares(_reward_by_members(loaded, source))
         # What is asked elsewhere, or keeps answers, is asked by one process.
         return self._team.by_first(self._build_asked(source))
 
@@ -124,6 +126,32 @@ def reward_by_model(loaded: LoadedModel) -> RewardSource:
     return partial(_ask_model, RewardModelScorer(loaded, reads_whole=not _is_ours(loaded)))
 
 
+def _reward_by_members(loaded: LoadedModel, source: RewardConfig) -> RewardSource:
+    """A reward model as a source, together with those that were trained with it, where there are any."""
+    members = load_members(loaded)
+    if len(members) > 1:
+        return partial(_ask_members, EnsembleScorer([RewardModelScorer(member) for member in members]), source)
+    if source.members != "mean":
+        raise ConfigError(
+            f"the reward source {source.label} takes {source.members} of several reward models and there is one",
+            where="ppo.rewards",
+            fix="leave `members` out, or name a folder that reward_model.num_members made",
+        )
+    return reward_by_model(loaded)
+
+
+def _ask_members(
+    scorer: EnsembleScorer, source: RewardConfig, episodes: Sequence[Episode]
+) -> list[Scattered | RewardFailure]:
+    opinions = scorer.ask([(episode.prompt, episode.response) for episode in episodes])
+    return [
+        RewardFailure(opinion)
+        if isinstance(opinion, str)
+        else Scattered(opinion.combine(source.members, coefficient=source.variance_coefficient), opinion.spread)
+        for opinion in opinions
+    ]
+
+
 def _is_ours(loaded: LoadedModel) -> bool:
     """Whether rlaif trained it: it then reads its score at the token that ends the response."""
     return getattr(loaded.model.config, "reward_mean", None) is not None
@@ -138,7 +166,7 @@ def _telling(name: str, source: RewardSource) -> RewardSource:
     """The same source, which prints the first failure of each cause."""
     told: set[str] = set()
 
-    def ask(episodes: Sequence[Episode]) -> Sequence[float | RewardFailure]:
+    def ask(episodes: Sequence[Episode]) -> Sequence[float | RewardFailure | Scattered]:
         answers = source(episodes)
         for answer in answers:
             if isinstance(answer, RewardFailure) and answer.cause not in told:
