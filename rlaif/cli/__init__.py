@@ -9,6 +9,7 @@ judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
+reward_bench        reward-bench
 audit               audit list, show, verify
 audit_search        audit search
 audit_serve         audit serve
@@ -53,6 +54,7 @@ from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
+from rlaif.cli.reward_bench import reward_bench
 from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
@@ -95,6 +97,7 @@ app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
+app.command("reward-bench")(reward_bench)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
