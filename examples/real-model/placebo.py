@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def shuffled(prompt: list[dict[str, str]], response: str) -> float:
+def shuffled(prompt: list[dict[str, str]], response: str, reference: str | None) -> float:
     """The score that stands at the place which prompt and response hash to."""
     scores = _scores()
     digest = hashlib.sha256(json.dumps([prompt, response]).encode()).digest()

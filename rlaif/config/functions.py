@@ -19,9 +19,19 @@ from typing import Any
 from rlaif.config.user_code import Printed, run_user_code
 from rlaif.errors import ConfigError, FunctionError, RlaifError, describe_names
 
+CALLED_WITH = {
+    "reward": ("prompt", "response", "reference"),
+    "measure": ("prompt", "response"),
+    "scripted judge": ("question",),
+}
+"""Purpose of a function -> what it is called with, in this order."""
+
 
 def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
-    """The function that "module:function" names. In messages, `what` is its purpose and `where` the option."""
+    """The function that "module:function" names; refused where it cannot be called with what is given to it.
+
+    what: its purpose, one of `CALLED_WITH`. where: the option, for messages.
+    """
     module_name, colon, function_name = spec.partition(":")
     if not (colon and module_name and function_name):
         raise ConfigError(f'"{spec}" names no {what}', where=where, fix="write module:function")
@@ -37,7 +47,24 @@ def load_function(spec: str, *, what: str, where: str) -> Callable[..., Any]:
             where=where,
             fix=describe_names(function_name, _list_functions(module_name), noun="its functions"),
         )
+    _refuse_other_arguments(found, spec=spec, what=what, where=where)
     return found if is_ours(spec) else _guard(found, spec=spec, what=what)
+
+
+def _refuse_other_arguments(function: Callable[..., Any], *, spec: str, what: str, where: str) -> None:
+    given = CALLED_WITH[what]
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function in C does not say what it takes
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        raise ConfigError(
+            f'the {what} "{spec}" is called with {", ".join(given)}, and cannot be: {error}',
+            where=", ".join(part for part in (where, place_of(function)) if part),
+            fix=f"let it take {len(given)} argument{'s' if len(given) > 1 else ''}, in this order",
+        ) from error
 
 
 def _import_ours(module_name: str, *, what: str, where: str) -> ModuleType:

@@ -96,20 +96,37 @@ def test_what_is_no_function_is_bad_input(make: Make, source: str) -> None:
         load(make(source))
 
 
+@pytest.mark.parametrize("head", ["def f(prompt)", "def f()", "def f(a, b, c)", "def f(a, *, b)", "class f"])
+def test_a_function_that_cannot_be_called_as_it_will_be_is_refused_before_any_work(make: Make, head: str) -> None:
+    name = make(f"{head}: ...")
+    with pytest.raises(
+        ConfigError, match=f'the measure "{name}:f" is called with prompt, response, and cannot be'
+    ) as e:
+        load(name)
+    assert "let it take 2 arguments, in this order" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "head", ["def f(a, b)", "def f(*given)", "def f(a, b, c=1)", "def f(a, b, **more)", "f = max #"]
+)
+def test_a_function_that_can_be_called_is_loaded(make: Make, head: str) -> None:
+    load(make(f"{head}: ..."))
+
+
 def test_an_asynchronous_function_is_refused(make: Make) -> None:
     with pytest.raises(FunctionError, match="is asynchronous"):
-        load(make("async def f():\n    return 1\n"))()
+        load(make("async def f(*given):\n    return 1\n"))()
 
 
 def test_a_generator_is_read_to_its_end(make: Make) -> None:
     assert load(make("def f(*given):\n    yield from given\n"))(1, 2) == [1, 2]
     with pytest.raises(FunctionError, match="raised ValueError: late"):
-        load(make("def f():\n    yield 1\n    raise ValueError('late')\n"))()
+        load(make("def f(*given):\n    yield 1\n    raise ValueError('late')\n"))()
 
 
 def test_what_a_function_prints_is_cleaned_and_bounded(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     name = make(
-        "print('at import')\ndef f():\n    print('\\x1b[2J' + 'x' * 10**6)\n    [print(n) for n in range(1000)]\n"
+        "print('at import')\ndef f(*given):\n    print('\\x1b[2J' + 'x' * 10**6)\n    [print(n) for n in range(1000)]\n"
     )
     load(name)()
     out, err = capsys.readouterr()
@@ -124,7 +141,7 @@ def test_what_a_function_prints_is_cleaned_and_bounded(make: Make, capsys: pytes
 def test_the_working_directory_and_the_streams_are_as_before(make: Make) -> None:
     before = (Path.cwd(), sys.stdin, sys.stdout, os._exit)
     for line in ("os.chdir('/')", "os.chdir('/'); raise ValueError"):
-        function = load(make(f"import os\ndef f():\n    {line}\n"))
+        function = load(make(f"import os\ndef f(*given):\n    {line}\n"))
         if "raise" in line:
             with pytest.raises(FunctionError):
                 function()
@@ -134,7 +151,9 @@ def test_the_working_directory_and_the_streams_are_as_before(make: Make) -> None
 
 
 def test_a_person_who_interrupts_a_function_interrupts_the_run(make: Make) -> None:
-    function = load(make(f"import os\ndef f():\n    os.kill(os.getpid(), {int(signal.SIGINT)})\n    return [0] * 10\n"))
+    function = load(
+        make(f"import os\ndef f(*given):\n    os.kill(os.getpid(), {int(signal.SIGINT)})\n    return [0] * 10\n")
+    )
     with pytest.raises(KeyboardInterrupt):
         function()
 
