@@ -19,6 +19,8 @@ DEMO_TESTS := tests/test_demo.py tests/test_steering.py
 DEMO_PASSED := $(VENV)/.demo-passed
 SOURCES := $(shell find rlaif prompts constitutions examples tests -name '*.py' -o -name '*.j2' -o -name '*.yaml')
 RAY := $(VENV)/.ray
+AXE_PACKAGE := axe-core@4.14.1
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 # A test on each core, and a thread in each test: two that share a core would each wait for the other.
 PARALLEL := OMP_NUM_THREADS=1
 # --dist load, not worksteal: where a worker dies, worksteal may wait for it for ever. A test that hangs ends its worker,
@@ -109,8 +111,9 @@ check: $(READY) ## ruff, mypy --strict, the layer test, the docs tests; runs eve
 docs: $(READY) ## docs/commands.md, options.md and measured.md again, from the program and benchmarks/results
 	$(BIN)/python docs/generate.py
 
-# The heavy tests look at the report in a real browser and watch the ledger's system calls.
-browser:
+# The heavy tests look at the report and the pages in a real browser, watch the ledger's system calls, and have axe-core
+# examine the pages for people who use a screen reader or the keyboard alone.
+browser: $(AXE)
 	@missing=; \
 	command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 \
 	 || command -v google-chrome >/dev/null 2>&1 || missing="$$missing chromium"; \
@@ -128,6 +131,10 @@ browser:
 
 torture: $(READY) ## hours on two cores: kill chains, small disks, hostile servers, mutilated files, fuzzers; its table is kept
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/torture
+
+$(AXE): $(READY)
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/axe $(AXE_PACKAGE) \
+	 || echo "npm could not install $(AXE_PACKAGE): the tests that need it are left out" >&2
 
 clean: ## remove the virtual environment and what the tools cached; runs/ stays
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-RESULT = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "choosing_a_judge.json"
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+RESULT, LABELS = RESULTS / "choosing_a_judge.json", RESULTS / "choosing_labels.json"
 Cell = dict[str, Any]
 PEOPLE = ("HH-RLHF harmless", "PandaLM")
 TITLES = {
@@ -97,7 +98,8 @@ def render_choosing() -> str:
         HOW_TO,
     ]
     parts += [render_data(name, cells, length=length) for name, length in result["length"].items()]
-    return "\n".join([*parts, render_manners(cells, result["length"].get("manner")), READING])
+    labels = json.loads(LABELS.read_text(encoding="utf-8"))
+    return "\n".join([*parts, render_manners(cells, result["length"].get("manner")), render_labels(labels), READING])
 
 
 def describe_finding(cells: list[Cell]) -> str:
@@ -119,6 +121,28 @@ def describe_finding(cells: list[Cell]) -> str:
     if others:
         lines.append(f"Not shown for {join(others)}.")
     return " ".join(lines)
+
+
+def render_labels(result: dict[str, Any]) -> str:
+    """What 100 labels make of each judge that has people's pairs."""
+    lines = [
+        f"## What {result['labels']} labels make of a judge\n",
+        f"`{result['command']}`, on pairs of which people name the winner. The labelled ones are drawn "
+        f"{result['draws']} times, and each figure but *first draw* is a mean over the draws. Verdicts that were "
+        "recorded without a probability are read as .95. No prediction, .5 for every pair, has a log loss of .693; "
+        "what a calibrated judge has below *by length alone* is what the judge adds.\n",
+        "| judge | pairs | right on all | right by 100 labels and the judge, first draw | by the labels alone | mean "
+        "width, with the judge and without | log loss before | calibrated | by length alone |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["rows"]:
+        first = row["first_draw"]
+        lines.append(
+            f"| {row['judge']}, {row['mode']}, {row['data']} | {row['pairs']} | {row['right']:.2f} | "
+            f"{share(first['estimate'])} | {share(first['people'])} | {row['width']:.3f}, {row['people_width']:.3f} | "
+            f"{row['log_loss_before']:.3f} | {row['log_loss_after']:.3f} | {row['log_loss_by_length']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def join(names: Iterable[str], *, last_word: str = "and") -> str:

@@ -1,6 +1,7 @@
 """The errors a user can meet: each says what happened, where, and what to do.
 
-Every error has its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 130 interrupted).
+Every error has its exit code (0 done, 1 the run failed, 2 bad input, 3 the run folder is in use, 4 the run
+waits for people, 130 interrupted).
 Does not print and does not exit: the command line does both, in one place. `describe_names` says what a misspelt
 name may have meant.
 """
@@ -92,6 +93,16 @@ class Interrupted(RlaifError):
 
 class StageError(RlaifError):
     """A stage produced nothing that the next one could use."""
+
+
+class GateClosed(StageError):
+    """A gate closed inside a round: what the round would be trained on cannot be trusted. `where` is its option."""
+
+
+class WaitsForPeople(RlaifError):
+    """A run that waits for the answers of people: no failure, and nothing is lost."""
+
+    exit_code = 4
 
 
 class OtherProcessFailed(RlaifError):

@@ -14,8 +14,11 @@ from typing import Literal
 
 from rlaif.calibration.labels import Labels
 from rlaif.console import say
+from rlaif.errors import GateClosed
 from rlaif.judging.stage import draw_round_pairs, judge_samples
+from rlaif.loop.gates import ClosedGate
 from rlaif.loop.open_run import OpenRun
+from rlaif.loop.people import ask_people
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
 from rlaif.models.open import check_rollout_engine
 from rlaif.policy.stage import (
@@ -27,10 +30,17 @@ from rlaif.policy.stage import (
     trains_reward_model,
 )
 from rlaif.preferences.people import load_labels
-from rlaif.preferences.stage import check_labels, import_verdicts, mix_labels_late, pair_preferences
+from rlaif.preferences.stage import (
+    check_labels,
+    import_verdicts,
+    is_mixing_due,
+    mix_labels_late,
+    pair_preferences,
+)
 from rlaif.report import stage as report
 from rlaif.reward_model.stage import RewardModelJob, follow_reward_model, train_on_preferences
 from rlaif.run.shelf import make_room
+from rlaif.run.stages import PREFERENCES
 from rlaif.sampling.stage import make_prompts, sample_policy
 from rlaif.training import crew
 from rlaif.training.team import Team
@@ -42,15 +52,21 @@ def run_rounds(run: OpenRun) -> Rounds:
     """Round after round, each sampling with the policy of the one before, until all are done or a gate closes."""
     refuse_fewer_rounds(run.round)
     num_rounds = run.round.config.rounds
-    labels = load_labels(run.round.config.human_labels) if trains_reward_model(run.round.config) else None
+    labels = load_labels(run.round.config.human) if trains_reward_model(run.round.config) else None
     rows: list[RoundRow] = []
+    stopped: ClosedGate | None = None
     for number in range(num_rounds):
         run = run._replace(round=run.round.at(number), shelf=run.shelf.at(number))
-        run_round(run, labels=labels)
+        try:
+            run_round(run, labels=labels)
+        except GateClosed as closed:
+            stopped = ClosedGate(name=closed.where, sentence=closed.what)
+            say(f"round {number}: {closed.sentence}")
+            break
         rows.append(collect_round(run.round, run.book))
         if rows[-1].closed_gates:
             break
-    rounds = Rounds(run=run.round.run.name, asked_for=num_rounds, rows=tuple(rows))
+    rounds = Rounds(run=run.round.run.name, asked_for=num_rounds, rows=tuple(rows), stopped_inside=stopped)
     if num_rounds > 1:
         write_rounds(rounds, run.round.run.path)
         for gate in rows[-1].closed_gates:
@@ -67,7 +83,7 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
         train_sft(round, book, shelf)
     check_sources(round, bench)
     if trains_reward_model(round.config):
-        make_preferences(run, labels=labels)
+        make_preferences(run, labels=labels, command="run")
         train_on_preferences(round, book, shelf)
     else:
         bench.check(round.constitution)
@@ -79,11 +95,14 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
 
 def generate_preferences(run: OpenRun) -> None:
     """Prompts -> samples -> judgements -> preferences."""
-    make_preferences(run, labels=load_labels(run.round.config.human_labels))
+    make_preferences(run, labels=load_labels(run.round.config.human), command="generate-prefs")
 
 
-def make_preferences(run: OpenRun, *, labels: Labels | None) -> None:
-    """Prompts -> samples -> judgements -> preferences, with people's labels mixed in."""
+def make_preferences(run: OpenRun, *, labels: Labels | None, command: str) -> None:
+    """Prompts -> samples -> judgements -> preferences, with people's labels mixed in.
+
+    labels: from a file. command: the one to type again where people are asked and the run waits for them.
+    """
     round, book, shelf, bench = run
     bench.check(round.constitution)
     check_labels(round, book, labels)
@@ -93,6 +112,8 @@ def make_preferences(run: OpenRun, *, labels: Labels | None) -> None:
     pairs = draw_round_pairs(round, bench, samples).pairs
     check_labels(round, book, labels, samples=samples, pairs=pairs)
     comparisons = judge_samples(round, book, bench, prompts=prompts, samples=samples)
+    if round.config.human.num_items and not book.is_done(PREFERENCES, round=round.number):
+        labels = ask_people(round, book, command=command)
     pair_preferences(
         round, book, bench, prompts=prompts, samples=samples, pairs=pairs, comparisons=comparisons, labels=labels
     )
@@ -100,7 +121,14 @@ def make_preferences(run: OpenRun, *, labels: Labels | None) -> None:
 
 def import_recorded_verdicts(run: OpenRun, *, samples: Path, judgements: Path, columns: Path) -> None:
     """Responses and verdicts that already exist -> preferences."""
-    import_verdicts(run.round, run.book, run.bench, samples=samples, judgements=judgements, columns=columns)
+    _, book, _, bench = run
+    round, recorded, labels = import_verdicts(run.round, book, samples=samples, judgements=judgements, columns=columns)
+    if round.config.human.num_items and not book.is_done(PREFERENCES, round=round.number):
+        labels = ask_people(round, book, command="generate-prefs")
+    pair_preferences(
+        round, book, bench, prompts=recorded.prompts, samples=recorded.samples, pairs=recorded.pairs,
+        comparisons=recorded.comparisons, labels=labels,
+    )  # fmt: skip
 
 
 def train(run: OpenRun, *, stage: TrainStage) -> None:
@@ -112,7 +140,8 @@ def train(run: OpenRun, *, stage: TrainStage) -> None:
     if stage in ("all", "policy"):
         check_sources(round, bench)
     if stage == "reward-model" or (stage == "all" and trains_reward_model(round.config)):
-        mix_labels_late(round, book, bench)
+        is_asked = round.config.human.num_items > 0 and is_mixing_due(round, book)
+        mix_labels_late(round, book, bench, asked=ask_people(round, book, command="train") if is_asked else None)
         train_on_preferences(round, book, shelf)
     if stage in ("all", "policy"):
         train_by_rewards(round, book, shelf, bench)

@@ -8,10 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
+from rlaif.calibration.choices import Item, PeopleRead, VerdictsRead
+from rlaif.calibration.people import AgreementReport, report_agreement
 from rlaif.evaluation.cost import StageCost
+from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.measures import compute_measures
-from rlaif.evaluation.policy import PolicyPair, compute_behaviour, compute_win_rate, pair_samples
-from rlaif.evaluation.reward_calibration import compute_reward_calibration
+from rlaif.evaluation.people import CalibrationEffect, HonestRate, PredictedPair, compare_predictors
+from rlaif.evaluation.policy import Change, PolicyPair, compute_behaviour, compute_win_rate, pair_samples
+from rlaif.evaluation.reward_calibration import Claim, compute_reliability, compute_reward_calibration
 from rlaif.evaluation.reward_model import ScoredPair, compute_proxy_win, compute_reward_model_quality
 from rlaif.judge_health.agreement import by_judge_and_key, compare_panel
 from rlaif.judge_health.health import compute_judge_health
@@ -36,17 +40,20 @@ from rlaif.records import (
     SamplingParams,
     Source,
     Tally,
+    Verdict,
     VerdictLogprob,
 )
 from rlaif.report.input import (
     BestOfN,
     CurvePoint,
     FunnelStage,
+    PeopleAndJudge,
     Provenance,
     ReportInput,
     ResponseAt,
     ResponseCourse,
     RoundSummary,
+    ShownDisagreement,
     ShownSample,
     make_evaluation_report,
 )
@@ -153,6 +160,59 @@ def make_calibration(*, simulated: bool = True) -> CalibrationCard:
         log_loss={"identity": 0.5312, "temperature": 0.5288, "temperature_length": 0.4719},
         human_weight=2.0,
     )
+
+
+def make_choices() -> AgreementReport:
+    """Forty items that two people labelled: they differ on every eighth, and the judge on every fourth."""
+    items, verdicts = [], {}
+    for n in range(40):
+        key = (f"a{n}", f"b{n}", "overall")
+        choices: dict[str, Verdict] = {"ann": "first", "ben": "second" if n % 8 == 1 else "first"}
+        items.append(Item(key, (f"p{n}",), None, choices, principle="overall", words=(10, 10 + n)))
+        verdicts[key] = "second" if n % 4 == 0 else "first"
+    read = VerdictsRead(verdicts, {}, Tally(num_in=40))  # type: ignore[arg-type]
+    return report_agreement(PeopleRead(items, Tally(num_in=80), is_drawn=True), read, by_prompt=True)
+
+
+def _turned(before: float, after: float) -> Change:
+    def around(mean: float) -> Estimate:
+        return Estimate(mean=mean, low=mean - 1, high=mean + 1, n=120)
+
+    return Change(
+        before=around(before), after=around(after), change=around(after - before), mean_before=before, mean_after=after
+    )
+
+
+def make_people() -> PeopleAndJudge:
+    """What forty labels of two people say, drawn from 900 pairs, and a win rate that few of them are about."""
+    share = Estimate(mean=0.75, low=0.6, high=0.86, n=40)
+    wider = Estimate(mean=0.76, low=0.59, high=0.88, n=40)
+    return PeopleAndJudge(
+        agreement=make_choices(),
+        is_drawn=True,
+        reliability_before=compute_reliability([Claim(f"p{n}", 2.0, float(n % 4 > 0)) for n in range(40)]),
+        reliability_after=compute_reliability([Claim(f"p{n}", 1.0, float(n % 4 > 0)) for n in range(40)]),
+        accuracy=HonestRate(estimate=share, people=wider, uses_judge=True, trust=0.4, num_labels=40, num_items=900),
+        win_rate=HonestRate(estimate=wider, people=wider, uses_judge=False, trust=0, num_labels=40, num_items=110),
+        effect=CalibrationEffect(num_pairs=900, num_turned=210, by_principle={"brief": (12, 900)}),
+        predictors=compare_predictors(
+            [
+                PredictedPair(f"p{n}", float(n % 4 > 0), {"the judge as it was": 2.0, "the reward model": 1.0})
+                for n in range(9)
+            ]
+        ),
+        leanings=(
+            Leaning(name="calm", labels=_turned(4.0, -9.0), policy=_turned(80.0, 52.0)),
+            Leaning(name="words", labels=_turned(-1.0, -5.0), policy=None),
+        ),
+        disagreements=(
+            ShownDisagreement(
+                principle="overall", sample_ids=("a0" * 16, "b0" * 16), prompt=(Message(role="user", content="When?"),),
+                first="At nine.", second="<script>At ten.</script>", choices={"ann": "first"}, p_first=0.08,
+                calibrated=0.4,
+            ),
+        ),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -297,6 +357,7 @@ def full_report() -> ReportInput:
             FunnelStage(name="evaluation", unit="pairs", tally=Tally(num_in=120, dropped={"failed_judgement": 2})),
         ),
         calibration=make_calibration(),
+        people=make_people(),
         same_judge=True,
         judge_health=compute_judge_health(
             noisy,

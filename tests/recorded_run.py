@@ -28,6 +28,15 @@ order: {column: shown, listed: [as listed], swapped: [reversed], verdict_names: 
 
 def make_recorded_run(folder: Path, *, name: str = "001", pairs: int = 40, seed: int = 0) -> Path:
     """The folder of runs. Pairs come two to a prompt; about one in five flips with the order."""
+    options = write_recorded(folder, name=name, pairs=pairs, seed=seed)
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, ["generate-prefs", *options, "--run", name])
+    assert done.exit_code == 0, done.exception
+    return folder / "runs"
+
+
+def write_recorded(folder: Path, *, name: str = "001", pairs: int = 40, seed: int = 0) -> list[str]:
+    """The recorded files, and the options that name them, from within the folder."""
     rng = random.Random(seed)
     samples, verdicts = [], []
     for i in range(pairs):
@@ -46,8 +55,10 @@ def make_recorded_run(folder: Path, *, name: str = "001", pairs: int = 40, seed:
     for file, rows in (("samples.jsonl", samples), ("verdicts.jsonl", verdicts)):
         (inputs / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (inputs / "columns.yaml").write_text(COLUMNS)
-    options = [f"--{kind}=inputs-{name}/{file}" for kind, file in FILES.items()]
-    with contextlib.chdir(folder):
-        done = CliRunner().invoke(app, ["generate-prefs", *options, "--run", name])
-    assert done.exit_code == 0, done.exception
-    return folder / "runs"
+    return [f"--{kind}=inputs-{name}/{file}" for kind, file in FILES.items()]
+
+
+def make_recorded_runs(folder: Path) -> None:
+    """Two runs with one ledger: 001 with 40 pairs, 002 with 20."""
+    make_recorded_run(folder)
+    make_recorded_run(folder, name="002", pairs=20, seed=1)

@@ -15,12 +15,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from page import Page
+from spot_checks import answer
 from typer.testing import CliRunner
 
 from rlaif import pipeline
+from rlaif.calibration.sheet import read_sheet
 from rlaif.cli import app
 from rlaif.config.load import load_config, parse_config
-from rlaif.errors import ConfigError, DataError, RunFolderError
+from rlaif.errors import ConfigError, DataError, RunFolderError, StageError
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
 from rlaif.loop.open_run import open_work
@@ -30,7 +33,7 @@ from rlaif.records import CalibrationCard, Comparison, HumanLabel, Preference, S
 from rlaif.reward_model.stage import read_rows_so_far
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import open_run
-from rlaif.run.stages import GENERATING, PREFERENCES, REWARD_MODEL
+from rlaif.run.stages import EVALUATION, GENERATING, PREFERENCES, REWARD_MODEL
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "human-labels" / "simulated_annotator.py"
 PANDALM = Path(__file__).parents[2] / "shared" / "data" / "pandalm"
@@ -66,7 +69,7 @@ def train(runs_dir: Path, name: str, *overrides: str, resume: bool = False) -> N
 
 def write_labels(path: Path, rows: list[dict[str, Any]]) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return f"human_labels.path={json.dumps(str(path))}"
+    return f"human.path={json.dumps(str(path))}"
 
 
 def dataset_rows(runs_dir: Path, run: str) -> list[dict[str, Any]]:
@@ -167,7 +170,7 @@ def test_labels_that_come_late_make_the_same_data_set_and_a_reward_model_holds_t
         assert len(ledger.used("late", 0, "4_preferences", CalibrationCard)) == 1
         assert verify(ledger).ok
     other = write_labels(tmp_path / "other.jsonl", rows[:30])
-    with pytest.raises(RunFolderError, match=r"stages of this run were done with other values \(human_labels.path: "):
+    with pytest.raises(RunFolderError, match=r"stages of this run were done with other values \(human.path: "):
         train(runs_dir, "late", other, resume=True)
 
 
@@ -176,7 +179,7 @@ def test_a_newer_file_of_labels_takes_the_place_of_the_older_one_before_training
 ) -> None:
     generate(runs_dir, "newer", labelled)
     with open_work(
-        load_config(overrides=[*SMALL, write_labels(tmp_path / "newer.jsonl", rows[:30]), "human_labels.weight=2"]),
+        load_config(overrides=[*SMALL, write_labels(tmp_path / "newer.jsonl", rows[:30]), "human.weight=2"]),
         run_name="newer", runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,),
     ) as work:  # fmt: skip
         mix_labels_late(work.round, work.book, work.bench)
@@ -190,11 +193,91 @@ def test_a_newer_file_of_labels_takes_the_place_of_the_older_one_before_training
         )
 
 
+@pytest.fixture(scope="module")
+def reported(labelled: str, runs_dir: Path) -> Path:
+    """The evaluation's folder of a run with labels."""
+    tiny = [
+        "ppo.num_steps=1", "ppo.num_prompts_per_step=2", "ppo.num_samples_per_prompt=2", "ppo.num_reference_samples=4",
+        "ppo.value_warmup_steps=0", "ppo.response_length=16", "ppo.guards.num_prompts=2", "evaluation.num_prompts=4",
+        "evaluation.best_of=2",
+    ]  # fmt: skip
+    generate(runs_dir, "reported", labelled, *tiny)
+    config = parse_config(json.dumps(open_run(runs_dir, "reported").config["config"]), where="config.json")
+    with open_work(config, run_name="reported", runs_dir=runs_dir, resume=False, stages=(REWARD_MODEL,)) as work:
+        pipeline.train(work, stage="all")
+        pipeline.evaluate(work)
+    return runs_dir / "reported" / "round_00" / "7_evaluation"
+
+
+def test_the_report_shows_people_and_the_judge_and_what_the_labels_did(reported: Path) -> None:
+    report = json.loads((reported / "report.json").read_text())
+    people, card = report["people"], report["calibration"]
+    assert people["agreement"]["judge"]["majority"]["share"] == card["before"]["share"]
+    assert len(people["agreement"]["judge"]["disagreements"]) == round(40 * (1 - card["before"]["share"]["mean"]))
+    assert people["is_drawn"]
+    assert people["accuracy"]["people"]["mean"] == pytest.approx(card["before"]["share"]["mean"])
+    assert people["accuracy"]["num_labels"] == 40
+    assert people["effect"]["num_pairs"] == people["accuracy"]["num_items"] > 40
+    assert [one["name"] for one in people["predictors"]] == [
+        "the judge as it was", "the judge, calibrated", "the reward model",
+    ]  # fmt: skip
+    leanings = {one["name"]: one for one in people["leanings"]}
+    assert leanings.keys() == {*report["measures"], "words"}
+    assert leanings["words"]["policy"]["change"]["n"] == 4
+    assert leanings["words"]["labels"]["mean_after"] < leanings["words"]["labels"]["mean_before"], "it had liked length"
+    page = Page((reported / "report.html").read_text())
+    assert "The judge's liking for length was taken away" in page.section("people").text
+    assert len(page.section("people").find("article")) == 6
+
+
+def spot_check(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["spot-check", *arguments], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+def test_people_label_an_evaluation_and_the_report_gives_the_win_rate_as_they_would(
+    reported: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    report = json.loads((reported / "report.json").read_text())
+    assert report["people"]["win_rate"] is None
+    of_run = ["--run", "reported", "--runs-dir", str(runs_dir)]
+    spot_check("draw", str(tmp_path / "sheet.json"), "--evaluation", "--items", "2", *of_run)
+    sheet = read_sheet(tmp_path / "sheet.json")
+    pairs = {frozenset((shown["before"], shown["after"])) for shown in report["samples"]}
+    assert all(frozenset((item.a, item.b)) in pairs for item in sheet.items), "none of the best of n"
+    answer(sheet, choices="12", folder=str(tmp_path / "sheet.answers"))
+    assert "rlaif evaluate --resume" in spot_check("status", str(tmp_path / "sheet.json"), *of_run)
+    config = parse_config(json.dumps(open_run(runs_dir, "reported").config["config"]), where="config.json")
+    with open_work(config, run_name="reported", runs_dir=runs_dir, resume=True, stages=(EVALUATION,)) as work:
+        pipeline.evaluate(work)
+        pipeline.evaluate(work)
+        assert work.round.ledger.makings("reported", 0, "7_evaluation").number == 1, "made again once"
+    again = json.loads((reported / "report.json").read_text())
+    assert again["people"]["win_rate"]["num_labels"] == 2
+    assert not again["people"]["win_rate"]["uses_judge"], "two labels are too few"
+    assert again["win_rate"] == report["win_rate"]
+    assert again["evaluation_id"] == report["evaluation_id"]
+    result = CliRunner().invoke(app, ["spot-check", "export", str(tmp_path / "out.jsonl"), *of_run])
+    assert isinstance(result.exception, StageError), "nothing is trained on these labels"
+    with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
+        assert verify(ledger).ok
+
+
+def test_a_run_without_an_evaluation_has_none_to_draw_from(runs_dir: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["spot-check", "draw", str(tmp_path / "s"), "--evaluation", "--run", "judged", "--runs-dir", str(runs_dir)]
+    )
+    assert isinstance(result.exception, RunFolderError)
+    assert "nothing is evaluated in this run yet" in result.exception.sentence
+    assert "rlaif evaluate" in result.exception.sentence
+
+
 def test_labels_that_were_mixed_in_cannot_be_left_out_afterwards(labelled: str, runs_dir: Path) -> None:
     with pytest.raises(
         RunFolderError, match="preferences of this run were made with the human labels of .*labels.jsonl"
     ):
-        train(runs_dir, "labelled", "human_labels.path=null")
+        train(runs_dir, "labelled", "human.path=null")
 
 
 @pytest.mark.parametrize("change", [{"first_id": "0" * 32}, {"choice": "left"}, {"principle": "brieff"}])
@@ -217,13 +300,13 @@ def test_wrong_labels_leave_a_judged_run_as_it_was(
 def test_a_run_with_unreadable_labels_never_begins(runs_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(DataError, match="the file has no labels"):
-        generate(runs_dir, "never", f"human_labels.path={json.dumps(str(tmp_path / 'empty.jsonl'))}")
+        generate(runs_dir, "never", f"human.path={json.dumps(str(tmp_path / 'empty.jsonl'))}")
     assert not (runs_dir / "never").exists()
 
 
 def test_a_missing_file_of_labels_is_not_looked_for_elsewhere(runs_dir: Path) -> None:
     with pytest.raises(DataError, match=r"there is no such file \(nowhere.jsonl\)"):
-        generate(runs_dir, "never", "human_labels.path=nowhere.jsonl")
+        generate(runs_dir, "never", "human.path=nowhere.jsonl")
     assert not (runs_dir / "never").exists()
 
 
@@ -273,9 +356,9 @@ def test_labels_of_single_principles_calibrate_and_make_no_rows(
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("human_labels.weight=0", '"human_labels.weight" is 0 .*: write a number above 0'),
-        ("human_labels.columns=map.yaml", "a column map is given and no labels"),
-        ("human_labels.wieght=1", 'did you mean "human_labels.weight"'),
+        ("human.weight=0", '"human.weight" is 0 .*: write a number above 0'),
+        ("human.columns=map.yaml", "a column map is given and no labels"),
+        ("human.wieght=1", 'did you mean "human.weight"'),
     ],
 )
 def test_wrong_options_are_told_in_a_sentence(override: str, sentence: str) -> None:
@@ -285,7 +368,7 @@ def test_wrong_options_are_told_in_a_sentence(override: str, sentence: str) -> N
 
 def test_labels_beside_preferences_of_others_are_refused() -> None:
     with pytest.raises(ConfigError, match="mixed into the run's own preferences"):
-        load_config(overrides=["human_labels.path=l.jsonl", "reward_model.preferences=p.jsonl"])
+        load_config(overrides=["human.path=l.jsonl", "reward_model.preferences=p.jsonl"])
 
 
 def test_the_command_refuses_labels_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
@@ -320,7 +403,7 @@ def test_a_calibration_is_fitted_once_and_applied_by_another_run_to_the_same_lab
     assert "Judge against people" in said
     assert re.search(r"one reply up to half longer +[01]\.\d+", said), said
     assert re.search(r"judge and people disagree on \d+ of 40 items; the first 10", said)
-    generate(runs_dir, "applied", f"human_labels.calibration={tmp_path / 'cal.json'}")
+    generate(runs_dir, "applied", f"human.calibration={tmp_path / 'cal.json'}")
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         fitted, applied = (ledger.used(run, 0, "4_preferences", CalibrationCard) for run in ("labelled", "applied"))
         by_labels = {p.sample_ids: p for p in ledger.used("labelled", 0, "4_preferences", Preference)}
@@ -335,7 +418,7 @@ def test_a_calibration_is_fitted_once_and_applied_by_another_run_to_the_same_lab
     stored = json.loads((runs_dir / "applied" / "round_00" / "4_preferences" / "calibration.json").read_text())
     assert (stored["fitted_on"], stored["human_rows"]) == ("judged", 0)
     with pytest.raises(RunFolderError, match=r"made with the calibration of .*cal\.json"):
-        train(runs_dir, "applied", "human_labels.calibration=null")
+        train(runs_dir, "applied", "human.calibration=null")
 
 
 def test_a_calibration_for_another_judge_is_refused_before_the_judge_is_asked(
@@ -347,11 +430,11 @@ def test_a_calibration_for_another_judge_is_refused_before_the_judge_is_asked(
     stored["judges"][0] |= {"judge_id": "0" * 32, "name": "yesterday's judge"}
     (tmp_path / "other.json").write_text(json.dumps(stored))
     with pytest.raises(DataError, match=r"it was fitted to yesterday's judge \(0{12}\)"):
-        generate(runs_dir, "other-judge", f"human_labels.calibration={tmp_path / 'other.json'}")
+        generate(runs_dir, "other-judge", f"human.calibration={tmp_path / 'other.json'}")
     assert not list((runs_dir / "other-judge" / "round_00").glob("3_judgements/*plan*"))
     before = {path: path.read_bytes() for path in (runs_dir / "judged" / "round_00").rglob("*") if path.is_file()}
     with pytest.raises(DataError, match="yesterday's judge"):
-        train(runs_dir, "judged", f"human_labels.calibration={tmp_path / 'other.json'}")
+        train(runs_dir, "judged", f"human.calibration={tmp_path / 'other.json'}")
     after = {path: path.read_bytes() for path in (runs_dir / "judged" / "round_00").rglob("*") if path.is_file()}
     assert after == before, "nothing of the run is undone"
 
@@ -361,7 +444,7 @@ def test_a_calibration_of_another_constitution_or_template_is_refused_before_a_m
 ) -> None:
     write_labels(tmp_path / "labels.jsonl", rows)
     calibrate(runs_dir, tmp_path / "labels.jsonl", out=tmp_path / "cal.json")
-    given = f"human_labels.calibration={tmp_path / 'cal.json'}"
+    given = f"human.calibration={tmp_path / 'cal.json'}"
     check_inputs(load_config(overrides=[given]), stages=GENERATING)
     for override, said in (
         ("constitution=helpful_and_discreet", r'the constitution is not "[^"]+" as it was then'),
@@ -377,7 +460,7 @@ def test_pandalms_three_annotators_calibrate_gpt_35_by_the_documented_command(tm
     examples = EXAMPLE.parents[1]
     files = [PANDALM / "testset-v1.json", PANDALM / "gpt-3.5-turbo-testset-v1.json"]
     columns = examples / "recorded-verdicts" / "pandalm-gpt-3.5-turbo.yaml"
-    labels = [f"human_labels.path={files[0]}", f"human_labels.columns={examples / 'human-labels' / 'pandalm.yaml'}"]
+    labels = [f"human.path={files[0]}", f"human.columns={examples / 'human-labels' / 'pandalm.yaml'}"]
     config = load_config(overrides=labels)
     with open_work(config, run_name="p", runs_dir=tmp_path, resume=False, recorded=[*files, columns]) as work:
         pipeline.import_recorded_verdicts(work, samples=files[0], judgements=files[1], columns=columns)

@@ -187,9 +187,7 @@ def test_people_calibrate_what_the_judges_say_together(tmp_path: Path) -> None:
         "other judge": scripted(LONG, PICKY, weight=3.0), "alone": scripted(LONG),
     }.items():  # fmt: skip
         run = name.replace(" ", "-")
-        generate(
-            tmp_path, run, *judges, *many, f"human_labels.path={json.dumps(str(labels))}", "preferences.min_judges=1"
-        )
+        generate(tmp_path, run, *judges, *many, f"human.path={json.dumps(str(labels))}", "preferences.min_judges=1")
         with Ledger.open(tmp_path / "ledger.sqlite", read_only=True) as ledger:
             (cards[name],) = ledger.used(run, 0, "4_preferences", CalibrationCard)
     assert cards["same"].judge_id == preferences[0].judge_id

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlaif.audit.spot_draw import read_guideline
 from rlaif.calibration.answers import Answered
 from rlaif.calibration.sheet import Sheet
 from rlaif.constitution.diff import find_edits
 from rlaif.constitution.selection import prepare_constitution, weighted_principles
 from rlaif.errors import DataError, InputError, StageError
 from rlaif.judging.stage import JudgedRound
+from rlaif.loop.spot_draw import read_guideline
 from rlaif.preferences.edit_diff import Diff
 from rlaif.preferences.edit_plan import Plan
 from rlaif.records import Constitution, EditTest, HumanLabel, Principle, digest_text

@@ -19,8 +19,6 @@ from rlaif.audit.edit_refusals import (
     refuse_otherwise,
     refuse_unjudged,
 )
-from rlaif.audit.spot_draw import read_guideline
-from rlaif.audit.spot_labels import store_labels
 from rlaif.calibration.answer_file import answers_folder, read_all_answers
 from rlaif.calibration.answers import Answered
 from rlaif.calibration.edit_outcomes import find_outcomes, find_tested
@@ -42,6 +40,8 @@ from rlaif.judging.panel import find_judge_ids
 from rlaif.judging.stage import JudgedRound, open_judged
 from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
+from rlaif.loop.spot_draw import read_guideline
+from rlaif.loop.spot_labels import store_labels
 from rlaif.preferences.diff import Key
 from rlaif.preferences.edit_diff import Diff, diff_judged
 from rlaif.preferences.edit_plan import Plan, plan_test

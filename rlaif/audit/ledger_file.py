@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rlaif.audit.heads import CARD, MANIFEST, REPORT, Printed, parse_head, read_printed
+from rlaif.audit.signed_heads import SignedHead, compare_said
 from rlaif.errors import InputError, LedgerError, RunFolderError
 from rlaif.ledger.chain import PrintedHead
 from rlaif.ledger.store import Ledger
@@ -35,11 +36,13 @@ class VerifiedLedger(NamedTuple):
     """How many heads it was compared with, by the kind of file that prints them."""
     given: dict[str, FoundHead]
     """Heads that the user gave and that the chain has."""
+    said: list[Break] = []
+    """Labels and disputes that are not as their author signed them."""
 
     @property
     def problems(self) -> list[Break]:
         """All that does not fit, the ledger's own first."""
-        return [*self.verification.breaks, *self.damaged]
+        return [*self.verification.breaks, *self.said, *self.damaged]
 
 
 def open_to_read(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Ledger:
@@ -68,20 +71,28 @@ def find_path(runs_dir: Path, *, run: str | None, ledger: Path | None) -> Path:
     return runs_dir / "ledger.sqlite" if found is None else ledger_path_of(found.config, runs_dir=runs_dir)
 
 
-def verify_file(runs_dir: Path, *, run: str | None, ledger: Path | None, given: Sequence[str] = ()) -> VerifiedLedger:
-    """Check the ledger's rows against its chain, and the chain against printed heads: those that are `given`, and those
-    in the manifests, cards and reports of `run` or of all runs that use this ledger."""
+def verify_file(
+    runs_dir: Path,
+    *,
+    run: str | None,
+    ledger: Path | None,
+    given: Sequence[str] = (),
+    signed: Sequence[SignedHead] = (),
+) -> VerifiedLedger:
+    """Check the ledger's rows against its chain, and the chain against heads: those that are `given` or `signed`, and
+    those in the manifests, cards and reports of `run` or of all runs that use this ledger."""
     wanted = list(dict.fromkeys(map(parse_head, given)))
     path = find_path(runs_dir, run=run, ledger=ledger)
     heads, damaged = _find_printed(runs_dir, run, path)
     if heads and not path.is_file():
         raise LedgerError("the ledger is gone, and manifests print heads of it", where=str(path), fix="restore it")
     with Ledger.open(path, read_only=True) as opened:
-        found = verify(opened, heads=[*heads, *(PrintedHead(None, head, GIVEN) for head in wanted)])
+        known = [head for one in signed for head in one.as_printed()]
+        found = verify(opened, heads=[*heads, *known, *(PrintedHead(None, head, GIVEN) for head in wanted)])
+        said = [found for one in signed for found in compare_said(opened, one)]
     kinds = Counter(KINDS[Path(head.where).name] for head in heads)
-    return VerifiedLedger(
-        path, found, damaged, kinds, {head: found.found[head] for head in wanted if head in found.found}
-    )
+    covered = {head: found.found[head] for head in wanted if head in found.found}
+    return VerifiedLedger(path, found, damaged, num_heads=kinds, given=covered, said=said)
 
 
 def find_damaged(runs_dir: Path, *, with_manifests: bool = True) -> list[RunFolderError]:

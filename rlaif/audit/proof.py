@@ -30,7 +30,7 @@ class Proof(NamedTuple):
     """The prompt; None where it was not rendered."""
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     prompt: Prompt
     samples: list[Sample]
     """The samples in the order shown."""
@@ -44,8 +44,8 @@ def prove_prompt(decision: Decision, side: Side) -> Proof:
     question = side.question
     if question.rendered_digest is None or question.template_digest is None:
         return Proof("imported", "not known: the verdict was imported without its prompt", None)
-    parts = _find_parts(decision, side)
-    if not isinstance(parts, _Parts):
+    parts = find_parts(decision, side)
+    if not isinstance(parts, Parts):
         return Proof("not rendered", f"cannot be rebuilt: {' and '.join(parts)} is not in the ledger", None)
     try:
         template = template_from_source(parts.template, name="the stored template")
@@ -66,7 +66,7 @@ def _find_principle(decision: Decision, key: PrincipleKey) -> Principle | None:
     return None if text is None or opposite is None else Principle(id=key.id, text=text, opposite=opposite)
 
 
-def _find_parts(decision: Decision, side: Side) -> _Parts | list[str]:
+def find_parts(decision: Decision, side: Side) -> Parts | list[str]:
     """All that the prompt was rendered from, or the names of what is missing."""
     question = side.question
     samples = [sample for sample in side.samples if sample is not None]
@@ -74,7 +74,7 @@ def _find_parts(decision: Decision, side: Side) -> _Parts | list[str]:
     key = question.principles[0] if len(question.principles) == 1 else None
     principle = None if key is None else _find_principle(decision, key)
     if decision.prompt is not None and found is not None and principle is not None and decision.template is not None:
-        return _Parts(decision.prompt, found, principle, decision.template)
+        return Parts(decision.prompt, found, principle, decision.template)
     named = {
         "the conversation": decision.prompt, "a response": found,
         "the principle": principle, "the template": decision.template,

@@ -6,6 +6,7 @@ match              labels that name texts or ids -> labels of samples that exist
 fits               the judge's log-odds and people's choices as numbers -> the best map of each kind
 calibrate          the simplest kind of map that predicts people's choices on other prompts
 artifact           a calibration as a file, bound by digest to judges, templates and constitution
+judged             labels and the judge's labels of the same pairs -> the items that a map is fitted to, and the fit
 mix                both together: agreement before and after, and the map
 human_rows         people's labels of whole pairs -> their own preferences
 ppi                the judge on all items, people on a few -> what people would say, and whether a map still holds
@@ -17,6 +18,7 @@ judge_quality      the part of that report about a judge: agreement, its ceiling
 dawid_skene        several people's choices on the same items -> how each errs, and what is right
 agreement          kappa, AC1, alpha, accuracy, precision, recall and F1, with intervals
 matrices           the statistics of a matrix of choices behind them
+pooled             several draws from the same pairs -> their probabilities as one sample
 spot_check         judged pairs and a seed -> the items that people are asked about, with their probabilities
 doubts             comparisons -> pairs on which a judge contradicts itself, or judges one another
 sheet              the file that an annotator is given, which says nothing of the judge

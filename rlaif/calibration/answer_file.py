@@ -44,6 +44,11 @@ def answers_folder(sheet_path: Path) -> Path:
     return sheet_path.with_name(f"{sheet_path.stem}.answers")
 
 
+def answers_path(folder: Path, annotator: str) -> Path:
+    """The annotator's file in a folder of answers."""
+    return folder / f"{check_annotator(annotator)}{SUFFIX}"
+
+
 def check_annotator(name: str) -> str:
     """The name, refused where it could not name a file."""
     if not NAME.fullmatch(name) or not name.isprintable():
@@ -119,7 +124,7 @@ def open_answers(
     sheet: Sheet, folder: Path, *, annotator: str, rng: random.Random | None = None
 ) -> Iterator[AnswerFile]:
     """The annotator's answers to the sheet, begun or continued; another process cannot open them meanwhile."""
-    path = folder / f"{check_annotator(annotator)}{SUFFIX}"
+    path = answers_path(folder, annotator)
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         try:
@@ -142,7 +147,7 @@ def open_answers(
 def write_answers(sheet: Sheet, folder: Path, given: Mapping[str, Sequence[Answer]]) -> None:
     """The files of annotators who answered elsewhere; refused, all of them, where one has a file already."""
     for annotator in given:
-        path = folder / f"{check_annotator(annotator)}{SUFFIX}"
+        path = answers_path(folder, annotator)
         if path.exists():
             raise DataError(
                 f"there are answers of {annotator} already",
@@ -153,7 +158,7 @@ def write_answers(sheet: Sheet, folder: Path, given: Mapping[str, Sequence[Answe
     for annotator, answers in given.items():
         lines = [_begin(sheet, annotator), *(event for answer in answers for event in _events_of(answer))]
         text = "".join(line.model_dump_json(exclude_defaults=True) + "\n" for line in lines)
-        write_atomically(folder / f"{annotator}{SUFFIX}", text)
+        write_atomically(answers_path(folder, annotator), text)
 
 
 def _begin(sheet: Sheet, annotator: str) -> Event:

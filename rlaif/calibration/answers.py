@@ -15,6 +15,10 @@ from rlaif.records import Value, Verdict
 Choice = Literal["first", "second", "tie", "unclear"]
 Order = Literal["ab", "ba"]
 """Which of the sheet's replies was shown first."""
+CHOICES: Mapping[str, Choice] = {"1": "first", "2": "second", "0": "tie", "u": "unclear"}
+"""By the key that gives it, on a terminal and on a page."""
+DEAD_S = 0.3
+"""A key pressed so soon after a new item was meant for the one before."""
 MAX_NOTE = 2000
 FIX = "restore the file from a copy"
 
@@ -79,6 +83,8 @@ class Answered(NamedTuple):
     """Items answered or skipped, in order, without what was undone."""
     firsts: Mapping[str, Answer]
     """The first answer to each item, undone or not."""
+    notes: Mapping[str, str]
+    """The last note on each item, with an answer or without one."""
 
 
 def check_events(events: Sequence[Event], *, sheet: Sheet, annotator: str, where: str) -> None:
@@ -126,6 +132,7 @@ def replay(events: Iterable[Event]) -> Answered:
         undone=frozenset(so_far.undone),
         history=tuple(so_far.history),
         firsts=so_far.firsts,
+        notes=so_far.notes,
     )
 
 
@@ -140,7 +147,7 @@ class _SoFar:
         self.skips: dict[str, int] = {}
         self.history: list[str] = []
         self.last_undone: str | None = None
-        self._notes: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
         self.undone: set[str] = set()
 
     def add(self, event: Event, number: int) -> None:
@@ -151,7 +158,7 @@ class _SoFar:
         elif event.event == "shown" and event.order is not None:
             self.orders.setdefault(item, event.order)
         elif event.event == "note":
-            self._notes[item] = event.text
+            self.notes[item] = event.text
         elif event.event == "skip":
             self.skips[item] = number
             self._decide(item)
@@ -168,7 +175,7 @@ class _SoFar:
                 choice=event.choice,
                 order=event.order,
                 seconds=event.seconds,
-                note=self._notes.get(event.item, ""),
+                note=self.notes.get(event.item, ""),
                 at=event.at,
                 guideline=event.guideline,
                 is_override=event.item in self.undone,

@@ -16,7 +16,7 @@ from rlaif.files.own_files import read_own
 from rlaif.records import CalibrationCard
 from rlaif.records.base import Value
 
-FIX = "fit one for this run by `rlaif calibrate`, or leave human_labels.calibration out"
+FIX = "fit one for this run by `rlaif calibrate`, or leave human.calibration out"
 DIGITS_SHOWN = 12
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from rlaif.calibration.agreement import choice_of
 from rlaif.calibration.choices import Item, Key, PeopleRead, VerdictsRead
 from rlaif.calibration.human_rows import chosen_in_order, pair_of
-from rlaif.calibration.mix import Judged
+from rlaif.calibration.judged import Judged
 from rlaif.records import TIE_BAND, HumanLabel, Tally, Verdict
 
 

@@ -16,13 +16,18 @@ from rlaif.calibration.labels import OVERALL
 from rlaif.errors import DataError
 from rlaif.records import HumanLabel, Prompt, Sample, Tally
 
-Which = Literal["all", "drawn", "imported"]
+Which = Literal["all", "drawn", "imported", "edit-tests"]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that a spreadsheet would compute."""
 
 
 def choose_labels(labels: Sequence[HumanLabel], *, which: Which) -> list[HumanLabel]:
-    """drawn: with a probability. imported: without one. all: refused where both kinds are among them."""
+    """drawn: with a probability. imported: without one. all: refused where both kinds are among them.
+
+    Labels of tests of edits are a set apart, and all of it is chosen.
+    """
+    if which == "edit-tests":
+        return list(labels)
     drawn = [label for label in labels if label.inclusion_probability is not None]
     others = [label for label in labels if label.inclusion_probability is None]
     if which == "all" and drawn and others:
@@ -90,10 +95,16 @@ def as_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV in which no text is a formula: such a cell begins with an apostrophe."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer, quoting = (
+        csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n", quoting=how)
+        for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        cells = {name: _cell(value) for name, value in row.items()}
+        # subtle: csv leaves a cell with a lone carriage return unquoted, and readers then end the row there
+        is_broken = any("\r" in cell for cell in cells.values() if isinstance(cell, str))
+        (quoting if is_broken else writer).writerow(cells)
     return text.getvalue()
 
 

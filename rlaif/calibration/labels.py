@@ -18,7 +18,16 @@ from rlaif.files.messages import read_prompt_messages, read_response, read_sides
 from rlaif.files.odd_rows import OddRows
 from rlaif.files.row import Row, describe, joined_text, missing_column, scalar_text
 from rlaif.files.rows import read_rows
-from rlaif.records import Constitution, Message, PreferenceRow, Prompt, TrainingRow, Verdict
+from rlaif.records import (
+    Constitution,
+    HumanLabel,
+    Message,
+    PreferenceRow,
+    Prompt,
+    TrainingRow,
+    TransportCheck,
+    Verdict,
+)
 from rlaif.stats.logits import P_FIRST
 
 OVERALL = "overall"
@@ -59,6 +68,10 @@ class Labels(NamedTuple):
     """True for a preference set, which has its own responses; other labels are about this run's samples alone."""
     num_identical: int = 0
     """Rows of a preference set whose two responses are one text, which is no choice."""
+    taken_in: tuple[HumanLabel, ...] = ()
+    """Labels that people gave to a sheet of this run. They name its samples already; `rows` is empty then."""
+    transport: TransportCheck | None = None
+    """How the calibration by the labels of earlier rounds did on the fresh ones among `taken_in`."""
 
 
 def read_labels(path: Path, *, columns_path: Path | None, digest: str) -> Labels:

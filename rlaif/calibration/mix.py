@@ -6,17 +6,14 @@ before principles are combined is the same as mapping the pair's label. Does not
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
 
 from rlaif.calibration.agreement import choice_of, measure_agreement
-from rlaif.calibration.calibrate import HARD_LABEL, apply_map, calibrate, length_difference
-from rlaif.calibration.fits import Observation, Part
+from rlaif.calibration.calibrate import apply_map, length_difference
 from rlaif.calibration.human_rows import chosen_in_order, pair_of
+from rlaif.calibration.judged import Judged, JudgedPair, LabelledItem, fit_items, majority
 from rlaif.calibration.match import Pair
 from rlaif.records import (
     TIE_BAND,
@@ -27,42 +24,8 @@ from rlaif.records import (
     Estimate,
     HumanLabel,
     Tally,
-    Verdict,
 )
 from rlaif.stats.intervals import effective_size, share_interval
-from rlaif.stats.logits import log_odds
-
-
-class JudgedPair(NamedTuple):
-    """The judge's label of the first of a pair in canonical order, under one principle or over all."""
-
-    p_first: float
-    logit: float | None
-    """None without log-probabilities."""
-    parts: tuple[Part, ...] = ()
-    """What the logit is the mean of, by principle and judge; empty without log-probabilities."""
-
-    @property
-    def read_logit(self) -> float:
-        """The logit as a map reads it: finite also for a verdict alone."""
-        return log_odds(self.p_first, least=HARD_LABEL) if self.logit is None else self.logit
-
-
-Judged = Mapping[tuple[Pair, str], JudgedPair]
-"""(sample ids in canonical order, principle id) -> the judge's label; `overall` is the label over all principles."""
-
-
-class _Item(NamedTuple):
-    """A pair under one principle that people labelled and the judge compared."""
-
-    prompt_id: str
-    labels: list[HumanLabel]
-    judged: JudgedPair
-
-    @property
-    def weight(self) -> float:
-        """One over the probability with which the pair was drawn to be labelled."""
-        return statistics.fmean(1 / (label.inclusion_probability or 1.0) for label in self.labels)
 
 
 def calibrate_judge(
@@ -81,28 +44,12 @@ def calibrate_judge(
     texts: the samples' texts by id; the spread of their lengths is the map's unit of length. is_scaled: whether the
     judge's log-odds claim a probability; those of a contrast do not, and their size is then the unit of the slope.
     """
-    items = _find_items(labels, judged)
-    if not items:
+    found = fit_items(labels, judged, texts=texts, is_scaled=is_scaled)
+    if found is None:
         return None
-    unit = CalibrationMap(length_sd=_length_sd(texts, judged))
-    is_weighted = all(label.inclusion_probability is not None for label in labels)
-    observations = [
-        Observation(
-            prompt_id=item.prompt_id,
-            logit=item.judged.read_logit,
-            length=length_difference(*(texts[i] for i in pair), map=unit),
-            chosen=chosen_in_order(label),
-            weight=item.weight if is_weighted else 1.0,
-            parts=item.judged.parts,
-        )
-        for (pair, _), item in items.items()
-        for label in item.labels
-    ]
-    logit_unit = 1.0 if is_scaled else _logit_size(judged)
-    fitted = calibrate(observations, length_sd=unit.length_sd, logit_unit=logit_unit)
-    beside = _Beside(list(items.values()), is_weighted=is_weighted)
-    before = [item.judged.p_first for item in items.values()]
-    after = _per_item(fitted.out_of_fold, list(items.values()))
+    beside = _Beside(found.items, is_weighted=found.is_weighted)
+    before = [item.judged.p_first for item in found.items]
+    fitted, after = found.fitted, found.out_of_fold
     return CalibrationCard(
         judge_id=judge_id,
         constitution_id=constitution.id,
@@ -112,7 +59,7 @@ def calibrate_judge(
         simulated=all(label.simulated for label in labels),
         before=beside.agreement(before),
         after=beside.agreement(after),
-        between_people=_between_people(labels, is_weighted=is_weighted),
+        between_people=_between_people(labels, is_weighted=found.is_weighted),
         num_tied=beside.people.count("tie"),
         before_decided=beside.decided(before),
         after_decided=beside.decided(after),
@@ -126,8 +73,8 @@ def calibrate_judge(
 class _Beside:
     """People's choices, to be set beside labels of the same items."""
 
-    def __init__(self, items: Sequence[_Item], *, is_weighted: bool) -> None:
-        self.people = [_majority(item.labels) for item in items]
+    def __init__(self, items: Sequence[LabelledItem], *, is_weighted: bool) -> None:
+        self.people = [majority(item.labels) for item in items]
         self.prompts = [item.prompt_id for item in items]
         self.weights = [item.weight for item in items] if is_weighted else None
         self.band = TIE_BAND if "tie" in self.people else 0.0
@@ -196,30 +143,6 @@ def describe_design(card: CalibrationCard) -> Iterator[str]:
         )
 
 
-def _find_items(labels: Sequence[HumanLabel], judged: Judged) -> dict[tuple[Pair, str], _Item]:
-    items: dict[tuple[Pair, str], _Item] = {}
-    for label in labels:
-        key = (pair_of(label), label.principle_id)
-        if key in judged:
-            items.setdefault(key, _Item(label.prompt_id, [], judged[key])).labels.append(label)
-    return items
-
-
-def _majority(labels: Sequence[HumanLabel]) -> Verdict:
-    """What most people chose; a tie where no choice has the most."""
-    counts = Counter(choice_of(chosen_in_order(label)) for label in labels).most_common(2)
-    return "tie" if len(counts) > 1 and counts[0][1] == counts[1][1] else counts[0][0]
-
-
-def _per_item(per_label: Sequence[float], items: Sequence[_Item]) -> list[float]:
-    """For each item the value of its first label: all labels of an item have one logit, one length and one fold."""
-    found, at = [], 0
-    for item in items:
-        found.append(per_label[at])
-        at += len(item.labels)
-    return found
-
-
 def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agreement | None:
     """Every two people who labelled the same item, as one series against another."""
     by_item: dict[tuple[Pair, str], list[HumanLabel]] = defaultdict(list)
@@ -239,17 +162,6 @@ def _between_people(labels: Sequence[HumanLabel], *, is_weighted: bool) -> Agree
         clusters=[a.prompt_id for a, _ in twos],
         weights=[1 / (a.inclusion_probability or 1.0) for a, _ in twos] if is_weighted else None,
     )
-
-
-def _length_sd(texts: Mapping[str, str], judged: Judged) -> float:
-    """Standard deviation, in words, of the lengths of the compared responses; 1 where all are equally long."""
-    ids = dict.fromkeys(sample_id for pair, _ in judged for sample_id in pair)
-    return statistics.pstdev([len(texts[sample_id].split()) for sample_id in ids]) or 1.0
-
-
-def _logit_size(judged: Judged) -> float:
-    """Root mean square of the log-odds of all compared pairs; 1 where all are zero."""
-    return math.sqrt(statistics.fmean(pair.read_logit**2 for pair in judged.values())) or 1.0
 
 
 def _describe_agreement(agreement: Agreement) -> str:

@@ -17,7 +17,7 @@ from rlaif.calibration.answers import Answered
 from rlaif.calibration.taken_in import chosen_side, key_of_label
 from rlaif.records import DrawnItem, Estimate, HumanLabel, SpotCheck
 from rlaif.stats.betting import ALPHA, certified_bound, mean_of, replaced_stream
-from rlaif.stats.intervals import effective_size, share_interval
+from rlaif.stats.intervals import drawn_share, effective_size, share_interval
 from rlaif.stats.logits import P_FIRST, canonical_pair
 
 HALF_WIDTH = 0.1
@@ -46,7 +46,7 @@ class SoFar(NamedTuple):
     agreement: float | None
     """Weighted mean over items of 1 - |judge's side - people's|, a tie being half a side; None without labels."""
     interval: Estimate | None
-    """95 % for a fixed number of labels; None while the set is open."""
+    """95 %, about the pairs that could be drawn, for a fixed number of labels; None while the set is open."""
     bounds: Estimate | None
     """95 % whenever somebody looks or stops; None where the set is closed, and without labels."""
     between_people: Estimate | None
@@ -65,14 +65,15 @@ def sum_up(check: SpotCheck, states: Sequence[Answered], labels: Sequence[HumanL
     values = [_agree(item, by_item[item.item_id]) for item in labelled]
     weights = [1 / item.inclusion_probability for item in labelled]
     is_closed = bool(labelled) and all(len(state.answers) == len(check.items) for state in states)
-    prompts = [item.prompt_id for item in labelled]
+    strata = [item.stratum for item in labelled]
+    probabilities = [item.inclusion_probability for item in labelled]
     return SoFar(
         num_items=len(check.items),
         num_labelled=len(labelled),
         annotators=tuple(map(_describe_annotator, states)),
         is_closed=is_closed,
         agreement=statistics.fmean(values, weights) if values else None,
-        interval=share_interval(values, clusters=prompts, weights=weights) if is_closed else None,
+        interval=drawn_share(values, strata=strata, probabilities=probabilities) if is_closed else None,
         bounds=None if is_closed or not labelled else _find_bounds(check, by_item, num_people=len(states)),
         between_people=_between_people([by_item[item.item_id] for item in labelled]) if is_closed else None,
         num_for_half_width=_find_needed(values, weights),

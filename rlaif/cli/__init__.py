@@ -1,7 +1,7 @@
 """The command line: each command parses its options, calls a function of a room, prints the result.
 
 Every failure that a user can meet is printed here as one sentence with its exit code (0 done, 1 the run
-failed, 2 bad input, 3 the run folder is in use, 130 interrupted). Imports nothing heavy.
+failed, 2 bad input, 3 the run folder is in use, 4 the run waits for people, 130 interrupted). Imports nothing heavy.
 
 loop                generate-prefs, train, run, evaluate
 judge_check         judge-check
@@ -10,17 +10,22 @@ judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
 reward_bench        reward-bench
-audit               audit list, show, verify
+audit               audit list, show
+audit_verify        audit verify, head
+audit_pack          audit pack
+audit_export        audit report, export
 audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
 audit_redact        audit redact
+audit_replay        audit replay
 audit_print         views of the ledger as lines of a terminal
 constitution        constitution check, show, words
 constitution_diff   constitution diff
 constitution_test   constitution test
 spot_check          spot-check draw, label, status
 spot_check_files    spot-check import, export
+spot_check_serve    spot-check serve
 labelling           labelling at a terminal: keys, pages, or a line a choice
 label_page          an item of a sheet as lines of a terminal
 setup               doctor, init
@@ -46,8 +51,10 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
+from rlaif.cli.audit_replay import replay
 from rlaif.cli.audit_search import search
 from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
@@ -58,8 +65,9 @@ from rlaif.cli.reward_bench import reward_bench
 from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
+from rlaif.cli.spot_check_serve import serve_sheet
 from rlaif.console import console, notes, show_text
-from rlaif.errors import InputError, OtherProcessFailed, RlaifError
+from rlaif.errors import InputError, OtherProcessFailed, RlaifError, WaitsForPeople
 from rlaif.files.file_errors import describe_file_error
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.files.little_memory import describe_little_memory
@@ -98,13 +106,17 @@ app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
 app.command("reward-bench")(reward_bench)
+spot_check_app.command("serve")(serve_sheet)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
 audit_app.command("search")(search)
 audit_app.command("serve")(serve)
 audit_app.command("lineage")(lineage)
+audit_app.command("report")(report)
+audit_app.command("export")(export_decisions)
 audit_app.command("redact")(redact)
+audit_app.command("replay")(replay)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
 app.command("doctor")(doctor)
@@ -133,6 +145,9 @@ def main() -> None:
             _print_error("interrupted: completed work is saved; run the same command again with --resume")
     except _USAGE_ERROR as error:
         code = _show_usage_error(error)
+    except WaitsForPeople as waits:  # no failure, so it is not printed as one
+        notes.print(show_text(waits.sentence))
+        code = waits.exit_code
     except OtherProcessFailed as error:
         code = error.exit_code  # the process in which it happened prints the sentence
     except BrokenPipeError as error:

@@ -1,4 +1,4 @@
-"""`rlaif audit list, show, verify`: find decisions, open one in full, check that none was changed.
+"""`rlaif audit list, show`: find decisions, open one in full. Also the group of all audit commands.
 
 Parses options, asks `rlaif.audit`, prints. Writes nothing.
 """
@@ -6,29 +6,29 @@ Parses options, asks `rlaif.audit`, prints. Writes nothing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rlaif.cli.audit_pack import pack
 from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_listing, print_proof, print_section
-from rlaif.cli.options import RunsDirOption
-from rlaif.console import console, show_text
-from rlaif.errors import InputError, LedgerError
+from rlaif.cli.audit_verify import head, verify
+from rlaif.cli.options import LedgerOption, RunsDirOption
+from rlaif.errors import InputError
 
 if TYPE_CHECKING:
     from rlaif.audit.decision import DecisionView
     from rlaif.audit.label import LabelView
-    from rlaif.audit.ledger_file import VerifiedLedger
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Open the ledger: every decision of the judge, and whether it still stands."
 )
 
 UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Only what this run used.")]
-LedgerOption = Annotated[
-    Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
-]
-BREAKS_SHOWN = 20
+
+audit_app.command("verify")(verify)
+audit_app.command("head")(head)
+audit_app.command("pack")(pack)
 
 
 @audit_app.command("list")
@@ -92,78 +92,6 @@ def show(
             _print_decision(view)
         else:
             _print_label(view)
-
-
-@audit_app.command("verify")
-def verify(
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Compare with this run's printed heads alone.")
-    ] = None,
-    head: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--head",
-            metavar="HEX",
-            help="Compare with this head too, all 64 digits of it, as a model's card or a report prints it: the rows "
-            "that it covers are proven. May be given several times.",
-        ),
-    ] = None,
-    runs_dir: RunsDirOption = Path("runs"),
-    ledger: LedgerOption = None,
-) -> None:
-    """Check every row of the ledger against the chain, and the chain against the heads that were printed of it.
-
-    Heads are read from the manifests, cards and reports of the runs, and from --head. Exit code 1 if anything was
-    changed, removed, reordered or cut off; the places are named.
-    """
-    from rlaif.audit.ledger_file import find_damaged, verify_file
-
-    with passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
-        verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or ())
-        _print_given(verified)
-        if not verified.problems:
-            _print_verified(verified)
-            return
-        for found in verified.problems[:BREAKS_SHOWN]:
-            console.print(show_text(str(found)))
-        if len(verified.problems) > BREAKS_SHOWN:
-            console.print(show_text(f"and {len(verified.problems) - BREAKS_SHOWN} more"))
-        _refuse(verified)
-
-
-def _print_given(verified: VerifiedLedger) -> None:
-    """Print how many rows each head of the user covers."""
-    total = verified.verification.rows
-    for head, found in verified.given.items():
-        covered = f"it covers {found.seq} of {total} rows, {found.num_judgements} judgements among them"
-        console.print(show_text(f"head {head}: row {found.seq}, {covered}"))
-
-
-def _print_verified(verified: VerifiedLedger) -> None:
-    rows, head, num_heads = verified.verification.rows, verified.verification.head, verified.num_heads
-    console.print(show_text(f"{verified.path}: {rows} rows, unbroken"))
-    console.print(show_text(f"head {head.seq} {head.hex}"))
-    if total := num_heads.total():
-        where = ", ".join(f"{kind} {count}" for kind, count in num_heads.items())
-        console.print(show_text(f"{total} head{'s' * (total > 1)} printed in {where}: as printed"))
-    else:
-        console.print(show_text("no manifest holds a head of it: rows cut off at its end would not show"))
-
-
-def _refuse(verified: VerifiedLedger) -> NoReturn:
-    """One sentence about the first problem: the ledger itself, a head that it does not have, or a file of a run."""
-    first, where = verified.problems[0], str(verified.path)
-    if not verified.verification.breaks:
-        raise LedgerError(
-            f"the ledger verifies, and what was printed of it does not, first at {first}",
-            where=where,
-            fix="restore that file from a copy; give the head of a copy you trust by --head",
-        )
-    raise LedgerError(
-        f"the ledger does not verify, first at {first}",
-        where=where,
-        fix="restore what was changed from a copy; what was computed from changed rows cannot be relied on",
-    )
 
 
 def _print_decision(view: DecisionView) -> None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlaif.cli.audit import LedgerOption
 from rlaif.cli.audit_print import passing_over, print_sections
-from rlaif.cli.options import RunsDirOption
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlaif.cli.audit import LedgerOption
 from rlaif.cli.audit_print import print_line
-from rlaif.cli.options import RunsDirOption
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.console import show_text
 from rlaif.errors import InputError
 

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from rlaif.cli.audit import LedgerOption, UsedByOption
+from rlaif.cli.audit import UsedByOption
 from rlaif.cli.audit_print import passing_over, print_listing
-from rlaif.cli.options import RunsDirOption
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.console import Progress
 
 

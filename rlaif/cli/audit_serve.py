@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from rlaif.cli.options import RunsDirOption
+from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.console import console, show_text
 from rlaif.errors import InputError
 
@@ -22,9 +22,7 @@ DEFAULT_PORT = 8808
 def serve(
     run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="The run whose ledger is opened.")] = None,
     runs_dir: RunsDirOption = Path("runs"),
-    ledger: Annotated[
-        Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
-    ] = None,
+    ledger: LedgerOption = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = DEFAULT_PORT,
     host: Annotated[
         str,

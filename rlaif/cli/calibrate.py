@@ -29,17 +29,17 @@ def calibrate(
     label_columns: LabelColumnsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print agreement and calibration as JSON.")] = False,
 ) -> None:
-    """People's labels of a judged run -> agreement, and a calibration that `human_labels.calibration` applies.
+    """People's labels of a judged run -> agreement, and a calibration that `human.calibration` applies.
 
     The calibration is bound to the digests of judge, template and constitution, and refused where one of them changed.
     """
     from rlaif.calibration.artifact import refuse_existing
-    from rlaif.config.calibration import HumanLabelsConfig
+    from rlaif.config.calibration import HumanConfig
     from rlaif.run.folder import open_run
 
     refuse_existing(out)
     open_run(runs_dir, run)  # a run that is not there costs no import of torch
-    config = HumanLabelsConfig(path=labels, columns=None if label_columns is None else str(label_columns))
+    config = HumanConfig(path=labels, columns=None if label_columns is None else str(label_columns))
     from rlaif.calibration.mix import describe_calibration
     from rlaif.preferences.stage import calibrate_run
 
@@ -54,5 +54,5 @@ def calibrate(
     print_agreement(fitted.agreement)
     for line in describe_calibration(fitted.file.card, labels=fitted.labels):
         console.print(show_text(line))
-    applied = f"human_labels.calibration={out}"
+    applied = f"human.calibration={out}"
     console.print(show_text(f"calibration of run {fitted.file.run} in {out}; to apply it: {applied}"))

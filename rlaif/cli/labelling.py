@@ -20,14 +20,11 @@ from typing import Protocol
 from rich.text import Text
 
 from rlaif.calibration.answer_file import AnswerFile
-from rlaif.calibration.answers import Choice
+from rlaif.calibration.answers import CHOICES, DEAD_S
 from rlaif.calibration.sheet import SheetItem
 from rlaif.cli.label_page import HELP, KEYS, MIN_WIDTH, PAGING, Page, make_page, wrap
 from rlaif.console import console, show_text
 
-DEAD_S = 0.3
-"""Keys pressed so soon after a new item were meant for the one before."""
-CHOICES: dict[str, Choice] = {"1": "first", "2": "second", "0": "tie", "u": "unclear"}
 FURTHER = {"\x1b[B": " ", "\x1b[6~": " ", "\r": " ", "\n": " ", "\x1b[A": "b", "\x1b[5~": "b"}
 """Arrows, page keys and Enter turn the page."""
 MakePage = Callable[[int, int | None, bool], Page]

@@ -71,7 +71,8 @@ def generate_prefs(
     """Prompts -> samples -> judgements -> preferences.
 
     Without a config it runs on the embedded front desk. With --samples, --judgements and --columns it
-    takes responses and verdicts that already exist.
+    takes responses and verdicts that already exist. Where human.num_items asks people about pairs it ends with exit
+    code 4 until all have an answer.
     """
     refuse_several("generate-prefs")
     given = [path for path in (samples, judgements, columns) if path is not None]
@@ -167,7 +168,8 @@ def run(
     """The whole loop: prompts to a trained policy and a report.
 
     With several rounds a gate (gates.*) may stop it after one. The exit code is then 0 and the last good round is
-    named; it is 1 where no round passed its gates.
+    named; it is 1 where no round passed its gates. Where human.num_items asks people about pairs the run ends with exit
+    code 4 in each round, until all have an answer.
     """
     refuse_several("run")
     labels = (human_labels, label_columns)
@@ -236,7 +238,7 @@ def _load(
     overrides = [*(overrides or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     overrides += [] if preset is None else [f"preset={json.dumps(preset)}"]
     for name, path in zip(("path", "columns"), labels, strict=True):
-        overrides += [] if path is None else [f"human_labels.{name}={json.dumps(str(path))}"]
+        overrides += [] if path is None else [f"human.{name}={json.dumps(str(path))}"]
     overrides += ["judge.endpoint.batch_api=true"] if batch_api else []
     from rlaif.cli.stored_options import find_stored, load_stored
 

@@ -23,6 +23,9 @@ SetOption = Annotated[
 ]
 RunOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run folder.")]
 RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs and their ledger.")]
+LedgerOption = Annotated[
+    Path | None, typer.Option("--ledger", help="The ledger's file, where it is not that of the runs.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")]
 LabelsOption = Annotated[

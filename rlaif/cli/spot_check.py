@@ -17,9 +17,9 @@ from rlaif.console import console, show_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlaif.audit.spot_draw import DrawnSheet
-    from rlaif.audit.spot_labels import SheetStatus
     from rlaif.calibration.so_far import SoFar
+    from rlaif.loop.spot_draw import DrawnSheet
+    from rlaif.loop.spot_labels import SheetStatus
     from rlaif.records import Estimate
 
 spot_check_app = typer.Typer(
@@ -81,6 +81,14 @@ def draw(
             help="Text that says how to decide, shown beside every item. [default: made of the principles]",
         ),
     ] = None,
+    evaluation: Annotated[
+        bool,
+        typer.Option(
+            "--evaluation",
+            help="Draw from the newest evaluation: a response of the trained policy beside one of its start. "
+            "`rlaif evaluate --resume` then shows the win rate as people would give it, and nothing is trained on it.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of the draw.")] = 0,
     runs_dir: RunsDirOption = Path("runs"),
     dry_run: Annotated[
@@ -99,11 +107,11 @@ def draw(
     newest: list[str | None] = [None]
     for name in run or newest:
         open_run(runs_dir, name)  # what is not there costs no import of torch
-    from rlaif.audit.spot_draw import Wanted, draw_sheet
+    from rlaif.loop.spot_draw import Wanted, draw_sheet
 
     wanted = Wanted(
         size=items, seed=seed, design="focus" if focus else "even", max_ratio=max_ratio,
-        principles=tuple(dict.fromkeys(principle or ())), guideline=guideline,
+        principles=tuple(dict.fromkeys(principle or ())), guideline=guideline, is_evaluation=evaluation,
     )  # fmt: skip
     _print_draw(draw_sheet(run or [], sheet, runs_dir=runs_dir, wanted=wanted, dry_run=dry_run))
     if dry_run:
@@ -169,11 +177,13 @@ def status(
 
     May be run at any time and as often as you like. Annotators should not see it: what it says would steer them.
     """
-    from rlaif.audit.spot_labels import check_sheet
+    from rlaif.loop.spot_labels import check_sheet
 
     found = check_sheet(sheet, answers=answers, runs_dir=runs_dir, run=run, ledger=ledger, dry_run=dry_run)
     for line in (*_describe_progress(found), *_describe_agreement(found.so_far)):
         console.print(show_text(line))
+    if found.check.is_evaluation:
+        console.print(show_text("run `rlaif evaluate --resume` for the win rate as people would give it"))
     if dry_run:
         console.print(show_text("dry run: nothing was stored"))
 
@@ -204,7 +214,7 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
     )
     share = f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items"
     if so_far.interval is not None:
-        yield f"{share} {_format_interval(so_far.interval)}; {weighted}"
+        yield f"{share} {_format_interval(so_far.interval, unit='items')}; {weighted}"
     else:
         yield f"{share} so far; {weighted}"
     if so_far.bounds is not None:
@@ -217,12 +227,12 @@ def _describe_agreement(so_far: SoFar) -> Iterator[str]:
         yield "answers that say unclear are no labels: the figures are about the pairs that people could decide"
     if so_far.between_people is not None:
         people = so_far.between_people
-        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people)}"
+        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people, unit='prompts')}"
     yield from _describe_remaining(so_far)
 
 
-def _format_interval(estimate: Estimate) -> str:
-    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} prompts)"
+def _format_interval(estimate: Estimate, *, unit: str) -> str:
+    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} {unit})"
 
 
 def _describe_remaining(so_far: SoFar) -> Iterator[str]:

@@ -46,7 +46,7 @@ def import_(
     if sheet is not None:
         _import_answers(file, sheet, answers=answers, columns=columns, dry_run=dry_run)
     else:
-        from rlaif.audit.spot_labels import import_labels
+        from rlaif.loop.spot_labels import import_labels
 
         if answers is not None:
             raise InputError("--answers is about a sheet, and none is given", fix="add --sheet SHEET")
@@ -84,30 +84,39 @@ def export(
         ),
     ] = "jsonl",
     labels: Annotated[
-        Literal["all", "drawn", "imported"],
+        Literal["all", "drawn", "imported", "edit-tests"],
         typer.Option(
             "--labels",
-            help="drawn: labels with a probability. imported: labels without one. Both kinds go into no file together.",
+            help="drawn: labels with a probability. imported: labels without one. Both kinds go into no file together. "
+            "edit-tests: labels of `constitution test` and `judge-check --against`, most of them on pairs that the "
+            "edit changes; they tell nothing of agreement.",
         ),
     ] = "all",
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="SHEET", help="With label-studio: the sheet to make tasks of.")
+        Path | None,
+        typer.Option(
+            "--sheet",
+            metavar="SHEET",
+            help="With label-studio: the sheet to make tasks of. Else: export its labels alone.",
+        ),
     ] = None,
     answers: AnswersOption = None,
     run: RunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
 ) -> None:
     """The labels of a run as a file, to train with, or to use elsewhere."""
-    if (format == "label-studio") != (sheet is not None):
-        raise InputError("label-studio and --sheet belong together", fix="give both or neither")
-    if answers is not None and sheet is None:
-        raise InputError("--answers is about a sheet, and none is given", fix="add --sheet SHEET")
+    if format == "label-studio" and sheet is None:
+        raise InputError("label-studio makes tasks of a sheet, and none is given", fix="add --sheet SHEET")
+    if answers is not None and format != "label-studio":
+        raise InputError("--answers is about the tasks of a sheet", fix="leave it out, or add --format label-studio")
+    if sheet is not None and labels == "edit-tests":
+        raise InputError("--sheet names a draw, and --labels edit-tests are of no draw", fix="leave one of them out")
     if out.exists() or out.is_symlink():
         raise InputError("there is a file of this name already", where=str(out), fix="name a new file")
-    if sheet is not None:
+    if format == "label-studio" and sheet is not None:
         _export_tasks(out, sheet, answers=answers)
     else:
-        _export_labels(out, format, labels, run=run, runs_dir=runs_dir)
+        _export_labels(out, format, labels, sheet=sheet, run=run, runs_dir=runs_dir)
 
 
 def _export_tasks(out: Path, sheet_path: Path, *, answers: Path | None) -> None:
@@ -131,16 +140,17 @@ def _export_tasks(out: Path, sheet_path: Path, *, answers: Path | None) -> None:
 def _export_labels(
     out: Path,
     format: Literal["jsonl", "csv", "preferences", "label-studio"],
-    which: Literal["all", "drawn", "imported"],
+    which: Literal["all", "drawn", "imported", "edit-tests"],
     *,
+    sheet: Path | None,
     run: str | None,
     runs_dir: Path,
 ) -> None:
-    from rlaif.audit.spot_labels import read_run_labels
     from rlaif.calibration.label_rows import as_csv, as_jsonl, choose_labels, own_rows, preference_rows
     from rlaif.files.atomic import write_atomically
+    from rlaif.loop.spot_labels import read_run_labels
 
-    found = read_run_labels(runs_dir=runs_dir, run=run)
+    found = read_run_labels(runs_dir=runs_dir, run=run, which=which, sheet=sheet)
     chosen = choose_labels(found.labels, which=which)
     if format == "preferences":
         rows, tally = preference_rows(chosen, prompts=found.prompts, samples=found.samples)

@@ -19,6 +19,7 @@ evaluation: the trained policy against the starting one
 gates: when the loop stops before its last round
 scale: workers of a Ray cluster
 load: a file and the command line -> a validated configuration
+renamed: options under the names that they had before
 sources: file, preset and command line combined
 presets: published recipes by name
 resolve: values that suit the named models

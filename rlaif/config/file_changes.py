@@ -13,6 +13,7 @@ from typing import Any
 
 from rlaif.config.load import find_config, read_config_text
 from rlaif.config.options import describe_config
+from rlaif.config.renamed import rename_document
 from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import load_strict
@@ -22,7 +23,8 @@ def read_options(path: Path | None) -> dict[str, Any]:
     """The options that a config file sets, unchecked; none where there is no file."""
     if path is None:
         return {}
-    value = load_strict(read_config_text(path), where=str(path), error=ConfigError).value
+    document = load_strict(read_config_text(path), where=str(path), error=ConfigError)
+    value = rename_document(document, where=str(path)).value
     return value if isinstance(value, dict) else {}
 
 

@@ -15,6 +15,10 @@ class GatesConfig(Config):
 
     alarm: bool = True
     """Stop when an alarm of ppo.guards ended the policy's training."""
+    transport: bool = True
+    """Stop a round after the first, before it trains, where people's labels of its pairs show that the calibration by
+    the labels of earlier rounds no longer holds for the new policy's responses. Needs human.num_items. false: continue,
+    and calibrate by the round's own labels alone."""
     min_win_rate: float | None = Field(0.5, ge=0, lt=1)
     """Stop unless the whole 95 % interval of the policy's win rate over the starting policy lies above this; null: no
     gate."""

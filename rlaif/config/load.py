@@ -34,6 +34,7 @@ _PATHS = frozenset(
         "columns",
         "constitution",
         "template",
+        "guideline",
         "demonstrations",
         "preferences",
         "held_out_model",

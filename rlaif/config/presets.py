@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlaif.config.renamed import rename_document
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import StrictYaml, load_strict
 from rlaif.files.texts import read_text_file
@@ -49,7 +50,7 @@ def load_preset(name: str, *, where: str) -> Preset:
         raise ConfigError("the preset is no list of options", where=str(path), fix="write `option: value` lines")
     if "preset" in value:
         raise ConfigError("a preset names no other preset", where=str(path), fix="write its options out")
-    return Preset(document, str(path))
+    return Preset(rename_document(document, where=str(path)), str(path))
 
 
 def _find(name: str, *, where: str) -> Path:

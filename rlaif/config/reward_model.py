@@ -70,7 +70,7 @@ class RewardModelConfig(Config):
     Held-out labels and ratings stay. 0: none; up to .1 is usual."""
     human_weight: Literal["as_given", "cross_validated"] = "as_given"
     """How much rows of people count beside those of a judge. as_given: as their weight says, which is
-    human_labels.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
+    human.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
     left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
     prompts; with fewer, a line says so and their own weights count."""
     length_bias: Literal["kept", "judge_rows", "all_rows"] = "kept"

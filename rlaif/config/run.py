@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from rlaif.config.base import Config
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
@@ -57,8 +57,8 @@ class RunConfig(Config):
     """Who judges and how."""
     preferences: PreferencesConfig = PreferencesConfig()
     """How judgements become preferences, and which of them do."""
-    human_labels: HumanLabelsConfig = HumanLabelsConfig()
-    """People's labels, mixed in with the judge's."""
+    human: HumanConfig = HumanConfig()
+    """People's labels, asked for or given, mixed in with the judge's."""
     sft: SftConfig = SftConfig()
     """Supervised fine-tuning on demonstrations."""
     reward_model: RewardModelConfig = RewardModelConfig()
@@ -127,7 +127,7 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _labels_go_into_the_runs_own_preferences(self) -> Self:
-        if self.human_labels.is_used and self.reward_model.preferences is not None:
+        if self.human.is_used and self.reward_model.preferences is not None:
             raise ValueError(
                 "human labels are mixed into the run's own preferences, so reward_model.preferences must be null"
             )
@@ -146,9 +146,11 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _a_weight_is_of_peoples_rows(self) -> Self:
         is_chosen = self.reward_model.human_weight == "cross_validated"
-        if is_chosen and self.human_labels.path is None and self.reward_model.preferences is None:
+        has_labels = self.human.path is not None or self.human.num_items > 0
+        if is_chosen and not has_labels and self.reward_model.preferences is None:
             raise ValueError(
-                "reward_model.human_weight is cross_validated and there are no rows of people: name labels by "
-                "--human-labels, or preferences whose `source` is human by reward_model.preferences"
+                "reward_model.human_weight is cross_validated and there are no rows of people: ask for labels by "
+                "human.num_items, name them by --human-labels, or name preferences whose `source` is human by "
+                "reward_model.preferences"
             )
         return self

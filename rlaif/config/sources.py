@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlaif.config.presets import Preset, load_preset
+from rlaif.config.renamed import rename_document, rename_path
 from rlaif.errors import ConfigError
 from rlaif.files.strict_yaml import Path as KeyPath
 from rlaif.files.strict_yaml import StrictYaml, load_strict
@@ -31,6 +32,7 @@ class Sources:
 
     def __init__(self, document: StrictYaml, *, where: str, groups: Collection[KeyPath]) -> None:
         """`where` names the file in messages; `groups` are the paths of groups of options."""
+        document = rename_document(document, where=where)
         self.value: dict[str, Any] = document.value if document.value is not None else {}
         self._document = document
         self._where = where
@@ -130,6 +132,7 @@ def _read_override(override: str) -> _Override:
     keys = tuple(dotted.strip().split("."))
     if not equals or not all(keys):
         raise ConfigError(f'"{override}" sets nothing', where="--set", fix="write --set group.option=value")
+    keys = tuple(map(str, rename_path(keys)))
     return _Override(keys, load_strict(text, where=f"--set {dotted}", error=ConfigError).value, override)
 
 

@@ -6,6 +6,8 @@ best_of_n            the change that choosing among n responses makes without tr
 measures             functions (prompt, response) -> named numbers, built in, of the user or of an embedded world
 text_measures        the built-in ones, for ordinary text: words, refusals, contractions, sentiment, a pattern, ...
 reward_model         accuracy, log loss and margin on held-out preferences; rewards before and after
-reward_calibration   whether a margin of rewards means the probability that it claims
+reward_calibration   whether a claim, of rewards or of a judge, is as often right as it says
+people               people's labels beside the judge's: reliability, honest rates, what calibration changed
+leanings             what labels lean to on a measure, before and after people's, and how the policy moved
 cost                 calls, tokens, seconds and money of each part of a run
 """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rlaif.constitution.selection import principles_of, weighted_principles
 from rlaif.errors import StageError
 from rlaif.evaluation.length_control import LengthControlled, LengthRow, control_length
-from rlaif.records import Comparison, Constitution, Estimate, Principle, Sample
+from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, Principle, Sample
 from rlaif.records.base import Value
 from rlaif.stats.intervals import mean_interval, share_interval
 from rlaif.stats.logits import mean_label
@@ -75,6 +75,13 @@ def pair_samples(start: Sequence[Sample], trained: Sequence[Sample]) -> list[Pol
             fix="sample both from the same prompts, each index once",
         )
     return [PolicyPair(sample, by_key[sample.prompt_id, sample.index]) for sample in start]
+
+
+def find_policy_pairs(samples: Sequence[Sample], report: EvaluationReport) -> list[PolicyPair]:
+    """The pairs of a stored evaluation, whose samples are also those that the best of n was chosen from."""
+    trained = {(s.prompt_id, s.index): s for s in samples if s.policy_id == report.policy_model_id}
+    start = {(s.prompt_id, s.index): s for s in samples if s.policy_id == report.start_model_id}
+    return [PolicyPair(start[key], sample) for key, sample in trained.items() if key in start]
 
 
 def find_different(pairs: Sequence[PolicyPair]) -> list[PolicyPair]:

@@ -1,7 +1,7 @@
-"""Held-out preferences with their rewards -> does a margin of rewards mean the probability that it claims?
+"""Claimed probabilities beside labels -> is a claim as often right as it says, and how far off by chance alone?
 
-The reward model claims sigmoid(difference of rewards) for the response that it rewards more; the soft label is the
-judge's probability. Fits nothing.
+A reward model claims sigmoid(difference of rewards) for the response that it rewards more; a judge claims its label.
+Fits nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ NUM_BINS = 5
 
 
 class ReliabilityBin(Value):
-    """Pairs for which the reward model claims about the same."""
+    """Pairs for which about the same is claimed."""
 
     claimed: float = Field(ge=0.5, le=1)
-    """Mean probability that the reward model gives the response that it rewards more."""
+    """Mean probability that is claimed for the response that is claimed to be the better one."""
     labelled: float = Field(ge=0, le=1)
     """Mean label of that response."""
     num_pairs: int
@@ -43,17 +43,36 @@ class RewardCalibration(Value):
     num_prompts: int
 
 
+class Claim(NamedTuple):
+    """What is claimed of the first of two responses, and its label."""
+
+    prompt_id: str
+    logit: float
+    """Log-odds that are claimed for the first response."""
+    label: float
+    weight: float = 1.0
+
+
 def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration | None:
-    """The calibration over all pairs; None without pairs. Two equal rewards claim one half for the first response."""
-    if not pairs:
+    """The calibration of a reward model over all pairs; None without pairs.
+
+    Two equal rewards claim one half for the first response.
+    """
+    return compute_reliability(
+        [Claim(pair.prompt_id, pair.score_first - pair.score_second, pair.label, pair.weight) for pair in pairs]
+    )
+
+
+def compute_reliability(claims: Sequence[Claim]) -> RewardCalibration | None:
+    """The calibration of any claims; None without claims."""
+    if not claims:
         return None
     inside: dict[int, list[_Claim]] = {}
-    for pair in pairs:
-        difference = pair.score_first - pair.score_second
-        claimed = sigmoid(abs(difference))
-        label = pair.label if difference >= 0 else 1 - pair.label
+    for claim in claims:
+        claimed = sigmoid(abs(claim.logit))
+        label = claim.label if claim.logit >= 0 else 1 - claim.label
         place = min(NUM_BINS - 1, int((claimed - 0.5) * 2 * NUM_BINS))
-        inside.setdefault(place, []).append(_Claim(pair.prompt_id, claimed, label, pair.weight))
+        inside.setdefault(place, []).append(_Claim(claim.prompt_id, claimed, label, claim.weight))
     groups = [rows for _, rows in sorted(inside.items())]
     bins = tuple(
         ReliabilityBin(claimed=_claimed(rows), labelled=_labelled(rows), num_pairs=len(rows)) for rows in groups
@@ -66,12 +85,14 @@ def compute_reward_calibration(pairs: Sequence[ScoredPair]) -> RewardCalibration
         / math.fsum(sizes),
         floor=_floor(groups),
         overconfidence=_claimed(rows) - _labelled(rows),
-        num_pairs=len(pairs),
-        num_prompts=len({pair.prompt_id for pair in pairs}),
+        num_pairs=len(claims),
+        num_prompts=len({claim.prompt_id for claim in claims}),
     )
 
 
 class _Claim(NamedTuple):
+    """A claim and the label, seen from the response that is claimed to be the better one."""
+
     prompt_id: str
     claimed: float
     label: float

@@ -158,7 +158,7 @@ def compare_answers(
     their differences count together, and only as far as chance would not make them. further: more of each question's
     drawn answers. failure_rate: share of the run's requests that brought no answer.
     """
-    is_drawn = [_is_drawn(then) for _, then, _ in answers]
+    is_drawn = [draws_answer(then) for _, then, _ in answers]
     rows = list(zip(answers, further or [Further()] * len(answers), is_drawn, strict=True))
     failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
     exactly = [row for row, _, drawn in rows if not drawn]
@@ -197,8 +197,10 @@ class _OneByOne(NamedTuple):
 def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | FailedJudgement]]) -> _OneByOne:
     failed = Counter(now.cause for _, _, now in answers if isinstance(now, FailedJudgement))
     read = [(prompt_id, then, now) for prompt_id, then, now in answers if isinstance(now, Judgement)]
-    changed = [_named(then) != _named(now) for _, then, now in read]
-    logits = [(logit_of(then, named=_named(then)), logit_of(now, named=_named(then))) for _, then, now in read]
+    changed = [named_outcome(then) != named_outcome(now) for _, then, now in read]
+    logits = [
+        (logit_of(then, named=named_outcome(then)), logit_of(now, named=named_outcome(then))) for _, then, now in read
+    ]
     moves = [
         (prompt_id, abs(a - b))
         for (prompt_id, *_), (a, b) in zip(read, logits, strict=True)
@@ -214,7 +216,7 @@ def _compare_one_by_one(answers: Sequence[tuple[str, Judgement, Judgement | Fail
     )
 
 
-def _is_drawn(then: Judgement) -> bool:
+def draws_answer(then: Judgement) -> bool:
     """Whether the judge's answer may be another one the next time.
 
     A server's is, unless it was asked at temperature 0; a verdict alone may be, as nobody noted how it was made.
@@ -270,7 +272,7 @@ def _list(failed: Mapping[FailureCause, int]) -> str:
     return ", ".join(f"{cause} {count}" for cause, count in sorted(failed.items()))
 
 
-def _named(judgement: Judgement) -> str | int:
+def named_outcome(judgement: Judgement) -> str | int:
     """The verdict; of a score or a ranking the place of the likeliest choice, else the one that was written; of a
     contrast which of the two makes the response likelier."""
     if judgement.verdict is not None:
@@ -358,7 +360,7 @@ def _ask(
     asked = [
         (question, chat)
         for question, chat in zip(questions, _render(judged, questions, template=template), strict=True)
-        for _ in range(NUM_AGAIN if _is_drawn(then[question.id]) else 1)
+        for _ in range(NUM_AGAIN if draws_answer(then[question.id]) else 1)
     ]
     with bench.lend(judge) as scorer, Progress("sentinels", len(asked), unit="questions") as progress:
         found = ask_now(
@@ -368,12 +370,12 @@ def _ask(
         )  # fmt: skip
         for (question, _), answer in zip(asked, found, strict=True):
             answers.setdefault(question.id, []).append(answer)
-        return _changed_fields(judged.ledger, questions[0].judge_id, now=scorer.fingerprint)
+        return changed_fields(judged.ledger, questions[0].judge_id, now=scorer.fingerprint)
 
 
 def _find_votes(ledger: Ledger, question: Question, then: Mapping[str, Judgement]) -> list[Judgement]:
     """The other draws of a stored question, as the run asked for them."""
-    if not _is_drawn(then[question.id]):
+    if not draws_answer(then[question.id]):
         return []
     others = [question.changed(draw=draw).id for draw in range(MAX_VOTES) if draw != question.draw]
     return list(ledger.judgements_for(others).values())
@@ -387,7 +389,7 @@ def _find_failure_rate(judged: JudgedRound) -> float:
     return (failed + 1) / (failed + answered + 2)
 
 
-def _changed_fields(ledger: Ledger, judge_id: str, *, now: Model) -> list[str]:
+def changed_fields(ledger: Ledger, judge_id: str, *, now: Model) -> list[str]:
     stored = ledger.get(Model, judge_id)
     if stored is None:
         return ["its record is missing"]

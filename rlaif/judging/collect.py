@@ -6,15 +6,17 @@ Asks nothing: a question without an answer has no part in any comparison, and is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.judging.asking import Asking
 from rlaif.judging.modes import MODES
 from rlaif.ledger.answers import find_answered
 from rlaif.ledger.store import Ledger
 from rlaif.records import (
     Comparison,
+    Constitution,
     FailedJudgement,
     Judgement,
     Question,
@@ -54,22 +56,37 @@ def collect_judging(
     unanswered = [q.id for q in questions if q.id not in answers] + [key for key in draws if key not in drawn]
     failed = list(ledger.failures_for(unanswered).values())
     tally = Tally(num_in=len(questions) + len(draws), dropped=dict(Counter(failure.cause for failure in failed)))
+    comparisons = combine_answers(
+        questions, votes=votes, answers={**drawn, **answers}, pairs=pairs, constitution=asking.constitution,
+        template=asking.template, draw_seed=asking.draw_seed,
+    )  # fmt: skip
+    judgements = [answers[question.id] for question in questions if question.id in answers]
+    return Judging([*questions, *draws.values()], [*judgements, *drawn.values()], failed, comparisons, tally)
+
+
+def combine_answers(
+    questions: Sequence[Question],
+    *,
+    votes: Mapping[str, Sequence[Question]],
+    answers: Mapping[str, Judgement],
+    pairs: Sequence[tuple[Sample, Sample]],
+    constitution: Constitution,
+    template: JudgeTemplate,
+    draw_seed: int | None,
+) -> list[Comparison]:
+    """The comparisons of one judge. answers: by question id. votes: the further draws of a question, by its id."""
+    if not questions:
+        return []
     # Each answered question's judgement, and its votes after it.
     found = {
-        q.id: [answers[q.id], *(drawn[v.id] for v in votes.get(q.id, ()) if v.id in drawn)]
+        q.id: [answers[q.id], *(answers[v.id] for v in votes.get(q.id, ()) if v.id in answers)]
         for q in questions
         if q.id in answers
     }
-    comparisons: list[Comparison] = []
-    if questions:
-        combine = MODES[questions[0].mode].combine
-        combined = combine(
-            questions, found, pairs=pairs, constitution=asking.constitution, template=asking.template,
-            draw_seed=asking.draw_seed,
-        )  # fmt: skip
-        comparisons = list(combined)
-    judgements = [answers[question.id] for question in questions if question.id in answers]
-    return Judging([*questions, *draws.values()], [*judgements, *drawn.values()], failed, comparisons, tally)
+    combine = MODES[questions[0].mode].combine
+    return list(
+        combine(questions, found, pairs=pairs, constitution=constitution, template=template, draw_seed=draw_seed)
+    )
 
 
 def _find_votes(questions: Sequence[Question], *, ledger: Ledger, num_votes: int) -> dict[str, list[Question]]:

@@ -132,7 +132,7 @@ def records_from_rows(
         questions=list(answers.questions.values()),
         judgements=list(answers.judgements.values()),
         failed=list(answers.failed.values()),
-        comparisons=_compare_all(answers, principle=principle, judge=judge),
+        comparisons=compare_recorded(answers.questions, answers.judgements),
         sample_tally=Tally(num_in=len(sample_rows), dropped=_without_zeros(sample_dropped)),
         judgement_tally=answers.tally,
         unread_values=dict(answers.unread.most_common()),
@@ -227,19 +227,21 @@ def _asked_principle(constitution: Constitution, columns: ColumnMap) -> Principl
     )
 
 
-def _compare_all(answers: _Answers, *, principle: PrincipleKey, judge: Model) -> list[Comparison]:
-    """One comparison per pair; it is debiased where both of its orders were recorded and can be read."""
-    judgements = answers.judgements
+def compare_recorded(questions: Mapping[str, Question], judgements: Mapping[str, Judgement]) -> list[Comparison]:
+    """One comparison per pair; it is debiased where both of its orders were recorded and can be read.
+
+    questions: by id. judgements: by question id, in the order in which their pairs are compared.
+    """
     orders: dict[frozenset[str], list[Question]] = {}
     for question_id in judgements:
-        question = answers.questions[question_id]
+        question = questions[question_id]
         orders.setdefault(frozenset(question.sample_ids), []).append(question)
     return [
         compare(
             prompt_id=shown[0].prompt_id,
             sample_ids=(shown[0].sample_ids[0], shown[0].sample_ids[1]),
-            principle=principle,
-            judge_id=judge.id,
+            principle=shown[0].principles[0],
+            judge_id=shown[0].judge_id,
             listed=judgements[shown[0].id],
             swapped=judgements[shown[1].id] if len(shown) == 2 else None,
         )

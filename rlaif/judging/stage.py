@@ -120,7 +120,7 @@ def _ask(
                 fix="take it out of judge.panel, or name another model",
             )
         before.add(scorer.fingerprint.id)
-        if (path := round.config.human_labels.calibration) is not None:
+        if (path := round.config.human.calibration) is not None:
             found, judge_id = read_calibration(Path(path)), scorer.fingerprint.id
             refuse_other_judge(found, number=judge.number, name=judge.name, judge_id=judge_id, where=path)
         expect_judge(round, JUDGEMENTS, model=scorer.fingerprint, config=judge.config, template=judge.template)

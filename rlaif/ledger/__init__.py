@@ -12,6 +12,7 @@ labels: everything behind a preference's label
 lineage: which records a stage used, and what used a principle or a decision
 redacted: which records name a text, what repeats it, and who redacted it
 answers: who answered many questions, and what that cost
+rows: all rows in the order of the chain, and a ledger made again of them
 verify: what was changed in a ledger, and where
 export: records -> Parquet
 disk: network file systems refused, and SQLite's errors as sentences

@@ -100,6 +100,19 @@ def find_preference_ids(ledger: Ledger, place: StageOfRun, principle_id: str) ->
     return [(key, prompt) for key, prompt in ledger.rows(sql, (*_bind(ledger, place), principle_id))]
 
 
+def find_preferences_of(ledger: Ledger, comparison_ids: Iterable[str], *, run: str | None) -> list[Preference]:
+    """The preferences that any of these comparisons went into, oldest first; of one run, where one is named."""
+    used = " AND EXISTS (SELECT 1 FROM uses AS u WHERE u.record_id = p.id AND u.run = ?2)" if run is not None else ""
+    sql = (
+        "SELECT DISTINCT p.seq, p.id FROM comparisons AS c CROSS JOIN preferences AS p ON p.prompt_id = c.prompt_id"
+        " WHERE c.id IN (SELECT value FROM json_each(?1)) AND EXISTS (SELECT 1 FROM"
+        f" json_each(p.content, '$.evidence_ids') AS e WHERE e.value = c.id){used}"
+    )
+    more = () if run is None else (run,)
+    rows = [row for chunk in id_lists(comparison_ids) for row in ledger.rows(sql, (chunk, *more))]
+    return list(ledger.find(Preference, [key for _, key in sorted(rows)]).values())
+
+
 def find_wordings(ledger: Ledger, principle_id: str) -> list[tuple[str, int]]:
     """The digests of the texts under which a principle was judged, each with the number of its comparisons."""
     sql = (

@@ -19,12 +19,14 @@ from rlaif.records import (
     Constitution,
     FailedJudgement,
     FailureCause,
+    HumanLabel,
     Judgement,
     Model,
     Prompt,
     Question,
     Record,
     Sample,
+    SpotCheck,
     Use,
     Verdict,
 )
@@ -305,6 +307,16 @@ def find_comparisons(ledger: Ledger, prompt_ids: Iterable[str]) -> list[Comparis
     sql = "SELECT seq, id, content, observed FROM comparisons WHERE prompt_id = ? ORDER BY seq LIMIT 10000"
     found = [StoredRow(*row) for prompt_id in prompt_ids for row in ledger.rows(sql, (prompt_id,))]
     return ledger.restore(Comparison, found)
+
+
+def find_drawn_labels(ledger: Ledger, *, run: str, is_evaluation: bool) -> list[HumanLabel]:
+    """The labels of a run's draws that count now: of pairs that were judged, or of those of evaluations."""
+    stages = [
+        check.stage
+        for check in list_records(ledger, SpotCheck)
+        if run in check.runs and check.is_evaluation == is_evaluation
+    ]
+    return [label for stage in stages for label in ledger.used(run, 0, stage, HumanLabel)]
 
 
 def list_records(ledger: Ledger, kind: type[R]) -> list[R]:

@@ -6,24 +6,22 @@ rewritten history. Repairs nothing.
 
 from __future__ import annotations
 
-import heapq
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import apsw
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from rlaif.errors import LedgerError
 from rlaif.ledger.chain import GENESIS, Head, PrintedHead, link
 from rlaif.ledger.listing import compare_listing
-from rlaif.ledger.schema import ADDED_TABLES, LEDGER_TYPES, schema_statements
+from rlaif.ledger.rows import KINDS, ROWS_PER_STATEMENT, ChainRow, Kind, rows_in_order
+from rlaif.ledger.schema import ADDED_TABLES, schema_statements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts, place_of
-from rlaif.records import Judgement, Record, digest_text
-
-ROWS_PER_STATEMENT = 2000
+from rlaif.records import Judgement, digest_text
 
 
 class Break(NamedTuple):
@@ -59,25 +57,20 @@ class Verification(NamedTuple):
         return not self.breaks
 
 
-class _Row(NamedTuple):
-    kind: type[Record]
-    seq: int
-    id: str
-    content: str
-    observed: str | None
-    head: bytes
+def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = (), left_out: Collection[str] = ()) -> Verification:
+    """Check the whole ledger; `heads` are those printed in manifests, reports and model cards.
 
-
-def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = ()) -> Verification:
-    """Check the whole ledger; `heads` are those printed in manifests, reports and model cards."""
+    left_out: digests of texts that a copy of the ledger was made without, and that therefore nobody misses.
+    """
     walk = _Walk(heads)
     try:
         with ledger.snapshot():
             walk.breaks += _check_file(ledger)
-            texts = _Texts(ledger)
-            for row in _rows_in_order(ledger):
-                walk.step(row)
-                walk.breaks += texts.check(row)
+            texts = _Texts(ledger, left_out)
+            for row in rows_in_order(ledger):
+                wrong = texts.check(row)
+                walk.step(row, fits=not wrong and not KINDS[row.place].has_own_id)
+                walk.breaks += wrong
             unlisted = [Break(*found) for found in compare_listing(ledger.rows, last=walk.head.seq)]
     except LedgerError as error:
         return Verification(walk.rows, walk.head, (*walk.breaks, Break("", None, error.what)), walk.found)
@@ -86,25 +79,17 @@ def verify(ledger: Ledger, *, heads: Iterable[Head | PrintedHead] = ()) -> Verif
     return Verification(walk.rows, walk.head, (*walk.breaks, *texts.found, *unlisted), walk.found)
 
 
-def _rows_in_order(ledger: Ledger) -> Iterator[_Row]:
-    return heapq.merge(*(_rows_of(ledger, kind) for kind in LEDGER_TYPES), key=lambda row: row.seq)
-
-
-def _rows_of(ledger: Ledger, kind: type[Record]) -> Iterator[_Row]:
-    select = f"SELECT seq, id, content, observed, head FROM {kind.table}"
-    return (_Row(kind, *row) for row in _pages(ledger, select, "seq"))
-
-
 class _Walk:
     """Follows the chain row by row."""
 
     def __init__(self, heads: Iterable[Head | PrintedHead]) -> None:
         self.rows = self._num_judgements = 0
         self.breaks: list[Break] = []
-        self.head = Head(0, GENESIS.hex())
+        self._seq, self._head = 0, GENESIS
         self.found: dict[str, FoundHead] = {}
         self._by_row: dict[int, list[PrintedHead]] = {}
         self._without_row: dict[str, list[PrintedHead]] = {}
+        self._last_held = 0
         for head in heads:
             printed = PrintedHead(*head)
             if printed.seq is None:
@@ -116,37 +101,36 @@ class _Walk:
         self._previous: tuple[bytes, ...] = (GENESIS,)
         self._compare_with_printed("", GENESIS)
 
-    def step(self, row: _Row) -> None:
-        self.rows += 1
-        self._num_judgements += row.kind is Judgement
-        expected = self.head.seq + 1
-        linked = [
-            link(
-                head,
-                seq=row.seq,
-                table=row.kind.table,
-                record_id=row.id,
-                content=row.content,
-                observed=row.observed,
-            )
-            for head in self._previous
-        ]
-        if row.seq > expected:
-            missing = f"row {expected} is" if row.seq == expected + 1 else f"rows {expected} to {row.seq - 1} are"
-            self._break(row, f"{missing} missing before it")
-        elif row.seq < expected:
-            self._break(row, "its place in the chain is taken by another row")
-        elif row.head not in linked:
-            self._break(row, "it was changed, or the row before it was replaced: the chain's head does not fit")
-            self._previous = (row.head, linked[0])
-            self._end_step(row)
-            return
-        self._previous = (row.head,)
-        self._end_step(row)
+    @property
+    def head(self) -> Head:
+        """The last row so far, and the head after it."""
+        return Head(self._seq, self._head.hex())
 
-    def _end_step(self, row: _Row) -> None:
-        self.head = Head(row.seq, row.head.hex())
-        self._compare_with_printed(row.kind.table, row.head)
+    def step(self, row: ChainRow, *, fits: bool) -> None:
+        """Take the next row. fits: whether its id and its texts are known to be those of its content."""
+        seq, place, record_id, content, observed, head = row
+        kind = KINDS[place]
+        self.rows += 1
+        self._num_judgements += kind.type is Judgement
+        expected = self._seq + 1
+        linked = [
+            link(previous, seq=seq, table=kind.table, record_id=record_id, content=content, observed=observed)
+            for previous in self._previous
+        ]
+        self._previous = (head,)
+        if seq > expected:
+            missing = f"row {expected} is" if seq == expected + 1 else f"rows {expected} to {seq - 1} are"
+            self.breaks.append(Break(kind.table, seq, f"{missing} missing before it"))
+        elif seq < expected:
+            self.breaks.append(Break(kind.table, seq, "its place in the chain is taken by another row"))
+        elif head not in linked:
+            what = "it was changed, or the row before it was replaced: the chain's head does not fit"
+            what += "; its content fits its id, what was observed or the head may not" if fits else ""
+            self.breaks.append(Break(kind.table, seq, what))
+            self._previous = (head, linked[0])
+        self._seq, self._head = seq, head
+        if self._without_row or seq in self._by_row:
+            self._compare_with_printed(kind.table, head)
 
     def finish(self) -> None:
         for seq in sorted(self._by_row):
@@ -162,14 +146,22 @@ class _Walk:
 
     def _compare_with_printed(self, table: str, head: bytes) -> None:
         digits = head.hex()
-        wrong = [printed for printed in self._by_row.pop(self.head.seq, ()) if printed.hex != digits]
+        printed = self._by_row.pop(self.head.seq, ())
+        wrong = [head for head in printed if head.hex != digits]
+        rewritten = "" if self.breaks or not wrong else self._describe_rewritten()
         for where in _places(wrong):
-            self.breaks.append(Break(table, self.head.seq, f"its head is not the one that was printed{where}"))
+            what = f"its head is not the one that was printed{where}{rewritten}"
+            self.breaks.append(Break(table, self.head.seq, what))
+        if printed and not wrong:
+            self._last_held = self.head.seq
         if digits in self._without_row:
             self.found[digits] = FoundHead(self.head.seq, self._num_judgements)
 
-    def _break(self, row: _Row, what: str) -> None:
-        self.breaks.append(Break(row.kind.table, row.seq, what))
+    def _describe_rewritten(self) -> str:
+        """Where a change is that the chain itself does not show, because every head after it was made again."""
+        first, last = self._last_held + 1, self.head.seq
+        rows = f"row {last} is another" if first >= last else f"the first row that differs is one of {first} to {last}"
+        return f"; {rows}, and every head after it was made again"
 
 
 def _places(printed: Iterable[PrintedHead]) -> list[str]:
@@ -180,8 +172,8 @@ def _places(printed: Iterable[PrintedHead]) -> list[str]:
 class _Texts:
     """Checks that every text matches its digest, is stored in its place, and is named by a record."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._read = ledger.rows
+    def __init__(self, ledger: Ledger, left_out: Collection[str]) -> None:
+        self._read, self._left_out = ledger.rows, left_out
         self._short = _pages(ledger, "SELECT place, lower(hex(digest)), text FROM short_texts", "place")
         self._next_short = next(self._short, None)
         self._shared: set[str] = set()
@@ -196,29 +188,37 @@ class _Texts:
             self._shared.add(digest)
             self._unused.add(digest)
 
-    def check(self, row: _Row) -> Iterator[Break]:
+    def check(self, row: ChainRow) -> Sequence[Break]:
         """Check a row's id and texts; called for the rows in the order of the chain."""
-        kind, seq = row.kind, row.seq
-        short = dict(self._short_up_to(place_of(seq + 1, 0), named_from=place_of(seq, 0)))
+        seq, kind = row.seq, KINDS[row.place]
+        has_short = self._next_short is not None and self._next_short[0] < place_of(seq + 1, 0)
+        short = dict(self._short_up_to(place_of(seq + 1, 0), named_from=place_of(seq, 0))) if has_short else {}
+        if kind.text_fields and (wrong := self._find_wrong_text(row, kind, short)) is not None:
+            return [Break(kind.table, seq, wrong)]
+        found = [
+            Break(kind.table, seq, f"a text {digest} that it does not name stands at its place")
+            for digest in short.values()
+        ]
+        if not self._id_fits(row, kind):
+            found.append(Break(kind.table, seq, "its id is not that of its content"))
+        return found
+
+    def _find_wrong_text(self, row: ChainRow, kind: Kind, short: dict[int, str]) -> str | None:
+        """What is wrong with the texts that a row names, which are taken out of `short`; None: nothing."""
         try:
-            fields = json.loads(row.content)
+            fields = from_json(row.content)
             named = {at: fields.get(name) for at, name in enumerate(kind.text_fields)}
         except (ValueError, AttributeError):
-            yield Break(kind.table, seq, "its content is not that of such a record")
-            return
+            return "its content is not that of such a record"
         for at, digest in named.items():
             if digest is None:
                 continue
-            stored = short.pop(place_of(seq, at), None)
+            stored = short.pop(place_of(row.seq, at), None)
             if stored is None and digest in self._shared:
                 self._unused.discard(digest)
             elif stored != digest:
-                yield Break(kind.table, seq, f"its text {digest} is missing")
-                return
-        for digest in short.values():
-            yield Break(kind.table, seq, f"a text {digest} that it does not name stands at its place")
-        if not self._id_fits(row):
-            yield Break(kind.table, seq, "its id is not that of its content")
+                return f"its text {digest} is missing"
+        return None
 
     def _short_up_to(self, end: int, *, named_from: int) -> Iterator[tuple[int, str]]:
         """The short texts before place `end`; those before `named_from` belong to no row."""
@@ -241,13 +241,13 @@ class _Texts:
         if digest_text(text) != digest:
             self.found.append(Break(table, place, f"the text does not match its digest {digest}"))
 
-    def _id_fits(self, row: _Row) -> bool:
-        if row.kind.__dict__.get("id") is None:
-            return digest_text(f"{row.kind.table}\n{row.content}")[:32] == row.id
+    def _id_fits(self, row: ChainRow, kind: Kind) -> bool:
+        if not kind.has_own_id:
+            return digest_text(f"{kind.table}\n{row.content}")[:32] == row.id
         try:
-            texts = find_texts(self._read, row.kind, [StoredRow(row.seq, row.id, row.content, row.observed)])
+            texts = find_texts(self._read, kind.type, [StoredRow(row.seq, row.id, row.content, row.observed)])
             # an id made of a text that was redacted is covered by the chain alone
-            return None in texts.values() or row.kind.restore(row.content, texts=texts).id == row.id
+            return None in texts.values() or kind.type.restore(row.content, texts=texts).id == row.id
         except (ValidationError, ValueError, KeyError, TypeError):
             return False
 
@@ -255,7 +255,9 @@ class _Texts:
         """Check which texts and redactions are left over; called after the last row."""
         for _ in self._short_up_to(2**63, named_from=2**63):
             pass
-        self.found += [removed for digest, removed in self._removed.items() if digest not in self._redactions]
+        for digest, removed in self._removed.items():
+            if digest not in self._redactions and digest not in self._left_out:
+                self.found.append(removed)
         for digest, seq in self._redactions.items():
             if digest in self._kept:
                 self.found.append(Break("redactions", seq, f"the redacted text {digest} is still there"))

@@ -25,6 +25,7 @@ from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.questions import count_questions
 from rlaif.judging.recorded import describe_unread, import_recorded
 from rlaif.judging.setup import check_judge, pairs_per_prompt
+from rlaif.loop.people import check_asking
 from rlaif.models.endpoint.settings import reply_limit
 from rlaif.models.interface import TextGenerator
 from rlaif.models.open import engine_of, open_generator, open_judge
@@ -76,9 +77,13 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     for judge in (*judges, *(one for one in (rewarder, evaluator) if one is not None)):
         check_judge(judge.config, constitution=constitution, template=judge.template)
         check_mode(config, template=judge.template)
-    if (labels := load_labels(config.human_labels)) is not None:
+    if (labels := load_labels(config.human)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
+    if config.human.num_items:
+        check_asking(config, constitution)
+        people = ", ".join(config.human.annotators)
+        say(f"people: in each round {people} will be asked about {config.human.num_items} pairs, and the run waits")
     read = read_given_prompts(config)
     policy = open_generator(config.policy)
     prompts = drop_long_prompts(read, policy, config=config).prompts

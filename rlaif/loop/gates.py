@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from pydantic import Field
+
 from rlaif.config.gates import GatesConfig
-from rlaif.records import Estimate
+from rlaif.records import Estimate, TransportCheck
 from rlaif.records.base import Value
 from rlaif.stats.ranks import is_above
 
@@ -33,6 +35,8 @@ class RoundFigures(Value):
     ended_before: float | None
     """Share of responses that the starting policy ended itself; None where it is not known."""
     ended_after: float | None
+    transport: TransportCheck | None = Field(None, exclude_if=lambda check: check is None)
+    """The calibration of the rounds before on the labels that people gave in this round; None where there are none."""
 
 
 class ClosedGate(Value):
@@ -51,9 +55,26 @@ def find_closed_gates(figures: RoundFigures, *, config: GatesConfig) -> list[Clo
     return [ClosedGate(name=f"gates.{name}", sentence=sentence) for name, sentence in _findings(figures, config)]
 
 
+def describe_transport(check: TransportCheck) -> str:
+    """How the calibration of earlier rounds did on a round's fresh labels, in a sentence."""
+    points, low, high = (100 * number for number in (check.residual.mean, check.residual.low, check.residual.high))
+    verdict = {
+        "holds": "it holds",
+        "does not hold": "it does not hold for this policy's responses",
+        "undecided": "so few labels do not tell whether it holds",
+    }[check.outcome]
+    return (
+        f"the calibration by earlier rounds' labels, on {check.num_pairs} pairs that people labelled in this round: "
+        f"people take the judge's side {abs(points):.1f} points {'less' if points < 0 else 'more'} often than it "
+        f"predicts (95 % interval {low:+.1f} to {high:+.1f}, {check.residual.n} prompts): {verdict}"
+    )
+
+
 def _findings(figures: RoundFigures, config: GatesConfig) -> Iterator[tuple[str, str]]:
     if config.alarm and figures.stopped:
         yield "alarm", f"policy training broke off at an alarm: {figures.stopped}"
+    if config.transport and figures.transport is not None and figures.transport.outcome == "does not hold":
+        yield "transport", describe_transport(figures.transport)
     if config.min_win_rate is not None:
         if figures.win_rate is None:
             yield "min_win_rate", "there is no win rate: every comparison with the starting policy failed"

@@ -95,7 +95,7 @@ def open_work(
         opened = _open(config, run=run, ledger=ledger, number=number, team=team, slot=slot)
         if stages:
             if not _is_trained(run):
-                check_late_labels(opened.round, opened.book, opened.bench, load_labels(config.human_labels))
+                check_late_labels(opened.round, opened.book, opened.bench, load_labels(config.human))
             update_config(run.path, stored)
         say(f"run {run.name} in {run.path}{f', round {number}' if number else ''}")
         with _at_work():
@@ -154,7 +154,7 @@ def _store_new(
     """What config.json of a new run holds."""
     inputs: dict[str, Any] = {**template_digests(config.judge)}
     inputs["constitution"] = load_constitution(config.constitution).file_digest
-    inputs |= label_inputs(config.human_labels)
+    inputs |= label_inputs(config.human)
     if recorded:
         inputs["recorded"] = {path.name: digest_file(path) for path in recorded if path.is_file()}
     stored = _to_store(config, inputs, file=file, resolved=resolved)
@@ -167,8 +167,8 @@ def _store_further(
     """What config.json holds once further stages begin."""
     # What the run was judged by is in the ledger, so its file may have moved on; recorded runs asked no judge.
     inputs = run.config["inputs"] | ({} if run.is_recorded else template_digests(config.judge))
-    refuse_left_out(run, config.human_labels)
-    inputs |= {} if _is_trained(run) else label_inputs(config.human_labels)
+    refuse_left_out(run, config.human)
+    inputs |= {} if _is_trained(run) else label_inputs(config.human)
     return _to_store(config, inputs, file=file, resolved=resolved)
 
 

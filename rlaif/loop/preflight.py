@@ -24,6 +24,7 @@ from rlaif.evaluation.measures import check_measures
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
+from rlaif.loop.people import check_asking
 from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, expand_path, find_model_folder
@@ -86,10 +87,12 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
     if EVALUATION in stages or (POLICY in stages and config.ppo.guards.evaluate_every is not None):
         check_measures(config.evaluation.measures)
     if PREFERENCES in stages:
-        labels = load_labels(config.human_labels)
+        labels = load_labels(config.human)
         if labels is not None and constitution is not None:
             check_principles(labels, constitution)
         check_configured(config, constitution)
+        if constitution is not None:
+            check_asking(config, constitution)
     if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
         sft = config.sft
         read_demonstrations(config.sft.demonstrations, split=sft.split, max_odd_rows=sft.max_odd_rows)

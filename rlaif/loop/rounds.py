@@ -13,14 +13,23 @@ from rlaif.errors import ConfigError, StageError
 from rlaif.evaluation.policy import Change
 from rlaif.files.atomic import write_atomically
 from rlaif.loop.gates import ClosedGate, RoundFigures, find_closed_gates
-from rlaif.records import Comparison, Constitution, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Tally
+from rlaif.records import (
+    CalibrationCard,
+    Comparison,
+    Constitution,
+    Estimate,
+    EvaluationReport,
+    PolicyCard,
+    RewardModelCard,
+    Tally,
+)
 from rlaif.records.base import Value
 from rlaif.report.moved import list_moved
 from rlaif.run.book import Book
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import newest_round
 from rlaif.run.round import Round
-from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, REWARD_MODEL, SAMPLES
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, REWARD_MODEL, SAMPLES
 
 FORMAT = 1
 
@@ -49,10 +58,14 @@ class Rounds(Value):
     run: str
     asked_for: int
     rows: tuple[RoundRow, ...]
+    stopped_inside: ClosedGate | None = None
+    """The gate that closed inside the round after these, before anything was trained in it."""
 
     @property
     def stopped_by(self) -> tuple[ClosedGate, ...]:
         """The gates that ended the loop before its time; none where all rounds were done."""
+        if self.stopped_inside is not None:
+            return (self.stopped_inside,)
         return self.rows[-1].closed_gates if len(self.rows) < self.asked_for else ()
 
     @property
@@ -77,6 +90,7 @@ def collect_round(round: Round, book: Book) -> RoundRow:
     (evaluation,) = book.used(EVALUATION, EvaluationReport, round=round.number)
     (policy,) = book.used(POLICY, PolicyCard, round=round.number)
     reward_model = next(iter(book.used(REWARD_MODEL, RewardModelCard, round=round.number)), None)
+    calibrated = [] if reward_model is None else book.used(PREFERENCES, CalibrationCard, round=round.number)
     judged = read_stage(round.find_folder(JUDGEMENTS))
     asked = Tally(num_in=0) if judged is None else judged.tally
     comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
@@ -91,6 +105,7 @@ def collect_round(round: Round, book: Book) -> RoundRow:
         num_flipped=sum(bool(comparison.flipped) for comparison in both_orders),
         ended_before=evaluation.figures.get("ended_before"),
         ended_after=evaluation.figures.get("ended_after"),
+        transport=next((card.transport for card in calibrated), None),
     )
     return RoundRow(
         round=round.number,

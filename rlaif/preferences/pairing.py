@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ _PrincipleKey = tuple[str, str]
 class Pairing(NamedTuple):
     preferences: list[Preference]
     tally: Tally
-    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie` or `flipped`, and ranked pairs also
-    as `not_connected` or `identical`. Pairs that people labelled are kept."""
+    """Pairs or choices in; dropped as `failed_judgement`, `too_few_judges`, `tie`, `flipped` or `redacted`, and ranked
+    pairs also as `not_connected` or `identical`. Pairs that people labelled are kept, unless they are redacted."""
 
 
 class Relabelling(NamedTuple):
@@ -68,6 +68,7 @@ def pair_comparisons(
     panel: Panel | None = None,
     draw_seed: int | None = None,
     seed: int = 0,
+    redacted: Collection[str] = (),
 ) -> Pairing:
     """A preference per pair, in the order in which the pairs come; ranked pairs come prompt by prompt.
 
@@ -78,6 +79,7 @@ def pair_comparisons(
     panel: the judges that were asked; without it all who compared anything count alike.
     draw_seed: each pair was asked under one principle, drawn with this seed.
     seed: decides what the options draw for each pair.
+    redacted: ids of prompts and samples whose text is gone. Pairs with one are dropped, whoever labelled them.
     With `kind: choice` there is a preference for each group of a prompt's responses that judged pairs join, and
     people's pairs come after them.
     """
@@ -85,8 +87,15 @@ def pair_comparisons(
     panel, rule = panel or _find_panel(comparisons), LabelRule(config, seed=seed, fitted_on=comparisons)
     asked = list(pairs)
     texts = {sample.id: sample.text for pair in asked for sample in pair}
+    grouped, people = _group(comparisons, pairs=asked), dict(human or {})
     found: dict[PairKey, LabelledPair | str] = {}
-    for key, by_judge in _group(comparisons, pairs=asked).items():
+    for key in (*grouped, *(PairKey(one.prompt_id, pair) for pair, one in people.items())):
+        if redacted and not {key.prompt_id, *key.sample_ids}.isdisjoint(redacted):
+            found[key] = "redacted"
+            people.pop(key.sample_ids, None)
+    for key, by_judge in grouped.items():
+        if key in found:
+            continue
         principles = principles_of(constitution, key.sample_ids, draw_seed=draw_seed)
         judged = judge_pair(by_judge, principles, panel=panel, rule=rule)
         found[key] = judged if isinstance(judged, str) else _calibrate(key, judged, relabelling=relabelling)
@@ -99,10 +108,10 @@ def pair_comparisons(
         round=round,
     )
     if config.kind == "choice":
-        return _choose(found, texts=texts, config=config, human=human or {}, make=make)
+        return _choose(found, texts=texts, config=config, human=people, make=make)
     if config.kind == "ranking":
         found = rank_pairs(found, texts=texts)
-    return _prefer(found, rule=rule, human=human or {}, make=make)
+    return _prefer(found, rule=rule, human=people, make=make)
 
 
 def _calibrate(key: PairKey, judged: Judged, *, relabelling: Relabelling | None) -> LabelledPair:

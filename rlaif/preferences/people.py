@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from rlaif.calibration.dawid_skene import MIN_PEOPLE
 from rlaif.calibration.fits import Part
 from rlaif.calibration.human_rows import human_preferences
+from rlaif.calibration.judged import Judged, JudgedPair
 from rlaif.calibration.labels import (
     OVERALL,
     Labels,
@@ -27,14 +28,8 @@ from rlaif.calibration.labels import (
     read_labels,
 )
 from rlaif.calibration.match import Matched, Pair, match_labels
-from rlaif.calibration.mix import (
-    Judged,
-    JudgedPair,
-    calibrate_judge,
-    describe_mix,
-    relabel,
-)
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.calibration.mix import calibrate_judge, describe_mix, relabel
+from rlaif.config.calibration import HumanConfig
 from rlaif.errors import DataError
 from rlaif.files.atomic import digest_file
 from rlaif.files.own_files import json_of, read_own
@@ -50,11 +45,14 @@ from rlaif.records import (
     CalibrationMap,
     Comparison,
     Constitution,
+    HumanLabel,
     Panel,
     Preference,
     Prompt,
     Record,
     Sample,
+    Tally,
+    TransportCheck,
     digest_text,
 )
 
@@ -78,7 +76,7 @@ class Mix(NamedTuple):
     """What calibration.json holds; None where there are no labels."""
 
 
-def load_labels(config: HumanLabelsConfig) -> Labels | None:
+def load_labels(config: HumanConfig) -> Labels | None:
     """The labels that the configuration names, checked as far as they can be without samples."""
     if config.path is None:
         return None
@@ -89,17 +87,17 @@ def load_labels(config: HumanLabelsConfig) -> Labels | None:
             f"the labels are of {num_people} {'person' if num_people == 1 else 'people'}, and who of them errs shows "
             f"only among {MIN_PEOPLE} or more",
             where=config.path,
-            fix="leave human_labels.combine at mean, or name the people in a column `annotator`",
+            fix="leave human.combine at mean, or name the people in a column `annotator`",
         )
     return labels
 
 
-def _read_labels(config: HumanLabelsConfig, name: str) -> Labels:
+def _read_labels(config: HumanConfig, name: str) -> Labels:
     path, columns = Path(name), None if config.columns is None else Path(config.columns)
     digest = _digest_labels(name)
     is_file = path.is_file() or is_row_file(path)  # a file that is missing is no hub data set
     if is_file:
-        refuse_part_of_file(path, config.split, option="human_labels.split")
+        refuse_part_of_file(path, config.split, option="human.split")
     if is_file and (columns is not None or not is_preference_file(path)):
         return read_labels(path, columns_path=columns, digest=digest)
     if columns is not None:
@@ -110,15 +108,16 @@ def _read_labels(config: HumanLabelsConfig, name: str) -> Labels:
         )
     splits = ("train",) if is_file or config.split is not None else ("train", "test")
     rows = [
-        row
-        for split in splits
-        for row in read_preferences(name, split=split, part=config.split, option="human_labels.split")
+        row for split in splits for row in read_preferences(name, split=split, part=config.split, option="human.split")
     ]
     return labels_from_preferences(rows, path=name, digest=digest)
 
 
-def label_inputs(config: HumanLabelsConfig) -> dict[str, dict[str, str]]:
-    """Digests of the label files, or of the calibration, to stand among a run's inputs; empty without them."""
+def label_inputs(config: HumanConfig) -> dict[str, dict[str, str]]:
+    """Digests of the label files, or of the calibration, to stand among a run's inputs; empty without them.
+
+    Labels that the run asks people for are none of its inputs.
+    """
     if config.calibration is not None:
         return {"human_labels": {"calibration": digest_file(Path(config.calibration))}}
     if config.path is None:
@@ -151,6 +150,8 @@ class Labelled:
 
 def match(labels: Labels, labelled: Labelled) -> Matched:
     """The labels whose responses and pairs are there. Raises `DataError` where they fit the run in no way."""
+    if labels.taken_in:
+        return Matched([*labels.taken_in], brought=[], tally=Tally(num_in=len(labels.taken_in)))
     check_principles(labels, labelled.constitution)
     compared = dict.fromkeys((a, b) for c in labelled.earlier_comparisons for a, b in [c.sample_ids])
     return match_labels(
@@ -168,7 +169,7 @@ def mix_labels(
     comparisons: Sequence[Comparison],
     panel: Panel,
     rule: LabelRule,
-    config: HumanLabelsConfig,
+    config: HumanConfig,
     draw_seed: int | None,
     is_scaled: bool,
 ) -> Mix:
@@ -179,8 +180,35 @@ def mix_labels(
     """
     matched = match(labels, labelled)
     brought = matched.brought if labelled.round == 0 else []  # later rounds have the first one's in their pool
-    known = [*labelled.earlier_samples, *labelled.samples]
-    texts = {sample.id: sample.text for sample in known} | {s.id: s.text for _, _, *two in brought for s in two}
+    return mix_matched(
+        matched.labels, labelled, brought=[record for four in brought for record in four], tally=matched.tally,
+        labels_digest=labels.digest, comparisons=comparisons, panel=panel, rule=rule, config=config,
+        draw_seed=draw_seed, is_scaled=is_scaled, transport=labels.transport,
+    )  # fmt: skip
+
+
+def mix_matched(
+    labels: Sequence[HumanLabel],
+    labelled: Labelled,
+    *,
+    brought: Sequence[Record],
+    tally: Tally,
+    labels_digest: str,
+    comparisons: Sequence[Comparison],
+    panel: Panel,
+    rule: LabelRule,
+    config: HumanConfig,
+    draw_seed: int | None,
+    is_scaled: bool,
+    transport: TransportCheck | None = None,
+) -> Mix:
+    """As `mix_labels`, by labels whose samples are known. brought: the records of pairs that the run did not have.
+
+    transport: how the calibration by earlier rounds' labels did on this round's.
+    """
+    prompts = tuple(record for record in brought if isinstance(record, Prompt))
+    samples = tuple(record for record in brought if isinstance(record, Sample))
+    texts = {s.id: s.text for s in (*labelled.earlier_samples, *labelled.samples, *samples)}
     judged = find_judged(
         [*labelled.earlier_comparisons, *comparisons],
         constitution=labelled.constitution,
@@ -189,13 +217,15 @@ def mix_labels(
         draw_seed=draw_seed,
     )
     card = calibrate_judge(
-        matched.labels, judged, texts=texts, judge_id=panel.judge_id,
-        constitution=labelled.constitution, labels_digest=labels.digest, human_weight=config.weight,
+        labels, judged, texts=texts, judge_id=panel.judge_id,
+        constitution=labelled.constitution, labels_digest=labels_digest, human_weight=config.weight,
         is_scaled=is_scaled,
     )  # fmt: skip
-    here = {sample.id for sample in labelled.samples} | {sample.id for _, _, *two in brought for sample in two}
+    if card is not None and transport is not None:
+        card = card.changed(transport=transport)
+    here = {sample.id for sample in (*labelled.samples, *samples)}
     rows = human_preferences(
-        matched.labels,
+        labels,
         weight=config.weight,
         constitution=labelled.constitution,
         round=labelled.round,
@@ -205,19 +235,15 @@ def mix_labels(
     return Mix(
         relabelling=make_relabelling(card, texts),
         human=human,
-        prompts=tuple(prompt for prompt, *_ in brought),
-        samples=tuple(sample for _, _, *two in brought for sample in two),
-        records=(
-            *(record for four in brought for record in four),
-            *matched.labels,
-            *([card] if card is not None else []),
-        ),
-        notes=tuple(describe_mix(card, labels=matched.tally, num_human=len(human), weight=config.weight)),
+        prompts=prompts,
+        samples=samples,
+        records=(*brought, *labels, *([card] if card is not None else [])),
+        notes=tuple(describe_mix(card, labels=tally, num_human=len(human), weight=config.weight)),
         calibration={
-            "inputs": label_inputs(config)["human_labels"],
+            "inputs": label_inputs(config).get("human_labels", {"drawn": labels_digest}),
             "human_weight": config.weight,
             **({} if config.combine == "mean" else {"combine": config.combine}),
-            "labels": {"in": matched.tally.num_in, "kept": matched.tally.kept, "dropped": matched.tally.dropped},
+            "labels": {"in": tally.num_in, "kept": tally.kept, "dropped": tally.dropped},
             "human_rows": len(human),
             "calibration": None if card is None else card.model_dump(mode="json"),
         },
@@ -236,7 +262,7 @@ class _Calibration(TypedDict):
 _CALIBRATION = json_of(_Calibration)
 
 
-def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path) -> bool:
+def is_mixed_as_configured(config: HumanConfig, *, calibration_path: Path) -> bool:
     """Whether a round's preferences were made with the labels and the weight that the configuration names.
 
     calibration_path: the round's calibration.json, whether it is there or not.
@@ -244,9 +270,10 @@ def is_mixed_as_configured(config: HumanLabelsConfig, *, calibration_path: Path)
     if not config.is_used or not calibration_path.is_file():
         return not config.is_used and not calibration_path.is_file()
     stored = read_own(calibration_path, _CALIBRATION, fix="restore it from a copy, or start a new run")
-    wanted = label_inputs(config)["human_labels"]
-    made = (stored["inputs"], stored["human_weight"], stored.get("combine", "mean"))
-    return bool(made == (wanted, config.weight, config.combine))
+    wanted = label_inputs(config).get("human_labels")
+    has_labels = "drawn" in stored["inputs"] if wanted is None else bool(stored["inputs"] == wanted)
+    made = (stored["human_weight"], stored.get("combine", "mean"))
+    return has_labels and made == (config.weight, config.combine)
 
 
 def find_judged(

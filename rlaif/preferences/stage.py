@@ -7,16 +7,18 @@ for `rlaif constitution diff`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif.calibration.artifact import refuse_existing, write_calibration
 from rlaif.calibration.labels import Labels, check_principles
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
+from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
@@ -28,9 +30,9 @@ from rlaif.judging.recorded import Recorded, describe_unread, import_recorded
 from rlaif.judging.stage import find_asked_pairs, find_judge_name, finish_judging, open_judged
 from rlaif.ledger.opening import can_write
 from rlaif.preferences.edit_diff import Diff, diff_judged
-from rlaif.preferences.export import export_preferences
+from rlaif.preferences.export import ExportedPreferences, export_preferences
 from rlaif.preferences.label import LabelRule
-from rlaif.preferences.pairing import pair_comparisons
+from rlaif.preferences.pairing import Pairing, pair_comparisons
 from rlaif.preferences.people import (
     CALIBRATION_FILE,
     Labelled,
@@ -42,6 +44,7 @@ from rlaif.preferences.people import (
 )
 from rlaif.preferences.stored_calibration import Bound, Fitted, apply_calibration, check_bound, find_bound, fit_to_round
 from rlaif.records import Comparison, FailedJudgement, Panel, Prompt, Question, Sample, Tally
+from rlaif.records.base import REDACTED
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.round import Round
@@ -69,17 +72,51 @@ def pair_preferences(
     panel = _find_panel(round, book, bench, comparisons)
     round.ledger.append([panel] if len(panel.members) > 1 else [])
     labelled = None if labels is None else _find_labelled(round, book, samples=samples, pairs=pairs)
-    if round.config.human_labels.calibration is None:
+    if round.config.human.calibration is None:
         mix = _mix(round, bench, labels, labelled, comparisons=comparisons, panel=panel)
     else:
         bound = _find_bound(round, book, panel=panel)
-        mix = apply_calibration(round.config.human_labels, bound, samples=samples)
+        mix = apply_calibration(round.config.human, bound, samples=samples)
     _keep(round, mix)
-    config = round.config.preferences
-    pairing = pair_comparisons(
+    redacted = frozenset(_find_redacted((*prompts, *mix.prompts), (*samples, *mix.samples)))
+    pairing = pair_round(round, mix, comparisons=comparisons, pairs=pairs, panel=panel, redacted=redacted)
+    if not pairing.preferences and not round.is_recorded:
+        _refuse_all_failed(round, book, pairing.tally)
+    exported = export_round(
+        round,
+        mix,
+        pairing,
+        prompts=prompts,
+        samples=samples,
+        judge_name=find_judge_name(round, bench, comparisons),
+        out_dir=round.folder(PREFERENCES) / DATASET,
+    )
+    book.finish(
+        PREFERENCES,
+        round=round.number,
+        tally=pairing.tally,
+        unit="choices" if round.config.preferences.kind == "choice" else None,
+        records=[*pairing.preferences, *mix.records],
+        constitution_id=round.constitution.id,
+    )
+    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
+    say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
+
+
+def pair_round(
+    round: Round,
+    mix: Mix,
+    *,
+    comparisons: Sequence[Comparison],
+    pairs: Sequence[tuple[Sample, Sample]],
+    panel: Panel,
+    redacted: frozenset[str] = frozenset(),
+) -> Pairing:
+    """The round's preferences, decided and neither stored nor exported. redacted: ids of prompts and samples."""
+    return pair_comparisons(
         comparisons,
         constitution=round.constitution,
-        config=config,
+        config=round.config.preferences,
         round=round.number,
         pairs=pairs,
         relabelling=mix.relabelling,
@@ -87,30 +124,38 @@ def pair_preferences(
         panel=panel,
         draw_seed=round.draw_seed,
         seed=round.seed,
+        redacted=redacted,
     )
-    if not pairing.preferences and not round.is_recorded:
-        _refuse_all_failed(round, book, pairing.tally)
-    exported = export_preferences(
+
+
+def export_round(
+    round: Round,
+    mix: Mix,
+    pairing: Pairing,
+    *,
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    judge_name: str,
+    out_dir: Path,
+) -> ExportedPreferences:
+    """The round's preferences as a data set in `out_dir`."""
+    return export_preferences(
         pairing.preferences,
         prompts={prompt.id: prompt for prompt in (*prompts, *mix.prompts)},
         samples={sample.id: sample for sample in (*samples, *mix.samples)},
-        judge_name=find_judge_name(round, bench, comparisons),
+        judge_name=judge_name,
         constitution=round.constitution,
-        out_dir=round.folder(PREFERENCES) / DATASET,
+        out_dir=out_dir,
         test_fraction=round.config.prompts.test_fraction,
         tally=pairing.tally,
-        notes=[*config.describe_making(), *mix.notes],
+        notes=[*round.config.preferences.describe_making(), *mix.notes],
     )
-    book.finish(
-        PREFERENCES,
-        round=round.number,
-        tally=pairing.tally,
-        unit="choices" if config.kind == "choice" else None,
-        records=[*pairing.preferences, *mix.records],
-        constitution_id=round.constitution.id,
-    )
-    say(f"preferences: {exported.num_train} to train on, {exported.num_test} held out, in {exported.path}")
-    say("to load it: datasets.load_dataset, pandas.read_parquet and pyarrow take that folder; its card is beside it")
+
+
+def _find_redacted(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> Iterator[str]:
+    """The prompts and samples whose text somebody had removed from the ledger since."""
+    yield from (prompt.id for prompt in prompts if any(turn.content == REDACTED for turn in prompt.messages))
+    yield from (sample.id for sample in samples if sample.text == REDACTED)
 
 
 def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
@@ -121,15 +166,24 @@ def _refuse_all_failed(round: Round, book: Book, tally: Tally) -> None:
         raise make_failed_error(failed, num_questions=num_questions, where=str(round.folder(JUDGEMENTS)))
 
 
-def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
-    """Make the preferences again from what the judge said, where labels came after it."""
+def is_mixing_due(round: Round, book: Book) -> bool:
+    """Whether a judged round has no reward model yet, and no preferences with the labels that the options name."""
     if book.is_done(REWARD_MODEL, round=round.number) or not book.is_done(JUDGEMENTS, round=round.number):
+        return False
+    calibration_path = round.find_folder(PREFERENCES) / CALIBRATION_FILE
+    is_done = book.is_done(PREFERENCES, round=round.number)
+    return not (is_done and is_mixed_as_configured(round.config.human, calibration_path=calibration_path))
+
+
+def mix_labels_late(round: Round, book: Book, bench: Bench, *, asked: Labels | None = None) -> None:
+    """Make the preferences again from what the judge said, where labels came after it.
+
+    asked: labels that the run asked people for; None: those that the options name.
+    """
+    if not is_mixing_due(round, book):
         return
     if book.is_done(PREFERENCES, round=round.number):
-        calibration_path = round.folder(PREFERENCES) / CALIBRATION_FILE
-        if is_mixed_as_configured(round.config.human_labels, calibration_path=calibration_path):
-            return
-        if (path := round.config.human_labels.calibration) is not None:  # refused before anything is undone
+        if (path := round.config.human.calibration) is not None:  # refused before anything is undone
             comparisons = book.used(JUDGEMENTS, Comparison, round=round.number)
             check_bound(path, _find_bound(round, book, panel=_find_panel(round, book, bench, comparisons)))
         book.make_again(PREFERENCES, round=round.number)
@@ -143,12 +197,20 @@ def mix_labels_late(round: Round, book: Book, bench: Bench) -> None:
         samples=samples,
         pairs=find_asked_pairs(round, bench, questions, samples),
         comparisons=book.used(JUDGEMENTS, Comparison, round=round.number),
-        labels=load_labels(round.config.human_labels),
+        labels=load_labels(round.config.human) if asked is None else asked,
     )
 
 
-def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, judgements: Path, columns: Path) -> None:
-    """Make the same records, folders and data set of responses and verdicts that already exist."""
+class Imported(NamedTuple):
+    """A round whose responses and verdicts were brought along, judged; and people's labels, where a file has them."""
+
+    round: Round
+    recorded: Recorded
+    labels: Labels | None
+
+
+def import_verdicts(round: Round, book: Book, *, samples: Path, judgements: Path, columns: Path) -> Imported:
+    """Make the records and folders of a judged round of responses and verdicts that already exist."""
     is_given = round.config.constitution != RunConfig().constitution
     recorded = import_recorded(samples, judgements, columns, constitution=round.constitution if is_given else None)
     if unread := describe_unread(recorded):
@@ -156,19 +218,10 @@ def import_verdicts(round: Round, book: Book, bench: Bench, *, samples: Path, ju
     round = replace(round, constitution=recorded.constitution)
     round.ledger.append([recorded.judge, *recorded.policies, recorded.constitution])
     round.ledger.put_texts(principle.text for principle in recorded.constitution.principles)
-    labels = load_labels(round.config.human_labels)
+    labels = load_labels(round.config.human)
     check_labels(round, book, labels, samples=recorded.samples, pairs=recorded.pairs)
     _finish_recorded(round, book, recorded)
-    pair_preferences(
-        round,
-        book,
-        bench,
-        prompts=recorded.prompts,
-        samples=recorded.samples,
-        pairs=recorded.pairs,
-        comparisons=recorded.comparisons,
-        labels=labels,
-    )
+    return Imported(round, recorded, labels)
 
 
 def _finish_recorded(round: Round, book: Book, recorded: Recorded) -> None:
@@ -211,18 +264,20 @@ def check_late_labels(round: Round, book: Book, bench: Bench, labels: Labels | N
         match(labels, _find_labelled(round, book, samples=samples, pairs=pairs))
 
 
-def refuse_left_out(run: RunFolder, config: HumanLabelsConfig) -> None:
+def refuse_left_out(run: RunFolder, config: HumanConfig) -> None:
     """Refuse to continue a run without its labels, or its calibration, once its preferences were made with them."""
-    before = run.config["config"].get("human_labels", {})
+    before = run.config["config"].get("human", {})
     if config.is_used or not any(run.path.glob(f"round_*/{PREFERENCES.folder}")):
         return
     for key, noun, option in (
-        ("path", "human labels", "--human-labels"),
-        ("calibration", "calibration", "--set human_labels.calibration=FILE"),
+        ("path", "human labels of {}", "--human-labels"),
+        ("num_items", "labels of {} pairs that people were asked about", "--set human.num_items=N"),
+        ("calibration", "calibration of {}", "--set human.calibration=FILE"),
     ):
-        if before.get(key) is not None:
+        is_mixed = key != "num_items" or any(run.path.glob(f"round_*/{PREFERENCES.folder}/{CALIBRATION_FILE}"))
+        if before.get(key) and is_mixed:
             raise RunFolderError(
-                f"the preferences of this run were made with the {noun} of {before[key]}",
+                f"the preferences of this run were made with the {noun.format(before[key])}",
                 where=str(run.path),
                 fix=f"give them again by {option}, or start a new run",
             )
@@ -242,9 +297,9 @@ def _find_labelled(
     )
 
 
-def _claims_probability(bench: Bench, *, is_recorded: bool) -> bool:
+def claims_probability(templates: Iterable[JudgeTemplate], *, is_recorded: bool) -> bool:
     """Whether the judges' log-odds claim a probability; those of contrasts alone have a scale that means nothing."""
-    return is_recorded or not all(MODES[judge.template.kind].words.scale for judge in bench.judges)
+    return is_recorded or not all(MODES[template.kind].words.scale for template in templates)
 
 
 def _mix(
@@ -265,9 +320,9 @@ def _mix(
         comparisons=comparisons,
         panel=panel,
         rule=LabelRule(round.config.preferences, seed=round.seed, fitted_on=comparisons),
-        config=round.config.human_labels,
+        config=round.config.human,
         draw_seed=round.draw_seed,
-        is_scaled=_claims_probability(bench, is_recorded=round.is_recorded),
+        is_scaled=claims_probability((judge.template for judge in bench.judges), is_recorded=round.is_recorded),
     )
 
 
@@ -296,7 +351,7 @@ def _find_bound(round: Round, book: Book, *, panel: Panel) -> Bound:
     )
 
 
-def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
+def calibrate_run(config: HumanConfig, *, run: str | None, runs_dir: Path, out: Path) -> Fitted:
     """The calibration of a run's newest judged round by people's labels, written to a new file.
 
     run: the name of the run, or None for the newest one.
@@ -310,7 +365,7 @@ def calibrate_run(config: HumanLabelsConfig, *, run: str | None, runs_dir: Path,
         panel = find_panel(
             bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
         )
-        is_scaled = _claims_probability(bench, is_recorded=judged.is_recorded)
+        is_scaled = claims_probability((judge.template for judge in bench.judges), is_recorded=judged.is_recorded)
         fitted = fit_to_round(judged, labels, panel=panel, is_scaled=is_scaled)
     write_calibration(out, fitted.file)
     return fitted

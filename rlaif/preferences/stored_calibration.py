@@ -14,7 +14,7 @@ from rlaif.calibration.label_items import read_labelled
 from rlaif.calibration.labels import Labels
 from rlaif.calibration.mix import calibrate_judge, describe_map
 from rlaif.calibration.people import AgreementReport, report_agreement
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.config.run import RunConfig
 from rlaif.constitution.selection import prepare_constitution
@@ -95,7 +95,7 @@ def fit_to_round(judged: JudgedRound, labels: Labels, *, panel: Panel, is_scaled
         judge_id=panel.judge_id,
         constitution=judged.constitution,
         labels_digest=labels.digest,
-        human_weight=judged.config.human_labels.weight,
+        human_weight=judged.config.human.weight,
         is_scaled=is_scaled,
     )
     if card is None:
@@ -143,7 +143,7 @@ def check_configured(config: RunConfig, constitution: Constitution | None) -> No
 
     constitution: as its file has it; None where the run was judged already, under what its ledger keeps.
     """
-    path = config.human_labels.calibration
+    path = config.human.calibration
     if path is None:
         return
     is_open = constitution is not None
@@ -156,7 +156,7 @@ def check_configured(config: RunConfig, constitution: Constitution | None) -> No
     )
 
 
-def apply_calibration(config: HumanLabelsConfig, bound: Bound, *, samples: Sequence[Sample]) -> Mix:
+def apply_calibration(config: HumanConfig, bound: Bound, *, samples: Sequence[Sample]) -> Mix:
     """The stored calibration as a round's preferences use it; nothing where the configuration names none."""
     if config.calibration is None:
         return Mix()

@@ -18,7 +18,15 @@ tally: how many items a stage took in, kept and dropped
 """
 
 from rlaif.records.base import Observed, Record, Served, Value, digest_bytes, digest_text
-from rlaif.records.calibration import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, MapKind, PartMap
+from rlaif.records.calibration import (
+    TIE_BAND,
+    Agreement,
+    CalibrationCard,
+    CalibrationMap,
+    MapKind,
+    PartMap,
+    TransportCheck,
+)
 from rlaif.records.cards import Alarm, Estimate, EvaluationReport, PolicyCard, RewardModelCard, Use
 from rlaif.records.constitution import Constitution, Example, Principle
 from rlaif.records.dispute import Dispute, DisputeReason, Says
@@ -124,6 +132,7 @@ __all__ = [
     "SpotCheck",
     "Tally",
     "TrainingRow",
+    "TransportCheck",
     "Use",
     "Value",
     "Verdict",

@@ -71,11 +71,27 @@ class CalibrationMap(Value):
     """Of the kind `panel`: the slope that each judge has in place of `slope`."""
 
 
+class TransportCheck(Value):
+    """Whether the calibration by the labels of earlier rounds still held for the fresh labels of a round."""
+
+    outcome: Literal["holds", "does not hold", "undecided"]
+    residual: Estimate
+    """How much more often people take the calibrated judge's side of a pair than it predicts; 0.1 is 10 points."""
+    num_pairs: int
+    """Pairs of the round that people labelled and the judge compared."""
+
+
 class CalibrationCard(Record):
     """What a run's human labels said of its judge, and what was done with them."""
 
     table: ClassVar[str] = "calibrations"
-    left_out_when_empty: ClassVar[tuple[str, ...]] = ("num_tied", "before_decided", "after_decided", "effective_n")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = (
+        "num_tied",
+        "before_decided",
+        "after_decided",
+        "effective_n",
+        "transport",
+    )
     judge_id: str | None
     """Id of the judge or panel whose labels are mapped. A panel with another judge or weight has another id."""
     constitution_id: str
@@ -101,6 +117,8 @@ class CalibrationCard(Record):
     """Kish's effective sample size: the number of items of equal weight that would tell as much. None where all items
     have equal weight: they were drawn with one inclusion probability, or none is known and the agreement describes the
     labelled items alone."""
+    transport: TransportCheck | None = None
+    """Of a round after the first whose pairs people labelled: the calibration of the rounds before on these labels."""
     map: CalibrationMap
     log_loss: dict[MapKind, float]
     """Cross-validated mean log loss of each candidate map, in nats."""

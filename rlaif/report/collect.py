@@ -16,7 +16,9 @@ from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.measures import Measure, compute_measures, find_falls, load_measure
+from rlaif.evaluation.people import estimate_win_rate
 from rlaif.evaluation.policy import (
+    Change,
     PolicyPair,
     compute_behaviour,
     compute_pair_probabilities,
@@ -40,6 +42,7 @@ from rlaif.records import (
     CalibrationCard,
     Estimate,
     EvaluationReport,
+    HumanLabel,
     Model,
     PolicyCard,
     PreferenceRow,
@@ -49,6 +52,7 @@ from rlaif.records import (
 from rlaif.report.input import (
     BestOfN,
     FunnelStage,
+    PeopleAndJudge,
     Provenance,
     ReportInput,
     ResponseAt,
@@ -60,6 +64,7 @@ from rlaif.report.input import (
     make_evaluation_report,
     summarise_round,
 )
+from rlaif.report.labelled import LabelledRound, choose_for_trained, collect_people
 from rlaif.reward_model.ensemble import Scorer, open_scorer, read_ensemble
 from rlaif.training.metrics import MetricsLog, MetricsRow
 
@@ -91,6 +96,8 @@ class Evaluated:
     """None where the round trained none."""
     held_out: Sequence[PreferenceRow]
     """Preferences that the reward model was not trained on."""
+    labels: Sequence[HumanLabel] = ()
+    """People's labels of pairs of both policies' responses."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ class RoundFacts:
     """Folder of the stage `policy`."""
     policy_card: PolicyCard | None
     calibration: CalibrationCard | None
+    labelled: LabelledRound | None
+    """What people's labels are set beside; None where none had a part in the preferences."""
     dataset_digest: str | None
     ledger_head: Head
     earlier: Sequence[tuple[int, EvaluationReport]]
@@ -152,6 +161,9 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
         calibration=facts.calibration,
         calibration_is_applied=facts.calibration is not None and not judged.labels,
+        people=_collect_people(
+            facts, evaluated, held_out=scored, measures=loaded_measures, moved=measures, p_after=p_after
+        ),
         judge_health=judges[0].health if judges else None,
         judges=tuple(judges),
         panel=find_agreement(judged),
@@ -180,6 +192,27 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         best_of_n=_best_of_n(facts, evaluated, prompts=by_id) if picks.pairs else None,
         rounds=_rounds(facts, evaluation),
     )
+
+
+def _collect_people(
+    facts: RoundFacts,
+    evaluated: Evaluated,
+    *,
+    held_out: Sequence[ScoredPair],
+    measures: Mapping[str, Measure],
+    moved: Mapping[str, Change],
+    p_after: Mapping[tuple[str, str], float],
+) -> PeopleAndJudge | None:
+    """What people's labels say and did; None where there are none, neither of judged pairs nor of evaluated ones."""
+    pairs, labels = evaluated.pairs, evaluated.labels
+    win_rate = estimate_win_rate(pairs, p_after=p_after, chosen=choose_for_trained(labels, pairs)) if labels else None
+    if facts.labelled is None:
+        return None if win_rate is None else PeopleAndJudge(win_rate=win_rate)
+    by_id = {prompt.id: prompt for prompt in evaluated.prompts}
+    people = collect_people(
+        facts.labelled, held_out=held_out, measures=measures, moved=moved, pairs=pairs, prompts=by_id
+    )
+    return people.model_copy(update={"win_rate": win_rate})
 
 
 def _find_provenance(facts: RoundFacts, evaluated: Evaluated, *, same_judge: bool | None) -> Provenance:

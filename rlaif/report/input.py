@@ -9,13 +9,26 @@ from typing import Any
 
 from pydantic import Field
 
+from rlaif.calibration.people import AgreementReport
 from rlaif.evaluation.cost import StageCost
+from rlaif.evaluation.leanings import Leaning
+from rlaif.evaluation.people import CalibrationEffect, HonestRate, Predictor
 from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
-from rlaif.records import Alarm, CalibrationCard, Constitution, Estimate, EvaluationReport, Message, Model, Tally
+from rlaif.records import (
+    Alarm,
+    CalibrationCard,
+    Constitution,
+    Estimate,
+    EvaluationReport,
+    Message,
+    Model,
+    Tally,
+    Verdict,
+)
 from rlaif.records.base import Value
 from rlaif.reward_model.ensemble import Ensemble
 from rlaif.training.metrics import MetricsRow
@@ -83,6 +96,58 @@ class ResponseCourse(Value):
     responses: tuple[ResponseAt, ...]
 
 
+class ShownDisagreement(Value):
+    """A pair on which the judge says something else than people. Its texts are untrusted."""
+
+    principle: str
+    sample_ids: tuple[str, str]
+    """The two samples in canonical order; the first is `first`."""
+    prompt: tuple[Message, ...]
+    first: str
+    second: str
+    choices: dict[str, Verdict]
+    """Person -> choice."""
+    p_first: float
+    """The judge's probability that the first is better."""
+    calibrated: float
+    """The same after a calibration that did not see the pair's prompt."""
+
+
+class ReadoutLoss(Value):
+    """Cross-validated log loss of people's choices, by read-outs of the reward model's base, in nats."""
+
+    with_people: float
+    without: float
+    """By the judge's rows alone."""
+    weight: float
+    """What a row of people's counts in the first one."""
+
+
+class PeopleAndJudge(Value):
+    """What people's labels say of the judge, and what they did to the labels and to the policy."""
+
+    agreement: AgreementReport | None = None
+    """People with one another, and the judge as it was with them; None where the labels are of another run."""
+    is_drawn: bool = False
+    """Whether each label has the probability with which its item was drawn, so that figures are about all pairs."""
+    reliability_before: RewardCalibration | None = None
+    reliability_after: RewardCalibration | None = None
+    """Are the judge's labels as often right as they say: as they came, and calibrated without the item's prompt."""
+    accuracy: HonestRate | None = None
+    """How often the judge takes the side that people would take; None where draw probabilities are not known."""
+    disagreements: tuple[ShownDisagreement, ...] = ()
+    """Some of those that `agreement` lists, those of which the judge was surest first."""
+    effect: CalibrationEffect | None = None
+    predictors: tuple[Predictor, ...] = ()
+    """Who predicts people's choices on the pairs that the reward model was not trained on."""
+    readout: ReadoutLoss | None = None
+    """What people's rows are worth to the reward model; None where that was not measured."""
+    leanings: tuple[Leaning, ...] = ()
+    """What the labels lean to, before and after people's labels, and how the policy moved."""
+    win_rate: HonestRate | None = None
+    """Win rate of the trained policy over the start by what people would say; None where nobody labelled such pairs."""
+
+
 class BestOfN(Value):
     """The change without training: of n responses of the starting policy, the most rewarded one."""
 
@@ -148,6 +213,8 @@ class ReportInput(Value):
     """How the judge agrees with people's labels; None: there are none."""
     calibration_is_applied: bool = False
     """Whether the calibration was fitted before, to labels of another run's responses."""
+    people: PeopleAndJudge | None = None
+    """What people's labels say and did; None where none had a part in this round's preferences."""
     judge_health: JudgeHealth | None = None
     """Health of the judge that made the labels; for a panel, of its first judge."""
     judges: tuple[CheckedJudge, ...] = ()

@@ -23,13 +23,10 @@ from rlaif.report.judge import judge_view
 from rlaif.report.judges import judges_view
 from rlaif.report.loop_plot import loop_plot_svg
 from rlaif.report.moved import Moved, MovedRow, list_moved
+from rlaif.report.people import calibration_view, people_view
 from rlaif.report.tables import cost_view, facts_view, funnel_view, rewards_view
 from rlaif.report.training import describe_left_off, prompt_view, training_view
-from rlaif.report.trust import (
-    calibration_view,
-    hacking_view,
-    reward_model_view,
-)
+from rlaif.report.trust import hacking_view, reward_model_view
 from rlaif.report.wording import (
     cut_text,
     format_count,
@@ -42,6 +39,8 @@ from rlaif.report.wording import (
 )
 
 HERE = Path(__file__).parent
+CSS = HERE / "page.css"
+"""The style of every page of rlaif."""
 FORMAT = 2
 OPEN_SAMPLES = 4
 """Samples that are shown at once; the others are one click away."""
@@ -74,10 +73,10 @@ def report_data(report: ReportInput) -> dict[str, Any]:
     }
 
 
-def render_report(report: ReportInput) -> str:
-    """The page as text."""
+def make_environment(folder: Path) -> Environment:
+    """How every page is rendered: templates of a folder, with autoescape, and filters for text of strangers."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -85,12 +84,18 @@ def render_report(report: ReportInput) -> str:
     )
     environment.filters["untrusted"] = show_untrusted
     environment.filters["plain"] = show_plain
+    return environment
+
+
+def render_report(report: ReportInput) -> str:
+    """The page as text."""
+    environment = make_environment(HERE)
     moved = list_moved(report.measures, constitution=report.constitution)
     cautions = find_cautions(report)
     cost = cost_view(report)
     samples = [_sample_view(sample, moved) for sample in report.samples]
     return environment.get_template("page.html.j2").render(
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        css=Markup(CSS.read_text(encoding="utf-8")),
         headline=choose_headline(moved, report.win_rate),
         answers=_answers_view(report, moved, cautions=cautions, cost=cost),
         asked=asked_view(report),
@@ -99,6 +104,7 @@ def render_report(report: ReportInput) -> str:
         constitution=report.constitution,
         cautions=cautions,
         calibration=calibration_view(report.calibration),
+        people=people_view(report, moved),
         judge=judge_view(
             report.judge_health,
             preferences=report.provenance.config.get("preferences"),

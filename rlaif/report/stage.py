@@ -16,22 +16,31 @@ from rlaif.evaluation.policy import PolicyPair, find_different, pair_samples
 from rlaif.judging.bench import Bench
 from rlaif.judging.failures import describe_failures
 from rlaif.judging.judge import judge_pairs
-from rlaif.judging.stage import ask_as, finish_judging, read_judged
+from rlaif.judging.panel import find_panel
+from rlaif.judging.stage import JudgedRound, ask_as, finish_judging, read_judged
+from rlaif.ledger.queries import find_drawn_labels
 from rlaif.preferences.export import digest_preferences
-from rlaif.preferences.stage import DATASET
+from rlaif.preferences.label import LabelRule
+from rlaif.preferences.people import find_judged
+from rlaif.preferences.stage import DATASET, claims_probability
 from rlaif.records import (
     CalibrationCard,
+    Comparison,
     EvaluationReport,
+    HumanLabel,
     Judgement,
     PolicyCard,
+    Preference,
     PreferenceRow,
     Prompt,
     Question,
+    RewardModelCard,
     Sample,
 )
 from rlaif.report.collect import Evaluated, RoundFacts, collect_report
 from rlaif.report.costs import Spending, find_costs
 from rlaif.report.input import FunnelStage, ReportInput
+from rlaif.report.labelled import LabelledRound
 from rlaif.report.page import write_report
 from rlaif.reward_model.ensemble import open_scorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
@@ -40,7 +49,7 @@ from rlaif.run.finished import read_stage
 from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf, make_room
-from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, REWARD_MODEL, SAMPLES, STAGES
+from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, STAGES
 from rlaif.run.world import FRONTDESK_MEASURE, find_measures
 from rlaif.sampling.sampler import sorted_pair
 from rlaif.sampling.stage import draw_samples, find_evaluation_prompts
@@ -48,19 +57,21 @@ from rlaif.sampling.stage import draw_samples, find_evaluation_prompts
 
 def evaluate(round: Round, book: Book, shelf: Shelf, bench: Bench) -> None:
     """The trained policy against the starting one on held-out prompts, and the report of the whole round."""
+    labels = _find_new_labels(round, book)
     if not book.is_done(EVALUATION, round=round.number):
         book.require(POLICY, round=round.number)
         bench.check(round.constitution)
         make_room(round.config, shelf.clear, bench.clear)
         drawn = _draw(round, book, shelf)
         make_room(round.config, shelf.clear, bench.clear)
-        evaluated = _judge(round, book, shelf, bench, drawn=drawn)
+        labels = [label for label in labels if drawn.ids.issuperset(label.sample_ids)]
+        evaluated = _judge(round, book, shelf, bench, drawn=drawn, labels=labels)
         report = _collect(round, book, bench, evaluated)
         expect_measures(round, EVALUATION)
         write_report(report, round.folder(EVALUATION))
         book.use(
             EVALUATION,
-            [*drawn.prompts, *drawn.start, *drawn.trained, *drawn.picks.candidates],
+            [*drawn.prompts, *drawn.start, *drawn.trained, *drawn.picks.candidates, *labels],
             round=round.number,
             constitution_id=round.constitution.id,
         )
@@ -79,6 +90,10 @@ class _Drawn(NamedTuple):
     @property
     def pairs(self) -> list[PolicyPair]:
         return pair_samples(self.start, self.trained)
+
+    @property
+    def ids(self) -> set[str]:
+        return {sample.id for sample in (*self.start, *self.trained)}
 
 
 def _draw(round: Round, book: Book, shelf: Shelf) -> _Drawn:
@@ -121,7 +136,22 @@ def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prom
     return pick_samples(start, candidates=candidates, rewards=rewards, n=config.best_of)
 
 
-def _judge(round: Round, book: Book, shelf: Shelf, bench: Bench, *, drawn: _Drawn) -> Evaluated:
+def _find_new_labels(round: Round, book: Book) -> list[HumanLabel]:
+    """People's labels of evaluated pairs of this run. Where a finished evaluation lacks some, it is opened again."""
+    labels = find_drawn_labels(round.ledger, run=round.run.name, is_evaluation=True)
+    if labels and book.is_done(EVALUATION, round=round.number):
+        samples = {sample.id for sample in book.used(EVALUATION, Sample, round=round.number)}
+        own = {label.id for label in labels if samples.issuperset(label.sample_ids)}
+        known = {label.id for label in book.used(EVALUATION, HumanLabel, round=round.number)}
+        if own != known:
+            say(f"evaluation: made again with {len(own)} labels of people; what was asked before is not asked again")
+            book.make_again(EVALUATION, round=round.number)
+    return labels
+
+
+def _judge(
+    round: Round, book: Book, shelf: Shelf, bench: Bench, *, drawn: _Drawn, labels: Sequence[HumanLabel]
+) -> Evaluated:
     """What the judge says of both policies' responses, and of the picks."""
     judge = bench.evaluator
     different = find_different([*drawn.pairs, *drawn.picks.pairs])
@@ -149,6 +179,7 @@ def _judge(round: Round, book: Book, shelf: Shelf, bench: Bench, *, drawn: _Draw
         trained=shelf.policy("trained").fingerprint,
         reward_model=shelf.reward_model() if has_reward_model else None,
         held_out=_find_held_out(round, book) if has_reward_model else [],
+        labels=labels,
     )
 
 
@@ -172,6 +203,7 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
         policy_dir=round.folder(POLICY),
         policy_card=next(iter(book.used(POLICY, PolicyCard, round=round.number)), None),
         calibration=calibrations[-1] if calibrations else None,
+        labelled=_find_labelled(round, book, bench, judged, card=calibrations[-1]) if calibrations else None,
         dataset_digest=digest_preferences(dataset) if dataset.is_dir() else None,
         ledger_head=round.ledger.head(),
         earlier=[
@@ -196,6 +228,36 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
     num_judgements = len(evaluated.judging.judgements)
     costs = find_costs(spending, num_responses=num_responses, num_judgements=num_judgements)
     return collect_report(facts, evaluated, costs=costs)
+
+
+def _find_labelled(
+    round: Round, book: Book, bench: Bench, judged: JudgedRound, *, card: CalibrationCard
+) -> LabelledRound:
+    """The labels that had a part in this round's preferences, beside what its judges said in all rounds so far."""
+    panel = find_panel(
+        bench.judges, questions=judged.questions, comparisons=judged.comparisons, is_recorded=judged.is_recorded
+    )
+    earlier = book.used_before(JUDGEMENTS, Comparison, round=round.number)
+    samples = [*book.used_before(SAMPLES, Sample, round=round.number), *judged.samples]
+    prompts = book.used_before(PROMPTS, Prompt, round=round.number)
+    return LabelledRound(
+        number=round.number,
+        card=card,
+        labels=judged.labels,
+        judged=find_judged(
+            [*earlier, *judged.comparisons],
+            constitution=judged.constitution,
+            panel=panel,
+            rule=LabelRule(judged.config.preferences, seed=judged.seed, fitted_on=judged.comparisons),
+            draw_seed=judged.draw_seed,
+        ),
+        samples={sample.id: sample for sample in samples},
+        prompts={**{prompt.id: prompt for prompt in prompts}, **judged.prompts},
+        preferences=book.used(PREFERENCES, Preference, round=round.number),
+        reward_model=next(iter(book.used(REWARD_MODEL, RewardModelCard, round=round.number)), None),
+        constitution=judged.constitution,
+        is_scaled=claims_probability((judge.template for judge in bench.judges), is_recorded=judged.is_recorded),
+    )
 
 
 def _find_funnel(round: Round) -> list[FunnelStage]:

@@ -1,4 +1,4 @@
-"""A `ReportInput` -> the section on whether to believe it: people's labels, the reward model, signs of reward hacking.
+"""A `ReportInput` -> the section on whether to believe it: the reward model, signs of reward hacking.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from rlaif.evaluation.policy import Change
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_model import RewardModelQuality
-from rlaif.records import TIE_BAND, Agreement, CalibrationCard, CalibrationMap, Estimate, PartMap
+from rlaif.records import Estimate
 from rlaif.report.changed import name_win_judge
 from rlaif.report.charts import reliability_chart
 from rlaif.report.input import ReportInput
@@ -22,109 +22,10 @@ from rlaif.report.wording import (
     format_estimate,
     format_number,
     format_percent,
-    join_words,
 )
 from rlaif.reward_model.ensemble import Ensemble
 
-MAP_NAMES = {
-    "identity": "left as they are",
-    "temperature": "temperature",
-    "temperature_length": "temperature and length",
-    "panel": "a slope for each judge, and length",
-    "pooled": "temperature and length for each principle",
-}
 SOURCE_NAMES = {"human": "people", "judge": "the judge"}
-
-
-def calibration_view(card: CalibrationCard | None) -> dict[str, Any] | None:
-    if card is None:
-        return None
-    whom = "the simulated annotator" if card.simulated else "people"
-    rows = [(f"The judge as it was, with {whom}", card.before), (f"After calibration, with {whom}", card.after)]
-    if card.between_people is not None:
-        rows.append(("Two annotators with each other", card.between_people))
-    return {
-        "labels": format_count(card.num_labels, "label"),
-        "annotators": format_count(card.num_annotators, "annotator"),
-        "simulated": card.simulated,
-        "whom": whom,
-        "rows": [_agreement_view(name, agreement) for name, agreement in rows],
-        "before": format_estimate(card.before.share, percent=True),
-        "after": format_estimate(card.after.share, percent=True),
-        "base_rates": join_words(
-            [f"{choice} {format_percent(share, decimals=0)}" for choice, share in card.before.base_rates.items()]
-        ),
-        "base_n": format_count(card.before.n, "item"),
-        "design": _describe_design(card),
-        "map": describe_map(card.map),
-        "losses": [
-            (MAP_NAMES[kind], format_number(loss, decimals=4), kind == card.map.kind)
-            for kind, loss in card.log_loss.items()
-        ],
-        "weight": format_number(card.human_weight),
-    }
-
-
-def _describe_design(card: CalibrationCard) -> list[str]:
-    """Sentences that qualify the agreement: how the items were drawn, and what a tie is."""
-    said = []
-    if card.effective_n is not None:
-        alike = format_number(card.effective_n, decimals=0)
-        said.append(
-            "Items were drawn with unequal probabilities, and each counts one over its own: agreement is about all "
-            f"pairs that could have been drawn. The {format_count(card.before.n, 'item')} tell as much as {alike} "
-            "drawn alike."
-        )
-    if card.num_tied:
-        before, after = (format_estimate(share, percent=True) for share in (card.before_decided, card.after_decided))
-        said.append(
-            f"On {format_count(card.num_tied, 'item')} most people chose no side, and a label of the judge agrees with "
-            f"that within {TIE_BAND:g} of one half only. Where people chose a side the judge chose the same in "
-            f"{before.mean} ({before.interval}), after calibration in {after.mean} ({after.interval})."
-        )
-    return said
-
-
-def _agreement_view(name: str, agreement: Agreement) -> dict[str, Any]:
-    return {
-        "name": name,
-        "share": format_estimate(agreement.share, percent=True),
-        "kappa": _format_or_undefined(agreement.kappa),
-        "ac1": _format_or_undefined(agreement.ac1),
-        "n": format_number(agreement.n),
-    }
-
-
-def _format_or_undefined(estimate: Estimate | None) -> EstimateText:
-    return format_estimate(estimate, decimals=2) if estimate else EstimateText("not defined", "", "")
-
-
-def describe_map(found: CalibrationMap) -> str:
-    """What calibration did to the judge's labels, in words."""
-    if found.kind == "identity":
-        return "The judge's labels were left as they are: no other map predicted the people's choices better."
-    sure = "surer" if found.slope > 1 else "less sure"
-    said = f"The labels were made {sure} (their log-odds times {format_number(found.slope, decimals=2)})"
-    if found.kind == "temperature":
-        return said + "."
-    if found.by_principle:
-        parts = join_words([_describe_part(part, has_length=True) for part in found.by_principle])
-        return f"{said} on the whole; each principle has its own slope and weight of length: {parts}."
-    if found.by_judge:
-        said += " on the whole; each judge has its own slope: "
-        said += join_words([_describe_part(part, has_length=False) for part in found.by_judge])
-    step, limit = found.length_sd, found.length_limit * found.length_sd
-    return (
-        f"{said}, and the longer response {'loses' if found.length < 0 else 'gains'} "
-        f"{format_number(abs(found.length), decimals=2)} log-odds for every {format_number(step, decimals=1)} words "
-        f"that it is longer, up to {format_number(limit, decimals=0)} words: the judge had liked length "
-        f"{'more' if found.length < 0 else 'less'} than the labels do."
-    )
-
-
-def _describe_part(part: PartMap, *, has_length: bool) -> str:
-    slope = f"{part.name[:12] if not has_length else part.name} times {format_number(part.slope, decimals=2)}"
-    return f"{slope} and {format_number(part.length, decimals=2)} for length" if has_length else slope
 
 
 def reward_model_view(

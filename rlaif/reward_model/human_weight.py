@@ -21,6 +21,8 @@ from rlaif.reward_model.pair_fit import cross_validate, deviations
 
 CANDIDATES = (1.0, 5.0, 20.0)
 """Weights that are tried; a row of the judge counts as its own weight says, usually 1."""
+WITHOUT = 1e-9
+"""A weight so small that people's rows have no part in a fit, and are measured all the same."""
 MIN_PROMPTS = 10
 """With people's choices on fewer prompts no weight is chosen, and the rows keep theirs."""
 
@@ -31,6 +33,8 @@ class HumanWeight(Value):
     weight: float
     log_loss: dict[str, float]
     """Weight -> cross-validated mean log loss of people's choices, in nats."""
+    log_loss_without: float | None = None
+    """The same where only the judge's rows are fitted to; None in models that were trained before it was measured."""
     num_rows: int
     """People's rows."""
     num_prompts: int
@@ -39,6 +43,8 @@ class HumanWeight(Value):
     def describe(self) -> str:
         """The choice in a sentence."""
         losses = ", ".join(f"{weight}: {loss:.4f}" for weight, loss in self.log_loss.items())
+        if self.log_loss_without is not None:
+            losses += f"; without them: {self.log_loss_without:.4f}"
         return (
             f"people's rows count {self.weight:g} each ({self.num_rows} rows of {self.num_prompts} prompts); "
             f"cross-validated log loss of people's choices by weight: {losses}"
@@ -74,7 +80,7 @@ def choose_weight(
     """
     scaled = without_length(features / deviations(features), pairs, lengths=lengths)
     losses = {}
-    for weight in CANDIDATES:
+    for weight in (WITHOUT, *CANDIDATES):
         by_penalty = cross_validate(
             scaled,
             weigh_people(pairs, weight=weight),
@@ -83,10 +89,12 @@ def choose_weight(
             lengths=lengths,
         )
         losses[weight] = min(by_penalty.values())
+    without = losses.pop(WITHOUT)
     human = [pair for pair in pairs if pair.source == "human"]
     return HumanWeight(
         weight=min(losses, key=lambda weight: (losses[weight], weight)),
         log_loss={f"{weight:g}": loss for weight, loss in losses.items()},
+        log_loss_without=without,
         num_rows=len(human),
         num_prompts=len({pair.prompt_id for pair in human}),
     )

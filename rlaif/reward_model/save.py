@@ -57,10 +57,19 @@ class Results(Value):
             "num_held_out_pairs": float(self.held_out.num_pairs),
             "accuracy_at_most": self.held_out.accuracy_at_most if self.held_out.accuracy_at_most < 1 else None,
             "rated_correlation": self.held_out.rated.correlation if self.held_out.rated else None,
-            "human_weight": self.human_weight.weight if self.human_weight else None,
+            **(_find_human_metrics(self.human_weight) if self.human_weight else {}),
             "kept_step": float(self.kept.step) if self.kept else None,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _find_human_metrics(found: HumanWeight) -> dict[str, float | None]:
+    """The weight of people's rows, and the log loss of people's choices with and without these rows."""
+    return {
+        "human_weight": found.weight,
+        "human_log_loss_with": found.log_loss[f"{found.weight:g}"],
+        "human_log_loss_without": found.log_loss_without,
+    }
 
 
 def read_results(folder: Path, *, digest: str) -> Results | None:

@@ -24,7 +24,7 @@ from rlaif.files.own_files import json_of, read_own, refuse_damage
 from rlaif.run.finished import read_stage, read_stage_values
 from rlaif.run.names import NAME, check_name, refuse_reserved
 from rlaif.run.options import read_config, update_config
-from rlaif.run.stages import Stage, stage_before
+from rlaif.run.stages import Stage, find_stage, stage_before
 
 ROUND = re.compile(r"round_(\d{2,})")
 """Name of a round's folder."""
@@ -64,7 +64,8 @@ class RunFolder(NamedTuple):
     @property
     def stage_dirs(self) -> list[Path]:
         """The folders of all stages that have begun, in the order of the rounds."""
-        return sorted(path for path in self.path.glob("round_*/*") if ROUND.fullmatch(path.parent.name))
+        found = self.path.glob("round_*/*")
+        return sorted(path for path in found if ROUND.fullmatch(path.parent.name) and find_stage(path.name))
 
     @property
     def config(self) -> dict[str, Any]:

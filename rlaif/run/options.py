@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from rlaif.config.renamed import rename_options
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.errors import RunFolderError
@@ -23,7 +24,7 @@ from rlaif.run.stages import PREFERENCES, STAGES
 _NOT_OF_RECORDED = {"prompts", "policy", "sampling", "judge"}
 """What recorded samples and verdicts came without: their stages hold nothing of it."""
 HOW_FAR = (
-    "config.rounds", "config.gates", "config.scale",
+    "config.rounds", "config.gates", "config.scale", "config.human.annotators",
     "config.judge.max_calls", "config.judge.max_tokens", "config.judge.max_cost",
     *(f"config.judge.endpoint.{name}" for name in (
         "base_url_env", "api_key_env", "concurrency", "max_retries", "timeout_s", "deadline_s", "requests_per_minute",
@@ -86,6 +87,9 @@ CONFIG_FIX = "restore it from a copy, or start a new run with another --run NAME
 def read_config(run_path: Path) -> dict[str, Any]:
     """What a run's config.json holds. Raises `RunFolderError` where the file is damaged."""
     stored: dict[str, Any] = read_own(run_path / "config.json", _CONFIG, fix=CONFIG_FIX)
+    stored["config"] = rename_options(stored["config"])
+    if "file" in stored:
+        stored["file"]["options"] = rename_options(stored["file"]["options"])
     return stored
 
 
@@ -152,7 +156,7 @@ def _find_fixed(run_path: Path, stored: Mapping[str, Any], *, resume: bool) -> s
     for stage in begun:
         parts = set(stage.held)
         fixed |= parts - _NOT_OF_RECORDED if is_recorded and stage.is_recorded else parts
-    return fixed | {"human_labels"} if resume and PREFERENCES in begun else fixed
+    return fixed | {"human", "human_labels"} if resume and PREFERENCES in begun else fixed
 
 
 def _is_held(key: str, *, fixed: set[str]) -> bool:

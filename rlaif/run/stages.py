@@ -57,7 +57,7 @@ PREFERENCES = Stage(
 )  # fmt: skip
 REWARD_MODEL = Stage(
     "5_reward_model", "reward model", unit="pairs", product="reward model", command="rlaif train",
-    held=("reward_model", "human_labels", "policy"), table="reward_models", is_judged=True,
+    held=("reward_model", "human", "human_labels", "policy"), table="reward_models", is_judged=True,
 )  # fmt: skip
 POLICY = Stage(
     "6_policy", "policy", unit="prompts", product="trained policy", command="rlaif train",

@@ -15,6 +15,9 @@ from typing import NamedTuple
 from rlaif.records import Estimate
 
 LEVEL = 0.95
+ROUNDING = 1e-9
+MIN_IN_STRATUM = 5
+"""Values of a stratum below which its spread is not estimated from it alone."""
 
 
 def mean_interval(
@@ -99,6 +102,63 @@ def stratified_share(
     return Estimate(mean=whole.mean, low=low, high=high, n=whole.n)
 
 
+def drawn_share(
+    values: Sequence[float], *, strata: Sequence[Hashable], probabilities: Sequence[float]
+) -> Estimate | None:
+    """Mean over a finite list of numbers in [0, 1], of which so many of each stratum were drawn without replacement.
+
+    probabilities: those with which the values were drawn. The interval is that of this list, whatever its prompts have
+    in common, and shrinks to nothing where the whole list was drawn. Each value adds to its stratum's error in
+    proportion to 1 - its probability (Hajek 1964, for draws of high entropy). The bounds are Wilson's at the size that
+    the error amounts to, with Satterthwaite's t. None without values.
+    """
+    if not values:
+        return None
+    weights = [1 / probability for probability in probabilities]
+    total = math.fsum(weights)
+    mean = math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / total
+    mean = min(max(mean, min(values)), max(values))  # rounding may pass them
+    if min(probabilities) >= 1:
+        return Estimate(mean=mean, low=mean, high=mean, n=len(values))
+    groups = _join_small(strata)
+    squares = [
+        _squared_error([values[i] for i in at], [weights[i] for i in at], [probabilities[i] for i in at])
+        for at in groups
+    ]
+    variance, most = math.fsum(squares) / total**2, max(1, len(values) - len(groups))
+    if variance <= 1e-24 or not 0 < mean < 1:
+        left = 1 - len(values) / total  # nothing was seen to vary: the share of the list that was not drawn may
+        low, high = _wilson_bounds(mean, effective_size(weights) / left, z=t_quantile((1 + LEVEL) / 2, df=most))
+        return Estimate(mean=mean, low=low, high=high, n=len(values))
+    spread = math.fsum(one**2 / (len(at) - 1) for one, at in zip(squares, groups, strict=True) if len(at) > 1)
+    df = max(1, min(most, int(math.fsum(squares) ** 2 / spread)))
+    return share_of_error(mean, standard_error=math.sqrt(variance), df=df, n=len(values))
+
+
+def _join_small(strata: Sequence[Hashable]) -> list[list[int]]:
+    """The places of each stratum in the order of their names; one of under MIN_IN_STRATUM joins a neighbour."""
+    by_name: dict[str, list[int]] = {}
+    for place, name in enumerate(strata):
+        by_name.setdefault(str(name), []).append(place)
+    groups: list[list[int]] = []
+    for name in sorted(by_name):
+        if groups and min(len(groups[-1]), len(by_name[name])) < MIN_IN_STRATUM:
+            groups[-1] += by_name[name]
+        else:
+            groups.append(by_name[name])
+    return groups
+
+
+def _squared_error(values: Sequence[float], weights: Sequence[float], probabilities: Sequence[float]) -> float:
+    """What one stratum adds to the variance of a weighted sum; 0 where a single value shows no spread."""
+    if len(values) < 2:
+        return 0.0
+    rows = list(zip(values, weights, probabilities, strict=True))
+    mean = math.fsum(weight * value for value, weight, _ in rows) / math.fsum(weights)
+    parts = [(1 - probability) * (weight * (value - mean)) ** 2 for value, weight, probability in rows]
+    return len(parts) / (len(parts) - 1) * math.fsum(parts)
+
+
 def effective_size(weights: Sequence[float]) -> float:
     """Kish's size: the number of equally weighted values that tell as much (Kish 1965, Survey Sampling, 11.7)."""
     return math.fsum(weights) ** 2 / math.fsum(weight * weight for weight in weights)
@@ -169,20 +229,18 @@ def _spread(values: Sequence[float], clusters: Sequence[Hashable] | None, weight
     if is_even:
         df, effective = g - 1, float(g)
     else:
-        df, effective = _satterthwaite(squares), effective_size(list(sizes.values()))
+        df, effective = _weigh_degrees(list(sizes.values())), effective_size(list(sizes.values()))
     return _Spread(mean=mean, standard_error=error, num_clusters=g, df=df, effective_clusters=effective)
 
 
-def _satterthwaite(squares: Sequence[float]) -> int:
-    """Degrees of freedom of a variance that is a sum of the clusters' squared residuals (Satterthwaite 1946).
+def _weigh_degrees(weights: Sequence[float]) -> int:
+    """Degrees of freedom of a variance that is a sum of squares, each times its squared weight (Satterthwaite 1946).
 
     A few heavy clusters may make most of the variance, which is then known only as well as from those few alone.
+    subtle: by the weights and not by the squares that were seen. Where one answer is rare a few squares are nearly all,
+    whatever the weights, and Wilson's bounds allow for that already; even weights have G - 1 degrees.
     """
-    g, total = len(squares), math.fsum(squares)
-    spread = math.fsum(square * square for square in squares) - total * total / g
-    if total == 0 or spread <= 0:
-        return max(1, g - 1)
-    return max(1, min(g - 1, int(2 * total * total / spread)))
+    return max(1, min(len(weights) - 1, int(effective_size([weight**2 for weight in weights]) - 1 + ROUNDING)))
 
 
 @lru_cache(maxsize=256)

@@ -88,7 +88,7 @@ def test_what_changed_is_said(change: dict[str, Any], said: str) -> None:
         refuse_changed(FOUND, where="cal.json", **{**SAME, **change})
     assert caught.value.sentence == (
         f"the calibration does not fit this run: {said} (cal.json): fit one for this run by `rlaif calibrate`, or "
-        "leave human_labels.calibration out"
+        "leave human.calibration out"
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rlaif.calibration.calibrate import KINDS, apply_map, assign_folds, calibrate, length_difference
 from rlaif.calibration.fits import PRIOR_SD, SLOPE_PRIOR, Observation, Part, as_arrays, fit, fit_map
-from rlaif.calibration.mix import JudgedPair
+from rlaif.calibration.judged import JudgedPair
 from rlaif.records import CalibrationMap, PartMap
 
 FINITE = st.floats(-50, 50)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rlaif.calibration.judged import JudgedPair
 from rlaif.calibration.label_items import read_labelled
-from rlaif.calibration.mix import JudgedPair
 from rlaif.records import HumanLabel, Verdict
 
 TEXTS = {"a": "one two", "b": "one", "c": "x", "d": "x"}

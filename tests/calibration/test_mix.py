@@ -7,8 +7,8 @@ import random
 import pytest
 
 from rlaif.calibration.human_rows import find_whole, human_preferences
+from rlaif.calibration.judged import JudgedPair
 from rlaif.calibration.mix import (
-    JudgedPair,
     calibrate_judge,
     describe_mix,
     relabel,

@@ -13,6 +13,7 @@ from rlaif.calibration.so_far import SoFar, sum_up
 from rlaif.calibration.spot_check import FrameItem, draw_items
 from rlaif.calibration.taken_in import take_in
 from rlaif.records import Design, DrawnItem, SpotCheck
+from rlaif.stats.intervals import drawn_share, share_interval
 
 
 def make_check(items: Sequence[DrawnItem], *, num_frame: int) -> SpotCheck:
@@ -44,8 +45,9 @@ def answered(check: SpotCheck, choices: str, *, name: str = "ann") -> Answered:
         if key != "."
     }  # fmt: skip
     return Answered(
-        name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers), firsts=answers
-    )
+        name, answers, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(answers),
+        firsts=answers, notes={},
+    )  # fmt: skip
 
 
 def sum_of(check: SpotCheck, *states: Answered) -> SoFar:
@@ -78,6 +80,37 @@ def test_a_set_is_closed_only_when_everybody_has_answered_everything() -> None:
     assert sum_of(check, answered(check, "1u")).is_closed
     assert not sum_of(check).is_closed
     assert sum_of(check).agreement is None
+
+
+def test_the_interval_of_a_closed_set_is_about_the_pairs_that_could_be_drawn() -> None:
+    some, all_of_them = (
+        make_check([item(i, probability=p) for i in range(20)], num_frame=num) for p, num in ((0.1, 200), (1.0, 20))
+    )
+    found, whole = (sum_of(check, answered(check, "1112" * 5)).interval for check in (some, all_of_them))
+    assert found is not None
+    assert whole is not None
+    assert found.low < 0.6 < 0.75 < found.high
+    assert (whole.low, whole.mean, whole.high) == (0.75, 0.75, 0.75)
+
+
+@pytest.mark.parametrize("design", ["even", "focus"])
+def test_the_interval_of_a_closed_set_holds_the_truth_as_often_as_it_says(design: Design) -> None:
+    rng = random.Random(6)
+    frame = [FrameItem(f"p{i // 2}", (f"a{i:03}", f"b{i:03}"), "overall", rng.random()) for i in range(120)]
+    right = {one.sample_ids: float(rng.random() < max(one.p_first, 1 - one.p_first)) for one in frame}
+    truth, num_held, width, plain_width = sum(right.values()) / len(right), 0, 0.0, 0.0
+    for seed in range(200):
+        items = draw_items(frame, size=40, seed=seed, design=design).items
+        values = [right[min(one.sample_ids), max(one.sample_ids)] for one in items]
+        probabilities = [one.inclusion_probability for one in items]
+        found = drawn_share(values, strata=[one.stratum for one in items], probabilities=probabilities)
+        plain = share_interval(values, weights=[1 / one for one in probabilities])
+        assert found is not None
+        assert plain is not None
+        num_held += found.low <= truth <= found.high
+        width, plain_width = width + found.high - found.low, plain_width + plain.high - plain.low
+    assert 0.9 <= num_held / 200 <= 0.985
+    assert width < 0.95 * plain_width
 
 
 def test_an_item_that_is_skipped_or_unclear_counts_against_both_bounds() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from edit_runs import make_judged_run
 from made_once import make_once
-from recorded_run import make_recorded_run
+from recorded_run import make_recorded_runs
 from spot_checks import answer, draw, say
 
 from rlaif.calibration.sheet import Sheet
@@ -16,11 +16,7 @@ from rlaif.calibration.sheet import Sheet
 
 @pytest.fixture(scope="session")
 def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def make(folder: Path) -> None:
-        make_recorded_run(folder)
-        make_recorded_run(folder, name="002", pairs=20, seed=1)
-
-    return make_once(tmp_path_factory, "recorded-runs", make)
+    return make_once(tmp_path_factory, "recorded-runs", make_recorded_runs)
 
 
 @pytest.fixture

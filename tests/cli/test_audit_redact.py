@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -48,3 +49,18 @@ def test_a_pair_with_a_redacted_reply_is_not_drawn_for_people(judged: Path) -> N
     audit("redact", sample.id, "--reason", "private")
     drawn = CliRunner().invoke(app, ["spot-check", "draw", "s.json", "--items", "5", "--run", "001", "--dry-run"])
     assert "redacted 1" in drawn.stdout
+
+
+def test_preferences_that_are_made_again_leave_out_pairs_with_a_redacted_text(edited: Path) -> None:
+    sample = find_sample()
+    stage = Path("runs/001/round_00/4_preferences")
+    before = json.loads((stage / "stage.json").read_text())
+    assert audit("redact", sample.id, "--reason", "private", "--run", "001").exit_code == 0
+    (stage / "stage.json").unlink()
+    done = CliRunner().invoke(app, ["generate-prefs", "--run", "001", "--resume"])
+    assert done.exit_code == 0, done.exception
+    after = json.loads((stage / "stage.json").read_text())
+    assert after["in"] == before["in"]
+    assert after["dropped"] == {**before["dropped"], "redacted": 1}
+    rows = [row for path in stage.rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert "[redacted]" not in json.dumps([row for row in rows if "chosen" in row])

@@ -113,6 +113,10 @@ def test_labels_of_a_test_are_human_labels_without_a_probability(edited: Path) -
     for label, shown in zip(labels, sheet.items, strict=True):
         assert [samples[key].text for key in label.sample_ids] == [shown.a, shown.b]
         assert label.choice == by_pair[label.sample_ids[0], label.sample_ids[1]].new
+    assert "8 labels in l.jsonl" in say_spot_check("export", "l.jsonl", "--run", "001", "--labels", "edit-tests")
+    assert isinstance(spot_check("export", "all.jsonl", "--run", "001").exception, RlaifError), (
+        "they are in no other file"
+    )
 
 
 def test_a_test_costs_only_questions_about_the_edit_and_a_dry_run_counts_them(edited: Path) -> None:

@@ -13,11 +13,11 @@ import datasets
 import pytest
 from spot_checks import answer, draw, in_ledger, refusal, rows_of, say, spot_check
 
-from rlaif.audit.spot_labels import import_labels
 from rlaif.calibration.label_rows import as_csv
 from rlaif.calibration.labels import read_labels
 from rlaif.calibration.sheet import Sheet
 from rlaif.errors import InputError
+from rlaif.loop.spot_labels import import_labels
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
@@ -43,6 +43,29 @@ def test_exported_preferences_are_a_data_set_and_leave_ties_out(labelled: Sheet,
     assert rows[0]["chosen"][0]["role"] == "assistant"
     tally = say("import", "p.jsonl", "--run", "002")
     assert "15 of them new" in tally
+
+
+def test_labels_of_two_even_draws_are_exported_as_one_of_both_sizes_and_one_draw_alone(judged: Path) -> None:
+    for name, size in (("a", 10), ("b", 15)):
+        sheet = draw("--items", str(size), name=f"{name}.json")
+        answer(sheet, choices="1" * (size - 1) + "2", folder=f"{name}.answers")
+        say("status", f"{name}.json", "--run", "001")
+    say("export", "both.jsonl", "--run", "001")
+    say("export", "alone.jsonl", "--run", "001", "--sheet", "b.json")
+    both, alone = (
+        [json.loads(line)["inclusion_probability"] for line in Path(name).read_text().splitlines()]
+        for name in ("both.jsonl", "alone.jsonl")
+    )
+    assert both == pytest.approx([25 / 40] * 25)
+    assert alone == pytest.approx([15 / 30] * 15)
+
+
+def test_labels_of_a_draw_with_a_focus_and_of_another_one_go_into_no_file(labelled: Sheet) -> None:
+    sheet = draw("--items", "5", name="more.json")
+    answer(sheet, choices="12121", folder="more.answers")
+    say("status", "more.json", "--run", "001")
+    assert "one of them has a focus" in refusal("export", "labels.jsonl", "--run", "001")
+    assert "5 labels" in say("export", "labels.jsonl", "--run", "001", "--sheet", "more.json")
 
 
 def test_an_export_never_replaces_a_file(labelled: Sheet) -> None:

@@ -222,7 +222,11 @@ def test_a_history_written_anew_shows_against_a_printed_head(tampered: Tampered,
         assert verify(ledger).ok
         breaks = verify(ledger, heads=[tampered.head]).breaks
         assert [(found.seq, found.what) for found in breaks] == [
-            (tampered.head.seq, "its head is not the one that was printed")
+            (
+                tampered.head.seq,
+                "its head is not the one that was printed; the first row that differs is one of 1 to "
+                f"{tampered.head.seq}, and every head after it was made again",
+            )
         ]
 
 

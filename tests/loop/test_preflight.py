@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a judge's folder that is not there": (("judge.model.path=./no/judge",), "./no/judge"),
     "a policy's folder that is not there": (("policy.path=./no/policy",), "./no/policy"),
     "a policy that is no model": (("policy.path=.",), "no config.json"),
-    "labels that are not there": (("human_labels.path=no_labels.jsonl",), "no_labels.jsonl"),
+    "labels that are not there": (("human.path=no_labels.jsonl",), "no_labels.jsonl"),
     "a ledger in a file": (("ledger.path=rows.jsonl/ledger.sqlite",), "ledger.path"),
 }  # fmt: skip
 REFUSED_BY_THE_LOOP: dict[str, tuple[tuple[str, ...], str]] = {

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.calibration.mix import JudgedPair, relabel
+from rlaif.calibration.judged import JudgedPair
+from rlaif.calibration.mix import relabel
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import ConfigError
 from rlaif.preferences.label import LabelRule, find_reason_to_drop

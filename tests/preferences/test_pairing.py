@@ -280,3 +280,22 @@ def test_only_pairs_compared_under_every_principle_have_a_label(constitution: Co
     labels = label_pairs(comparisons, constitution=constitution)
     assert list(labels) == [("a", "b")]
     assert labels["a", "b"].logit == pytest.approx((3 * 1.0 + 1 * 2.0) / 4)
+
+
+@pytest.mark.parametrize("gone", ["b", "prompt"])
+def test_a_pair_with_a_redacted_text_is_dropped_by_name_whoever_labelled_it(
+    constitution: Constitution, compare: Compare, gone: str
+) -> None:
+    comparisons = [compare(name, 0.8, logit=1.4, ids=ids) for ids in AB_AND_CD for name in ("courteous", "brief")]
+    prompt_id = comparisons[0].prompt_id
+    human = {
+        pair: Preference(prompt_id=prompt_id, sample_ids=pair, label=1.0, source="human", evidence_ids=("l",))
+        for pair in (("a", "b"), ("b", "e"))
+    }
+    redacted = {prompt_id} if gone == "prompt" else {gone}
+    pairing = pair_comparisons(
+        comparisons, constitution=constitution, config=KEEP_ALL, round=0, human=human, redacted=redacted
+    )
+    left = [] if gone == "prompt" else [("c", "d")]
+    assert [preference.sample_ids for preference in pairing.preferences] == left
+    assert (pairing.tally.num_in, pairing.tally.dropped) == (3, {"redacted": 3 - len(left)})

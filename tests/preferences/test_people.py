@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.calibration.labels import LabelRow, Labels, Texts
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.config.preferences import PreferencesConfig
 from rlaif.errors import DataError
 from rlaif.preferences.label import LabelRule
@@ -37,14 +37,14 @@ def folder(path: Path, *names: str) -> str:
 
 
 def read(path: str, split: str | None = None) -> list[str]:
-    labels = load_labels(HumanLabelsConfig(path=path, split=split))
+    labels = load_labels(HumanConfig(path=path, split=split))
     assert labels is not None
     return [row.pair.prompt.messages[0].content for row in labels.rows if isinstance(row.pair, Texts)]
 
 
 def test_labels_of_several_splits_are_named_or_refused(tmp_path: Path) -> None:
     path = folder(tmp_path, "train_a", "train_b", "test_a")
-    with pytest.raises(DataError, match=r"train_a, train_b .*: name one by human_labels\.split=train_a"):
+    with pytest.raises(DataError, match=r"train_a, train_b .*: name one by human\.split=train_a"):
         read(path)
     assert read(path, "train_b") == ["train_b"]
     assert read(path, "train_a+test_a") == ["test_a", "train_a"]
@@ -56,22 +56,22 @@ def test_without_a_name_labels_are_the_training_and_the_test_split(tmp_path: Pat
 
 def test_another_split_of_the_labels_is_another_input_of_the_run(tmp_path: Path) -> None:
     path = folder(tmp_path, "train", "test")
-    plain, named = (label_inputs(HumanLabelsConfig(path=path, split=split)) for split in (None, "train"))
+    plain, named = (label_inputs(HumanConfig(path=path, split=split)) for split in (None, "train"))
     assert set(plain["human_labels"]) == {"file"}
     assert set(named["human_labels"]) == {"file", "split"}
 
 
 def test_a_file_of_labels_has_no_split(tmp_path: Path) -> None:
     folder(tmp_path, "train")
-    with pytest.raises(DataError, match=r"a file has no parts.*leave human_labels\.split out"):
+    with pytest.raises(DataError, match=r"a file has no parts.*leave human\.split out"):
         read(str(tmp_path / "train.jsonl"), "train")
 
 
 def test_people_are_combined_by_their_errors_from_three_people_on(tmp_path: Path) -> None:
-    def write(*people: str) -> HumanLabelsConfig:
+    def write(*people: str) -> HumanConfig:
         rows = [f"a,b,first,{who}" for who in people]
         (tmp_path / "labels.csv").write_text("\n".join(["first_id,second_id,choice,annotator", *rows]))
-        return HumanLabelsConfig(path=str(tmp_path / "labels.csv"), combine="dawid_skene")
+        return HumanConfig(path=str(tmp_path / "labels.csv"), combine="dawid_skene")
 
     with pytest.raises(DataError, match="the labels are of 2 people, and who of them errs shows only among 3 or more"):
         load_labels(write("ann", "bob"))
@@ -125,7 +125,7 @@ def mixed(num_pairs: int) -> tuple[Mix, list[Comparison]]:
     )  # fmt: skip
     mix = mix_labels(
         labels, labelled, comparisons=comparisons, panel=PANEL, rule=LabelRule(PreferencesConfig()),
-        config=HumanLabelsConfig(path="labels.jsonl"), draw_seed=None, is_scaled=True,
+        config=HumanConfig(path="labels.jsonl"), draw_seed=None, is_scaled=True,
     )  # fmt: skip
     return mix, comparisons
 

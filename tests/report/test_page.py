@@ -50,6 +50,7 @@ def test_the_parts_come_in_the_order_in_which_people_ask(html: str) -> None:
     assert [node.text for node in page.root.find("h2")] == [
         "What was asked",
         "What changed",
+        "People and the judge",
         "Can it be trusted?",
         "What it cost",
         "Before and after",
@@ -206,13 +207,17 @@ def test_peoples_agreement_is_told_before_and_after_calibration(html: str) -> No
     assert "SIMULATED labels" in trust.text
     assert "The judge chose as the simulated annotator did in 78.5 % of cases (72.5 to 83.5, 188 items)" in trust.text
     assert "after calibration in 83.5 %" in trust.text
-    rows = [[cell.text for cell in row.children] for row in trust.find("tbody")[0].find("tr")]
+    people = Page(html).section("people")
+    assert "SIMULATED labels" in people.text
+    rows = [[cell.text for cell in row.children] for row in people.find("tbody")[1].find("tr")]
     assert rows[0] == [
         "The judge as it was, with the simulated annotator", "78.5 % 72.5 to 83.5", "0.57 0.45 to 0.67",
         "not defined", "188",
     ]  # fmt: skip
     assert rows[2][0] == "Two annotators with each other"
-    assert "the longer response loses 0.95 log-odds for every 6.4 words that it is longer, up to 13 words" in trust.text
+    assert (
+        "the longer response loses 0.95 log-odds for every 6.4 words that it is longer, up to 13 words" in people.text
+    )
 
 
 def test_labels_of_people_are_not_called_simulated(
@@ -221,6 +226,7 @@ def test_labels_of_people_are_not_called_simulated(
     report = full_report.model_copy(update={"calibration": calibration_of(simulated=False)})
     page = Page(render_report(report))
     assert "SIMULATED" not in page.section("trust").text
+    assert "SIMULATED" not in page.section("people").text
     assert "The judge chose as people did in 78.5 %" in page.section("trust").text
     assert "the judge chooses as people do in 84 % of 188 items" in page.root.find("header")[0].text
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from page import Page
 
+from rlaif.evaluation.people import CalibrationEffect
 from rlaif.records import Alarm, Message, Tally
 from rlaif.report.input import ReportInput, ResponseAt, ResponseCourse, ShownSample
 from rlaif.report.loop_plot import loop_plot_svg
@@ -84,12 +85,26 @@ def hostile(report: ReportInput) -> ReportInput:
     course = ResponseCourse(
         prompt=sample.prompt, responses=(ResponseAt(step=1, text=HOSTILE * 200, score=0.0, kl=0.0),)
     )
+    people = report.people
+    assert people is not None
+    people = people.model_copy(
+        update={
+            "disagreements": (
+                people.disagreements[0].model_copy(
+                    update={"principle": HOSTILE, "prompt": sample.prompt, "first": HOSTILE * 200, "second": HOSTILE}
+                ),
+            ),
+            "effect": CalibrationEffect(num_pairs=9, num_turned=1, by_principle={HOSTILE: (1, 9)}),
+            "leanings": tuple(one.model_copy(update={"name": HOSTILE}) for one in people.leanings[:1]),
+        }
+    )
     alarm = Alarm(name="kl_ceiling", step=1, value=2.0, limit=1.0, sentence=HOSTILE, answer=HOSTILE)
     return report.model_copy(
         update={
             "judge_health": health,
             "judges": tuple(judge.model_copy(update={"name": HOSTILE}) for judge in report.judges),
             "panel": panel,
+            "people": people,
             "samples": (sample,),
             "response_courses": (course,),
             "alarms": (alarm,),

@@ -52,6 +52,9 @@ def test_people_count_much_beside_a_judge_that_errs_and_little_beside_one_that_i
     assert beside_right.weight == 1
     assert (beside_wrong.num_rows, beside_wrong.num_prompts) == (60, 60)
     assert beside_wrong.log_loss["20"] < beside_wrong.log_loss["5"] < beside_wrong.log_loss["1"]
+    assert beside_wrong.log_loss_without is not None
+    assert beside_wrong.log_loss_without > beside_wrong.log_loss["1"] + 0.02
+    assert "; without them: " in beside_wrong.describe()
 
 
 def test_people_keep_their_weights_among_themselves_and_the_judges_rows_stay() -> None:
@@ -118,5 +121,5 @@ def test_a_weight_of_people_where_there_are_none_is_refused() -> None:
     with pytest.raises(ValidationError, match="there are no rows of people"):
         RunConfig.model_validate({"reward_model": {"human_weight": "cross_validated"}})
     RunConfig.model_validate({
-        "reward_model": {"human_weight": "cross_validated"}, "human_labels": {"path": "labels.jsonl"},
+        "reward_model": {"human_weight": "cross_validated"}, "human": {"path": "labels.jsonl"},
     })  # fmt: skip

@@ -7,10 +7,13 @@ import random
 
 import pytest
 
+from rlaif.records import Estimate
 from rlaif.stats.intervals import (
+    drawn_share,
     effective_size,
     mean_interval,
     share_interval,
+    share_of_error,
     stratified_share,
     t_quantile,
     wilson,
@@ -132,8 +135,8 @@ def test_a_weighted_mean_and_its_error_are_those_of_the_hand_computation() -> No
     assert estimate.mean == pytest.approx(5 / 3)
     squares = [25, 49 / 9, 64 / 9]
     error = math.sqrt(3 / 2 * sum(squares)) / 6
-    # Satterthwaite: 2 * 37.56^2 / (625 + 29.64 + 50.57 - 37.56^2 / 3) = 12.0, and never above G - 1 = 2
-    assert estimate.high - estimate.mean == pytest.approx(t_quantile(0.975, df=2) * error)
+    # Satterthwaite: (9 + 1 + 4)^2 / (81 + 1 + 16) - 1 = 1
+    assert estimate.high - estimate.mean == pytest.approx(t_quantile(0.975, df=1) * error)
 
 
 def test_a_few_heavy_values_leave_few_degrees_of_freedom() -> None:
@@ -143,6 +146,14 @@ def test_a_few_heavy_values_leave_few_degrees_of_freedom() -> None:
     assert heavy is not None
     # The four heavy ones carry nearly all of the variance: as wide as four values are.
     assert heavy.high - heavy.low > 3 * (even.high - even.low)
+
+
+def test_weights_that_hardly_differ_change_an_interval_hardly_also_where_one_answer_is_rare() -> None:
+    values = [1.0] * 3 + [0.0] * 47
+    even, uneven = share_interval(values), share_interval(values, weights=[1.0 + k / 500 for k in range(50)])
+    assert even is not None
+    assert uneven is not None
+    assert uneven.high == pytest.approx(even.high, abs=0.01)
 
 
 @pytest.mark.parametrize("weight", [1, 7, 0.3])
@@ -200,3 +211,38 @@ def test_a_prompt_that_lies_in_two_strata_leaves_the_interval_no_narrower_than_w
     assert plain is not None
     assert found.low <= plain.low < plain.high <= found.high
     assert stratified_share([], strata=[]) is None
+
+
+def test_the_error_of_a_drawn_list_is_that_of_its_strata_less_what_was_drawn_of_it() -> None:
+    # 5 of 10 sure pairs and 5 of 50 unsure ones were drawn
+    values = [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    probabilities, strata = [0.5] * 5 + [0.1] * 5, ["sure"] * 5 + ["unsure"] * 5
+    found = drawn_share(values, strata=strata, probabilities=probabilities)
+    sure, unsure = 0.8 * 0.2 * 5 / 4 / 5 * (1 - 0.5), 0.4 * 0.6 * 5 / 4 / 5 * (1 - 0.1)
+    parts = [(1 / 6) ** 2 * sure, (5 / 6) ** 2 * unsure]
+    assert found is not None
+    assert found.mean == pytest.approx(1 / 6 * 0.8 + 5 / 6 * 0.4)
+    df = int(sum(parts) ** 2 / sum(part**2 / 4 for part in parts))
+    by_hand = share_of_error(found.mean, standard_error=math.sqrt(sum(parts)), df=df, n=10)
+    assert (found.low, found.high) == pytest.approx((by_hand.low, by_hand.high))
+
+
+def test_a_list_that_was_drawn_whole_has_no_interval_left() -> None:
+    assert drawn_share([1.0, 0.0, 0.5], strata="aab", probabilities=[1.0] * 3) == Estimate(
+        mean=0.5, low=0.5, high=0.5, n=3
+    )
+    assert drawn_share([], strata=[], probabilities=[]) is None
+
+
+def test_a_draw_in_which_nothing_varied_is_as_sure_as_the_part_of_the_list_that_it_is() -> None:
+    few, many = (drawn_share([1.0] * 20, strata=["a"] * 20, probabilities=[p] * 20) for p in (0.02, 0.8))
+    assert few is not None
+    assert many is not None
+    assert few.low < 0.85 < 0.95 < many.low < many.high == few.high == 1.0
+
+
+def test_a_stratum_of_few_values_joins_its_neighbour() -> None:
+    values, probabilities = [1.0, 0.0] * 6, [0.1] * 12
+    one = drawn_share(values, strata=["a"] * 12, probabilities=probabilities)
+    assert drawn_share(values, strata=["a"] * 10 + ["b"] * 2, probabilities=probabilities) == one
+    assert drawn_share(values, strata=[f"stratum {i:02}" for i in range(12)], probabilities=probabilities) is not None

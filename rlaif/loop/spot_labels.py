@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.calibration.answer_file import answers_folder, read_all_answers
+from rlaif.calibration.label_rows import Which
 from rlaif.calibration.label_studio import read_label_studio
 from rlaif.calibration.labels import Labels, check_principles
 from rlaif.calibration.match import Matched, match_labels
+from rlaif.calibration.pooled import pool_draws
 from rlaif.calibration.sheet import Sheet, read_sheet
 from rlaif.calibration.so_far import SoFar, sum_up
 from rlaif.calibration.taken_in import LabelKey, TakenIn, chosen_side, key_of_label, take_in
-from rlaif.config.calibration import HumanLabelsConfig
+from rlaif.config.calibration import HumanConfig
 from rlaif.errors import DataError, StageError
-from rlaif.ledger.queries import list_records
+from rlaif.ledger.queries import find_drawn_labels, list_records
 from rlaif.ledger.store import Ledger
 from rlaif.preferences.people import load_labels
-from rlaif.records import Comparison, HumanLabel, Prompt, Record, Sample, SpotCheck, Tally, Use
+from rlaif.records import Comparison, EditTest, HumanLabel, Prompt, Record, Sample, SpotCheck, Tally, Use
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.stages import JUDGEMENTS, SAMPLES
@@ -92,7 +94,7 @@ def import_labels(
     """Labels of other tools for a run's samples into its ledger: all of them counted, and how many are new."""
     labels = read_label_studio(path) if columns is None else None
     if labels is None:
-        labels = load_labels(HumanLabelsConfig(path=str(path), columns=None if columns is None else str(columns)))
+        labels = load_labels(HumanConfig(path=str(path), columns=None if columns is None else str(columns)))
     if labels is None:
         raise ValueError("a path was given")
     folder = open_run(runs_dir, run)
@@ -121,11 +123,22 @@ def _is_known(label: HumanLabel, known: Mapping[LabelKey, HumanLabel], *, where:
     return before is not None
 
 
-def read_run_labels(*, runs_dir: Path, run: str | None) -> RunLabels:
-    """The labels that were taken in or imported for a run, with their texts."""
+def read_run_labels(*, runs_dir: Path, run: str | None, which: Which = "all", sheet: Path | None = None) -> RunLabels:
+    """The labels that were taken in or imported for a run, with their texts.
+
+    which: those of draws, imported ones, both, or those of tests of edits. sheet: those of one draw alone. Labels of
+    several draws from the same pairs have the probability with which their item came into any of the draws.
+    """
     folder = open_run(runs_dir, run)
     with open_ledger(folder, ledger_path_of(folder.config, runs_dir=runs_dir), read_only=True) as ledger:
-        labels = _labels_of(ledger, folder.name)
+        if which == "edit-tests":
+            labels = _labels_of_tests(ledger, folder.name)
+        elif sheet is not None:
+            check = find_draw(ledger, read_sheet(sheet))
+            labels = ledger.used(check.runs[0], 0, check.stage, HumanLabel)
+        else:
+            drawn = [] if which == "imported" else _pool(ledger, folder.name)
+            labels = [*drawn, *ledger.used(folder.name, 0, IMPORTED, HumanLabel)]
         if not labels:
             raise StageError(
                 "no labels were taken in or imported for this run",
@@ -139,9 +152,28 @@ def read_run_labels(*, runs_dir: Path, run: str | None) -> RunLabels:
         )
 
 
+def _pool(ledger: Ledger, run: str) -> list[HumanLabel]:
+    """The labels of all draws from a run's judged rounds, with their probabilities as one sample."""
+    checks = [one for one in list_records(ledger, SpotCheck) if run in one.runs and not one.is_evaluation]
+    labels = {check.id: ledger.used(run, 0, check.stage, HumanLabel) for check in checks}
+    chances = pool_draws([check for check in checks if labels[check.id]])
+    return [
+        label if (chance := chances[check.id]) is None else label.changed(inclusion_probability=chance)
+        for check in checks
+        for label in labels[check.id]
+    ]
+
+
+def _labels_of_tests(ledger: Ledger, run: str) -> list[HumanLabel]:
+    """The labels of tests of edits, and of judges, on pairs of a run."""
+    tests = [test for test in list_records(ledger, EditTest) if run in (test.run, test.new_run)]
+    return [label for test in tests for label in ledger.used(test.run, 0, test.stage, HumanLabel)]
+
+
 def _labels_of(ledger: Ledger, run: str) -> list[HumanLabel]:
-    stages = [check.stage for check in list_records(ledger, SpotCheck) if run in check.runs]
-    return [label for stage in (*stages, IMPORTED) for label in ledger.used(run, 0, stage, HumanLabel)]
+    """The labels to use: those of an evaluation's pairs are left out, because nothing may be trained on them."""
+    drawn = find_drawn_labels(ledger, run=run, is_evaluation=False)
+    return [*drawn, *ledger.used(run, 0, IMPORTED, HumanLabel)]
 
 
 def store_labels(
