@@ -9,12 +9,11 @@ judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
 calibrate           calibrate
+reward_bench        reward-bench
 audit               audit list, show
 audit_verify        audit verify, head
 audit_pack          audit pack
 audit_export        audit report, export
-reward_bench        reward-bench
-audit               audit list, show, verify
 audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
@@ -106,8 +105,8 @@ app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
-spot_check_app.command("serve")(serve_sheet)
 app.command("reward-bench")(reward_bench)
+spot_check_app.command("serve")(serve_sheet)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
