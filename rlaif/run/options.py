@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from rlaif.config.base import Config
+from rlaif.config.judge import PanelJudgeConfig
+from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.renamed import rename_options
 from rlaif.config.run import RunConfig
 from rlaif.console import say
@@ -38,7 +41,8 @@ _OF_PANEL = re.compile(r"config\.judge\.panel\.\d+\.")
 _HOW_A_REWARD_IS_ASKED = re.compile(
     r"config\.ppo\.rewards\.\d+\.(api_key_env|batch_size|concurrency|max_retries|timeout_s)"
 )
-_LISTS = ("config.judge.panel", "config.ppo.rewards")
+_LISTS: Mapping[str, type[Config]] = {"config.judge.panel": PanelJudgeConfig, "config.ppo.rewards": RewardConfig}
+"""Lists of groups of options, and the class of such a group."""
 _COMPARED = ("config", "inputs")
 MAX_SHOWN, DIGITS_SHOWN = 60, 12
 
@@ -142,8 +146,9 @@ def _changes(old: Any, new: Any, defaults: Any, path: str = "") -> Iterator[Chan
             default = defaults.get(key) if isinstance(defaults, Mapping) else None
             yield from _changes(old.get(key, default), new.get(key), default, f"{path}.{key}" if path else str(key))
     elif path in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        defaults = _LISTS[path].model_construct().model_dump(mode="json")
         for number, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _changes(one, other, None, f"{path}.{number}")
+            yield from _changes(one, other, defaults, f"{path}.{number}")
     elif old != new:
         yield Change(path, old, new)
 

@@ -52,6 +52,23 @@ def test_an_option_of_a_begun_stage_is_refused_with_its_old_and_new_value(
     assert run.config == config_with()
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "stored"),
+    [
+        ("ppo", "rewards", [{"judge": True, "weight": 1.0}]),
+        ("judge", "panel", [{"model": {"path": "other", "engine": None}, "weight": 1.0}]),
+    ],
+)
+def test_an_option_of_a_list_that_an_older_version_did_not_know_had_its_default(
+    group: str, name: str, stored: list[dict[str, Any]]
+) -> None:
+    whole = RunConfig.model_validate({group: {name: stored}}).model_dump(mode="json")[group][name]
+    old, new = (config_with(**{f"{group}__{name}": rows}) for rows in (stored, whole))
+    assert find_changes(old, new) == []
+    whole[0]["weight"] = 2.0
+    assert [change.key for change in find_changes(old, new)] == [f"config.{group}.{name}.0.weight"]
+
+
 def test_a_check_beforehand_refuses_what_the_update_would_and_changes_nothing(run: RunFolder) -> None:
     with pytest.raises(RunFolderError, match=r"\(seed: 0 -> 1\)"):
         refuse_contradictions(run.path, RunConfig(seed=1))
