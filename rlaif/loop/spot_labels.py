@@ -135,6 +135,12 @@ def read_run_labels(*, runs_dir: Path, run: str | None, which: Which = "all", sh
             labels = _labels_of_tests(ledger, folder.name)
         elif sheet is not None:
             check = find_draw(ledger, read_sheet(sheet))
+            if check.is_evaluation:
+                raise DataError(
+                    "the sheet is of an evaluation, and nothing may be trained on its prompts",
+                    where=str(sheet),
+                    fix="run `rlaif evaluate --resume` to see what the labels say",
+                )
             labels = ledger.used(check.runs[0], 0, check.stage, HumanLabel)
         else:
             drawn = [] if which == "imported" else _pool(ledger, folder.name)
