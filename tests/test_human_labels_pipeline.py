@@ -260,6 +260,10 @@ def test_people_label_an_evaluation_and_the_report_gives_the_win_rate_as_they_wo
     assert again["evaluation_id"] == report["evaluation_id"]
     result = CliRunner().invoke(app, ["spot-check", "export", str(tmp_path / "out.jsonl"), *of_run])
     assert isinstance(result.exception, StageError), "nothing is trained on these labels"
+    by_sheet = ["spot-check", "export", str(tmp_path / "out.jsonl"), "--sheet", str(tmp_path / "sheet.json"), *of_run]
+    result = CliRunner().invoke(app, by_sheet)
+    assert isinstance(result.exception, DataError)
+    assert "nothing may be trained on its prompts" in result.exception.sentence
     with Ledger.open(runs_dir / "ledger.sqlite", read_only=True) as ledger:
         assert verify(ledger).ok
 
