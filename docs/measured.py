@@ -202,6 +202,31 @@ def ledger_rows(result: Result) -> list[Row]:
     ]
 
 
+def verify_rows(result: Result) -> list[Row]:
+    floor = result["floor"]["rows_per_s"]
+    return [
+        Row(f"`audit verify` of {result['rows']:,} rows", f"{result['rows_per_s']:,} rows/s", "50,000 rows/s"),
+        Row("reading the same rows and texts, and one sha256 of each", f"{floor:,} rows/s"),
+    ]
+
+
+def proof_rows(result: Result) -> list[Row]:
+    num, before, after = result["mutations"], result["up_to_the_signed_head"], result["after_it"]
+    return [
+        Row(
+            "rows up to the signed head rewritten, with the signatures",
+            f"{before['found_with_signatures']:,} of {num:,} found; {before['different']:,} different records",
+            "all",
+        ),
+        Row("the same records, without a signature", f"{before['found_without']:,} of {num:,} found", "none"),
+        Row(
+            "rows after the signed head rewritten, with the signatures",
+            f"{after['found_with_signatures']:,} of {num:,} found; {after['different']:,} different records",
+            "none",
+        ),
+    ]
+
+
 def million_rows(result: Result) -> list[Row]:
     append, floor, pages, targets = result["append"], result["floor"], result["pages"], result["targets"]
     page = f"{pages['alone']['worst_median_ms']:.0f} ms; "
@@ -618,6 +643,15 @@ SECTIONS = (
     Section("`rlaif generate-prefs` on the front desk", "generate_prefs", generate_rows),
     Section("The ledger", "ledger", ledger_rows, "Other work ran beside it."),
     Section("A ledger of a million judgements", "ledger_million", million_rows),
+    Section(
+        "Checking a ledger", "audit_verify", verify_rows,
+        "Questions, answers and uses; process time of one thread. Other work ran beside it.",
+    ),
+    Section(
+        "A record that its owner rewrites as a whole", "audit_proof", proof_rows,
+        "Ledger, manifests, card and report are made to fit each time; two people signed. "
+        "[proving-the-record.md](proving-the-record.md) says what follows.",
+    ),
     Section(
         "Agreement with people from 60 drawn pairs of 400", "spot_check", spot_check_rows,
         "People and judge are simulated, 2,000 draws a row. A closed set misses when the whole 99.9 % Monte-Carlo "

@@ -36,6 +36,7 @@ quotes         what a judge's reason quotes of the replies
 drop_one       a label without each of its principles
 search         filters over every decision and words in its texts, through an index
 search_index   that index: a file beside the ledger, made when it is asked for
+agreements     how far people and judge agreed, and on which decisions
 principles     what was decided under each principle
 disputes       what people say of single decisions
 runs           the runs of a folder and their stages

@@ -28,7 +28,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import Break, verify
 from rlaif.preferences.pool import digest_pool
 from rlaif.preferences.stage import DATASET
-from rlaif.records import RewardModelCard
+from rlaif.records import Constitution, RewardModelCard
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
 from rlaif.run.names import check_name
@@ -129,9 +129,9 @@ def _check_rounds(ledger: Ledger, run: RunFolder, packed: Packed, *, folder: Pat
     exported: list[Path] = []
     judged = [number for number in range(MAX_ROUNDS) if run.stage_dir(number, JUDGEMENTS).is_dir()]
     for number in judged:
-        constitution = find_constitution(ledger, run=run.name, round=number, stage=JUDGEMENTS.folder)
-        if constitution is None:
-            yield Check("differs", f"round {number}", "the chain holds no question of it")
+        constitution = _find_constitution(ledger, run, number=number)
+        if isinstance(constitution, str):
+            yield Check("differs", f"round {number}", constitution)
             return
         again = RoundAgain(Round(config, run=run, ledger=ledger, constitution=constitution, number=number), book)
         is_paired = run.stage_dir(number, PREFERENCES).is_dir()
@@ -149,6 +149,15 @@ def _check_rounds(ledger: Ledger, run: RunFolder, packed: Packed, *, folder: Pat
         yield from _take(steps, number=number, is_only=len(judged) == 1)
     if not judged:
         yield Check("open", "rounds", "nothing was judged in this run")
+
+
+def _find_constitution(ledger: Ledger, run: RunFolder, *, number: int) -> Constitution | str:
+    """What a round was judged by, or why that is not known."""
+    try:
+        found = find_constitution(ledger, run=run.name, round=number, stage=JUDGEMENTS.folder)
+    except (RlaifError, ValueError, KeyError, TypeError) as error:
+        return f"its constitution cannot be read: {error}"
+    return "the chain holds no question of it" if found is None else found
 
 
 def _take(steps: Sequence[tuple[str, Callable[[], Check | None]]], *, number: int, is_only: bool) -> Iterator[Check]:

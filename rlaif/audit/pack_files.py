@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from rlaif.errors import DataError, LedgerError
 from rlaif.files.atomic import digest_file, replace_directory
+from rlaif.files.json_rows import MAX_LINE_BYTES
 from rlaif.ledger.chain import Head
 from rlaif.ledger.rows import KINDS, ChainRow
 from rlaif.records import digest_bytes
@@ -119,7 +120,7 @@ def _row(values: Any) -> ChainRow:
     is_text = all(isinstance(part, str) for part in (table, record_id, content, head))
     if not (is_text and type(seq) is int and table in _PLACES and isinstance(observed, str | None)):
         raise ValueError(f"{CHAIN} holds something else than rows")
-    return ChainRow(seq, _PLACES[table], record_id, content, observed=observed, head=bytes.fromhex(head))
+    return ChainRow(seq, _PLACES[table], id=record_id, content=content, observed=observed, head=bytes.fromhex(head))
 
 
 def _to_json(value: Any) -> bytes:
@@ -135,6 +136,9 @@ def _zip(lines: Iterable[list[Any]]) -> bytes:
 
 
 def _unzip(path: Path) -> Iterator[Any]:
+    """The values of a file, line by line; a line that would fill the memory is refused."""
     with gzip.open(path, "rb") as file:
-        for line in file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"{path.name} has a line of over {MAX_LINE_BYTES >> 20} MiB")
             yield json.loads(line)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rlaif.audit.decision import NO_TEXT, decision_view
 from rlaif.audit.disputes import find_disputes
 from rlaif.audit.drop_one import Without, leave_each_out
+from rlaif.audit.influence import Reached, follow_decision
 from rlaif.audit.label import LabelView, label_view
 from rlaif.audit.proof import Proof
 from rlaif.audit.quotes import Piece, Quotes, mark_quotes
@@ -104,6 +105,8 @@ class Screen(NamedTuple):
     people: tuple[PersonScreen, ...]
     edits: tuple[EditScreen, ...]
     uses: tuple[Use, ...]
+    models: tuple[Reached, ...]
+    """Reward models and policies that its preferences helped to train."""
     disputes: tuple[Dispute, ...]
 
 
@@ -150,6 +153,7 @@ def _screen(ledger: Ledger, decision: Decision, comparison: Comparison) -> Scree
         people=tuple(_people(ledger, comparison)),
         edits=tuple(_edits(ledger, pair)),
         uses=tuple(decision.uses),
+        models=follow_decision(ledger, comparison.id, find_fraction=lambda run: None).models,
         disputes=tuple(find_disputes(ledger, [comparison.id])),
     )
 

@@ -100,7 +100,7 @@ def make_head_text(ledger: Ledger, *, at: str, annotator: str | None = None) -> 
             where="--annotator",
             fix="take answers in by `rlaif spot-check status`, or leave the option out to sign the head alone",
         )
-    return HeadText(first, head.seq, head.hex, at, annotator=annotator, said=said)
+    return HeadText(first, head.seq, head.hex, at=at, annotator=annotator, said=said)
 
 
 def _said_by(ledger: Ledger, annotator: str, *, seq: int) -> Iterator[tuple[int, Said]]:
@@ -126,7 +126,7 @@ def parse_head_text(text: str, *, where: str) -> HeadText:
     except ValueError:
         raise DataError(f'its time "{at[:40]}" is none', where=where, fix=_NO_FORMAT) from None
     listed = tuple(Said(*line.split()) for line in (said or "").splitlines())
-    return HeadText(ledger, int(seq), digits, at, annotator=annotator, said=listed)
+    return HeadText(ledger, int(seq), digits, at=at, annotator=annotator, said=listed)
 
 
 def sign_command(path: Path) -> str:

@@ -13,6 +13,8 @@ audit               audit list, show
 audit_verify        audit verify, head
 audit_pack          audit pack
 audit_export        audit report, export
+reward_bench        reward-bench
+audit               audit list, show, verify
 audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
@@ -60,6 +62,7 @@ from rlaif.cli.calibrate import calibrate
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
+from rlaif.cli.reward_bench import reward_bench
 from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
@@ -104,6 +107,7 @@ app.command("judge-check")(judge_check)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
 spot_check_app.command("serve")(serve_sheet)
+app.command("reward-bench")(reward_bench)
 spot_check_app.command("import")(import_)
 spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")

@@ -81,7 +81,7 @@ def copy_rows(path: Path, rows: Iterable[ChainRow], *, texts: Mapping[str, str |
                     left_out.update(_copy_texts(connection, row, kind, texts))
             row = None
             list_older_rows(connection)
-    except (apsw.Error, ValueError, AttributeError) as error:
+    except (apsw.Error, ValueError, TypeError, AttributeError, OverflowError) as error:
         where = "" if row is None else f"row {row.seq} of {KINDS[row.place].table} "
         raise LedgerError(f"{where}cannot be in a ledger: {error}", where=str(path), fix="ask for a copy") from error
     finally:

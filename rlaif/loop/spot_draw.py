@@ -150,7 +150,7 @@ def _store(ledger: Ledger, drawn: DrawnSheet, *, path: Path, wanted: Wanted) -> 
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, drawn_from=drawn.rounds, is_evaluation=wanted.is_evaluation, observed=Observed(at=utc_now()),
+        items=draw.items, is_evaluation=wanted.is_evaluation, drawn_from=drawn.rounds, observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
     is_written = path.is_file() and read_sheet(path).id == sheet.id
@@ -230,7 +230,6 @@ def read_material(round: Round, book: Book, *, principles: Sequence[str]) -> Mat
         round,
         comparisons,
         judged=judge_pairs_of(round, book, comparisons=comparisons),
-        drawn_from=f"{round.run.name}/{round.number}",
         prompts=book.used(PROMPTS, Prompt, round=round.number),
         samples=book.used(SAMPLES, Sample, round=round.number),
         principles=principles,
@@ -238,21 +237,21 @@ def read_material(round: Round, book: Book, *, principles: Sequence[str]) -> Mat
 
 
 def read_evaluation(round: Round, book: Book, *, principles: Sequence[str]) -> Material:
-    """The same of an evaluation's pairs: a response of the trained policy and one of the starting policy."""
+    """What can be drawn of an evaluation: pairs of a response of the trained policy and one of the starting policy."""
     report = book.used(EVALUATION, EvaluationReport, round=round.number)[-1]
     samples = book.used(EVALUATION, Sample, round=round.number)
     pairs = {canonical_pair(a.id, b.id) for a, b in find_policy_pairs(samples, report)}
     comparisons = [c for c in book.used(EVALUATION, Comparison, round=round.number) if c.sample_ids in pairs]
     panel = Panel.of(*dict.fromkeys(comparison.judge_id for comparison in comparisons))
-    return _make_material(
+    found = _make_material(
         round,
         comparisons,
         judged=_judge(round, comparisons, panel=panel),
-        drawn_from=f"{round.run.name}/{round.number}/evaluation",
         prompts=book.used(EVALUATION, Prompt, round=round.number),
         samples=samples,
         principles=principles,
     )
+    return found._replace(rounds=())  # of no judged round
 
 
 def _make_material(
@@ -260,7 +259,6 @@ def _make_material(
     comparisons: Sequence[Comparison],
     *,
     judged: Judged,
-    drawn_from: str,
     prompts: Sequence[Prompt],
     samples: Sequence[Sample],
     principles: Sequence[str],
@@ -282,7 +280,7 @@ def _make_material(
     reasons = dict(_find_unfit(frame, prompts_by_id, by_id))
     return Material(
         frame, reasons, prompts=prompts_by_id, samples=by_id, principles=known, constitution=round.constitution,
-        rounds=(drawn_from,),
+        rounds=(f"{round.run.name}/{round.number}",),
     )  # fmt: skip
 
 

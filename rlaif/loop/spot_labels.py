@@ -135,6 +135,12 @@ def read_run_labels(*, runs_dir: Path, run: str | None, which: Which = "all", sh
             labels = _labels_of_tests(ledger, folder.name)
         elif sheet is not None:
             check = find_draw(ledger, read_sheet(sheet))
+            if check.is_evaluation:
+                raise DataError(
+                    "the sheet is of an evaluation, and nothing may be trained on its prompts",
+                    where=str(sheet),
+                    fix="run `rlaif evaluate --resume` to see what the labels say",
+                )
             labels = ledger.used(check.runs[0], 0, check.stage, HumanLabel)
         else:
             drawn = [] if which == "imported" else _pool(ledger, folder.name)
@@ -153,8 +159,8 @@ def read_run_labels(*, runs_dir: Path, run: str | None, which: Which = "all", sh
 
 
 def _pool(ledger: Ledger, run: str) -> list[HumanLabel]:
-    """The labels of all draws from a run's judged rounds, with their probabilities as one sample."""
-    checks = [one for one in list_records(ledger, SpotCheck) if run in one.runs and not one.is_evaluation]
+    """The labels of all draws from a run, with their probabilities as one sample."""
+    checks = [c for c in list_records(ledger, SpotCheck) if run in c.runs and not c.is_evaluation]
     labels = {check.id: ledger.used(run, 0, check.stage, HumanLabel) for check in checks}
     chances = pool_draws([check for check in checks if labels[check.id]])
     return [

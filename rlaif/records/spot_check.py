@@ -33,7 +33,7 @@ class SpotCheck(Record):
     """One draw: one sheet, and what stands behind each of its items."""
 
     table: ClassVar[str] = "spot_checks"
-    left_out_when_empty: ClassVar[tuple[str, ...]] = ("drawn_from", "is_evaluation")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("is_evaluation", "drawn_from")
     sheet_id: str
     runs: tuple[str, ...]
     design: Design
@@ -48,11 +48,10 @@ class SpotCheck(Record):
     """Items that could be drawn: those of the runs without those of earlier draws."""
     items: tuple[DrawnItem, ...]
     """In the order of the sheet."""
-    drawn_from: tuple[str, ...] = ()
-    """The judged rounds whose pairs could be drawn, as run/number, or evaluations, as run/number/evaluation; empty
-    where it is not known."""
     is_evaluation: bool = False
     """The items are of an evaluation, trained policy against start. Nothing is ever trained on their labels."""
+    drawn_from: tuple[str, ...] = ()
+    """The judged rounds whose pairs could be drawn, as run/number; empty where it is not known."""
     observed: Observed = Observed()
 
     @property

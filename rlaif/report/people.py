@@ -13,7 +13,7 @@ from rlaif.calibration.people import AgreementReport
 from rlaif.calibration.ppi import MIN_RARER
 from rlaif.evaluation.people import HonestRate
 from rlaif.evaluation.reward_calibration import RewardCalibration
-from rlaif.records import TIE_BAND, Agreement, CalibrationCard, Estimate
+from rlaif.records import TIE_BAND, Agreement, CalibrationCard, Estimate, TransportCheck
 from rlaif.report.calibrated import (
     MAP_NAMES,
     describe_effect,
@@ -97,7 +97,7 @@ def calibration_view(card: CalibrationCard | None) -> dict[str, Any] | None:
 
 def _describe_design(card: CalibrationCard) -> list[str]:
     """Sentences that qualify the agreement: how the items were drawn, and what a tie is."""
-    said = []
+    said = [] if card.transport is None else [_describe_transport(card.transport)]
     if card.effective_n is not None:
         alike = format_number(card.effective_n, decimals=0)
         said.append(
@@ -113,6 +113,21 @@ def _describe_design(card: CalibrationCard) -> list[str]:
             f"{before.mean} ({before.interval}), after calibration in {after.mean} ({after.interval})."
         )
     return said
+
+
+def _describe_transport(found: TransportCheck) -> str:
+    """Whether the calibration of the rounds before held for this round's labels."""
+    outcomes = {
+        "holds": "still holds for this round",
+        "does not hold": "does not hold for this round",
+        "undecided": "may or may not hold for this round: more labels would tell",
+    }
+    residual = format_estimate(found.residual, signed=True, percent=True)
+    return (
+        f"By {format_count(found.num_pairs, 'fresh item')} the calibration of the rounds before "
+        f"{outcomes[found.outcome]}. People take its side more often than it predicts by {residual.mean} "
+        f"({residual.interval})."
+    )
 
 
 def _agreement_view(name: str, agreement: Agreement) -> dict[str, Any]:

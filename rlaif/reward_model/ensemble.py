@@ -15,7 +15,7 @@ from rlaif.files.own_files import read_own
 from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.records import Prompt, Value
 from rlaif.reward_model.held_out import HeldOut
-from rlaif.reward_model.score import RewardModelScorer, ScoreFailure
+from rlaif.reward_model.score import RewardModelScorer, ScoreFailure, is_ours
 
 ENSEMBLE = "ensemble.json"
 """Marks the folder of several reward models."""
@@ -120,8 +120,8 @@ Scorer = RewardModelScorer | EnsembleScorer
 
 
 def open_scorer(loaded: LoadedModel) -> Scorer:
-    """A reward model that rlaif trained, with all members where it is one of several."""
+    """A reward model, with all members where it is one of several."""
     members = load_members(loaded)
     if len(members) == 1:
-        return RewardModelScorer(loaded)
+        return RewardModelScorer(loaded, reads_whole=not is_ours(loaded))
     return EnsembleScorer([RewardModelScorer(member) for member in members])

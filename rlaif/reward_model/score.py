@@ -22,6 +22,11 @@ from rlaif.reward_model.model import compute_rewards
 ScoreFailure = Literal["over_length", "non_finite"]
 
 
+def is_ours(loaded: LoadedModel) -> bool:
+    """Whether rlaif trained it: it then reads its score at the token that ends the response."""
+    return getattr(loaded.model.config, "reward_mean", None) is not None
+
+
 class RewardModelScorer:
     """A loaded reward model; `mean` and `std` describe its rewards on the starting policy's samples."""
 

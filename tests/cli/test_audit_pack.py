@@ -256,6 +256,7 @@ def test_what_cannot_be_packed_or_is_no_pack_is_refused(folder: Path) -> None:
         lambda pack: pack.rows.__setitem__(3, [*pack.rows[3][:3], "no JSON", *pack.rows[3][4:]]),
         lambda pack: pack.rows.__setitem__(3, ["3", *pack.rows[3][1:]]),
         lambda pack: pack.rows.__setitem__(3, [3, "no_table", *pack.rows[3][2:]]),
+        lambda pack: pack.rows.__setitem__(3, [10**30, *pack.rows[3][1:]]),
         lambda pack: pack.values.pop("stages"),
         lambda pack: pack.values["config"]["config"].update(seed="no number"),
         lambda pack: pack.values.update(heads=[[1]]),

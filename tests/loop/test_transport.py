@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlaif.calibration.mix import JudgedPair
+from rlaif.calibration.judged import JudgedPair
 from rlaif.config.gates import GatesConfig
 from rlaif.loop.gates import RoundFigures, describe_transport, find_closed_gates
 from rlaif.loop.transport import check_labels_of_round

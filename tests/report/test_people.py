@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from page import Page
 
-from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate
+from rlaif.records import Agreement, CalibrationCard, CalibrationMap, Estimate, TransportCheck
 from rlaif.report.input import ReportInput
 from rlaif.report.page import render_report
 from rlaif.report.people import calibration_view
@@ -81,3 +81,15 @@ def test_labels_without_draw_probabilities_are_said_to_describe_themselves_alone
     page = Page(render_report(full_report.model_copy(update={"people": people}))).section("people")
     assert "Every figure here describes these labels only." in page.text
     assert "What people would say" not in page.text
+
+
+def test_it_is_said_whether_the_calibration_of_earlier_rounds_still_holds(full_report: ReportInput) -> None:
+    assert full_report.calibration is not None
+    residual = Estimate(mean=-0.12, low=-0.2, high=-0.04, n=30)
+    transport = TransportCheck(outcome="does not hold", residual=residual, num_pairs=40)
+    view = calibration_view(full_report.calibration.changed(transport=transport))
+    assert view is not None
+    assert view["design"][0].startswith(
+        "By 40 fresh items the calibration of the rounds before does not hold for this round."
+    )
+    assert "by \N{MINUS SIGN}12.0" in view["design"][0]

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from rlaif.audit.agreements import count_labelled, find_agreements
 from rlaif.audit.disputes import REASONS, SAYS, count_by_principle, list_disputes, make_dispute
 from rlaif.audit.ledger_file import open_to_read
 from rlaif.audit.listing import Listed, list_decisions
@@ -39,6 +40,7 @@ from rlaif.ledger.chain import Head
 from rlaif.ledger.listing import find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
 from rlaif.records import Model, Verdict
+from rlaif.report.people import calibration_view
 
 PAGE_ROWS = 50
 KINDS: dict[Listed, str] = {
@@ -80,6 +82,7 @@ class App:
             Route("/decision", self.find),
             Route("/decision/{id}", self.decision),
             Route("/decision/{id}/dispute", self.dispute, methods=["POST"]),
+            Route("/agreement", self.agreement),
             Route("/principles", self.principles),
             Route("/disputes", self.disputes),
         ]
@@ -206,6 +209,13 @@ class App:
         return self._pages.render(
             "disputes.html.j2", here="disputes", rows=rows, asked=asked, by_principle=count_by_principle(rows)
         )
+
+    def agreement(self, request: Request) -> Response:
+        """How far people and judge agree, and which decisions they differ on."""
+        with self._open() as ledger:
+            found, counts = find_agreements(ledger), count_labelled(ledger)
+        rows = [{"used_by": row.used_by, "view": calibration_view(row.card)} for row in found]
+        return self._pages.render("agreement.html.j2", here="agreement", rows=rows, counts=counts)
 
     def principles(self, request: Request) -> Response:
         """What was decided under each principle, and the tests of edited files."""

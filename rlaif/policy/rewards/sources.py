@@ -28,7 +28,7 @@ from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, 
 from rlaif.policy.rewards.function import FunctionReward
 from rlaif.records import Constitution, Model, Tally
 from rlaif.reward_model.ensemble import EnsembleScorer, load_members
-from rlaif.reward_model.score import RewardModelScorer
+from rlaif.reward_model.score import RewardModelScorer, is_ours
 from rlaif.training.metrics import MetricsRow
 from rlaif.training.team import ALONE, Team
 
@@ -84,7 +84,7 @@ class Rewards:
 
         These models, which rlaif trained, read the token that ends a response even where it was cut off before it.
         """
-        shortest = shortest_context(loaded.model for loaded in self.loaded.values() if _is_ours(loaded))
+        shortest = shortest_context(loaded.model for loaded in self.loaded.values() if is_ours(loaded))
         return None if shortest is None else shortest - 1
 
     def _build(self, source: RewardConfig) -> RewardSource:
@@ -123,7 +123,7 @@ def _load_function(source: RewardConfig) -> Callable[..., Any]:
 
 def reward_by_model(loaded: LoadedModel) -> RewardSource:
     """A reward model as a source, whatever its tokenizer."""
-    return partial(_ask_model, RewardModelScorer(loaded, reads_whole=not _is_ours(loaded)))
+    return partial(_ask_model, RewardModelScorer(loaded, reads_whole=not is_ours(loaded)))
 
 
 def _reward_by_members(loaded: LoadedModel, source: RewardConfig) -> RewardSource:
@@ -150,11 +150,6 @@ def _ask_members(
         else Scattered(opinion.combine(source.members, coefficient=source.variance_coefficient), opinion.spread)
         for opinion in opinions
     ]
-
-
-def _is_ours(loaded: LoadedModel) -> bool:
-    """Whether rlaif trained it: it then reads its score at the token that ends the response."""
-    return getattr(loaded.model.config, "reward_mean", None) is not None
 
 
 def _ask_model(scorer: RewardModelScorer, episodes: Sequence[Episode]) -> list[float | RewardFailure]:

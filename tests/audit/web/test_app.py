@@ -105,6 +105,18 @@ def test_decisions_are_searched_once_an_index_is_made(runs_dir: Path) -> None:
     assert "came since" not in words(post(client, "/search/index", {}))
 
 
+def test_agreement_shows_the_rounds_card_and_opens_the_decisions_behind_each_count(runs_dir: Path) -> None:
+    client = owner(runs_dir)
+    said = words(client.get("/agreement").text)
+    assert "A calibration that no round used" in said
+    assert "The judge as it was, with the simulated annotator 50.0" in said
+    post(client, "/search/index", {})
+    page = client.get("/agreement").text
+    assert "brief 1 0 0" in words(page)
+    opened = client.get(html.unescape(re.findall(r'href="(/search\?people=agree[^"]*)"', page)[0])).text
+    assert WORLD.comparison.id[:12] in opened
+
+
 def test_a_principle_has_its_wordings_and_what_was_decided_under_it(runs_dir: Path) -> None:
     said = words(owner(runs_dir).get("/principles").text)
     assert "brief Decisions 1 Changed with the order 1 Failed answers 1 Called wrong, of those disputed 1 of 1" in said
