@@ -14,7 +14,6 @@ audit_verify        audit verify, head
 audit_pack          audit pack
 audit_export        audit report, export
 reward_bench        reward-bench
-audit               audit list, show, verify
 audit_search        audit search
 audit_serve         audit serve
 audit_lineage       audit lineage
