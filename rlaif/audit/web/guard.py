@@ -24,7 +24,8 @@ ENTRY = "/enter"
 """The address that the terminal prints: it turns the token into a cookie."""
 LANDING = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>rlaif</title>'
-    '<meta http-equiv="refresh" content="0; url=/"></head><body><p><a href="/">To the first page</a></p></body></html>'
+    '<link rel="icon" href="/static/icon.svg"><meta http-equiv="refresh" content="0; url=/"></head>'
+    '<body><p><a href="/">To the first page</a></p></body></html>'
 )
 """Where the entry leads. A browser that came by a link on another site sends the cookie only from here on."""
 STATIC = "/static/"
