@@ -102,10 +102,10 @@ def test_a_policy_that_changed_before_training_is_refused(tmp_path: Path, is_old
 def test_a_function_is_noted_by_the_source_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     source = tmp_path / "my_own_reward.py"
-    source.write_text("def reward(prompt, response):\n    return 1.0\n")
+    source.write_text("def reward(prompt, response, reference):\n    return 1.0\n")
     load_function("my_own_reward:reward", what="reward", where="ppo.rewards")
     (before,) = find_functions("ppo.rewards", ["my_own_reward:reward", "rlaif.frontdesk.truth:measure"])
-    source.write_text("def reward(prompt, response):\n    return 2.0\n")
+    source.write_text("def reward(prompt, response, reference):\n    return 2.0\n")
     (after,) = find_functions("ppo.rewards", ["my_own_reward:reward"])
     assert (before.name, before.path) == (after.name, after.path)
     assert before.digests != after.digests
