@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -18,9 +19,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rlaif.audit.agreements import count_labelled, find_agreements
+from rlaif.audit.decision_page import collect_page, render_page
+from rlaif.audit.decision_rows import Filter, read_rows
 from rlaif.audit.disputes import REASONS, SAYS, count_by_principle, list_disputes, make_dispute
+from rlaif.audit.export import Format, export_rows
+from rlaif.audit.influence import find_test_fraction
 from rlaif.audit.ledger_file import open_to_read
-from rlaif.audit.listing import Listed, list_decisions
+from rlaif.audit.listing import list_decisions
 from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
@@ -34,21 +39,26 @@ from rlaif.audit.search import (
     find_decisions,
 )
 from rlaif.audit.search_index import describe_lag, read_state, update_index
+from rlaif.audit.web.filters import KINDS, VERDICTS, read_after, read_filters, refuse_unknown
 from rlaif.audit.web.server import Handlers, Pages, read_form
 from rlaif.errors import InputError, RlaifError
+from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
-from rlaif.ledger.listing import find_principle_ids, find_run_names
+from rlaif.ledger.listing import find_groups, find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
-from rlaif.records import Model, Verdict
+from rlaif.records import Comparison, Model
 from rlaif.report.people import calibration_view
 
 PAGE_ROWS = 50
-KINDS: dict[Listed, str] = {
-    "judgements": "all judgements",
-    "flipped": "pairs that the order decided",
-    "failed": "failed answers",
+FORMATS: dict[Format, tuple[str, str]] = {
+    "csv": ("csv", "text/csv"),
+    "jsonl": ("jsonl", "application/x-ndjson"),
+    "annotated-pairs": ("json", "application/json"),
+    "parquet": ("parquet", "application/octet-stream"),
 }
-VERDICTS: tuple[Verdict, ...] = ("first", "second", "tie")
+"""Format -> the ending of its files, and what a browser is told."""
+MAX_EXPORTED = 50_000
+"""Comparisons of one file; `rlaif audit export` has no bound."""
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 """A report brings its style within itself, and no script."""
 
@@ -77,10 +87,12 @@ class App:
             Route("/runs/{name}", self.run),
             Route("/runs/{name}/round/{number:int}/report", self.report),
             Route("/judgements", self.judgements),
+            Route("/export", self.export),
             Route("/search", self.search),
             Route("/search/index", self.index, methods=["POST"]),
             Route("/decision", self.find),
             Route("/decision/{id}", self.decision),
+            Route("/decision/{id}/page", self.page),
             Route("/decision/{id}/dispute", self.dispute, methods=["POST"]),
             Route("/agreement", self.agreement),
             Route("/principles", self.principles),
@@ -108,10 +120,10 @@ class App:
 
     def judgements(self, request: Request) -> Response:
         """A page of a list, by the filters of its address."""
-        asked = _read_filters(request.query_params)
+        asked = read_filters(request.query_params)
         with self._open() as ledger:
             known = {"run": find_run_names(ledger.rows), "principle": find_principle_ids(ledger.rows)}
-            _refuse_unknown(asked, known)
+            refuse_unknown(asked, known)
             listing = list_decisions(
                 ledger, asked.kind, principle=asked.principle or None, verdict=asked.verdict, run=asked.run or None,
                 after=asked.after, limit=PAGE_ROWS,
@@ -119,8 +131,37 @@ class App:
         more = None if listing.next_key is None else asked.address(after=listing.next_key)
         return self._pages.render(
             "judgements.html.j2", here=asked.kind, asked=asked, known=known, kinds=KINDS, verdicts=VERDICTS,
-            listing=listing, more=more, first=asked.address(after=0),
+            listing=listing, more=more, first=asked.address(after=0), formats=FORMATS,
+            exported=asked.address(after=0).replace("/judgements?", "/export?", 1),
         )  # fmt: skip
+
+    def export(self, request: Request) -> Response:
+        """The comparisons that pass a list's filters, as a file."""
+        query = {name: value for name, value in request.query_params.items() if name not in ("format", "after")}
+        asked = read_filters(query)
+        format = next((known for known in FORMATS if known == request.query_params.get("format")), None)
+        if format is None:
+            raise InputError("a file has one of these formats", fix=", ".join(FORMATS))
+        if asked.kind == "failed":
+            raise InputError("failed answers are no comparisons", fix="see them in the list")
+        filter = Filter(
+            asked.principle or None, asked.verdict, True if asked.kind == "flipped" else None, asked.run or None
+        )
+        with self._open() as ledger:
+            _refuse_many(ledger, filter)
+            exported = export_rows(read_rows(ledger, filter), format=format, at=utc_now())
+        return Response(
+            exported.data, media_type=FORMATS[format][1], headers=_attachment(f"comparisons.{FORMATS[format][0]}")
+        )
+
+    def page(self, request: Request) -> Response:
+        """One decision as a page of its own, to be kept or sent."""
+        decision_id = request.path_params["id"]
+        find_fraction = partial(find_test_fraction, self._audited.runs_dir)
+        with self._open() as ledger:
+            made = collect_page(ledger, [decision_id], Filter(), limit=1, at=utc_now(), find_fraction=find_fraction)
+        headers = {"content-security-policy": REPORT_POLICY, **_attachment(f"decision-{decision_id[:12]}.html")}
+        return HTMLResponse(render_page(made).encode("utf-8", "backslashreplace"), headers=headers)
 
     def search(self, request: Request) -> Response:
         """Decisions by any filter and by words, through the index beside the ledger."""
@@ -130,7 +171,7 @@ class App:
             raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"filter by {', '.join(Search._fields)}")
         search = Search(**{name: query.get(name, "").strip() for name in Search._fields})
         check_search(search)
-        after = _read_after(query)
+        after = read_after(query)
         with self._open() as ledger:
             state = read_state(ledger)
             lag = "" if state is None else describe_lag(ledger, state)
@@ -251,56 +292,29 @@ class App:
         )
 
 
-class Filters(NamedTuple):
-    """What a list is asked for, by its address."""
-
-    kind: Listed
-    run: str
-    principle: str
-    verdict: Verdict | None
-    after: int
-
-    def address(self, *, after: int) -> str:
-        """The address of the same list, after this key."""
-        values = {"kind": self.kind, "run": self.run, "principle": self.principle, "verdict": self.verdict or ""}
-        asked = {name: value for name, value in values.items() if value}
-        return f"/judgements?{urlencode(asked | ({'after': str(after)} if after else {}))}"
+def _refuse_many(ledger: Ledger, filter: Filter) -> None:
+    groups = find_groups(
+        ledger.rows, Comparison.table, run=filter.run, principle=filter.principle, outcome=filter.verdict,
+        flipped=filter.flipped,
+    )  # fmt: skip
+    number = sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
+    if number > MAX_EXPORTED:
+        raise InputError(
+            f"{number} comparisons are too many for one answer",
+            fix="choose a run or a principle, or use `rlaif audit export`",
+        )
 
 
-def _read_filters(query: Mapping[str, str]) -> Filters:
-    """The filters of an address, refused where a value is none that a list has."""
-    unknown = sorted(set(query) - {"kind", "run", "principle", "verdict", "after"})
-    if unknown:
-        raise InputError(f'there is no filter "{unknown[0][:40]}"', fix="filter by kind, run, principle or verdict")
-    kind, verdict = query.get("kind") or "judgements", query.get("verdict") or None
-    found = next((known for known in KINDS if known == kind), None)
-    said = next((known for known in VERDICTS if known == verdict), None)
-    if found is None:
-        raise InputError(f'there is no list "{kind[:40]}"', fix=f"there are {', '.join(KINDS)}")
-    if verdict is not None and said is None:
-        raise InputError(f'"{verdict[:40]}" is no verdict', fix=f"there are {', '.join(VERDICTS)}")
-    if found == "failed" and said is not None:
-        raise InputError("a failed answer has no verdict", fix="leave the verdict out")
-    return Filters(found, query.get("run", ""), query.get("principle", ""), said, _read_after(query))
-
-
-def _read_after(query: Mapping[str, str]) -> int:
-    """The place in a list after which a page begins."""
-    after = query.get("after") or "0"
-    if not (after.isascii() and after.isdecimal() and int(after) < 2**63):
-        raise InputError(f'"{after[:40]}" is no place in the list', fix="begin at its first page")
-    return int(after)
+def _attachment(name: str) -> dict[str, str]:
+    safe = "".join(
+        character for character in name if character.isascii() and (character.isalnum() or character in "-.")
+    )
+    return {"content-disposition": f'attachment; filename="{safe}"'}
 
 
 def _name_judges(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
     models = ledger.find(Model, ids)
     return {key: models[key].observed.name or key[:12] if key in models else key[:12] for key in ids}
-
-
-def _refuse_unknown(asked: Filters, known: Mapping[str, Sequence[str]]) -> None:
-    for name, value in (("run", asked.run), ("principle", asked.principle)):
-        if value and value not in known[name]:
-            raise InputError(f'no decision in this ledger has the {name} "{value[:80]}"', fix="choose one of the list")
 
 
 def _read_seen(form: Mapping[str, str], ledger: Ledger) -> Head:

@@ -105,6 +105,25 @@ def test_decisions_are_searched_once_an_index_is_made(runs_dir: Path) -> None:
     assert "came since" not in words(post(client, "/search/index", {}))
 
 
+@pytest.mark.parametrize("name", ["csv", "jsonl", "annotated-pairs", "parquet"])
+def test_the_comparisons_of_a_list_are_a_file_in_each_format(runs_dir: Path, name: str) -> None:
+    client = owner(runs_dir)
+    (address,) = re.findall(rf'href="(/export[^"]*format={name})"', client.get("/judgements?kind=flipped").text)
+    answer = client.get(html.unescape(address))
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"].startswith('attachment; filename="comparisons.')
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert WORLD.samples[0].id.encode() in answer.content or name == "annotated-pairs"
+
+
+def test_a_decision_is_one_file_for_a_colleague(runs_dir: Path) -> None:
+    client = owner(runs_dir)
+    answer = client.get(f"/decision/{WORLD.comparison.id}/page")
+    assert answer.headers["content-disposition"] == f'attachment; filename="decision-{WORLD.comparison.id[:12]}.html"'
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert "Prefer the shorter reply." in answer.text
+
+
 def test_agreement_shows_the_rounds_card_and_opens_the_decisions_behind_each_count(runs_dir: Path) -> None:
     client = owner(runs_dir)
     said = words(client.get("/agreement").text)
@@ -167,6 +186,9 @@ def test_without_an_author_nothing_can_be_stored(runs_dir: Path) -> None:
         ("/decision/ffff", 400, "no comparison, judgement or question has an id that begins with ffff"),
         ("/decision/%3Cscript%3E", 400, '"<script>" is no id'),
         ("/decision?id=", 400, "no id was given"),
+        ("/export?format=doc", 400, "a file has one of these formats"),
+        ("/export?format=csv&kind=failed", 400, "failed answers are no comparisons"),
+        ("/export?format=csv&principle=kind", 400, "no comparison passes the filter"),
         ("/search?colour=red", 400, 'there is no filter "colour"'),
         ("/search?people=x", 400, '"x" is no value of the filter people'),
         ("/search?after=x", 400, '"x" is no place in the list'),
