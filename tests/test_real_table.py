@@ -133,9 +133,9 @@ def test_a_placebo_deals_the_scores_by_the_reply_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("RLAIF_PLACEBO_SCORES", str(tmp_path / "scores.json"))
     placebo._scores.cache_clear()
     prompt = [{"role": "user", "content": "Hello"}]
-    dealt = [placebo.shuffled(prompt, f"reply {n}") for n in range(60)]
+    dealt = [placebo.shuffled(prompt, f"reply {n}", None) for n in range(60)]
     assert set(dealt) == {0.25, -0.5, 1.0}
-    assert dealt == [placebo.shuffled(prompt, f"reply {n}") for n in range(60)]
+    assert dealt == [placebo.shuffled(prompt, f"reply {n}", None) for n in range(60)]
 
 
 @pytest.mark.parametrize("name", ["rlaif.yaml", "judge_reward.yaml", "one_gpu.yaml"])
