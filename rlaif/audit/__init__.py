@@ -39,6 +39,7 @@ search_index   that index: a file beside the ledger, made when it is asked for
 agreements     how far people and judge agreed, and on which decisions
 principles     what was decided under each principle
 disputes       what people say of single decisions
+sheets         the sheets that were drawn for people, as their owner sees them
 runs           the runs of a folder and their stages
 web/           the pages of `audit serve` and of blind labelling
 view           facts and sections, of which the views are made
