@@ -137,7 +137,7 @@ def _side(one: Comparison) -> float:
 
 def queue_edit_flips(connection: apsw.Connection, ledger: Ledger) -> None:
     """Queue the decisions behind the flips of tested edits, where a test or a decision came since."""
-    tests = [test for test in list_records(ledger, EditTest) if not test.new_run]
+    tests = _find_tests(ledger)
     last = connection.execute("SELECT coalesce(max(seq), 0) FROM decisions").get
     if not tests or connection.execute("SELECT tests, seq FROM queued_edits").fetchall() == [(len(tests), last)]:
         return
@@ -151,14 +151,34 @@ def queue_edit_flips(connection: apsw.Connection, ledger: Ledger) -> None:
         connection.execute("UPDATE queued_edits SET tests = ?, seq = ?", (len(tests), last))
 
 
-def queue_reward_misses(connection: apsw.Connection, ledger: Ledger, runs_dir: Path) -> None:
-    """Queue the decisions behind held-out labels that a reward model contradicts, as the runs' reports name them."""
+def _find_tests(ledger: Ledger) -> list[EditTest]:
+    """Tests of edited files; those of judges are left out."""
+    return [test for test in list_records(ledger, EditTest) if not test.new_run]
+
+
+def describe_queue_lag(connection: apsw.Connection, ledger: Ledger, runs_dir: Path) -> str:
+    """What came since that changes a queue and no decision; empty where nothing did. connection: of the index."""
+    late = []
+    if connection.execute("SELECT tests FROM queued_edits").get != len(_find_tests(ledger)):
+        late.append("tests of edits")
+    if any(_find_new_reports(connection, runs_dir)):
+        late.append("reports")
+    return f"{' and '.join(late)} came since" if late else ""
+
+
+def _find_new_reports(connection: apsw.Connection, runs_dir: Path) -> Iterator[tuple[Path, int]]:
+    """Reports of rounds that were not read as they are now, each with its version."""
     rows: list[tuple[Any, ...]] = connection.execute("SELECT path, version FROM queued_reports").fetchall()
     read = dict(rows)
     for path in sorted(runs_dir.glob(f"*/round_*/{EVALUATION.folder}/report.json")):
         version = path.stat().st_mtime_ns
-        if read.get(str(path)) == version:
-            continue
+        if read.get(str(path)) != version:
+            yield path, version
+
+
+def queue_reward_misses(connection: apsw.Connection, ledger: Ledger, runs_dir: Path) -> None:
+    """Queue the decisions behind held-out labels that a reward model contradicts, as the runs' reports name them."""
+    for path, version in _find_new_reports(connection, runs_dir):
         with connection:
             for miss in _read_misses(path):
                 for one in find_comparisons(ledger, [miss.prompt_id]):

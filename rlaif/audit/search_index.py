@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from rlaif.audit.queue_index import DDL as QUEUE_DDL
-from rlaif.audit.queue_index import queue_edit_flips, queue_page, queue_reward_misses
+from rlaif.audit.queue_index import describe_queue_lag, queue_edit_flips, queue_page, queue_reward_misses
 from rlaif.errors import LedgerError
 from rlaif.ledger.disk import in_sentences
 from rlaif.ledger.queries import find_comparisons
@@ -80,13 +80,19 @@ def count_new(ledger: Ledger) -> int:
     return int(ledger.rows("SELECT count(*) FROM comparisons WHERE seq > ?", (after,))[0][0])
 
 
-def describe_lag(ledger: Ledger, state: IndexState) -> str:
+def describe_lag(ledger: Ledger, state: IndexState, *, runs_dir: Path) -> str:
     """What came since the index was brought up to date; empty where nothing did."""
     if num_new := count_new(ledger):
         return f"{num_new} decision{'s' * (num_new > 1)} came since"
     later = (("human_labels", state.labels), ("uses", state.uses))
     names = [table for table, seq in later if ledger.rows(f"SELECT max(seq) > ? FROM {table}", (seq,))[0][0]]
-    return f"{' and '.join(names).replace('_', ' ')} came since" if names else ""
+    if names:
+        return f"{' and '.join(names).replace('_', ' ')} came since"
+    connection = open_index(ledger)
+    try:
+        return describe_queue_lag(connection, ledger, runs_dir)
+    finally:
+        connection.close()
 
 
 def open_index(ledger: Ledger) -> apsw.Connection:

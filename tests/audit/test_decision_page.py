@@ -37,7 +37,8 @@ def test_a_page_of_one_decision_answers_what_was_asked_said_and_made_of_it(ledge
     assert "<h1>The judge prefers A, with 75.0\u202f%</h1>" in page
     for said in (
         "Prefer the shorter reply.", "reply 0-0", "reply 0-1", WORLDS[0].judgements[0].reason,
-        "A is preferred, with 75.0", "Proven: sha256 matches", find_preference(WORLDS[0]).id, "trained against that reward model",
+        "A is preferred, with 75.0", "Proven: sha256 matches", find_preference(WORLDS[0]).id,
+        "trained against that reward model",
         ledger.head().hex,
     ):  # fmt: skip
         assert said is not None

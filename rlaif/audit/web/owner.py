@@ -58,7 +58,7 @@ class OwnerPages:
             run, known = _read_run(request.query_params, ledger)
             rows = count_queues(ledger, run=run or None)
             state = read_state(ledger)
-            lag = "" if state is None else describe_lag(ledger, state)
+            lag = "" if state is None else describe_lag(ledger, state, runs_dir=self._runs_dir)
         search = {row.name: urlencode({"queue": row.name} | ({"run": run} if run else {})) for row in rows or ()}
         draw = {row.name: self._draw(row.name, run=run) for row in rows or ()}
         return self._pages.render(

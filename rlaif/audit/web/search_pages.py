@@ -59,7 +59,7 @@ class SearchPages:
         search, after = read_search(query, further=("after",)), read_after(query)
         with self._open() as ledger:
             state = read_state(ledger)
-            lag = "" if state is None else describe_lag(ledger, state)
+            lag = "" if state is None else describe_lag(ledger, state, runs_dir=self._runs_dir)
             found = None if state is None else find_decisions(ledger, search, after=after, limit=PAGE_ROWS)
             judges = {} if found is None else _name_judges(ledger, found.known.judge)
         given = {name: value for name, value in search._asdict().items() if value}
