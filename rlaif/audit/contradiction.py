@@ -103,7 +103,7 @@ def _against_verdicts(orders: Sequence[Argued]) -> Iterator[str]:
             other = argued.shown[1 - chosen]
             yield (
                 f"The reason of question {number} argues for {other}, and its verdict is {argued.shown[chosen]}. "
-                f"It says: {concluded[-1].words}"
+                f"In the names of its own prompt it says: {concluded[-1].words}"
             )
 
 

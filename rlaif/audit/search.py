@@ -74,7 +74,7 @@ def check_search(search: Search) -> None:
             raise InputError(f'"{value[:40]}" is no value of the filter {name}', fix=f"give {', '.join(offered)}")
     if search.round and not (search.round.isascii() and search.round.isdecimal() and len(search.round) < 9):
         raise InputError(f'"{search.round[:40]}" is no round', fix="give its number")
-    if len(search.text.split()) > MAX_WORDS:
+    if len(_split(search.text)) > MAX_WORDS:
         raise InputError(f"at most {MAX_WORDS} words are searched for at once", fix="leave some out")
 
 
@@ -120,9 +120,9 @@ def _select(columns: str, search: Search, *, after: int, limit: int) -> tuple[st
 
 def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     """SQL for each filter that is given, and what is bound to it."""
-    if search.text.split():
+    if found := _split(search.text):
         # subtle: every word is quoted, so that nothing of what was typed is read as the index's own language.
-        words = " ".join('"{}"'.format(word.replace('"', '""')) for word in search.text.split())
+        words = " ".join('"{}"'.format(word.replace('"', '""')) for word in found)
         yield "d.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [words]
     for column, value in (("principle", search.principle), ("judge", search.judge), ("mode", search.mode)):
         if value:
@@ -142,6 +142,11 @@ def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
         given = [(name, value) for name, value in used if value is not None]
         where = " AND ".join(f"{name} = ?" for name, _ in given)
         yield f"d.seq IN (SELECT seq FROM used WHERE {where})", [value for _, value in given]
+
+
+def _split(text: str) -> list[str]:
+    """The words of what was typed; a NUL, at which the index would end its reading, parts words like a space."""
+    return text.replace("\x00", " ").split()
 
 
 def _find_known(read: Any) -> Known:

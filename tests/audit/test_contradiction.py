@@ -109,7 +109,7 @@ def test_a_tie_or_no_verdict_contradicts_nothing(verdict: Verdict | None) -> Non
 def test_replies_are_called_as_the_reader_knows_them_and_not_as_the_prompt_did() -> None:
     (said,) = find("Reply B is better.", shown=("B", "A"))
     assert "argues for A, and its verdict is B" in said
-    assert "It says: Reply B is better." in said
+    assert "In the names of its own prompt it says: Reply B is better." in said
 
 
 def test_two_orders_that_say_the_opposite_of_one_trait_contradict_each_other() -> None:

@@ -53,7 +53,7 @@ text = st.one_of(st.sampled_from(VALUES), st.sampled_from(ODD), st.text(max_size
 names = st.one_of(st.sampled_from(FILTERS), st.sampled_from(ODD), st.text(max_size=10))
 raw = st.one_of(text.map(lambda value: quote(value, safe="")), st.binary(max_size=12).map(quote))
 """A part of an address as a browser sends it; bytes need be no UTF-8."""
-queries = st.lists(st.tuples(st.one_of(names.map(lambda name: quote(name, safe="")), raw), raw), max_size=4)
+queries = st.lists(st.tuples(names.map(lambda name: quote(name, safe="")), raw), max_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,19 @@ def test_any_address_gives_a_page_and_nothing_of_it_is_markup(client: TestClient
         assert "<zz9" not in answer.text
         assert "\x00" not in answer.text
         assert "54439" not in answer.text, "what was typed was computed"
+
+
+LISTS = ("/judgements", "/search", "/search/export", "/export", "/disputes", "/principles", "/spot-checks", "/queues")
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_every_filter_takes_every_odd_value(client: TestClient, address: str) -> None:
+    for name in FILTERS:
+        for value in ODD:
+            format = "format=csv&" if "export" in address else ""
+            found = client.get(f"{HOME}{address}?{format}{name}={quote(value, safe='')}")
+            assert found.status_code in (200, 400), (name, value)
+            assert "<zz9" not in found.text
 
 
 @settings(max_examples=examples(80))
