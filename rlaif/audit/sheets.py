@@ -87,7 +87,7 @@ def _view(ledger: Ledger, check: SpotCheck, path: Path | None) -> SheetView:
     so_far = sum_up(check, states, labels)
     words = describe_agreement(so_far) if so_far.agreement is not None else describe_remaining(so_far)
     return SheetView(
-        check, DESIGNS[check.design], path, problem, so_far, num_waiting,
+        check=check, design=DESIGNS[check.design], path=path, problem=problem, so_far=so_far, num_waiting=num_waiting,
         bar=_make_bar(so_far), annotators=tuple(describe_annotators(so_far)), sentences=tuple(words),
     )  # fmt: skip
 
@@ -108,8 +108,8 @@ def _states_of(check: SpotCheck, labels: Iterable[HumanLabel]) -> list[Answered]
         item_id = items.get(key_of_label(label)[1:])
         if item_id is not None:
             answers[label.annotator][item_id] = Answer(
-                item_id, label.choice, "ab", label.seconds, label.note or "", label.observed.at,
-                guideline=label.guideline_digest or "", is_override=label.replaces is not None,
+                item_id=item_id, choice=label.choice, order="ab", seconds=label.seconds, note=label.note or "",
+                at=label.observed.at, guideline=label.guideline_digest, is_override=label.replaces is not None,
             )  # fmt: skip
     return [
         Answered(name, found, orders={}, skips={}, last_undone=None, undone=frozenset(), history=tuple(found),
