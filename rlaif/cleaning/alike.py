@@ -78,6 +78,7 @@ class Vocabulary:
             shingles.update(_shingles(plain))
         rare, shared = max(1, num // WORDS_RARE), max(MIN_SHARED, num // SHINGLES_SHARED)
         self.common = frozenset(word for word, count in words.items() if count > rare)
+        self.telling = frozenset(word for word in self.common if len(word) > SHORT)
         self.frequent = frozenset(word for word, count in words.items() if count >= max(MIN_FREQUENT, num // 100))
         self.shared = frozenset(shingle for shingle, count in shingles.items() if count > shared)
 
@@ -89,7 +90,7 @@ def are_near(one: Plain, other: Plain, *, similarity: float, vocabulary: Vocabul
     most = min(len(one.words), len(other.words)) // WORDS_PER_REPLACED
     if not most and len(one.words) == len(other.words):  # quick: two different words that are no slips
         mine, theirs = set(one.words), set(other.words)
-        if not vocabulary.common.isdisjoint(mine - theirs) and not vocabulary.common.isdisjoint(theirs - mine):
+        if not vocabulary.telling.isdisjoint(mine - theirs) and not vocabulary.telling.isdisjoint(theirs - mine):
             return False
     if not fuzz.ratio(one.text, other.text, score_cutoff=100 * similarity):
         return False
@@ -119,10 +120,12 @@ def _count_other_words(one: Words, other: Words, *, vocabulary: Vocabulary) -> i
 def _is_slip(old: Words, new: Words, *, vocabulary: Vocabulary) -> bool:
     """Whether one of two words is the other one, mistyped; or of several words, where also a space may be elsewhere."""
     one, other = "".join(old), "".join(new)
-    if one == other:
+    if one == other or (len(one) == len(other) < SHORT and one == other[::-1]):
         return True
     if not old or not new or any(map(_changes_meaning, (*old, *new))):
         return False
+    if max(len(one), len(other)) < SHORT and (one in other or other in one):  # a letter of `at` or `is` left out
+        return True
     rare = [all(word in vocabulary.common for word in words) for words in (old, new)].count(False)
     if not rare:
         return False
