@@ -47,7 +47,9 @@ def test_training_lowers_the_loss_on_what_is_like_it(base: LoadedModel, tmp_path
     learnt = [demonstrate(place) for place in ("museum", "library", "garden", "hall")]
     trained = train_sft(base=base, demonstrations=learnt, config=CONFIG, seed=1)
     loss = measure_held_out([demonstrate("tower")], base=base, trained=trained.model, config=CONFIG)
-    assert loss.before is not None and loss.after is not None and loss.after < 0.5 * loss.before
+    assert loss.before is not None
+    assert loss.after is not None
+    assert loss.after < 0.5 * loss.before
     assert f"{loss.after:.3f} after" in describe_held_out(loss)
     write_held_out(loss, tmp_path)
     assert read_held_out(tmp_path) == loss
