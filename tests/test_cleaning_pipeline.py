@@ -63,16 +63,17 @@ def done(folder: Path) -> Path:
         "gates.min_accuracy_before_policy": ({"gates.min_accuracy_before_policy": 0.99}, "must lie above 0.99"),
     }
     arguments: list[str] = []
+    opened: dict[str, object] = {}
     for gate, (options, words) in closed.items():
         with pytest.raises(RlaifError, match=words) as raised:
-            run("run", *arguments, **CLEANING, **options)
+            run("run", *arguments, **CLEANING, **opened, **options)
         assert raised.value.exit_code == 1
         assert gate in raised.value.sentence
         assert json.loads((stage / "gates.json").read_text())[-1]["is_closed"]
         arguments = ["--resume"]
+        opened[gate] = "null"
     assert not (stage / "6_policy").exists()
-    output = run("run", "--resume", **CLEANING, **{"gates.min_answered": 0.5, "gates.max_sft_loss": 50})
-    assert "gates.max_sft_loss: passed" in output or (stage / "gates.json").is_file()
+    run("run", "--resume", **CLEANING, **{**opened, "gates.min_answered": 0.5, "gates.max_sft_loss": 50})
     return stage
 
 
