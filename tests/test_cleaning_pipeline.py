@@ -25,7 +25,12 @@ SMALL = {
     "sft.batch_size": 4, "sft.test_fraction": 0.25,
     **{f"gates.{name}": "null" for name in ("min_win_rate", "min_accuracy", "max_flipped", "max_eos_drop")},
 }  # fmt: skip
-CLEANING = {"cleaning.duplicates": "drop", "cleaning.near_duplicates": "drop", "cleaning.near_leakage": "drop"}
+CLEANING = {
+    "cleaning.duplicates": "drop",
+    "cleaning.leakage": "drop",
+    "cleaning.near_duplicates": "drop",
+    "cleaning.near_leakage": "drop",
+}
 
 
 def run(command: str, *arguments: str, **options: object) -> str:
