@@ -20,6 +20,7 @@ from rlaif.loop.gates import ClosedGate
 from rlaif.loop.open_run import OpenRun
 from rlaif.loop.people import ask_people
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
+from rlaif.loop.stage_gates import pass_stage_gates
 from rlaif.models.open import check_rollout_engine
 from rlaif.policy.stage import (
     PolicyJob,
@@ -40,7 +41,7 @@ from rlaif.preferences.stage import (
 from rlaif.report import stage as report
 from rlaif.reward_model.stage import RewardModelJob, follow_reward_model, train_on_preferences
 from rlaif.run.shelf import make_room
-from rlaif.run.stages import PREFERENCES
+from rlaif.run.stages import JUDGEMENTS, PREFERENCES, REWARD_MODEL, SFT
 from rlaif.sampling.stage import make_prompts, sample_policy
 from rlaif.training import crew
 from rlaif.training.team import Team
@@ -69,7 +70,7 @@ def run_rounds(run: OpenRun) -> Rounds:
     rounds = Rounds(run=run.round.run.name, asked_for=num_rounds, rows=tuple(rows), stopped_inside=stopped)
     if num_rounds > 1:
         write_rounds(rounds, run.round.run.path)
-        for gate in rows[-1].closed_gates:
+        for gate in rows[-1].closed_gates if rows else ():
             say(f"round {rows[-1].round}: {gate.sentence} ({gate.name})")
         say(describe_outcome(rounds))
     return rounds
@@ -81,10 +82,12 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
     check_rollout_engine(round.config.ppo.rollout)
     if _has_sft(run):
         train_sft(round, book, shelf)
+        pass_stage_gates(round, book, after=SFT)
     check_sources(round, bench)
     if trains_reward_model(round.config):
         make_preferences(run, labels=labels, command="run")
         train_on_preferences(round, book, shelf)
+        pass_stage_gates(round, book, after=REWARD_MODEL)
     else:
         bench.check(round.constitution)
         make_prompts(round, book, shelf)
@@ -112,6 +115,7 @@ def make_preferences(run: OpenRun, *, labels: Labels | None, command: str) -> No
     pairs = draw_round_pairs(round, bench, samples).pairs
     check_labels(round, book, labels, samples=samples, pairs=pairs)
     comparisons = judge_samples(round, book, bench, prompts=prompts, samples=samples)
+    pass_stage_gates(round, book, after=JUDGEMENTS)
     if round.config.human.num_items and not book.is_done(PREFERENCES, round=round.number):
         labels = ask_people(round, book, command=command)
     pair_preferences(
@@ -137,6 +141,7 @@ def train(run: OpenRun, *, stage: TrainStage) -> None:
     check_rollout_engine(round.config.ppo.rollout)
     if stage == "sft" or (stage == "all" and _has_sft(run)):
         train_sft(round, book, shelf)
+        pass_stage_gates(round, book, after=SFT)
     if stage in ("all", "policy"):
         check_sources(round, bench)
     if stage == "reward-model" or (stage == "all" and trains_reward_model(round.config)):
@@ -144,6 +149,8 @@ def train(run: OpenRun, *, stage: TrainStage) -> None:
         mix_labels_late(round, book, bench, asked=ask_people(round, book, command="train") if is_asked else None)
         train_on_preferences(round, book, shelf)
     if stage in ("all", "policy"):
+        if trains_reward_model(round.config):
+            pass_stage_gates(round, book, after=REWARD_MODEL)
         train_by_rewards(round, book, shelf, bench)
 
 

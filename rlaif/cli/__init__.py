@@ -8,6 +8,7 @@ judge_check         judge-check
 judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
+clean               clean
 calibrate           calibrate
 reward_bench        reward-bench
 audit               audit list, show
@@ -60,6 +61,7 @@ from rlaif.cli.audit_replay import replay
 from rlaif.cli.audit_search import search
 from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
+from rlaif.cli.clean import clean
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
@@ -105,6 +107,7 @@ app.command("train")(train)
 app.command("run")(run)
 app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
+app.command("clean")(clean)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
 app.command("reward-bench")(reward_bench)

@@ -30,6 +30,7 @@ from rlaif.models.weights.loading import load_reward_model, resolve_device
 from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import render_policy_card
 from rlaif.policy.methods import METHODS
+from rlaif.policy.methods.held_out import describe_held_out, measure_held_out, write_held_out
 from rlaif.policy.ppo.asked_checks import HeldOut, JudgeCheck, hold_out
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.checks import Checks
@@ -40,7 +41,7 @@ from rlaif.policy.rewards.episodes import Episode, RewardSource
 from rlaif.policy.rewards.judge import JudgeReward
 from rlaif.policy.rewards.sources import Rewards, check_rewards, reward_by_model, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
-from rlaif.records import PolicyCard, Prompt, Record, Tally
+from rlaif.records import PolicyCard, Prompt, Record, Tally, find_held_out
 from rlaif.run.book import Book
 from rlaif.run.folder import RunFolder
 from rlaif.run.input_checks import (
@@ -55,8 +56,8 @@ from rlaif.run.round import Round, seed_of_round
 from rlaif.run.shelf import Shelf
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
 from rlaif.run.world import draw_held_out, find_measures, is_frontdesk_world
-from rlaif.sampling.prompts import drop_over_length, read_demonstrations
-from rlaif.sampling.stage import find_training_prompts
+from rlaif.sampling.prompts import drop_over_length
+from rlaif.sampling.stage import find_training_prompts, read_clean_demonstrations
 from rlaif.training.crew import call_in
 from rlaif.training.log import TrainingLog
 from rlaif.training.sigterm import stop_on_sigterm
@@ -88,8 +89,9 @@ def train_sft(round: Round, book: Book, shelf: Shelf) -> None:
     method = METHODS["sft"]
     method.check(round.config, round.team.size)
     config = round.config.sft
-    read = read_demonstrations(config.demonstrations or "", split=config.split, max_odd_rows=config.max_odd_rows)
-    say(f"demonstrations: {read.tally}")
+    read = read_clean_demonstrations(round)
+    held_out_ids = find_held_out((prompt.id for prompt, _ in read.demonstrations), test_fraction=config.test_fraction)
+    held_out = [one for one in read.demonstrations if one[0].id in held_out_ids]
     base = shelf.policy("start")
     expect_policy(round, SFT, base.fingerprint)
     records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
@@ -100,14 +102,25 @@ def train_sft(round: Round, book: Book, shelf: Shelf) -> None:
         config=round.config,
         folder=round.find_folder(SFT),
         seed=round.config.seed,
-        demonstrations=read.demonstrations,
+        demonstrations=[one for one in read.demonstrations if one[0].id not in held_out_ids],
     )
     total = method.count_steps(task)
     with TrainingLog(round.metrics, method.metrics, total=total, first_step=method.first_step) as log:
         trained = method.train(replace(task, listener=log.listener))
     save_model(trained.model, base.tokenizer, shelf.sft_dir)
+    if held_out:
+        loss = measure_held_out(held_out, base=base, trained=trained.model, config=config)
+        write_held_out(loss, task.folder)
+        say(f"sft: {describe_held_out(loss)}")
     shelf.drop("start")
-    book.finish(SFT, round=round.number, tally=trained.tally, records=records)
+    tally = _count_sft(read.tally, num_held_out=len(held_out), trained=trained.tally)
+    book.finish(SFT, round=round.number, tally=tally, records=records)
+
+
+def _count_sft(cleaned: Tally, *, num_held_out: int, trained: Tally) -> Tally:
+    """The stage's tally: what cleaning dropped, what is held out, and what the training dropped."""
+    held_out = {"held_out": num_held_out} if num_held_out else {}
+    return Tally(num_in=cleaned.num_in, dropped={**cleaned.dropped, **held_out, **trained.dropped})
 
 
 def check_sources(round: Round, bench: Bench) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from rlaif import __version__
+from rlaif.cleaning.report import CleaningReport
 from rlaif.config.evaluation import is_built_in
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
@@ -50,6 +51,7 @@ from rlaif.records import (
     Prompt,
     digest_text,
 )
+from rlaif.records.gate import GateResult
 from rlaif.report.input import (
     BestOfN,
     FunnelStage,
@@ -125,6 +127,9 @@ class RoundFacts:
     ledger_head: Head
     earlier: Sequence[tuple[int, EvaluationReport]]
     """The rounds before this one that were evaluated."""
+    cleaning: Sequence[CleaningReport] = ()
+    gates: Sequence[GateResult] = ()
+    """What the gates between the stages said."""
 
 
 def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[StageCost]) -> ReportInput:
@@ -160,6 +165,8 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         measures=measures,
         measures_note="simulated truth of the embedded world" if facts.has_simulated_measure else "",
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
+        cleaning=tuple(facts.cleaning),
+        gates=tuple(facts.gates),
         calibration=facts.calibration,
         calibration_is_applied=facts.calibration is not None and not judged.labels,
         people=_collect_people(

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from rlaif.calibration.people import AgreementReport
+from rlaif.cleaning.report import CleaningReport
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect, HonestRate, Predictor
@@ -31,6 +32,7 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.records.base import Value
+from rlaif.records.gate import GateResult
 from rlaif.reward_model.ensemble import Ensemble
 from rlaif.training.metrics import MetricsRow
 
@@ -210,6 +212,11 @@ class ReportInput(Value):
     measures_note: str = ""
     """Where the measures come from, for instance "simulated truth of the embedded world"."""
     funnel: tuple[FunnelStage, ...] = ()
+    cleaning: tuple[CleaningReport, ...] = Field((), exclude_if=lambda reports: not reports)
+    """What cleaning found in prompts, demonstrations and preferences; those in which it was not asked for are left
+    out."""
+    gates: tuple[GateResult, ...] = Field((), exclude_if=lambda gates: not gates)
+    """Gates between the stages of this round, which it passed."""
     calibration: CalibrationCard | None = None
     """How the judge agrees with people's labels; None: there are none."""
     calibration_is_applied: bool = False

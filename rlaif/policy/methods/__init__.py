@@ -5,6 +5,7 @@ policy/stage.py gathers the task, and saves the policy that comes back.
 
     sft  demonstrations -> policy, by TRL's SFTTrainer
     ppo  prompts and rewards -> policy, by policy/ppo
+    held_out  the loss on demonstrations that nothing was trained on
 """
 
 from __future__ import annotations
