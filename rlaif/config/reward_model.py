@@ -74,7 +74,7 @@ class RewardModelConfig(Config):
     left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
     prompts; with fewer, a line says so and their own weights count. corrected: one way more is tried. The judge's
     labels are moved by what people's rows differ in from the judge, in a few coordinates of the base's states, and
-    people's rows count as much as the judge's. Not with length_bias."""
+    people's rows count 5 each. Not with length_bias."""
     length_bias: Literal["kept", "judge_rows", "all_rows"] = "kept"
     """What becomes of the labels' leaning to longer responses. kept: the rewards learn it. judge_rows: a leaning, in
     log-odds per token, is fitted to all rows but people's beside the rewards, and is in no reward; people's rows then

@@ -28,7 +28,10 @@ CANDIDATES = (1.0, 5.0, 20.0)
 WITHOUT = 1e-9
 """A weight so small that people's rows have no part in a fit, and are measured all the same."""
 CORRECTED = "corrected"
-"""Name of the way in which the judge's labels are corrected and people's rows count as much as the judge's."""
+"""Name of the way in which the judge's labels are corrected and people's rows count CORRECTED_WEIGHT each."""
+CORRECTED_WEIGHT = 5.0
+"""People's labels are in the corrected ones already, so that more would count them twice; fewer would lose what the
+correction does not find where a judge has many leanings."""
 MIN_PROMPTS = 10
 """With people's choices on fewer prompts no weight is chosen, and the rows keep theirs."""
 
@@ -110,16 +113,17 @@ def weigh_rows(
 def correct_or_weigh(
     features: Tensor, pairs: Sequence[Item], *, found: HumanWeight, center_rewards_coefficient: float
 ) -> Weighed:
-    """The rows with the judge's labels corrected and people's rows counting 1, where that predicts people's choices
-    better than every weight does; else with the weight that was found."""
+    """The rows with the judge's labels corrected and people's rows counting CORRECTED_WEIGHT, where the correction
+    predicts people's choices better than every weight does; else with the weight that was found."""
     scaled = features / deviations(features)
     correction = find_correction(scaled, pairs, center_rewards_coefficient=center_rewards_coefficient)
     if correction is not None:
         found = found.model_copy(update={"log_loss": {**found.log_loss, CORRECTED: correction.log_loss}})
     if correction is None or not _is_better(correction, found):
         return Weighed(weigh_people(pairs, weight=found.weight), found)
-    items = weigh_people(correct_labels(scaled, pairs, shift=correction.shift), weight=1.0)
-    return Weighed(items, found.model_copy(update={"weight": 1.0, "num_leanings": correction.num_leanings}))
+    items = weigh_people(correct_labels(scaled, pairs, shift=correction.shift), weight=CORRECTED_WEIGHT)
+    updated = {"weight": CORRECTED_WEIGHT, "num_leanings": correction.num_leanings}
+    return Weighed(items, found.model_copy(update=updated))
 
 
 def _is_better(correction: Correction, found: HumanWeight) -> bool:

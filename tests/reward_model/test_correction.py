@@ -24,7 +24,7 @@ from rlaif.training.listener import Listener
 TRUTH = torch.tensor([0.0, 1.0, 1.0, -1.0, 0.5, 0.0, 0.0, 0.0], dtype=torch.float64)
 
 
-def draw(*, liked: float, num_judge: int = 600, num_human: int = 150) -> tuple[Tensor, list[Item]]:
+def draw(*, liked: float, num_judge: int = 300, num_human: int = 120) -> tuple[Tensor, list[Item]]:
     """A judge that likes the first feature by so many log-odds beside the truth, and people who choose by the truth."""
     generator = torch.Generator().manual_seed(0)
     num = num_judge + num_human
@@ -65,7 +65,7 @@ def test_corrected_labels_are_taken_where_they_predict_people_better_than_every_
     chosen = weighed.human_weight
     assert chosen.num_leanings is not None
     assert chosen.log_loss_with == chosen.log_loss[CORRECTED] < min(weight.log_loss.values())
-    assert {item.weight for item in weighed.items} == {1.0}
+    assert {(item.source, item.weight) for item in weighed.items} == {("judge", 1.0), ("human", 5.0)}
     assert chosen.describe().startswith("the judge's labels are corrected by people's, who differ in ")
 
 
