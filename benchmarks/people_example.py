@@ -65,7 +65,7 @@ def load_annotator() -> Any:
     return module
 
 
-def call(folder: Path, *arguments: str) -> None:
+def call(folder: Path, arguments: Sequence[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -87,7 +87,7 @@ def mix_labels(folder: Path) -> None:
     small = ("train=last_layers", "num_layers=0", "num_epochs=1")
     settings = [part for one in small for part in ("--set", f"reward_model.{one}")]
     labels = ["--human-labels", "labels.jsonl"]
-    call(folder, "-m", "rlaif", "train", "--run", RUN, "--stage", "reward-model", *labels, *settings)
+    call(folder, ["-m", "rlaif", "train", "--run", RUN, "--stage", "reward-model", *labels, *settings])
 
 
 def find_held_out_pairs(judged: Any, test: Sequence[TrainingRow]) -> list[HeldOutPair]:
@@ -151,13 +151,23 @@ def make_fitter(judged: Any, pairs: list[HeldOutPair]) -> Fitter:
     return Fitter(mean_states(base.model, sequences), {key: place for place, key in enumerate(texts)}, pairs)
 
 
+def find_or_measure(seed: int, folder: Path, *, num_labels: int) -> dict[str, float]:
+    """What was measured in a kept folder before, or is measured now."""
+    kept = folder / f"found_{num_labels}.json"
+    if not kept.is_file():
+        found = measure_seed(seed, folder, num_labels=num_labels)
+        kept.write_text(json.dumps(found), encoding="utf-8")
+    told: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+    return told
+
+
 def measure_seed(seed: int, folder: Path, *, num_labels: int) -> dict[str, float]:
     """Arm -> accuracy on held-out truth."""
     annotator = load_annotator()
     folder.mkdir(parents=True, exist_ok=True)
     if not find_dataset(folder).is_dir():
         sizes = ["--set", f"prompts.num_prompts={NUM_PROMPTS}"]
-        call(folder, "-m", "rlaif", "generate-prefs", "--run", RUN, "--seed", str(seed), *sizes)
+        call(folder, ["-m", "rlaif", "generate-prefs", "--run", RUN, "--seed", str(seed), *sizes])
     if not (by_judge := folder / "by_judge").is_dir():  # mixing labels in replaces the data set
         shutil.copytree(find_dataset(folder), by_judge)
     before = read_rows(by_judge)
@@ -193,14 +203,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--labels", type=int, default=200)
-    parser.add_argument("--folder", type=Path, help="keep the judged runs here; those that are here are not made again")
+    parser.add_argument("--folder", type=Path, help="keep runs and figures here; what is here is not made again")
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         found = [
-            measure_seed(seed, (folder / f"seed-{seed}").resolve(), num_labels=options.labels)
+            find_or_measure(seed, (folder / f"seed-{seed}").resolve(), num_labels=options.labels)
             for seed in range(options.seeds)
         ]
     arms = {arm: mean_interval([one[arm] for one in found]) for arm in found[0]}

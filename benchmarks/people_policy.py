@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ LEAST_CHANGE = 30
 """Points by which the labels must move it beside training without them, or there is nothing to say."""
 
 
-def run(folder: Path, *arguments: str) -> None:
+def run(folder: Path, arguments: Sequence[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -44,11 +45,11 @@ def run_both(folder: Path, *, seed: int, num_labels: int) -> None:
     """The run with people's labels, then the one without, which finds its samples and judgements in the ledger."""
     sizes = [part for size in (f"constitution={CONSTITUTION}", *SIZES) for part in ("--set", size)]
     settings = ["--seed", str(seed), *sizes]
-    run(folder, "-m", "rlaif", "generate-prefs", "--run", "people", *settings)
-    run(folder, str(ANNOTATOR), "label", "--run", "people", "--num-labels", str(num_labels))
-    run(folder, "-m", "rlaif", "train", "--run", "people", "--human-labels", "labels.jsonl")
-    run(folder, "-m", "rlaif", "evaluate", "--run", "people")
-    run(folder, "-m", "rlaif", "run", "--run", "judge", *settings)
+    run(folder, ["-m", "rlaif", "generate-prefs", "--run", "people", *settings])
+    run(folder, [str(ANNOTATOR), "label", "--run", "people", "--num-labels", str(num_labels)])
+    run(folder, ["-m", "rlaif", "train", "--run", "people", "--human-labels", "labels.jsonl"])
+    run(folder, ["-m", "rlaif", "evaluate", "--run", "people"])
+    run(folder, ["-m", "rlaif", "run", "--run", "judge", *settings])
 
 
 def read_report(folder: Path, name: str) -> tuple[dict[str, Any], list[str]]:

@@ -146,16 +146,6 @@ def policy_rows(result: Result) -> list[Row]:
     return [*rows, *(Row("the report says", said) for said in result["said"])]
 
 
-def ensemble_rows(result: Result) -> list[Row]:
-    def said(one: object) -> str:
-        return f"{one['mean']:.2f}" if isinstance(one, dict) else f"{one:.2f}"
-
-    return [
-        Row(way, "; ".join(f"{name} {said(one)}" for name, one in figures.items()))
-        for way, figures in result["ways"].items()
-    ]
-
-
 def probe_rows(result: Result) -> list[Row]:
     return [
         Row(
@@ -670,11 +660,6 @@ SECTIONS = (
         "What 200 labels do to a policy that no principle asks for", "people_policy", policy_rows,
         "Simulated truth from 0 to 100, the constitution confident-and-calm, people simulated. [people.md](people.md) "
         "says where a report has these sentences.",
-    ),
-    Section(
-        "PPO against four reward models", "ensembles", ensemble_rows,
-        "Means over the seeds. Spread: standard deviation of the four rewards of a response, over five steps. Changes "
-        "of the simulated truth are in points of 100. [reward-model.md](reward-model.md) says what the members are.",
     ),
     Section(
         "Whether `constitution check` passes a principle that the judge misreads", "probes", probe_rows,
