@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -206,7 +205,6 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep runs and figures here; what is here is not made again")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         found = [
@@ -227,7 +225,6 @@ def main() -> int:
         "seeds": options.seeds, "labels": options.labels,
         "arms": {arm: one.model_dump() if one else {"mean": mean[arm]} for arm, one in arms.items()},
         "targets": {name: {"value": round(v, 4), "least": w, "met": v >= w} for name, (v, w) in reached.items()},
-        "seconds": round(time.perf_counter() - started),
     }  # fmt: skip
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))
