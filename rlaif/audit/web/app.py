@@ -41,6 +41,7 @@ from rlaif.audit.search import (
 from rlaif.audit.search_index import describe_lag, read_state, update_index
 from rlaif.audit.web.filters import KINDS, VERDICTS, read_after, read_filters, refuse_unknown
 from rlaif.audit.web.server import Handlers, Pages, read_form
+from rlaif.audit.web.trained import TrainedPages
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
@@ -79,6 +80,7 @@ class App:
     def __init__(self, audited: Audited) -> None:
         self._audited = audited
         self._pages = Pages(can_write=bool(audited.author), says=SAYS, reasons=REASONS)
+        self._trained = TrainedPages(self._pages, runs_dir=audited.runs_dir, open_ledger=self._open)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -97,6 +99,7 @@ class App:
             Route("/agreement", self.agreement),
             Route("/principles", self.principles),
             Route("/disputes", self.disputes),
+            *self._trained.routes,
         ]
 
     @property
