@@ -15,6 +15,7 @@ from rlaif.audit.two_decisions import RoundOfRun, TwoDecided, compare_decided
 from rlaif.calibration.edit_outcomes import describe_tested, find_tested
 from rlaif.constitution.diff import Edit, find_edits
 from rlaif.errors import InputError, RunFolderError, describe_names
+from rlaif.evaluation.measures import find_wanted
 from rlaif.ledger.lineage import list_rounds
 from rlaif.ledger.listing import find_run_names
 from rlaif.ledger.queries import find_constitution
@@ -50,6 +51,8 @@ class Measured(NamedTuple):
     name: str
     is_share: bool
     values: tuple[Estimate | float | None, Estimate | float | None]
+    changes: tuple[Estimate | None, Estimate | None] = (None, None)
+    """For a measure of the trained policies: how far each moved from its start."""
 
 
 class TwoRounds(NamedTuple):
@@ -136,24 +139,31 @@ def _compare_settings(runs_dir: Path, one: str, other: str) -> tuple[tuple[str, 
     return tuple((name, values) for name, _, values in words)
 
 
-def _measure(sides: Sequence[Side]) -> Iterator[Measured]:
-    """What both rounds measured, and what only one of them did."""
+def _measure(sides: tuple[Side, Side]) -> Iterator[Measured]:
+    """What both rounds measured, and what only one of them did: measures that a principle names before the others."""
     first, second = (dict(_list_figures(side)) for side in sides)
     for name in {**first, **second}:
         values = (first.get(name), second.get(name))
         if values != (None, None):
             yield Measured(name, name in SHARES, values)
+    reports = (sides[0].evaluation, sides[1].evaluation)
+    names = dict.fromkeys(name for report in reports if report is not None for name in report.measures_after)
+    tags = [tag for side in sides if side.constitution for one in side.constitution.principles for tag in one.tags]
+    named = dict.fromkeys(wanted.name for tag in tags if (wanted := find_wanted(tag, names)) is not None)
+    for name in {**named, **names}:
+        one, other = (_find_measured(report, name) for report in reports)
+        yield Measured(f"{name}, trained policy", is_share=False, values=(one[0], other[0]), changes=(one[1], other[1]))
+
+
+def _find_measured(report: EvaluationReport | None, name: str) -> tuple[Estimate | None, Estimate | None]:
+    """A measure of the trained policy, and its change."""
+    return (None, None) if report is None else (report.measures_after.get(name), report.measures_change.get(name))
 
 
 def _list_figures(side: Side) -> Iterator[tuple[str, Estimate | float | None]]:
     if side.reward_model is not None:
         yield ACCURACY, side.reward_model.accuracy
-    report = side.evaluation
-    if report is None:
-        return
-    yield WIN_RATE, report.win_rate
-    yield AT_EQUAL_LENGTH, report.win_rate_at_equal_length
-    yield "KL to the start, nats per response", report.figures.get("kl")
-    for name, after in report.measures_after.items():
-        yield f"{name}, trained policy", after
-        yield f"{name}, change", report.measures_change.get(name)
+    if side.evaluation is not None:
+        yield WIN_RATE, side.evaluation.win_rate
+        yield AT_EQUAL_LENGTH, side.evaluation.win_rate_at_equal_length
+        yield "KL to the start, nats per response", side.evaluation.figures.get("kl")

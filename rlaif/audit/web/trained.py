@@ -30,7 +30,7 @@ from rlaif.records import Estimate, EvaluationReport
 from rlaif.report.charts import spot_chart
 from rlaif.report.tables import rewards_view
 from rlaif.report.training import training_view
-from rlaif.report.wording import EstimateText, format_estimate, format_number
+from rlaif.report.wording import EstimateText, format_count, format_estimate, format_number
 from rlaif.run.stages import STAGES
 
 PAGE_MODELS = 50
@@ -146,6 +146,7 @@ def _refuse_unknown(query: Mapping[str, str], known: Sequence[str]) -> None:
 
 def _worth_view(place: int, worth: Worth) -> dict[str, Any]:
     first, last = worth.spots[0], worth.spots[-1]
+    counts = sorted({spot.num_values for spot in worth.spots})
     said = [format_estimate(spot.up) if worth.has_intervals else _plain(spot.up.mean) for spot in (first, last)]
     return {
         "name": worth.name,
@@ -154,7 +155,15 @@ def _worth_view(place: int, worth: Worth) -> dict[str, Any]:
         "said": said[-1],
         "kl": format_number(last.across, decimals=1),
         "start": said[0].mean if len(worth.spots) > 1 else "",
-        "svg": spot_chart(worth.spots, name=f"worth-{place}", title=worth.name, unit="nats", origin="KL 0"),
+        "count": format_count(counts[0], "prompt") if len(counts) == 1 else "",
+        "svg": spot_chart(
+            worth.spots,
+            name=f"worth-{place}",
+            title=worth.name,
+            unit="nats",
+            origin="KL 0",
+            with_counts=len(counts) > 1,
+        ),  # fmt: skip
     }
 
 
@@ -167,7 +176,8 @@ def _measured_view(measured: Measured) -> dict[str, Any]:
         format_estimate(value, percent=measured.is_share) if isinstance(value, Estimate) else _plain(value)
         for value in measured.values
     ]
-    return {"name": measured.name, "said": said}
+    changes = [None if one is None else format_estimate(one, signed=True) for one in measured.changes]
+    return {"name": measured.name, "cells": list(zip(said, changes, strict=True))}
 
 
 def _stages_view(sides: Sequence[Side]) -> list[tuple[str, list[dict[str, Any]]]]:

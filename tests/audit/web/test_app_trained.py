@@ -55,7 +55,9 @@ def test_a_measure_stands_over_the_kl_of_each_evaluation(client: TestClient) -> 
     page = client.get("/runs/001/round/0/training").text
     (chart,) = re.findall(r'<svg role="img" aria-labelledby="worth-0-t.*?</svg>', page)
     assert "0.0 nats: +50 (3); 10.0 nats: +52 (3); 20.0 nats: +54 (3)" in chart
-    assert "50 \u2192 54 at 20.0 nats means as the training wrote them, without intervals" in words(page)
+    assert "50 \u2192 54 at 20.0 nats means as the training wrote them, without intervals; 3 prompts each" in words(
+        page
+    )
 
 
 def test_a_training_links_to_its_models_and_the_models_to_it(client: TestClient, runs: TrainedRuns) -> None:
@@ -136,7 +138,8 @@ def test_two_runs_are_compared_by_constitution_settings_and_measures(client: Tes
     said = words(client.get("/compare?one=001&other=002").text)
     assert "No principle differs" in said
     assert "win rate over the start 62.5" in said
-    assert "kind, change 11" in said
+    assert said.count("kind, trained policy 61 56 to 66, 20 prompts change +11 (+6 to +16)") == 1
+    assert said.count("change +11 (+6 to +16)") == 2, "of both runs"
     assert "the contents of" in said, "the recorded files are others"
     assert re.search(r"preferences \d+ of 40 pairs", said)
 
