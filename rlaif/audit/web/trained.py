@@ -163,7 +163,7 @@ def _worth_view(place: int, worth: Worth) -> dict[str, Any]:
             unit="nats",
             origin="KL 0",
             with_counts=len(counts) > 1,
-        ),  # fmt: skip
+        ),
     }
 
 
