@@ -42,6 +42,8 @@ PAGES = (
     "/agreement",
     "/principles",
     "/disputes",
+    "/spot-checks",
+    "/queues",
 )
 
 
