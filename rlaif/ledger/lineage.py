@@ -74,6 +74,15 @@ def list_places(ledger: Ledger, run: str) -> list[StageOfRun]:
     return [StageOfRun(run, *row) for row in ledger.rows(sql, (run,))]
 
 
+def list_rounds(ledger: Ledger, run: str) -> list[int]:
+    """The rounds in which a run used anything. Reads one row for each, however many a round used."""
+    rounds: list[int] = []
+    sql = "SELECT min(round) FROM uses WHERE run = ? AND round > ?"
+    while (found := ledger.rows(sql, (run, rounds[-1] if rounds else -1))[0][0]) is not None:
+        rounds.append(found)
+    return rounds
+
+
 def count_decided(ledger: Ledger, principle_id: str, table: str) -> list[UsedCount]:
     """How many comparisons, or preferences made of them, under a principle each stage used. Of a stage that was made
     again only the last making counts."""

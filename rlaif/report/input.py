@@ -5,6 +5,7 @@ collect.py fills them from records and numbers. Renders nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -97,6 +98,18 @@ class ResponseCourse(Value):
 
     prompt: tuple[Message, ...]
     responses: tuple[ResponseAt, ...]
+
+
+class Trained(Value):
+    """How both trainings of a round went, as far as they are: of a round that has no report yet too."""
+
+    reward_model_curve: tuple[CurvePoint, ...] = ()
+    policy_curve: tuple[CurvePoint, ...] = ()
+    policy_evaluations: tuple[CurvePoint, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    kept_steps: int | None = None
+    """Steps that are in the trained policy's weights; None: not known."""
+    response_courses: tuple[ResponseCourse, ...] = ()
 
 
 class ShownDisagreement(Value):
@@ -257,7 +270,7 @@ class ReportInput(Value):
     """The rounds in order, this round last; shown when there are two or more."""
 
 
-def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:
+def as_curve(rows: Sequence[MetricsRow]) -> tuple[CurvePoint, ...]:
     """Rows of metrics.jsonl as the points of a curve."""
     return tuple(CurvePoint(step=row.step, numbers=dict(row.numbers)) for row in rows)
 

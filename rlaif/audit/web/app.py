@@ -33,6 +33,7 @@ from rlaif.audit.web.filters import KINDS, VERDICTS, read_filters, refuse_unknow
 from rlaif.audit.web.owner import OwnerPages
 from rlaif.audit.web.search_pages import SearchPages
 from rlaif.audit.web.server import Handlers, Pages, read_form
+from rlaif.audit.web.trained import TrainedPages
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
@@ -66,6 +67,7 @@ class App:
             self._pages, runs_dir=audited.runs_dir, open_ledger=self._open, can_write=bool(audited.author)
         )
         self._owner = OwnerPages(self._pages, runs_dir=audited.runs_dir, sheets=audited.sheets, open_ledger=self._open)
+        self._trained = TrainedPages(self._pages, runs_dir=audited.runs_dir, open_ledger=self._open)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -84,6 +86,7 @@ class App:
             Route("/disputes", self.disputes),
             *self._search.routes,
             *self._owner.routes,
+            *self._trained.routes,
         ]
 
     @property
