@@ -44,7 +44,7 @@ from rlaif.audit.web.server import Handlers, Pages, read_form
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
-from rlaif.ledger.listing import find_groups, find_principle_ids, find_run_names
+from rlaif.ledger.listing import count_rows, find_groups, find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, Model
 from rlaif.report.people import calibration_view
@@ -297,7 +297,7 @@ def _refuse_many(ledger: Ledger, filter: Filter) -> None:
         ledger.rows, Comparison.table, run=filter.run, principle=filter.principle, outcome=filter.verdict,
         flipped=filter.flipped,
     )  # fmt: skip
-    number = sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
+    number = sum(count_rows(ledger.rows, groups).values())
     if number > MAX_EXPORTED:
         raise InputError(
             f"{number} comparisons are too many for one answer",
