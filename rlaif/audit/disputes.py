@@ -15,6 +15,7 @@ from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
 from rlaif.ledger.queries import list_records
 from rlaif.ledger.store import Ledger
+from rlaif.ledger.texts import id_lists
 from rlaif.records import Comparison, Dispute, DisputeReason, Observed, Says
 
 MAX_NOTE = 2000
@@ -70,8 +71,9 @@ def make_dispute(comparison: Comparison, *, author: str, says: str, reason: str,
 
 def find_disputes(ledger: Ledger, comparison_ids: Iterable[str]) -> list[Dispute]:
     """The disputes about some comparisons, in the order in which they were made."""
-    wanted = set(comparison_ids)
-    return [dispute for dispute in list_records(ledger, Dispute) if dispute.comparison_id in wanted]
+    sql = "SELECT id FROM disputes WHERE comparison_id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    ids = [key for chunk in id_lists(comparison_ids) for (key,) in ledger.rows(sql, (chunk,))]
+    return list(ledger.find(Dispute, ids).values())
 
 
 def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle: str = "") -> list[Disputed]:
