@@ -71,14 +71,15 @@ def check_search(search: Search) -> None:
 def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int = 50) -> Found:
     """The decisions that pass every filter, in the order in which they were made."""
     check_search(search)
-    conditions: list[str] = ["d.seq > ?"]
+    source, place = _source(search)
+    conditions: list[str] = [f"{place} > ?"]
     bindings: list[Any] = [after]
     for condition, values in _conditions(search):
         conditions.append(condition)
         bindings += values
     sql = (
-        "SELECT d.seq, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people FROM decisions AS d"
-        f" WHERE {' AND '.join(conditions)} ORDER BY d.seq LIMIT {int(limit)}"
+        f"SELECT DISTINCT {place}, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people FROM {source}"
+        f" WHERE {' AND '.join(conditions)} ORDER BY {place} LIMIT {int(limit)}"
     )
     connection = open_index(ledger)
     try:
@@ -92,12 +93,27 @@ def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int
     return Found(Listing(columns, lines, rows[-1][0] if len(rows) == limit else None), known)
 
 
+def _source(search: Search) -> tuple[str, str]:
+    """SQL of the decisions and of their places, led by what leaves out most and is stored in the order of places: so
+    SQLite reads on only until a page is full."""
+    if search.text.split():
+        return "words AS w CROSS JOIN decisions AS d ON d.seq = w.rowid", "w.rowid"
+    if search.run or search.round:
+        return f"{_used(search)} CROSS JOIN decisions AS d ON d.seq = u.seq", "u.seq"
+    return "decisions AS d", "d.seq"
+
+
+def _used(search: Search) -> str:
+    """SQL of the uses, through an index that has those of a run, or of a round, in the order of places."""
+    return f"used AS u INDEXED BY {'used_run' if search.run else 'used_round'}"
+
+
 def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     """SQL for each filter that is given, and what is bound to it."""
     if search.text.split():
         # subtle: every word is quoted, so that nothing of what was typed is read as the index's own language.
         words = " ".join('"{}"'.format(word.replace('"', '""')) for word in search.text.split())
-        yield "d.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [words]
+        yield "w.words MATCH ?", [words]
     for column, value in (("principle", search.principle), ("judge", search.judge), ("mode", search.mode)):
         if value:
             yield f"d.{column} = ?", [value]
@@ -112,20 +128,32 @@ def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     if search.run or search.round:
         used = [("run", search.run or None), ("round", int(search.round) if search.round else None)]
         given = [(name, value) for name, value in used if value is not None]
-        where = " AND ".join(f"{name} = ?" for name, _ in given)
-        yield f"d.seq IN (SELECT seq FROM used WHERE {where})", [value for _, value in given]
+        where = " AND ".join(f"u.{name} = ?" for name, _ in given)
+        found = [value for _, value in given]
+        if not search.text.split():
+            yield where, found
+        else:
+            # the first use says where to begin among the words
+            yield f"w.rowid >= (SELECT min(u.seq) FROM {_used(search)} WHERE {where})", found
+            yield f"EXISTS (SELECT 1 FROM {_used(search)} WHERE u.seq = d.seq AND {where})", found
 
 
 def _find_known(read: Any) -> Known:
-    def values(sql: str) -> list[str]:
-        return [str(value) for (value,) in read(sql) if value is not None]
+    def values(table: str, column: str) -> list[str]:
+        # one step of the column's index for each value, because each stands in many rows
+        found: list[Any] = []
+        (first,) = read(f"SELECT min({column}) FROM {table}").fetchall()
+        while first[0] is not None:
+            found.append(first[0])
+            (first,) = read(f"SELECT min({column}) FROM {table} WHERE {column} > ?", (found[-1],)).fetchall()
+        return [str(value) for value in found]
 
     return Known(
-        principle=values("SELECT DISTINCT principle FROM decisions ORDER BY principle"),
-        run=values("SELECT DISTINCT run FROM used ORDER BY run"),
-        round=values("SELECT DISTINCT round FROM used ORDER BY round"),
-        judge=values("SELECT DISTINCT judge FROM decisions ORDER BY judge"),
-        mode=values("SELECT DISTINCT mode FROM decisions ORDER BY mode"),
+        principle=values("decisions", "principle"),
+        run=values("used", "run"),
+        round=values("used", "round"),
+        judge=values("decisions", "judge"),
+        mode=values("decisions", "mode"),
     )
 
 
