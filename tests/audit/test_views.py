@@ -11,10 +11,10 @@ from ledger_world import keep_world, make_world
 from rlaif.audit.decision import DecisionView, find_view
 from rlaif.audit.label import LabelView
 from rlaif.audit.listing import list_decisions
-from rlaif.audit.principles import find_principles
 from rlaif.audit.screen import find_screen
 from rlaif.audit.view import Section
 from rlaif.ledger.lineage import list_places
+from rlaif.ledger.listing import count_listed
 from rlaif.ledger.schema import READ_HEAD
 from rlaif.ledger.store import Ledger
 from rlaif.records import Preference, Use
@@ -104,7 +104,7 @@ def test_a_page_reads_no_table_from_end_to_end(tmp_path: Path, is_kept: bool) ->
         connection = ledger._connection
         connection.exec_trace = lambda _, sql, bindings: statements.append((sql, bindings)) or True
         find_screen(ledger, WORLD.comparison.id)
-        find_principles(ledger)
+        count_listed(ledger.rows, run="001")
         list_places(ledger, "001")
         connection.exec_trace = None
         for sql, bindings in statements:
