@@ -30,7 +30,7 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.records.base import Value
-from rlaif.reward_model.ensemble import Ensemble
+from rlaif.reward_model.held_out import Ensemble
 from rlaif.training.metrics import MetricsRow
 
 
