@@ -16,6 +16,7 @@ audit_pack          audit pack
 audit_export        audit report, export
 audit_search        audit search
 audit_serve         audit serve
+audit_disputes      audit disputes, dispute
 audit_lineage       audit lineage
 audit_redact        audit redact
 audit_replay        audit replay
@@ -51,6 +52,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_disputes import dispute, disputes
 from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
@@ -112,6 +114,8 @@ spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
 audit_app.command("search")(search)
 audit_app.command("serve")(serve)
+audit_app.command("disputes")(disputes)
+audit_app.command("dispute")(dispute)
 audit_app.command("lineage")(lineage)
 audit_app.command("report")(report)
 audit_app.command("export")(export_decisions)

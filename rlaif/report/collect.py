@@ -25,6 +25,7 @@ from rlaif.evaluation.policy import (
     compute_win_rate,
 )
 from rlaif.evaluation.reward_calibration import compute_reward_calibration
+from rlaif.evaluation.reward_misses import find_reward_misses
 from rlaif.evaluation.reward_model import (
     ScoredPair,
     compute_proxy_win,
@@ -170,6 +171,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_models=None if evaluated.reward_model is None else read_ensemble(evaluated.reward_model.folder),
         reward_calibration=compute_reward_calibration(scored),
+        reward_misses=find_reward_misses(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
         policy_curve=as_curve(policy_rows),

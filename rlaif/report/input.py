@@ -15,6 +15,7 @@ from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect, HonestRate, Predictor
 from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
+from rlaif.evaluation.reward_misses import RewardMiss
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
@@ -225,6 +226,8 @@ class ReportInput(Value):
     reward_models: Ensemble | None = None
     """The members' disagreement, where the reward model is the mean of several."""
     reward_calibration: RewardCalibration | None = None
+    reward_misses: tuple[RewardMiss, ...] = ()
+    """Held-out pairs on which the reward model prefers the reply that the label does not. For the audit, not shown."""
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_curve: tuple[CurvePoint, ...] = ()
