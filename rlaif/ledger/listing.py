@@ -205,7 +205,7 @@ def count_rows(read: Read, groups: Sequence[int]) -> dict[int, int]:
     """How many rows each of some groups has: as stored, and counted now in a ledger that is older than the counts and
     is only read."""
     stored = "SELECT group_id, num FROM listing_counts WHERE group_id IN (SELECT value FROM json_each(?))"
-    counts = dict(read(stored, (json.dumps(groups),)))
+    counts: dict[int, int] = dict(read(stored, (json.dumps(groups),)))
     sql = "SELECT count(*) FROM listing WHERE group_id = ?"
     return {number: counts[number] if number in counts else read(sql, (number,))[0][0] for number in groups}
 
@@ -257,7 +257,7 @@ def compare_listing(read: Read, *, last: int) -> Iterator[tuple[str, int, str]]:
             group, seqs = groups.get(number), [seq for of_group, seq in page if of_group == number]
             rightly = _rightly_listed(read, group, seqs) if group is not None and group.record_table in _SOURCES else ()
             yield from (("listing", seq, "no row belongs there") for seq in seqs if seq not in rightly)
-    stored = dict(read("SELECT group_id, num FROM listing_counts ORDER BY group_id", ()))
+    stored: dict[int, int] = dict(read("SELECT group_id, num FROM listing_counts ORDER BY group_id", ()))
     for number in sorted({*groups, *stored} if stored else ()):
         if stored.get(number) != (counts[number] if number in groups else None):
             yield "listing_counts", number, f"it is not the number of rows that are listed, {counts[number]}"
