@@ -280,6 +280,34 @@ def million_rows(result: Result) -> list[Row]:
     ]
 
 
+def audit_rows(result: Result) -> list[Row]:
+    pages, targets, checked = result["pages"], result["targets"], result["verify"]
+    beside, size = pages["beside_a_writer"]["pages"], f"{result['judgements']:,} judgements, {result['rows']:,} rows"
+    rows = [
+        Row(
+            name,
+            f"{figures['cpu_median_ms']:g} ms, p95 {figures['cpu_p95_ms']:g} ms of CPU; waited for: p95 "
+            f"{figures['p95_ms']:.0f} ms",
+            f"p95 {targets['page_p95_ms']} ms",
+        )
+        for name, figures in beside.items()
+    ]
+    size += "" if result["judgements"] >= 1_000_000 else "; a million were not measured yet"
+    first = "no browser" if pages["first_page_s"] is None else f"{pages['first_page_s']:.2f} s"
+    return [
+        Row("the ledger", size, "1,000,000 judgements"),
+        *rows,
+        Row("first page in a browser", first, f"{targets['first_page_s']} s"),
+        Row("most memory of the server", f"{pages['memory_mib']:.0f} MiB", f"{targets['memory_mib']} MiB"),
+        Row(
+            "`audit verify`",
+            f"{checked['rows_per_cpu_s']:,} rows per second of CPU; {checked['rows_per_s']:,} rows/s",
+            f"{targets['verify_rows_per_s']:,} rows/s",
+        ),
+        Row("load of the machine before and after", f"{result['load'][0]:g} and {result['load_after'][0]:g}"),
+    ]
+
+
 def spot_check_rows(result: Result) -> list[Row]:
     rows = []
     for cell in result["cells"]:
@@ -718,6 +746,12 @@ SECTIONS = (
     Section(
         "Checking a ledger", "audit_verify", verify_rows,
         "Questions, answers and uses; process time of one thread. Other work ran beside it.",
+    ),
+    Section(
+        "The audit app's pages, beside a process that appends all the time", "audit", audit_rows,
+        "One request after another. CPU is that of the server for one page; what was waited for includes the other "
+        "work on the machine, which had several times as much to do as it has cores. The ledger holds no prompts and "
+        "replies.",
     ),
     Section(
         "A record that its owner rewrites as a whole", "audit_proof", proof_rows,

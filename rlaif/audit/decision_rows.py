@@ -127,7 +127,7 @@ def make_rows(ledger: Ledger, lines: Sequence[ComparisonLine], *, run: str | Non
     samples = ledger.find(Sample, [key for one in comparisons for key in one.sample_ids])
     judgements = ledger.find(Judgement, [key for one in comparisons for key in one.judgement_ids])
     models = name_models(ledger, {*(one.judge_id for one in comparisons), *(one.policy_id for one in samples.values())})
-    texts = {digest: ledger.text(digest) for digest in {one.principle.text_digest for one in comparisons}}
+    texts = {digest: ledger.kept_text(digest) for digest in {one.principle.text_digest for one in comparisons}}
     preferences = _match_preferences(find_preferences_of(ledger, [one.id for one in comparisons], run=run))
     people = _find_people(ledger, comparisons)
     for key, one in lines:

@@ -34,7 +34,7 @@ from rlaif.records import (
 )
 from rlaif.records.base import Value
 from rlaif.records.gate import GateResult
-from rlaif.reward_model.ensemble import Ensemble
+from rlaif.reward_model.held_out import Ensemble
 from rlaif.training.metrics import MetricsRow
 
 

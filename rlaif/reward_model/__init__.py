@@ -16,7 +16,7 @@ checkpoint  the state of a training on disk
 train       the whole training, resumed where it was killed
 ensemble    several reward models in one folder, and what they say together
 members     several reward models of one data set, trained one after the other
-held_out    rewards of held-out pairs -> accuracy and log loss
+held_out    rewards of held-out pairs -> accuracy and log loss, of one model or of several
 reward_bench  accuracy on rows of RewardBench's format
 save        the finished model's folder and its card
 score       prompts and responses as texts -> rewards

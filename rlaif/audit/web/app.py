@@ -37,7 +37,7 @@ from rlaif.audit.web.trained import TrainedPages
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
-from rlaif.ledger.listing import find_groups, find_principle_ids, find_run_names
+from rlaif.ledger.listing import count_rows, find_groups, find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison
 from rlaif.report.people import calibration_view
@@ -236,7 +236,7 @@ def _count(ledger: Ledger, filter: Filter) -> int:
         ledger.rows, Comparison.table, run=filter.run, principle=filter.principle, outcome=filter.verdict,
         flipped=filter.flipped,
     )  # fmt: skip
-    return sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
+    return sum(count_rows(ledger.rows, groups).values())
 
 
 def _read_seen(form: Mapping[str, str], ledger: Ledger) -> Head:
