@@ -21,6 +21,8 @@ from rlaif.config.run import RunConfig
 FRONTDESK_POLICY: dict[str, Any] = {
     "sampling.max_new_tokens": 64,
     "sft.learning_rate": 5e-4,
+    "dpo.learning_rate": 2e-4,
+    "kto.learning_rate": 2e-4,
     "reward_model.learning_rate": 1e-3,
     "reward_model.num_epochs": 3,
     "ppo.learning_rate": 7e-4,
