@@ -38,6 +38,7 @@ class Shelf:
         self._policies: dict[Role, LoadedModel] = {}
         self._generators: dict[Role, TextGenerator] = {}
         self._reward_model: LoadedModel | None = None
+        self._linked: tuple[Link, LoadedModel] | None = None
 
     def at(self, round: int) -> Shelf:
         """The shelf of another round. The starting policy is the same in all rounds and stays loaded."""
@@ -66,8 +67,11 @@ class Shelf:
         return link.find_dir(self._run, round=self._round if round is None else round) / "model"
 
     def trained_by(self, link: Link) -> LoadedModel:
-        """The policy that a method of this round trained; not kept."""
-        return load_model(self._in(self.model_dir(link)), part="policy")
+        """The policy that a method of this round trained. The last one that was asked for is kept."""
+        if self._linked is None or self._linked[0] != link:
+            self._linked = None
+            self._linked = link, load_model(self._in(self.model_dir(link)), part="policy")
+        return self._linked[1]
 
     def policy(self, role: Role) -> LoadedModel:
         """The policy of this role. Raises `RunFolderError` where it is not trained yet."""
@@ -108,7 +112,7 @@ class Shelf:
         """Nothing stays loaded."""
         self._policies.clear()
         self._generators.clear()
-        self._reward_model = None
+        self._reward_model = self._linked = None
         free_memory()
 
     def _same_as(self, role: Role) -> Role:
