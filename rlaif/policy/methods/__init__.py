@@ -10,6 +10,7 @@ config/methods.py, which is read before torch is imported.
     ppo             prompts and rewards -> policy, by policy/ppo; rloo and grpo too
     by_preferences  what DPO and KTO share
     trl             TRL's border
+    held_out        the loss on demonstrations that nothing was trained on
 """
 
 from __future__ import annotations
