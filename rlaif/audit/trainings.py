@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from rlaif.config.load import parse_stored
+from rlaif.config.methods import BY_REWARDS, name_metrics
 from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError, RunFolderError
 from rlaif.evaluation.measures import find_wanted, load_measure
@@ -24,11 +25,11 @@ from rlaif.ledger.queries import find_constitution
 from rlaif.ledger.store import Ledger
 from rlaif.policy.ppo.log import EVALUATION as EVALUATIONS
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, SAMPLES_FILE, ShownRow, read_shown
-from rlaif.policy.ppo.log import STAGE as POLICY_ROWS
 from rlaif.records import Constitution, Estimate, EvaluationReport, PolicyCard, Prompt, RewardModelCard
 from rlaif.report.charts import Spot
 from rlaif.report.courses import collect_sources, read_responses
 from rlaif.report.input import RewardCourse, Trained, as_curve
+from rlaif.run.chain import find_by_rewards
 from rlaif.run.folder import RunFolder, open_run
 from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, REWARD_MODEL
 from rlaif.run.world import FRONTDESK_MEASURE, find_measures
@@ -77,13 +78,18 @@ def find_training(runs_dir: Path, ledger: Ledger, *, run: str, number: int) -> R
     """How a round's models were trained, refused where the round has trained none."""
     folder = open_run(runs_dir, run)
     metrics = MetricsLog(folder.path / "metrics.jsonl", round=number).read()
-    if not any(row.stage in (REWARD_MODEL_ROWS, POLICY_ROWS) for row in metrics):
+    policy = next(iter(ledger.used(run, number, POLICY.folder, PolicyCard)), None)
+    config = _parse_config(folder)
+    method = _find_method(policy, config)
+    rows = _of_stage(metrics, name_metrics(method))
+    if not rows and not _of_stage(metrics, REWARD_MODEL_ROWS):
         raise RunFolderError(
             f"round {number} of run {run} has trained nothing yet", where=str(folder.path), fix="run `rlaif train`"
         )
+    is_by_rewards = method in BY_REWARDS
     policy_dir = folder.stage_dir(number, POLICY)
-    policy = next(iter(ledger.used(run, number, POLICY.folder, PolicyCard)), None)
-    config = _parse_config(folder)
+    if config is not None:
+        policy_dir = find_by_rewards(config).find_dir(folder, round=number)
     evaluated = read_shown(policy_dir / EVALUATIONS_FILE)
     responses = policy_dir / (EVALUATIONS_FILE if evaluated else SAMPLES_FILE)
     by_step = tuple(
@@ -99,13 +105,14 @@ def find_training(runs_dir: Path, ledger: Ledger, *, run: str, number: int) -> R
         round=number,
         trained=Trained(
             reward_model_curve=as_curve(_of_stage(metrics, REWARD_MODEL_ROWS)),
-            policy_curve=as_curve(_of_stage(metrics, POLICY_ROWS)),
-            policy_evaluations=as_curve(_of_stage(metrics, EVALUATIONS)),
+            policy_method=method,
+            policy_curve=as_curve(rows),
+            policy_evaluations=as_curve(_of_stage(metrics, EVALUATIONS)) if is_by_rewards else (),
             alarms=() if policy is None else policy.alarms,
-            kept_steps=None if policy is None else policy.num_steps,
+            kept_steps=policy.num_steps if policy is not None and is_by_rewards else None,
             response_courses=tuple(read_responses(ledger, responses)),
         ),
-        sources=() if config is None else collect_sources(config.ppo.rewards, _of_stage(metrics, POLICY_ROWS)),
+        sources=collect_sources(config.ppo.rewards, rows) if config is not None and is_by_rewards else (),
         responses_file=responses.name,
         is_same_prompts=bool(evaluated),
         reward_model=next(iter(ledger.used(run, number, REWARD_MODEL.folder, RewardModelCard)), None),
@@ -114,6 +121,13 @@ def find_training(runs_dir: Path, ledger: Ledger, *, run: str, number: int) -> R
         is_by_step=bool(by_step),
         has_report=(folder.stage_dir(number, EVALUATION) / "report.html").is_file(),
     )
+
+
+def _find_method(policy: PolicyCard | None, config: RunConfig | None) -> str:
+    """The method that trained the policy, or that trains it; of several, the last one."""
+    if policy is not None:
+        return policy.method
+    return "ppo" if config is None else config.chain.after[-1]
 
 
 def _of_stage(rows: Sequence[MetricsRow], stage: str) -> list[MetricsRow]:

@@ -7,8 +7,10 @@ models: a local model, as policy or judge
 judge: who judges, through which engine, at which cost at most
 preferences: how comparisons become labels
 calibration: people's labels
+methods: the training methods by name, what each learns from, and how they follow one another
 cleaning: faults of prompts, demonstrations and preferences, and what happens to them
 sft: supervised fine-tuning
+by_preferences: DPO and KTO
 reward_model: the reward model's training
 ppo: the policy's training
 ppo_model: PPO's value model, reference and trained weights

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from rlaif import __version__
 from rlaif.cleaning.report import CleaningReport
 from rlaif.config.evaluation import is_built_in
+from rlaif.config.methods import BY_REWARDS, name_metrics
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.measures import Measure, compute_measures, find_falls, load_measure
@@ -112,7 +113,7 @@ class RoundFacts:
     funnel: Sequence[FunnelStage]
     metrics: MetricsLog
     policy_dir: Path
-    """Folder of the stage `policy`."""
+    """Folder of the method that trained by rewards, if one did."""
     policy_card: PolicyCard | None
     calibration: CalibrationCard | None
     labelled: LabelledRound | None
@@ -139,9 +140,13 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
     loaded_measures = {spec: load_measure(spec) for spec in facts.measures}
     measures = compute_measures(pairs, prompts=by_id, measures=loaded_measures)
-    policy_rows = facts.metrics.read("policy")
     card = facts.policy_card
-    behaviour = compute_behaviour(pairs, **_find_kl(card, facts.policy_dir / EVALUATIONS_FILE))
+    method = "ppo" if card is None else card.method
+    policy_rows = facts.metrics.read(name_metrics(method))
+    is_by_rewards = method in BY_REWARDS
+    behaviour = compute_behaviour(
+        pairs, **_find_kl(card, facts.policy_dir / EVALUATIONS_FILE, start_id=evaluated.start.id)
+    )
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = [] if scorer is None else _score_held_out(scorer, evaluated.held_out)
     evaluation = make_evaluation_report(
@@ -175,11 +180,12 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         reward_misses=find_reward_misses(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
+        policy_method=method,
         policy_curve=as_curve(policy_rows),
         reward_sources=collect_sources(judged.config.ppo.rewards, policy_rows),
-        policy_evaluations=as_curve(facts.metrics.read(EVALUATION)),
+        policy_evaluations=as_curve(facts.metrics.read(EVALUATION)) if is_by_rewards else (),
         alarms=() if card is None else card.alarms,
-        kept_steps=None if card is None else card.num_steps,
+        kept_steps=card.num_steps if card is not None and is_by_rewards else None,
         response_courses=tuple(read_responses(judged.ledger, facts.policy_dir / EVALUATIONS_FILE)),
         behaviour=behaviour,
         costs=tuple(costs),
@@ -247,9 +253,12 @@ class _FoundKl(TypedDict):
     kl_interval: Estimate | None
 
 
-def _find_kl(card: PolicyCard | None, evaluations_path: Path) -> _FoundKl:
-    """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses."""
-    if card is None:
+def _find_kl(card: PolicyCard | None, evaluations_path: Path, *, start_id: str) -> _FoundKl:
+    """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses.
+
+    None where no method measures it, or against another policy than the starting one.
+    """
+    if card is None or card.method not in BY_REWARDS or card.reference_model_id != start_id:
         return {"kl": None, "kl_interval": None}
     measured = None if card.num_steps is None else read_kl(evaluations_path, step=card.num_steps)
     return {"kl": card.metrics.get("objective/kl") if measured is None else measured.mean, "kl_interval": measured}

@@ -104,6 +104,8 @@ class Trained(Value):
     """How both trainings of a round went, as far as they are: of a round that has no report yet too."""
 
     reward_model_curve: tuple[CurvePoint, ...] = ()
+    policy_method: str = "ppo"
+    """The method that trained the policy; of several, the last one."""
     policy_curve: tuple[CurvePoint, ...] = ()
     policy_evaluations: tuple[CurvePoint, ...] = ()
     alarms: tuple[Alarm, ...] = ()
@@ -250,6 +252,8 @@ class ReportInput(Value):
     """Held-out pairs on which the reward model prefers the reply that the label does not. For the audit, not shown."""
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
+    policy_method: str = "ppo"
+    """The last training method, whose curve is shown."""
     policy_curve: tuple[CurvePoint, ...] = ()
     reward_sources: tuple[RewardCourse, ...] = ()
     """The sources of PPO's rewards."""

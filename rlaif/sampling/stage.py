@@ -172,14 +172,14 @@ def find_evaluated(config: RunConfig) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.id in ids]
 
 
-def read_clean_demonstrations(round: Round) -> DemonstrationRead:
+def read_clean_demonstrations(round: Round, *, stage: Stage = SFT) -> DemonstrationRead:
     """The demonstrations that the configuration names, cleaned, with the tally of cleaning alone."""
     config, sft = round.config, round.config.sft
     read = read_demonstrations(sft.demonstrations or "", split=sft.split, max_odd_rows=sft.max_odd_rows)
     say(f"demonstrations: {read.tally}")
     evaluated = find_evaluated(config) if knows_evaluated(config) else []
     cleaned = clean_rows(read.demonstrations, kind=DEMONSTRATIONS, config=config.cleaning, evaluated=evaluated)
-    note_cleaning(round, SFT, cleaned.report)
+    note_cleaning(round, stage, cleaned.report)
     if not cleaned.rows:
         raise DataError("cleaning dropped every demonstration", where="sft.demonstrations", fix="drop less: cleaning.*")
     return DemonstrationRead(cleaned.rows, cleaned.report.count_in(Tally(num_in=len(read.demonstrations))))
