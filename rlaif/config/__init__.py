@@ -8,6 +8,9 @@ judge: who judges, through which engine, at which cost at most
 preferences: how comparisons become labels
 calibration: people's labels
 sft: supervised fine-tuning
+ift: intuitive fine-tuning
+rft: reward learning from demonstrations
+learner: what methods with steps of our own share
 reward_model: the reward model's training
 ppo: the policy's training
 ppo_model: PPO's value model, reference and trained weights

@@ -15,9 +15,11 @@ from rlaif.config.calibration import HumanConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
+from rlaif.config.ift import IftConfig
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.reward_model import RewardModelConfig
+from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.config.sft import SftConfig
 
@@ -61,6 +63,12 @@ class RunConfig(Config):
     """People's labels, asked for or given, mixed in with the judge's."""
     sft: SftConfig = SftConfig()
     """Supervised fine-tuning on demonstrations."""
+    ift: IftConfig = IftConfig()
+    """Intuitive fine-tuning on the same demonstrations."""
+    rft: RftConfig = RftConfig()
+    """Reward learning from the same demonstrations, with a reward model."""
+    irft: IrftConfig = IrftConfig()
+    """Reward learning from the same demonstrations, without a reward model."""
     reward_model: RewardModelConfig = RewardModelConfig()
     """The reward model and its training."""
     ppo: PpoConfig = PpoConfig()
