@@ -32,7 +32,7 @@ from rlaif.config.load import load_config
 from rlaif.constitution.principles import load_constitution
 from rlaif.loop.open_run import open_work
 from rlaif.policy.ppo.log import EVALUATION
-from rlaif.policy.stage import train_by_rewards
+from rlaif.policy.stage import train_policy
 from rlaif.records import PolicyCard
 from rlaif.reward_model.stage import train_on_preferences
 from rlaif.run.stages import POLICY
@@ -71,7 +71,7 @@ def train(folder: Path, *, seed: int, side: str) -> dict[str, Any]:
     with open_work(config, run_name=name, runs_dir=folder, resume=(folder / name).exists()) as work:
         pipeline.generate_preferences(work)
         train_on_preferences(work.round, work.book, work.shelf)
-        train_by_rewards(*work)
+        train_policy(*work)
         [card] = work.book.used(POLICY, PolicyCard, round=work.round.number)
         rows = work.round.metrics.read(EVALUATION)
     curve = [

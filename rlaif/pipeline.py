@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlaif.calibration.labels import Labels
+from rlaif.config.methods import BY_REWARDS, MethodName
 from rlaif.console import say
 from rlaif.errors import GateClosed
 from rlaif.judging.stage import draw_round_pairs, judge_samples
@@ -21,14 +22,8 @@ from rlaif.loop.open_run import OpenRun
 from rlaif.loop.people import ask_people
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
 from rlaif.models.open import check_rollout_engine
-from rlaif.policy.stage import (
-    PolicyJob,
-    check_sources,
-    follow_policy,
-    train_by_rewards,
-    train_sft,
-    trains_reward_model,
-)
+from rlaif.policy.ppo.stage import PolicyJob, follow_policy
+from rlaif.policy.stage import check_methods, train_first, train_policy
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.stage import (
     check_labels,
@@ -52,7 +47,7 @@ def run_rounds(run: OpenRun) -> Rounds:
     """Round after round, each sampling with the policy of the one before, until all are done or a gate closes."""
     refuse_fewer_rounds(run.round)
     num_rounds = run.round.config.rounds
-    labels = load_labels(run.round.config.human) if trains_reward_model(run.round.config) else None
+    labels = load_labels(run.round.config.human) if run.round.config.needs_preferences else None
     rows: list[RoundRow] = []
     stopped: ClosedGate | None = None
     for number in range(num_rounds):
@@ -79,17 +74,18 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
     """Prompts to a trained policy and a report. labels: people's, for the preferences."""
     round, book, shelf, bench = run
     check_rollout_engine(round.config.ppo.rollout)
-    if _has_sft(run):
-        train_sft(round, book, shelf)
-    check_sources(round, bench)
-    if trains_reward_model(round.config):
+    check_methods(round, bench)
+    if _begins_before_sampling(run):
+        train_first(round, book, shelf)
+    if round.config.needs_preferences:
         make_preferences(run, labels=labels, command="run")
-        train_on_preferences(round, book, shelf)
     else:
         bench.check(round.constitution)
         make_prompts(round, book, shelf)
-        say("reward model: none is trained, and no preferences for it, as ppo.rewards does not name it")
-    train_by_rewards(round, book, shelf, bench)
+        say(f"no preferences are made, as {' and '.join(round.config.chain.after)} is given what it learns from")
+    if round.config.trains_reward_model:
+        train_on_preferences(round, book, shelf)
+    train_policy(round, book, shelf, bench)
     report.evaluate(round, book, shelf, bench)
 
 
@@ -131,20 +127,25 @@ def import_recorded_verdicts(run: OpenRun, *, samples: Path, judgements: Path, c
     )  # fmt: skip
 
 
-def train(run: OpenRun, *, stage: TrainStage) -> None:
-    """Preferences -> reward model -> policy. stage: which model to train."""
+def train(run: OpenRun, *, stage: TrainStage, method: MethodName | None = None) -> None:
+    """Preferences -> reward model -> policy. stage: which model to train. method: train by this one alone."""
     round, book, shelf, bench = run
-    check_rollout_engine(round.config.ppo.rollout)
-    if stage == "sft" or (stage == "all" and _has_sft(run)):
-        train_sft(round, book, shelf)
+    config = round.config
+    check_rollout_engine(config.ppo.rollout)
     if stage in ("all", "policy"):
-        check_sources(round, bench)
-    if stage == "reward-model" or (stage == "all" and trains_reward_model(round.config)):
-        is_asked = round.config.human.num_items > 0 and is_mixing_due(round, book)
+        check_methods(round, bench)
+    is_first = method in config.chain.before
+    if stage == "sft" or is_first or (stage == "all" and method is None and _begins_before_sampling(run)):
+        train_first(round, book, shelf, only=method)
+    if is_first:
+        return
+    if stage == "reward-model" or (stage == "all" and config.needs_preferences):
+        is_asked = config.human.num_items > 0 and is_mixing_due(round, book)
         mix_labels_late(round, book, bench, asked=ask_people(round, book, command="train") if is_asked else None)
+    if stage == "reward-model" or (stage == "all" and config.trains_reward_model and method in (None, *BY_REWARDS)):
         train_on_preferences(round, book, shelf)
     if stage in ("all", "policy"):
-        train_by_rewards(round, book, shelf, bench)
+        train_policy(round, book, shelf, bench, only=method)
 
 
 def follow(team: Team) -> None:
@@ -157,6 +158,6 @@ def evaluate(run: OpenRun) -> None:
     report.evaluate(*run)
 
 
-def _has_sft(run: OpenRun) -> bool:
-    """Whether the run begins with demonstrations: it learns from them once, in its first round."""
-    return run.round.number == 0 and run.round.config.sft.demonstrations is not None
+def _begins_before_sampling(run: OpenRun) -> bool:
+    """Whether methods train on demonstrations before anything is sampled: once, in the run's first round."""
+    return run.round.number == 0 and bool(run.round.config.chain.before)

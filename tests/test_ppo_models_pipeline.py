@@ -18,7 +18,7 @@ from rlaif.loop.open_run import open_work
 from rlaif.models.weights.adapters import has_adapter
 from rlaif.models.weights.loading import load_reward_model
 from rlaif.policy.ppo.given_models import find_initial_policy, make_value_start
-from rlaif.policy.stage import train_by_rewards
+from rlaif.policy.stage import train_policy
 from rlaif.reward_model.stage import train_on_preferences
 from rlaif.sampling.stage import make_prompts
 from rlaif.training.metrics import MetricsLog
@@ -44,7 +44,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_work(config, run_name="first", runs_dir=folder, resume=False) as work:
         pipeline.generate_preferences(work)
         train_on_preferences(work.round, work.book, work.shelf)
-        train_by_rewards(*work)
+        train_policy(*work)
     return folder
 
 
@@ -83,7 +83,7 @@ def test_a_policy_that_is_an_adapter_is_trained_on_and_its_kl_begins_at_zero(run
         initial = find_initial_policy(work.round.config, start=lambda: start, current=lambda: start)
         assert has_adapter(initial.model)
         make_prompts(work.round, work.book, work.shelf)
-        train_by_rewards(*work)
+        train_policy(*work)
         made = work.shelf.policy_dir
     first = MetricsLog(tmp_path / "second" / "metrics.jsonl", round=0).read("policy")[0].numbers
     assert first["objective/kl"] == pytest.approx(0.0, abs=1e-5)

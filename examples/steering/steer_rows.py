@@ -25,7 +25,7 @@ from rlaif.frontdesk.truth import ATTRIBUTES, measure_attributes
 from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.models.interface import TextGenerator
 from rlaif.models.local.engine import TransformersEngine
-from rlaif.policy.stage import train_by_rewards
+from rlaif.policy.stage import train_policy
 from rlaif.records import PolicyCard, Prompt, RewardModelCard, Sample
 from rlaif.records.base import Value
 from rlaif.reward_model.score import RewardModelScorer
@@ -82,7 +82,7 @@ def train_row(job: Job, *, tell: Told) -> Row:
             train_on_preferences(work.round, work.book, work.shelf)
         tell(f"{job.label}: PPO", 1)
         with _timed(seconds, "ppo"):
-            train_by_rewards(*work)
+            train_policy(*work)
         tell(f"{job.label}: truth", 2)
         with _timed(seconds, "truth"):
             trained = _replies(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,6 +28,7 @@ from rlaif.cli.options import (
     SeedOption,
     SetOption,
 )
+from rlaif.config.methods import MethodName
 from rlaif.console import console, say, show_text
 from rlaif.errors import InputError
 from rlaif.files.little_memory import check_memory
@@ -119,6 +121,10 @@ def train(
     stage: Annotated[
         Literal["all", "sft", "reward-model", "policy"], typer.Option("--stage", help="Which model to train.")
     ] = "all",
+    method: Annotated[
+        MethodName | None,
+        typer.Option("--method", help="Train the policy by this method alone, with the reward model it may need."),
+    ] = None,
     human_labels: LabelsOption = None,
     label_columns: LabelColumnsOption = None,
 ) -> None:
@@ -129,13 +135,20 @@ def train(
     """
     from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
 
+    if method is not None and stage != "all":
+        raise InputError("--method and --stage both say what to train", fix="leave one of them out")
     stages = {"all": (REWARD_MODEL, POLICY), "sft": (SFT,), "reward-model": (REWARD_MODEL,), "policy": (POLICY,)}[stage]
     labels = (human_labels, label_columns)
-    loaded = _load(config, set_, seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    load = partial(_load, config, seed=seed, run=run, runs_dir=runs_dir, stored=True, labels=labels)
+    loaded = load(set_)
+    if method is not None and (methods := _choose_methods(loaded.config, method)):
+        loaded = load([*(set_ or []), f"methods=[{', '.join(methods)}]"])
+    if method is not None and method in loaded.config.chain.before:
+        stages = (SFT,)
     _check_further(loaded.config, run, runs_dir, stages=stages)
     say(LOADING)
     from rlaif import pipeline
-    from rlaif.policy.stage import check_sharing
+    from rlaif.policy.ppo.stage import check_sharing
     from rlaif.training.crew import dismiss
 
     check_sharing(loaded.config, num_processes=num_launched())
@@ -144,7 +157,7 @@ def train(
             pipeline.follow(team)
             return
         with _open(loaded, run, runs_dir, file=config, resume=resume, stages=stages, team=team) as opened:
-            pipeline.train(opened, stage=stage)
+            pipeline.train(opened, stage=stage, method=method)
         dismiss(team)
 
 
@@ -215,6 +228,22 @@ def evaluate(
 
     with _open(loaded, run, runs_dir, file=config, resume=resume, stages=(EVALUATION,)) as opened:
         pipeline.evaluate(opened)
+
+
+def _choose_methods(config: RunConfig, method: MethodName) -> Sequence[MethodName]:
+    """The value of `methods` with which this method is trained; none where the run has it already."""
+    from rlaif.config.methods import add_method
+    from rlaif.errors import ConfigError
+
+    if method in config.chain.names:
+        return ()
+    if config.methods:
+        raise ConfigError(
+            f"the run's methods are {', '.join(config.methods)}, and {method} is none of them",
+            where="methods",
+            fix="name it in `methods`, or start a new run",
+        )
+    return add_method(config.chain, method)
 
 
 def _load(

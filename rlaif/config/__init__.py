@@ -7,10 +7,12 @@ models: a local model, as policy or judge
 judge: who judges, through which engine, at which cost at most
 preferences: how comparisons become labels
 calibration: people's labels
+methods: the training methods by name, what each learns from, and how they follow one another
 sft: supervised fine-tuning
 ift: intuitive fine-tuning
 rft: reward learning from demonstrations
 learner: what methods with steps of our own share
+by_preferences: DPO and KTO
 reward_model: the reward model's training
 ppo: the policy's training
 ppo_model: PPO's value model, reference and trained weights

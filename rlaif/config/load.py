@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rlaif.config.base import MAX_TEXT, RESOLVED, STORED, TYPED
+from rlaif.config.methods import find_named
 from rlaif.config.options import Option, describe_config, describe_items
 from rlaif.config.resolve import DEMO, describe_demo, describe_resolved, find_gpu, resolve
 from rlaif.config.run import RunConfig
@@ -110,6 +111,7 @@ def parse_options(
     context = STORED if is_complete else TYPED
     sources = _read(text, where=where, options=options, without=resolved)
     sources.put_together(overrides, is_complete=is_complete)
+    _put_algorithm(sources.value, wins=is_complete)
     names = _leave_open(sources, options)
     then: dict[str, Any] = {}
     if is_complete:
@@ -233,6 +235,14 @@ def _put(value: dict[str, Any], path: tuple[str, ...], given: Any) -> None:
         if isinstance(parent, dict):
             parent.setdefault(path[length - 1], {})
     _find(value, path[:-1])[path[-1]] = given
+
+
+def _put_algorithm(value: dict[str, Any], *, wins: bool) -> None:
+    """`methods: [rloo]` sets ppo.algorithm. wins: also where it is there, as in the complete options of a run."""
+    methods = value.get("methods")
+    named = find_named(methods) if isinstance(methods, list) else []
+    if named and isinstance(value.get("ppo") or {}, dict) and (wins or _find(value, ("ppo", "algorithm")) is None):
+        value["ppo"] = {**(value.get("ppo") or {}), "algorithm": named[0]}
 
 
 def _drop_empty_groups(value: dict[str, Any], options: Mapping[tuple[str, ...], Option]) -> None:

@@ -23,9 +23,9 @@ class PpoConfig(Config):
     start_from: Literal["start", "last_round"] = "start"
     """Policy that a later round trains. start: the starting policy again. last_round: the last round's policy. The KL
     is measured against the starting policy in either case."""
-    algorithm: Literal["ppo", "rloo"] = "ppo"
+    algorithm: Literal["ppo", "rloo", "grpo"] = "ppo"
     """What a response is compared with. ppo: the expectation of a value head. rloo: the other responses to its
-    prompt."""
+    prompt. grpo: the same, in standard deviations of the prompt's responses. `methods: [rloo]` says the same."""
     rewards: tuple[RewardConfig, ...] = ()
     """Sources of a response's score: a list, each a reward model, the judge, a function or a server. Empty: the run's
     reward model. With several, the score is their weighted sum, see docs/rewards.md."""
@@ -37,7 +37,7 @@ class PpoConfig(Config):
     num_prompts_per_step: int = Field(32, ge=1, le=100_000)
     """Prompts in a step; 32 to 512 are usual."""
     num_samples_per_prompt: int = Field(4, ge=1, le=1024)
-    """Responses to each prompt of a step; rloo needs two or more. 1 to 16 are usual."""
+    """Responses to each prompt of a step; rloo and grpo need two or more. 1 to 16 are usual."""
     response_length: Annotated[int, FOLLOWS_POLICY] = Field(512, ge=1, le=MAX_NEW_TOKENS)
     """Longest response in tokens. null: 64 for the front desk's policy, 512 for any other; 256 to 2048 are usual."""
     temperature: float = Field(1.0, ge=0.001, le=100)
@@ -78,7 +78,8 @@ class PpoConfig(Config):
     value_warmup_steps: int = Field(2, ge=0, le=100_000)
     """First steps, in which only the value head is trained."""
     whiten_advantages: bool | None = None
-    """Scale a step's advantages to mean 0 and standard deviation 1; null: yes with ppo, no with rloo."""
+    """Scale a step's advantages to mean 0 and standard deviation 1; null: yes with ppo, else
+    no."""
     whiten_rewards: bool = False
     """Scale a step's per-token rewards to standard deviation 1 and keep their mean."""
     standardise_scores: bool = False
@@ -122,22 +123,25 @@ class PpoConfig(Config):
         episodes = self.num_prompts_per_step * self.num_samples_per_prompt
         if episodes < self.num_mini_batches:
             raise ValueError(f"num_mini_batches is {self.num_mini_batches}, but a step has {episodes} responses")
-        if self.algorithm == "rloo" and self.num_samples_per_prompt < 2:
-            raise ValueError("rloo compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
-        if self.algorithm == "rloo" and self.truncated == "bootstrap":
-            raise ValueError("truncated: bootstrap needs values, and rloo has none")
-        if self.algorithm == "rloo" and self.model.value_model == "separate":
-            raise ValueError("rloo has no use for a value model: model.value_model must be shared")
+        if self.has_values:
+            return self
+        name = self.algorithm
+        if self.num_samples_per_prompt < 2:
+            raise ValueError(f"{name} compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
+        if self.truncated == "bootstrap":
+            raise ValueError(f"truncated: bootstrap needs values, and {name} has none")
+        if self.model.value_model == "separate":
+            raise ValueError(f"{name} has no use for a value model: model.value_model must be shared")
         return self
 
     @model_validator(mode="after")
     def _options_do_something(self, info: ValidationInfo) -> Self:
-        if self.algorithm == "rloo":
+        if not self.has_values:
             names = {
                 "gamma": (), "lam": (), "value_lam": (), "cliprange_value": (), "vf_coef": (0.0,),
                 "value_warmup_steps": (0,),
             }  # fmt: skip
-            refuse_idle(self, names, when="with algorithm: rloo, which has no values", info=info)
+            refuse_idle(self, names, when=f"with algorithm: {self.algorithm}, which has no values", info=info)
         if not self.adaptive_kl and "adaptive_kl" not in self.model_fields_set:
             refuse_idle(self, {"kl_target": (), "kl_horizon": ()}, when="without adaptive_kl: true", info=info)
         if self.truncated in ("bootstrap", "mask"):
@@ -149,6 +153,11 @@ class PpoConfig(Config):
                 "train the values alone, give learning_rate a value and value_warmup_steps as many steps as num_steps"
             )
         return self
+
+    @property
+    def has_values(self) -> bool:
+        """Whether a value head or model is trained beside the policy."""
+        return self.algorithm == "ppo"
 
     @property
     def whitens_advantages(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from rlaif.config.base import Follows
 from rlaif.config.evaluation import EvaluationJudgeConfig
 from rlaif.config.judge import JudgeConfig, JudgeModelConfig, PanelJudgeConfig
+from rlaif.config.methods import BY_DEMONSTRATIONS, BY_PREFERENCES
 from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk, read_context
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
@@ -21,6 +22,11 @@ from rlaif.config.run import RunConfig
 FRONTDESK_POLICY: dict[str, Any] = {
     "sampling.max_new_tokens": 64,
     "sft.learning_rate": 5e-4,
+    "ift.learning_rate": 5e-4,
+    "rft.learning_rate": 1e-3,
+    "irft.learning_rate": 2e-4,
+    "dpo.learning_rate": 2e-4,
+    "kto.learning_rate": 2e-4,
     "reward_model.learning_rate": 1e-3,
     "reward_model.num_epochs": 3,
     "ppo.learning_rate": 7e-4,
@@ -89,6 +95,8 @@ def describe_resolved(config: RunConfig, resolved: Mapping[str, Any]) -> Iterato
     """A line for each model with the values that were chosen to suit it, and a warning about an unsuitable template."""
     for model, name in (("policy", _name_policy(config)), ("judge", f"the judge {config.judge.model.path}")):
         mine = {k: v for k, v in resolved.items() if k.startswith(("judge.", "evaluation.")) == (model == "judge")}
+        idle = [name for name in (*BY_PREFERENCES, *BY_DEMONSTRATIONS) if name not in config.chain.names]
+        mine = {k: v for k, v in mine.items() if k.partition(".")[0] not in idle}
         if said := ", ".join(f"{option} {value}" for option, value in mine.items() if value is not None):
             yield f"not set, so as suits {name}: {said}"
     judge = config.judge

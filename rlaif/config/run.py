@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlaif.config.base import Config
+from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.calibration import HumanConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
 from rlaif.config.ift import IftConfig
+from rlaif.config.methods import BY_PREFERENCES, BY_REWARDS, Chain, MethodName, check_chain, find_named, split_chain
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.scale import ScaleConfig
@@ -47,6 +50,10 @@ class RunConfig(Config):
     rounds: int = Field(1, ge=1, le=99)
     """Rounds of `rlaif run`; each samples with the policy of the round before. The front desk asks new questions in
     each round; prompts from a file or data set are the same in each round and are answered again."""
+    methods: tuple[MethodName, ...] = ()
+    """How the policy is trained: a list of methods, each of which trains the policy of the one before, such as [sft,
+    dpo]; see docs/methods.md. rloo and grpo are ppo with that ppo.algorithm. Empty: sft where sft.demonstrations names
+    some, then what ppo.algorithm says."""
     constitution: str = "courteous_and_brief"
     """The principles to judge by: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
@@ -69,10 +76,14 @@ class RunConfig(Config):
     """Reward learning from the same demonstrations, with a reward model."""
     irft: IrftConfig = IrftConfig()
     """Reward learning from the same demonstrations, without a reward model."""
+    dpo: DpoConfig = DpoConfig()
+    """Direct preference optimisation, for the method dpo."""
+    kto: KtoConfig = KtoConfig()
+    """Kahneman-Tversky optimisation, for the method kto."""
     reward_model: RewardModelConfig = RewardModelConfig()
     """The reward model and its training."""
     ppo: PpoConfig = PpoConfig()
-    """Training of the policy, by PPO, against the reward."""
+    """Training of the policy against the reward, for the methods ppo, rloo and grpo."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """How the trained policy is compared with the starting one."""
     gates: GatesConfig = GatesConfig()
@@ -81,6 +92,20 @@ class RunConfig(Config):
     """Where every decision is stored."""
     scale: ScaleConfig = ScaleConfig()
     """Where sampling and judging are computed."""
+
+    @field_validator("methods")
+    @classmethod
+    def _methods_follow_one_another(cls, names: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
+        check_chain(names)
+        return names
+
+    @model_validator(mode="after")
+    def _a_method_names_the_algorithm(self) -> Self:
+        algorithm = self.ppo.algorithm
+        for name in find_named(self.methods):
+            if name != algorithm:
+                raise ValueError(f"methods has {name} and ppo.algorithm is {algorithm}: leave ppo.algorithm out")
+        return self
 
     @model_validator(mode="after")
     def _rounds_train_on_what_they_judged(self) -> Self:
@@ -162,3 +187,23 @@ class RunConfig(Config):
                 "reward_model.preferences"
             )
         return self
+
+    @property
+    def chain(self) -> Chain:
+        """The methods that train the policy, in their order."""
+        by_rewards: MethodName = self.ppo.algorithm
+        if not self.methods:
+            return Chain(("sft",) if self.sft.demonstrations is not None else (), (by_rewards,))
+        return split_chain([by_rewards if name in BY_REWARDS else name for name in self.methods])
+
+    @property
+    def trains_reward_model(self) -> bool:
+        """Whether a method needs a reward model that the run trains itself."""
+        return any(name in BY_REWARDS for name in self.chain.after) and uses_run_model(self.ppo.rewards)
+
+    @property
+    def needs_preferences(self) -> bool:
+        """Whether something trains on preferences that are not given to it alone."""
+        given = {"dpo": self.dpo.preferences, "kto": self.kto.preferences}
+        by_preferences = [name for name in self.chain.after if name in BY_PREFERENCES]
+        return self.trains_reward_model or any(given[name] is None for name in by_preferences)

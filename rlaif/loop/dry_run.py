@@ -14,7 +14,6 @@ from typing import NamedTuple
 from rlaif.calibration.labels import check_principles
 from rlaif.config.judge import EndpointConfig, JudgeConfig
 from rlaif.config.models import FRONTDESK
-from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
@@ -69,7 +68,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     `evaluates`: what comes after the preferences as well, the judge's rewards and the win rate; no preferences are then
     made for a reward model that nothing needs.
     """
-    prefers = not evaluates or uses_run_model(config.ppo.rewards)
+    prefers = not evaluates or config.needs_preferences
     constitution = prepare_constitution(load_constitution(config.constitution), mode=config.judge.principles)
     judges = [_Asked(judge.config, judge.template) for judge in find_run_judges(config.judge)]
     evaluator = _find_evaluator(config) if evaluates else None
@@ -310,7 +309,7 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
             f"{estimate.policy_reply_tokens_at_most} new ones (trial mean {estimate.trial_reply_tokens:.1f} each)"
         )
     else:
-        yield f"policy: {estimate.num_prompts} prompts; no preferences are made, as ppo.rewards needs no reward model"
+        yield f"policy: {estimate.num_prompts} prompts; no preferences are made, as nothing is trained on them"
     names = [one.model.path for one in estimate.judge_config.judges()] if estimate.judges else []
     for name, judge in zip(names, estimate.judges, strict=True):
         yield _describe_judge(f"judge{f' {name}' if len(names) > 1 else ''}", judge)

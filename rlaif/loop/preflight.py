@@ -14,9 +14,11 @@ from pathlib import Path
 from rlaif.calibration.labels import check_principles
 from rlaif.config.functions import load_function
 from rlaif.config.generate import FRONTDESK, JudgeConfig
+from rlaif.config.methods import BY_REWARDS, NEEDS
 from rlaif.config.models import resolve_path
-from rlaif.config.ppo_rewards import RUN, find_sources, uses_run_model
+from rlaif.config.ppo_rewards import RUN, find_sources
 from rlaif.config.run import RunConfig
+from rlaif.config.sft import SftConfig
 from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import RunFolderError
@@ -28,6 +30,7 @@ from rlaif.loop.people import check_asking
 from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.open import check_judge_engine, check_policy_engine, check_rollout_engine, engine_of
 from rlaif.models.weights.model_folder import check_model_path, expand_path, find_model_folder
+from rlaif.policy.preference_items import check_items, find_pairs, find_thumbs
 from rlaif.preferences.people import load_labels
 from rlaif.preferences.read import odd_preferences, read_preferences
 from rlaif.preferences.stored_calibration import check_configured
@@ -93,17 +96,19 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
         check_configured(config, constitution)
         if constitution is not None:
             check_asking(config, constitution)
-    if SFT in stages and config.sft.demonstrations is not None and _is_here(config.sft.demonstrations):
-        sft = config.sft
-        read_demonstrations(config.sft.demonstrations, split=sft.split, max_odd_rows=sft.max_odd_rows)
+    learns_demonstrations = POLICY in stages and any(NEEDS[name] == "demonstrations" for name in config.chain.after)
+    if SFT in stages or learns_demonstrations:
+        _check_demonstrations(config.sft)
     if PROMPTS in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences
     if REWARD_MODEL in stages and given is not None and _is_here(given):
         odd = odd_preferences(given, at_most=config.reward_model.max_odd_rows)
         read_preferences(given, part=config.reward_model.split, odd=odd)
-    if POLICY in stages:
+    if POLICY in stages and any(name in BY_REWARDS for name in config.chain.after):
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
+    if POLICY in stages:
+        _check_given_preferences(config)
     check_policy_engine(config.policy)
 
 
@@ -124,11 +129,26 @@ def check_judge_place(config: JudgeConfig, constitution: Constitution | None) ->
 
 def needed_stages(config: RunConfig) -> list[Stage]:
     """The stages of a whole round: what the rewards do not need is left out."""
-    has_demonstrations = config.sft.demonstrations is not None
-    trains = uses_run_model(config.ppo.rewards)
-    of_reward_model = dict.fromkeys((SAMPLES, JUDGEMENTS, PREFERENCES, REWARD_MODEL), not trains)
-    left_out = {SFT: not has_demonstrations, **of_reward_model}
+    of_preferences = dict.fromkeys((SAMPLES, JUDGEMENTS, PREFERENCES), not config.needs_preferences)
+    left_out = {SFT: not config.chain.before, **of_preferences, REWARD_MODEL: not config.trains_reward_model}
     return [stage for stage in STAGES if not left_out.get(stage, False)]
+
+
+def _check_demonstrations(config: SftConfig) -> None:
+    if config.demonstrations is not None and _is_here(config.demonstrations):
+        read_demonstrations(config.demonstrations, split=config.split, max_odd_rows=config.max_odd_rows)
+
+
+def _check_given_preferences(config: RunConfig) -> None:
+    """The files that DPO and KTO name: they can be read, and hold what the method learns from, of both kinds."""
+    for name in config.chain.after:
+        options = {"dpo": config.dpo, "kto": config.kto}.get(name)
+        if options is None or options.preferences is None or not _is_here(options.preferences):
+            continue
+        odd = odd_preferences(options.preferences, at_most=options.max_odd_rows, option=name)
+        rows = read_preferences(options.preferences, part=options.split, odd=odd, option=f"{name}.split")
+        find = find_pairs if name == "dpo" else find_thumbs
+        check_items(find(rows, labels=options.labels), name=name)
 
 
 def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Constitution | None) -> None:

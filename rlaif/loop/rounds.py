@@ -26,6 +26,7 @@ from rlaif.records import (
 from rlaif.records.base import Value
 from rlaif.report.moved import list_moved
 from rlaif.run.book import Book
+from rlaif.run.chain import last_link
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import newest_round
 from rlaif.run.round import Round
@@ -107,13 +108,14 @@ def collect_round(round: Round, book: Book) -> RoundRow:
         ended_after=evaluation.figures.get("ended_after"),
         transport=next((card.transport for card in calibrated), None),
     )
+    trained = last_link(round.config, POLICY)
     return RoundRow(
         round=round.number,
         evaluation=evaluation,
         figures=figures,
         num_pairs=0 if reward_model is None else int(reward_model.metrics["num_pairs"]),
         closed_gates=tuple(find_closed_gates(figures, config=round.config.gates)),
-        policy_path=(round.find_folder(POLICY) / "model").relative_to(round.run.path).as_posix(),
+        policy_path=(trained.find_dir(round.run, round=round.number) / "model").relative_to(round.run.path).as_posix(),
     )
 
 

@@ -8,25 +8,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from rlaif.config.methods import BY_REWARDS
 from rlaif.files.markdown import inline_code
 from rlaif.ledger.chain import Head
-from rlaif.policy.methods import MethodName
 from rlaif.records import Estimate, PolicyCard
 
 
 def render_policy_card(
     card: PolicyCard,
     *,
-    rewards: Sequence[str],
+    learnt_from: str,
     note: str,
     constitution: str,
     ledger_head: Head,
-    method: MethodName = "ppo",
+    chain: Sequence[str] = (),
     kl: Estimate | None = None,
 ) -> str:
-    """`rewards`: names of the reward sources. `note`: why this is not the last step's policy, empty if it is.
-    `ledger_head`: head of the ledger's chain at that time. `kl`: this policy's KL to the reference on held-out prompts,
-    None where nothing was evaluated."""
+    """`learnt_from`: the data or rewards, in words. `note`: why this is not the last step's policy, empty if it is.
+    `ledger_head`: head of the ledger's chain at that time. `chain`: the run's methods up to this one. `kl`: this
+    policy's KL to the reference on held-out prompts, None where nothing was evaluated."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
@@ -40,9 +40,10 @@ def render_policy_card(
         course += f"\nTraining stopped early: {note}.\n"
     elif note:
         course += f"\nNot the last step's policy: {note}.\n"
-    against = f"the reward model `{card.reward_model_id}`" if card.reward_model_id else f"rewards by {rewards[0]}"
-    if len(rewards) > 1:
-        against = f"the weighted sum of {', '.join(rewards)} (`rewards` below)"
+    is_by_rewards, method = card.method in BY_REWARDS, card.method
+    of_values = "The value head is not part of this folder; it" if method == "ppo" else "It"
+    measured = "the last step that is in the weights, on responses drawn before its update" if is_by_rewards else "loss"
+    course = f"{_describe_chain(chain)}{course}"
     edit = f"\n{inline_code(constitution)}: {card.edit}." if card.edit else ""
     return f"""---
 library_name: transformers
@@ -51,15 +52,15 @@ tags: [rlaif, {method}]
 
 # Policy trained by {method.upper()}
 
-Trained from {trained_from} against {against},
+Trained from {trained_from} {"against" if is_by_rewards else "on"} {learnt_from},
 by the constitution {inline_code(constitution)}.{edit}
-The value head is not part of this folder; it loads as a plain causal LM.
+{of_values} loads as a plain causal LM.
 {course}
 {_describe_kl(kl)}
 The ledger's head was `{ledger_head.hex}`, row {ledger_head.seq}: `rlaif audit verify --head` with these 64 digits finds
 any change of the decisions before it.
 
-| the last step that is in the weights, on responses drawn before its update | |
+| {measured} | |
 | --- | --- |
 {numbers}
 
@@ -67,6 +68,20 @@ any change of the decisions before it.
 {options}
 ```
 """
+
+
+def describe_rewards(names: Sequence[str], reward_model_id: str | None) -> str:
+    """What a policy was trained against, in words. names: of the reward sources."""
+    if len(names) > 1:
+        return f"the weighted sum of {', '.join(names)} (`rewards` below)"
+    return f"the reward model `{reward_model_id}`" if reward_model_id else f"rewards by {names[0]}"
+
+
+def _describe_chain(chain: Sequence[str]) -> str:
+    """The methods that led to a policy; nothing where it was one."""
+    if len(chain) < 2:
+        return ""
+    return f"\nMethods, each training the policy of the one before: {', '.join(name.upper() for name in chain)}.\n"
 
 
 def _describe_kl(kl: Estimate | None) -> str:

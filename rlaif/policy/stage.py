@@ -1,280 +1,247 @@
-"""The stages `sft` and `policy`: demonstrations or rewards -> a policy, by a method of `policy/methods`.
+"""The stages `sft` and `policy`: demonstrations, preferences or rewards -> a policy, by methods of `policy/methods`.
 
-Takes values out of the run, builds the method's task, and closes the stage. Under a launcher the first process does
-so, and the others build the same task from what it sends them.
+Takes values out of the run, builds each method's task, saves its policy, and closes the stage. What training by rewards
+needs besides is in `ppo/stage.py`. Of several methods, one that is finished is not done again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlaif.calibration.edit_outcomes import describe_training
-from rlaif.config.ppo_rewards import RewardConfig, uses_run_model
-from rlaif.config.run import RunConfig
+from rlaif.config.methods import BY_REWARDS, NEEDS, MethodName
 from rlaif.console import say
-from rlaif.constitution.render import JudgeTemplate
-from rlaif.errors import ConfigError, Interrupted
-from rlaif.evaluation.measures import compute_means, load_measure
+from rlaif.errors import ConfigError, Interrupted, RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
-from rlaif.judging.panel import RunJudge, load_score_template
-from rlaif.judging.stage import ask_as
-from rlaif.models.interface import TokenScorer
-from rlaif.models.weights.context import NO_LIMIT
-from rlaif.models.weights.loading import load_reward_model, resolve_device
 from rlaif.models.weights.saving import save_model
-from rlaif.policy.card import render_policy_card
+from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.policy.methods import METHODS
-from rlaif.policy.ppo.asked_checks import HeldOut, JudgeCheck, hold_out
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
-from rlaif.policy.ppo.checks import Checks
-from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start, save_policy
-from rlaif.policy.ppo.log import EVALUATIONS_FILE, PolicyLog, read_kl
-from rlaif.policy.ppo.sharing import find_sharding
-from rlaif.policy.rewards.episodes import Episode, RewardSource
-from rlaif.policy.rewards.judge import JudgeReward
-from rlaif.policy.rewards.sources import Rewards, check_rewards, reward_by_model, tally_rewards
+from rlaif.policy.ppo.given_models import save_policy
+from rlaif.policy.ppo.log import EVALUATIONS_FILE, read_kl
+from rlaif.policy.ppo.stage import Models, find_models, train_link_by_rewards
+from rlaif.policy.rewards.sources import check_rewards, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
-from rlaif.records import PolicyCard, Prompt, Record, Tally
+from rlaif.preferences.pool import digest_pool, read_pool
+from rlaif.records import Model, PolicyCard, Record, Tally
+from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
-from rlaif.run.folder import RunFolder
-from rlaif.run.input_checks import (
-    expect_demonstrations,
-    expect_held_out_model,
-    expect_judge,
-    expect_measures,
-    expect_policy,
-    expect_rewards,
-)
-from rlaif.run.round import Round, seed_of_round
+from rlaif.run.chain import Link, find_before, find_links
+from rlaif.run.finished import finish_stage, stage_done
+from rlaif.run.input_checks import expect_demonstrations, expect_policy, expect_preferences
+from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf
-from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
-from rlaif.run.world import draw_held_out, find_measures, is_frontdesk_world
-from rlaif.sampling.prompts import drop_over_length, read_demonstrations
-from rlaif.sampling.stage import find_training_prompts
-from rlaif.training.crew import call_in
+from rlaif.run.stages import POLICY, REWARD_MODEL, SFT, Stage
+from rlaif.sampling.prompts import read_demonstrations
 from rlaif.training.log import TrainingLog
-from rlaif.training.sigterm import stop_on_sigterm
-from rlaif.training.team import Team
-
-PPO = METHODS["ppo"]
 
 
-class PolicyJob(NamedTuple):
-    """What every process of a team needs to train the policy of a round."""
+class _Data(NamedTuple):
+    """What a method learns from that was there before it."""
 
-    config: RunConfig
-    run: RunFolder
-    round: int
-    prompts: Sequence[Prompt]
-    checked: Sequence[Prompt]
-    """Prompts of the evaluations during training."""
-
-
-def trains_reward_model(config: RunConfig) -> bool:
-    """Whether the run's loop needs a reward model that it trains itself."""
-    return uses_run_model(config.ppo.rewards)
+    given: Mapping[str, Any]
+    """Fields of its task."""
+    learnt_from: str
+    """In words, for the card."""
+    records: Sequence[Record] = ()
+    """Those that the stage used."""
+    num_odd: int = 0
 
 
-def train_sft(round: Round, book: Book, shelf: Shelf) -> None:
-    """Demonstrations -> the policy that everything else starts from."""
+class _Trained(NamedTuple):
+    """A method's result, not saved yet."""
+
+    trained: TrainedPolicy
+    models: Models
+    tally: Tally
+    learnt_from: str
+    options: Mapping[str, Any]
+    records: Sequence[Record] = ()
+    reward_models: Sequence[Model] = ()
+
+
+def check_methods(round: Round, bench: Bench) -> None:
+    """Refuse, before anything is spent, methods that cannot train here, and rewards that cannot be given."""
+    config = round.config
+    for link in (*find_links(config, SFT), *find_links(config, POLICY)):
+        if not _is_finished(round, link):
+            METHODS[link.method].check(config, round.team.size)
+    if any(name in BY_REWARDS for name in config.chain.after):
+        check_rewards(config.ppo, judge=bench.judges[0].config, constitution=round.constitution)
+
+
+def train_first(round: Round, book: Book, shelf: Shelf, *, only: MethodName | None = None) -> None:
+    """Demonstrations -> the policy that everything else starts from. only: train by this method alone."""
     if book.is_done(SFT, round=round.number):
         return
-    method = METHODS["sft"]
-    method.check(round.config, round.team.size)
-    config = round.config.sft
-    read = read_demonstrations(config.demonstrations or "", split=config.split, max_odd_rows=config.max_odd_rows)
-    say(f"demonstrations: {read.tally}")
+    links = find_links(round.config, SFT)
+    if not links:
+        METHODS["sft"].check(round.config, round.team.size)
+        raise ConfigError(
+            "nothing in `methods` trains before sampling", where="methods", fix="run `rlaif train` without --stage"
+        )
+    for link in links:
+        METHODS[link.method].check(round.config, round.team.size)
     base = shelf.policy("start")
     expect_policy(round, SFT, base.fingerprint)
-    records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
-    expect_demonstrations(round, SFT, records)
+    data = _read_demonstrations(round, SFT)
+    for link in _find_open(round, links, only=only):
+        before = find_before(round.config, link)
+        policy = base if before is None else shelf.trained_by(before)
+        trained = _train_on_data(round, link, data=data, models=Models(policy, policy))
+        save_model(trained.model, base.tokenizer, shelf.model_dir(link))
+        drop_checkpoints(shelf.model_dir(link).parent)
+        if link.folder:
+            finish_stage(shelf.model_dir(link).parent, tally=trained.tally, unit=SFT.unit)
+        if link == links[-1]:
+            shelf.drop("start")
+            book.finish(SFT, round=round.number, tally=trained.tally, records=data.records)
+
+
+def train_policy(round: Round, book: Book, shelf: Shelf, bench: Bench, *, only: MethodName | None = None) -> None:
+    """Preferences, rewards or demonstrations -> the trained policy, method after method. only: this one alone."""
+    if book.is_done(POLICY, round=round.number):
+        return
+    if round.config.trains_reward_model and only in (None, *BY_REWARDS):
+        book.require(REWARD_MODEL, round=round.number)
+    expect_policy(round, POLICY, shelf.policy("start").fingerprint)
+    links = find_links(round.config, POLICY)
+    for link in _find_open(round, links, only=only):
+        folder = link.find_dir(round.run, round=round.number)
+        done = _train(round, book, shelf, bench, link=link)
+        card = _save(round, shelf, done, link=link)
+        if link == links[-1]:
+            book.finish(
+                POLICY,
+                round=round.number,
+                tally=done.tally,
+                records=[card, *done.records],
+                constitution_id=round.constitution.id,
+                unit=find_unit(link),
+            )
+            drop_checkpoints(folder)
+        else:
+            round.ledger.append([card])
+            drop_checkpoints(folder)
+            finish_stage(folder, tally=done.tally, unit=find_unit(link))
+
+
+def _find_open(round: Round, links: Sequence[Link], *, only: MethodName | None) -> Iterator[Link]:
+    """The methods of a stage that are to be trained now. Raises `RunFolderError` where the one before is missing."""
+    for link in links:
+        before = find_before(round.config, link)
+        is_finished = bool(link.folder) and link != links[-1] and _is_finished(round, link)
+        if is_finished or (only is not None and link.method != only):
+            continue
+        if before is not None and not _is_finished(round, before):
+            raise RunFolderError(
+                f"{link.method} begins with the policy of {before.method}, which is not trained yet",
+                where=str(round.run.path),
+                fix=f"run `rlaif train --method {before.method}` first",
+            )
+        yield link
+
+
+def _is_finished(round: Round, link: Link) -> bool:
+    return stage_done(link.find_dir(round.run, round=round.number))
+
+
+def find_unit(link: Link) -> str:
+    """What the tally of a method counts."""
+    need = NEEDS[link.method]
+    return POLICY.unit if need == "rewards" else need
+
+
+def _train(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link) -> _Trained:
+    """Train by one method of the stage `policy`. Raises `Interrupted` where it was stopped."""
+    folder = link.find_dir(round.run, round=round.number)
+    if link.method in BY_REWARDS:
+        found = train_link_by_rewards(round, book, shelf, bench, link=link)
+        if found.trained.stop_reason == "stop_requested":
+            fix = "run the same command again with --resume"
+            raise Interrupted(found.trained.note, where=str(folder), fix=fix)
+        _say_result(round, found.trained)
+        scorers = found.rewards.models
+        return _Trained(
+            found.trained,
+            Models(found.task.start, found.task.initial),
+            found.tally,
+            learnt_from=describe_rewards(
+                [reward.name for reward in found.rewards.weighted], scorers[0].id if scorers else None
+            ),
+            options=round.config.ppo.model_dump(mode="json"),
+            reward_models=scorers,
+        )
+    models = find_models(round.config, shelf, link)
+    data = (
+        _read_demonstrations(round, POLICY)
+        if NEEDS[link.method] == "demonstrations"
+        else _read_preferences(round, book, link)
+    )
+    trained = _train_on_data(round, link, data=data, models=models)
+    dropped = {**trained.tally.dropped, **({"odd": data.num_odd} if data.num_odd else {})}
+    return _Trained(
+        trained,
+        models,
+        Tally(num_in=trained.tally.num_in + data.num_odd, dropped=dropped),
+        learnt_from=data.learnt_from,
+        options=getattr(round.config, link.method).model_dump(mode="json"),
+        records=data.records,
+    )
+
+
+def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> TrainedPolicy:
+    """Train by a method that learns from what is there already."""
+    method = METHODS[link.method]
     task = Task(
-        start=base,
-        initial=base,
+        start=models.start,
+        initial=models.initial,
         config=round.config,
-        folder=round.find_folder(SFT),
-        seed=round.config.seed,
-        demonstrations=read.demonstrations,
+        folder=link.find_dir(round.run, round=round.number),
+        seed=round.seed,
+        **data.given,
     )
     total = method.count_steps(task)
     with TrainingLog(round.metrics, method.metrics, total=total, first_step=method.first_step) as log:
         trained = method.train(replace(task, listener=log.listener))
-    save_model(trained.model, base.tokenizer, shelf.sft_dir)
-    shelf.drop("start")
-    book.finish(SFT, round=round.number, tally=trained.tally, records=records)
+    if trained.note:
+        say(f"{link.method}: {trained.note}")
+    return trained
 
 
-def check_sources(round: Round, bench: Bench) -> None:
-    """Refuse, before anything is spent, rewards that cannot be given."""
-    check_rewards(round.config.ppo, judge=bench.judges[0].config, constitution=round.constitution)
+def _read_demonstrations(round: Round, stage: Stage) -> _Data:
+    config = round.config.sft
+    read = read_demonstrations(config.demonstrations or "", split=config.split, max_odd_rows=config.max_odd_rows)
+    say(f"demonstrations: {read.tally}")
+    records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
+    expect_demonstrations(round, stage, records)
+    return _Data({"demonstrations": read.demonstrations}, "demonstrations", records)
 
 
-def train_by_rewards(round: Round, book: Book, shelf: Shelf, bench: Bench) -> None:
-    """Rewards, by default the reward model's -> policy, by PPO on the training prompts."""
-    if book.is_done(POLICY, round=round.number):
-        return
-    if trains_reward_model(round.config):
-        book.require(REWARD_MODEL, round=round.number)
-    folder = round.folder(POLICY)
-    with ExitStack() as lent:
-        rewards = Rewards(
-            round.config.ppo,
-            load_own=shelf.reward_model,
-            device=round.config.policy.device,
-            make_judge=lambda source: make_judge_reward(round, book, shelf, bench, source=source, lent=lent),
-            team=round.team,
+def _read_preferences(round: Round, book: Book, link: Link) -> _Data:
+    """The preferences that the method names, or those that the reward model trains on."""
+    config = getattr(round.config, link.method)
+    if config.preferences is None:
+        rows, option = read_rows_so_far(round, book), "reward_model"
+        expect_preferences(round, POLICY, digest=lambda: digest_rows_so_far(round))
+    else:
+        option = link.method
+        expect_preferences(round, POLICY, digest=lambda: digest_pool([], given=config.preferences), option=option)
+        rows = read_pool(
+            [],
+            test_fraction=round.config.prompts.test_fraction,
+            given=config.preferences,
+            part=config.split,
+            max_odd_rows=config.max_odd_rows,
+            option=option,
         )
-        expect_policy(round, POLICY, shelf.policy("start").fingerprint)
-        expect_rewards(round, POLICY, rewards.given)
-        held_out = _divide_prompts(round, book, shelf, rewards)
-        job = PolicyJob(round.config, round.run.absolute(), round.number, held_out.trained, held_out.checked)
-        task = _make_task(job, shelf, rewards, folder=folder, team=round.team)
-        with (
-            stop_on_sigterm() as stop,
-            PolicyLog(round.metrics, total=PPO.count_steps(task), folder=folder) as log,
-        ):
-            call_in(round.team, job)
-            checks = make_checks(round, book, bench, prompts=held_out.checked, lent=lent)
-            listener = log.listener(stop_requested=stop.is_set)
-            trained = PPO.train(replace(task, checks=checks, listener=listener))
-    if trained.stop_reason == "stop_requested":
-        raise Interrupted(trained.note, where=str(folder), fix="run the same command again with --resume")
-    _say_result(round, trained)
-    keeps_adapter = round.config.ppo.model.save_adapter
-    save_policy(trained, initial=task.initial, folder=shelf.policy_dir, keeps_adapter=keeps_adapter)
-    card = _write_card(round, shelf, trained, task=task, rewards=rewards)
-    round.ledger.append([task.start.fingerprint, shelf.policy("trained").fingerprint, *rewards.models])
-    book.finish(
-        POLICY,
-        round=round.number,
-        tally=held_out.tally,
-        records=[card],
-        constitution_id=round.constitution.id,
-    )
-    drop_checkpoints(folder)
-
-
-def follow_policy(job: PolicyJob, *, team: Team) -> None:
-    """Train the policy in a process that is not the first one. Only the first one reports, asks judges and writes."""
-    shelf = Shelf(job.config, job.run, round=job.round)
-    rewards = Rewards(job.config.ppo, load_own=shelf.reward_model, device=job.config.policy.device, team=team)
-    task = _make_task(job, shelf, rewards, folder=shelf.policy_dir.parent, team=team)
-    PPO.train(replace(task, checks=Checks(job.checked)))
-
-
-def _make_task(job: PolicyJob, shelf: Shelf, rewards: Rewards, *, folder: Path, team: Team) -> Task:
-    """The training that every process of a team does."""
-    start = shelf.policy("start")
-    initial = find_initial_policy(job.config, start=lambda: start, current=lambda: shelf.policy("current"))
-    return Task(
-        # Where training begins with the starting policy, the reference is that same loaded model.
-        start=initial if initial.fingerprint.id == start.fingerprint.id else start,
-        initial=initial,
-        config=job.config,
-        folder=folder,
-        seed=seed_of_round(job.config.seed, job.round),
-        team=team,
-        prompts=job.prompts,
-        rewards=rewards.weighted,
-        value_start=find_value_start(job.config.ppo, rewards=rewards.loaded, policy=start),
-    )
-
-
-def _make_opener(
-    round: Round, bench: Bench, judge: RunJudge, *, template: JudgeTemplate, lent: ExitStack, rewards: bool = False
-) -> Callable[[], TokenScorer]:
-    """A function that gives the judge, opened and compared with the run's earlier one when it is first called.
-
-    lent: keeps the judge open while the training runs. rewards: the judge gives PPO's rewards, by a separate template.
-    """
-
-    @cache
-    def open_judge() -> TokenScorer:
-        scorer = lent.enter_context(bench.lend(judge))
-        expect_judge(round, POLICY, model=scorer.fingerprint, config=judge.config, template=template, rewards=rewards)
-        return scorer
-
-    return open_judge
-
-
-def _noting(round: Round, book: Book) -> Callable[[Sequence[Record]], None]:
-    """A function that notes that the training used records."""
-    return partial(book.use, POLICY, round=round.number, constitution_id=round.constitution.id)
-
-
-def make_judge_reward(
-    round: Round, book: Book, shelf: Shelf, bench: Bench, *, source: RewardConfig, lent: ExitStack
-) -> RewardSource:
-    """The run's first judge as a source of rewards. lent: keeps it open while the training runs."""
-    judge = bench.judges[0]
-    template = load_score_template(source, judge.config)
-    return JudgeReward(
-        replace(ask_as(round, bench, judge), template=template, drops_refused=True),
-        open_judge=_make_opener(round, bench, judge, template=template, lent=lent, rewards=True),
-        folder=round.folder(POLICY),
-        start=shelf.policy("start").fingerprint,
-        use=_noting(round, book),
-    )
-
-
-def _divide_prompts(round: Round, book: Book, shelf: Shelf, rewards: Rewards) -> HeldOut:
-    """The training prompts that leave room for a response, and those of the evaluations during training."""
-    config = round.config
-    generator = shelf.generator("current")
-    fitting = drop_over_length(
-        find_training_prompts(round, book),
-        count_tokens=lambda prompt: generator.count_tokens(prompt.as_segments()),
-        max_tokens=min(generator.context_tokens, rewards.context_tokens or NO_LIMIT) - config.ppo.response_length,
-    )
-    return hold_out_prompts(config, fitting.prompts, fitting.tally)
-
-
-def hold_out_prompts(config: RunConfig, prompts: Sequence[Prompt], tally: Tally) -> HeldOut:
-    """The prompts that PPO trains on, and those of its evaluations."""
-    # The final evaluation has the first of the front desk's held-out prompts; the evaluations here have those after.
-    first = config.evaluation.num_prompts
-    draw_own = partial(draw_held_out, config, first=first) if is_frontdesk_world(config) else None
-    return hold_out(prompts, tally, guards=config.ppo.guards, seed=config.seed, draw_own=draw_own)
-
-
-def make_checks(round: Round, book: Book, bench: Bench, *, prompts: Sequence[Prompt], lent: ExitStack) -> Checks:
-    """What the evaluations during training measure on these prompts; nothing where there are none."""
-    if not prompts:
-        return Checks()
-    guards, evaluator = round.config.ppo.guards, bench.evaluator
-    round.ledger.append(list(prompts))
-    held_out = judge = None
-    if guards.held_out_model is not None:
-        say(f"loading the held-out reward model: {guards.held_out_model}")
-        loaded = load_reward_model(guards.held_out_model, dtype="float32", device=round.config.policy.device)
-        held_out = reward_by_model(loaded)
-        round.ledger.append([loaded.fingerprint])
-        expect_held_out_model(round, POLICY, loaded.fingerprint, path=guards.held_out_model)
-    if guards.judge_every is not None:
-        bench.check(round.constitution)
-        judge = JudgeCheck(
-            replace(ask_as(round, bench, evaluator), drops_refused=True),
-            open_judge=_make_opener(round, bench, evaluator, template=evaluator.template, lent=lent),
-            prompts=prompts,
-            config=round.config.ppo,
-            seed=round.seed,
-            round=round.number,
-            folder=round.folder(POLICY),
-            use=_noting(round, book),
-        )
-    measures = {spec: load_measure(spec) for spec in find_measures(round.config)}
-    expect_measures(round, POLICY)
-
-    def measure(episodes: Sequence[Episode]) -> dict[str, float]:
-        return compute_means([(episode.prompt, episode.response) for episode in episodes], measures=measures)
-
-    return Checks(prompts, held_out, judge, measure)
+    given = getattr(round.config, option).preferences
+    learnt_from = f"{NEEDS[link.method]} of {given or 'this run'}"
+    return _Data({"preferences": rows.train}, learnt_from, num_odd=rows.num_odd)
 
 
 def _say_result(round: Round, trained: TrainedPolicy) -> None:
@@ -282,50 +249,51 @@ def _say_result(round: Round, trained: TrainedPolicy) -> None:
         say(f"policy: {trained.note}")
     if trained.steps == 0:
         say("policy: no step of training is kept, it is the policy that training began with: lower ppo.learning_rate")
-    scored = tally_rewards(round.metrics.read(PPO.metrics))
+    scored = tally_rewards(round.metrics.read(METHODS["ppo"].metrics))
     if scored.num_dropped:
         say(f"rewards: {scored} responses")
 
 
-def _write_card(round: Round, shelf: Shelf, trained: TrainedPolicy, *, task: Task, rewards: Rewards) -> PolicyCard:
-    """The policy's card, also as the README of its folder."""
+def _save(round: Round, shelf: Shelf, done: _Trained, *, link: Link) -> PolicyCard:
+    """Write a method's policy and its card, which is the README of its folder too."""
+    model_dir, trained = shelf.model_dir(link), done.trained
+    keeps_adapter = link.method in BY_REWARDS and round.config.ppo.model.save_adapter
+    save_policy(trained, initial=done.models.initial, folder=model_dir, keeps_adapter=keeps_adapter)
+    is_last = model_dir == shelf.policy_dir
+    saved = (shelf.policy("trained") if is_last else shelf.trained_by(link)).fingerprint
     card = PolicyCard(
-        model_id=shelf.policy("trained").fingerprint.id,
-        reference_model_id=task.start.fingerprint.id,
-        reward_model_id=rewards.models[0].id if rewards.models else None,
-        trained_from_id=task.initial.fingerprint.id,
-        config=round.config.ppo.model_dump(mode="json"),
+        model_id=saved.id,
+        reference_model_id=done.models.start.fingerprint.id,
+        reward_model_id=done.reward_models[0].id if done.reward_models else None,
+        trained_from_id=done.models.initial.fingerprint.id,
+        config=dict(done.options),
         metrics=trained.metrics,
         num_steps=trained.steps,
         alarms=trained.alarms,
         stopped=trained.note if trained.stop_reason == "alarm" else "",
+        method=link.method,
+        chain=_methods_up_to(round, link) if round.config.methods else (),
         edit=describe_training(round.ledger, round.constitution),
     )
-    readme = render_policy_card(
-        card,
-        rewards=[reward.name for reward in rewards.weighted],
-        note=trained.note,
-        constitution=round.constitution.name,
-        ledger_head=round.ledger.head(),
-        kl=read_kl(task.folder / EVALUATIONS_FILE, step=trained.steps),
-    )
-    write_atomically(shelf.policy_dir / "README.md", readme)
+    _write_readme(round, card, model_dir, note=trained.note, learnt_from=done.learnt_from, link=link)
+    round.ledger.append([done.models.start.fingerprint, saved, *done.reward_models])
     return card
 
 
-def check_sharing(config: RunConfig, *, num_processes: int) -> None:
-    """Refuse, before anything begins, what several processes cannot do together."""
-    if num_processes == 1:
-        return
-    find_sharding()
-    if ":" in config.policy.device:
-        raise ConfigError(
-            f"{num_processes} processes cannot all train on {config.policy.device}",
-            where="policy.device",
-            fix="say auto or cuda: each process then takes a GPU of its own",
-        )
-    kind = resolve_device(config.policy.device).type
-    if kind not in ("cuda", "cpu"):
-        raise ConfigError(
-            f"several processes train on GPUs or on the CPU, not on {kind}", where="policy.device", fix="say cpu"
-        )
+def _methods_up_to(round: Round, link: Link) -> tuple[str, ...]:
+    names = round.config.chain.names
+    return names[: 1 + names.index(link.method)]
+
+
+def _write_readme(round: Round, card: PolicyCard, model_dir: Path, *, note: str, learnt_from: str, link: Link) -> None:
+    evaluations = model_dir.parent / EVALUATIONS_FILE
+    readme = render_policy_card(
+        card,
+        chain=_methods_up_to(round, link),
+        learnt_from=learnt_from,
+        note=note,
+        constitution=round.constitution.name,
+        ledger_head=round.ledger.head(),
+        kl=read_kl(evaluations, step=card.num_steps or 0) if link.method in BY_REWARDS else None,
+    )
+    write_atomically(model_dir / "README.md", readme)

@@ -15,7 +15,7 @@ from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.models import ValueStart
 from rlaif.policy.rewards.episodes import WeightedReward
-from rlaif.records import Alarm, Demonstration, Prompt, Tally
+from rlaif.records import Alarm, Demonstration, Prompt, Tally, TrainingRow
 from rlaif.training.listener import NOBODY, Listener
 from rlaif.training.team import ALONE, Team
 
@@ -27,16 +27,19 @@ class Task:
     """A training to be done. A method reads of the optional fields what it learns from, and ignores the others."""
 
     start: LoadedModel
-    """The policy of the first round: the reference of a method that has one."""
+    """The reference of a method that has one: the policy of the first round, for a later method of a chain that of the
+    method before."""
     initial: LoadedModel
     """The policy that training begins with; the method leaves it unchanged."""
     config: RunConfig
     folder: Path
-    """The stage's folder, for checkpoints. No method saves the finished policy."""
+    """The method's folder, for checkpoints. No method saves the finished policy."""
     seed: int
     team: Team = ALONE
     listener: Listener = NOBODY
     demonstrations: Sequence[tuple[Prompt, Demonstration]] = ()
+    preferences: Sequence[TrainingRow] = ()
+    """Pairs, choices, rankings, ratings and thumbs; a method takes what it can learn from and counts the rest."""
     prompts: Sequence[Prompt] = ()
     rewards: Sequence[WeightedReward] = ()
     checks: Checks = NO_CHECKS
@@ -53,9 +56,10 @@ class TrainedPolicy(NamedTuple):
     steps: int
     """Steps that are in the weights."""
     metrics: dict[str, float]
-    """PPO: metrics of the last step in the weights. SFT: loss of the first and the last tenth of the steps."""
+    """By rewards: metrics of the last step in the weights. Otherwise: loss of the first and the last tenth of the
+    steps."""
     tally: Tally
-    """Demonstrations or prompts, those kept and those dropped."""
+    """What it learnt from, in the method's unit: kept, and dropped by reason."""
     first_step: int = 0
     """Where this call began: at 0, or where it resumed."""
     stop_reason: StopReason = "done"

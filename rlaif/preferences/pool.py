@@ -30,16 +30,18 @@ def read_pool(
     given: str | None = None,
     part: str | None = None,
     max_odd_rows: int = 0,
+    option: str = "reward_model",
 ) -> SplitRows:
     """The rows of the rounds' folders; of `given`, a folder, file or hub data set of the user, in their place.
 
     part: the part of `given` to train on, for example `train_prefs`; None: the one that is for training.
     max_odd_rows: most rows of each split of `given` that may be left out because they cannot be read.
+    option: the group of options that names `given`, for messages.
     """
     if given is not None:
-        odd, odd_test = (odd_preferences(given, at_most=max_odd_rows) for _ in range(2))
-        train = read_preferences(given, part=part, odd=odd)
-        test = read_preferences(given, split="test", part=part, odd=odd_test)
+        odd, odd_test = (odd_preferences(given, at_most=max_odd_rows, option=option) for _ in range(2))
+        train = read_preferences(given, part=part, odd=odd, option=f"{option}.split")
+        test = read_preferences(given, split="test", part=part, odd=odd_test, option=f"{option}.split")
         splits = SplitRows(train, test) if test else split_rows(train, test_fraction=test_fraction)
         return splits._replace(num_odd=odd.num + odd_test.num)
     train = [row for folder in folders for row in read_preferences(folder)]

@@ -72,9 +72,9 @@ def read_preferences(
     return rows
 
 
-def odd_preferences(path: str | Path, *, at_most: int) -> OddRows:
-    """The odd rows of a user's preferences, none so far."""
-    return OddRows(at_most=at_most, option="reward_model.max_odd_rows", where=str(path))
+def odd_preferences(path: str | Path, *, at_most: int, option: str = "reward_model") -> OddRows:
+    """The odd rows of a user's preferences, none so far. option: the group of options that names them."""
+    return OddRows(at_most=at_most, option=f"{option}.max_odd_rows", where=str(path))
 
 
 def _find_rows(path: str | Path, *, split: str, part: str | None, option: str, on_odd: OnOdd) -> Iterator[Row]:

@@ -62,6 +62,10 @@ class PolicyCard(Record):
     alarms: tuple[Alarm, ...] = ()
     stopped: str = ""
     """Why an alarm ended the training, in a sentence; empty where none did."""
+    method: str = Field("ppo", exclude_if=lambda name: name == "ppo")
+    """The training method. Left out of the content, and so of the id, where it is PPO."""
+    chain: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
+    """Methods of the run up to this one, where the configuration lists methods; else left out of the content."""
     edit: str = Field("", exclude_if=lambda text: not text)
     """Where its constitution is an edit of an earlier file: what people said of that edit. Left out of the content, and
     so of the id, where it is empty."""

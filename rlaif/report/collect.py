@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from rlaif import __version__
 from rlaif.config.evaluation import is_built_in
+from rlaif.config.methods import BY_REWARDS, MethodName
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
@@ -36,6 +37,7 @@ from rlaif.judging.panel import RunJudge
 from rlaif.judging.stage import JudgedRound
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
+from rlaif.policy.methods import METHODS
 from rlaif.policy.ppo.log import EVALUATION, read_kl, read_shown
 from rlaif.policy.rewards.sources import tally_rewards
 from rlaif.records import (
@@ -115,7 +117,7 @@ class RoundFacts:
     funnel: Sequence[FunnelStage]
     metrics: MetricsLog
     policy_dir: Path
-    """Folder of the stage `policy`."""
+    """Folder of the method that trained by rewards, if one did."""
     policy_card: PolicyCard | None
     calibration: CalibrationCard | None
     labelled: LabelledRound | None
@@ -139,9 +141,13 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     win_rate = compute_win_rate(judging.comparisons, pairs=pairs, constitution=constitution, draw_seed=draw_seed)
     loaded_measures = {spec: load_measure(spec) for spec in facts.measures}
     measures = compute_measures(pairs, prompts=by_id, measures=loaded_measures)
-    policy_rows = facts.metrics.read("policy")
     card = facts.policy_card
-    behaviour = compute_behaviour(pairs, **_find_kl(card, facts.policy_dir / "evaluations.jsonl"))
+    method = "ppo" if card is None else card.method
+    policy_rows = facts.metrics.read(METHODS[cast(MethodName, method)].metrics)
+    is_by_rewards = method in BY_REWARDS
+    behaviour = compute_behaviour(
+        pairs, **_find_kl(card, facts.policy_dir / "evaluations.jsonl", start_id=evaluated.start.id)
+    )
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = [] if scorer is None else _score_held_out(scorer, evaluated.held_out)
     evaluation = make_evaluation_report(
@@ -172,11 +178,12 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         reward_calibration=compute_reward_calibration(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
+        policy_method=method,
         policy_curve=as_curve(policy_rows),
         reward_sources=collect_courses(judged.config.ppo.rewards, policy_rows),
-        policy_evaluations=as_curve(facts.metrics.read(EVALUATION)),
+        policy_evaluations=as_curve(facts.metrics.read(EVALUATION)) if is_by_rewards else (),
         alarms=() if card is None else card.alarms,
-        kept_steps=None if card is None else card.num_steps,
+        kept_steps=card.num_steps if card is not None and is_by_rewards else None,
         response_courses=tuple(_read_courses(judged, facts.policy_dir / "evaluations.jsonl")),
         behaviour=behaviour,
         costs=tuple(costs),
@@ -244,9 +251,12 @@ class _FoundKl(TypedDict):
     kl_interval: Estimate | None
 
 
-def _find_kl(card: PolicyCard | None, evaluations_path: Path) -> _FoundKl:
-    """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses."""
-    if card is None:
+def _find_kl(card: PolicyCard | None, evaluations_path: Path, *, start_id: str) -> _FoundKl:
+    """The KL of the kept policy on held-out prompts; where training evaluated nothing, that of its last responses.
+
+    None where no method measures it, or against another policy than the starting one.
+    """
+    if card is None or card.method not in BY_REWARDS or card.reference_model_id != start_id:
         return {"kl": None, "kl_interval": None}
     measured = None if card.num_steps is None else read_kl(evaluations_path, step=card.num_steps)
     return {"kl": card.metrics.get("objective/kl") if measured is None else measured.mean, "kl_interval": measured}

@@ -22,7 +22,10 @@ from rlaif.policy.rewards.judge import FOLDER as JUDGE_FOLDER
 from rlaif.records import Judgement, Question, Sample
 from rlaif.training.metrics import MetricsLog
 
-TRAINED = (("sft", "SFT"), ("reward_model", "reward model"), ("policy", "policy (PPO)"))
+TRAINED = (
+    ("sft", "SFT"), ("reward_model", "reward model"), ("dpo", "policy (DPO)"), ("kto", "policy (KTO)"),
+    ("policy", "policy (PPO)"),
+)  # fmt: skip
 """Names of trainings in metrics.jsonl, and what people read."""
 
 

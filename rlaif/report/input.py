@@ -227,6 +227,8 @@ class ReportInput(Value):
     reward_calibration: RewardCalibration | None = None
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
+    policy_method: str = "ppo"
+    """The last training method, whose curve is shown."""
     policy_curve: tuple[CurvePoint, ...] = ()
     reward_sources: tuple[RewardCourse, ...] = ()
     """The sources of PPO's rewards."""

@@ -45,6 +45,7 @@ from rlaif.report.page import write_report
 from rlaif.reward_model.ensemble import open_scorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
+from rlaif.run.chain import find_by_rewards
 from rlaif.run.finished import read_stage
 from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences
 from rlaif.run.round import Round
@@ -200,7 +201,7 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
         has_simulated_measure=FRONTDESK_MEASURE in measures,
         funnel=_find_funnel(round),
         metrics=round.metrics,
-        policy_dir=round.folder(POLICY),
+        policy_dir=find_by_rewards(round.config).find_dir(round.run, round=round.number),
         policy_card=next(iter(book.used(POLICY, PolicyCard, round=round.number)), None),
         calibration=calibrations[-1] if calibrations else None,
         labelled=_find_labelled(round, book, bench, judged, card=calibrations[-1]) if calibrations else None,

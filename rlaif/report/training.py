@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from rlaif.config.methods import BY_REWARDS
 from rlaif.report.charts import Mark, average_stretches, line_chart
 from rlaif.report.input import CurvePoint, ReportInput, ResponseCourse
 from rlaif.report.wording import cut_text, find_decimals, format_count, format_number
@@ -37,6 +38,9 @@ REWARD_MODEL_PANELS = (
     Panel("Margin", "of rewards", "reward_margin", "how far apart it puts the two responses of a pair"),
 )
 POLICY_PANELS = (
+    Panel("Loss", "of a batch, nats", "loss", "how badly it fits what it learns from; should fall"),
+    Panel("Accuracy", "in the batch", "accuracy", "share of pairs whose preferred response gained more likelihood"),
+    Panel("Margin", "of implicit rewards", "margin", "how much more likelihood the preferred responses gained"),
     Panel("Reward", "by what it is trained on", "objective/scores", "what training pushes up", "eval/scores"),
     Panel("Held-out reward", "by another model", "", "not trained on; should rise with the reward", "eval/held_out"),
     Panel("Judge's check", "win rate over the start", "", "one half is no difference", "eval/win_rate"),
@@ -76,6 +80,8 @@ def training_view(report: ReportInput) -> dict[str, Any]:
         "policy": draw_panels(
             report.policy_curve, POLICY_PANELS, name="ppo", evaluations=report.policy_evaluations, marks=marks
         ),
+        "method": report.policy_method.upper(),
+        "by_rewards": report.policy_method in BY_REWARDS,
         "evaluated": bool(report.policy_evaluations),
         "alarms": [
             {"step": format_number(alarm.step), "sentence": alarm.sentence, "answer": alarm.answer}

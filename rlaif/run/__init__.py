@@ -1,6 +1,7 @@
 """Run: one run as values, between the models below and the stages above. No stage's work is done here.
 
 stages        the table of stages: their order, names, units, options and tables
+chain         the training methods of a run: which stage trains with each, and in which folder
 folder        a run's folder: made, found, locked
 names         names of runs, and those that are reserved
 finished      stage.json: a finished stage, and its files compared with what it wrote

@@ -72,11 +72,14 @@ def expect_judge(
     _expect(round, stage, [model_input(f"{name}.model.path", model, path=config.model.path), asked, principles])
 
 
-def expect_preferences(round: Round, stage: Stage, *, digest: Callable[[], str]) -> None:
-    """Compare preferences that a path names. The run's own are checked by the stage that made them."""
-    given = round.config.reward_model.preferences
+def expect_preferences(round: Round, stage: Stage, *, digest: Callable[[], str], option: str = "reward_model") -> None:
+    """Compare preferences that a path names. The run's own are checked by the stage that made them.
+
+    option: the group of options with the path.
+    """
+    given = getattr(round.config, option).preferences
     if given is not None:
-        _expect(round, stage, [Input("reward_model.preferences", given, {CONTENTS: digest()})])
+        _expect(round, stage, [Input(f"{option}.preferences", given, {CONTENTS: digest()})])
 
 
 def expect_rewards(round: Round, stage: Stage, models: Iterable[tuple[str, str, Model]]) -> None:

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from rlaif.config.base import Config
 from rlaif.config.judge import PanelJudgeConfig
+from rlaif.config.methods import split_chain
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.renamed import rename_options
 from rlaif.config.run import RunConfig
@@ -124,7 +125,7 @@ def _find_allowed(
     """What differs, none of it in a part that is held."""
     changed = find_changes(stored, config)
     fixed = _find_fixed(run_path, stored, resume=resume)
-    held = [change for change in changed if _is_held(change.key, fixed=fixed)]
+    held = [change for change in changed if _is_held(change.key, fixed=fixed) or _changes_start(change, fixed)]
     if held:
         raise RunFolderError(
             f"stages of this run were done with other values ({'; '.join(map(str, held))})",
@@ -167,6 +168,14 @@ def _find_fixed(run_path: Path, stored: Mapping[str, Any], *, resume: bool) -> s
 def _is_held(key: str, *, fixed: set[str]) -> bool:
     """Files that a run read are held like the options that name them."""
     return key.split(".")[1] in fixed and not is_how_far(key)
+
+
+def _changes_start(change: Change, fixed: set[str]) -> bool:
+    """Whether other methods than those that were done would train before sampling."""
+    if change.key != "config.methods" or "sft" not in fixed or not change.new:
+        return False
+    done = split_chain(change.old).before if change.old else ("sft",)
+    return split_chain(change.new).before not in (done, ())
 
 
 def is_how_far(key: str) -> bool:

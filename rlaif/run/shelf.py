@@ -16,6 +16,7 @@ from rlaif.models.interface import TextGenerator
 from rlaif.models.open import ENGINES, load_model, open_generator
 from rlaif.models.slot import Slot
 from rlaif.models.weights.loading import LoadedModel, free_memory, load_reward_model
+from rlaif.run.chain import Link, last_link
 from rlaif.run.finished import stage_done
 from rlaif.run.folder import RunFolder
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT
@@ -37,6 +38,7 @@ class Shelf:
         self._policies: dict[Role, LoadedModel] = {}
         self._generators: dict[Role, TextGenerator] = {}
         self._reward_model: LoadedModel | None = None
+        self._linked: tuple[Link, LoadedModel] | None = None
 
     def at(self, round: int) -> Shelf:
         """The shelf of another round. The starting policy is the same in all rounds and stays loaded."""
@@ -52,13 +54,24 @@ class Shelf:
 
     @property
     def policy_dir(self) -> Path:
-        """Folder of the policy that this round trains."""
-        return self._run.stage_dir(self._round, POLICY) / "model"
+        """Folder of the policy that this round trains: of its last method."""
+        return self.model_dir(last_link(self._config, POLICY))
 
     @property
     def sft_dir(self) -> Path:
-        """Folder of the policy that SFT made, in the run's first round: all rounds start from it."""
-        return self._run.stage_dir(0, SFT) / "model"
+        """Folder of the policy that was made before sampling, in the run's first round: all rounds start from it."""
+        return self.model_dir(last_link(self._config, SFT))
+
+    def model_dir(self, link: Link, *, round: int | None = None) -> Path:
+        """Folder of the policy that a method trains, by default in this round."""
+        return link.find_dir(self._run, round=self._round if round is None else round) / "model"
+
+    def trained_by(self, link: Link) -> LoadedModel:
+        """The policy that a method of this round trained. The last one that was asked for is kept."""
+        if self._linked is None or self._linked[0] != link:
+            self._linked = None
+            self._linked = link, load_model(self._in(self.model_dir(link)), part="policy")
+        return self._linked[1]
 
     def policy(self, role: Role) -> LoadedModel:
         """The policy of this role. Raises `RunFolderError` where it is not trained yet."""
@@ -99,7 +112,7 @@ class Shelf:
         """Nothing stays loaded."""
         self._policies.clear()
         self._generators.clear()
-        self._reward_model = None
+        self._reward_model = self._linked = None
         free_memory()
 
     def _same_as(self, role: Role) -> Role:
@@ -119,7 +132,7 @@ class Shelf:
                 where=str(before),
                 fix="run `rlaif train` for that round first",
             )
-        return self._in(before / "model")
+        return self._in(self.model_dir(last_link(self._config, POLICY), round=self._round - 1))
 
     def _in(self, folder: Path) -> PolicyModelConfig:
         """A policy that the run trained, in the engine and with the options of the policy that it was given."""

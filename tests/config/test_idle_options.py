@@ -20,6 +20,7 @@ SEPARATE = {"value_model": "separate", "value_learning_rate": 1e-3}
     ("given", "named"),
     [
         ({"algorithm": "rloo", "lam": 0.9}, "lam does nothing with algorithm: rloo"),
+        ({"algorithm": "grpo", "lam": 0.9}, "lam does nothing with algorithm: grpo"),
         ({"algorithm": "rloo", "gamma": 0.9}, "gamma does nothing with algorithm: rloo"),
         ({"algorithm": "rloo", "value_warmup_steps": 5}, "value_warmup_steps does nothing with algorithm: rloo"),
         ({"kl_target": 3.0}, "kl_target does nothing without adaptive_kl: true"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -92,7 +93,7 @@ def cut_sections(places: Sequence[int], num_sections: int) -> list[Sequence[int]
     """Sections of like size; fewer of them where there are fewer places."""
     number = min(num_sections, len(places))
     bounds = [len(places) * at // number for at in range(number + 1)]
-    return [places[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [places[start:end] for start, end in pairwise(bounds)]
 
 
 def train_irft_task(task: Task) -> TrainedPolicy:

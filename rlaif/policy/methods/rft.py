@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,16 @@ def train_rft_task(task: Task) -> TrainedPolicy:
         trained = training.take_policy_steps(policy, outer=outer)
         metrics = {**trained.metrics, **numbers}
         if trained.stop_reason != "done":
-            steps = outer * config.policy_steps + trained.steps
+            steps = training.first_step(outer) + trained.steps
             return trained._replace(metrics=metrics, steps=steps, tally=training.tally)
         policy = trained.model
         tensors = {"policy": all_tensors(policy), "reward_model": all_tensors(training.reward_model)}
         progress = progress.model_copy(update={"outer": outer + 1, "numbers": metrics})
         write(task.folder, tensors, progress)
         drop_checkpoints(training.folder(outer))
-    steps = config.num_alternations * config.policy_steps
-    return TrainedPolicy(model=policy, steps=steps, metrics=metrics, tally=training.tally)
+        with suppress(OSError):
+            training.folder(outer).rmdir()
+    return TrainedPolicy(model=policy, steps=count_rft_steps(task), metrics=metrics, tally=training.tally)
 
 
 class RftTraining:

@@ -6,28 +6,23 @@ PPO. Keeps no checkpoint: an interrupted training starts again from its beginnin
 
 from __future__ import annotations
 
-import copy
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import Any, NamedTuple
-
-import torch
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
-from rlaif.errors import ConfigError, DataError, StageError, TrainingError
+from rlaif.errors import ConfigError, DataError, StageError
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel
+from rlaif.policy.methods.trl import Trainable, train_by_trl
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Demonstration, Prompt, Tally
-from rlaif.training.listener import NOBODY, Listener, StepMetrics
+from rlaif.training.listener import NOBODY, Listener
 
-FIRST_STEP = 1
 IGNORED = -100
 """Label of a token without loss, as in torch's cross-entropy."""
 _LOGGED = {
@@ -124,33 +119,21 @@ def train_sft(
             if examples.tally.dropped.get("over_length")
             else "give demonstrations with responses",
         )
-    model: Any = copy.deepcopy(base.model)  # Any: transformers' own annotations hide to() and eval()
-    model.to(torch.float32)
-    listener.on_begin(FIRST_STEP)
-    losses = _run_trainer(model, base, examples, config=config, seed=seed, listener=listener)
-    # The trainer changes both configs to fit its tokenizer; the base says what ends a response.
-    model.config = copy.deepcopy(base.model.config)
-    model.generation_config = copy.deepcopy(base.model.generation_config)
-    tenth = max(1, len(losses) // 10)
-    metrics = {
-        "first_loss": statistics.fmean(losses[:tenth]),
-        "last_loss": statistics.fmean(losses[-tenth:]),
-        "num_steps": float(len(losses)),
-    }
-    return TrainedPolicy(model=model.eval(), steps=len(losses), metrics=metrics, tally=examples.tally)
+    num_steps = config.num_epochs * math.ceil(len(examples.token_ids) / config.batch_size)
+    columns = {"input_ids": examples.token_ids, "labels": examples.labels}
+    return train_by_trl(
+        base,
+        Trainable(columns, num_steps, examples.tally),
+        make_trainer=partial(_make_trainer, config=config),
+        config=config,
+        logged=_LOGGED,
+        where="sft",
+        seed=seed,
+        listener=listener,
+    )
 
 
-def _run_trainer(
-    model: PreTrainedModel,
-    base: LoadedModel,
-    examples: Examples,
-    *,
-    config: SftConfig,
-    seed: int,
-    listener: Listener,
-) -> list[float]:
-    """Train `model` in place, and return the loss of each step."""
-    import datasets
+def _make_trainer(*, arguments: Mapping[str, Any], config: SftConfig, **given: Any) -> Any:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -158,64 +141,5 @@ def _run_trainer(
         def _send_telemetry(self) -> None:
             """Send nothing."""
 
-    micro_batch_size = config.micro_batch_size or config.batch_size
-    num_steps = config.num_epochs * math.ceil(len(examples.token_ids) / config.batch_size)
-    watcher = _Watcher(listener)
-    # subtle: the trainer seeds torch's global generator; what runs afterwards must not depend on that.
-    with TemporaryDirectory(prefix="rlaif-sft-") as scratch, torch.random.fork_rng(devices=[]):
-        args = SFTConfig(
-            output_dir=scratch,
-            num_train_epochs=config.num_epochs,
-            per_device_train_batch_size=micro_batch_size,
-            gradient_accumulation_steps=config.batch_size // micro_batch_size,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=int(num_steps * config.warmup_fraction),
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-            max_length=None,
-            gradient_checkpointing=config.gradient_checkpointing,
-            bf16=False,
-            use_cpu=model.device.type == "cpu",
-            dataset_kwargs={"skip_prepare_dataset": True},
-            seed=seed,
-            logging_strategy="steps",
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
-            model=model,
-            args=args,
-            train_dataset=datasets.Dataset.from_dict({"input_ids": examples.token_ids, "labels": examples.labels}),
-            processing_class=copy.deepcopy(base.tokenizer),
-            callbacks=[watcher],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return watcher.losses
-
-
-class _Watcher(TrainerCallback):
-    """Reports each step's figures to the listener, and stops at a loss that is not finite."""
-
-    def __init__(self, listener: Listener) -> None:
-        self.losses: list[float] = []
-        self._listener = listener
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **kwargs: Any
-    ) -> None:
-        if logs is None or "loss" not in logs:
-            return
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                "the loss is not finite",
-                where=f"sft, step {state.global_step}",
-                fix="lower sft.learning_rate, or look for broken weights in the model it starts from",
-            )
-        self.losses.append(logs["loss"])
-        figures = {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
-        self._listener.on_metrics(StepMetrics(state.global_step, figures))
+    skips = {"skip_prepare_dataset": True}
+    return Trainer(args=SFTConfig(**arguments, num_train_epochs=config.num_epochs, dataset_kwargs=skips), **given)

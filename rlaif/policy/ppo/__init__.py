@@ -6,6 +6,7 @@ A training:
     progress        what a later step depends on beside weights, as plain values
     checkpoint      weights, moments and progress on disk
     log             metrics.jsonl, responses, and lines for people
+    stage           glue: what a run hands to it, and the job of a team's other processes
 A step:
     batching        which prompts, in which order, and which sequences are computed together
     trajectories    prompts and sampled responses, as token ids and text

@@ -79,6 +79,33 @@ def compute_rloo(
     return Advantages(advantages[:, None] * mask, totals[:, None] * mask)
 
 
+GROUP_EPSILON = 1e-4
+"""Added to a group's standard deviation, as TRL does, so that equal returns give advantages of 0."""
+
+
+def compute_grpo(
+    rewards: Tensor, response_mask: Tensor, *, prompts: Sequence[str], trained: Sequence[int] | None = None
+) -> Advantages:
+    """Group-relative advantages, Shao et al. 2024 (arXiv:2402.03300), section 4.1.2.
+
+    A response's advantage, the same for each of its tokens, is its return less the mean return of its prompt's
+    responses, divided by their standard deviation (n - 1), and 0 where there is no other response. Arguments as
+    `compute_rloo`.
+
+    It departs from the paper in three places. The KL is in the rewards and not a k3 term of the loss, so that returns
+    and their deviation include it: the optimum stays that of E[score] - kl_coef * KL. The loss is the mean over all
+    tokens of a mini-batch and not first over each response, which Liu et al. 2025 (arXiv:2503.20783) call a length
+    bias. Their other correction, no division by the deviation, is `rloo` up to n / (n - 1).
+    """
+    totals = (rewards * response_mask).sum(dim=1)
+    advantages = torch.zeros_like(totals)
+    for rows in compared_rows(prompts, trained=trained):
+        group = totals[rows]
+        advantages[rows] = (group - group.mean()) / (group.std() + GROUP_EPSILON)
+    mask = response_mask.to(rewards.dtype)
+    return Advantages(advantages[:, None] * mask, totals[:, None] * mask)
+
+
 def compared_rows(prompts: Sequence[str], *, trained: Sequence[int] | None = None) -> list[list[int]]:
     """The trained rows of each prompt that has two of them or more: a single one has nothing to be compared with."""
     rows_of: dict[str, list[int]] = {}

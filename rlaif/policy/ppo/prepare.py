@@ -19,6 +19,7 @@ from rlaif.policy.ppo.advantages import (
     Advantages,
     compared_rows,
     compute_gae,
+    compute_grpo,
     compute_rloo,
     scale_about_mean,
     standardise,
@@ -135,8 +136,8 @@ def prepare_batch(
     rewards = compute_rewards(score, kl, mask, kl_coef=kl_coef)
     if config.whiten_rewards:
         rewards = scale_about_mean(rewards, _only(mask, trained))
-    if config.algorithm == "rloo":
-        advantages, returns = _rloo(rewards, mask, trajectories, trained=trained, config=config)
+    if not config.has_values:
+        advantages, returns = _compared(rewards, mask, trajectories, trained=trained, config=config)
     else:
         after = torch.zeros(len(sequences), device=device)
         if config.truncated == "bootstrap":
@@ -160,12 +161,13 @@ def prepare_batch(
     )
 
 
-def _rloo(
+def _compared(
     rewards: Tensor, mask: Tensor, trajectories: Sequence[Trajectory], *, trained: Sequence[int], config: PpoConfig
 ) -> Advantages:
-    """RLOO's advantages, whitened over the rows that were compared with others."""
+    """The advantages of RLOO or GRPO; where they are whitened, over the rows that were compared with others."""
     prompts = [trajectory.prompt.id for trajectory in trajectories]
-    advantages, returns = compute_rloo(rewards, mask, prompts=prompts, trained=trained)
+    compute = compute_rloo if config.algorithm == "rloo" else compute_grpo
+    advantages, returns = compute(rewards, mask, prompts=prompts, trained=trained)
     if config.whitens_advantages:
         compared = [row for rows in compared_rows(prompts, trained=trained) for row in rows]
         advantages = standardise(advantages, _only(mask, compared))

@@ -59,7 +59,7 @@ def update(
     )
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
-    head_only = config.algorithm == "ppo" and step < config.value_warmup_steps
+    head_only = config.has_values and step < config.value_warmup_steps
     per_step: list[UpdateStats] = []
     for epoch in range(config.num_ppo_epochs):
         parts = mini_batches(
@@ -156,7 +156,7 @@ class TokenTerms(NamedTuple):
 
 
 def _loss_sum(terms: TokenTerms, *, config: PpoConfig, head_only: bool) -> Tensor:
-    loss = config.vf_coef * terms.value_loss.sum() if config.algorithm == "ppo" else terms.policy_loss.new_zeros(())
+    loss = config.vf_coef * terms.value_loss.sum() if config.has_values else terms.policy_loss.new_zeros(())
     return loss if head_only else loss + terms.policy_loss.sum()
 
 

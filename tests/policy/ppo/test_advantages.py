@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from examples import examples
 from rlaif.policy.ppo.advantages import (
     compute_gae,
+    compute_grpo,
     compute_rloo,
     explained_variance,
     scale_about_mean,
@@ -146,3 +147,22 @@ def test_leave_one_out_compares_with_the_other_responses_to_the_prompt() -> None
     # returns 3, 0, 6, 4; the others' means are 3, 4.5, 1.5
     assert found.advantages.tolist() == [[0.0, 0.0], [-4.5, 0.0], [4.5, 0.0], [0.0, 0.0]]
     assert found.returns.tolist() == [[3.0, 3.0], [0.0, 0.0], [6.0, 0.0], [4.0, 4.0]]
+
+
+def test_grpo_divides_by_the_deviation_of_the_returns_to_the_prompt() -> None:
+    rewards = torch.tensor([[1.0, 2.0], [0.0, 7.0], [6.0, 0.0], [4.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
+    mask = torch.tensor([[True, True], [True, False], [True, False], [True, True], [True, True], [True, True]])
+    found = compute_grpo(rewards, mask, prompts=["p", "p", "p", "alone", "even", "even"])
+    # returns 3, 0, 6: mean 3 and, over n - 1, standard deviation 3; equal returns are no advantage
+    expected = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(found.advantages, expected, atol=1e-4, rtol=0)
+    assert found.returns.tolist() == [[3.0, 3.0], [0.0, 0.0], [6.0, 0.0], [4.0, 4.0], [2.0, 2.0], [2.0, 2.0]]
+
+
+def test_grpo_does_not_change_with_the_scale_of_the_returns_and_leave_one_out_does() -> None:
+    rewards, mask = torch.tensor([[1.0], [4.0], [-2.0], [0.5]]), torch.ones(4, 1, dtype=torch.bool)
+    once, tenfold = (compute_grpo(factor * rewards, mask, prompts=["p"] * 4).advantages for factor in (1, 10))
+    torch.testing.assert_close(once, tenfold, atol=1e-3, rtol=0)
+    leave_one_out = compute_rloo(rewards, mask, prompts=["p"] * 4).advantages
+    torch.testing.assert_close(leave_one_out, 4 / 3 * (rewards - rewards.mean()))
+    torch.testing.assert_close(once * rewards.std(), rewards - rewards.mean(), atol=1e-3, rtol=0)

@@ -21,8 +21,8 @@ from rlaif.loop.dry_run import estimate_run
 from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.policy.ppo.asked_checks import HeldOut
 from rlaif.policy.ppo.checks import Answer, Checks
+from rlaif.policy.ppo.stage import hold_out_prompts, make_checks
 from rlaif.policy.rewards.episodes import Episode
-from rlaif.policy.stage import hold_out_prompts, make_checks
 from rlaif.records import Judgement, Message, Prompt, Sample, Tally
 from rlaif.run.stages import POLICY
 from rlaif.sampling.stage import find_evaluation_prompts

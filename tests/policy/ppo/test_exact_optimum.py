@@ -39,6 +39,11 @@ def test_rloo_reaches_the_exact_optimum_without_a_value_head(make_world: MakeWor
     check_optimal(world, world.train(tmp_path, algorithm="rloo", num_steps=250).model)
 
 
+def test_grpo_reaches_the_same_optimum_as_its_kl_is_in_the_returns(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(seed=0)
+    check_optimal(world, world.train(tmp_path, algorithm="grpo", num_steps=250).model)
+
+
 @pytest.mark.heavy(minutes=0.2)
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_ppo_reaches_the_exact_optimum_of_other_worlds(make_world: MakeWorld, tmp_path: Path, seed: int) -> None:

@@ -19,8 +19,8 @@ from rlaif.judging.panel import load_score_template
 from rlaif.ledger.store import Ledger
 from rlaif.loop.open_run import OpenRun, open_work
 from rlaif.models.endpoint import client as endpoint_client
+from rlaif.policy.ppo.stage import make_judge_reward
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
-from rlaif.policy.stage import make_judge_reward
 from rlaif.records import FailedJudgement, Judgement, Message, Prompt, Question
 from rlaif.run.stages import POLICY
 
