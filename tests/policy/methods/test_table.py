@@ -31,7 +31,7 @@ CONFIG = RunConfig(
     rft=RftConfig(num_alternations=2, policy_steps=2, learning_rate=1e-3),
     irft=IrftConfig(num_epochs=2, num_sections=2, inner_epochs=2, learning_rate=1e-3),
     ppo=PpoConfig(
-        num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=4, num_reference_samples=2,
+        num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=12, num_reference_samples=2,
         learning_rate=1e-3, value_warmup_steps=0,
     ),
     sampling=SamplingConfig(max_new_tokens=4),
