@@ -82,7 +82,7 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
     else:
         bench.check(round.constitution)
         make_prompts(round, book, shelf)
-        say(f"no preferences are made, as {' and '.join(round.config.chain.after)} is given what it learns from")
+        say("reward model: none is trained, and no preferences are made, as nothing learns from them")
     if round.config.trains_reward_model:
         train_on_preferences(round, book, shelf)
     train_policy(round, book, shelf, bench)

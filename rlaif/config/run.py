@@ -17,7 +17,16 @@ from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
 from rlaif.config.ift import IftConfig
-from rlaif.config.methods import BY_PREFERENCES, BY_REWARDS, Chain, MethodName, check_chain, find_named, split_chain
+from rlaif.config.methods import (
+    BY_PREFERENCES,
+    BY_REWARDS,
+    NEEDS,
+    Chain,
+    MethodName,
+    check_chain,
+    find_named,
+    split_chain,
+)
 from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rewards import uses_run_model
@@ -98,6 +107,13 @@ class RunConfig(Config):
     def _methods_follow_one_another(cls, names: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
         check_chain(names)
         return names
+
+    @model_validator(mode="after")
+    def _methods_have_demonstrations(self) -> Self:
+        for name in self.methods:
+            if NEEDS[name] == "demonstrations" and self.sft.demonstrations is None:
+                raise ValueError(f"methods has {name}, which learns demonstrations: name some by sft.demonstrations")
+        return self
 
     @model_validator(mode="after")
     def _a_method_names_the_algorithm(self) -> Self:

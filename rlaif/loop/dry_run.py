@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rlaif.calibration.labels import check_principles
 from rlaif.config.judge import EndpointConfig, JudgeConfig
+from rlaif.config.methods import BY_REWARDS
 from rlaif.config.models import FRONTDESK
 from rlaif.config.run import RunConfig
 from rlaif.console import say
@@ -72,7 +73,8 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     constitution = prepare_constitution(load_constitution(config.constitution), mode=config.judge.principles)
     judges = [_Asked(judge.config, judge.template) for judge in find_run_judges(config.judge)]
     evaluator = _find_evaluator(config) if evaluates else None
-    rewarder = _find_rewarder(config) if evaluates else None
+    by_rewards = any(name in BY_REWARDS for name in config.chain.after)
+    rewarder = _find_rewarder(config) if evaluates and by_rewards else None
     for judge in (*judges, *(one for one in (rewarder, evaluator) if one is not None)):
         check_judge(judge.config, constitution=constitution, template=judge.template)
         check_mode(config, template=judge.template)
@@ -114,7 +116,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
         evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
         evaluation_config=None if evaluator is None else evaluator.config,
         checks=estimate(evaluator, shown=_shown_in_checks(config, prompts))
-        if evaluator is not None and config.ppo.guards.judge_every is not None
+        if evaluator is not None and by_rewards and config.ppo.guards.judge_every is not None
         else None,
     )
 

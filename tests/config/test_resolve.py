@@ -13,13 +13,15 @@ from rlaif.config.run import RunConfig
 from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 
 DESK = {
-    "sampling.max_new_tokens": 64, "sft.learning_rate": 5e-4, "reward_model.learning_rate": 1e-3,
+    "sampling.max_new_tokens": 64, "sft.learning_rate": 5e-4, "dpo.learning_rate": 2e-4,
+    "kto.learning_rate": 2e-4, "reward_model.learning_rate": 1e-3,
     "reward_model.num_epochs": 3, "ppo.learning_rate": 7e-4, "ppo.num_steps": 30, "ppo.response_length": 64,
     "ppo.model.value_learning_rate": None, "ppo.model.compute_dtype": "float32", "ppo.rollout.dtype": "float32",
     "judge.template": "frontdesk_pair", "judge.model.dtype": "float32",
 }  # fmt: skip
 OWN_POLICY = {
-    "sampling.max_new_tokens": 512, "sft.learning_rate": 1e-5, "reward_model.learning_rate": 1e-5,
+    "sampling.max_new_tokens": 512, "sft.learning_rate": 1e-5, "dpo.learning_rate": 1e-6,
+    "kto.learning_rate": 1e-6, "reward_model.learning_rate": 1e-5,
     "reward_model.num_epochs": 1, "ppo.learning_rate": 1e-6, "ppo.num_steps": 100, "ppo.response_length": 512,
 }  # fmt: skip
 
@@ -157,6 +159,9 @@ def test_what_was_resolved_is_said_in_a_line_for_each_model():
     assert judge.startswith("not set, so as suits the judge org/j: ")
     assert "judge.template pair" in judge
     assert demo == "not set, so the demo's: constitution courteous_and_brief, prompts.path frontdesk"
+    assert "dpo" not in policy, "options of methods that the run has not"
+    [with_dpo, _] = load_options(overrides=["methods=[dpo]"]).notes
+    assert "dpo.learning_rate 0.0002" in with_dpo
     assert [note.split(":")[0] for note in load_options().notes] == [
         "not set, so as suits the front desk's policy", "not set, so as suits the judge frontdesk",
     ]  # fmt: skip

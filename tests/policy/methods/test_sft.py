@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import build_family
 from transformers import AutoModelForCausalLM
 
 from rlaif.config.sft import SftConfig
@@ -22,12 +21,6 @@ from rlaif.training.listener import Listener
 
 PLACES = ("museum", "library", "garden", "tower", "market", "harbour")
 CONFIG = SftConfig(num_epochs=25, batch_size=6, learning_rate=2e-2)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    torch.set_num_threads(1)
-    return load_causal_lm(str(build_family("llama3", tmp_path_factory.mktemp("base") / "llama3")), device="cpu")
 
 
 def demonstrate(place: str, response: str) -> tuple[Prompt, Demonstration]:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
-from families import build_family
 
+from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.generate import SamplingConfig
 from rlaif.config.ift import IftConfig
+from rlaif.config.methods import NEEDS, MethodName
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
 from rlaif.errors import ConfigError
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.methods import METHODS
 from rlaif.policy.rewards.episodes import WeightedReward
 from rlaif.policy.task import Task
-from rlaif.records import Demonstration, Message, Prompt
+from rlaif.records import Demonstration, Message, PreferenceRow, Prompt
 from rlaif.training.listener import Listener
 
 PROMPTS = [Prompt(messages=(Message(role="user", content=f"Where is the {place}?"),)) for place in ("tower", "garden")]
 CONFIG = RunConfig(
+    dpo=DpoConfig(num_epochs=2, batch_size=2, learning_rate=1e-3),
+    kto=KtoConfig(num_epochs=2, batch_size=2, learning_rate=1e-3),
     sft=SftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
     ift=IftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
     rft=RftConfig(num_alternations=2, policy_steps=2, learning_rate=1e-3),
@@ -39,14 +42,14 @@ CONFIG = RunConfig(
 GIVEN: dict[str, Any] = {
     "demonstrations": [(prompt, Demonstration(prompt_id=prompt.id, response="This way.")) for prompt in PROMPTS],
     "prompts": PROMPTS,
+    "preferences": [PreferenceRow(prompt=prompt, chosen="This way.", rejected="No.") for prompt in PROMPTS],
     "rewards": [WeightedReward("length", lambda episodes: [float(len(episode.response)) for episode in episodes])],
 }
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    torch.set_num_threads(1)
-    return load_causal_lm(str(build_family("llama3", tmp_path_factory.mktemp("base") / "llama3")), device="cpu")
+def test_every_method_that_a_configuration_can_name_has_its_row() -> None:
+    assert list(METHODS) == list(NEEDS) == list(get_args(MethodName))
+    assert [method.name for method in METHODS.values()] == list(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -55,11 +58,14 @@ def test_a_method_trains_from_a_task_and_reports_every_step(method: Any, base: L
     steps: list[int] = []
     listener = Listener(on_begin=begun.append, on_metrics=lambda done: steps.append(done.step))
     task = Task(start=base, initial=base, config=CONFIG, folder=tmp_path, seed=1, listener=listener, **GIVEN)
+    config = CONFIG.model_copy(update={"ppo": CONFIG.ppo.model_copy(update={"algorithm": method.name})})
+    task = replace(task, config=config if method.metrics == "policy" else CONFIG)
     trained = method.train(task)
     assert begun == [method.first_step]
     assert steps == [method.first_step + step for step in range(method.count_steps(task))]
     assert (trained.steps, trained.stop_reason) == (len(steps), "done")
-    assert trained.tally.kept == len(PROMPTS)
+    sides = 2 if method.name == "kto" else 1
+    assert trained.tally.kept == sides * len(PROMPTS)
     weights = base.model.state_dict()
     assert any(not torch.equal(tensor, weights[name]) for name, tensor in trained.model.state_dict().items())
     again = method.train(replace(task, folder=tmp_path / "again"))

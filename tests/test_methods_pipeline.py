@@ -1,0 +1,199 @@
+"""The commands with methods other than PPO: what a user types, what the run then holds, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from rlaif.cli import app
+from rlaif.errors import RlaifError, TrainingError
+from rlaif.ledger.store import Ledger
+from rlaif.policy.methods import METHODS
+from rlaif.records import PolicyCard
+from rlaif.training.metrics import MetricsLog
+
+CONFIG = """
+prompts: {num_prompts: 10, test_fraction: 0.25}
+sampling: {num_samples: 2, num_pairs: 1, max_new_tokens: 20}
+reward_model: {num_epochs: 1}
+sft: {batch_size: 4}
+dpo: {batch_size: 4}
+kto: {batch_size: 4}
+ppo:
+  num_steps: 2
+  num_prompts_per_step: 4
+  num_samples_per_prompt: 2
+  response_length: 16
+  num_reference_samples: 4
+  guards: {num_prompts: 4}
+evaluation: {num_prompts: 4, best_of: 0}
+"""
+EXAMPLES = Path(__file__).parents[1] / "examples" / "methods"
+DEMONSTRATIONS = "".join(
+    json.dumps({"prompt": f"When does museum {n} open?", "response": "Good morning! It opens at nine."}) + "\n"
+    for n in range(4)
+)
+
+
+class Done(NamedTuple):
+    returncode: int
+    output: str
+
+
+RunCli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCli:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rlaif.yaml").write_text(CONFIG)
+    (tmp_path / "demonstrations.jsonl").write_text(DEMONSTRATIONS)
+
+    def run(*args: str) -> Done:
+        result = CliRunner().invoke(app, args, env={"COLUMNS": "200"})
+        if isinstance(result.exception, RlaifError):
+            return Done(result.exception.exit_code, result.exception.sentence)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.output)
+
+    return run
+
+
+def add(folder: Path, line: str) -> None:
+    (folder / "rlaif.yaml").write_text(f"{CONFIG}\n{line}\n")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def used_card(folder: Path, run: str) -> PolicyCard:
+    with Ledger.open(folder / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        [card] = ledger.used(run, 0, "6_policy", PolicyCard)
+    return card
+
+
+def test_one_method_is_trained_on_preferences_without_a_reward_model_and_evaluated(cli: RunCli, tmp_path: Path) -> None:
+    assert cli("generate-prefs", "--run", "r").returncode == 0
+    done = cli("train", "--method", "dpo")
+    assert done.returncode == 0, done.output
+    round_dir = tmp_path / "runs" / "r" / "round_00"
+    assert not (round_dir / "5_reward_model").exists()
+    assert (round_dir / "6_policy" / "model" / "model.safetensors").is_file()
+    card = used_card(tmp_path, "r")
+    assert (card.method, card.chain, card.reward_model_id) == ("dpo", ("dpo",), None)
+    assert card.config["beta"] == 0.1
+    assert {"loss", "accuracy", "margin"} <= set(MetricsLog(round_dir.parent / "metrics.jsonl").read("dpo")[0].numbers)
+    assert cli("evaluate").returncode == 0
+    page = (round_dir / "7_evaluation" / "report.html").read_text()
+    assert "Policy (DPO)" in page
+    assert "policy (DPO)" in page, "what it cost"
+    other = cli("train", "--method", "kto")
+    assert (other.returncode, "the run's methods are dpo, and kto is none of them" in other.output) == (2, True)
+    assert cli("audit", "verify").returncode == 0
+
+
+@pytest.mark.heavy
+def test_a_chain_is_trained_link_by_link_and_each_begins_with_the_policy_before(cli: RunCli, tmp_path: Path) -> None:
+    add(tmp_path, "methods: [sft, kto, rloo]")
+    missing = cli("run", "--run", "r")
+    assert "methods has sft, which learns demonstrations: name some by sft.demonstrations" in missing.output
+    done = cli("run", "--run", "r", "--set", "sft.demonstrations=demonstrations.jsonl")
+    assert done.returncode == 0, done.output
+    round_dir = tmp_path / "runs" / "r" / "round_00"
+    assert sorted(path.name for path in (round_dir / "6_policy").iterdir()) == ["01_kto", "02_rloo", "stage.json"]
+    assert len({weights(round_dir / folder) for folder in ("0_sft", "6_policy/01_kto", "6_policy/02_rloo")}) == 3
+    card = used_card(tmp_path, "r")
+    assert (card.method, card.chain) == ("rloo", ("sft", "kto", "rloo"))
+    assert card.trained_from_id == card.reference_model_id
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        [before] = [
+            PolicyCard.model_validate_json(row)
+            for (row,) in ledger.rows("SELECT content FROM policies", ())
+            if '"kto"' in row and '"rloo"' not in row
+        ]
+    assert before.model_id == card.trained_from_id
+    readme = (round_dir / "6_policy" / "02_rloo" / "model" / "README.md").read_text()
+    assert "Methods, each training the policy of the one before: SFT, KTO, RLOO." in readme
+    page = (round_dir / "7_evaluation" / "report.html").read_text()
+    assert "Policy (RLOO)" in page
+
+
+@pytest.mark.heavy
+def test_a_chain_by_hand_names_what_is_missing_and_a_resumed_one_keeps_what_is_done(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, "methods: [dpo, kto]")
+    assert cli("generate-prefs", "--run", "r").returncode == 0
+    early = cli("train", "--method", "kto")
+    assert "kto begins with the policy of dpo, which is not trained yet" in early.output
+    assert "run `rlaif train --method dpo` first" in early.output
+
+    def fail(task: object) -> None:
+        raise TrainingError("the power went out", where="kto", fix="wait")
+
+    kto = METHODS["kto"]
+    monkeypatch.setitem(METHODS, "kto", kto._replace(train=fail))
+    broken = cli("train", "--resume")
+    assert "the power went out" in broken.output
+    policy = tmp_path / "runs" / "r" / "round_00" / "6_policy"
+    first = (policy / "01_dpo" / "model" / "model.safetensors").stat()
+    monkeypatch.setitem(METHODS, "kto", kto)
+    held = cli("train", "--resume", "--set", "dpo.beta=0.2")
+    assert "dpo.beta: 0.1 -> 0.2" in held.output
+    done = cli("train", "--method", "kto", "--resume")
+    assert done.returncode == 0, done.output
+    assert (policy / "01_dpo" / "model" / "model.safetensors").stat().st_mtime_ns == first.st_mtime_ns
+    assert used_card(tmp_path, "r").chain == ("dpo", "kto")
+    assert len(MetricsLog(tmp_path / "runs" / "r" / "metrics.jsonl").read("dpo")) > 0
+
+
+@pytest.mark.heavy
+def test_demonstrations_alone_are_learnt_without_preferences_and_compared_with_the_policy_before(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    add(tmp_path, "methods: [sft]")
+    demonstrations = ("--set", "sft.demonstrations=demonstrations.jsonl")
+    planned = cli("run", "--dry-run", *demonstrations)
+    assert "no preferences are made" in planned.output
+    assert "during training" not in planned.output
+    done = cli("run", "--run", "r", *demonstrations)
+    assert done.returncode == 0, done.output
+    round_dir = tmp_path / "runs" / "r" / "round_00"
+    assert [path.name for path in sorted(round_dir.iterdir())] == ["1_prompts", "6_policy", "7_evaluation"]
+    assert "on demonstrations," in (round_dir / "6_policy" / "model" / "README.md").read_text()
+    assert "Policy (SFT)" in (round_dir / "7_evaluation" / "report.html").read_text()
+
+
+def test_given_preferences_are_read_and_refused_before_anything_begins(cli: RunCli, tmp_path: Path) -> None:
+    thumbs = [{"prompt": f"Where is {n}?", "response": "There.", "thumb": 1} for n in range(3)]
+    (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in thumbs))
+    for method, sentence in (("kto", "all 3 thumbs are good"), ("dpo", "dpo has no pair to learn from: in 3, kept 0")):
+        add(tmp_path, f"methods: [{method}]")
+        refused = cli("run", "--run", "r", "--set", f"{method}.preferences=thumbs.jsonl")
+        assert refused.returncode != 0
+        assert sentence in refused.output
+    assert not (tmp_path / "runs" / "r").exists()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
+def test_an_example_is_accepted_by_a_dry_run(cli: RunCli, tmp_path: Path, name: str) -> None:
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.jsonl", "runs"))
+    runpy.run_path(str(tmp_path / "simulated_people.py"), run_name="__main__")
+    planned = cli("run", "--config", f"{name}.yaml", "--dry-run")
+    assert planned.returncode == 0, planned.output
+    assert "nothing was written" in planned.output
+    assert ("no preferences are made" in planned.output) == (name in ("sft", "kto"))
+
+
+def test_a_method_and_a_stage_are_not_named_together(cli: RunCli) -> None:
+    refused = cli("train", "--method", "dpo", "--stage", "policy")
+    assert (refused.returncode, "--method and --stage both say what to train" in refused.output) == (2, True)
