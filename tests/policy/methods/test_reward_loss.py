@@ -76,7 +76,7 @@ def test_rft_rests_at_the_demonstrations_with_the_log_ratio_as_reward() -> None:
 
 
 def test_the_pairwise_loss_of_the_papers_code_rests_between_the_start_and_the_demonstrations() -> None:
-    """At rest r = log(p / pi) + c, and pi = pi_ref exp(r / beta): log pi = (beta log pi_ref + log p) / (1 + beta) + c."""
+    """At rest r = log(p / pi) + c and pi = pi_ref exp(r / beta), so (1 + beta) log pi = beta log pi_ref + log p + c."""
     policy = optimal_policy(alternate("pairwise"))
     between = ((BETA * REFERENCE + DATA) / (1 + BETA)).log_softmax(dim=0)
     torch.testing.assert_close(policy, between, atol=1e-4, rtol=0)
@@ -84,7 +84,7 @@ def test_the_pairwise_loss_of_the_papers_code_rests_between_the_start_and_the_de
 
 
 def test_with_a_bounded_reward_one_demonstration_does_not_take_all_mass() -> None:
-    """Three equal actions, one demonstration, rewards at most 1 apart, beta 1: (e, 1, 1) / (e + 2); SFT gives it all."""
+    """Three equal actions, one demonstration, rewards at most 1 apart, beta 1: (e, 1, 1) / (e + 2). SFT: (1, 0, 0)."""
     raw = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     imitation = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([raw, imitation], lr=0.1)
@@ -97,7 +97,9 @@ def test_with_a_bounded_reward_one_demonstration_does_not_take_all_mass() -> Non
         optimizer.step()
     e = torch.e
     expected = torch.tensor([e, 1.0, 1.0], dtype=torch.float64) / (e + 2)
-    torch.testing.assert_close(bound_rewards(raw, reward_range=1.0).softmax(dim=0).detach(), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        bound_rewards(raw, reward_range=1.0).softmax(dim=0).detach(), expected, atol=1e-3, rtol=0
+    )
     assert float(imitation.softmax(dim=0)[0].detach()) > 0.999
 
 
