@@ -727,8 +727,8 @@ SECTIONS = (
     ),
     Section(
         "Intuitive fine-tuning beside supervised fine-tuning", "ift", ift_rows,
-        "Losses are per token, against the right answers of other prompts; self-fed: after the model's own greedy words. "
-        "Frozen Lake: squared distance to the optimal policy. [methods.md](methods.md) says what the arms are.",
+        "Losses are per token, against the right answers of other prompts; self-fed: after the model's own greedy "
+        "answer. Frozen Lake: squared distance to the optimal policy. [methods.md](methods.md) says what the arms are.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

@@ -72,7 +72,7 @@ def test_outer_steps_bring_the_policy_to_the_demonstrations(imitated: Imitated) 
     config = IrftConfig(beta=1.0, num_epochs=6, num_sections=4, inner_epochs=8, validation_fraction=0, **STEPS)
     progress = imitated.train(config, num_left_out=0)
     assert start > 0.4
-    assert imitated.distance() < 0.06
+    assert imitated.distance() < 0.25 * start
     assert (progress.outer, progress.step) == (24, 24 * 16)
 
 
