@@ -19,6 +19,7 @@ sys.path.insert(0, str(EXAMPLE))
 import placebo  # noqa: E402
 from real_arms import Arm, load_arm  # noqa: E402
 from real_readers import read_rows, render_readings  # noqa: E402
+from real_rows import merge_rows, publish_rows, read_finished, read_published  # noqa: E402
 from real_table import INSTRUMENTS, compute_figures, measure_move, render_markdown, text_score  # noqa: E402
 from steering import find_constitution, parse_arguments, plan_arms  # noqa: E402
 
@@ -136,6 +137,18 @@ def test_a_placebo_deals_the_scores_by_the_reply_alone(tmp_path, monkeypatch):
     dealt = [placebo.shuffled(prompt, f"reply {n}", None) for n in range(60)]
     assert set(dealt) == {0.25, -0.5, 1.0}
     assert dealt == [placebo.shuffled(prompt, f"reply {n}", None) for n in range(60)]
+
+
+def test_published_replies_are_read_again_and_give_way_to_those_of_the_same_training_done_since(tmp_path):
+    published = tmp_path / "replies.jsonl"
+    assert read_published(published) == []
+    first, second = row("warm", 2, start="a", trained="b"), row("brief", 1, start="a", trained="\u2028")
+    publish_rows(merge_rows([first, second], []), published)
+    assert read_published(published) == [second, first]
+    (tmp_path / "rows").mkdir()
+    again = row("warm", 2, start="a", trained="c")
+    (tmp_path / "rows" / "judge-warm-s2.json").write_text(json.dumps(again))
+    assert merge_rows(read_finished(tmp_path), read_published(published)) == [second, again]
 
 
 @pytest.mark.parametrize("name", ["rlaif.yaml", "judge_reward.yaml", "one_gpu.yaml"])

@@ -5,7 +5,8 @@
     python steering.py mine.yaml             a principle of yours; --measure says what it should move
 
 Every row is a whole training of SmolLM2-135M-Instruct: `python fetch_model.py` makes its folder. Stopped at any time,
-the same command continues. Replies of finished trainings are kept, so the table is made again without training.
+the same command continues. Replies of finished trainings are kept, so the table is made again without training;
+those of the published table are benchmarks/results/real_model_replies.jsonl.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rlaif.console import Progress, console, notes, say, show_text
 from rlaif.errors import RlaifError
 from rlaif.files.atomic import write_atomically
 
+PUBLISHED = ROOT / "benchmarks" / "results" / "real_model_replies.jsonl"
 ARMS = ("warm", "cold", "brief", "wordy", "formal", "casual", "gives_an_example")
 
 
@@ -43,7 +45,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--measure", default="", help="for a file of yours: what it should raise; -NAME: lower")
     parser.add_argument("--reader", type=Path, help="another model's folder: it reads the replies too; slow")
     parser.add_argument("--table-only", action="store_true", help="make the table of what is finished, train nothing")
-    parser.add_argument("--publish", action="store_true", help="also write benchmarks/results and docs/real-model.md")
+    parser.add_argument(
+        "--publish", action="store_true", help="add to the replies and the table in benchmarks/results and docs"
+    )
     return parser.parse_args(argv)
 
 
@@ -98,14 +102,16 @@ def train_all(arms: Sequence[Arm], *, jobs: int) -> None:
 def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
     """The table of every training that is finished in this folder."""
     from real_readers import render_readings
+    from real_rows import merge_rows, publish_rows, read_finished, read_published
     from real_table import INSTRUMENTS, Instrument, as_json, compute_figures, render_markdown
 
     instruments = dict(INSTRUMENTS)
     if arguments.measure:
         own = Instrument(arguments.measure.removeprefix("-"), -1 if arguments.measure.startswith("-") else 1)
         instruments |= {arm.name: own for arm in arms if arm.name not in INSTRUMENTS}
-    files = sorted((arguments.out / "rows").glob("*.json"))
-    rows: list[dict[str, Any]] = [json.loads(path.read_text()) for path in files]
+    rows = read_finished(arguments.out)
+    if arguments.publish:
+        rows = merge_rows(rows, read_published(PUBLISHED))
     if not rows:
         notes.print(show_text("no training is finished: there is no table yet"))
         return
@@ -123,6 +129,8 @@ def make_table(arms: Sequence[Arm], arguments: argparse.Namespace) -> None:
         if arguments.publish:
             folder = ROOT / "benchmarks" / "results" if name.endswith(".json") else ROOT / "docs"
             write_atomically(folder / name, text)
+    if arguments.publish:
+        publish_rows(rows, PUBLISHED)
     for one in figures:
         console.print(show_text(f"{one.through:6} {one.arm:17} {len(one.seeds)} seeds: {one.verdict}"))
     console.print(show_text(f"table and replies: {arguments.out / 'real-model.md'}"))

@@ -81,7 +81,7 @@ def test_a_training_chooses_the_weight_says_so_and_leaves_what_that_weight_would
     rows = [
         row.model_copy(update={"source": "human" if n % 3 else "judge", "label": 0.9 if n % 3 else 0.4, "prompt": p})
         for n, row in enumerate(train_rows)
-        for p in [train_rows[0].prompt.model_copy(update={"messages": (spoken(row, n),)})]
+        for p in [train_rows[0].prompt.changed(messages=(spoken(row, n),))]
     ]
     notes: list[str] = []
     shared: dict[str, Any] = {} if way == "readout" else {"num_epochs": 1, "learning_rate": 1e-3}
