@@ -265,7 +265,7 @@ def run_frozen_lake(*, num_seeds: int) -> dict[str, Any]:
     from_scratch: dict[str, dict[str, list[float]]] = {}
     corrected: dict[str, list[float]] = {name: [] for name in ("start", *ARMS, "dpo")}
     for seed in range(num_seeds):
-        for number in (1, 8):
+        for number in (1, 2, 8):
             generator = random.Random(seed)
             walks = [walk(optimal, generator) for _ in range(number)]
             for name, options in ARMS.items():
@@ -320,7 +320,9 @@ def main() -> int:
         result["self_fed_lowered_by"] = compare_self_fed(result["reversal"]["arms"])
     result["target"] = TARGET
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    lowered = result.get("self_fed_lowered_by", TARGET)
+    if "reversal" not in worlds:
+        return 0
+    lowered = result["self_fed_lowered_by"]
     print(f"lambda .5 lowers the self-fed loss by {lowered:.1%}; target {TARGET:.0%}")
     return 0 if lowered >= TARGET else 1
 
