@@ -20,8 +20,10 @@ class Trained(NamedTuple):
     policy_card: PolicyCard
 
 
-def make_trained(number: int, *, before: Trained | None = None, given: str | None = None) -> Trained:
-    """given: preferences of the user that the reward model is trained on."""
+def make_trained(
+    number: int, *, before: Trained | None = None, given: str | None = None, method: str = "ppo"
+) -> Trained:
+    """given: preferences of the user that the reward model is trained on. method: that of the policy."""
     start = Model(engine="scripted", weights="policy", observed=ModelObserved(name="./policy"))
     reward_model = Model(engine="transformers", weights=f"rm{number}", observed=ModelObserved(name=f"rm/{number}"))
     policy = Model(engine="transformers", weights=f"p{number}", observed=ModelObserved(name=f"policy/{number}"))
@@ -30,7 +32,8 @@ def make_trained(number: int, *, before: Trained | None = None, given: str | Non
         metrics={}, accuracy=None,
     )  # fmt: skip
     policy_card = PolicyCard(
-        model_id=policy.id, reference_model_id=start.id, reward_model_id=reward_model.id,
+        model_id=policy.id, reference_model_id=start.id, method=method,
+        reward_model_id=reward_model.id if method == "ppo" else None,
         trained_from_id=start.id if before is None else before.policy.id, config={"round": number}, metrics={},
     )  # fmt: skip
     return Trained(reward_model, policy, reward_card, policy_card)

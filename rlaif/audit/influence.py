@@ -237,15 +237,16 @@ def _reach(ledger: Ledger, rounds: Sequence[RoundUse]) -> Iterator[Reached]:
             if place.stage not in (REWARD_MODEL.folder, POLICY.folder):
                 continue
             for model in find_traced_models(ledger, place):
-                how = _describe_training(model, used) if model.kind == "reward model" else ""
-                how = how or (_describe_policy(model, used, reached=reached) if model.kind == "policy" else "")
+                ways = [_describe_training(model, used) if model.learns_preferences else ""]
+                ways += [_describe_policy(model, used, reached=reached)] if model.kind == "policy" else []
+                how = join_words([way for way in ways if way])
                 if how:
                     reached[model.model_id] = model.kind
                     yield Reached(model=model, how=how)
 
 
 def _describe_training(model: TracedModel, used: Sequence[RoundUse]) -> str:
-    """How a reward model had the preferences of its round and of earlier ones; empty where it had none of them."""
+    """How a model that learns preferences had those of its round and of earlier ones; empty where it had none."""
     before = [one for one in used if one.round <= model.round and one.num_preferences]
     if not before or model.given_data:
         return ""

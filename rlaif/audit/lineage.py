@@ -211,6 +211,6 @@ def _find_given(ledger: Ledger, model: TracedModel, rounds: Sequence[TracedRound
     own = next((one for one in trained if one.kind == "reward model" and one.model_id == against), None)
     if against is not None and own is None:
         yield f"the reward model {name_models(ledger, [against]).get(against, against)}, which this run did not train"
-    reward_model = model if model.kind == "reward model" else own
-    if reward_model is not None and reward_model.given_data:
-        yield f"the preferences {reward_model.given_data}, in place of those of the rounds"
+    for one in (model, own) if own is not None and own != model else (model,):
+        if one.given_data:
+            yield f"the preferences {one.given_data}, in place of those of the rounds"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Literal
 
+from rlaif.config.methods import BY_PREFERENCES
 from rlaif.ledger.lineage import StageOfRun
 from rlaif.ledger.store import Ledger
 from rlaif.records import Model, PolicyCard, RewardModelCard, Value
@@ -38,6 +39,8 @@ class TracedModel(Value):
     round: int
     made_from: dict[str, str]
     """What it was made from -> the id or digest of that."""
+    learns_preferences: bool
+    """Whether it was trained on preferences itself: a reward model, or a policy by DPO or KTO."""
     given_data: str = ""
     """Preferences of the user that it was trained on in place of the run's; empty: the run's own."""
 
@@ -141,7 +144,7 @@ def _trace_card(card: RewardModelCard | PolicyCard, model: Model | None, *, plac
             "reward model": card.reward_model_id,
         }
         made_from = {name: key for name, key in parts.items() if key is not None}
-        given = None
+        given = card.config.get("preferences")
     return TracedModel(
         kind="reward model" if isinstance(card, RewardModelCard) else "policy",
         card_id=card.id,
@@ -152,4 +155,10 @@ def _trace_card(card: RewardModelCard | PolicyCard, model: Model | None, *, plac
         round=place.round,
         made_from=made_from,
         given_data=str(given) if given else "",
+        learns_preferences=isinstance(card, RewardModelCard) or _learns(card),
     )
+
+
+def _learns(card: PolicyCard) -> bool:
+    """Whether one of a policy's methods learnt preferences without a reward model."""
+    return any(name in BY_PREFERENCES for name in (card.method, *card.chain))

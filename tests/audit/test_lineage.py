@@ -146,6 +146,15 @@ def test_a_reward_model_of_the_users_own_preferences_was_not_made_of_the_runs(tm
         assert follow_principle(ledger, "brief", find_fraction=held_out_none).models == ()
 
 
+def test_a_policy_that_learnt_preferences_without_a_reward_model_was_made_of_them(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "dpo.sqlite") as ledger:
+        keep_round(ledger, WORLDS[0], make_trained(0, method="dpo"), number=0)
+        found = follow_principle(ledger, "brief", find_fraction=held_out_none).models
+    assert [(one.model.kind, one.how) for one in found] == [
+        ("reward model", "trained on 1 preference"), ("policy", "trained on 1 preference"),
+    ]  # fmt: skip
+
+
 def test_a_judgement_that_was_a_reward_leads_to_the_policy_alone(ledger: Ledger) -> None:
     judgement = WORLDS[0].judgements[0]
     use = Use(

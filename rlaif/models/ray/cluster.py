@@ -51,12 +51,12 @@ def join_cluster(scale: ScaleConfig) -> None:
     with _keep_signals(), _mute_native_code():
         try:
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, ignore_reinit_error=True, **options)
-        except Exception as error:  # noqa: BLE001 - Ray raises a bare Exception where a node starts too slowly
+        except Exception as error:  # a bare Exception where a node starts too slowly
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise StageError(
                 f"no Ray cluster is {'started' if local else 'reached'}: {said:.300}",
                 where=f"scale.address {scale.address}",
-                fix="run the same command again with --resume when the machine is less busy, or --set scale.engine=local"
+                fix="try again with --resume when the machine is less busy, or with --set scale.engine=local"
                 if local
                 else "start one with `ray start --head`, run rlaif on a node of it, or set scale.address to local",
             ) from error

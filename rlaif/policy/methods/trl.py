@@ -4,8 +4,8 @@ What TRL gets wrong for us, each of it kept out here or in the method's own file
 - DPO and KTO tokenise text by themselves, so that text of a model could become a control token, and cut what is too
   long; they are given token ids, and nothing is prepared, cut or sorted by TRL.
 - They change a model's `forward` and leave it changed, the reference's too; both are put back.
-- Trainers change the model's configuration and the global random state, and keep only the last step's figures where a
-  loss is not finite; see `run_trainer`.
+- All trainers change the model's configuration and the global random state; both are put back. A loss that is not
+  finite does not stop them; it does here, and the step is named.
 - KTO takes the mean of its losses without those that are not a number (`nanmean`), so one broken response in a batch
   goes unseen; a batch of nothing else is caught.
 """
