@@ -228,7 +228,11 @@ def _shifted(listener: Listener, *, by: int) -> Listener:
     return replace(
         listener,
         on_begin=lambda step: None,
-        on_metrics=lambda done: listener.on_metrics(done._replace(step=by + done.step)),
+        on_metrics=lambda done: listener.on_metrics(
+            done._replace(
+                step=by + done.step, numbers={name: one for name, one in done.numbers.items() if name != "step"}
+            )
+        ),
         on_samples=lambda step, shown: listener.on_samples(by + step, shown),
         on_evaluation=lambda found: listener.on_evaluation(found._replace(step=by + found.step)),
     )

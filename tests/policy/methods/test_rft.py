@@ -20,6 +20,7 @@ from rlaif.policy.methods.rft import RftTraining, check_rft, train_rft_task
 from rlaif.policy.task import Task
 from rlaif.records import Demonstration, Message, Prompt
 from rlaif.training.listener import Listener
+from rlaif.training.metrics import MetricsLog
 
 DEMONSTRATIONS = [
     (prompt, Demonstration(prompt_id=prompt.id, response=response))
@@ -77,9 +78,14 @@ def test_killed_within_an_alternation_it_resumes_to_the_same_weights(task: Task,
         train_rft_task(replace(task, listener=Listener(on_metrics=die)))
     begun: list[int] = []
     again: list[int] = []
-    listener = Listener(on_begin=begun.append, on_metrics=lambda done: again.append(done.step))
-    resumed = train_rft_task(replace(task, listener=listener))
-    assert again == list(range(begun[0], 7))
+    metrics = MetricsLog(tmp_path / "metrics.jsonl")
+
+    def note(done: Any) -> None:
+        again.append(done.step)
+        metrics.write("rft", step=done.step, numbers=done.numbers)
+
+    resumed = train_rft_task(replace(task, listener=Listener(on_begin=begun.append, on_metrics=note)))
+    assert [row.step for row in metrics.read("rft")] == again == list(range(begun[0], 7))
     assert begun[0] == {3: 3, 5: 4}[at]
     assert all(torch.equal(a, b) for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True))
 
