@@ -591,6 +591,21 @@ def people_calibration_rows(result: Result) -> list[Row]:
     ]
 
 
+def cleaning_rows(result: Result) -> list[Row]:
+    target = f"at least {result['target']:.2f} each"
+    rows = [
+        Row(
+            f"`{one['rule']}` in {one['kind']}, {one['planted']} planted",
+            f"recall {one['recall']:.3f}, precision {one['precision']:.3f}",
+            target,
+        )
+        for one in result["rules"]
+    ]
+    flips = result["label_flips"]
+    rows.append(Row(f"label flips, {flips['planted']} planted", f"{flips['found']} found: no rule looks for them"))
+    return rows + [Row(f"all rules on {one['kind']}", f"{one['rows_per_s']:,} rows/s") for one in result["all_rules"]]
+
+
 SECTIONS = (
     Section(
         "Steering: three constitutions, each also with one principle inverted", "steering", steering_rows,
@@ -600,6 +615,11 @@ SECTIONS = (
     Section(
         "People's labels on the front desk's length-biased judge", "calibration", calibration_rows,
         "The people are simulated by the front desk's truth; means over 50 draws of the labels.",
+    ),
+    Section(
+        "What cleaning finds of planted faults", "cleaning", cleaning_rows,
+        "`python benchmarks/cleaning.py`, one core; three seeds of 5,000 rows of the front desk with planted faults "
+        "and decoys. [cleaning.md](cleaning.md) says what each rule finds.",
     ),
     Section(
         "What people would say, by a judge and few labels: 95 % intervals", "people_coverage", coverage_rows,

@@ -96,7 +96,7 @@ class StageError(RlaifError):
 
 
 class GateClosed(StageError):
-    """A gate closed inside a round: what the round would be trained on cannot be trusted. `where` is its option."""
+    """A gate closed inside a round: the next stage would work on what cannot be trusted. `where` is its option."""
 
 
 class WaitsForPeople(RlaifError):

@@ -21,6 +21,7 @@ from rlaif.loop.gates import ClosedGate
 from rlaif.loop.open_run import OpenRun
 from rlaif.loop.people import ask_people
 from rlaif.loop.rounds import RoundRow, Rounds, collect_round, describe_outcome, refuse_fewer_rounds, write_rounds
+from rlaif.loop.stage_gates import pass_stage_gates
 from rlaif.models.open import check_rollout_engine
 from rlaif.policy.ppo.stage import PolicyJob, follow_policy
 from rlaif.policy.stage import check_methods, train_first, train_policy
@@ -35,7 +36,7 @@ from rlaif.preferences.stage import (
 from rlaif.report import stage as report
 from rlaif.reward_model.stage import RewardModelJob, follow_reward_model, train_on_preferences
 from rlaif.run.shelf import make_room
-from rlaif.run.stages import PREFERENCES
+from rlaif.run.stages import JUDGEMENTS, PREFERENCES, REWARD_MODEL, SFT
 from rlaif.sampling.stage import make_prompts, sample_policy
 from rlaif.training import crew
 from rlaif.training.team import Team
@@ -64,7 +65,7 @@ def run_rounds(run: OpenRun) -> Rounds:
     rounds = Rounds(run=run.round.run.name, asked_for=num_rounds, rows=tuple(rows), stopped_inside=stopped)
     if num_rounds > 1:
         write_rounds(rounds, run.round.run.path)
-        for gate in rows[-1].closed_gates:
+        for gate in rows[-1].closed_gates if rows else ():
             say(f"round {rows[-1].round}: {gate.sentence} ({gate.name})")
         say(describe_outcome(rounds))
     return rounds
@@ -77,6 +78,7 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
     check_methods(round, bench)
     if _begins_before_sampling(run):
         train_first(round, book, shelf)
+        pass_stage_gates(round, book, after=SFT)
     if round.config.needs_preferences:
         make_preferences(run, labels=labels, command="run")
     else:
@@ -85,6 +87,7 @@ def run_round(run: OpenRun, *, labels: Labels | None) -> None:
         say("reward model: none is trained, and no preferences are made, as nothing learns from them")
     if round.config.trains_reward_model:
         train_on_preferences(round, book, shelf)
+        pass_stage_gates(round, book, after=REWARD_MODEL)
     train_policy(round, book, shelf, bench)
     report.evaluate(round, book, shelf, bench)
 
@@ -108,6 +111,7 @@ def make_preferences(run: OpenRun, *, labels: Labels | None, command: str) -> No
     pairs = draw_round_pairs(round, bench, samples).pairs
     check_labels(round, book, labels, samples=samples, pairs=pairs)
     comparisons = judge_samples(round, book, bench, prompts=prompts, samples=samples)
+    pass_stage_gates(round, book, after=JUDGEMENTS)
     if round.config.human.num_items and not book.is_done(PREFERENCES, round=round.number):
         labels = ask_people(round, book, command=command)
     pair_preferences(
@@ -137,6 +141,7 @@ def train(run: OpenRun, *, stage: TrainStage, method: MethodName | None = None) 
     is_first = method in config.chain.before
     if stage == "sft" or is_first or (stage == "all" and method is None and _begins_before_sampling(run)):
         train_first(round, book, shelf, only=method)
+        pass_stage_gates(round, book, after=SFT)
     if is_first:
         return
     if stage == "reward-model" or (stage == "all" and config.needs_preferences):
@@ -145,6 +150,8 @@ def train(run: OpenRun, *, stage: TrainStage, method: MethodName | None = None) 
     if stage == "reward-model" or (stage == "all" and config.trains_reward_model and method in (None, *BY_REWARDS)):
         train_on_preferences(round, book, shelf)
     if stage in ("all", "policy"):
+        if config.trains_reward_model and method in (None, *BY_REWARDS):
+            pass_stage_gates(round, book, after=REWARD_MODEL)
         train_policy(round, book, shelf, bench, only=method)
 
 

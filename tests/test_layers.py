@@ -14,7 +14,7 @@ from house import PACKAGE, imported_names
 ORDER = (
     "errors", "console", "records",
     "files", "stats", "config", "ledger",
-    "constitution", "calibration", "training", "models",
+    "cleaning", "constitution", "calibration", "training", "models",
     "evaluation", "frontdesk",
     "run",
     "sampling", "judging", "preferences", "reward_model", "policy",

@@ -36,9 +36,13 @@ quotes         what a judge's reason quotes of the replies
 drop_one       a label without each of its principles
 search         filters over every decision and words in its texts, through an index
 search_index   that index: a file beside the ledger, made when it is asked for
+queue_index    the decisions with a sign that the judge may be wrong, in that index
+queues         how many decisions are in each queue, and the pairs of one
+contradiction  where a judge's reason argues for the reply that it did not choose
 agreements     how far people and judge agreed, and on which decisions
 principles     what was decided under each principle
 disputes       what people say of single decisions
+sheets         the sheets that were drawn for people, as their owner sees them
 runs           the runs of a folder and their stages
 web/           the pages of `audit serve` and of blind labelling
 view           facts and sections, of which the views are made

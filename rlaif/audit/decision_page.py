@@ -8,61 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-from rlaif.audit.decision import DecisionView, view_decision
-from rlaif.audit.decision_rows import Filter, decide
-from rlaif.audit.influence import FindFraction, follow_decision
-from rlaif.audit.label import label_view
-from rlaif.audit.lineage_view import influence_view
+from rlaif.audit.decision_rows import Filter
+from rlaif.audit.disputes import REASONS, SAYS
+from rlaif.audit.influence import FindFraction
+from rlaif.audit.screen import Screen, make_screen
 from rlaif.audit.traced import TracedHead
-from rlaif.audit.view import Fact, Section
 from rlaif.errors import InputError
-from rlaif.ledger.labels import find_label, find_labels_of
+from rlaif.ledger.labels import find_label
 from rlaif.ledger.queries import Decision, find_decision, list_comparisons
 from rlaif.ledger.store import Ledger
-from rlaif.records import Message, Sample
-from rlaif.records.base import REDACTED
 from rlaif.report.page import CSS, make_environment
 from rlaif.report.wording import format_count
 
 HERE = Path(__file__).parent
 MAX_DECISIONS = 200
-_FIRST = {"shown first", "shown after it", "verdict", "log-probabilities", "log-likelihoods", "label mass", "reason",
-          "failed judgement"}  # fmt: skip
-"""Names of the facts of an order that are shown at once; the others are one click away."""
-_WINNER = {"first": "The first reply is better", "second": "The second reply is better", "tie": "Neither is better"}
-
-
-class Reply(NamedTuple):
-    """A response as the page shows it."""
-
-    title: str
-    sample_id: str
-    """Empty where the ledger does not have it."""
-    text: str
-    is_better: bool
-
-
-class DecisionEntry(NamedTuple):
-    """One decision with everything that the page says of it."""
-
-    anchor: str
-    title: str
-    principle: str
-    """Its id."""
-    asked: tuple[str, ...]
-    """The principle's text, and where it was asked with its opposite that too."""
-    probability: str
-    turns: tuple[Message, ...]
-    replies: tuple[Reply, ...]
-    view: DecisionView
-    steps: tuple[Fact, ...]
-    """How its label came about; empty where it has none."""
-    went: tuple[Section, ...]
-    """What was made of it."""
+STYLES = (CSS, HERE / "screen.css", HERE / "decision_page.css")
 
 
 class DecisionPage(NamedTuple):
@@ -71,7 +35,7 @@ class DecisionPage(NamedTuple):
     title: str
     chosen: str
     """Which decisions they are, in words."""
-    entries: tuple[DecisionEntry, ...]
+    screens: tuple[Screen, ...]
     num_left: int
     """Decisions that the filter finds and the page does not hold."""
     ledger: str
@@ -96,11 +60,11 @@ def collect_page(
             found = {name: find_decision(ledger, name) for name in names}
         if not found:
             raise InputError(f"no comparison passes the filter: {filter.describe()}", fix="leave a part of it out")
-        entries = [_make_entry(ledger, found[name], find_fraction=find_fraction) for name in names]
+        screens = [make_screen(ledger, found[name], find_fraction=find_fraction) for name in names]
     return DecisionPage(
-        title=entries[0].title if len(entries) == 1 else format_count(len(entries), "decision"),
+        title=screens[0].title if len(screens) == 1 else format_count(len(screens), "decision"),
         chosen="chosen by their ids" if ids else filter.describe(),
-        entries=tuple(entries),
+        screens=tuple(screens),
         num_left=more,
         ledger=str(ledger.path),
         head=TracedHead(seq=head.seq, hex=head.hex, is_in_chain=True),
@@ -110,10 +74,16 @@ def collect_page(
 
 def render_page(page: DecisionPage) -> str:
     """The page as text."""
-    return make_environment(HERE).get_template("decision_page.html.j2").render(
-        css=Markup(CSS.read_text(encoding="utf-8") + (HERE / "decision_page.css").read_text(encoding="utf-8")),
-        page=page, order_facts=_split_facts,
-    )  # fmt: skip
+    return (
+        make_environment(HERE)
+        .get_template("decision_page.html.j2")
+        .render(
+            css=Markup("".join(path.read_text(encoding="utf-8") for path in STYLES)),
+            page=page,
+            says=SAYS,
+            reasons=REASONS,
+        )
+    )
 
 
 class _Named(NamedTuple):
@@ -140,43 +110,3 @@ def _list_names(ledger: Ledger, filter: Filter, *, limit: int) -> tuple[list[str
     page = list_comparisons(ledger, **filter._asdict(), limit=limit + 1)
     names = [line.comparison.id for line in page.lines]
     return names[:limit], max(0, len(names) - limit)
-
-
-def _make_entry(ledger: Ledger, decision: Decision, *, find_fraction: FindFraction) -> DecisionEntry:
-    comparison = decision.comparison
-    shown = decision.sides[0].samples if decision.sides else []
-    if comparison is not None:
-        by_id = {sample.id: sample for side in decision.sides for sample in side.samples if sample is not None}
-        shown = [by_id.get(key) or ledger.get(Sample, key) for key in comparison.sample_ids]
-    winner = None if comparison is None else decide(comparison.p_first)
-    key = (comparison or decision.found).id
-    labels = [] if comparison is None else find_labels_of(ledger, comparison)
-    label = find_label(ledger, labels[-1].id) if labels else None
-    names = ", ".join(decision.principles)
-    return DecisionEntry(
-        anchor=f"d{key}",
-        title=_WINNER[winner] if winner is not None else "No decision came of this question",
-        principle=names,
-        asked=tuple(text or REDACTED for text in (*decision.principles.values(), *decision.opposites.values())),
-        probability="" if comparison is None else f"p(first) {comparison.p_first:.3f}",
-        turns=() if decision.prompt is None else decision.prompt.messages,
-        replies=tuple(
-            Reply(
-                title=f"Reply {number}",
-                sample_id="" if sample is None else sample.id,
-                text=REDACTED if sample is None else sample.text,
-                is_better=number == {"first": 1, "second": 2}.get(winner or ""),
-            )
-            for number, sample in enumerate(shown, start=1)
-        ),
-        view=view_decision(ledger, decision),
-        steps=() if label is None else label_view(label).steps,
-        went=tuple(section for section in influence_view(follow_decision(ledger, key, find_fraction=find_fraction))
-                   if section.title != "ledger" and section.facts),
-    )  # fmt: skip
-
-
-def _split_facts(facts: Sequence[Fact]) -> dict[str, Any]:
-    """Facts that are shown at once, and the others."""
-    return {"first": [fact for fact in facts if fact.name in _FIRST],
-            "rest": [fact for fact in facts if fact.name not in _FIRST]}  # fmt: skip

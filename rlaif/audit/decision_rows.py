@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rlaif.audit.traced import TracedHead, name_models
 from rlaif.ledger.lineage import find_preferences_of
@@ -35,6 +35,14 @@ class Filter(NamedTuple):
         ]  # fmt: skip
         parts += [] if self.flipped is None else ["flipped by the order" if self.flipped else "not flipped"]
         return ", ".join(parts) or "all comparisons"
+
+
+class Chosen(Protocol):
+    """By what comparisons were chosen."""
+
+    def describe(self) -> str:
+        """It in words."""
+        ...
 
 
 class PersonsChoice(Value):
@@ -83,7 +91,7 @@ class Rows(NamedTuple):
     """The rows of a filter, and the ledger's head when they were read."""
 
     rows: list[DecisionRow]
-    filter: Filter
+    filter: Chosen
     head: TracedHead
 
 
@@ -93,6 +101,19 @@ def read_rows(ledger: Ledger, filter: Filter) -> Rows:
         head = ledger.head()
         found = [row for page in _pages(ledger, filter) for row in make_rows(ledger, page, run=filter.run)]
     return Rows(found, filter, TracedHead(seq=head.seq, hex=head.hex, is_in_chain=True))
+
+
+def read_chosen(ledger: Ledger, keys: Sequence[tuple[int, str]], *, by: Chosen) -> Rows:
+    """The rows of these comparisons, given by row and id, as they stand at one moment."""
+    found: list[DecisionRow] = []
+    with ledger.snapshot():
+        head = ledger.head()
+        for start in range(0, len(keys), PAGE):
+            page = keys[start : start + PAGE]
+            records = ledger.find(Comparison, [key for _, key in page])
+            lines = [ComparisonLine(seq, records[key]) for seq, key in page if key in records]
+            found += make_rows(ledger, lines)
+    return Rows(found, by, TracedHead(seq=head.seq, hex=head.hex, is_in_chain=True))
 
 
 def make_rows(ledger: Ledger, lines: Sequence[ComparisonLine], *, run: str | None = None) -> Iterator[DecisionRow]:

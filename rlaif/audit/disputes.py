@@ -7,13 +7,15 @@ to rewrite and which pairs to have labelled blind.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, get_args
 
+from rlaif.audit.listing import ID_SHOWN, MAX_TEXT, Listing
 from rlaif.errors import DataError, InputError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
-from rlaif.ledger.queries import list_records
+from rlaif.ledger.labels import find_label
+from rlaif.ledger.queries import find_decision, list_records
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, Dispute, DisputeReason, Observed, Says
 
@@ -68,6 +70,26 @@ def make_dispute(comparison: Comparison, *, author: str, says: str, reason: str,
     )  # fmt: skip
 
 
+def add_dispute(ledger: Ledger, prefix: str, *, author: str, says: str, reason: str, note: str, seen: Head) -> Dispute:
+    """Store what somebody says of the decision whose id begins so. ledger: open to be written; seen: its chain's head
+    when they saw the decision."""
+    made = make_dispute(find_disputable(ledger, prefix), author=author, says=says, reason=reason, note=note, seen=seen)
+    ledger.append([made])
+    return made
+
+
+def find_disputable(ledger: Ledger, prefix: str) -> Comparison:
+    """The decision of a judge that an id, or how it begins, leads to; of a preference its first one."""
+    label = find_label(ledger, prefix)
+    if label is not None:
+        found = next((one for one in label.comparisons if one is not None), None)
+    else:
+        found = find_decision(ledger, prefix).comparison
+    if found is None:
+        raise InputError("there is no decision of a judge to dispute here", fix="open one from the list")
+    return found
+
+
 def find_disputes(ledger: Ledger, comparison_ids: Iterable[str]) -> list[Dispute]:
     """The disputes about some comparisons, in the order in which they were made."""
     wanted = set(comparison_ids)
@@ -86,6 +108,26 @@ def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle
         and (not reason or row.dispute.reason == reason)
         and (not principle or (row.comparison is not None and row.comparison.principle.id == principle))
     ]
+
+
+def list_lines(rows: Sequence[Disputed]) -> Listing:
+    """The disputes as a table of texts."""
+    lines = [
+        (
+            dispute.comparison_id[:ID_SHOWN], "" if comparison is None else comparison.principle.id, dispute.says,
+            dispute.reason or "", dispute.author, dispute.observed.at,
+            " ".join((dispute.note or "").split())[:MAX_TEXT],
+        )
+        for dispute, comparison in rows
+    ]  # fmt: skip
+    return Listing(("comparison", "principle", "judge was", "reason", "by", "at", "note"), tuple(lines), None)
+
+
+def describe_counts(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
+    """What is said of the decisions under each principle, a sentence each."""
+    for name, said in counts.items():
+        words = ", ".join(f"{said[one]} {one}" for one in SAYS if said[one])
+        yield f"{name or 'decisions that are not in this ledger'}: {words}"
 
 
 def count_by_principle(rows: Sequence[Disputed]) -> dict[str, Counter[str]]:

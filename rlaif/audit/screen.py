@@ -8,24 +8,39 @@ only; texts are those of models and data sets, and whoever shows them makes them
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rlaif.audit.decision import NO_TEXT, decision_view
+from rlaif.audit.contradiction import find_contradictions
+from rlaif.audit.decision import NO_TEXT, view_decision
 from rlaif.audit.disputes import find_disputes
 from rlaif.audit.drop_one import Without, leave_each_out
-from rlaif.audit.influence import Reached, follow_decision
+from rlaif.audit.influence import FindFraction, Reached, follow_decision
 from rlaif.audit.label import LabelView, label_view
 from rlaif.audit.proof import Proof
+from rlaif.audit.queue_index import describe_orders
 from rlaif.audit.quotes import Piece, Quotes, mark_quotes
 from rlaif.audit.view import Fact
 from rlaif.ledger.labels import find_label, find_labels_of
 from rlaif.ledger.queries import Decision, Side, find_decision, list_records
 from rlaif.ledger.store import Ledger
-from rlaif.records import Comparison, Constitution, Dispute, EditTest, HumanLabel, Message, Preference, Use
+from rlaif.records import (
+    Comparison,
+    Constitution,
+    Dispute,
+    EditTest,
+    HumanLabel,
+    Message,
+    Preference,
+    Sample,
+    Use,
+)
+from rlaif.report.wording import format_percent
 from rlaif.stats.logits import canonical_pair
 
-NAMES = ("A", "B")
+NAMES = string.ascii_uppercase
+"""What the replies are called: A and B, further ones only where a question that led to no decision showed more."""
 
 
 class Bar(NamedTuple):
@@ -53,6 +68,16 @@ class OrderScreen(NamedTuple):
     facts: tuple[Fact, ...]
     """All that is known of the question and its answers."""
     proof: Proof
+
+
+class ReplyScreen(NamedTuple):
+    """A reply with what the reasons quote marked."""
+
+    name: str
+    sample_id: str
+    pieces: tuple[Piece, ...]
+    is_better: bool
+    """In the judge's eyes."""
 
 
 class LabelScreen(NamedTuple):
@@ -85,15 +110,21 @@ class EditScreen(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """Everything about one decision."""
+    """Everything about one decision, or about a question that led to none."""
 
-    comparison: Comparison
+    id: str
+    """Of the comparison; of the record that was asked for where there is none."""
+    comparison: Comparison | None
+    """None: the question, or its other order, has no usable answer."""
+    title: str
+    contradictions: tuple[str, ...]
+    """Where a reason argues for the reply that the judge did not choose, a sentence each."""
     winner: str
     """A, B, or empty for a tie."""
-    p_winner: float
     messages: tuple[Message, ...]
-    replies: tuple[tuple[Piece, ...], tuple[Piece, ...]]
-    """A and B, with what the reasons quote marked."""
+    replies: tuple[ReplyScreen, ...]
+    """A and B."""
+    principle_ids: str
     principle: str
     opposite: str
     """Empty where the judge read none."""
@@ -110,65 +141,93 @@ class Screen(NamedTuple):
     disputes: tuple[Dispute, ...]
 
 
-def find_screen(ledger: Ledger, prefix: str) -> Screen | LabelScreen | None:
+def find_screen(ledger: Ledger, prefix: str, *, find_fraction: FindFraction = lambda run: None) -> Screen | LabelScreen:
     """The screen of the comparison, judgement or question whose id begins so; of a preference's first comparison.
 
-    None where an answer has no comparison, because its other order failed; refused where no record has such an id.
-    A label by people alone has no decision behind it, and is given by itself.
+    Refused where no record has such an id. A label by people alone has no decision behind it, and is given by itself.
+    find_fraction: the share of prompts that a run holds out, by its name.
     """
     if (label := find_label(ledger, prefix)) is not None:
         first = next((one for one in label.comparisons if one is not None), None)
         if first is None:
             return _label_screen(ledger, label.preference, pair=label.preference.sample_ids)
         prefix = first.id
-    decision = find_decision(ledger, prefix)
-    return None if decision.comparison is None else _screen(ledger, decision, decision.comparison)
+    return make_screen(ledger, find_decision(ledger, prefix), find_fraction=find_fraction)
 
 
-def _screen(ledger: Ledger, decision: Decision, comparison: Comparison) -> Screen:
-    pair = comparison.sample_ids
-    preferences = find_labels_of(ledger, comparison)
-    view = decision_view(decision, labels=preferences)
-    texts = _find_texts(decision, pair)
+def make_screen(ledger: Ledger, decision: Decision, *, find_fraction: FindFraction = lambda run: None) -> Screen:
+    """The screen of a decision that the ledger found, or of a question that led to none."""
+    comparison = decision.comparison
+    shown = decision.sides[0].question.sample_ids if decision.sides else ()
+    sample_ids = shown if comparison is None else comparison.sample_ids
+    called = dict(zip(sample_ids, NAMES, strict=False))
+    preferences = [] if comparison is None else find_labels_of(ledger, comparison)
+    view = view_decision(ledger, decision)
+    texts = _find_texts(ledger, decision, sample_ids)
     quotes = _find_quotes(decision, texts)
-    orders = [
-        _order(side, facts=shown.section.facts, proof=shown.proof, pair=pair, quotes=quote)
-        for side, shown, quote in zip(decision.sides, view.orders, quotes, strict=True)
-    ]
-    principle_id = comparison.principle.id
+    winner = "" if comparison is None else _winner(comparison.p_first)
+    record_id = (comparison or decision.found).id
     judge = decision.judge
     return Screen(
+        id=record_id,
         comparison=comparison,
-        winner=_winner(comparison.p_first),
-        p_winner=max(comparison.p_first, 1 - comparison.p_first),
+        title=_describe(comparison, winner),
+        contradictions=() if comparison is None else tuple(_find_contradictions(decision, comparison, texts)),
+        winner=winner,
         messages=() if decision.prompt is None else decision.prompt.messages,
-        replies=(_join(texts[0], quotes, 0), _join(texts[1], quotes, 1)),
-        principle=decision.principles.get(principle_id) or NO_TEXT,
-        opposite=decision.opposites.get(principle_id, "") or "",
-        judge=comparison.judge_id if judge is None else judge.observed.name or judge.weights,
+        replies=tuple(
+            ReplyScreen(called[key], key, _join(text, quotes, place), called[key] == winner)
+            for place, (key, text) in enumerate(zip(sample_ids, texts, strict=True))
+        ),
+        principle_ids=", ".join(decision.principles),
+        principle="\n".join(text or NO_TEXT for text in decision.principles.values()),
+        opposite="\n".join(text or NO_TEXT for text in decision.opposites.values()),
+        judge=judge.observed.name or judge.weights
+        if judge is not None
+        else ""
+        if comparison is None
+        else comparison.judge_id,
         head=view.head.facts,
         constitutions=tuple(decision.constitutions),
-        orders=tuple(orders),
-        labels=tuple(_label_screen(ledger, preference, pair=pair) for preference in preferences),
-        people=tuple(_people(ledger, comparison)),
-        edits=tuple(_edits(ledger, pair)),
+        orders=tuple(
+            _order(side, facts=one.section.facts, proof=one.proof, called=called, quotes=quote)
+            for side, one, quote in zip(decision.sides, view.orders, quotes, strict=True)
+        ),
+        labels=tuple(_label_screen(ledger, preference, pair=sample_ids) for preference in preferences),
+        people=() if comparison is None else tuple(_people(ledger, comparison)),
+        edits=() if comparison is None else tuple(_edits(ledger, comparison.sample_ids)),
         uses=tuple(decision.uses),
-        models=follow_decision(ledger, comparison.id, find_fraction=lambda run: None).models,
-        disputes=tuple(find_disputes(ledger, [comparison.id])),
+        models=() if comparison is None else follow_decision(ledger, record_id, find_fraction=find_fraction).models,
+        disputes=() if comparison is None else tuple(find_disputes(ledger, [record_id])),
     )
+
+
+def _describe(comparison: Comparison | None, winner: str) -> str:
+    if comparison is None:
+        return "No decision came of this question"
+    share = format_percent(max(comparison.p_first, 1 - comparison.p_first))
+    prefers = f"The judge prefers {winner}, with {share}" if winner else "The judge prefers neither"
+    return f"{prefers}{', and changes its mind with the order' if comparison.flipped else ''}"
+
+
+def _find_contradictions(decision: Decision, comparison: Comparison, texts: Sequence[str]) -> list[str]:
+    asked = [(side.judgement, side.question) for side in decision.sides if side.judgement is not None]
+    return find_contradictions(describe_orders(comparison, asked, texts=(texts[0], texts[1])))
 
 
 def _winner(p_first: float) -> str:
     return "" if p_first == 0.5 else NAMES[int(p_first < 0.5)]
 
 
-def _find_texts(decision: Decision, pair: tuple[str, str]) -> tuple[str, str]:
-    """The texts of A and B."""
+def _find_texts(ledger: Ledger, decision: Decision, sample_ids: Sequence[str]) -> list[str]:
+    """The texts of A, B and so on."""
     found = {one.id: one.text for side in decision.sides for one in side.samples if one is not None}
-    return found.get(pair[0], NO_TEXT), found.get(pair[1], NO_TEXT)
+    missing = ledger.find(Sample, [key for key in sample_ids if key not in found])
+    found |= {key: one.text for key, one in missing.items()}
+    return [found.get(key, NO_TEXT) for key in sample_ids]
 
 
-def _find_quotes(decision: Decision, texts: tuple[str, str]) -> list[Quotes | None]:
+def _find_quotes(decision: Decision, texts: Sequence[str]) -> list[Quotes | None]:
     reasons = [None if side.judgement is None else side.judgement.reason for side in decision.sides]
     marked = iter(mark_quotes([reason for reason in reasons if reason], texts))
     return [next(marked) if reason else None for reason in reasons]
@@ -183,9 +242,8 @@ def _join(text: str, quotes: Sequence[Quotes | None], place: int) -> tuple[Piece
 
 
 def _order(
-    side: Side, *, facts: tuple[Fact, ...], proof: Proof, pair: tuple[str, str], quotes: Quotes | None
+    side: Side, *, facts: tuple[Fact, ...], proof: Proof, called: Mapping[str, str], quotes: Quotes | None
 ) -> OrderScreen:
-    called = dict(zip(pair, NAMES, strict=True))
     names = [called.get(sample_id, "another reply") for sample_id in side.question.sample_ids]
     judgement = side.judgement
     verdicts = {"first": names[0], "second": names[-1], "tie": "tie"}

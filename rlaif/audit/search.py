@@ -5,10 +5,11 @@ A filter that is empty leaves out nothing. Makes no index: where it is missing o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rlaif.audit.listing import ID_SHOWN, Listing
+from rlaif.audit.queue_index import QUEUES
 from rlaif.audit.search_index import open_index
 from rlaif.errors import InputError
 from rlaif.ledger.store import Ledger
@@ -21,6 +22,10 @@ SURENESS = {
 """Bands of the winner's probability, in percent."""
 LONGER = {"longer": "the longer reply wins", "shorter": "the shorter reply wins"}
 FLIPPED = {"yes": "changes with the order", "no": "does not"}
+OFFERED: Mapping[str, Mapping[str, Any]] = {
+    "people": PEOPLE, "sureness": SURENESS, "longer": LONGER, "flipped": FLIPPED, "queue": QUEUES,
+}  # fmt: skip
+"""The values of each filter that has a few."""
 MAX_WORDS = 20
 
 
@@ -37,6 +42,11 @@ class Search(NamedTuple):
     round: str = ""
     judge: str = ""
     mode: str = ""
+    queue: str = ""
+
+    def describe(self) -> str:
+        """The filters in words."""
+        return ", ".join(f"{name} {value}" for name, value in self._asdict().items() if value) or "all decisions"
 
 
 class Known(NamedTuple):
@@ -58,31 +68,24 @@ class Found(NamedTuple):
 
 def check_search(search: Search) -> None:
     """Refuse a value that a filter does not have."""
-    for name, offered in (("people", PEOPLE), ("sureness", SURENESS), ("longer", LONGER), ("flipped", FLIPPED)):
+    for name, offered in OFFERED.items():
         value = getattr(search, name)
         if value and value not in offered:
             raise InputError(f'"{value[:40]}" is no value of the filter {name}', fix=f"give {', '.join(offered)}")
     if search.round and not (search.round.isascii() and search.round.isdecimal() and len(search.round) < 9):
         raise InputError(f'"{search.round[:40]}" is no round', fix="give its number")
-    if len(search.text.split()) > MAX_WORDS:
+    if len(_split(search.text)) > MAX_WORDS:
         raise InputError(f"at most {MAX_WORDS} words are searched for at once", fix="leave some out")
 
 
 def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int = 50) -> Found:
     """The decisions that pass every filter, in the order in which they were made."""
-    check_search(search)
-    conditions: list[str] = ["d.seq > ?"]
-    bindings: list[Any] = [after]
-    for condition, values in _conditions(search):
-        conditions.append(condition)
-        bindings += values
-    sql = (
-        "SELECT d.seq, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people FROM decisions AS d"
-        f" WHERE {' AND '.join(conditions)} ORDER BY d.seq LIMIT {int(limit)}"
+    sql, bindings = _select(
+        "d.seq, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people", search, after=after, limit=limit
     )
     connection = open_index(ledger)
     try:
-        rows: list[tuple[Any, ...]] = connection.execute(sql, tuple(bindings)).fetchall()
+        rows: list[tuple[Any, ...]] = connection.execute(sql, bindings).fetchall()
         known = _find_known(connection.execute)
     finally:
         connection.close()
@@ -92,11 +95,34 @@ def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int
     return Found(Listing(columns, lines, rows[-1][0] if len(rows) == limit else None), known)
 
 
+def find_keys(ledger: Ledger, search: Search, *, limit: int) -> list[tuple[int, str]]:
+    """Row and id of the decisions that pass every filter, at most `limit`, in the order in which they were made."""
+    sql, bindings = _select("d.seq, d.id", search, after=0, limit=limit)
+    connection = open_index(ledger)
+    try:
+        rows: list[tuple[Any, ...]] = connection.execute(sql, bindings).fetchall()
+        return [(int(seq), str(key)) for seq, key in rows]
+    finally:
+        connection.close()
+
+
+def _select(columns: str, search: Search, *, after: int, limit: int) -> tuple[str, tuple[Any, ...]]:
+    """SQL of the decisions that pass every filter, and what is bound to it."""
+    check_search(search)
+    conditions: list[str] = ["d.seq > ?"]
+    bindings: list[Any] = [after]
+    for condition, values in _conditions(search):
+        conditions.append(condition)
+        bindings += values
+    where = " AND ".join(conditions)
+    return f"SELECT {columns} FROM decisions AS d WHERE {where} ORDER BY d.seq LIMIT {int(limit)}", tuple(bindings)
+
+
 def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     """SQL for each filter that is given, and what is bound to it."""
-    if search.text.split():
+    if found := _split(search.text):
         # subtle: every word is quoted, so that nothing of what was typed is read as the index's own language.
-        words = " ".join('"{}"'.format(word.replace('"', '""')) for word in search.text.split())
+        words = " ".join('"{}"'.format(word.replace('"', '""')) for word in found)
         yield "d.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [words]
     for column, value in (("principle", search.principle), ("judge", search.judge), ("mode", search.mode)):
         if value:
@@ -109,11 +135,18 @@ def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
         yield f"d.gap {'>' if search.longer == 'longer' else '<'} 0", []
     if search.flipped:
         yield "d.flipped = ?", [int(search.flipped == "yes")]
+    if search.queue:
+        yield "d.seq IN (SELECT seq FROM queued WHERE name = ?)", [search.queue]
     if search.run or search.round:
         used = [("run", search.run or None), ("round", int(search.round) if search.round else None)]
         given = [(name, value) for name, value in used if value is not None]
         where = " AND ".join(f"{name} = ?" for name, _ in given)
         yield f"d.seq IN (SELECT seq FROM used WHERE {where})", [value for _, value in given]
+
+
+def _split(text: str) -> list[str]:
+    """The words of what was typed; a NUL, at which the index would end its reading, parts words like a space."""
+    return text.replace("\x00", " ").split()
 
 
 def _find_known(read: Any) -> Known:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from rlaif.audit.queue_index import DDL as QUEUE_DDL
+from rlaif.audit.queue_index import describe_queue_lag, queue_edit_flips, queue_page, queue_reward_misses
 from rlaif.errors import LedgerError
 from rlaif.ledger.disk import in_sentences
 from rlaif.ledger.queries import find_comparisons
@@ -22,7 +24,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, HumanLabel, Judgement, Prompt, Question, Sample
 from rlaif.stats.logits import P_FIRST, canonical_pair
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x524C5349  # "RLSI"
 ROWS_AT_ONCE = 500
 INDEX_FILES = (".search", ".search-wal", ".search-shm")
@@ -36,6 +38,7 @@ DDL = (
     "CREATE INDEX decisions_principle ON decisions (principle, seq)",
     "CREATE TABLE used (run TEXT, round INTEGER, seq INTEGER, PRIMARY KEY (run, round, seq)) WITHOUT ROWID",
     "CREATE VIRTUAL TABLE words USING fts5(conversation, replies, reasons, content='', tokenize='unicode61')",
+    *QUEUE_DDL,
 )
 
 
@@ -77,13 +80,19 @@ def count_new(ledger: Ledger) -> int:
     return int(ledger.rows("SELECT count(*) FROM comparisons WHERE seq > ?", (after,))[0][0])
 
 
-def describe_lag(ledger: Ledger, state: IndexState) -> str:
+def describe_lag(ledger: Ledger, state: IndexState, *, runs_dir: Path) -> str:
     """What came since the index was brought up to date; empty where nothing did."""
     if num_new := count_new(ledger):
         return f"{num_new} decision{'s' * (num_new > 1)} came since"
     later = (("human_labels", state.labels), ("uses", state.uses))
     names = [table for table, seq in later if ledger.rows(f"SELECT max(seq) > ? FROM {table}", (seq,))[0][0]]
-    return f"{' and '.join(names).replace('_', ' ')} came since" if names else ""
+    if names:
+        return f"{' and '.join(names).replace('_', ' ')} came since"
+    connection = open_index(ledger)
+    try:
+        return describe_queue_lag(connection, ledger, runs_dir)
+    finally:
+        connection.close()
 
 
 def open_index(ledger: Ledger) -> apsw.Connection:
@@ -108,8 +117,13 @@ def discard_index(ledger: Path) -> None:
         ledger.with_name(ledger.name + end).unlink(missing_ok=True)
 
 
-def update_index(ledger: Ledger, *, report: Callable[[int], None] = lambda _: None) -> None:
-    """Bring the ledger's index up to date, made where there is none. report: gets each number of new ones."""
+def update_index(
+    ledger: Ledger, *, runs_dir: Path | None = None, report: Callable[[int], None] = lambda _: None
+) -> None:
+    """Bring the ledger's index up to date, made where there is none. report: gets each number of new ones.
+
+    runs_dir: where the reports lie that say which labels the reward models contradict; None: beside the ledger.
+    """
     path = index_path(ledger.path)
     if read_state(ledger) is None:
         discard_index(ledger.path)  # that of another ledger, or one with a text that was redacted since
@@ -120,6 +134,8 @@ def update_index(ledger: Ledger, *, report: Callable[[int], None] = lambda _: No
             connection.execute("PRAGMA journal_mode=WAL").fetchall()
             connection.execute("PRAGMA synchronous=NORMAL")
             _update(connection, ledger, report=report)
+            queue_edit_flips(connection, ledger)
+            queue_reward_misses(connection, ledger, runs_dir or ledger.path.parent)
         finally:
             connection.close()
 
@@ -204,6 +220,7 @@ def _add(connection: apsw.Connection, ledger: Ledger, page: Sequence[tuple[int, 
             "INSERT INTO words (rowid, conversation, replies, reasons) VALUES (?, ?, ?, ?)",
             (seq, conversation, "\n".join(texts), reasons),
         )
+    queue_page(connection, ledger, page, samples=samples, judgements=judgements, questions=questions)
 
 
 def _add_uses(connection: apsw.Connection, ledger: Ledger, *, after: int) -> None:

@@ -25,7 +25,9 @@ sheet              the file that an annotator is given, which says nothing of th
 answers            the lines of an annotator's file: what they come to, whether they can be, which item is next
 answer_file        that file: begun, continued, appended to, read
 taken_in           answers and the draw behind them -> human labels, overrides and withdrawals among them
+why_asked          why each item was asked about, for annotators who have answered all of a sheet
 so_far             labels of a draw, finished or not -> agreement with the judge, and about how many labels remain
+so_far_words       the same as sentences for the owner of the sheet
 edit_test          labels of the decisions that an edit flips -> better, worse or undecided
 edit_outcomes      what the ledger knows of such tests, in words
 label_studio       sheets and answers as Label Studio's tasks and annotations, and back

@@ -100,12 +100,22 @@ class AnswerFile:
         self._append(Event(event="note", at=utc_now(), item=item.id, text=text[:MAX_NOTE]))
 
     def undo(self) -> str | None:
-        """Take back the last choice or skip, of this sitting or an earlier one: its item's id, which comes next."""
+        """Take back the last choice or skip, of this sitting or an earlier one: its item's id, which comes next.
+
+        None where there is none, or where the annotator has seen why the items were asked about.
+        """
         history = self.state.history
-        if not history:
+        if not history or self.state.is_revealed:
             return None
         self._append(Event(event="undo", at=utc_now(), item=history[-1]))
         return history[-1]
+
+    def reveal(self) -> None:
+        """Note that the annotator, who has answered every item, is shown why they were asked about."""
+        if self.next_item() is not None:
+            raise DataError("not every item has an answer yet", fix="answer the others first")
+        if not self.state.is_revealed:
+            self._append(Event(event="reveal", at=utc_now()))
 
     def next_item(self) -> SheetItem | None:
         """The item to show; None where all have answers."""

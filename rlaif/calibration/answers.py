@@ -26,7 +26,7 @@ FIX = "restore the file from a copy"
 class Event(Value):
     """One line of the file."""
 
-    event: Literal["begin", "shown", "answer", "skip", "undo", "note"]
+    event: Literal["begin", "shown", "answer", "skip", "undo", "note", "reveal"]
     at: str
     sheet: str = ""
     """For `begin`: id of the sheet."""
@@ -35,7 +35,7 @@ class Event(Value):
     guideline: str = ""
     """For `begin` and `answer`: digest of the guideline that was on the screen."""
     item: str = ""
-    """For all events but `begin`."""
+    """For all events but `begin` and `reveal`."""
     order: Order | None = None
     """For `shown` and `answer`."""
     choice: Choice | None = None
@@ -85,6 +85,8 @@ class Answered(NamedTuple):
     """The first answer to each item, undone or not."""
     notes: Mapping[str, str]
     """The last note on each item, with an answer or without one."""
+    is_revealed: bool = False
+    """The annotator has seen why the items were asked about: no answer can change any more."""
 
 
 def check_events(events: Sequence[Event], *, sheet: Sheet, annotator: str, where: str) -> None:
@@ -96,8 +98,16 @@ def check_events(events: Sequence[Event], *, sheet: Sheet, annotator: str, where
         raise DataError("these are answers to another sheet", where=where, fix="name the sheet that was answered")
     known = {item.id for item in sheet.items}
     answered: set[str] = set()
+    is_revealed = False
     for number, event in enumerate(events[1:], start=2):
         here = f"{where}:{number}"
+        if event.event == "reveal":
+            is_revealed = True
+            continue
+        if is_revealed:
+            raise DataError(
+                f"{annotator} answered after it was shown why the items were asked about", where=here, fix=FIX
+            )
         if event.item not in known:
             raise DataError(f"nobody drew an item {event.item[:40] or 'without a name'}", where=here, fix=FIX)
         if event.event == "answer":
@@ -133,6 +143,7 @@ def replay(events: Iterable[Event]) -> Answered:
         history=tuple(so_far.history),
         firsts=so_far.firsts,
         notes=so_far.notes,
+        is_revealed=so_far.is_revealed,
     )
 
 
@@ -149,6 +160,7 @@ class _SoFar:
         self.last_undone: str | None = None
         self.notes: dict[str, str] = {}
         self.undone: set[str] = set()
+        self.is_revealed = False
 
     def add(self, event: Event, number: int) -> None:
         """number: the line's place in the file."""
@@ -164,6 +176,8 @@ class _SoFar:
             self._decide(item)
         elif event.event == "undo":
             self._undo(item)
+        elif event.event == "reveal":
+            self.is_revealed = True
         elif event.event == "answer":
             self._answer(event)
 

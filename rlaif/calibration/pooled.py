@@ -36,7 +36,7 @@ def _refuse_unequal(group: Sequence[SpotCheck]) -> None:
     sheets = ", ".join(one.sheet_id[:12] for one in group)
     reason = ""
     if any(one.design != "even" for one in group):
-        reason = "one of them has a focus"
+        reason = "one of them has a focus or a queue"
     elif len({frozenset(one.drawn_from) for one in group}) > 1:
         reason = "one of them was from further rounds or runs"
     if reason:

@@ -23,10 +23,24 @@ NUM_BINS = 5
 """Bins of the judge's sureness under one principle, of about as many items each."""
 FOCUS_SHARE = 0.5
 """With focus, the part of the probability that follows the judge's doubt; the rest is the same for all items."""
+UNIFORM_SHARE = 1 / 3
+"""With a queue, the part of the probability that is the same for all items, so that labels still describe all."""
 MAX_RATIO = 3.0
 """Default bound on the largest probability over the smallest: beyond it, rare and heavy items make wide intervals."""
 ItemKey = tuple[tuple[str, str], str]
 """Sample ids in canonical order, and a principle's id or `overall`."""
+
+
+class Queued(NamedTuple):
+    """A queue whose items are drawn more often."""
+
+    name: str
+    keys: frozenset[ItemKey]
+    sign: str = ""
+    """What is true of its items, for annotators who have answered all of their sheet."""
+
+
+NO_QUEUE = Queued("", frozenset())
 
 
 class FrameItem(NamedTuple):
@@ -75,9 +89,18 @@ def leave_out(frame: Iterable[FrameItem], *, reasons: Mapping[ItemKey, str]) -> 
 
 
 def draw_items(
-    frame: Sequence[FrameItem], *, size: int, seed: int, design: Design = "even", max_ratio: float = MAX_RATIO
+    frame: Sequence[FrameItem],
+    *,
+    size: int,
+    seed: int,
+    design: Design = "even",
+    max_ratio: float = MAX_RATIO,
+    queued: Queued = NO_QUEUE,
 ) -> Draw:
-    """Draw `size` items. The same items in any order and the same seed give the same draw."""
+    """Draw `size` items. The same items in any order and the same seed give the same draw.
+
+    queued: with the design `queue`, the items that are drawn more often.
+    """
     if size > len(frame):
         raise DataError(
             f"{size} items are wanted, and {len(frame)} can be drawn",
@@ -85,8 +108,8 @@ def draw_items(
         )
     frame = sorted(frame, key=lambda item: (item.principle_id, item.sample_ids))
     digest = digest_text("\n".join(json.dumps(item) for item in frame))
-    strata = name_strata(frame)
-    probabilities = find_probabilities(frame, size=size, design=design, max_ratio=max_ratio)
+    strata = name_strata(frame, queued=queued)
+    probabilities = find_probabilities(frame, size=size, design=design, max_ratio=max_ratio, queued=queued)
     rng = random.Random(f"spot check\n{seed}\n{digest}")
     # subtle: within a stratum in random order. In the order of sureness there would be hardly more different draws than
     # steps of the pass.
@@ -103,15 +126,32 @@ def draw_items(
     return Draw(items, digest, len(frame), _count(strata, chosen))
 
 
-def find_probabilities(frame: Sequence[FrameItem], *, size: int, design: Design, max_ratio: float) -> list[float]:
+def find_probabilities(
+    frame: Sequence[FrameItem], *, size: int, design: Design, max_ratio: float, queued: Queued = NO_QUEUE
+) -> list[float]:
     """The probability of each item, above 0 and at most 1; together they are `size`. max_ratio: largest over least."""
     sizes = [1.0] * len(frame)
+    if design == "queue":
+        sizes = _favour(frame, queued)
     mean = math.fsum(item.doubt for item in frame) / len(frame) if frame else 0.0
     if design == "focus" and mean > 0:
         sizes = [1 - FOCUS_SHARE + FOCUS_SHARE * item.doubt / mean for item in frame]
         floor = max(sizes) / max_ratio
         sizes = [max(one, floor) for one in sizes]
     return _scale_to_sum(sizes, total=size)
+
+
+def _favour(frame: Sequence[FrameItem], queued: Queued) -> list[float]:
+    """A part that is the same for all items, and the rest for those of the queue."""
+    num_queued = sum(item.key in queued.keys for item in frame)
+    if not num_queued:
+        raise DataError(
+            f"none of the pairs that can be drawn is in the queue {queued.name}",
+            where="--queue",
+            fix="name another queue, or draw without one",
+        )
+    even, more = UNIFORM_SHARE / len(frame), (1 - UNIFORM_SHARE) / num_queued
+    return [even + (more if item.key in queued.keys else 0.0) for item in frame]
 
 
 def _scale_to_sum(sizes: Sequence[float], *, total: int) -> list[float]:
@@ -144,13 +184,17 @@ def draw_systematic(probabilities: Sequence[float], *, size: int, start: float) 
     return taken
 
 
-def name_strata(frame: Sequence[FrameItem]) -> list[str]:
+def name_strata(frame: Sequence[FrameItem], *, queued: Queued = NO_QUEUE) -> list[str]:
     """The stratum of each item, in words."""
     by_principle: dict[str, list[float]] = defaultdict(list)
     for item in frame:
         by_principle[item.principle_id].append(item.sureness)
     edges = {principle: _find_edges(sorted(values)) for principle, values in by_principle.items()}
-    return [_name_stratum(item, edges[item.principle_id]) for item in frame]
+    named = [_name_stratum(item, edges[item.principle_id]) for item in frame]
+    return [
+        f"{name}, queue {queued.name}" if item.key in queued.keys else name
+        for name, item in zip(named, frame, strict=True)
+    ]
 
 
 def _find_edges(values: Sequence[float]) -> list[float]:

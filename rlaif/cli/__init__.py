@@ -8,6 +8,7 @@ judge_check         judge-check
 judge_trial         judge-check --pairs
 judge_against       judge-check --against
 agreement           agreement
+clean               clean
 calibrate           calibrate
 reward_bench        reward-bench
 audit               audit list, show
@@ -16,6 +17,7 @@ audit_pack          audit pack
 audit_export        audit report, export
 audit_search        audit search
 audit_serve         audit serve
+audit_disputes      audit disputes, dispute
 audit_lineage       audit lineage
 audit_redact        audit redact
 audit_replay        audit replay
@@ -51,6 +53,7 @@ from rich.text import Text
 import rlaif
 from rlaif.cli.agreement import agreement
 from rlaif.cli.audit import audit_app
+from rlaif.cli.audit_disputes import dispute, disputes
 from rlaif.cli.audit_export import export_decisions, report
 from rlaif.cli.audit_lineage import lineage
 from rlaif.cli.audit_redact import redact
@@ -58,6 +61,7 @@ from rlaif.cli.audit_replay import replay
 from rlaif.cli.audit_search import search
 from rlaif.cli.audit_serve import serve
 from rlaif.cli.calibrate import calibrate
+from rlaif.cli.clean import clean
 from rlaif.cli.constitution import constitution_app
 from rlaif.cli.judge_check import judge_check
 from rlaif.cli.loop import evaluate, generate_prefs, run, train
@@ -103,6 +107,7 @@ app.command("train")(train)
 app.command("run")(run)
 app.command("evaluate")(evaluate)
 app.command("judge-check")(judge_check)
+app.command("clean")(clean)
 app.command("agreement")(agreement)
 app.command("calibrate")(calibrate)
 app.command("reward-bench")(reward_bench)
@@ -112,6 +117,8 @@ spot_check_app.command("export")(export)
 app.add_typer(spot_check_app, name="spot-check")
 audit_app.command("search")(search)
 audit_app.command("serve")(serve)
+audit_app.command("disputes")(disputes)
+audit_app.command("dispute")(dispute)
 audit_app.command("lineage")(lineage)
 audit_app.command("report")(report)
 audit_app.command("export")(export_decisions)

@@ -71,7 +71,7 @@ def report(
         )
         write_atomically(out, render_page(page).encode("utf-8", "backslashreplace"))
         more = f"; more pass the filter than --limit {limit}" if page.num_left else ""
-        print_line(show_text(f"{len(page.entries)} decisions in {out}{more}"))
+        print_line(show_text(f"{len(page.screens)} decisions in {out}{more}"))
 
 
 def export_decisions(

@@ -35,6 +35,10 @@ def search(
     round: Annotated[int | None, typer.Option("--round", min=0, help="In this round of a run.")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="ID", help="By the judge of this model id.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="Asked in this mode.")] = None,
+    queue: Annotated[
+        Literal["edit-flips", "order-flips", "judges-apart", "low-mass", "unsure", "reward-model", "reasons"] | None,
+        typer.Option("--queue", help="With this sign that the judge may be wrong."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Lines of one page.")] = 20,
     after: Annotated[
         int, typer.Option("--after", metavar="KEY", min=0, max=2**63 - 1, help="Continue after this key.")
@@ -62,11 +66,12 @@ def search(
         round="" if round is None else str(round),
         judge=judge or "",
         mode=mode or "",
+        queue=queue or "",
     )
     check_search(wanted)
     damaged = find_damaged(runs_dir) if run is None and ledger is None else []
     with passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         num_new = count_new(opened)
         with Progress("index" if num_new else "", num_new, unit="decisions") as progress:
-            update_index(opened, report=progress.advance)
+            update_index(opened, runs_dir=runs_dir, report=progress.advance)
         print_listing(find_decisions(opened, wanted, after=after, limit=limit).listing)

@@ -39,6 +39,15 @@ def serve(
     author: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Name under which disputes are stored; by default yours.")
     ] = None,
+    sheet: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--sheet",
+            metavar="SHEET",
+            help="File of a sheet for the page of spot checks; may be repeated. Those of the runs and beside the runs' "
+            "folder are found.",
+        ),
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Store nothing: no disputes.")] = False,
 ) -> None:
     """Open the audit app: runs, judgements, every decision on one screen, and what people say of it."""
@@ -59,8 +68,8 @@ def serve(
     token = make_token() if token_env is None else _read_token(token_env)
     open_to_read(runs_dir, run=run, ledger=ledger).close()  # refused now, and not on the first page
     opened = bind(host, port)
-    door = Door(host, opened.getsockname()[1], {token: author or _own_name()})
-    app = App(Audited(runs_dir, run, ledger, "" if read_only else author or _own_name()))
+    door = Door(host, opened.getsockname()[1], {token: author or own_name()})
+    app = App(Audited(runs_dir, run, ledger, "" if read_only else author or own_name(), tuple(sheet or ())))
     console.print(show_text(f"open {door.address(token)}"))
     console.print(show_text("Ctrl-C ends it; the address is for you alone"))
     serve_pages(app.routes, handlers=app.handlers, opened=opened, door=door)
@@ -75,7 +84,8 @@ def _read_token(name: str) -> str:
     return token
 
 
-def _own_name() -> str:
+def own_name() -> str:
+    """Under which name somebody disputes who gives none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name

@@ -13,8 +13,10 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from rich.text import Text
@@ -22,6 +24,7 @@ from rich.text import Text
 from rlaif.calibration.answer_file import AnswerFile
 from rlaif.calibration.answers import CHOICES, DEAD_S
 from rlaif.calibration.sheet import SheetItem
+from rlaif.calibration.why_asked import read_why, why_path
 from rlaif.cli.label_page import HELP, KEYS, MIN_WIDTH, PAGING, Page, make_page, wrap
 from rlaif.console import console, show_text
 
@@ -34,8 +37,11 @@ MakePage = Callable[[int, int | None, bool], Page]
 class Screen(Protocol):
     """The terminal or pipe at which an annotator reads and answers."""
 
-    def ask(self, make: MakePage, *, progress: str) -> str:
-        """Show a new page and return the key or line that decides; an empty one where the input has ended."""
+    def ask(self, make: MakePage, *, progress: str, further: str = "") -> str:
+        """Show a new page and return the key or line that decides; an empty one where the input has ended.
+
+        further: a key that decides on this page alone.
+        """
         ...
 
     def read_text(self, prompt: str) -> str:
@@ -43,27 +49,40 @@ class Screen(Protocol):
         ...
 
 
-def label_at_terminal(answers: AnswerFile) -> None:
+def label_at_terminal(answers: AnswerFile, *, sheet: Path) -> None:
     """Ask about one item after another until all have answers or the annotator leaves; every choice is saved."""
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", ""):
         with full_screen(sys.stdin.fileno()) as screen:
-            _label(answers, screen)
+            _label(answers, screen, sheet=sheet)
     else:
-        _label(answers, Lines())
+        _label(answers, Lines(), sheet=sheet)
 
 
-def _label(answers: AnswerFile, screen: Screen) -> None:
+def _label(answers: AnswerFile, screen: Screen, *, sheet: Path) -> None:
     try:
         while (item := answers.next_item()) is not None or answers.state.history:
             if item is None:
-                if screen.ask(_last_page, progress=_describe_progress(answers)) != "z":
+                if not _end(answers, screen, sheet=sheet):
                     return
-                answers.undo()
             elif not _label_item(answers, screen, item):
                 return
     except KeyboardInterrupt:  # Ctrl-C leaves like q: all choices are on the disk
         return
+
+
+def _end(answers: AnswerFile, screen: Screen, *, sheet: Path) -> bool:
+    """The page after the last item; False where the annotator leaves."""
+    has_why, is_revealed = why_path(sheet).is_file(), answers.state.is_revealed
+    if is_revealed and not has_why:
+        return False
+    page = partial(_why_page, answers, read_why(sheet, answers.sheet)) if is_revealed else partial(_last_page, has_why)
+    said = screen.ask(page, progress=_describe_progress(answers), further="w" if has_why else "")[:1].lower()
+    if said == "w" and has_why and not is_revealed:
+        read_why(sheet, answers.sheet)  # refused while the answers can still change
+        answers.reveal()
+        return True
+    return said == "z" and answers.undo() is not None
 
 
 def _label_item(answers: AnswerFile, screen: Screen, item: SheetItem) -> bool:
@@ -97,22 +116,32 @@ def _describe_progress(answers: AnswerFile) -> str:
     return f"{len(state.answers)} of {len(answers.sheet.items)} done{skipped}"
 
 
-def _last_page(width: int, height: int | None, whole: bool) -> Page:
-    words = "Every item has an answer. Thank you. Press z to undo the last choice, q to leave."
+def _last_page(has_why: bool, width: int, height: int | None, whole: bool) -> Page:
+    why = " w shows why these items were asked about, and makes your answers final." if has_why else ""
+    words = f"Every item has an answer. Thank you. Press z to undo the last choice, q to leave.{why}"
     return Page(tuple(wrap(Text(words), max(width, MIN_WIDTH))))
+
+
+def _why_page(answers: AnswerFile, reasons: Mapping[str, str], width: int, height: int | None, whole: bool) -> Page:
+    lines = ["Why these items were asked about. Your answers are final; q leaves."]
+    for number, item in enumerate(answers.sheet.items, start=1):
+        choice = answers.state.answers[item.id].choice
+        asked = " ".join(item.messages[-1].content.split())[-60:] if item.messages else ""
+        lines.append(f"{number}. {asked} (you: {choice}): {reasons.get(item.id, '')}")
+    return Page(tuple(line for text in lines for line in wrap(show_text(text), max(width, MIN_WIDTH))))
 
 
 class Lines:
     """Pages one below the other, and answers line by line: for pipes and for terminals that cannot clear the screen."""
 
-    def ask(self, make: MakePage, *, progress: str) -> str:
+    def ask(self, make: MakePage, *, progress: str, further: str = "") -> str:
         width = min(shutil.get_terminal_size().columns, 100) - 1
         console.print()
         for line in make(width, None, True).lines:
             console.print(line)
         while True:
             said = self.read_text(f"[{progress}] {KEYS}: ")
-            if not said or said.strip()[:1].lower() in (*CHOICES, "s", "z", "n", "q"):
+            if not said or said.strip()[:1].lower() in (*CHOICES, "s", "z", "n", "q", *further):
                 return said.strip()
             console.print(show_text(f"\n{HELP}"))
 
@@ -130,7 +159,7 @@ class FullScreen:
         self._fd, self._cooked = fd, cooked
         self._is_first = True
 
-    def ask(self, make: MakePage, *, progress: str) -> str:
+    def ask(self, make: MakePage, *, progress: str, further: str = "") -> str:
         offset, message, whole, has_seen_end = 0, "", self._is_first, False
         self._is_first = False
         is_new = True
@@ -156,7 +185,7 @@ class FullScreen:
                 whole, offset = not whole, 0
             elif key in ("1", "2", "0") and not has_seen_end:
                 message = "read to the end first: space turns the page"
-            elif key in (*CHOICES, "s", "z", "n", "q", ""):
+            elif key in (*CHOICES, "s", "z", "n", "q", "", *further):
                 return key
             else:
                 message = f"{HELP} {PAGING}"

@@ -202,7 +202,7 @@ def run(
         return
     with _open(loaded, run, runs_dir, file=config, resume=resume) as opened:
         done = pipeline.run_rounds(opened)
-        if done.asked_for > 1:
+        if done.asked_for > 1 and done.rows:
             for line in describe_rounds(done, constitution=opened.round.constitution):
                 console.print(show_text(line))
     require_good_round(done)

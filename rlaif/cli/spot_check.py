@@ -13,14 +13,11 @@ from rich.table import Table
 
 from rlaif.cli.options import RunOption, RunsDirOption
 from rlaif.console import console, show_text
+from rlaif.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rlaif.calibration.so_far import SoFar
+    from rlaif.calibration.spot_check import Queued
     from rlaif.loop.spot_draw import DrawnSheet
-    from rlaif.loop.spot_labels import SheetStatus
-    from rlaif.records import Estimate
 
 spot_check_app = typer.Typer(
     no_args_is_help=True, help="Ask people about a few of the judge's pairs: draw them, label them, use the labels."
@@ -64,6 +61,16 @@ def draw(
             "judge: more errors are found. Every pair can still be drawn, and the probabilities are kept.",
         ),
     ] = False,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="Draw pairs of this queue more often, and a third of the items from all pairs alike: edit-flips, "
+            "order-flips, judges-apart, low-mass, unsure, reward-model or reasons. Annotators may see why an item was "
+            "asked about once they have answered all of them.",
+        ),
+    ] = None,
     max_ratio: Annotated[
         float,
         typer.Option(
@@ -101,23 +108,57 @@ def draw(
     sureness, the principle, order flips and judges who differ. Items of earlier draws are left out.
     """
     from rlaif.calibration.sheet import refuse_taken
+    from rlaif.calibration.spot_check import NO_QUEUE
+    from rlaif.calibration.why_asked import why_path
     from rlaif.run.folder import open_run
 
+    if focus and queue is not None:
+        raise InputError("--focus and --queue are two designs", fix="leave one of them out")
     refuse_taken(sheet)
+    if queue is not None:
+        refuse_taken(why_path(sheet))
     newest: list[str | None] = [None]
     for name in run or newest:
         open_run(runs_dir, name)  # what is not there costs no import of torch
     from rlaif.loop.spot_draw import Wanted, draw_sheet
 
+    queued = (
+        NO_QUEUE
+        if queue is None
+        else _find_queued(queue, runs_dir=runs_dir, run=run[0] if run else None, dry_run=dry_run)
+    )
     wanted = Wanted(
-        size=items, seed=seed, design="focus" if focus else "even", max_ratio=max_ratio,
-        principles=tuple(dict.fromkeys(principle or ())), guideline=guideline, is_evaluation=evaluation,
+        size=items, seed=seed, design="queue" if queue is not None else "focus" if focus else "even",
+        max_ratio=max_ratio, principles=tuple(dict.fromkeys(principle or ())), guideline=guideline,
+        is_evaluation=evaluation, queued=queued,
     )  # fmt: skip
     _print_draw(draw_sheet(run or [], sheet, runs_dir=runs_dir, wanted=wanted, dry_run=dry_run))
     if dry_run:
         console.print(show_text("dry run: nothing was written"))
+    elif queue is not None:
+        console.print(
+            show_text(
+                f"{sheet}: give it to people, with {why_path(sheet).name} beside it, which is opened for those who "
+                f"have answered all of it; they run `rlaif spot-check label {sheet} --as NAME`"
+            )
+        )
     else:
         console.print(show_text(f"{sheet}: give it to people, who run `rlaif spot-check label {sheet} --as NAME`"))
+
+
+def _find_queued(name: str, *, runs_dir: Path, run: str | None, dry_run: bool) -> Queued:
+    """The pairs of a queue, after the search index was brought up to date; a dry run takes it as it is."""
+    from rlaif.audit.ledger_file import open_to_read
+    from rlaif.audit.queue_index import QUEUES
+    from rlaif.audit.queues import find_queued, refuse_no_queue
+    from rlaif.audit.search_index import update_index
+    from rlaif.calibration.spot_check import Queued
+
+    refuse_no_queue(name)
+    with open_to_read(runs_dir, run=run, ledger=None) as ledger:
+        if not dry_run:
+            update_index(ledger, runs_dir=runs_dir)
+        return Queued(name, find_queued(ledger, name), sign=QUEUES[name].sign)
 
 
 def _print_draw(drawn: DrawnSheet) -> None:
@@ -156,7 +197,7 @@ def label(
     read = read_sheet(sheet)
     folder = answers or answers_folder(sheet)
     with open_answers(read, folder, annotator=annotator) as opened:
-        label_at_terminal(opened)
+        label_at_terminal(opened, sheet=sheet)
         num_done, num_items = len(opened.state.answers), len(read.items)
     left = "" if num_done == num_items else f"; run the same command again for the other {num_items - num_done}"
     console.print(show_text(f"\n{num_done} of {num_items} items have an answer, all saved in {folder}{left}"))
@@ -177,70 +218,14 @@ def status(
 
     May be run at any time and as often as you like. Annotators should not see it: what it says would steer them.
     """
+    from rlaif.calibration.so_far_words import describe_agreement, describe_progress
     from rlaif.loop.spot_labels import check_sheet
 
     found = check_sheet(sheet, answers=answers, runs_dir=runs_dir, run=run, ledger=ledger, dry_run=dry_run)
-    for line in (*_describe_progress(found), *_describe_agreement(found.so_far)):
+    progress = describe_progress(found.check, found.taken_in, found.so_far)
+    for line in (*progress, *describe_agreement(found.so_far)):
         console.print(show_text(line))
     if found.check.is_evaluation:
         console.print(show_text("run `rlaif evaluate --resume` for the win rate as people would give it"))
     if dry_run:
         console.print(show_text("dry run: nothing was stored"))
-
-
-def _describe_progress(found: SheetStatus) -> Iterator[str]:
-    so_far, taken = found.so_far, found.taken_in
-    yield f"sheet {found.check.sheet_id[:12]} of run {', '.join(found.check.runs)}: {so_far.num_items} items"
-    for one in so_far.annotators:
-        unclear = f", {one.num_unclear} of them unclear" if one.num_unclear else ""
-        skipped = f", {one.num_skipped} skipped for later" if one.num_skipped else ""
-        yield f"{one.name}: {one.num_answered} answered{unclear}{skipped}"
-    if not so_far.annotators:
-        yield "nobody has begun"
-    changes = [
-        f"{number} {what}"
-        for number, what in ((taken.num_overridden, "overridden"), (taken.num_withdrawn, "withdrawn"))
-        if number
-    ]
-    yield f"labels: {len(taken.labels)}, {taken.num_new} of them new{''.join(f', {one}' for one in changes)}"
-
-
-def _describe_agreement(so_far: SoFar) -> Iterator[str]:
-    if so_far.agreement is None:
-        return
-    weighted = (
-        "a tie counts as half an agreement, and each label 1 / its probability, so this is about all pairs that "
-        "could be drawn"
-    )
-    share = f"judge and people agree on {so_far.agreement:.1%} of {so_far.num_labelled} items"
-    if so_far.interval is not None:
-        yield f"{share} {_format_interval(so_far.interval, unit='items')}; {weighted}"
-    else:
-        yield f"{share} so far; {weighted}"
-    if so_far.bounds is not None:
-        yield (
-            f"certain by now (95 %, whenever you look or stop): from {so_far.bounds.low:.1%} to "
-            f"{so_far.bounds.high:.1%}; items without a label count against both ends. A narrower interval is given "
-            "when every annotator has answered every item"
-        )
-    if any(one.num_unclear for one in so_far.annotators):
-        yield "answers that say unclear are no labels: the figures are about the pairs that people could decide"
-    if so_far.between_people is not None:
-        people = so_far.between_people
-        yield f"two people chose the same on {people.mean:.1%} {_format_interval(people, unit='prompts')}"
-    yield from _describe_remaining(so_far)
-
-
-def _format_interval(estimate: Estimate, *, unit: str) -> str:
-    return f"(95 % interval {estimate.low:.1%} to {estimate.high:.1%}, n {estimate.n} {unit})"
-
-
-def _describe_remaining(so_far: SoFar) -> Iterator[str]:
-    left = so_far.num_items - so_far.num_labelled
-    needed = so_far.num_for_half_width
-    enough = "" if needed is None else f"; for an interval of +- 10 points about {needed} labels are needed in all"
-    yield f"{left} items have no label yet{enough}"
-    unclear = sum(one.num_unclear for one in so_far.annotators)
-    answered = sum(one.num_answered for one in so_far.annotators)
-    if unclear > 0.3 * answered:
-        yield f"{unclear} of {answered} answers are unclear: the guideline does not decide"

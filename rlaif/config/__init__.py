@@ -8,6 +8,7 @@ judge: who judges, through which engine, at which cost at most
 preferences: how comparisons become labels
 calibration: people's labels
 methods: the training methods by name, what each learns from, and how they follow one another
+cleaning: faults of prompts, demonstrations and preferences, and what happens to them
 sft: supervised fine-tuning
 ift: intuitive fine-tuning
 rft: reward learning from demonstrations
@@ -21,7 +22,7 @@ ppo_rollout: what samples PPO's responses
 addresses: what is wrong with the address of a server
 ppo_guards: alarms, evaluations and the policy that is kept
 evaluation: the trained policy against the starting one
-gates: when the loop stops before its last round
+gates: when the loop stops before its last round, and a round before its next stage
 scale: workers of a Ray cluster
 load: a file and the command line -> a validated configuration
 renamed: options under the names that they had before

@@ -1,4 +1,4 @@
-"""Options of the gates between rounds: what a round must achieve for the loop to continue.
+"""Options of the gates: what a round must achieve for the loop to continue, and a stage for the next one to begin.
 
 Read by `rlaif.loop.gates`. Does not measure anything.
 """
@@ -11,7 +11,7 @@ from rlaif.config.base import Config
 
 
 class GatesConfig(Config):
-    """When the loop stops before its last round."""
+    """When the loop stops before its last round, and a round before its next stage."""
 
     alarm: bool = True
     """Stop when an alarm of ppo.guards ended the policy's training."""
@@ -32,3 +32,15 @@ class GatesConfig(Config):
     max_eos_drop: float | None = Field(0.2, ge=0, le=1)
     """Stop when the share of responses that the policy ends itself fell by more than this, and by more than two
     standard errors of the fall; null: no gate."""
+    max_cleaned: float | None = Field(None, ge=0, le=1)
+    """Stop before a stage uses prompts, demonstrations or preferences of which `cleaning` dropped more than this share;
+    null: no gate."""
+    max_sft_loss: float | None = Field(None, gt=0)
+    """Stop before anything is sampled unless the loss of the fine-tuned policy on held-out demonstrations is at most
+    this, in nats per token. Needs sft.test_fraction. null: no gate."""
+    min_answered: float | None = Field(None, ge=0, le=1)
+    """Stop before preferences are made unless at least this share of the questions to the judge has an answer that
+    could be read; null: no gate."""
+    min_accuracy_before_policy: float | None = Field(None, ge=0, lt=1)
+    """Stop before the policy is trained unless the whole 95 % interval of the reward model's held-out accuracy lies
+    above this; null: no gate. min_accuracy compares the same figure after the round."""

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from rlaif.config.base import Config
 from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.calibration import HumanConfig
+from rlaif.config.cleaning import CleaningConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
@@ -67,6 +68,8 @@ class RunConfig(Config):
     """The principles to judge by: a path, or a name from constitutions/."""
     prompts: PromptsConfig = PromptsConfig()
     """Where prompts come from."""
+    cleaning: CleaningConfig = CleaningConfig()
+    """Faults of prompts, demonstrations and preferences that are looked for, and what happens to them."""
     policy: PolicyModelConfig = PolicyModelConfig()
     """The model that is trained."""
     sampling: SamplingConfig = SamplingConfig()
@@ -190,6 +193,14 @@ class RunConfig(Config):
                     f"ppo.rewards takes {source.members} of the run's reward models and it trains one: set "
                     "reward_model.num_members, 4 or 5 are usual"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _gates_have_their_figures(self) -> Self:
+        if self.gates.max_sft_loss is not None and not self.sft.test_fraction:
+            raise ValueError(
+                "gates.max_sft_loss needs demonstrations that are held out: set sft.test_fraction, .1 is usual"
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,8 @@ class SftConfig(Config):
     """Split of a folder or hub data set, such as `train_sft`, or `SUBSET/SPLIT`; null: `train`."""
     max_odd_rows: int = Field(0, ge=0, le=1_000_000_000)
     """Most demonstrations that may be left out because they cannot be read; they are counted as `odd`."""
+    test_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of the prompts whose demonstrations are held out: the loss on them is measured, before and after."""
     num_epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the demonstrations; 1 to 3 are usual."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-5, gt=0, le=1)

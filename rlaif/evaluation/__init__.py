@@ -7,6 +7,7 @@ measures             functions (prompt, response) -> named numbers, built in, of
 text_measures        the built-in ones, for ordinary text: words, refusals, contractions, sentiment, a pattern, ...
 reward_model         accuracy, log loss and margin on held-out preferences; rewards before and after
 reward_calibration   whether a claim, of rewards or of a judge, is as often right as it says
+reward_misses        held-out pairs on which the rewards contradict the label
 people               people's labels beside the judge's: reliability, honest rates, what calibration changed
 leanings             what labels lean to on a measure, before and after people's, and how the policy moved
 cost                 calls, tokens, seconds and money of each part of a run

@@ -30,6 +30,7 @@ from rlaif.run.chain import last_link
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import newest_round
 from rlaif.run.round import Round
+from rlaif.run.stage_gates import FIX
 from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, REWARD_MODEL, SAMPLES
 
 FORMAT = 1
@@ -60,7 +61,7 @@ class Rounds(Value):
     asked_for: int
     rows: tuple[RoundRow, ...]
     stopped_inside: ClosedGate | None = None
-    """The gate that closed inside the round after these, before anything was trained in it."""
+    """The gate that closed inside the round after these, before its next stage."""
 
     @property
     def stopped_by(self) -> tuple[ClosedGate, ...]:
@@ -185,7 +186,7 @@ def require_good_round(rounds: Rounds) -> None:
         raise StageError(
             f"no round passed its gates: {rounds.stopped_by[0].sentence}",
             where=rounds.stopped_by[0].name,
-            fix="look at the round's report, or go on all the same: change the gate, --resume",
+            fix="look at the round's report, or go on all the same: change the gate, --resume" if rounds.rows else FIX,
         )
 
 

@@ -23,7 +23,8 @@ from rlaif.calibration.sheet import (
     refuse_taken,
     write_sheet,
 )
-from rlaif.calibration.spot_check import Draw, FrameItem, ItemKey, draw_items, leave_out
+from rlaif.calibration.spot_check import NO_QUEUE, Draw, FrameItem, ItemKey, Queued, draw_items, leave_out
+from rlaif.calibration.why_asked import why_path, write_why
 from rlaif.constitution.selection import weighted_principles
 from rlaif.errors import InputError, RunFolderError, describe_names
 from rlaif.evaluation.policy import find_policy_pairs
@@ -76,6 +77,8 @@ class Wanted(NamedTuple):
     """File with the text that annotators read; None: it is made of the constitution."""
     is_evaluation: bool = False
     """Draw from the newest evaluation of each run, trained policy against start, and not from the judged rounds."""
+    queued: Queued = NO_QUEUE
+    """With the design `queue`: the pairs that are drawn more often."""
 
 
 class DrawnSheet(NamedTuple):
@@ -139,7 +142,10 @@ def _draw(
 ) -> DrawnSheet:
     drawn = {_key(item): "already_drawn" for check in list_records(ledger, SpotCheck) for item in check.items}
     frame, tally = leave_out(material.frame, reasons={**material.reasons, **drawn})
-    draw = draw_items(frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio)
+    draw = draw_items(
+        frame, size=wanted.size, seed=wanted.seed, design=wanted.design, max_ratio=wanted.max_ratio,
+        queued=wanted.queued,
+    )  # fmt: skip
     sheet = _fill_sheet(draw, material, guideline=guideline, is_single=bool(wanted.principles))
     return DrawnSheet(sheet, draw, runs, tally, rounds=material.rounds)
 
@@ -150,18 +156,23 @@ def _store(ledger: Ledger, drawn: DrawnSheet, *, path: Path, wanted: Wanted) -> 
     check = SpotCheck(
         sheet_id=sheet.id, runs=runs, design=wanted.design, max_ratio=wanted.max_ratio, seed=wanted.seed,
         guideline_digest=sheet.guideline_digest, frame_digest=draw.frame_digest, num_frame=draw.num_frame,
-        items=draw.items, is_evaluation=wanted.is_evaluation, drawn_from=drawn.rounds, observed=Observed(at=utc_now()),
+        items=draw.items, is_evaluation=wanted.is_evaluation, drawn_from=drawn.rounds, queue=wanted.queued.name,
+        observed=Observed(at=utc_now()),
     )  # fmt: skip
     uses = [Use(run=run, round=0, stage=check.stage, record_table=check.table, record_id=check.id) for run in runs]
     is_written = path.is_file() and read_sheet(path).id == sheet.id
     if not is_written:
         write_sheet(sheet, path)
+        if wanted.design == "queue":
+            queued = [item.item_id for item in draw.items if _key(item) in wanted.queued.keys]
+            write_why(path, sheet, dict.fromkeys(queued, wanted.queued.sign))
     try:
         ledger.put_texts([sheet.guideline])
         ledger.append([check, *uses])
     except BaseException:
         if not is_written:
             path.unlink()  # written a moment ago, by this process
+            why_path(path).unlink(missing_ok=True)
         raise
 
 

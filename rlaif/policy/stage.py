@@ -17,9 +17,11 @@ from rlaif.console import say
 from rlaif.errors import ConfigError, Interrupted, RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
+from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.policy.methods import METHODS
+from rlaif.policy.methods.held_out import describe_held_out, measure_held_out, write_held_out
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.given_models import save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, read_kl
@@ -27,7 +29,7 @@ from rlaif.policy.ppo.stage import Models, find_models, train_link_by_rewards
 from rlaif.policy.rewards.sources import check_rewards, tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.preferences.pool import digest_pool, read_pool
-from rlaif.records import Model, PolicyCard, Record, Tally
+from rlaif.records import Demonstration, Model, PolicyCard, Prompt, Record, Tally, find_held_out
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.chain import Link, find_before, find_links
@@ -36,7 +38,7 @@ from rlaif.run.input_checks import expect_demonstrations, expect_policy, expect_
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT, Stage
-from rlaif.sampling.prompts import read_demonstrations
+from rlaif.sampling.stage import read_clean_demonstrations
 from rlaif.training.log import TrainingLog
 
 
@@ -49,7 +51,10 @@ class _Data(NamedTuple):
     """In words, for the card."""
     records: Sequence[Record] = ()
     """Those that the stage used."""
-    num_odd: int = 0
+    held_out: Sequence[tuple[Prompt, Demonstration]] = ()
+    """Demonstrations that nothing is trained on."""
+    before: Tally = Tally(num_in=0)
+    """Demonstrations that cleaning dropped, or rows that could not be read."""
 
 
 class _Trained(NamedTuple):
@@ -98,8 +103,10 @@ def train_first(round: Round, book: Book, shelf: Shelf, *, only: MethodName | No
         if link.folder:
             finish_stage(shelf.model_dir(link).parent, tally=trained.tally, unit=SFT.unit)
         if link == links[-1]:
+            _measure_held_out(round, SFT, data, base=base, trained=trained)
             shelf.drop("start")
-            book.finish(SFT, round=round.number, tally=trained.tally, records=data.records)
+            tally = _count_all(data, trained.tally)
+            book.finish(SFT, round=round.number, tally=tally, records=data.records)
 
 
 def train_policy(round: Round, book: Book, shelf: Shelf, bench: Bench, *, only: MethodName | None = None) -> None:
@@ -183,11 +190,11 @@ def _train(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link) 
         else _read_preferences(round, book, link)
     )
     trained = _train_on_data(round, link, data=data, models=models)
-    dropped = {**trained.tally.dropped, **({"odd": data.num_odd} if data.num_odd else {})}
+    _measure_held_out(round, POLICY, data, base=models.initial, trained=trained)
     return _Trained(
         trained,
         models,
-        Tally(num_in=trained.tally.num_in + data.num_odd, dropped=dropped),
+        _count_all(data, trained.tally),
         learnt_from=data.learnt_from,
         options=getattr(round.config, link.method).model_dump(mode="json"),
         records=data.records,
@@ -214,12 +221,18 @@ def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> 
 
 
 def _read_demonstrations(round: Round, stage: Stage) -> _Data:
-    config = round.config.sft
-    read = read_demonstrations(config.demonstrations or "", split=config.split, max_odd_rows=config.max_odd_rows)
-    say(f"demonstrations: {read.tally}")
+    read = read_clean_demonstrations(round, stage=stage)
+    fraction = round.config.sft.test_fraction
+    ids = find_held_out((prompt.id for prompt, _ in read.demonstrations), test_fraction=fraction)
     records = [*(prompt for prompt, _ in read.demonstrations), *(written for _, written in read.demonstrations)]
     expect_demonstrations(round, stage, records)
-    return _Data({"demonstrations": read.demonstrations}, "demonstrations", records)
+    return _Data(
+        {"demonstrations": [one for one in read.demonstrations if one[0].id not in ids]},
+        "demonstrations",
+        records,
+        held_out=[one for one in read.demonstrations if one[0].id in ids],
+        before=read.tally,
+    )
 
 
 def _read_preferences(round: Round, book: Book, link: Link) -> _Data:
@@ -241,7 +254,23 @@ def _read_preferences(round: Round, book: Book, link: Link) -> _Data:
         )
     given = getattr(round.config, option).preferences
     learnt_from = f"{NEEDS[link.method]} of {given or 'this run'}"
-    return _Data({"preferences": rows.train}, learnt_from, num_odd=rows.num_odd)
+    odd = {"odd": rows.num_odd} if rows.num_odd else {}
+    return _Data({"preferences": rows.train}, learnt_from, before=Tally(num_in=rows.num_odd, dropped=odd))
+
+
+def _measure_held_out(round: Round, stage: Stage, data: _Data, *, base: LoadedModel, trained: TrainedPolicy) -> None:
+    """The loss on held-out demonstrations before and after, left in the stage's folder."""
+    if data.held_out:
+        loss = measure_held_out(data.held_out, base=base, trained=trained.model, config=round.config.sft)
+        write_held_out(loss, round.find_folder(stage))
+        say(f"sft: {describe_held_out(loss)}")
+
+
+def _count_all(data: _Data, trained: Tally) -> Tally:
+    """What was dropped before, what is held out, and what the training dropped."""
+    held_out = {"held_out": len(data.held_out)} if data.held_out else {}
+    dropped = {**data.before.dropped, **held_out, **trained.dropped}
+    return Tally(num_in=data.before.num_dropped + len(data.held_out) + trained.num_in, dropped=dropped)
 
 
 def _say_result(round: Round, trained: TrainedPolicy) -> None:

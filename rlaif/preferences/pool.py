@@ -6,14 +6,14 @@ folders come as paths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rlaif.files.atomic import digest_file
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.read import odd_preferences, read_preferences
-from rlaif.records import TrainingRow, digest_text, find_held_out
+from rlaif.records import Tally, TrainingRow, digest_text, find_held_out
 
 
 class SplitRows(NamedTuple):
@@ -21,6 +21,13 @@ class SplitRows(NamedTuple):
     test: list[TrainingRow]
     num_odd: int = 0
     """Rows that were left out because they cannot be read."""
+    dropped: Mapping[str, int] = {}
+    """Rows to train on that cleaning dropped, by reason."""
+
+    def count_cleaned(self, tally: Tally) -> Tally:
+        """The training's tally, with what cleaning dropped before."""
+        num = sum(self.dropped.values())
+        return Tally(num_in=tally.num_in + num, dropped={**self.dropped, **tally.dropped}) if num else tally
 
 
 def read_pool(

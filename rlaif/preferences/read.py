@@ -64,7 +64,7 @@ def read_preferences(
     """
     odd = OddRows(where=str(path)) if odd is None else odd
     found = _find_rows(path, split=split, part=part, option=option, on_odd=odd.add)
-    rows = list(odd.read(found, _read_row))
+    rows = list(odd.read(found, read_preference_row))
     if split == "train" and not rows:
         raise DataError(
             "there is no preference to train on", where=str(path), fix="give a folder with a train split, or a file"
@@ -107,7 +107,8 @@ def _chosen(parts: Sequence[Part], *, split: str, part: str | None, option: str,
     return list(dict.fromkeys(one for one in tests if one is not None))
 
 
-def _read_row(row: Row) -> TrainingRow:
+def read_preference_row(row: Row) -> TrainingRow:
+    """The preference, choice, ranking, rating or thumb of a row."""
     given = _read_prompt(row)
     if row.cells.get("responses") is not None:
         return (_read_choice if row.cells.get("ranks") is None else _read_ranking)(row, given)

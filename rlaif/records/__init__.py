@@ -13,6 +13,7 @@ dispute: what a person says of one decision of the judge
 calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
 preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
+gate: what a gate between two stages said
 cards: what was trained or measured, alarms, and which stage used which record
 tally: how many items a stage took in, kept and dropped
 """

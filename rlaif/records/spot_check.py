@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 
 from rlaif.records.base import Observed, Record, Value
 
-Design = Literal["even", "focus"]
-"""even: every pair has one probability. focus: pairs on which the judge may well be wrong are drawn more often."""
+Design = Literal["even", "focus", "queue"]
+"""even: every pair has one probability. focus: pairs on which the judge may well be wrong are drawn more often. queue:
+the same for the pairs of a queue, and a third of the items from all pairs alike."""
 
 
 class DrawnItem(Value):
@@ -33,7 +34,7 @@ class SpotCheck(Record):
     """One draw: one sheet, and what stands behind each of its items."""
 
     table: ClassVar[str] = "spot_checks"
-    left_out_when_empty: ClassVar[tuple[str, ...]] = ("is_evaluation", "drawn_from")
+    left_out_when_empty: ClassVar[tuple[str, ...]] = ("is_evaluation", "drawn_from", "queue")
     sheet_id: str
     runs: tuple[str, ...]
     design: Design
@@ -52,6 +53,8 @@ class SpotCheck(Record):
     """The items are of an evaluation, trained policy against start. Nothing is ever trained on their labels."""
     drawn_from: tuple[str, ...] = ()
     """The judged rounds whose pairs could be drawn, as run/number; empty where it is not known."""
+    queue: str = ""
+    """The queue whose pairs were drawn more often; empty where there was none."""
     observed: Observed = Observed()
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from rlaif import __version__
+from rlaif.cleaning.report import CleaningReport
 from rlaif.config.evaluation import is_built_in
 from rlaif.config.methods import BY_REWARDS, MethodName
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
@@ -26,6 +27,7 @@ from rlaif.evaluation.policy import (
     compute_win_rate,
 )
 from rlaif.evaluation.reward_calibration import compute_reward_calibration
+from rlaif.evaluation.reward_misses import find_reward_misses
 from rlaif.evaluation.reward_model import (
     ScoredPair,
     compute_proxy_win,
@@ -51,6 +53,7 @@ from rlaif.records import (
     Prompt,
     digest_text,
 )
+from rlaif.records.gate import GateResult
 from rlaif.report.input import (
     BestOfN,
     FunnelStage,
@@ -126,6 +129,9 @@ class RoundFacts:
     ledger_head: Head
     earlier: Sequence[tuple[int, EvaluationReport]]
     """The rounds before this one that were evaluated."""
+    cleaning: Sequence[CleaningReport] = ()
+    gates: Sequence[GateResult] = ()
+    """What the gates between the stages said."""
 
 
 def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[StageCost]) -> ReportInput:
@@ -165,6 +171,8 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         measures=measures,
         measures_note="simulated truth of the embedded world" if facts.has_simulated_measure else "",
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),
+        cleaning=tuple(facts.cleaning),
+        gates=tuple(facts.gates),
         calibration=facts.calibration,
         calibration_is_applied=facts.calibration is not None and not judged.labels,
         people=_collect_people(
@@ -176,6 +184,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         reward_model=compute_reward_model_quality(scored) if scored else None,
         reward_models=None if evaluated.reward_model is None else read_ensemble(evaluated.reward_model.folder),
         reward_calibration=compute_reward_calibration(scored),
+        reward_misses=find_reward_misses(scored),
         reward_model_curve=as_curve(facts.metrics.read("reward_model")),
         proxy_win=proxy_win,
         policy_method=method,

@@ -10,11 +10,13 @@ from typing import Any
 from pydantic import Field
 
 from rlaif.calibration.people import AgreementReport
+from rlaif.cleaning.report import CleaningReport
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect, HonestRate, Predictor
 from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
+from rlaif.evaluation.reward_misses import RewardMiss
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
@@ -30,6 +32,7 @@ from rlaif.records import (
     Verdict,
 )
 from rlaif.records.base import Value
+from rlaif.records.gate import GateResult
 from rlaif.reward_model.ensemble import Ensemble
 from rlaif.training.metrics import MetricsRow
 
@@ -209,6 +212,11 @@ class ReportInput(Value):
     measures_note: str = ""
     """Where the measures come from, for instance "simulated truth of the embedded world"."""
     funnel: tuple[FunnelStage, ...] = ()
+    cleaning: tuple[CleaningReport, ...] = Field((), exclude_if=lambda reports: not reports)
+    """What cleaning found in prompts, demonstrations and preferences; those in which it was not asked for are left
+    out."""
+    gates: tuple[GateResult, ...] = Field((), exclude_if=lambda gates: not gates)
+    """Gates between the stages of this round, which it passed."""
     calibration: CalibrationCard | None = None
     """How the judge agrees with people's labels; None: there are none."""
     calibration_is_applied: bool = False
@@ -225,6 +233,8 @@ class ReportInput(Value):
     reward_models: Ensemble | None = None
     """The members' disagreement, where the reward model is the mean of several."""
     reward_calibration: RewardCalibration | None = None
+    reward_misses: tuple[RewardMiss, ...] = ()
+    """Held-out pairs on which the reward model prefers the reply that the label does not. For the audit, not shown."""
     reward_model_curve: tuple[CurvePoint, ...] = ()
     proxy_win: ProxyWin | None = None
     policy_method: str = "ppo"

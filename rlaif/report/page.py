@@ -24,7 +24,7 @@ from rlaif.report.judges import judges_view
 from rlaif.report.loop_plot import loop_plot_svg
 from rlaif.report.moved import Moved, MovedRow, list_moved
 from rlaif.report.people import calibration_view, people_view
-from rlaif.report.tables import cost_view, facts_view, funnel_view, rewards_view
+from rlaif.report.tables import cleaning_view, cost_view, facts_view, funnel_view, rewards_view
 from rlaif.report.training import describe_left_off, prompt_view, training_view
 from rlaif.report.trust import hacking_view, reward_model_view
 from rlaif.report.wording import (
@@ -115,6 +115,8 @@ def render_report(report: ReportInput) -> str:
         reward_model=reward_model_view(report.reward_model, report.reward_calibration, ensemble=report.reward_models),
         hacking=hacking_view(report),
         funnel=funnel_view(report),
+        cleaning=cleaning_view(report),
+        gates=report.gates,
         cost=cost,
         shown=samples[:OPEN_SAMPLES],
         more=samples[OPEN_SAMPLES:],

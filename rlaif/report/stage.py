@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from rlaif.cleaning.report import read_cleaning
 from rlaif.config.base import RESOLVED
 from rlaif.console import say
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
@@ -50,7 +51,18 @@ from rlaif.run.finished import read_stage
 from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf, make_room
-from rlaif.run.stages import EVALUATION, JUDGEMENTS, POLICY, PREFERENCES, PROMPTS, REWARD_MODEL, SAMPLES, STAGES
+from rlaif.run.stage_gates import read_gates
+from rlaif.run.stages import (
+    EVALUATION,
+    JUDGEMENTS,
+    POLICY,
+    PREFERENCES,
+    PROMPTS,
+    REWARD_MODEL,
+    SAMPLES,
+    SFT,
+    STAGES,
+)
 from rlaif.run.world import FRONTDESK_MEASURE, find_measures
 from rlaif.sampling.sampler import sorted_pair
 from rlaif.sampling.stage import draw_samples, find_evaluation_prompts
@@ -212,6 +224,12 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
             for number in range(round.number)
             if (found := book.used(EVALUATION, EvaluationReport, round=number))
         ],
+        cleaning=[
+            report
+            for stage in (SFT, PROMPTS, REWARD_MODEL)
+            if (report := read_cleaning(round.find_folder(stage))) is not None
+        ],
+        gates=read_gates(round),
     )
     spending = Spending(
         judged=judged,

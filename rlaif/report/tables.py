@@ -84,6 +84,30 @@ def funnel_view(report: ReportInput) -> dict[str, Any]:
     return {"stages": stages, "dropping": [stage for stage in stages if stage["dropped"]]}
 
 
+def cleaning_view(report: ReportInput) -> list[dict[str, Any]]:
+    """What cleaning found, kind by kind: a line for each rule that found something, with its examples."""
+    return [
+        {
+            "noun": cleaning.noun,
+            "num_in": format_number(cleaning.num_in),
+            "quiet": [rule.rule.replace("_", " ") for rule in cleaning.rules if not rule.found],
+            "rules": [
+                {
+                    "name": rule.rule.replace("_", " "),
+                    "mode": rule.mode,
+                    "found": format_number(rule.found),
+                    "fixed": format_number(rule.fixed),
+                    "dropped": format_number(rule.dropped),
+                    "examples": rule.examples,
+                }
+                for rule in cleaning.rules
+                if rule.found
+            ],
+        }
+        for cleaning in report.cleaning
+    ]
+
+
 def facts_view(report: ReportInput) -> list[tuple[str, str, str]]:
     """Rows (name, value, css class) that say where the numbers come from."""
     p = report.provenance

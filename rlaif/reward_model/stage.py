@@ -11,8 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.cleaning.clean import clean_rows
+from rlaif.cleaning.kinds import PREFERENCES as PREFERENCE_KIND
+from rlaif.config.cleaning import CleaningConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
+from rlaif.errors import DataError
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
@@ -27,6 +31,7 @@ from rlaif.run.input_checks import expect_policy, expect_preferences
 from rlaif.run.round import Round, seed_of_round
 from rlaif.run.shelf import Shelf
 from rlaif.run.stages import PREFERENCES, REWARD_MODEL
+from rlaif.sampling.stage import find_evaluated, knows_evaluated, note_cleaning
 from rlaif.training.crew import call_in
 from rlaif.training.listener import Listener
 from rlaif.training.log import TrainingLog
@@ -49,7 +54,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     """The round's reward model, fitted from scratch to the preferences of all rounds so far."""
     if book.is_done(REWARD_MODEL, round=round.number):
         return
-    rows = read_rows_so_far(round, book)
+    rows = _clean(round, read_rows_so_far(round, book))
     base = shelf.policy("start")
     digest = digest_rows_so_far(round)
     expect_policy(round, REWARD_MODEL, base.fingerprint)
@@ -74,7 +79,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
     book.finish(
         REWARD_MODEL,
         round=round.number,
-        tally=_count_odd(trained.train_tally, rows.num_odd),
+        tally=_count_odd(rows.count_cleaned(trained.train_tally), rows.num_odd),
         records=[trained.card],
         constitution_id=round.constitution.id,
     )
@@ -112,6 +117,25 @@ def fit(
         listener=listener,
         team=team,
     )
+
+
+def _clean(round: Round, rows: SplitRows) -> SplitRows:
+    """The rows to train on, cleaned; held-out ones stay as they are. A run's own texts are never corrected.
+
+    Of the run's own preferences nothing is looked for by default.
+    """
+    config, is_given = round.config.cleaning, round.config.reward_model.preferences is not None
+    if not is_given and config == CleaningConfig():
+        return rows
+    held_out = [row.prompt for row in rows.test]
+    evaluated = find_evaluated(round.config) if knows_evaluated(round.config) else []
+    cleaned = clean_rows(
+        rows.train, kind=PREFERENCE_KIND, config=config, evaluated=[*held_out, *evaluated], can_fix=is_given
+    )
+    note_cleaning(round, REWARD_MODEL, cleaned.report)
+    if not cleaned.rows:
+        raise DataError("cleaning dropped every preference", where="cleaning", fix="drop less: cleaning.*")
+    return rows._replace(train=cleaned.rows, dropped=cleaned.report.dropped)
 
 
 def read_rows_so_far(round: Round, book: Book) -> SplitRows:

@@ -9,6 +9,7 @@ round         one round as a value: configuration, ledger, number, seeds, consti
 book          what each stage used, and whether it is done
 shelf         the loaded policies and the reward model, by role
 world         what the configuration finds in the embedded front desk
+stage_gates   what gates between stages said, kept in the round, and the run stopped by a closed one
 options       which options a run holds, and how they may change
 inputs        digests of everything that stages read by a path
 input_checks  those inputs compared with what earlier stages and attempts read

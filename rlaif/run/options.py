@@ -25,7 +25,7 @@ from rlaif.files.atomic import write_atomically
 from rlaif.files.own_files import json_of, read_own
 from rlaif.run.stages import PREFERENCES, STAGES
 
-_NOT_OF_RECORDED = {"prompts", "policy", "sampling", "judge"}
+_NOT_OF_RECORDED = {"prompts", "cleaning", "policy", "sampling", "judge"}
 """What recorded samples and verdicts came without: their stages hold nothing of it."""
 HOW_FAR = (
     "config.rounds", "config.gates", "config.scale", "config.human.annotators",

@@ -35,11 +35,11 @@ class Stage(NamedTuple):
 
 SFT = Stage(
     "0_sft", "sft", unit="demonstrations", product="fine-tuned policy", command="rlaif train --stage sft",
-    held=("sft", "ift", "rft", "irft", "policy"), table=None, exports=frozenset({"prompts"}),
+    held=("sft", "ift", "rft", "irft", "policy", "cleaning"), table=None, exports=frozenset({"prompts"}),
 )  # fmt: skip
 PROMPTS = Stage(
     "1_prompts", "prompts", unit="prompts", product="prompts", command="rlaif generate-prefs",
-    held=("seed", "prompts"), table="prompts", exports=frozenset({"prompts"}), is_recorded=True,
+    held=("seed", "prompts", "cleaning"), table="prompts", exports=frozenset({"prompts"}), is_recorded=True,
 )  # fmt: skip
 SAMPLES = Stage(
     "2_samples", "samples", unit="responses", product="samples", command="rlaif generate-prefs",
@@ -57,7 +57,7 @@ PREFERENCES = Stage(
 )  # fmt: skip
 REWARD_MODEL = Stage(
     "5_reward_model", "reward model", unit="pairs", product="reward model", command="rlaif train",
-    held=("reward_model", "human", "human_labels", "policy"), table="reward_models", is_judged=True,
+    held=("reward_model", "human", "human_labels", "policy", "cleaning"), table="reward_models", is_judged=True,
 )  # fmt: skip
 POLICY = Stage(
     "6_policy", "policy", unit="prompts", product="trained policy", command="rlaif train",

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlaif.cleaning.report import CleaningReport
 from rlaif.config.generate import PromptsConfig
 from rlaif.errors import DataError
 from rlaif.files.json_rows import MAX_DEPTH, OnOdd, is_deeper
@@ -24,13 +25,15 @@ from rlaif.files.row_parts import refuse_part_of_file
 from rlaif.files.row_sources import is_file_source, read_source
 from rlaif.records import Demonstration, Message, Prompt, Tally
 
-_CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
-_RESPONSE_COLUMNS = ("response", "completion")
+CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
+RESPONSE_COLUMNS = ("response", "completion")
 
 
 class PromptRead(NamedTuple):
     prompts: list[Prompt]
     tally: Tally
+    cleaning: CleaningReport | None = None
+    """What cleaning found; None where nothing was cleaned yet."""
 
 
 _FIXED_NAMES = "name the columns `prompt` and `response`, or `messages` for whole conversations"
@@ -54,7 +57,7 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     wanted = {config.column, reference, "metadata"}
     odd = OddRows(at_most=config.max_odd_rows, option="prompts.max_odd_rows", where=config.path)
     rows = _rows(config.path, split=config.split, wanted=wanted, option="prompts.split", on_odd=odd.add)
-    for prompt in odd.read(rows, partial(_read_prompt, config=config)):
+    for prompt in odd.read(rows, partial(read_prompt_row, config=config)):
         num_in += 1
         if prompt is None:
             dropped["empty"] += 1
@@ -68,7 +71,7 @@ def read_prompts(config: PromptsConfig) -> PromptRead:
     return PromptRead(list(prompts.values()), odd.count_in(Tally(num_in=num_in, dropped=dict(dropped))))
 
 
-def _read_prompt(row: Row, *, config: PromptsConfig) -> Prompt | None:
+def read_prompt_row(row: Row, *, config: PromptsConfig) -> Prompt | None:
     """The prompt of a row; None where it is empty."""
     reference = config.reference_column
     if reference not in row.columns and reference != PromptsConfig().reference_column:
@@ -94,10 +97,10 @@ def read_demonstrations(path: str, *, split: str | None = None, max_odd_rows: in
     num_in = 0
     if Path(path).is_file():
         refuse_part_of_file(Path(path), split, option="sft.split")
-    wanted = {"prompt", *_CONVERSATION_COLUMNS, *_RESPONSE_COLUMNS}
+    wanted = {"prompt", *CONVERSATION_COLUMNS, *RESPONSE_COLUMNS}
     odd = OddRows(at_most=max_odd_rows, option="sft.max_odd_rows", where=path)
     rows = _rows(path, split=split or "train", wanted=wanted, option="sft.split", on_odd=odd.add)
-    for messages, response, source in odd.read(rows, lambda row: (*_demonstration(row), _source(row))):
+    for messages, response, source in odd.read(rows, lambda row: (*read_demonstration_row(row), _source(row))):
         num_in += 1
         prompt = Prompt(messages=messages, source=source)
         if not messages:
@@ -145,8 +148,9 @@ def _require_any(num_kept: int, num_in: int, *, noun: str, where: str) -> None:
         raise DataError(f"all {num_in} {noun}s are empty", where=where, fix="check the column")
 
 
-def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
-    talk = next((name for name in _CONVERSATION_COLUMNS if name in row.columns), None)
+def read_demonstration_row(row: Row) -> tuple[tuple[Message, ...], str]:
+    """The prompt of a row, empty where it has none, and the response."""
+    talk = next((name for name in CONVERSATION_COLUMNS if name in row.columns), None)
     if talk is not None:
         messages = read_messages(row.value(talk), where=row.where, column=talk)
         if not messages:
@@ -159,7 +163,7 @@ def _demonstration(row: Row) -> tuple[tuple[Message, ...], str]:
             )
         before = [turn.model_dump() for turn in messages[:-1]]
         return read_prompt_messages(before, where=row.where, column=talk), messages[-1].content
-    column = next((name for name in _RESPONSE_COLUMNS if name in row.columns), None)
+    column = next((name for name in RESPONSE_COLUMNS if name in row.columns), None)
     if column is None:
         raise missing_column("response", columns=row.columns, where=row.where, way_out=_FIXED_NAMES)
     if "prompt" not in row.cells:

@@ -7,19 +7,35 @@ trained on and which are held out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
+from rlaif.cleaning.clean import clean_rows
+from rlaif.cleaning.kinds import DEMONSTRATIONS
+from rlaif.cleaning.kinds import PROMPTS as PROMPT_KIND
+from rlaif.cleaning.report import CleaningReport, describe_cleaning, describe_share, write_cleaning
+from rlaif.config.cleaning import CleaningConfig
 from rlaif.config.run import RunConfig
-from rlaif.errors import StageError
+from rlaif.console import say
+from rlaif.errors import DataError, StageError
 from rlaif.files.rows import read_rows
 from rlaif.models.interface import TextGenerator
 from rlaif.records import Prompt, Sample, Tally, find_held_out, put_before
+from rlaif.records.gate import GateResult
 from rlaif.run.book import Book
 from rlaif.run.input_checks import expect_policy, expect_prompts
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf
-from rlaif.run.stages import PROMPTS, SAMPLES, Stage
+from rlaif.run.stage_gates import pass_gate
+from rlaif.run.stages import PROMPTS, SAMPLES, SFT, Stage
 from rlaif.run.world import draw_held_out, draw_prompts, is_frontdesk_world
-from rlaif.sampling.prompts import PromptRead, drop_over_length, read_prompts
+from rlaif.sampling.prompts import (
+    DemonstrationRead,
+    PromptRead,
+    drop_over_length,
+    read_demonstrations,
+    read_prompts,
+)
 from rlaif.sampling.sampler import find_instructions, sample_responses
 
 
@@ -28,6 +44,7 @@ def make_prompts(round: Round, book: Book, shelf: Shelf) -> list[Prompt]:
     if book.is_done(PROMPTS, round=round.number):
         return book.used(PROMPTS, Prompt, round=round.number)
     read = read_given_prompts(round.config, round=round.number)  # before the policy is loaded
+    note_cleaning(round, PROMPTS, read.cleaning)
     instructions = find_instructions(round.constitution, under=round.config.sampling.under)
     generator = shelf.generator("current")
     read = drop_long_prompts(read, generator, config=round.config, instructions=instructions)
@@ -127,14 +144,70 @@ def find_evaluation_prompts(round: Round, book: Book) -> list[Prompt]:
 
 
 def read_given_prompts(config: RunConfig, *, round: int = 0) -> PromptRead:
-    """The prompts that the configuration names, each once. Needs no model.
+    """The prompts that the configuration names, each once and cleaned. Needs no model.
 
     The front desk has other prompts in each round; those of a file or data set are the same.
     """
-    if not is_frontdesk_world(config):
-        return read_prompts(config.prompts)
-    prompts = draw_prompts(config, round=round)
-    return PromptRead(prompts, Tally(num_in=len(prompts)))
+    if is_frontdesk_world(config):
+        prompts = draw_prompts(config, round=round)
+        read, held_out = PromptRead(prompts, Tally(num_in=len(prompts))), None
+    else:
+        read = read_prompts(config.prompts)
+        held_out = partial(find_held_out, test_fraction=config.prompts.test_fraction)
+    evaluated = draw_held_out(config, config.evaluation.num_prompts) if held_out is None else []
+    cleaned = clean_rows(
+        read.prompts, kind=PROMPT_KIND, config=config.cleaning, evaluated=evaluated, find_held_out=held_out
+    )
+    if read.prompts and not cleaned.rows:
+        raise DataError("cleaning dropped every prompt", where=config.prompts.path, fix="drop less by cleaning.*")
+    return PromptRead(cleaned.rows, cleaned.report.count_in(read.tally), cleaned.report)
+
+
+def find_evaluated(config: RunConfig) -> list[Prompt]:
+    """The prompts that the run is evaluated on, as far as the configuration alone tells: nothing may train on them."""
+    if is_frontdesk_world(config):
+        return draw_held_out(config, config.evaluation.num_prompts)
+    prompts = read_given_prompts(config).prompts
+    ids = find_held_out((prompt.id for prompt in prompts), test_fraction=config.prompts.test_fraction)
+    return [prompt for prompt in prompts if prompt.id in ids]
+
+
+def read_clean_demonstrations(round: Round, *, stage: Stage = SFT) -> DemonstrationRead:
+    """The demonstrations that the configuration names, cleaned, with the tally of cleaning alone."""
+    config, sft = round.config, round.config.sft
+    read = read_demonstrations(sft.demonstrations or "", split=sft.split, max_odd_rows=sft.max_odd_rows)
+    say(f"demonstrations: {read.tally}")
+    evaluated = find_evaluated(config) if knows_evaluated(config) else []
+    cleaned = clean_rows(read.demonstrations, kind=DEMONSTRATIONS, config=config.cleaning, evaluated=evaluated)
+    note_cleaning(round, stage, cleaned.report)
+    if not cleaned.rows:
+        raise DataError("cleaning dropped every demonstration", where="sft.demonstrations", fix="drop less: cleaning.*")
+    return DemonstrationRead(cleaned.rows, cleaned.report.count_in(Tally(num_in=len(read.demonstrations))))
+
+
+def knows_evaluated(config: RunConfig) -> bool:
+    """Whether the prompts of the evaluation are to be compared with what is trained on, and can be read here.
+
+    Prompts of the hub are loaded for it only where the configuration asks for more than the default report.
+    """
+    cleaning = config.cleaning
+    if {cleaning.leakage, cleaning.near_leakage} == {"off"}:
+        return False
+    is_asked = cleaning.leakage == "drop" or cleaning.near_leakage != "off"
+    return is_asked or is_frontdesk_world(config) or Path(config.prompts.path).exists()
+
+
+def note_cleaning(round: Round, stage: Stage, report: CleaningReport | None) -> None:
+    """Say what cleaning found and write it into the stage's folder; raise `GateClosed` where it dropped too much."""
+    if report is None or not (report.has_found or round.config.cleaning != CleaningConfig()):
+        return
+    for line in describe_cleaning(report):
+        say(line)
+    at_most = round.config.gates.max_cleaned
+    if at_most is not None:  # before the stage begins: other options of cleaning may then still be given
+        sentence, is_closed = describe_share(report, at_most=at_most)
+        pass_gate(round, GateResult(name="gates.max_cleaned", stage=stage.name, sentence=sentence, is_closed=is_closed))
+    write_cleaning(report, round.folder(stage))
 
 
 def drop_long_prompts(

@@ -34,10 +34,11 @@ def collect(ledger: Ledger, *ids: str, filter: Filter = Filter(), limit: int = 2
 
 def test_a_page_of_one_decision_answers_what_was_asked_said_and_made_of_it(ledger: Ledger) -> None:
     page = render_page(collect(ledger, WORLDS[0].comparison.id))
-    assert "<h1>The first reply is better</h1>" in page
+    assert "<h1>The judge prefers A, with 75.0\u202f%</h1>" in page
     for said in (
-        "Prefer the shorter reply.", "reply 0-0", "reply 0-1", WORLDS[0].judgements[0].reason, "p(first) 0.750",
-        "proven: sha256 matches", find_preference(WORLDS[0]).id, "trained against that reward model",
+        "Prefer the shorter reply.", "reply 0-0", "reply 0-1", WORLDS[0].judgements[0].reason,
+        "A is preferred, with 75.0", "Proven: sha256 matches", find_preference(WORLDS[0]).id,
+        "trained against that reward model",
         ledger.head().hex,
     ):  # fmt: skip
         assert said is not None
@@ -46,20 +47,20 @@ def test_a_page_of_one_decision_answers_what_was_asked_said_and_made_of_it(ledge
 
 def test_every_id_of_a_decision_and_of_its_label_leads_to_the_same_entry(ledger: Ledger) -> None:
     world = WORLDS[0]
-    expected = collect(ledger, world.comparison.id).entries
+    expected = collect(ledger, world.comparison.id).screens
     for record in (world.judgements[1], world.questions[0], world.failure, find_preference(world)):
-        entries = collect(ledger, record.id).entries
-        assert [entry.anchor for entry in entries] == [entry.anchor for entry in expected]
+        screens = collect(ledger, record.id).screens
+        assert [screen.id for screen in screens] == [screen.id for screen in expected]
 
 
 def test_a_filtered_page_lists_its_decisions_and_says_where_more_pass(ledger: Ledger) -> None:
     both, one = collect(ledger), collect(ledger, limit=1)
-    assert [entry.anchor for entry in both.entries] == [f"d{world.comparison.id}" for world in WORLDS]
+    assert [screen.id for screen in both.screens] == [world.comparison.id for world in WORLDS]
     assert f'<a href="#d{WORLDS[1].comparison.id}">' in render_page(both)
     assert (both.num_left, one.num_left) == (0, 1)
     assert "More decisions pass the filter" in render_page(one)
     flipped = collect(ledger, filter=Filter(flipped=True))
-    assert [entry.anchor for entry in flipped.entries] == [f"d{WORLDS[1].comparison.id}"]
+    assert [screen.id for screen in flipped.screens] == [WORLDS[1].comparison.id]
 
 
 def test_a_page_has_no_script_loads_nothing_and_shows_hidden_characters(ledger: Ledger) -> None:
@@ -104,6 +105,6 @@ def test_a_lone_question_without_a_comparison_has_its_replies_and_no_winner(tmp_
     with Ledger.open(tmp_path / "lone.sqlite") as ledger:
         ledger.append([world.prompt, *world.samples, world.questions[1], world.failure])
         assert isinstance(ledger.get(Sample, world.samples[0].id), Sample)
-        (entry,) = collect(ledger, world.failure.id).entries
-    assert entry.title == "No decision came of this question"
-    assert [reply.is_better for reply in entry.replies] == [False, False]
+        (screen,) = collect(ledger, world.failure.id).screens
+    assert screen.title == "No decision came of this question"
+    assert [reply.is_better for reply in screen.replies] == [False, False]

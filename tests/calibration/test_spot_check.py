@@ -10,6 +10,7 @@ import pytest
 
 from rlaif.calibration.spot_check import (
     FrameItem,
+    Queued,
     draw_items,
     draw_systematic,
     find_probabilities,
@@ -122,3 +123,44 @@ def test_the_sheets_order_and_sides_say_nothing_of_the_judge() -> None:
     first, second = items[:200], items[200:]
     surer = [sum(abs(item.p_judge - 0.5) for item in half) / 200 for half in (first, second)]
     assert abs(surer[0] - surer[1]) < 0.05
+
+
+def test_a_queue_is_drawn_more_often_beside_a_third_from_all_items_alike_and_stands_in_the_stratum() -> None:
+    frame = make_frame(200)
+    queued = Queued("order-flips", frozenset(item.key for item in frame[:50]))
+    found = find_probabilities(frame, size=30, design="queue", max_ratio=3.0, queued=queued)
+    assert math.isclose(math.fsum(found), 30)
+    assert found[100] == pytest.approx(30 / 3 / 200), "a third of the sheet is spread over all items"
+    assert found[0] == pytest.approx(30 / 3 / 200 + 20 / 50)
+    drawn = draw_items(frame, size=30, seed=0, design="queue", queued=queued)
+    inside = [item for item in drawn.items if item.stratum.endswith(", queue order-flips")]
+    assert {item.inclusion_probability for item in inside} == {found[0]}
+    assert abs(len(inside) - 50 * found[0]) <= 2
+    assert all(item.prompt_id in {one.prompt_id for one in frame[:50]} for item in inside)
+
+
+def test_a_small_queue_is_drawn_whole_and_the_rest_of_the_sheet_is_from_all_other_items() -> None:
+    frame = make_frame(200)
+    queued = Queued("reasons", frozenset(item.key for item in frame[:5]))
+    found = find_probabilities(frame, size=30, design="queue", max_ratio=3.0, queued=queued)
+    assert found[:5] == [1.0] * 5
+    assert found[5:] == pytest.approx([25 / 195] * 195)
+
+
+def test_labels_of_a_queue_weighted_by_their_probabilities_describe_all_items() -> None:
+    frame = make_frame(60)
+    queued = Queued("unsure", frozenset(item.key for item in frame[:12]))
+    wrong = {item.sample_ids for item in frame[:9]}
+    plain, weighted = [], []
+    for seed in range(400):
+        drawn = draw_items(frame, size=20, seed=seed, design="queue", queued=queued).items
+        hits = [item for item in drawn if tuple(sorted(item.sample_ids)) in wrong]
+        plain.append(len(hits) / 20)
+        weighted.append(sum(1 / item.inclusion_probability for item in hits) / 60)
+    assert sum(weighted) / 400 == pytest.approx(9 / 60, abs=0.01)
+    assert sum(plain) / 400 > 0.3, "the plain share is that of the queue"
+
+
+def test_a_queue_of_which_nothing_can_be_drawn_is_refused() -> None:
+    with pytest.raises(DataError, match="none of the pairs that can be drawn is in the queue reasons"):
+        draw_items(make_frame(), size=3, seed=0, design="queue", queued=Queued("reasons", frozenset()))

@@ -5,6 +5,9 @@ Rendered by the server; without JavaScript all of it works, with it keys do too.
 guard      whom a server answers, what it accepts, and what its answers allow a browser to do
 app        the pages of the audit app, and what they write
 filters    the filters of a list, by its address
+search_pages  decisions by any filter and words, as a page and as a file
+owner      the sheets that people label, and the queues, for their owner
+downloads  what a page gives as a file
 server     a server's port, templates, style and script, and forms
 
 Blind labelling, which opens a sheet and no ledger:

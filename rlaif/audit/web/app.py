@@ -6,7 +6,7 @@ spends nothing. Reads through `rlaif.audit`, whose values the command line print
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,48 +19,29 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rlaif.audit.agreements import count_labelled, find_agreements
-from rlaif.audit.decision_page import collect_page, render_page
+from rlaif.audit.decision_page import collect_page
 from rlaif.audit.decision_rows import Filter, read_rows
-from rlaif.audit.disputes import REASONS, SAYS, count_by_principle, list_disputes, make_dispute
-from rlaif.audit.export import Format, export_rows
+from rlaif.audit.disputes import REASONS, SAYS, add_dispute, count_by_principle, list_disputes
 from rlaif.audit.influence import find_test_fraction
 from rlaif.audit.ledger_file import open_to_read
 from rlaif.audit.listing import list_decisions
 from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
-from rlaif.audit.search import (
-    FLIPPED,
-    LONGER,
-    PEOPLE,
-    SURENESS,
-    Search,
-    check_search,
-    find_decisions,
-)
-from rlaif.audit.search_index import describe_lag, read_state, update_index
-from rlaif.audit.web.filters import KINDS, VERDICTS, read_after, read_filters, refuse_unknown
+from rlaif.audit.web.downloads import FORMATS, REPORT_POLICY, answer_page, answer_rows, read_format, refuse_many
+from rlaif.audit.web.filters import KINDS, VERDICTS, read_filters, refuse_unknown
+from rlaif.audit.web.owner import OwnerPages
+from rlaif.audit.web.search_pages import SearchPages
 from rlaif.audit.web.server import Handlers, Pages, read_form
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
 from rlaif.ledger.listing import find_groups, find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
-from rlaif.records import Comparison, Model
+from rlaif.records import Comparison
 from rlaif.report.people import calibration_view
 
 PAGE_ROWS = 50
-FORMATS: dict[Format, tuple[str, str]] = {
-    "csv": ("csv", "text/csv"),
-    "jsonl": ("jsonl", "application/x-ndjson"),
-    "annotated-pairs": ("json", "application/json"),
-    "parquet": ("parquet", "application/octet-stream"),
-}
-"""Format -> the ending of its files, and what a browser is told."""
-MAX_EXPORTED = 50_000
-"""Comparisons of one file; `rlaif audit export` has no bound."""
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
-"""A report brings its style within itself, and no script."""
 
 
 class Audited(NamedTuple):
@@ -71,6 +52,8 @@ class Audited(NamedTuple):
     ledger: Path | None
     author: str
     """Empty: nothing can be written."""
+    sheets: tuple[Path, ...] = ()
+    """Files of sheets that lie neither in a run nor beside the runs."""
 
 
 class App:
@@ -79,6 +62,10 @@ class App:
     def __init__(self, audited: Audited) -> None:
         self._audited = audited
         self._pages = Pages(can_write=bool(audited.author), says=SAYS, reasons=REASONS)
+        self._search = SearchPages(
+            self._pages, runs_dir=audited.runs_dir, open_ledger=self._open, can_write=bool(audited.author)
+        )
+        self._owner = OwnerPages(self._pages, runs_dir=audited.runs_dir, sheets=audited.sheets, open_ledger=self._open)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -88,8 +75,6 @@ class App:
             Route("/runs/{name}/round/{number:int}/report", self.report),
             Route("/judgements", self.judgements),
             Route("/export", self.export),
-            Route("/search", self.search),
-            Route("/search/index", self.index, methods=["POST"]),
             Route("/decision", self.find),
             Route("/decision/{id}", self.decision),
             Route("/decision/{id}/page", self.page),
@@ -97,6 +82,8 @@ class App:
             Route("/agreement", self.agreement),
             Route("/principles", self.principles),
             Route("/disputes", self.disputes),
+            *self._search.routes,
+            *self._owner.routes,
         ]
 
     @property
@@ -139,20 +126,15 @@ class App:
         """The comparisons that pass a list's filters, as a file."""
         query = {name: value for name, value in request.query_params.items() if name not in ("format", "after")}
         asked = read_filters(query)
-        format = next((known for known in FORMATS if known == request.query_params.get("format")), None)
-        if format is None:
-            raise InputError("a file has one of these formats", fix=", ".join(FORMATS))
+        format = read_format(request.query_params)
         if asked.kind == "failed":
             raise InputError("failed answers are no comparisons", fix="see them in the list")
         filter = Filter(
             asked.principle or None, asked.verdict, True if asked.kind == "flipped" else None, asked.run or None
         )
         with self._open() as ledger:
-            _refuse_many(ledger, filter)
-            exported = export_rows(read_rows(ledger, filter), format=format, at=utc_now())
-        return Response(
-            exported.data, media_type=FORMATS[format][1], headers=_attachment(f"comparisons.{FORMATS[format][0]}")
-        )
+            refuse_many(_count(ledger, filter))
+            return answer_rows(read_rows(ledger, filter), format)
 
     def page(self, request: Request) -> Response:
         """One decision as a page of its own, to be kept or sent."""
@@ -160,42 +142,7 @@ class App:
         find_fraction = partial(find_test_fraction, self._audited.runs_dir)
         with self._open() as ledger:
             made = collect_page(ledger, [decision_id], Filter(), limit=1, at=utc_now(), find_fraction=find_fraction)
-        headers = {"content-security-policy": REPORT_POLICY, **_attachment(f"decision-{decision_id[:12]}.html")}
-        return HTMLResponse(render_page(made).encode("utf-8", "backslashreplace"), headers=headers)
-
-    def search(self, request: Request) -> Response:
-        """Decisions by any filter and by words, through the index beside the ledger."""
-        query = request.query_params
-        unknown = sorted(set(query) - {*Search._fields, "after"})
-        if unknown:
-            raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"filter by {', '.join(Search._fields)}")
-        search = Search(**{name: query.get(name, "").strip() for name in Search._fields})
-        check_search(search)
-        after = read_after(query)
-        with self._open() as ledger:
-            state = read_state(ledger)
-            lag = "" if state is None else describe_lag(ledger, state)
-            found = None if state is None else find_decisions(ledger, search, after=after, limit=PAGE_ROWS)
-            judges = {} if found is None else _name_judges(ledger, found.known.judge)
-        given = {name: value for name, value in search._asdict().items() if value}
-        more = None if found is None or found.listing.next_key is None else found.listing.next_key
-        return self._pages.render(
-            "search.html.j2", here="search", search=search, found=found, judges=judges, after=after,
-            offered={"people": PEOPLE, "sureness": SURENESS, "longer": LONGER, "flipped": FLIPPED},
-            more=None if more is None else f"/search?{urlencode(given | {'after': str(more)})}",
-            lag=lag,
-        )  # fmt: skip
-
-    async def index(self, request: Request) -> Response:
-        """Make the index, or bring it up to date."""
-        await run_in_threadpool(self._update_index)
-        return RedirectResponse("/search", status_code=303)
-
-    def _update_index(self) -> None:
-        if not self._audited.author:
-            raise InputError("nothing can be written here", fix="make the index by `rlaif audit search`")
-        with self._open() as ledger:
-            update_index(ledger)
+        return answer_page(made, name=f"decision-{decision_id[:12]}.html")
 
     def find(self, request: Request) -> Response:
         """The decision whose id was typed."""
@@ -211,11 +158,6 @@ class App:
         with self._open() as ledger, ledger.snapshot():
             found = find_screen(ledger, request.path_params["id"])
             head = ledger.head()
-        if found is None:
-            raise InputError(
-                "this answer has no decision: the other order of its pair has none",
-                fix="see `failed answers`, or resume the run",
-            )
         if isinstance(found, LabelScreen):
             return self._pages.render("preference.html.j2", here="", label=found)
         return self._pages.render("decision.html.j2", here="", screen=found, head=head)
@@ -231,16 +173,10 @@ class App:
         if not self._audited.author:
             raise InputError("nothing can be written here", fix="start `rlaif audit serve` without --read-only")
         with self._open() as ledger:
-            found, path = find_screen(ledger, decision_id), ledger.path
-            seen = _read_seen(form, ledger)
-        if found is None or isinstance(found, LabelScreen):
-            raise InputError("there is no decision of a judge to dispute here", fix="open one from the list")
-        dispute = make_dispute(
-            found.comparison, author=self._audited.author, says=form.get("says", ""), reason=form.get("reason", ""),
-            note=form.get("note", ""), seen=seen,
-        )  # fmt: skip
+            path, seen = ledger.path, _read_seen(form, ledger)
+        said = {name: form.get(name, "") for name in ("says", "reason", "note")}
         with Ledger.open(path) as ledger:
-            ledger.append([dispute])
+            add_dispute(ledger, decision_id, author=self._audited.author, seen=seen, **said)
 
     def disputes(self, request: Request) -> Response:
         """What people said of decisions, and under which principles the judge was wrong most often."""
@@ -292,29 +228,12 @@ class App:
         )
 
 
-def _refuse_many(ledger: Ledger, filter: Filter) -> None:
+def _count(ledger: Ledger, filter: Filter) -> int:
     groups = find_groups(
         ledger.rows, Comparison.table, run=filter.run, principle=filter.principle, outcome=filter.verdict,
         flipped=filter.flipped,
     )  # fmt: skip
-    number = sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
-    if number > MAX_EXPORTED:
-        raise InputError(
-            f"{number} comparisons are too many for one answer",
-            fix="choose a run or a principle, or use `rlaif audit export`",
-        )
-
-
-def _attachment(name: str) -> dict[str, str]:
-    safe = "".join(
-        character for character in name if character.isascii() and (character.isalnum() or character in "-.")
-    )
-    return {"content-disposition": f'attachment; filename="{safe}"'}
-
-
-def _name_judges(ledger: Ledger, ids: Sequence[str]) -> dict[str, str]:
-    models = ledger.find(Model, ids)
-    return {key: models[key].observed.name or key[:12] if key in models else key[:12] for key in ids}
+    return sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
 
 
 def _read_seen(form: Mapping[str, str], ledger: Ledger) -> Head:

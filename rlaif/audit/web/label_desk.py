@@ -1,14 +1,15 @@
 """What is on each annotator's screen, and what their forms do: the rules of the labelling page, without HTTP.
 
 A form counts only for the screen that it was sent from, so that a doubled click, a second tab and a page that was left
-open store nothing. Opens the sheet and the annotators' own files of answers, and no ledger.
+open store nothing. Opens the sheet and the annotators' own files of answers, and no ledger; why an item was asked
+about is read only for an annotator who has answered all of them.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from rlaif.calibration.answer_file import AnswerFile, answers_path, open_answers
 from rlaif.calibration.answers import CHOICES, DEAD_S, MAX_NOTE, Choice
 from rlaif.calibration.sheet import SheetItem, read_sheet
+from rlaif.calibration.why_asked import read_why, why_path
 from rlaif.errors import DataError
 
 Clock = Callable[[], float]
@@ -27,6 +29,10 @@ SAVED: Mapping[Choice, str] = {
 }
 
 
+MAX_ASKED = 120
+"""Characters of a conversation's end in the list of an answered sheet."""
+
+
 class Said(NamedTuple):
     """What came of the last form, shown once."""
 
@@ -34,6 +40,16 @@ class Said(NamedTuple):
     is_refusal: bool = False
     draft: str | None = None
     """A note that was not stored."""
+
+
+class WhyLine(NamedTuple):
+    """An item of an answered sheet, and why it was asked about."""
+
+    number: int
+    asked: str
+    """How its conversation ends."""
+    choice: Choice
+    why: str
 
 
 class Screen(NamedTuple):
@@ -49,13 +65,17 @@ class Screen(NamedTuple):
     num_skipped: int
     note: str
     said: Said | None
+    can_reveal: bool = False
+    """Every item has an answer, and there is a file that says why they were asked about."""
+    why: tuple[WhyLine, ...] = ()
+    """Empty until the annotator has answered every item and asked for it."""
 
 
 class Sent(NamedTuple):
     """What a form says."""
 
     action: str
-    """A choice, or skip, undo, note."""
+    """A choice, or skip, undo, note, reveal."""
     item: str
     place: str
     note: str
@@ -64,8 +84,8 @@ class Sent(NamedTuple):
 class Seat:
     """One annotator's open file, and what is on their screen."""
 
-    def __init__(self, answers: AnswerFile, *, clock: Clock) -> None:
-        self._answers, self._clock = answers, clock
+    def __init__(self, answers: AnswerFile, *, sheet: Path, clock: Clock) -> None:
+        self._answers, self._sheet, self._clock = answers, sheet, clock
         self._on_screen: tuple[str, str] | None = None
         self._since = 0.0
         self._said: Said | None = None
@@ -88,7 +108,17 @@ class Seat:
             num_skipped=len(state.skips),
             note=kept if said is None or said.draft is None else said.draft,
             said=said,
+            can_reveal=item is None and not state.is_revealed and why_path(self._sheet).is_file(),
+            why=tuple(self._list_why()) if state.is_revealed else (),
         )
+
+    def _list_why(self) -> Iterator[WhyLine]:
+        """Why each item was asked about, in the order of the sheet."""
+        reasons = read_why(self._sheet, self._answers.sheet)
+        for number, item in enumerate(self._answers.sheet.items, start=1):
+            asked = item.messages[-1].content if item.messages else ""
+            choice = self._answers.state.answers[item.id].choice
+            yield WhyLine(number, " ".join(asked.split())[-MAX_ASKED:], choice, reasons.get(item.id, ""))
 
     def take(self, sent: Sent) -> None:
         """Do what a form says. The next `show` says what came of it."""
@@ -108,11 +138,22 @@ class Seat:
             return Said(too_long, is_refusal=True, draft=note)
         if item is not None and note != state.notes.get(item.id, ""):
             self._answers.note(item, note)
+        if state.is_revealed:
+            return Said("You have seen why the items were asked about, so your answers are final.", is_refusal=True)
+        if sent.action == "reveal" and item is None:
+            return self._reveal()
         if sent.action == "undo":
             return _say_undone(self._answers.undo())
         return (
             Said("Choose one of the buttons.", is_refusal=True) if item is None else self._decide(item, sent, seconds)
         )
+
+    def _reveal(self) -> Said:
+        if not why_path(self._sheet).is_file():
+            return Said("Nothing is known of why the items were asked about.", is_refusal=True)
+        read_why(self._sheet, self._answers.sheet)  # refused while the answers can still change
+        self._answers.reveal()
+        return Said("Your answers are final now.")
 
     def _decide(self, item: SheetItem, sent: Sent, seconds: float) -> Said:
         choice = next((choice for choice in CHOICES.values() if choice == sent.action), None)
@@ -164,7 +205,7 @@ class Desk:
         if who not in self._seats:
             with ExitStack() as held:
                 answers = held.enter_context(open_answers(self.sheet, self._folder, annotator=who))
-                seat = Seat(answers, clock=self._clock)
+                seat = Seat(answers, sheet=self._path, clock=self._clock)
                 self._seats[who] = _Taken(seat, held.pop_all(), _find_file(path))
         return self._seats[who].seat
 

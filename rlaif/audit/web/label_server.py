@@ -48,6 +48,7 @@ OTHERS = (
     Button("s", "skip", "Skip", "The item comes back after the others."),
     Button("z", "undo", "Undo", "Takes back the last choice or skip, of today or of an earlier day."),
 )
+REVEAL = Button("w", "reveal", "Show why these items were asked about", "Possible once every item has an answer.")
 
 
 class LabelPages:
@@ -55,7 +56,7 @@ class LabelPages:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._pages = Pages(sides=SIDES, others=OTHERS, max_note=MAX_NOTE, total=len(desk.sheet.items))
+        self._pages = Pages(sides=SIDES, others=OTHERS, reveal=REVEAL, max_note=MAX_NOTE, total=len(desk.sheet.items))
 
     @property
     def routes(self) -> list[BaseRoute]:

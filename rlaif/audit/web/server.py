@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 Handlers = Mapping[Any, Callable[..., Any]]
-STYLES = {"page.css": HERE.parents[1] / "report" / "page.css"}
+AUDIT = HERE.parent
+STYLES = {"page.css": HERE.parents[1] / "report" / "page.css", "screen.css": AUDIT / "screen.css"}
 """The report's style; what pages add to it is in the folder `static`."""
 INSTALL = 'install it by `pip install "rlaif-pipeline[ui]"`, in a clone by `pip install -e ".[ui]"`'
 
@@ -99,7 +100,7 @@ class Pages:
     def __init__(self, **shared: Any) -> None:
         """shared: what every template is given."""
         self._environment = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
+            loader=FileSystemLoader([HERE / "templates", AUDIT]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -17,6 +17,7 @@ config/methods.py, which is read before torch is imported.
     reward_loss     the arithmetic of RFT and IRFT
     descent         the steps of IFT and IRFT, and of RFT's reward model
     outer           checkpoints of RFT and IRFT
+    held_out        the loss on demonstrations that nothing was trained on
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ PAGES = (
     "/agreement",
     "/principles",
     "/disputes",
+    "/spot-checks",
+    "/queues",
 )
 
 

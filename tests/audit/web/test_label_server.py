@@ -18,7 +18,8 @@ from payloads import PAYLOADS
 from sheets import make_test_sheet
 from spot_checks import draw, in_ledger
 
-from rlaif.calibration.sheet import Sheet, SheetItem, make_sheet, write_sheet
+from rlaif.calibration.sheet import Sheet, SheetItem, make_sheet, read_sheet, write_sheet
+from rlaif.calibration.why_asked import FROM_ALL, write_why
 from rlaif.records import Message
 
 TESTS = Path(__file__).parents[2]
@@ -348,3 +349,40 @@ def test_a_whole_set_is_labelled_without_the_ledger_or_the_code_that_opens_it(fo
     code = textwrap.dedent(SEAM).format(tests=str(TESTS))
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_why_items_were_asked_about_comes_after_the_last_label_on_a_press_and_makes_the_answers_final(
+    folder: Path,
+) -> None:
+    sheet = read_sheet(folder / "sheet.json")
+    write_why(folder / "sheet.json", sheet, {"item0002": "the judge was unsure <b>of it</b>"})
+    with visiting(folder, "ann", "bob") as (ann, bob):
+        for _ in range(3):
+            ann.press("first")
+        refused = ann.press("reveal")
+        assert position_on(refused) == "4 of 4"
+        assert "the judge was unsure" not in "".join(answer.text for answer in ann.answers)
+        page = ann.press("tie")
+        assert [node.attributes["data-key"] for node in buttons_of(page)] == ["z", "w"]
+        assert "the judge was unsure" not in "".join(answer.text for answer in ann.answers)
+        page = ann.press("reveal")
+        assert "the judge was unsure <b>of it</b>" in page.root.text
+        assert page.root.text.count(FROM_ALL) == 3
+        assert buttons_of(page) == []
+        form = {"annotator": "ann", "item": "", "place": "4", "note": ""}
+        ann.send(form | {"action": "undo"})
+        assert "your answers are final" in ann.page().root.text
+        bob.press("first")
+        assert "the judge was unsure" not in "".join(answer.text for answer in bob.answers)
+    assert len(choices(folder)) == 4
+    assert states(folder)["ann"].is_revealed
+    assert not states(folder)["bob"].is_revealed
+
+
+def test_a_sheet_whose_reasons_are_another_sheets_is_refused_while_its_answers_can_still_change(folder: Path) -> None:
+    write_why(folder / "sheet.json", make_test_sheet(2), {})
+    with visiting(folder, "ann") as (ann,):
+        for _ in range(4):
+            page = ann.press("first")
+        ann.send(form_of(page) | {"action": "reveal"})
+    assert not states(folder)["ann"].is_revealed
