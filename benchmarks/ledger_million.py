@@ -89,21 +89,24 @@ def make_answered(number: int, *, tag: str = "") -> tuple[Question, Judgement]:
     return question, judgement
 
 
-def make_group(start: int, *, tag: str = "") -> list[Record]:
-    return [record for number in range(start, start + GROUP // 2) for record in make_answered(number, tag=tag)]
+def make_group(start: int, *, tag: str = "", rows: int = GROUP) -> list[Record]:
+    return [record for number in range(start, start + rows // 2) for record in make_answered(number, tag=tag)]
 
 
-def append_judgements(ledger: Ledger, num: int) -> tuple[list[dict[str, float]], list[str]]:
+def append_judgements(
+    ledger: Ledger, num: int, *, rows_at_once: int = GROUP
+) -> tuple[list[dict[str, float]], list[str]]:
     """Rates over each tenth; the ids of the judgements."""
     tenths: list[dict[str, float]] = []
     ids: list[str] = []
-    per_tenth = num // 10 // (GROUP // 2) * (GROUP // 2)
+    at_once = rows_at_once // 2
+    per_tenth = num // 10 // at_once * at_once
     for tenth in range(10):
         append_s = append_cpu = 0.0
         whole: list[Timed] = []
         with timed(whole):
-            for start in range(tenth * per_tenth, (tenth + 1) * per_tenth, GROUP // 2):
-                group = make_group(start)
+            for start in range(tenth * per_tenth, (tenth + 1) * per_tenth, at_once):
+                group = make_group(start, rows=rows_at_once)
                 wall, cpu = time.perf_counter(), time.process_time()
                 ledger.append(group)
                 append_s += time.perf_counter() - wall
@@ -122,7 +125,7 @@ def append_judgements(ledger: Ledger, num: int) -> tuple[list[dict[str, float]],
     return tenths, ids
 
 
-def append_rest(ledger: Ledger, ids: list[str]) -> dict[str, Any]:
+def append_rest(ledger: Ledger, ids: list[str], *, rows_at_once: int = GROUP) -> dict[str, Any]:
     """Failures, a comparison per pair, and the uses of a big run and of many small ones."""
 
     def in_groups(records: Iterator[Record]) -> float:
@@ -130,14 +133,14 @@ def append_rest(ledger: Ledger, ids: list[str]) -> dict[str, Any]:
         group: list[Record] = []
         for record in records:
             group.append(record)
-            if len(group) == GROUP:
+            if len(group) == rows_at_once:
                 started = time.perf_counter()
                 ledger.append(group)
                 seconds += time.perf_counter() - started
-                rows += GROUP
+                rows += rows_at_once
                 group = []
         ledger.append(group)
-        return round(rows / seconds)
+        return round(rows / seconds) if rows else 0
 
     rng = random.Random(1)
     comparison_ids: list[str] = []
@@ -266,13 +269,13 @@ def read_pages(path: Path, num: int) -> dict[str, Any]:
     return pages
 
 
-def write_beside(path: str, stop: Event, rows: Any) -> None:
+def write_beside(path: str, stop: Event, rows: Any, tag: str = "beside") -> None:
     """A second process: groups of 64, one after another."""
     number = appended = 0
     started = time.perf_counter()
     with Ledger.open(path) as ledger:
         while not stop.is_set():
-            appended += ledger.append(make_group(number, tag="beside")).new
+            appended += ledger.append(make_group(number, tag=tag)).new
             number += GROUP // 2
     rows.send(appended / (time.perf_counter() - started))
 

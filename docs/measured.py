@@ -7,7 +7,7 @@ A result file without a section stops the page from being made, so that no measu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,23 +86,64 @@ def calibration_rows(result: Result) -> list[Row]:
 
 
 def people_rows(result: Result) -> list[Row]:
-    def said(name: str) -> str:
-        target = result["targets"][name]
-        value = f"{target['value']:.1%} of the way" if name == "gap_closed" else f"{100 * target['value']:+.2f} points"
-        return f"{value}, {'met' if target['met'] else 'missed'}"
+    rows = []
+    for world, found in result["worlds"].items():
+        rows += [
+            Row(f"{world}: {arm}", f"{figures['mean']:.1%} (deviation {100 * figures['sd']:.1f})")
+            for arm, figures in found["arms"].items()
+        ]
+        chosen = ", ".join(f"{weight} in {num}" for weight, num in found["weights_chosen"].items())
+        rows.append(Row(f"{world}: weights chosen", f"{chosen}; labels corrected in {found['corrected']}"))
+        rows += [Row(f"{world}: {way}, against one source", _gains(gains)) for way, gains in found["gains"].items()]
+    return [*rows, *_target_rows(result)]
 
-    chosen = ", ".join(f"{weight} in {num}" for weight, num in result["weights_chosen"].items())
-    rows = [
-        Row(arm, f"{figures['mean']:.1%} (deviation {100 * figures['sd']:.1f} over {result['seeds']} seeds)")
-        for arm, figures in result["arms"].items()
-    ]
+
+def _gains(gains: Mapping[str, float]) -> str:
+    return (
+        f"{100 * gains['over_judge']:+.2f} points over the judge, {100 * gains['over_people']:+.2f} over people, "
+        f"{gains['gap_closed']:.1%} of the way"
+    )
+
+
+def _target_rows(result: Result) -> list[Row]:
+    """Both sources together, against the targets."""
+    whats = {
+        "over_judge": "over the judge alone", "over_people": "over people alone",
+        "gap_closed": "of the way from the judge alone to people on every pair",
+    }  # fmt: skip
+
+    def said(name: str, value: float) -> str:
+        return f"{value:.1%}" if name == "gap_closed" else f"{100 * value:+.2f} points"
+
     return [
-        *rows,
-        Row("weights chosen", chosen),
-        Row("weight chosen, over the judge alone", said("over_judge"), "+8 points"),
-        Row("weight chosen, over people alone", said("over_people"), "+2 points"),
-        Row("from the judge alone to people on every pair", said("gap_closed"), "60 %"),
+        Row(
+            f"both, corrected or weighed: {whats[name]}",
+            f"{said(name, one['value'])}, {'met' if one['met'] else 'missed'}", said(name, one["least"]),
+        )
+        for name, one in result["targets"].items()
+    ]  # fmt: skip
+
+
+def example_rows(result: Result) -> list[Row]:
+    def said(name: str, one: Mapping[str, float]) -> str:
+        if name in ("people's rows", "held-out pairs"):
+            return f"{one['mean']:.0f}"
+        return f"{one['mean']:.1%}" + (f" [{one['low']:.1%}, {one['high']:.1%}]" if "low" in one else "")
+
+    return [*(Row(name, said(name, one)) for name, one in result["arms"].items()), *_target_rows(result)]
+
+
+def policy_rows(result: Result) -> list[Row]:
+    names = [name for name in result["truth"] if name in ("confident", "calm", result["unnamed"], "thorough")]
+    rows = [
+        Row(
+            f"{name}{', which no principle names' if name not in ('confident', 'calm') else ''}",
+            f"from {one['start']:.0f} to {one['judge']:.0f} by the judge's labels, to {one['people']:.0f} by both",
+        )
+        for name in names
+        for one in [result["truth"][name]]
     ]
+    return [*rows, *(Row("the report says", said) for said in result["said"])]
 
 
 def probe_rows(result: Result) -> list[Row]:
@@ -236,6 +277,34 @@ def million_rows(result: Result) -> list[Row]:
         Row("bare SQLite, the same bytes and indexes", f"{floor['rows_per_s']:,} rows/s"),
         Row("a page of `audit list`, the slowest of all filters", page, f"{targets['page_ms']} ms"),
         Row("the file", f"{result['file_mib']:,} MiB"),
+    ]
+
+
+def audit_rows(result: Result) -> list[Row]:
+    pages, targets, checked = result["pages"], result["targets"], result["verify"]
+    beside, size = pages["beside_a_writer"]["pages"], f"{result['judgements']:,} judgements, {result['rows']:,} rows"
+    rows = [
+        Row(
+            name,
+            f"{figures['cpu_median_ms']:g} ms, p95 {figures['cpu_p95_ms']:g} ms of CPU; waited for: p95 "
+            f"{figures['p95_ms']:.0f} ms",
+            f"p95 {targets['page_p95_ms']} ms",
+        )
+        for name, figures in beside.items()
+    ]
+    size += "" if result["judgements"] >= 1_000_000 else "; a million were not measured yet"
+    first = "no browser" if pages["first_page_s"] is None else f"{pages['first_page_s']:.2f} s"
+    return [
+        Row("the ledger", size, "1,000,000 judgements"),
+        *rows,
+        Row("first page in a browser", first, f"{targets['first_page_s']} s"),
+        Row("most memory of the server", f"{pages['memory_mib']:.0f} MiB", f"{targets['memory_mib']} MiB"),
+        Row(
+            "`audit verify`",
+            f"{checked['rows_per_cpu_s']:,} rows per second of CPU; {checked['rows_per_s']:,} rows/s",
+            f"{targets['verify_rows_per_s']:,} rows/s",
+        ),
+        Row("load of the machine before and after", f"{result['load'][0]:g} and {result['load_after'][0]:g}"),
     ]
 
 
@@ -651,8 +720,19 @@ SECTIONS = (
     ),
     Section(
         "A reward model from 4,000 labels of a biased judge and 300 of people", "people_reward_model", people_rows,
-        "Responses, judge and people are simulated in a linear world; accuracy by its truth, means over the seeds. "
-        "[reward-model.md](reward-model.md) says how the weight is chosen.",
+        "Responses, judge and people are simulated in a linear world of 24 features; accuracy by its truth, means over "
+        "the seeds. The judge leans along three features, one of them length, or along all. "
+        "[reward-model.md](reward-model.md) says how weights and corrections are chosen.",
+    ),
+    Section(
+        "The example with people's labels, down to the reward model", "people_example", example_rows,
+        "People are simulated by the front desk's truth. Accuracy on pairs of responses to held-out prompts whose "
+        "truths differ; means over the seeds with 95 % intervals over them.",
+    ),
+    Section(
+        "What 200 labels do to a policy that no principle asks for", "people_policy", policy_rows,
+        "Simulated truth from 0 to 100, the constitution confident-and-calm, people simulated. [people.md](people.md) "
+        "says where a report has these sentences.",
     ),
     Section(
         "Whether `constitution check` passes a principle that the judge misreads", "probes", probe_rows,
@@ -691,6 +771,12 @@ SECTIONS = (
     Section(
         "Checking a ledger", "audit_verify", verify_rows,
         "Questions, answers and uses; process time of one thread. Other work ran beside it.",
+    ),
+    Section(
+        "The audit app's pages, beside a process that appends all the time", "audit", audit_rows,
+        "One request after another. CPU is that of the server for one page; what was waited for includes the other "
+        "work on the machine, which had several times as much to do as it has cores. The ledger holds no prompts and "
+        "replies.",
     ),
     Section(
         "A record that its owner rewrites as a whole", "audit_proof", proof_rows,

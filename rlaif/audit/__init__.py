@@ -43,6 +43,10 @@ agreements     how far people and judge agreed, and on which decisions
 principles     what was decided under each principle
 disputes       what people say of single decisions
 sheets         the sheets that were drawn for people, as their owner sees them
+trainings      how a round's models were trained, and what that was worth at which KL
+policies       reward models and policies: cards, what each was made of, what was made of it
+two_runs       two rounds beside each other: constitution, settings, measures
+two_decisions  what two rounds decided about the same pairs
 runs           the runs of a folder and their stages
 web/           the pages of `audit serve` and of blind labelling
 view           facts and sections, of which the views are made

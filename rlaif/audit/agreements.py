@@ -50,7 +50,11 @@ def count_labelled(ledger: Ledger) -> list[Counted]:
     connection = open_index(ledger)
     try:
         found: dict[str, dict[str, int]] = {}
-        sql = "SELECT principle, people, count(*) FROM decisions WHERE people IS NOT NULL GROUP BY principle, people"
+        # by name: of an index that holds the labelled decisions alone, because SQLite would read all of them in another
+        sql = (
+            "SELECT principle, people, count(*) FROM decisions INDEXED BY decisions_people WHERE people IS NOT NULL"
+            " GROUP BY principle, people"
+        )
         for principle, people, count in connection.execute(sql):
             found.setdefault(str(principle), {})[str(people)] = int(str(count))
     finally:

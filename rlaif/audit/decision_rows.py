@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from pydantic import Field
+
 from rlaif.audit.traced import TracedHead, name_models
 from rlaif.ledger.lineage import find_preferences_of
 from rlaif.ledger.queries import ComparisonLine, list_comparisons
 from rlaif.ledger.store import Ledger
-from rlaif.records import Comparison, HumanLabel, Judgement, Preference, Prompt, Sample, Value, Verdict
+from rlaif.records import Comparison, HumanLabel, Judgement, Message, Preference, Prompt, Sample, Value, Verdict
 from rlaif.records.base import REDACTED
 
 PAGE = 500
@@ -85,6 +87,8 @@ class DecisionRow(Value):
     label_source: str
     preference_id: str
     people: tuple[PersonsChoice, ...]
+    messages: tuple[Message, ...] = Field(exclude=True)
+    """The prompt turn by turn, for formats that keep turns apart."""
 
 
 class Rows(NamedTuple):
@@ -123,7 +127,7 @@ def make_rows(ledger: Ledger, lines: Sequence[ComparisonLine], *, run: str | Non
     samples = ledger.find(Sample, [key for one in comparisons for key in one.sample_ids])
     judgements = ledger.find(Judgement, [key for one in comparisons for key in one.judgement_ids])
     models = name_models(ledger, {*(one.judge_id for one in comparisons), *(one.policy_id for one in samples.values())})
-    texts = {digest: ledger.text(digest) for digest in {one.principle.text_digest for one in comparisons}}
+    texts = {digest: ledger.kept_text(digest) for digest in {one.principle.text_digest for one in comparisons}}
     preferences = _match_preferences(find_preferences_of(ledger, [one.id for one in comparisons], run=run))
     people = _find_people(ledger, comparisons)
     for key, one in lines:
@@ -143,6 +147,7 @@ def make_rows(ledger: Ledger, lines: Sequence[ComparisonLine], *, run: str | Non
             reasons=tuple(judgement.reason or "" for judgement in said),
             label=None if label is None else label.label, label_source="" if label is None else label.source,
             preference_id="" if label is None else label.id, people=tuple(people[one.prompt_id, *one.sample_ids]),
+            messages=_turns(prompts.get(one.prompt_id)),
         )  # fmt: skip
 
 
@@ -185,6 +190,10 @@ def _find_people(
             PersonsChoice(annotator=label.annotator, principle_id=label.principle_id, choice=choice)
         )
     return found
+
+
+def _turns(prompt: Prompt | None) -> tuple[Message, ...]:
+    return (Message(role="user", content=REDACTED),) if prompt is None else prompt.messages
 
 
 def _join(prompt: Prompt | None) -> str:

@@ -6,7 +6,7 @@ to rewrite and which pairs to have labelled blind.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, get_args
 
@@ -17,6 +17,7 @@ from rlaif.ledger.chain import Head
 from rlaif.ledger.labels import find_label
 from rlaif.ledger.queries import find_decision, list_records
 from rlaif.ledger.store import Ledger
+from rlaif.ledger.texts import id_lists
 from rlaif.records import Comparison, Dispute, DisputeReason, Observed, Says
 
 MAX_NOTE = 2000
@@ -92,8 +93,9 @@ def find_disputable(ledger: Ledger, prefix: str) -> Comparison:
 
 def find_disputes(ledger: Ledger, comparison_ids: Iterable[str]) -> list[Dispute]:
     """The disputes about some comparisons, in the order in which they were made."""
-    wanted = set(comparison_ids)
-    return [dispute for dispute in list_records(ledger, Dispute) if dispute.comparison_id in wanted]
+    sql = "SELECT id FROM disputes WHERE comparison_id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    ids = [key for chunk in id_lists(comparison_ids) for (key,) in ledger.rows(sql, (chunk,))]
+    return list(ledger.find(Dispute, ids).values())
 
 
 def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle: str = "") -> list[Disputed]:
@@ -108,6 +110,20 @@ def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle
         and (not reason or row.dispute.reason == reason)
         and (not principle or (row.comparison is not None and row.comparison.principle.id == principle))
     ]
+
+
+def count_disputed(ledger: Ledger) -> dict[str, Counter[str]]:
+    """What each author says last of each decision, counted by the decision's principle, without reading a record."""
+    sql = (
+        "SELECT c.principle_id, d.says, count(*) FROM"
+        " (SELECT max(seq) AS seq FROM disputes GROUP BY content ->> '$.author', comparison_id) AS last"
+        " CROSS JOIN disputes AS d ON d.seq = last.seq CROSS JOIN comparisons AS c ON c.id = d.comparison_id"
+        " GROUP BY 1, 2"
+    )
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for principle_id, says, number in ledger.rows(sql):
+        counts[principle_id][says] += number
+    return counts
 
 
 def list_lines(rows: Sequence[Disputed]) -> Listing:

@@ -1,7 +1,7 @@
-"""Rows of decisions -> a file that other programs read: annotated pairs, CSV, JSON lines or Parquet.
+"""Rows of decisions -> a file that other programs read: annotated pairs, CSV, JSON lines, Parquet or RewardBench's.
 
-Each file says of which ledger, up to which row, and by which filter it was made. Texts come from models and data sets:
-a CSV has no cell that a spreadsheet would compute. Writes no file: it returns the bytes.
+Each file but RewardBench's says of which ledger, up to which row, and by which filter it was made. Texts come from
+models and data sets: a CSV has no cell that a spreadsheet would compute. Writes no file: it returns the bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from rlaif.audit.decision_rows import DecisionRow, Rows, decide
 from rlaif.calibration.label_rows import as_csv, as_jsonl
 from rlaif.calibration.labels import OVERALL
 from rlaif.errors import InputError
-from rlaif.records import Verdict, digest_text
+from rlaif.files.bench_rows import DecidedPair, bench_rows
+from rlaif.records import Verdict, digest_text, split_of
 
-Format = Literal["annotated-pairs", "csv", "jsonl", "parquet"]
+Format = Literal["annotated-pairs", "csv", "jsonl", "parquet", "reward-bench"]
 PAIRS_VERSION = "2.0"
 REFERENCE_ID = "ba751e7b"
 """Id that feedback-forensics 0.5 expects of the annotator with whom all others are compared."""
@@ -33,14 +34,22 @@ class Exported(NamedTuple):
     """Rows, or pairs with annotators' choices."""
     num_ties: int
     """Choices that were left out because the format has no ties."""
+    num_unlabelled: int = 0
+    """Comparisons that were left out because their pair has no label."""
 
 
-def export_rows(found: Rows, *, format: Format, at: str) -> Exported:
-    """The file's bytes. at: when it was made, where the format has a place for it."""
+def export_rows(found: Rows, *, format: Format, at: str, test_fraction: float | None = None) -> Exported:
+    """The file's bytes. at: when it was made, where the format has a place for it.
+
+    test_fraction: the share of prompts that the run of the filter holds out, which RewardBench's subsets then tell
+    apart; None where that is not known.
+    """
     if not found.rows:
         raise InputError(f"no comparison passes the filter: {found.filter.describe()}", fix="leave a part of it out")
     if format == "annotated-pairs":
         return _as_pairs(found, at=at)
+    if format == "reward-bench":
+        return _as_bench(found, test_fraction=test_fraction)
     rows = [_flatten(row, found) for row in found.rows]
     if format == "parquet":
         return Exported(_as_parquet(rows, found, at=at), len(rows), 0)
@@ -71,6 +80,33 @@ def _as_parquet(rows: Sequence[Mapping[str, Any]], found: Rows, *, at: str) -> b
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(about), sink)
     return sink.getvalue()
+
+
+def _as_bench(found: Rows, *, test_fraction: float | None) -> Exported:
+    """A row for each pair that has a label; subset: whose label it is, and whether the prompt is held out."""
+    labelled = {row.preference_id: row for row in found.rows if row.label is not None}
+    pairs = []
+    for row in labelled.values():
+        if (side := decide(row.label or 0.0)) == "tie":
+            continue
+        texts = (row.first_text, row.second_text) if side == "first" else (row.second_text, row.first_text)
+        pairs.append(DecidedPair(row.messages, *texts, subset=_name_subset(row, test_fraction=test_fraction)))
+    if not pairs:
+        raise InputError("no pair has a label that says which reply is better", fix="export --format jsonl")
+    text = as_jsonl(bench_rows(pairs))
+    return Exported(
+        text.encode("utf-8", "surrogatepass"),
+        num_rows=len(pairs),
+        num_ties=len(labelled) - len(pairs),
+        num_unlabelled=sum(row.label is None for row in found.rows),
+    )
+
+
+def _name_subset(row: DecisionRow, *, test_fraction: float | None) -> str:
+    who = "people" if row.label_source == "human" else "judge"
+    if test_fraction is None:
+        return who
+    return f"{who}, {'held out' if split_of(row.prompt_id, test_fraction=test_fraction) == 'test' else 'trained on'}"
 
 
 class _Pairs:

@@ -176,7 +176,7 @@ def _follow(
         ledger=str(ledger.path),
         head=TracedHead(seq=head.seq, hex=head.hex, is_in_chain=True),
         wordings=tuple(
-            Wording(digest=digest, text=ledger.text(digest), num_comparisons=num) for digest, num in wordings
+            Wording(digest=digest, text=ledger.kept_text(digest), num_comparisons=num) for digest, num in wordings
         ),
         rounds=tuple(rounds),
         models=tuple(_reach(ledger, rounds)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from rlaif.audit.disputes import list_disputes
+from rlaif.audit.disputes import count_disputed
 from rlaif.calibration.edit_outcomes import describe_tested, find_tested
 from rlaif.ledger.listing import count_listed
 from rlaif.ledger.queries import list_records
@@ -61,8 +61,7 @@ def find_principles(ledger: Ledger, *, run: str | None = None) -> list[Principle
                 flipped[name] += count * (group.flipped == 1)
             elif group.record_table == FailedJudgement.table:
                 failed[name] += count
-    disputes = list_disputes(ledger)
-    of = [(comparison.principle.id, dispute.says) for dispute, comparison in disputes if comparison is not None]
+    disputed = count_disputed(ledger)
     wordings = _find_wordings(ledger)
     names = sorted({*decided, *failed} - {""}, key=lambda name: (-decided[name], name))
     return [
@@ -71,8 +70,8 @@ def find_principles(ledger: Ledger, *, run: str | None = None) -> list[Principle
             num_decisions=decided[name],
             num_flipped=flipped[name],
             num_failed=failed[name],
-            num_wrong=of.count((name, "wrong")),
-            num_disputed=sum(other == name for other, _ in of),
+            num_wrong=disputed[name]["wrong"],
+            num_disputed=disputed[name].total(),
             wordings=tuple(wordings.get(name, ())),
         )
         for name in names

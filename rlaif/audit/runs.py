@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rlaif.errors import RunFolderError
 from rlaif.run.finished import read_stage
 from rlaif.run.folder import RunFolder, list_runs, open_run
-from rlaif.run.stages import EVALUATION, STAGES, Stage
+from rlaif.run.stages import EVALUATION, POLICY, REWARD_MODEL, STAGES, Stage
 
 _ROUND = re.compile(r"round_(\d{2,})")
 
@@ -38,6 +38,11 @@ class RoundRow(NamedTuple):
     headline: str
     """What the round's report says first; empty where there is no report."""
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether the training of a reward model or of the policy has begun."""
+        return any(stage.name in (REWARD_MODEL.name, POLICY.name) for stage in self.stages)
+
 
 class RunRow(NamedTuple):
     """A run as its folder tells it."""
@@ -59,6 +64,12 @@ def find_runs(runs_dir: Path) -> list[RunRow]:
 def find_run(runs_dir: Path, name: str) -> RunRow:
     """One run, refused where there is none of that name."""
     return _run_row(open_run(runs_dir, name), None)
+
+
+def find_round(runs_dir: Path, name: str, number: int) -> RoundRow | None:
+    """One round of a run; None where the folder has none of that number. Refused where there is no such run."""
+    run = open_run(runs_dir, name)
+    return _round_row(run, number) if number in _find_rounds(run) else None
 
 
 def report_path(runs_dir: Path, *, name: str, number: int) -> Path:

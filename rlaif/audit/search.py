@@ -81,7 +81,7 @@ def check_search(search: Search) -> None:
 def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int = 50) -> Found:
     """The decisions that pass every filter, in the order in which they were made."""
     sql, bindings = _select(
-        "d.seq, d.id, d.principle, d.winner, d.p_winner, d.gap, d.people", search, after=after, limit=limit
+        "d.id, d.principle, d.winner, d.p_winner, d.gap, d.people", search, after=after, limit=limit
     )
     connection = open_index(ledger)
     try:
@@ -97,7 +97,7 @@ def find_decisions(ledger: Ledger, search: Search, *, after: int = 0, limit: int
 
 def find_keys(ledger: Ledger, search: Search, *, limit: int) -> list[tuple[int, str]]:
     """Row and id of the decisions that pass every filter, at most `limit`, in the order in which they were made."""
-    sql, bindings = _select("d.seq, d.id", search, after=0, limit=limit)
+    sql, bindings = _select("d.id", search, after=0, limit=limit)
     connection = open_index(ledger)
     try:
         rows: list[tuple[Any, ...]] = connection.execute(sql, bindings).fetchall()
@@ -107,15 +107,32 @@ def find_keys(ledger: Ledger, search: Search, *, limit: int) -> list[tuple[int, 
 
 
 def _select(columns: str, search: Search, *, after: int, limit: int) -> tuple[str, tuple[Any, ...]]:
-    """SQL of the decisions that pass every filter, and what is bound to it."""
+    """SQL of the decisions that pass every filter, their places first, and what is bound to it."""
     check_search(search)
-    conditions: list[str] = ["d.seq > ?"]
+    source, place = _source(search)
+    conditions: list[str] = [f"{place} > ?"]
     bindings: list[Any] = [after]
     for condition, values in _conditions(search):
         conditions.append(condition)
         bindings += values
     where = " AND ".join(conditions)
-    return f"SELECT {columns} FROM decisions AS d WHERE {where} ORDER BY d.seq LIMIT {int(limit)}", tuple(bindings)
+    sql = f"SELECT DISTINCT {place}, {columns} FROM {source} WHERE {where} ORDER BY {place} LIMIT {int(limit)}"
+    return sql, tuple(bindings)
+
+
+def _source(search: Search) -> tuple[str, str]:
+    """SQL of the decisions and of their places, led by what leaves out most and is stored in the order of places: so
+    SQLite reads on only until a page is full."""
+    if _split(search.text):
+        return "words AS w CROSS JOIN decisions AS d ON d.seq = w.rowid", "w.rowid"
+    if search.run or search.round:
+        return f"{_used(search)} CROSS JOIN decisions AS d ON d.seq = u.seq", "u.seq"
+    return "decisions AS d", "d.seq"
+
+
+def _used(search: Search) -> str:
+    """SQL of the uses, through an index that has those of a run, or of a round, in the order of places."""
+    return f"used AS u INDEXED BY {'used_run' if search.run else 'used_round'}"
 
 
 def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
@@ -123,7 +140,7 @@ def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     if found := _split(search.text):
         # subtle: every word is quoted, so that nothing of what was typed is read as the index's own language.
         words = " ".join('"{}"'.format(word.replace('"', '""')) for word in found)
-        yield "d.seq IN (SELECT rowid FROM words WHERE words MATCH ?)", [words]
+        yield "w.words MATCH ?", [words]
     for column, value in (("principle", search.principle), ("judge", search.judge), ("mode", search.mode)):
         if value:
             yield f"d.{column} = ?", [value]
@@ -140,8 +157,14 @@ def _conditions(search: Search) -> Iterator[tuple[str, list[Any]]]:
     if search.run or search.round:
         used = [("run", search.run or None), ("round", int(search.round) if search.round else None)]
         given = [(name, value) for name, value in used if value is not None]
-        where = " AND ".join(f"{name} = ?" for name, _ in given)
-        yield f"d.seq IN (SELECT seq FROM used WHERE {where})", [value for _, value in given]
+        where = " AND ".join(f"u.{name} = ?" for name, _ in given)
+        bound = [value for _, value in given]
+        if not _split(search.text):
+            yield where, bound
+        else:
+            # the first use says where to begin among the words
+            yield f"w.rowid >= (SELECT min(u.seq) FROM {_used(search)} WHERE {where})", bound
+            yield f"EXISTS (SELECT 1 FROM {_used(search)} WHERE u.seq = d.seq AND {where})", bound
 
 
 def _split(text: str) -> list[str]:
@@ -150,15 +173,21 @@ def _split(text: str) -> list[str]:
 
 
 def _find_known(read: Any) -> Known:
-    def values(sql: str) -> list[str]:
-        return [str(value) for (value,) in read(sql) if value is not None]
+    def values(table: str, column: str) -> list[str]:
+        # one step of the column's index for each value, because each stands in many rows
+        found: list[Any] = []
+        (first,) = read(f"SELECT min({column}) FROM {table}").fetchall()
+        while first[0] is not None:
+            found.append(first[0])
+            (first,) = read(f"SELECT min({column}) FROM {table} WHERE {column} > ?", (found[-1],)).fetchall()
+        return [str(value) for value in found]
 
     return Known(
-        principle=values("SELECT DISTINCT principle FROM decisions ORDER BY principle"),
-        run=values("SELECT DISTINCT run FROM used ORDER BY run"),
-        round=values("SELECT DISTINCT round FROM used ORDER BY round"),
-        judge=values("SELECT DISTINCT judge FROM decisions ORDER BY judge"),
-        mode=values("SELECT DISTINCT mode FROM decisions ORDER BY mode"),
+        principle=values("decisions", "principle"),
+        run=values("used", "run"),
+        round=values("used", "round"),
+        judge=values("decisions", "judge"),
+        mode=values("decisions", "mode"),
     )
 
 

@@ -24,7 +24,7 @@ from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison, HumanLabel, Judgement, Prompt, Question, Sample
 from rlaif.stats.logits import P_FIRST, canonical_pair
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x524C5349  # "RLSI"
 ROWS_AT_ONCE = 500
 INDEX_FILES = (".search", ".search-wal", ".search-shm")
@@ -36,7 +36,11 @@ DDL = (
     "CREATE INDEX decisions_prompt ON decisions (prompt_id)",
     "CREATE INDEX decisions_people ON decisions (people, seq) WHERE people IS NOT NULL",
     "CREATE INDEX decisions_principle ON decisions (principle, seq)",
+    "CREATE INDEX decisions_judge ON decisions (judge, seq)",
+    "CREATE INDEX decisions_mode ON decisions (mode, seq)",
     "CREATE TABLE used (run TEXT, round INTEGER, seq INTEGER, PRIMARY KEY (run, round, seq)) WITHOUT ROWID",
+    "CREATE INDEX used_run ON used (run, seq)",
+    "CREATE INDEX used_round ON used (round, seq)",
     "CREATE VIRTUAL TABLE words USING fts5(conversation, replies, reasons, content='', tokenize='unicode61')",
     *QUEUE_DDL,
 )

@@ -103,7 +103,7 @@ def find_traced_models(ledger: Ledger, place: StageOfRun) -> list[TracedModel]:
     else:
         return []
     models = ledger.find(Model, [card.model_id for card in cards])
-    return [_trace_card(card, models.get(card.model_id), place=place) for card in cards]
+    return [trace_card(card, models.get(card.model_id), place=place) for card in cards]
 
 
 def find_models_by_weights(ledger: Ledger, weights: str) -> list[TracedModel]:
@@ -133,7 +133,8 @@ def _shorten(model: Model) -> str:
     return PurePath(model.observed.name or model.weights).name or model.weights
 
 
-def _trace_card(card: RewardModelCard | PolicyCard, model: Model | None, *, place: StageOfRun) -> TracedModel:
+def trace_card(card: RewardModelCard | PolicyCard, model: Model | None, *, place: StageOfRun) -> TracedModel:
+    """The model of a card that a stage used. model: its fingerprint; None where the ledger does not have it."""
     if isinstance(card, RewardModelCard):
         made_from = {"base model": card.base_model_id, "preference files": card.dataset_digest}
         given = card.config.get("preferences")

@@ -1,4 +1,4 @@
-"""Human labels -> the rows of a file: rlaif's own columns, or a preference set as TRL and `datasets` read it.
+"""Human labels -> the rows of a file: rlaif's own columns, a preference set for TRL and `datasets`, or RewardBench's.
 
 Own rows are read back by `rlaif.calibration.labels` without a column map. Writes no file.
 """
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rlaif.calibration.labels import OVERALL
 from rlaif.errors import DataError
+from rlaif.files.bench_rows import DecidedPair, bench_rows
 from rlaif.records import HumanLabel, Prompt, Sample, Tally
 
 Which = Literal["all", "drawn", "imported", "edit-tests"]
@@ -86,6 +87,24 @@ def preference_rows(
                 }
             )
     return rows, Tally(num_in=len(labels), dropped=dict(dropped))
+
+
+def labelled_bench_rows(
+    labels: Sequence[HumanLabel], *, prompts: Mapping[str, Prompt], samples: Mapping[str, Sample]
+) -> tuple[list[dict[str, Any]], Tally]:
+    """Rows of RewardBench's format, and a count of the labels that cannot be such a row, which are the ties.
+
+    The subset is `overall`, or the principle that the person was asked about.
+    """
+    pairs: list[DecidedPair] = []
+    for label in labels:
+        if label.choice == "tie":
+            continue
+        chosen, rejected = label.sample_ids if label.choice == "first" else label.sample_ids[::-1]
+        messages = prompts[label.prompt_id].messages
+        pairs.append(DecidedPair(messages, samples[chosen].text, samples[rejected].text, subset=label.principle_id))
+    num_ties = len(labels) - len(pairs)
+    return bench_rows(pairs), Tally(num_in=len(labels), dropped={"tie": num_ties} if num_ties else {})
 
 
 def as_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -77,11 +77,12 @@ def report(
 def export_decisions(
     out: OutOption,
     format: Annotated[
-        Literal["annotated-pairs", "csv", "jsonl", "parquet"],
+        Literal["annotated-pairs", "csv", "jsonl", "parquet", "reward-bench"],
         typer.Option(
             "--format",
             help="annotated-pairs: version 2.0, as feedback-forensics reads it, with an annotator for each principle "
-            "and person. The others: a row for each comparison.",
+            "and person. reward-bench: labels of pairs as rows for `rlaif reward-bench`; with --run the subset says "
+            "which prompts that run holds out. The others: a row for each comparison.",
             show_default=False,
         ),
     ],
@@ -95,6 +96,7 @@ def export_decisions(
     """Write the comparisons that pass the filters, with their texts, to a file that other programs read."""
     from rlaif.audit.decision_rows import Filter, read_rows
     from rlaif.audit.export import export_rows
+    from rlaif.audit.influence import find_test_fraction
     from rlaif.audit.ledger_file import find_damaged, open_to_read
     from rlaif.calibration.artifact import refuse_existing
     from rlaif.files.atomic import utc_now, write_atomically
@@ -104,9 +106,11 @@ def export_decisions(
     damaged = find_damaged(runs_dir) if run is None and ledger is None else []
     with passing_over(damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
         found = read_rows(opened, filter)
-        exported = export_rows(found, format=format, at=utc_now())
+        fraction = find_test_fraction(runs_dir, run) if run is not None and format == "reward-bench" else None
+        exported = export_rows(found, format=format, at=utc_now(), test_fraction=fraction)
         write_atomically(out, exported.data)
-        what = "pairs" if format == "annotated-pairs" else "comparisons"
+        what = "pairs" if format in ("annotated-pairs", "reward-bench") else "comparisons"
         ties = f"; {exported.num_ties} ties left out, which the format does not have" if exported.num_ties else ""
-        print_line(show_text(f"{exported.num_rows} {what} in {out}, {filter.describe()}{ties}"))
+        none = f"; {exported.num_unlabelled} comparisons without a label left out" if exported.num_unlabelled else ""
+        print_line(show_text(f"{exported.num_rows} {what} in {out}, {filter.describe()}{ties}{none}"))
         print_line(show_text(f"head {found.head.seq} {found.head.hex}"))

@@ -15,6 +15,8 @@ from rlaif.cli.spot_check import AnswersOption
 from rlaif.console import console, show_text
 from rlaif.errors import InputError
 
+LabelFormat = Literal["jsonl", "csv", "preferences", "reward-bench", "label-studio"]
+
 
 def import_(
     file: Annotated[
@@ -75,11 +77,12 @@ def _import_answers(file: Path, sheet_path: Path, *, answers: Path | None, colum
 def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; one that is there stays as it is.")],
     format: Annotated[
-        Literal["jsonl", "csv", "preferences", "label-studio"],
+        LabelFormat,
         typer.Option(
             "--format",
             help="jsonl, csv: a row per label, as --human-labels reads it. preferences: prompt, chosen and rejected as "
-            "JSONL, as TRL and `datasets` read it, without ties. label-studio: tasks of the sheet that --sheet names, "
+            "JSONL, as TRL and `datasets` read it, without ties. reward-bench: rows for `rlaif reward-bench`, without "
+            "ties; the subset is the principle, or overall. label-studio: tasks of the sheet that --sheet names, "
             "with the answers so far, and the labelling interface beside them as .xml.",
         ),
     ] = "jsonl",
@@ -139,23 +142,31 @@ def _export_tasks(out: Path, sheet_path: Path, *, answers: Path | None) -> None:
 
 def _export_labels(
     out: Path,
-    format: Literal["jsonl", "csv", "preferences", "label-studio"],
+    format: LabelFormat,
     which: Literal["all", "drawn", "imported", "edit-tests"],
     *,
     sheet: Path | None,
     run: str | None,
     runs_dir: Path,
 ) -> None:
-    from rlaif.calibration.label_rows import as_csv, as_jsonl, choose_labels, own_rows, preference_rows
+    from rlaif.calibration.label_rows import (
+        as_csv,
+        as_jsonl,
+        choose_labels,
+        labelled_bench_rows,
+        own_rows,
+        preference_rows,
+    )
     from rlaif.files.atomic import write_atomically
     from rlaif.loop.spot_labels import read_run_labels
 
     found = read_run_labels(runs_dir=runs_dir, run=run, which=which, sheet=sheet)
     chosen = choose_labels(found.labels, which=which)
-    if format == "preferences":
-        rows, tally = preference_rows(chosen, prompts=found.prompts, samples=found.samples)
+    if format in ("preferences", "reward-bench"):
+        make_rows = preference_rows if format == "preferences" else labelled_bench_rows
+        rows, tally = make_rows(chosen, prompts=found.prompts, samples=found.samples)
         if not rows:
-            raise InputError(f"no label can be a preference: {tally}", fix="export --format jsonl")
+            raise InputError(f"no label says which reply is better: {tally}", fix="export --format jsonl")
         write_atomically(out, as_jsonl(rows))
         console.print(show_text(f"labels: {tally}; {len(rows)} rows in {out}"))
         return

@@ -46,6 +46,11 @@ class Chain(NamedTuple):
         return (*self.before, *self.after)
 
 
+def name_metrics(method: str) -> str:
+    """The name of a method's rows in metrics.jsonl."""
+    return "policy" if method in BY_REWARDS else method
+
+
 def split_chain(names: Sequence[MethodName]) -> Chain:
     """A list of methods as a chain.
 

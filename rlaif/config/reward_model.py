@@ -68,11 +68,13 @@ class RewardModelConfig(Config):
     """Share of every training label that is spread evenly over the responses it is about: .1 makes .95 of a certain
     label of a pair. It keeps rewards from growing without bound on hard labels, and takes no leaning out of a judge's.
     Held-out labels and ratings stay. 0: none; up to .1 is usual."""
-    human_weight: Literal["as_given", "cross_validated"] = "as_given"
+    human_weight: Literal["as_given", "cross_validated", "corrected"] = "as_given"
     """How much rows of people count beside those of a judge. as_given: as their weight says, which is
     human.weight in a run. cross_validated: 1, 5 or 20 each, whichever predicts people's choices best on prompts
     left out. A linear read-out of the base model decides, after one pass through it. Needs people's rows on 10
-    prompts; with fewer, a line says so and their own weights count."""
+    prompts; with fewer, a line says so and their own weights count. corrected: one way more is tried. The judge's
+    labels are moved by what people's rows differ in from the judge, in a few coordinates of the base's states, and
+    people's rows count 5 each. Not with length_bias."""
     length_bias: Literal["kept", "judge_rows", "all_rows"] = "kept"
     """What becomes of the labels' leaning to longer responses. kept: the rewards learn it. judge_rows: a leaning, in
     log-odds per token, is fitted to all rows but people's beside the rewards, and is in no reward; people's rows then
@@ -109,6 +111,8 @@ class RewardModelConfig(Config):
     def _options_do_something(self, info: ValidationInfo) -> Self:
         if self.train == "readout":
             refuse_idle(self, dict.fromkeys(_OF_STEPS, ()), when="with train: readout, which takes no steps", info=info)
+        if self.human_weight == "corrected" and self.length_bias != "kept":
+            raise ValueError("human_weight: corrected and length_bias both take leanings out: say one of them")
         if self.num_members == 1:
             refuse_idle(self, {"bootstrap": ()}, when="with num_members: 1", info=info)
         elif self.train == "readout" and not self.bootstrap:

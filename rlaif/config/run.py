@@ -205,11 +205,11 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _a_weight_is_of_peoples_rows(self) -> Self:
-        is_chosen = self.reward_model.human_weight == "cross_validated"
+        how = self.reward_model.human_weight
         has_labels = self.human.path is not None or self.human.num_items > 0
-        if is_chosen and not has_labels and self.reward_model.preferences is None:
+        if how != "as_given" and not has_labels and self.reward_model.preferences is None:
             raise ValueError(
-                "reward_model.human_weight is cross_validated and there are no rows of people: ask for labels by "
+                f"reward_model.human_weight is {how} and there are no rows of people: ask for labels by "
                 "human.num_items, name them by --human-labels, or name preferences whose `source` is human by "
                 "reward_model.preferences"
             )

@@ -14,6 +14,7 @@ json_rows: rows of JSON, one a line or in a document
 rows: JSON, CSV, TSV, Parquet and Arrow files as rows
 odd_rows: rows that cannot be read, counted and named
 messages: a cell as chat messages
+bench_rows: decided pairs as rows of RewardBench's format
 row_sources: a file, a folder or a hub data set as rows
 row_parts: the splits and subsets of a folder of rows
 transcripts: a dialogue in one text as messages

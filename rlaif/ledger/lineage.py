@@ -70,8 +70,24 @@ def count_judged(ledger: Ledger, place: StageOfRun) -> list[JudgedCount]:
 
 def list_places(ledger: Ledger, run: str) -> list[StageOfRun]:
     """The stages of a run that used anything, in the order of rounds and names."""
-    sql = "SELECT DISTINCT round, stage FROM uses WHERE run = ? ORDER BY round, stage"
-    return [StageOfRun(run, *row) for row in ledger.rows(sql, (run,))]
+    # one step of the index for each place, because a run uses many records at each
+    sql = (
+        "SELECT round, stage FROM uses WHERE run = ? AND (round, stage) > (?, ?) AND round >= ?2"
+        " ORDER BY round, stage LIMIT 1"
+    )
+    found: list[StageOfRun] = []
+    while page := ledger.rows(sql, (run, *(found[-1][1:] if found else (-1, "")))):
+        found.append(StageOfRun(run, *page[0]))
+    return found
+
+
+def list_rounds(ledger: Ledger, run: str) -> list[int]:
+    """The rounds in which a run used anything. Reads one row for each, however many a round used."""
+    rounds: list[int] = []
+    sql = "SELECT min(round) FROM uses WHERE run = ? AND round > ?"
+    while (found := ledger.rows(sql, (run, rounds[-1] if rounds else -1))[0][0]) is not None:
+        rounds.append(found)
+    return rounds
 
 
 def count_decided(ledger: Ledger, principle_id: str, table: str) -> list[UsedCount]:

@@ -6,6 +6,8 @@ the filter leaves out. Derived from the rows: `audit verify` compares it with th
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,14 +16,24 @@ import apsw
 from rlaif.ledger.texts import Read, id_lists
 from rlaif.records import Comparison, FailedJudgement, Judgement, Question, Record, Use
 
-LISTING_TABLES = ("listing_groups", "listing")
+LISTING_TABLES = ("listing_groups", "listing", "listing_counts")
 LISTING_DDL = (
     "CREATE TABLE listing_groups (\n  id INTEGER PRIMARY KEY,\n  run TEXT NOT NULL,\n  record_table TEXT NOT NULL,\n"
     "  principles TEXT NOT NULL,\n  outcome TEXT NOT NULL,\n  flipped INTEGER NOT NULL,\n"
     "  UNIQUE (run, record_table, principles, outcome, flipped)\n) STRICT",
     "CREATE TABLE listing (\n  group_id INTEGER,\n  seq INTEGER,\n  PRIMARY KEY (group_id, seq)\n)"
     " STRICT, WITHOUT ROWID",
+    "CREATE TABLE listing_counts (\n  group_id INTEGER PRIMARY KEY,\n  num INTEGER NOT NULL\n) STRICT",
 )
+# subtle: triggers, and not this program's writer, keep the counts: an older rlaif that writes to the ledger keeps them
+# too, and a row that `INSERT OR IGNORE` leaves out is not counted.
+COUNT_TRIGGERS = {
+    "listing_groups_counted": "CREATE TRIGGER listing_groups_counted AFTER INSERT ON listing_groups\n"
+    "BEGIN INSERT INTO listing_counts VALUES (new.id, 0); END",
+    "listing_counted": "CREATE TRIGGER listing_counted AFTER INSERT ON listing\n"
+    "BEGIN UPDATE listing_counts SET num = num + 1 WHERE group_id = new.group_id; END",
+}
+"""Statement by name: what keeps the number of each group's rows, so that no page counts them."""
 ROWS_PER_STATEMENT = 2000
 MAX_REMEMBERED = 20_000
 """Most questions whose principles are kept in memory: an answer comes soon after its question."""
@@ -185,8 +197,17 @@ def count_listed(read: Read, *, run: str | None) -> list[tuple[Group, int]]:
     """Every group of a run, or of all rows, with the number of its rows."""
     fields = ", ".join(Group._fields)
     groups = read(f"SELECT id, {fields} FROM listing_groups WHERE run = ? ORDER BY id", (run or "",))
+    counts = count_rows(read, [number for number, *_ in groups])
+    return [(Group(*traits), counts[number]) for number, *traits in groups]
+
+
+def count_rows(read: Read, groups: Sequence[int]) -> dict[int, int]:
+    """How many rows each of some groups has: as stored, and counted now in a ledger that is older than the counts and
+    is only read."""
+    stored = "SELECT group_id, num FROM listing_counts WHERE group_id IN (SELECT value FROM json_each(?))"
+    counts: dict[int, int] = dict(read(stored, (json.dumps(groups),)))
     sql = "SELECT count(*) FROM listing WHERE group_id = ?"
-    return [(Group(*traits), read(sql, (number,))[0][0]) for number, *traits in groups]
+    return {number: counts[number] if number in counts else read(sql, (number,))[0][0] for number in groups}
 
 
 def find_listed(read: Read, groups: Iterable[int], *, after: int, limit: int) -> list[int]:
@@ -207,6 +228,12 @@ def list_older_rows(connection: apsw.Connection) -> None:
         )
 
 
+def count_older_rows(connection: apsw.Connection) -> None:
+    """Count the rows of every group in a ledger that had a listing without counts."""
+    counted = "(SELECT count(*) FROM listing AS l WHERE l.group_id = g.id)"
+    connection.execute(f"INSERT INTO listing_counts SELECT g.id, {counted} FROM listing_groups AS g")
+
+
 def compare_listing(read: Read, *, last: int) -> Iterator[tuple[str, int, str]]:
     """Every difference between listing and rows, as (table, place, what). `last`: the chain's last place."""
     for table in _SOURCES:
@@ -221,12 +248,19 @@ def compare_listing(read: Read, *, last: int) -> Iterator[tuple[str, int, str]]:
     groups = {number: Group(*fields) for number, *fields in read("SELECT * FROM listing_groups", ())}
     sql = "SELECT group_id, seq FROM listing WHERE (group_id, seq) > (?, ?) ORDER BY group_id, seq LIMIT ?"
     at: tuple[int, int] = (-(2**63), 0)
+    counts: Counter[int] = Counter()
     while page := read(sql, (*at, ROWS_PER_STATEMENT)):
         at = page[-1][:2]
-        for number in dict.fromkeys(group for group, _ in page):
+        in_page = Counter(group for group, _ in page)
+        counts.update(in_page)
+        for number in in_page:
             group, seqs = groups.get(number), [seq for of_group, seq in page if of_group == number]
             rightly = _rightly_listed(read, group, seqs) if group is not None and group.record_table in _SOURCES else ()
             yield from (("listing", seq, "no row belongs there") for seq in seqs if seq not in rightly)
+    stored: dict[int, int] = dict(read("SELECT group_id, num FROM listing_counts ORDER BY group_id", ()))
+    for number in sorted({*groups, *stored} if stored else ()):
+        if stored.get(number) != (counts[number] if number in groups else None):
+            yield "listing_counts", number, f"it is not the number of rows that are listed, {counts[number]}"
 
 
 def _rightly_listed(read: Read, group: Group, seqs: list[int]) -> set[int]:

@@ -18,7 +18,7 @@ import apsw
 from rlaif.console import say
 from rlaif.errors import InputError, LedgerError
 from rlaif.ledger.disk import in_sentences, refuse_network_disk
-from rlaif.ledger.listing import LISTING_TABLES, list_older_rows
+from rlaif.ledger.listing import LISTING_TABLES, count_older_rows, list_older_rows
 from rlaif.ledger.schema import ADDED_TABLES, APPLICATION_ID, SCHEMA_VERSION, schema_statements, table_statements
 
 BUSY_TIMEOUT_S = 60.0
@@ -200,11 +200,13 @@ def _add_tables(connection: apsw.Connection, *, read_only: bool) -> None:
     # another process may have made them while this one waited for the lock
     missing = _missing_tables(connection)
     for name in missing:
-        table, *indexes = table_statements(name)
-        for statement in [table.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)] if read_only else [table, *indexes]:
+        table, *more = table_statements(name)
+        for statement in [table.replace("CREATE TABLE", "CREATE TEMP TABLE", 1)] if read_only else [table, *more]:
             connection.execute(statement)
     if LISTING_TABLES[0] in missing:
         list_older_rows(connection)
+    elif LISTING_TABLES[-1] in missing and not read_only:
+        count_older_rows(connection)
     if not read_only:
         connection.execute("COMMIT")
 

@@ -223,9 +223,9 @@ def find_decision(ledger: Ledger, prefix: str) -> Decision:
         sides=sides,
         prompt=ledger.get(Prompt, source.prompt_id) if source else None,
         judge=ledger.get(Model, source.judge_id) if source else None,
-        principles={principle.id: ledger.text(principle.text_digest) for principle in asked},
-        opposites={key.id: ledger.text(key.opposite_digest) for key in asked if key.opposite_digest},
-        template=ledger.text(template_digest) if template_digest else None,
+        principles={principle.id: ledger.kept_text(principle.text_digest) for principle in asked},
+        opposites={key.id: ledger.kept_text(key.opposite_digest) for key in asked if key.opposite_digest},
+        template=ledger.kept_text(template_digest) if template_digest else None,
         constitutions=list(ledger.find(Constitution, [key for key in constitution_ids if key]).values()),
         uses=uses,
     )

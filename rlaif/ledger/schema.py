@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from rlaif.ledger.listing import LISTING_DDL, LISTING_TABLES
+from rlaif.ledger.listing import COUNT_TRIGGERS, LISTING_DDL, LISTING_TABLES
 from rlaif.ledger.texts import TEXTS_DDL, KeptText, Redaction
 from rlaif.records import RECORD_TYPES, Record
 
@@ -90,6 +90,7 @@ def schema_statements() -> list[str]:
     return [
         *TEXTS_DDL,
         *LISTING_DDL,
+        *COUNT_TRIGGERS.values(),
         *(statement for kind in LEDGER_TYPES for statement in table_statements(kind.table)),
     ]
 
@@ -97,7 +98,8 @@ def schema_statements() -> list[str]:
 def table_statements(name: str) -> list[str]:
     """The statements that make one of the tables, the table's own first."""
     if name in LISTING_TABLES:
-        return [LISTING_DDL[LISTING_TABLES.index(name)]]
+        triggers = COUNT_TRIGGERS.values() if name == LISTING_TABLES[-1] else ()
+        return [LISTING_DDL[LISTING_TABLES.index(name)], *triggers]
     table = TABLES[name]
     generated = "".join(
         f",\n  {column.name} {column.kind} GENERATED ALWAYS AS"

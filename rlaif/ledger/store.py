@@ -27,6 +27,7 @@ from rlaif.ledger.texts import (
     NewText,
     Redaction,
     StoredRow,
+    find_kept_text,
     find_text,
     find_texts,
     id_lists,
@@ -234,8 +235,12 @@ class Ledger:
         return page[0][0].hex() if page else None
 
     def text(self, digest: str) -> str | None:
-        """A text by its digest; None where it is not known or redacted."""
+        """A text by its digest; None where it is not known or redacted. May look through all texts."""
         return find_text(self.rows, digest)
+
+    def kept_text(self, digest: str) -> str | None:
+        """A text that `put_texts` stored: of a template, a principle, its opposite; None where there is none now."""
+        return find_kept_text(self.rows, digest)
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The result of one reading statement."""

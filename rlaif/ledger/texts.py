@@ -109,6 +109,11 @@ def redact_everywhere(connection: apsw.Connection, digest: str) -> None:
         connection.execute(statement, (bytes.fromhex(digest),))
 
 
+def find_kept_text(read: Read, digest: str) -> str | None:
+    """The text with this digest, of those that are stored by it, as a `KeptText` is; None: redacted or not there."""
+    return next((text for _, text in read(_FIND, (json.dumps([digest]),))), None)
+
+
 def find_text(read: Read, digest: str) -> str | None:
     """The text with this digest, None where it is redacted or not stored. Among short texts, all are looked through."""
     for _, text in read(_FIND, (json.dumps([digest]),)):

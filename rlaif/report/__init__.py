@@ -18,7 +18,8 @@ calibrated   what people's labels did, in that section: to the judge's labels, t
 trust        section "Can it be trusted": the reward model, signs of reward hacking
 judge        the judge's health in words and charts
 judges       several judges: how steady each is, and how far they agree
-training     how both trainings went
+training     how both trainings went; curves.html.j2 is its template, for the report and the audit app
+courses      responses over time, and each source of rewards, from the files that training left
 tables       cost, what each stage kept, where the numbers come from
 cautions     what a reader must know before believing it
 charts       charts of a fixed shape

@@ -170,13 +170,13 @@ def leanings_view(leanings: Sequence[Leaning], moved: Moved) -> dict[str, Any] |
 
 def _describe_turn(leaning: Leaning, named: Mapping[str, Sequence[str]]) -> str:
     """A measure whose direction changed, and whether the policy followed."""
-    name = show_plain(leaning.name)
+    name = f"{show_plain(leaning.name)}{'' if leaning.name in named else ', which no principle names'}"
     before, after = leaning.labels.mean_before, leaning.labels.mean_after
     liking = "liking for" if before > 0 else "dislike of"
     whats = {
-        "turned": f"turned the judge's {liking} {name} into its opposite",
+        "turned": f"turned into its opposite the judge's {liking} {name}",
         "taken away": f"took away the judge's {liking} {name}",
-        "given": f"brought in a {'liking for' if after > 0 else 'dislike of'} {name}, where the judge had no clear one",
+        "given": f"brought in, where the judge had none, a {'liking for' if after > 0 else 'dislike of'} {name}",
     }
     what = whats[leaning.turn or "given"]
     said = (
@@ -187,7 +187,7 @@ def _describe_turn(leaning: Leaning, named: Mapping[str, Sequence[str]]) -> str:
         said += f"; the policy went {_format_move(leaning)}"
     elif leaning.policy is not None:
         said += f"; the policy did not clearly follow ({_format_move(leaning)})"
-    return f"{said}{'' if leaning.name in named else ', which no principle names'}."
+    return f"{said}."
 
 
 def _format_more(lean: float) -> str:

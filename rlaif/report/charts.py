@@ -242,8 +242,13 @@ class Spot(NamedTuple):
     num_values: int
 
 
-def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Markup:
-    """Dots with intervals and counts, from zero to the widest; a dashed line where up is zero."""
+def spot_chart(
+    spots: Sequence[Spot], *, name: str, title: str, unit: str, origin: str = "equal", with_counts: bool = True
+) -> Markup:
+    """Dots with intervals and counts, from zero to the widest; a dashed line where up is zero.
+
+    origin: the word under the axis's left end. with_counts: whether each dot has its count above it.
+    """
     if not spots:
         return Markup('<p class="missing">No values.</p>')
     low, high = min(0.0, *(spot.up.low for spot in spots)), max(0.0, *(spot.up.high for spot in spots))
@@ -267,8 +272,9 @@ def spot_chart(spots: Sequence[Spot], *, name: str, title: str, unit: str) -> Ma
         at = f"{x(across):.1f}"
         body.append(svg_line("whisker after", at, y(up.low), at, y(up.high)))
         body.append(Markup('<circle class="dot after" cx="{}" cy="{:.1f}" r="4"/>').format(at, y(up.mean)))
-        body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", format_number(count)))
-    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", "equal"))
+        if with_counts:
+            body.append(svg_text("tick", at, round(y(up.high) - 6, 1), "middle", format_number(count)))
+    body.append(svg_text("tick", LEFT, HEIGHT - 5, "start", origin))
     body.append(svg_text("tick", WIDTH - RIGHT, HEIGHT - 5, "end", f"{format_number(widest, decimals=1)} {unit}"))
     desc = "; ".join(
         f"{format_number(across, decimals=1)} {unit}: "

@@ -5,16 +5,15 @@ Takes values, computes with `rlaif.evaluation`, and renders nothing. What the ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 from rlaif import __version__
 from rlaif.cleaning.report import CleaningReport
 from rlaif.config.evaluation import is_built_in
-from rlaif.config.methods import BY_REWARDS, MethodName
-from rlaif.config.ppo_rewards import RewardConfig, find_sources
+from rlaif.config.methods import BY_REWARDS, name_metrics
 from rlaif.evaluation.best_of_n import Picks, bound_kl
 from rlaif.evaluation.cost import StageCost
 from rlaif.evaluation.measures import Measure, compute_measures, find_falls, load_measure
@@ -39,9 +38,7 @@ from rlaif.judging.panel import RunJudge
 from rlaif.judging.stage import JudgedRound
 from rlaif.ledger.chain import Head
 from rlaif.models.weights.loading import LoadedModel
-from rlaif.policy.methods import METHODS
-from rlaif.policy.ppo.log import EVALUATION, read_kl, read_shown
-from rlaif.policy.rewards.sources import tally_rewards
+from rlaif.policy.ppo.log import EVALUATION, EVALUATIONS_FILE, read_kl
 from rlaif.records import (
     CalibrationCard,
     Estimate,
@@ -54,15 +51,13 @@ from rlaif.records import (
     digest_text,
 )
 from rlaif.records.gate import GateResult
+from rlaif.report.courses import collect_sources, read_responses
 from rlaif.report.input import (
     BestOfN,
     FunnelStage,
     PeopleAndJudge,
     Provenance,
     ReportInput,
-    ResponseAt,
-    ResponseCourse,
-    RewardCourse,
     RoundSummary,
     ShownSample,
     as_curve,
@@ -71,11 +66,9 @@ from rlaif.report.input import (
 )
 from rlaif.report.labelled import LabelledRound, choose_for_trained, collect_people
 from rlaif.reward_model.ensemble import Scorer, open_scorer, read_ensemble
-from rlaif.training.metrics import MetricsLog, MetricsRow
+from rlaif.training.metrics import MetricsLog
 
 SHOWN_SAMPLES = 12
-SHOWN_COURSES = 6
-SHOWN_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -149,10 +142,10 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     measures = compute_measures(pairs, prompts=by_id, measures=loaded_measures)
     card = facts.policy_card
     method = "ppo" if card is None else card.method
-    policy_rows = facts.metrics.read(METHODS[cast(MethodName, method)].metrics)
+    policy_rows = facts.metrics.read(name_metrics(method))
     is_by_rewards = method in BY_REWARDS
     behaviour = compute_behaviour(
-        pairs, **_find_kl(card, facts.policy_dir / "evaluations.jsonl", start_id=evaluated.start.id)
+        pairs, **_find_kl(card, facts.policy_dir / EVALUATIONS_FILE, start_id=evaluated.start.id)
     )
     proxy_win = compute_proxy_win(rewards, pairs=pairs)
     scored = [] if scorer is None else _score_held_out(scorer, evaluated.held_out)
@@ -189,11 +182,11 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         proxy_win=proxy_win,
         policy_method=method,
         policy_curve=as_curve(policy_rows),
-        reward_sources=collect_courses(judged.config.ppo.rewards, policy_rows),
+        reward_sources=collect_sources(judged.config.ppo.rewards, policy_rows),
         policy_evaluations=as_curve(facts.metrics.read(EVALUATION)) if is_by_rewards else (),
         alarms=() if card is None else card.alarms,
         kept_steps=card.num_steps if card is not None and is_by_rewards else None,
-        response_courses=tuple(_read_courses(judged, facts.policy_dir / "evaluations.jsonl")),
+        response_courses=tuple(read_responses(judged.ledger, facts.policy_dir / EVALUATIONS_FILE)),
         behaviour=behaviour,
         costs=tuple(costs),
         samples=_shown(
@@ -269,23 +262,6 @@ def _find_kl(card: PolicyCard | None, evaluations_path: Path, *, start_id: str) 
         return {"kl": None, "kl_interval": None}
     measured = None if card.num_steps is None else read_kl(evaluations_path, step=card.num_steps)
     return {"kl": card.metrics.get("objective/kl") if measured is None else measured.mean, "kl_interval": measured}
-
-
-def _read_courses(judged: JudgedRound, evaluations_path: Path) -> Iterator[ResponseCourse]:
-    """The first prompts of the evaluations during training, with their responses at some of them."""
-    rows = read_shown(evaluations_path)
-    steps = sorted({row["step"] for row in rows})
-    # The first and the last, and others between them at like distances.
-    last, places = len(steps) - 1, min(SHOWN_STEPS, len(steps)) - 1
-    shown = {steps[round(place * last / max(1, places))] for place in range(places + 1)}
-    by_prompt: dict[str, list[ResponseAt]] = {}
-    for row in rows:
-        if row["step"] in shown:
-            at = ResponseAt(step=row["step"], text=row["response"], score=row["score"], kl=row["kl"])
-            by_prompt.setdefault(row["prompt_id"], []).append(at)
-    prompts = judged.ledger.find(Prompt, by_prompt)
-    for prompt_id, responses in list(by_prompt.items())[:SHOWN_COURSES]:
-        yield ResponseCourse(prompt=prompts[prompt_id].messages, responses=tuple(responses))
 
 
 def _is_same_judge(judged: JudgedRound, evaluated: Evaluated) -> bool | None:
@@ -385,19 +361,3 @@ def _shown(
             )
         )
     return tuple(shown)
-
-
-def collect_courses(rewards: Sequence[RewardConfig], rows: Sequence[MetricsRow]) -> tuple[RewardCourse, ...]:
-    """What PPO was rewarded by, from the first step that `rows` have to the last."""
-    dropped = tally_rewards(rows).dropped
-    courses = []
-    for source in find_sources(tuple(rewards)):
-        scores = [row.numbers.get(f"objective/scores/{source.label}") for row in rows]
-        known = [score for score in scores if score is not None]
-        mark = f"{source.label}/"
-        failed = {cause.removeprefix(mark): count for cause, count in dropped.items() if cause.startswith(mark)}
-        if known:
-            courses.append(
-                RewardCourse(name=source.label, weight=source.weight, first=known[0], last=known[-1], failed=failed)
-            )
-    return tuple(courses)

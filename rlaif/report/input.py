@@ -5,6 +5,7 @@ collect.py fills them from records and numbers. Renders nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -33,7 +34,7 @@ from rlaif.records import (
 )
 from rlaif.records.base import Value
 from rlaif.records.gate import GateResult
-from rlaif.reward_model.ensemble import Ensemble
+from rlaif.reward_model.held_out import Ensemble
 from rlaif.training.metrics import MetricsRow
 
 
@@ -97,6 +98,20 @@ class ResponseCourse(Value):
 
     prompt: tuple[Message, ...]
     responses: tuple[ResponseAt, ...]
+
+
+class Trained(Value):
+    """How both trainings of a round went, as far as they are: of a round that has no report yet too."""
+
+    reward_model_curve: tuple[CurvePoint, ...] = ()
+    policy_method: str = "ppo"
+    """The method that trained the policy; of several, the last one."""
+    policy_curve: tuple[CurvePoint, ...] = ()
+    policy_evaluations: tuple[CurvePoint, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    kept_steps: int | None = None
+    """Steps that are in the trained policy's weights; None: not known."""
+    response_courses: tuple[ResponseCourse, ...] = ()
 
 
 class ShownDisagreement(Value):
@@ -259,7 +274,7 @@ class ReportInput(Value):
     """The rounds in order, this round last; shown when there are two or more."""
 
 
-def as_curve(rows: list[MetricsRow]) -> tuple[CurvePoint, ...]:
+def as_curve(rows: Sequence[MetricsRow]) -> tuple[CurvePoint, ...]:
     """Rows of metrics.jsonl as the points of a curve."""
     return tuple(CurvePoint(step=row.step, numbers=dict(row.numbers)) for row in rows)
 

@@ -1,4 +1,4 @@
-"""A `ReportInput` -> how both trainings went: charts over steps, alarms in words, and responses over time.
+"""A `ReportInput` or `Trained` -> how both trainings went: charts over steps, alarms in words, and responses over time.
 
 Decides wording and order, not layout. Computes no statistics.
 """
@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from rlaif.config.methods import BY_REWARDS
 from rlaif.report.charts import Mark, average_stretches, line_chart
-from rlaif.report.input import CurvePoint, ReportInput, ResponseCourse
+from rlaif.report.input import CurvePoint, ReportInput, ResponseCourse, Trained
 from rlaif.report.wording import cut_text, find_decimals, format_count, format_number
 
 MAX_POINTS = 200
+REPORT_FILE = "report.json"
 OPEN_COURSES = 2
 """Prompts whose responses over time are shown at once; the others are one click away."""
 Points = list[tuple[int, float | None]]
@@ -69,12 +70,12 @@ POLICY_PANELS = (
 )  # fmt: skip
 
 
-def training_view(report: ReportInput) -> dict[str, Any]:
-    """The section on how both trainings went."""
+def training_view(report: ReportInput | Trained, *, texts_in: str = REPORT_FILE) -> dict[str, Any]:
+    """The section on how both trainings went. texts_in: the file that has long texts whole."""
     marks = [Mark(step, "alarm") for step in dict.fromkeys(alarm.step for alarm in report.alarms)]
     if report.kept_steps is not None and (report.alarms or report.policy_evaluations):
         marks.append(Mark(report.kept_steps, "kept"))
-    courses = [_course_view(course) for course in report.response_courses]
+    courses = [_course_view(course, texts_in=texts_in) for course in report.response_courses]
     return {
         "reward_model": draw_panels(report.reward_model_curve, REWARD_MODEL_PANELS, name="rm"),
         "policy": draw_panels(
@@ -94,7 +95,7 @@ def training_view(report: ReportInput) -> dict[str, Any]:
     }
 
 
-def _describe_kept(report: ReportInput) -> str:
+def _describe_kept(report: ReportInput | Trained) -> str:
     """The step whose policy was kept, in words; empty where it is the last step."""
     last = max((point.step + 1 for point in report.policy_curve), default=0)
     if report.kept_steps is None or report.kept_steps == last:
@@ -150,13 +151,14 @@ def _describe_course_ends(values: Sequence[float | None]) -> str:
     return last if first == last else f"{first} \u2192 {last}"
 
 
-def _course_view(course: ResponseCourse) -> dict[str, Any]:
+def _course_view(course: ResponseCourse, *, texts_in: str) -> dict[str, Any]:
     rows = []
     for at in course.responses:
         text, left_off = cut_text(at.text)
         rows.append(
             {
-                "step": format_number(at.step), "text": text, "left_off": describe_left_off(left_off),
+                "step": format_number(at.step), "text": text,
+                "left_off": describe_left_off(left_off, texts_in=texts_in),
                 "reward": format_number(at.score, decimals=2, signed=True), "kl": format_number(at.kl, decimals=1),
             }
         )  # fmt: skip
@@ -172,6 +174,6 @@ def prompt_view(messages: Sequence[Any]) -> list[dict[str, Any]]:
     return turns
 
 
-def describe_left_off(count: int) -> Markup:
-    words = Markup("<p><small>and {} more characters, which stand in report.json</small></p>")
-    return words.format(format_number(count)) if count else Markup("")
+def describe_left_off(count: int, *, texts_in: str = REPORT_FILE) -> Markup:
+    words = Markup("<p><small>and {} more characters, which stand in {}</small></p>")
+    return words.format(format_number(count), texts_in) if count else Markup("")

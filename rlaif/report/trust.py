@@ -23,7 +23,7 @@ from rlaif.report.wording import (
     format_number,
     format_percent,
 )
-from rlaif.reward_model.ensemble import Ensemble
+from rlaif.reward_model.held_out import Ensemble
 
 SOURCE_NAMES = {"human": "people", "judge": "the judge"}
 

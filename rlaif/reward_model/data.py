@@ -12,8 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import torch
-
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
 from rlaif.records import (
     ChoiceRow,
@@ -195,6 +193,8 @@ def plan_epoch(pairs: Sequence[Item], *, batch_size: int, seed: int, epoch: int)
     for place, pair in enumerate(pairs):
         by_prompt[pair.prompt_id].append(place)
     groups = list(by_prompt.values())
+    import torch  # here alone: who reads figures of held-out pairs, as a page does, loads no torch
+
     generator = torch.Generator().manual_seed(int(digest_text(f"pairs\n{seed}\n{epoch}")[:15], 16))
     shuffled = torch.randperm(len(groups), generator=generator).tolist()
     order = [place for group in shuffled for place in groups[group]]

@@ -13,37 +13,13 @@ from typing import Literal, NamedTuple
 
 from rlaif.files.own_files import read_own
 from rlaif.models.weights.loading import LoadedModel, load_reward_model
-from rlaif.records import Prompt, Value
-from rlaif.reward_model.held_out import HeldOut
+from rlaif.records import Prompt
+from rlaif.reward_model.held_out import Ensemble
 from rlaif.reward_model.score import RewardModelScorer, ScoreFailure, is_ours
 
 ENSEMBLE = "ensemble.json"
 """Marks the folder of several reward models."""
 Combine = Literal["mean", "worst", "mean_less_variance"]
-
-
-class Ensemble(Value):
-    """What the folder holds, and how the members' mean does."""
-
-    num_members: int
-    bootstrap: bool
-    held_out: HeldOut
-    """Of the mean of the members' rewards."""
-    accuracies: tuple[float | None, ...]
-    """Held-out accuracy of each member."""
-    spread: float | None
-    """Standard deviation over the members of a held-out response's reward, as a mean over the responses; each member's
-    rewards less their mean. None where nothing is held out."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        found = {
-            "accuracy": self.held_out.accuracy.mean if self.held_out.accuracy else None,
-            "log_loss": self.held_out.log_loss,
-            "num_members": float(self.num_members),
-            "member_spread": self.spread,
-        }
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def member_dir(folder: Path, number: int) -> Path:

@@ -40,6 +40,30 @@ class HeldOut(Value):
     """None where no rating or thumb is held out; the other figures are about pairs and choices alone."""
 
 
+class Ensemble(Value):
+    """What the folder of several reward models holds, and how the mean of their rewards does."""
+
+    num_members: int
+    bootstrap: bool
+    held_out: HeldOut
+    """Of the mean of the members' rewards."""
+    accuracies: tuple[float | None, ...]
+    """Held-out accuracy of each member."""
+    spread: float | None
+    """Standard deviation over the members of a held-out response's reward, as a mean over the responses; each member's
+    rewards less their mean. None where nothing is held out."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        found = {
+            "accuracy": self.held_out.accuracy.mean if self.held_out.accuracy else None,
+            "log_loss": self.held_out.log_loss,
+            "num_members": float(self.num_members),
+            "member_spread": self.spread,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
 def measure_held_out(items: Sequence[Item], rewards: Sequence[float]) -> HeldOut:
     """Accuracy and log loss of the rewards, which are those of the sequences that the items point at."""
     pairs = [item for item in items if not isinstance(item, Rated)]

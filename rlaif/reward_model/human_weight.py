@@ -1,19 +1,23 @@
 """Rows of a judge and of people -> how much a row of people counts, chosen by how well people are predicted.
 
 Each weight is tried on a linear read-out of the base model, fitted without some prompts; the loss is that of people's
-choices on those prompts. Trains nothing and changes no row.
+choices on those prompts. Where it is asked for, labels of the judge that are corrected by people's rows are tried
+beside the weights. Trains nothing.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlaif.records import Value
+from rlaif.reward_model.correction import Correction, correct_labels, find_correction
 from rlaif.reward_model.data import Item, Pairs
 from rlaif.reward_model.length_bias import Lengths, without_length
 from rlaif.reward_model.model import CPU_TOKENS, DEVICE_TOKENS, batches_of_like_length, pad_tokens
@@ -23,6 +27,11 @@ CANDIDATES = (1.0, 5.0, 20.0)
 """Weights that are tried; a row of the judge counts as its own weight says, usually 1."""
 WITHOUT = 1e-9
 """A weight so small that people's rows have no part in a fit, and are measured all the same."""
+CORRECTED = "corrected"
+"""Name of the way in which the judge's labels are corrected and people's rows count CORRECTED_WEIGHT each."""
+CORRECTED_WEIGHT = 5.0
+"""People's labels are in the corrected ones already, so that more would count them twice; fewer would lose what the
+correction does not find where a judge has many leanings."""
 MIN_PROMPTS = 10
 """With people's choices on fewer prompts no weight is chosen, and the rows keep theirs."""
 
@@ -39,15 +48,29 @@ class HumanWeight(Value):
     """People's rows."""
     num_prompts: int
     """Prompts of people's rows."""
+    num_leanings: int | None = Field(None, exclude_if=lambda number: number is None)
+    """Where the judge's labels are corrected: coordinates of the base's states in which people differ from it."""
+
+    @property
+    def log_loss_with(self) -> float:
+        """That of the way that was chosen."""
+        return self.log_loss[CORRECTED if self.num_leanings is not None else f"{self.weight:g}"]
 
     def describe(self) -> str:
         """The choice in a sentence."""
         losses = ", ".join(f"{weight}: {loss:.4f}" for weight, loss in self.log_loss.items())
         if self.log_loss_without is not None:
             losses += f"; without them: {self.log_loss_without:.4f}"
+        rows = f"{self.num_rows} rows of {self.num_prompts} prompts"
+        said = (
+            f"people's rows count {self.weight:g} each ({rows}); cross-validated log loss of people's choices by "
+            f"weight: {losses}"
+        )
+        if self.num_leanings is None:
+            return said
         return (
-            f"people's rows count {self.weight:g} each ({self.num_rows} rows of {self.num_prompts} prompts); "
-            f"cross-validated log loss of people's choices by weight: {losses}"
+            f"the judge's labels are corrected by people's, who differ in {self.num_leanings} coordinates of its "
+            f"states; {said}"
         )
 
 
@@ -63,12 +86,49 @@ def why_not_chosen(pairs: Sequence[Item]) -> str:
     return "" if len(human) < len(pairs) else "all rows are people's, so their weight changes nothing"
 
 
-def choose_human_weight(
-    model: PreTrainedModel, train: Pairs, *, center_rewards_coefficient: float, lengths: Lengths | None = None
-) -> HumanWeight:
-    """The weight with the least cross-validated log loss of people's choices, by a read-out of the model's states."""
+class Weighed(NamedTuple):
+    """Rows as they are trained on, and how their weights came about."""
+
+    items: list[Item]
+    human_weight: HumanWeight
+
+
+def weigh_rows(
+    model: PreTrainedModel,
+    train: Pairs,
+    *,
+    center_rewards_coefficient: float,
+    lengths: Lengths | None = None,
+    may_correct: bool = False,
+) -> Weighed:
+    """The rows with people's weight, and the judge's labels where they may be corrected, by the least cross-validated
+    log loss of people's choices, by a read-out of the model's states."""
     features = mean_states(model, train.sequences)
-    return choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient, lengths=lengths)
+    found = choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient, lengths=lengths)
+    if not may_correct:
+        return Weighed(weigh_people(train.pairs, weight=found.weight), found)
+    return correct_or_weigh(features, train.pairs, found=found, center_rewards_coefficient=center_rewards_coefficient)
+
+
+def correct_or_weigh(
+    features: Tensor, pairs: Sequence[Item], *, found: HumanWeight, center_rewards_coefficient: float
+) -> Weighed:
+    """The rows with the judge's labels corrected and people's rows counting CORRECTED_WEIGHT, where the correction
+    predicts people's choices better than every weight does; else with the weight that was found."""
+    scaled = features / deviations(features)
+    correction = find_correction(scaled, pairs, center_rewards_coefficient=center_rewards_coefficient)
+    if correction is not None:
+        found = found.model_copy(update={"log_loss": {**found.log_loss, CORRECTED: correction.log_loss}})
+    if correction is None or not _is_better(correction, found):
+        return Weighed(weigh_people(pairs, weight=found.weight), found)
+    items = weigh_people(correct_labels(scaled, pairs, shift=correction.shift), weight=CORRECTED_WEIGHT)
+    updated = {"weight": CORRECTED_WEIGHT, "num_leanings": correction.num_leanings}
+    return Weighed(items, found.model_copy(update=updated))
+
+
+def _is_better(correction: Correction, found: HumanWeight) -> bool:
+    weights = [loss for name, loss in found.log_loss.items() if name != CORRECTED]
+    return correction.num_leanings > 0 and correction.log_loss < min(weights)
 
 
 def choose_weight(

@@ -24,8 +24,8 @@ from rlaif.models.weights.context import context_tokens_of
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import TrainingRow, digest_text
 from rlaif.reward_model.data import encode_pairs
-from rlaif.reward_model.ensemble import ENSEMBLE, Ensemble, member_dir, read_ensemble
-from rlaif.reward_model.held_out import measure_held_out
+from rlaif.reward_model.ensemble import ENSEMBLE, member_dir, read_ensemble
+from rlaif.reward_model.held_out import Ensemble, measure_held_out
 from rlaif.reward_model.model import compute_rewards
 from rlaif.reward_model.save import RESULTS
 from rlaif.reward_model.train import TrainedRewardModel, train_reward_model

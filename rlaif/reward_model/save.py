@@ -67,7 +67,7 @@ def _find_human_metrics(found: HumanWeight) -> dict[str, float | None]:
     """The weight of people's rows, and the log loss of people's choices with and without these rows."""
     return {
         "human_weight": found.weight,
-        "human_log_loss_with": found.log_loss[f"{found.weight:g}"],
+        "human_log_loss_with": found.log_loss_with,
         "human_log_loss_without": found.log_loss_without,
     }
 

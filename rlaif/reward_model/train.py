@@ -26,7 +26,7 @@ from rlaif.reward_model.data import Pairs, digest_pairs, encode_pairs, smooth_la
 from rlaif.reward_model.early_stop import Kept, leave_out
 from rlaif.reward_model.frozen import freeze_lower_layers
 from rlaif.reward_model.held_out import HeldOut, measure_held_out
-from rlaif.reward_model.human_weight import HumanWeight, choose_human_weight, weigh_people, why_not_chosen
+from rlaif.reward_model.human_weight import HumanWeight, Weighed, weigh_rows, why_not_chosen
 from rlaif.reward_model.length_bias import Lengths, describe_leaning, find_lengths
 from rlaif.reward_model.model import compute_rewards, make_reward_model
 from rlaif.reward_model.optimise import Optimisation
@@ -170,10 +170,10 @@ def _make(
             listener.on_note(why_none)
     train = train._replace(pairs=items)
     lengths = find_lengths(train, config)
-    choose = partial(_choose_weight, model, train, config=config, lengths=lengths, listener=listener)
-    human_weight = team.ask_first(choose)
-    if human_weight is not None:
-        items = weigh_people(items, weight=human_weight.weight)
+    weigh = partial(_weigh_rows, model, train, config=config, lengths=lengths, listener=listener)
+    weighed, human_weight = team.ask_first(weigh), None
+    if weighed is not None:
+        items, human_weight = weighed
     if config.label_smoothing:
         items = smooth_labels(items, share=config.label_smoothing)
     train = train._replace(pairs=items)
@@ -199,20 +199,24 @@ def _make(
     return _Making(len(items), human_weight, made.kept, length_leaning)
 
 
-def _choose_weight(
+def _weigh_rows(
     model: PreTrainedModel, train: Pairs, *, config: RewardModelConfig, lengths: Lengths | None, listener: Listener
-) -> HumanWeight | None:
-    """The weight of people's rows, where it is to be chosen and can be."""
+) -> Weighed | None:
+    """The rows with people's weight, where it is to be chosen and can be."""
     if config.human_weight == "as_given":
         return None
     if why_not := why_not_chosen(train.pairs):
         listener.on_note(why_not)
         return None
-    chosen = choose_human_weight(
-        model, train, center_rewards_coefficient=config.center_rewards_coefficient, lengths=lengths
+    weighed = weigh_rows(
+        model,
+        train,
+        center_rewards_coefficient=config.center_rewards_coefficient,
+        lengths=lengths,
+        may_correct=config.human_weight == "corrected",
     )
-    listener.on_note(chosen.describe())
-    return chosen
+    listener.on_note(weighed.human_weight.describe())
+    return weighed
 
 
 def _fit_readout(

@@ -17,7 +17,7 @@ from rlaif.audit.export import REFERENCE_ID, Format, export_rows
 from rlaif.audit.redaction import plan_redaction, redact
 from rlaif.errors import InputError
 from rlaif.ledger.store import Ledger
-from rlaif.records import HumanLabel
+from rlaif.records import HumanLabel, split_of
 
 WORLDS = [make_world(0), make_world(1, verdicts=("first", "first"))]
 
@@ -148,3 +148,21 @@ def test_a_redacted_text_is_redacted_in_every_export(ledger: Ledger) -> None:
 def test_a_filter_that_nothing_passes_is_refused_in_words(ledger: Ledger) -> None:
     with pytest.raises(InputError, match="no comparison passes the filter: principle brief, verdict second"):
         export(ledger, "csv", principle="brief", verdict="second")
+
+
+def test_rewardbench_rows_are_labelled_pairs_with_the_preferred_reply_first(ledger: Ledger) -> None:
+    """The label of each pair is .75 for its first reply."""
+    unlabelled = make_world(2)
+    ledger.append([r for r in unlabelled.records if r.table != "preferences"])
+    found = read_rows(ledger, Filter())
+    exported = export_rows(found, format="reward-bench", at="now", test_fraction=0.7)
+    rows = [json.loads(line) for line in exported.data.splitlines()]
+    assert [(row["prompt"], row["chosen"], row["rejected"], row["id"]) for row in rows] == [
+        (world.prompt.messages[0].content, *(sample.text for sample in world.samples), number)
+        for number, world in enumerate(WORLDS)
+    ]
+    splits = [split_of(world.prompt.id, test_fraction=0.7) for world in WORLDS]
+    assert [row["subset"] for row in rows] == [
+        "judge, held out" if split == "test" else "judge, trained on" for split in splits
+    ]
+    assert (exported.num_rows, exported.num_ties, exported.num_unlabelled) == (2, 0, 1)

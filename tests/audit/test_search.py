@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 from ledger_world import keep_world, make_world
 
 from rlaif.audit.search import Search, check_search, find_decisions
-from rlaif.audit.search_index import count_new, discard_index, index_path, read_state, update_index
+from rlaif.audit.search_index import count_new, discard_index, index_path, open_index, read_state, update_index
 from rlaif.errors import InputError, LedgerError
 from rlaif.ledger.store import Ledger
 from rlaif.records import Use
@@ -83,11 +85,58 @@ def test_what_is_typed_is_never_read_as_a_query(ledger: Ledger, text: str) -> No
         ({"round": "0"}, [0, 1, 2, 3, 4, 5]),
         ({"run": "002"}, []),
         ({"judge": WORLDS[0].judge.id, "flipped": "yes", "text": "desk 3"}, [3]),
+        ({"text": "desk", "run": "001", "round": "1"}, [3, 4, 5]),
+        ({"text": "desk", "round": "1", "flipped": "yes"}, [3, 5]),
+        ({"text": "desk", "run": "002"}, []),
     ],
 )
 def test_every_filter_leaves_out_what_it_should(ledger: Ledger, wanted: dict[str, str], numbers: list[int]) -> None:
     update_index(ledger)
     assert found(ledger, **wanted) == numbers
+
+
+def test_a_decision_that_two_runs_used_is_found_once(ledger: Ledger) -> None:
+    used = {"stage": "3_judgements", "record_table": "comparisons", "record_id": WORLDS[1].comparison.id}
+    ledger.append([Use(run="002", round=0, **used), Use(run="002", round=1, **used)])
+    update_index(ledger)
+    assert found(ledger, run="002") == [1] == found(ledger, run="002", text="desk")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"text": "desk"},
+        {"run": "001"},
+        {"round": "1"},
+        {"run": "001", "round": "1"},
+        {"text": "desk", "round": "1"},
+        {"text": "desk", "run": "001", "people": "agree"},
+        {"judge": "another"},
+        {"mode": "score"},
+        {"principle": "kind"},
+    ],
+)
+def test_a_page_is_read_in_the_order_of_its_places_and_not_sorted(
+    ledger: Ledger, wanted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_index(ledger)
+    with apsw.Connection(str(index_path(ledger.path))) as index:
+        plans: list[str] = []
+
+        def keep_plan(_: object, sql: str, bindings: Any) -> bool:
+            if not sql.startswith("EXPLAIN"):
+                plans.extend(row[3] for row in index.execute(f"EXPLAIN QUERY PLAN {sql}", bindings))
+            return True
+
+        traced = open_index(ledger)
+        traced.exec_trace = keep_plan
+        monkeypatch.setattr("rlaif.audit.search.open_index", lambda _: traced)
+        find_decisions(ledger, Search(**wanted))
+    scans = [step for step in plans if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+    assert scans == []
+    assert not [step for step in plans if "ORDER BY" in step], plans
+    assert len(plans) >= 6
 
 
 def test_people_who_choose_the_other_reply_are_found_after_their_label_came(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_world import keep_world, make_world
@@ -10,9 +11,13 @@ from ledger_world import keep_world, make_world
 from rlaif.audit.decision import DecisionView, find_view
 from rlaif.audit.label import LabelView
 from rlaif.audit.listing import list_decisions
+from rlaif.audit.screen import find_screen
 from rlaif.audit.view import Section
+from rlaif.ledger.lineage import list_places
+from rlaif.ledger.listing import count_listed
+from rlaif.ledger.schema import READ_HEAD
 from rlaif.ledger.store import Ledger
-from rlaif.records import Preference
+from rlaif.records import Preference, Use
 
 WORLD = make_world(verdicts=("first", "first"))
 FIRST, SECOND = WORLD.samples
@@ -86,3 +91,36 @@ def test_flipped_pairs_and_failed_answers_have_lists_of_their_own(ledger: Ledger
     assert flipped[1:5] == (WORLD.comparison.id[:12], "brief", "0.750", "+0.50")
     (failed,) = list_decisions(ledger, "failed").rows
     assert failed[1:] == (WORLD.failure.id[:12], "brief", "unparsable", "1", "hm 0")
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["whole", "without the principle's text"])
+def test_a_page_reads_no_table_from_end_to_end(tmp_path: Path, is_kept: bool) -> None:
+    statements: list[tuple[str, Any]] = []
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        if is_kept:
+            keep_world(ledger, WORLD)
+        else:
+            ledger.append(WORLD.records)
+        connection = ledger._connection
+        connection.exec_trace = lambda _, sql, bindings: statements.append((sql, bindings)) or True
+        find_screen(ledger, WORLD.comparison.id)
+        count_listed(ledger.rows, run="001")
+        list_places(ledger, "001")
+        connection.exec_trace = None
+        for sql, bindings in statements:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)]
+            scans = [step for step in plan if step.startswith("SCAN") and step != "SCAN CONSTANT ROW"]
+            # a head is the last row of each table
+            assert sql == READ_HEAD or not [step for step in scans if "json_each" not in step], (sql, plan)
+    assert len(statements) > 30
+
+
+def test_the_places_of_a_run_come_once_each_and_in_order(tmp_path: Path) -> None:
+    places = [(0, "2_samples"), (0, "3_judgements"), (1, "1_prompts"), (10, "1_prompts"), (2, "3_judgements")]
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.append(
+            Use(run=run, round=number, stage=stage, record_table="judgements", record_id=str(n))
+            for run in ("001", "002") for n in range(3) for number, stage in (places if run == "001" else places[:1])
+        )  # fmt: skip
+        assert [place[1:] for place in list_places(ledger, "001")] == sorted(places)
+        assert list_places(ledger, "003") == []

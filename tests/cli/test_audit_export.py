@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from click.testing import Result
 from typer.testing import CliRunner
 
 from rlaif.cli import app
 from rlaif.errors import DataError, InputError
+from rlaif.reward_model.reward_bench import read_bench
 
 
 def audit(*arguments: str) -> Result:
@@ -41,3 +43,15 @@ def test_recorded_pairs_are_annotated_pairs_too(judged: Path) -> None:
     whole = json.loads(Path("pairs.json").read_text())
     named = {key for pair in whole["comparisons"] for key in pair["annotations"]}
     assert named == set(whole["annotators"])
+
+
+def test_labels_of_a_run_are_rows_of_rewardbench_that_say_what_is_held_out(judged: Path) -> None:
+    said = audit("export", "--format", "reward-bench", "--run", "001", "--out", "bench.jsonl").stdout
+    rows = read_bench(Path("bench.jsonl"))
+    assert said.startswith(f"{len(rows)} pairs in bench.jsonl, run 001")
+    exported = pq.read_table(next(Path("runs/001").rglob("4_preferences/dataset"))).to_pylist()
+    wanted = {(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in exported if row["label"] != 0.5}
+    assert {one.responses for one in rows} == wanted
+    assert {one.subset for one in rows} == {"judge, trained on"}  # this run holds out no prompt
+    audit("export", "--format", "reward-bench", "--out", "all.jsonl")
+    assert {one.subset for one in read_bench(Path("all.jsonl"))} == {"judge"}

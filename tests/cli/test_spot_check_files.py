@@ -17,7 +17,10 @@ from rlaif.calibration.label_rows import as_csv
 from rlaif.calibration.labels import read_labels
 from rlaif.calibration.sheet import Sheet
 from rlaif.errors import InputError
+from rlaif.ledger.store import Ledger
 from rlaif.loop.spot_labels import import_labels
+from rlaif.records import Sample
+from rlaif.reward_model.reward_bench import read_bench
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
@@ -43,6 +46,25 @@ def test_exported_preferences_are_a_data_set_and_leave_ties_out(labelled: Sheet,
     assert rows[0]["chosen"][0]["role"] == "assistant"
     tally = say("import", "p.jsonl", "--run", "002")
     assert "15 of them new" in tally
+
+
+def test_labels_in_rewardbench_format_are_read_back_with_the_side_that_people_took(
+    labelled: Sheet, tmp_path: Path
+) -> None:
+    assert "in 20, kept 15, dropped 5 (tie 5)" in say("export", "b.jsonl", "--format", "reward-bench", "--run", "001")
+    rows = datasets.load_dataset("json", data_files="b.jsonl", cache_dir=str(tmp_path / "cache"))["train"]
+    assert rows.column_names == ["prompt", "chosen", "rejected", "subset", "id"]
+    assert (rows.features["prompt"].dtype, rows.features["id"].dtype) == ("string", "int64")
+    with Ledger.open("runs/ledger.sqlite", read_only=True) as ledger:
+        decided = [label for label in in_ledger()[1] if label.choice != "tie"]
+        texts = ledger.find(Sample, [key for label in decided for key in label.sample_ids])
+    sides = [
+        [texts[key].text for key in label.sample_ids][:: 1 if label.choice == "first" else -1] for label in decided
+    ]
+    read = read_bench(Path("b.jsonl"))
+    assert [(one.prompt.id, list(one.responses), one.subset) for one in read] == [
+        (label.prompt_id, side, "overall") for label, side in zip(decided, sides, strict=True)
+    ]
 
 
 def test_labels_of_two_even_draws_are_exported_as_one_of_both_sizes_and_one_draw_alone(judged: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import apsw
 import pytest
 from ledger_world import keep_world, make_judgement, make_world
 
+from rlaif.ledger.listing import Group, count_listed
 from rlaif.ledger.queries import list_comparisons, list_failures, list_judgements
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
@@ -146,7 +148,13 @@ def test_a_commit_that_failed_leaves_nothing_in_the_listing(tmp_path: Path) -> N
 
 def remove_listing(path: Path) -> None:
     file = apsw.Connection(str(path))
-    file.execute("DROP TABLE listing; DROP TABLE listing_groups")
+    file.execute("DROP TABLE listing; DROP TABLE listing_groups; DROP TABLE listing_counts")
+    file.close()
+
+
+def remove_counts(path: Path) -> None:
+    file = apsw.Connection(str(path))
+    file.execute("DROP TABLE listing_counts; DROP TRIGGER listing_counted; DROP TRIGGER listing_groups_counted")
     file.close()
 
 
@@ -165,6 +173,40 @@ def test_an_older_ledger_is_listed_when_it_is_opened(path: Path, tmp_path: Path,
         assert verify(opened).ok
 
 
+def count_by_hand(ledger: Ledger, run: str) -> dict[Group, int]:
+    fields = ", ".join(f"g.{name}" for name in Group._fields)
+    sql = f"SELECT {fields}, count(*) FROM listing l JOIN listing_groups g ON g.id = l.group_id WHERE g.run = ?"
+    return {Group(*traits): num for *traits, num in ledger.rows(f"{sql} GROUP BY g.id", (run,))}
+
+
+@pytest.mark.parametrize("run", ["", "001"])
+def test_the_stored_counts_are_those_of_the_listing(path: Path, run: str) -> None:
+    with Ledger.open(path, read_only=True) as ledger:
+        read: list[str] = []
+
+        def watch(sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+            read.append(sql)
+            return ledger.rows(sql, bindings)
+
+        assert dict(count_listed(watch, run=run)) == count_by_hand(ledger, run)
+        assert len(read) == 2, "one statement for the groups, one for their counts, and none that counts rows"
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_ledger_older_than_the_counts_has_the_same_ones(path: Path, tmp_path: Path, read_only: bool) -> None:
+    older = tmp_path / "older.sqlite"
+    older.write_bytes(path.read_bytes())
+    remove_counts(older)
+    with Ledger.open(path, read_only=True) as ledger, Ledger.open(older, read_only=read_only) as opened:
+        assert count_listed(opened.rows, run="001") == count_listed(ledger.rows, run="001")
+        assert verify(opened).ok
+        if not read_only:
+            rng = random.Random(5)
+            opened.append(r for n in range(300, 340) for r in make_records(n, principles=("brief",), rng=rng))
+            assert dict(count_listed(opened.rows, run="")) == count_by_hand(opened, "")
+            assert verify(opened).ok
+
+
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
@@ -175,6 +217,9 @@ def test_an_older_ledger_is_listed_when_it_is_opened(path: Path, tmp_path: Path,
         ("UPDATE listing_groups SET outcome = 'else' WHERE outcome = 'tie'", "no row belongs there"),
         ("INSERT INTO listing SELECT 1, max(seq) + 1 FROM questions", "no row belongs there"),
         ("INSERT INTO listing VALUES (999, 3)", "no row belongs there"),
+        ("UPDATE listing_counts SET num = num + 1 WHERE group_id = 2", "it is not the number of rows that are listed"),
+        ("DELETE FROM listing_counts WHERE group_id = 2", "it is not the number of rows that are listed"),
+        ("INSERT INTO listing_counts VALUES (999, 0)", "it is not the number of rows that are listed"),
     ],
 )
 def test_a_changed_listing_is_found(path: Path, tmp_path: Path, statement: str, what: str) -> None:

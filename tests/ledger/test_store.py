@@ -11,6 +11,7 @@ import pytest
 from ledger_world import keep_world, make_judgement, make_world
 
 from rlaif.errors import InputError, LedgerError
+from rlaif.ledger.listing import LISTING_TABLES
 from rlaif.ledger.schema import APPLICATION_ID, LEDGER_TYPES, SCHEMA_VERSION
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import KeptText
@@ -257,7 +258,7 @@ def test_an_open_ledger_syncs_every_commit_and_trusts_no_schema(ledger: Ledger) 
 
 def test_every_record_class_has_a_table(ledger: Ledger) -> None:
     tables = {name for (name,) in ledger.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    assert tables == {"texts", "short_texts", "listing", "listing_groups", *(kind.table for kind in LEDGER_TYPES)}
+    assert tables == {"texts", "short_texts", *LISTING_TABLES, *(kind.table for kind in LEDGER_TYPES)}
     assert {*RECORD_TYPES, KeptText} < set(LEDGER_TYPES)
 
 

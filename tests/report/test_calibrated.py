@@ -97,18 +97,22 @@ def test_what_a_calibration_changed_is_said_in_counts() -> None:
         (
             change(3.1, -2.0),
             change(40, 12),
-            "People's labels turned the judge's liking for words into its opposite: the preferred response of a pair "
-            "had 3.1 more of it than the other one, and now has 2.0 less; the policy went from 40.0 to 12.0, which no "
-            "principle names.",
+            "People's labels turned into its opposite the judge's liking for words, which no principle names: the "
+            "preferred response of a pair had 3.1 more of it than the other one, and now has 2.0 less; the policy went "
+            "from 40.0 to 12.0.",
         ),
         (
             change(3.1, 0.4),
             change(40, 60),
-            "People's labels took away the judge's liking for words: the preferred response of a pair had 3.1 more of "
-            "it than the other one, and now has 0.4 more; the policy did not clearly follow (from 40.0 to 60.0), "
-            "which no principle names.",
+            "People's labels took away the judge's liking for words, which no principle names: the preferred response "
+            "of a pair had 3.1 more of it than the other one, and now has 0.4 more; the policy did not clearly follow "
+            "(from 40.0 to 60.0).",
         ),
-        (change(0.4, -3.0), change(40, 12), "brought in a dislike of words, where the judge had no clear one: "),
+        (
+            change(0.4, -3.0),
+            change(40, 12),
+            "brought in, where the judge had none, a dislike of words, which",
+        ),
     ],
 )
 def test_a_measure_whose_direction_changed_is_said_with_what_the_policy_did(

@@ -106,6 +106,8 @@ def test_spots_stand_above_or_below_zero_with_their_intervals_and_counts() -> No
     assert svg.count('class="whisker after"') == 2
     assert re.findall(r'text-anchor="middle">([^<]+)<', svg) == ["40", "41"]
     assert "0.5 SD longer: \u22121.0 (40); 2.0 SD longer: +2.0 (41)" in svg
+    assert ">equal</text>" in svg
+    assert ">KL 0</text>" in spot_chart([Spot(2.0, high, 41)], name="s", title="t", unit="nats", origin="KL 0")
 
 
 def test_no_spots_are_said_to_be_none() -> None:

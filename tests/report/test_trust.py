@@ -5,8 +5,7 @@ from __future__ import annotations
 from rlaif.evaluation.reward_calibration import compute_reward_calibration
 from rlaif.evaluation.reward_model import ScoredPair, compute_reward_model_quality
 from rlaif.report.trust import reward_model_view
-from rlaif.reward_model.ensemble import Ensemble
-from rlaif.reward_model.held_out import HeldOut
+from rlaif.reward_model.held_out import Ensemble, HeldOut
 
 
 def test_the_reward_model_is_shown_by_who_preferred_and_its_calibration_with_the_floor() -> None:

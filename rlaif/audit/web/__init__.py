@@ -4,6 +4,7 @@ Rendered by the server; without JavaScript all of it works, with it keys do too.
 
 guard      whom a server answers, what it accepts, and what its answers allow a browser to do
 app        the pages of the audit app, and what they write
+trained    its pages about what was trained, and about two runs beside each other
 filters    the filters of a list, by its address
 search_pages  decisions by any filter and words, as a page and as a file
 owner      the sheets that people label, and the queues, for their owner

@@ -33,10 +33,11 @@ from rlaif.audit.web.filters import KINDS, VERDICTS, read_filters, refuse_unknow
 from rlaif.audit.web.owner import OwnerPages
 from rlaif.audit.web.search_pages import SearchPages
 from rlaif.audit.web.server import Handlers, Pages, read_form
+from rlaif.audit.web.trained import TrainedPages
 from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
-from rlaif.ledger.listing import find_groups, find_principle_ids, find_run_names
+from rlaif.ledger.listing import count_rows, find_groups, find_principle_ids, find_run_names
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison
 from rlaif.report.people import calibration_view
@@ -66,6 +67,7 @@ class App:
             self._pages, runs_dir=audited.runs_dir, open_ledger=self._open, can_write=bool(audited.author)
         )
         self._owner = OwnerPages(self._pages, runs_dir=audited.runs_dir, sheets=audited.sheets, open_ledger=self._open)
+        self._trained = TrainedPages(self._pages, runs_dir=audited.runs_dir, open_ledger=self._open)
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -84,6 +86,7 @@ class App:
             Route("/disputes", self.disputes),
             *self._search.routes,
             *self._owner.routes,
+            *self._trained.routes,
         ]
 
     @property
@@ -233,7 +236,7 @@ def _count(ledger: Ledger, filter: Filter) -> int:
         ledger.rows, Comparison.table, run=filter.run, principle=filter.principle, outcome=filter.verdict,
         flipped=filter.flipped,
     )  # fmt: skip
-    return sum(ledger.rows("SELECT count(*) FROM listing WHERE group_id = ?", (group,))[0][0] for group in groups)
+    return sum(count_rows(ledger.rows, groups).values())
 
 
 def _read_seen(form: Mapping[str, str], ledger: Ledger) -> Head:

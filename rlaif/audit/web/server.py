@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 Handlers = Mapping[Any, Callable[..., Any]]
-AUDIT = HERE.parent
-STYLES = {"page.css": HERE.parents[1] / "report" / "page.css", "screen.css": AUDIT / "screen.css"}
+AUDIT, REPORT = HERE.parent, HERE.parents[1] / "report"
+STYLES = {"page.css": REPORT / "page.css", "screen.css": AUDIT / "screen.css"}
 """The report's style; what pages add to it is in the folder `static`."""
 INSTALL = 'install it by `pip install "rlaif-pipeline[ui]"`, in a clone by `pip install -e ".[ui]"`'
 
@@ -100,7 +100,7 @@ class Pages:
     def __init__(self, **shared: Any) -> None:
         """shared: what every template is given."""
         self._environment = Environment(
-            loader=FileSystemLoader([HERE / "templates", AUDIT]),
+            loader=FileSystemLoader([HERE / "templates", AUDIT, REPORT]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -269,3 +271,9 @@ def test_texts_of_models_and_data_sets_are_shown_and_never_run(tmp_path: Path) -
     for hidden_character in ("\u202e", "\x1b", "\x00"):
         assert hidden_character not in page
     assert "U+202E" in page
+
+
+def test_the_app_loads_no_training_library() -> None:
+    loaded = "import sys, rlaif.audit.web.app; print(*{'torch', 'transformers', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [], "they take three times the memory that pages need"

@@ -13,9 +13,10 @@ import uvicorn
 from audit_pages import TOKEN
 from browser import LAPTOP, PHONE, Watch, chromium, find_violations, width_of
 from ledger_world import keep_world, make_world
+from lineage_world import make_trained
 from payloads import PAYLOADS
 from playwright.sync_api import Browser, Page
-from recorded_run import make_recorded_run
+from trained_runs import make_trained_runs
 
 from rlaif.audit.search_index import update_index
 from rlaif.audit.web.app import App, Audited
@@ -30,6 +31,11 @@ WORLD = make_world(verdicts=("first", "first"))
 PAGES = (
     "/",
     "/runs/001",
+    "/runs/001/round/0/training",
+    "/policies",
+    f"/policies/{make_trained(0).policy.id}",
+    "/compare",
+    "/compare?one=001&other=002",
     "/judgements",
     "/judgements?kind=flipped",
     "/search",
@@ -43,7 +49,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs_dir = make_recorded_run(tmp_path_factory.mktemp("app"))
+    runs_dir = make_trained_runs(tmp_path_factory.mktemp("app")).runs_dir
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
         keep_world(ledger, WORLD)
         update_index(ledger)
