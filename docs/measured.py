@@ -447,6 +447,31 @@ def demo_rows(result: Result) -> list[Row]:
     ]
 
 
+def ift_rows(result: Result) -> list[Row]:
+    arms = result["reversal"]["arms"]
+    rows = [Row(
+        "lambda .5 without propagation: self-fed loss below SFT's", f"{result['self_fed_lowered_by']:.1%}",
+        f"{result['target']:.0%}",
+    )]  # fmt: skip
+    for name, arm in arms.items():
+        gold, fed, exact = (arm[field] for field in ("gold_nll", "self_fed_nll", "exact"))
+        rows.append(Row(
+            f"reversal, {name}, {len(fed['runs'])} seeds",
+            f"self-fed loss {fed['mean']:.3f} (sd {fed['sd']:.3f}), loss {gold['mean']:.3f}, exact {exact['mean']:.1%}",
+        ))  # fmt: skip
+    for walks, arms in result["frozen_lake"]["from_scratch"].items():
+        rows.append(Row(f"Frozen Lake, {walks}", describe_distances(arms)))
+    rows.append(Row(
+        "Frozen Lake, one optimal and one longer walk, then the optimal one",
+        describe_distances(result["frozen_lake"]["after_one_optimal_and_one_longer_walk"]),
+    ))  # fmt: skip
+    return rows
+
+
+def describe_distances(arms: dict[str, Any]) -> str:
+    return "; ".join(f"{name} {arm['mean']:.4f} (sd {arm['sd']:.4f})" for name, arm in arms.items())
+
+
 def over_optimisation_rows(result: Result) -> list[Row]:
     return [
         Row(
@@ -805,6 +830,11 @@ SECTIONS = (
         "ran beside it. The products are timed in the same run, without attention, adapters, softmax and optimizer. "
         "Before: the program before a large vocabulary was computed part by part, and adapters with fewer passes over "
         "memory; rewards cost nothing there.",
+    ),
+    Section(
+        "Intuitive fine-tuning beside supervised fine-tuning", "ift", ift_rows,
+        "Losses are per token, against the right answers of other prompts; self-fed: after the model's own greedy "
+        "answer. Frozen Lake: squared distance to the optimal policy. [methods.md](methods.md) says what the arms are.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

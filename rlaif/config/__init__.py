@@ -10,6 +10,9 @@ calibration: people's labels
 methods: the training methods by name, what each learns from, and how they follow one another
 cleaning: faults of prompts, demonstrations and preferences, and what happens to them
 sft: supervised fine-tuning
+ift: intuitive fine-tuning
+rft: reward learning from demonstrations
+learner: what methods with steps of our own share
 by_preferences: DPO and KTO
 reward_model: the reward model's training
 ppo: the policy's training

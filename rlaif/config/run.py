@@ -17,6 +17,7 @@ from rlaif.config.cleaning import CleaningConfig
 from rlaif.config.evaluation import EvaluationConfig
 from rlaif.config.gates import GatesConfig
 from rlaif.config.generate import JudgeConfig, PolicyModelConfig, PreferencesConfig, PromptsConfig, SamplingConfig
+from rlaif.config.ift import IftConfig
 from rlaif.config.methods import (
     BY_PREFERENCES,
     BY_REWARDS,
@@ -31,6 +32,7 @@ from rlaif.config.models import FRONTDESK
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.reward_model import RewardModelConfig
+from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.config.sft import SftConfig
 
@@ -80,6 +82,12 @@ class RunConfig(Config):
     """People's labels, asked for or given, mixed in with the judge's."""
     sft: SftConfig = SftConfig()
     """Supervised fine-tuning on demonstrations."""
+    ift: IftConfig = IftConfig()
+    """Intuitive fine-tuning on the same demonstrations."""
+    rft: RftConfig = RftConfig()
+    """Reward learning from the same demonstrations, with a reward model."""
+    irft: IrftConfig = IrftConfig()
+    """Reward learning from the same demonstrations, without a reward model."""
     dpo: DpoConfig = DpoConfig()
     """Direct preference optimisation, for the method dpo."""
     kto: KtoConfig = KtoConfig()

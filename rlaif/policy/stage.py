@@ -99,6 +99,7 @@ def train_first(round: Round, book: Book, shelf: Shelf, *, only: MethodName | No
         policy = base if before is None else shelf.trained_by(before)
         trained = _train_on_data(round, link, data=data, models=Models(policy, policy))
         save_model(trained.model, base.tokenizer, shelf.model_dir(link))
+        drop_checkpoints(shelf.model_dir(link).parent)
         if link.folder:
             finish_stage(shelf.model_dir(link).parent, tally=trained.tally, unit=SFT.unit)
         if link == links[-1]:
@@ -213,7 +214,10 @@ def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> 
     )
     total = method.count_steps(task)
     with TrainingLog(round.metrics, method.metrics, total=total, first_step=method.first_step) as log:
-        return method.train(replace(task, listener=log.listener))
+        trained = method.train(replace(task, listener=log.listener))
+    if trained.note:
+        say(f"{link.method}: {trained.note}")
+    return trained
 
 
 def _read_demonstrations(round: Round, stage: Stage) -> _Data:

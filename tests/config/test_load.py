@@ -54,7 +54,7 @@ def test_a_group_whose_lines_are_all_commented_out_means_its_defaults():
             "seed: 1\nppo:\n  gama: 1\n",
             '"ppo.gama" is not an option (rlaif.yaml:3): did you mean "ppo.gamma"?',
         ),
-        ("gamma: 1\n", '"gamma" is not an option (rlaif.yaml:1): did you mean "ppo.gamma"?'),
+        ("gamma: 1\n", '"gamma" is not an option (rlaif.yaml:1): did you mean "ift.gamma" or "ppo.gamma"?'),
         (
             "ppo:\n  kl_ceiling: 10\n",
             '"ppo.kl_ceiling" is not an option (rlaif.yaml:2): did you mean "ppo.guards.kl_ceiling"?',

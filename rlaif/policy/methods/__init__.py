@@ -5,11 +5,18 @@ policy/stage.py gathers the task, and saves the policy that comes back. What a m
 config/methods.py, which is read before torch is imported.
 
     sft             demonstrations -> policy, by TRL's SFTTrainer
+    ift             demonstrations -> policy, which reads its own guesses among their words
+    rft             demonstrations -> reward model and policy in turn
+    irft            demonstrations -> policy, which learns to tell them from its responses; SPIN too
     dpo             pairs -> policy, by TRL's DPOTrainer
     kto             thumbs -> policy, by TRL's KTOTrainer
     ppo             prompts and rewards -> policy, by policy/ppo; rloo and grpo too
     by_preferences  what DPO and KTO share
     trl             TRL's border
+    ift_loss        the arithmetic of IFT
+    reward_loss     the arithmetic of RFT and IRFT
+    descent         the steps of IFT and IRFT, and of RFT's reward model
+    outer           checkpoints of RFT and IRFT
     held_out        the loss on demonstrations that nothing was trained on
 """
 
@@ -21,8 +28,11 @@ from typing import NamedTuple
 from rlaif.config.methods import BY_REWARDS, MethodName
 from rlaif.config.run import RunConfig
 from rlaif.policy.methods.dpo import check_dpo, count_dpo_steps, train_dpo_task
+from rlaif.policy.methods.ift import check_ift, count_ift_steps, train_ift_task
+from rlaif.policy.methods.irft import check_irft, count_irft_steps, train_irft_task
 from rlaif.policy.methods.kto import check_kto, count_kto_steps, train_kto_task
 from rlaif.policy.methods.ppo import check_ppo, count_ppo_steps, train_ppo_task
+from rlaif.policy.methods.rft import check_rft, count_rft_steps, train_rft_task
 from rlaif.policy.methods.sft import check_sft, count_sft_steps, train_sft_task
 from rlaif.policy.methods.trl import FIRST_STEP
 from rlaif.policy.task import Task, TrainedPolicy
@@ -52,6 +62,30 @@ METHODS: dict[MethodName, Method] = {
             check=check_sft,
             count_steps=count_sft_steps,
             train=train_sft_task,
+        ),
+        Method(
+            name="ift",
+            metrics="ift",
+            first_step=FIRST_STEP,
+            check=check_ift,
+            count_steps=count_ift_steps,
+            train=train_ift_task,
+        ),
+        Method(
+            name="rft",
+            metrics="rft",
+            first_step=FIRST_STEP,
+            check=check_rft,
+            count_steps=count_rft_steps,
+            train=train_rft_task,
+        ),
+        Method(
+            name="irft",
+            metrics="irft",
+            first_step=FIRST_STEP,
+            check=check_irft,
+            count_steps=count_irft_steps,
+            train=train_irft_task,
         ),
         Method(
             name="dpo",

@@ -40,6 +40,8 @@ class Examples(NamedTuple):
     """`IGNORED` on the prompt's tokens; the response's tokens and its end token are learnt."""
     tally: Tally
     """Dropped: `over_length`, `empty`."""
+    places: list[int]
+    """Places of the kept demonstrations among those given."""
 
 
 def check_sft(config: RunConfig, num_processes: int) -> None:
@@ -75,9 +77,9 @@ def encode_demonstrations(
     demonstrations: Sequence[tuple[Prompt, Demonstration]], *, encoder: PromptEncoder, max_length: int
 ) -> Examples:
     """Token ids and labels. A demonstration that does not fit is dropped and counted: a cut one would never end."""
-    examples = Examples([], [], Tally(num_in=len(demonstrations)))
+    examples = Examples([], [], Tally(num_in=len(demonstrations)), [])
     dropped: Counter[str] = Counter()
-    for prompt, demonstration in demonstrations:
+    for place, (prompt, demonstration) in enumerate(demonstrations):
         prompt_ids = encoder.encode(prompt.as_segments())
         if not encoder.shows_whole(demonstration.response):
             raise DataError(
@@ -93,6 +95,7 @@ def encode_demonstrations(
         else:
             examples.token_ids.append([*prompt_ids, *response_ids])
             examples.labels.append([*([IGNORED] * len(prompt_ids)), *response_ids])
+            examples.places.append(place)
     return examples._replace(tally=Tally(num_in=len(demonstrations), dropped=dict(dropped)))
 
 

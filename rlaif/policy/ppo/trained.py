@@ -23,9 +23,14 @@ from rlaif.models.weights.adapters import add_adapter, has_adapter, is_of_adapte
 from rlaif.records import digest_text
 
 
-def make_trained(policy: PreTrainedModel, config: PpoModelConfig, *, seed: int) -> PreTrainedModel:
-    """A copy of the policy with memory of its own for the trained weights alone; `seed` fixes new adapters' start."""
-    names = find_trained(policy, config)
+def make_trained(
+    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, options: str = "ppo.model"
+) -> PreTrainedModel:
+    """A copy of the policy with memory of its own for the trained weights alone; `seed` fixes new adapters' start.
+
+    options: where the user's options stand, for messages.
+    """
+    names = find_trained(policy, config, options=options)
     shared: dict[int, Any] = {
         id(parameter): nn.Parameter(parameter.data, requires_grad=False)
         for name, parameter in policy.named_parameters()
@@ -37,20 +42,26 @@ def make_trained(policy: PreTrainedModel, config: PpoModelConfig, *, seed: int) 
     if config.train == "lora" and not has_adapter(policy):
         lora = config.lora
         drawn = int(digest_text(f"adapter\n{seed}")[:15], 16)
-        add_adapter(model, rank=lora.rank, alpha=lora.alpha, target_modules=_find_targets(model, lora), seed=drawn)
+        add_adapter(
+            model,
+            rank=lora.rank,
+            alpha=lora.alpha,
+            target_modules=_find_targets(model, lora, options=options),
+            seed=drawn,
+        )
         model.eval()  # type: ignore[no-untyped-call]
     return model
 
 
-def _find_targets(model: PreTrainedModel, lora: LoraConfig) -> str | Sequence[str]:
+def _find_targets(model: PreTrainedModel, lora: LoraConfig, *, options: str) -> str | Sequence[str]:
     """What gets an adapter: `all-linear`, the ends of names, or whole names where only the upper layers get one."""
     if lora.num_layers is None:
         return lora.target_modules
-    found = linear_layers_above(model, lora.num_layers, named=lora.target_modules, options="ppo.model.lora")
+    found = linear_layers_above(model, lora.num_layers, named=lora.target_modules, options=f"{options}.lora")
     return found or lora.target_modules
 
 
-def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:
+def find_trained(policy: PreTrainedModel, config: PpoModelConfig, *, options: str = "ppo.model") -> set[str]:
     """Names of the policy's parameters that are trained. Adapters that it does not have yet are not among them."""
     names = [name for name, _ in policy.named_parameters()]
     match config.train:
@@ -60,7 +71,7 @@ def find_trained(policy: PreTrainedModel, config: PpoModelConfig) -> set[str]:
             return {name for name in names if is_of_adapter(name)}
         case "last_layers":
             other = "`train: names` or `train: lora`"
-            return parameters_above(policy, config.num_layers, options="ppo.model", other=other)
+            return parameters_above(policy, config.num_layers, options=options, other=other)
         case "names":
             return _matching(names, config.names)
 

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from rlaif.config.by_preferences import DpoConfig, KtoConfig
+from rlaif.config.generate import SamplingConfig
+from rlaif.config.ift import IftConfig
 from rlaif.config.methods import NEEDS, MethodName
 from rlaif.config.ppo import PpoConfig
+from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
 from rlaif.errors import ConfigError
@@ -27,10 +30,14 @@ CONFIG = RunConfig(
     dpo=DpoConfig(num_epochs=2, batch_size=2, learning_rate=1e-3),
     kto=KtoConfig(num_epochs=2, batch_size=2, learning_rate=1e-3),
     sft=SftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
+    ift=IftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
+    rft=RftConfig(num_alternations=2, policy_steps=2, learning_rate=1e-3),
+    irft=IrftConfig(num_epochs=2, num_sections=2, inner_epochs=2, learning_rate=1e-3),
     ppo=PpoConfig(
-        num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=4, num_reference_samples=2,
+        num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=12, num_reference_samples=2,
         learning_rate=1e-3, value_warmup_steps=0,
     ),
+    sampling=SamplingConfig(max_new_tokens=4),
 )  # fmt: skip
 GIVEN: dict[str, Any] = {
     "demonstrations": [(prompt, Demonstration(prompt_id=prompt.id, response="This way.")) for prompt in PROMPTS],

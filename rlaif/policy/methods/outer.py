@@ -1,0 +1,97 @@
+"""Checkpoints of methods that draw responses again and again: all weights after each outer step.
+
+Outer steps begin with a fresh optimizer, so weights and a few numbers are all that a resumed training needs. Folders
+appear whole or not at all. Decides nothing about when to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rlaif.errors import ConfigError
+from rlaif.files.atomic import replace_directory
+from rlaif.files.own_files import read_own
+from rlaif.files.sealed import check_seal, seal_folder
+from rlaif.policy.ppo.checkpoint import find_checkpoints, remove_checkpoint
+from rlaif.policy.task import Task
+from rlaif.records import digest_text
+
+_FIX = "restore it, or remove this checkpoint's folder to start again"
+
+
+class Progress(BaseModel):
+    """Where a training is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+    """Of all that fixes the training."""
+    outer: int = 0
+    """Outer steps that are in the weights."""
+    step: int = 0
+    """Optimizer steps, or rows of metrics, until here."""
+    numbers: Mapping[str, float] = {}
+    """What the method adds up over its outer steps."""
+
+
+def digest_task(task: Task, *, options: Sequence[BaseModel]) -> str:
+    """The digest of everything that fixes a training by demonstrations."""
+    demonstrations = "\n".join(demonstration.id for _, demonstration in task.demonstrations)
+    models = f"{task.start.fingerprint.id}\n{task.initial.fingerprint.id}"
+    return digest_text("\n".join([*(one.model_dump_json() for one in options), str(task.seed), models, demonstrations]))
+
+
+Tensors = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by their module's name and their own."""
+
+
+def resume(folder: Path, tensors: Tensors, *, digest: str) -> Progress:
+    """Load the newest checkpoint into the tensors; without one, the progress of a training that begins.
+
+    Raises ConfigError where the checkpoint is of another training.
+    """
+    found = find_checkpoints(folder)
+    if not found:
+        return Progress(digest=digest)
+    newest = found[-1]
+    check_seal(newest, fix=_FIX)
+    progress = read_own(newest / "progress.json", Progress.model_validate_json, fix=_FIX)
+    if progress.digest != digest:
+        raise ConfigError(
+            "this training was begun with other options, demonstrations or models",
+            where=str(newest),
+            fix="resume with the same ones, or start in a new run folder",
+        )
+    for name, of_module in tensors.items():
+        saved = load_file(newest / f"{name}.safetensors")
+        for key, tensor in of_module.items():
+            tensor.copy_(saved[key])
+    return progress
+
+
+def write(folder: Path, tensors: Tensors, progress: Progress) -> None:
+    """Write a checkpoint, and remove those before it."""
+    before = find_checkpoints(folder)
+    with replace_directory(folder / "checkpoints" / f"step_{progress.outer:06d}") as part:
+        for name, of_module in tensors.items():
+            save_file({key: one.contiguous() for key, one in of_module.items()}, part / f"{name}.safetensors")
+        (part / "progress.json").write_text(progress.model_dump_json(indent=1) + "\n")
+        seal_folder(part)
+    for old in before:
+        if old.name != f"step_{progress.outer:06d}":
+            remove_checkpoint(old)
+
+
+def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Trained parameters, tied ones once."""
+    return {name: parameter.data for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters, tied ones once."""
+    return {name: parameter.data for name, parameter in module.named_parameters()}
