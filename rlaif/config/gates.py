@@ -35,7 +35,7 @@ class GatesConfig(Config):
     max_cleaned: float | None = Field(None, ge=0, le=1)
     """Stop before a stage uses prompts, demonstrations or preferences of which `cleaning` dropped more than this share;
     null: no gate."""
-    max_sft_loss: float | None = Field(None, gt=0)
+    max_sft_loss: float | None = Field(None, gt=0, le=1000)
     """Stop before anything is sampled unless the loss of the fine-tuned policy on held-out demonstrations is at most
     this, in nats per token. Needs sft.test_fraction. null: no gate."""
     min_answered: float | None = Field(None, ge=0, le=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlaif.calibration.edit_outcomes import describe_training
-from rlaif.config.methods import BY_REWARDS, NEEDS, MethodName
+from rlaif.config.methods import BY_REWARDS, NEEDS, MethodName, name_metrics
 from rlaif.console import say
 from rlaif.errors import ConfigError, Interrupted, RunFolderError
 from rlaif.files.atomic import write_atomically
@@ -213,7 +213,7 @@ def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> 
         **data.given,
     )
     total = method.count_steps(task)
-    with TrainingLog(round.metrics, method.metrics, total=total, first_step=method.first_step) as log:
+    with TrainingLog(round.metrics, name_metrics(link.method), total=total, first_step=method.first_step) as log:
         trained = method.train(replace(task, listener=log.listener))
     if trained.note:
         say(f"{link.method}: {trained.note}")
@@ -278,7 +278,7 @@ def _say_result(round: Round, trained: TrainedPolicy) -> None:
         say(f"policy: {trained.note}")
     if trained.steps == 0:
         say("policy: no step of training is kept, it is the policy that training began with: lower ppo.learning_rate")
-    scored = tally_rewards(round.metrics.read(METHODS["ppo"].metrics))
+    scored = tally_rewards(round.metrics.read(name_metrics("ppo")))
     if scored.num_dropped:
         say(f"rewards: {scored} responses")
 

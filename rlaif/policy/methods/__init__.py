@@ -42,8 +42,6 @@ class Method(NamedTuple):
     """How a policy is trained."""
 
     name: MethodName
-    metrics: str
-    """Name of its rows in metrics.jsonl."""
     first_step: int
     """Number of a new training's first step."""
     check: Callable[[RunConfig, int], None]
@@ -57,7 +55,6 @@ METHODS: dict[MethodName, Method] = {
     for method in (
         Method(
             name="sft",
-            metrics="sft",
             first_step=FIRST_STEP,
             check=check_sft,
             count_steps=count_sft_steps,
@@ -65,7 +62,6 @@ METHODS: dict[MethodName, Method] = {
         ),
         Method(
             name="ift",
-            metrics="ift",
             first_step=FIRST_STEP,
             check=check_ift,
             count_steps=count_ift_steps,
@@ -73,7 +69,6 @@ METHODS: dict[MethodName, Method] = {
         ),
         Method(
             name="rft",
-            metrics="rft",
             first_step=FIRST_STEP,
             check=check_rft,
             count_steps=count_rft_steps,
@@ -81,7 +76,6 @@ METHODS: dict[MethodName, Method] = {
         ),
         Method(
             name="irft",
-            metrics="irft",
             first_step=FIRST_STEP,
             check=check_irft,
             count_steps=count_irft_steps,
@@ -89,7 +83,6 @@ METHODS: dict[MethodName, Method] = {
         ),
         Method(
             name="dpo",
-            metrics="dpo",
             first_step=FIRST_STEP,
             check=check_dpo,
             count_steps=count_dpo_steps,
@@ -97,7 +90,6 @@ METHODS: dict[MethodName, Method] = {
         ),
         Method(
             name="kto",
-            metrics="kto",
             first_step=FIRST_STEP,
             check=check_kto,
             count_steps=count_kto_steps,
@@ -106,7 +98,6 @@ METHODS: dict[MethodName, Method] = {
         *(
             Method(
                 name=name,
-                metrics="policy",
                 first_step=0,
                 check=check_ppo,
                 count_steps=count_ppo_steps,

@@ -12,7 +12,7 @@ import torch
 from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.generate import SamplingConfig
 from rlaif.config.ift import IftConfig
-from rlaif.config.methods import NEEDS, MethodName
+from rlaif.config.methods import NEEDS, MethodName, name_metrics
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.run import RunConfig
@@ -59,7 +59,7 @@ def test_a_method_trains_from_a_task_and_reports_every_step(method: Any, base: L
     listener = Listener(on_begin=begun.append, on_metrics=lambda done: steps.append(done.step))
     task = Task(start=base, initial=base, config=CONFIG, folder=tmp_path, seed=1, listener=listener, **GIVEN)
     config = CONFIG.model_copy(update={"ppo": CONFIG.ppo.model_copy(update={"algorithm": method.name})})
-    task = replace(task, config=config if method.metrics == "policy" else CONFIG)
+    task = replace(task, config=config if name_metrics(method.name) == "policy" else CONFIG)
     trained = method.train(task)
     assert begun == [method.first_step]
     assert steps == [method.first_step + step for step in range(method.count_steps(task))]
