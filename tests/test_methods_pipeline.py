@@ -191,7 +191,7 @@ def test_an_example_is_accepted_by_a_dry_run(cli: RunCli, tmp_path: Path, name: 
     planned = cli("run", "--config", f"{name}.yaml", "--dry-run")
     assert planned.returncode == 0, planned.output
     assert "nothing was written" in planned.output
-    assert ("no preferences are made" in planned.output) == (name in ("sft", "kto"))
+    assert ("no preferences are made" in planned.output) == (name in ("sft", "ift", "irft", "rft", "kto"))
 
 
 def test_a_method_and_a_stage_are_not_named_together(cli: RunCli) -> None:

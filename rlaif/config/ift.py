@@ -17,8 +17,8 @@ class IftConfig(LearnerConfig):
     """Intuitive fine-tuning: the policy learns demonstrations while it reads its own guesses among their words."""
 
     lam: float = Field(0.5, ge=0, le=1)
-    """Lambda: how much of each of the response's input embeddings is the policy's own guess of that token. 0: none,
-    and one of two forward passes is saved. The paper has 0.2, which did worse than 0 in our measurements."""
+    """How much of each of the response's input embeddings is the policy's own guess of that token, the paper's lambda.
+    0: none, and one of two forward passes is saved. The paper has 0.2, which did worse than 0 in our measurements."""
     gamma: float = Field(0.95, ge=0, le=1)
     """Decay of the relation between tokens. paper: how fast a token's weight stops growing with its position.
     repository: how far a token answers for the losses after it. 0: all tokens weigh the same; lam: 0 and gamma: 0 are

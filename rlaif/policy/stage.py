@@ -26,7 +26,8 @@ from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.given_models import save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, read_kl
 from rlaif.policy.ppo.stage import Models, find_models, train_link_by_rewards
-from rlaif.policy.rewards.sources import check_rewards, tally_rewards
+from rlaif.policy.rewards.sources import check_rewards
+from rlaif.policy.rewards.tally import tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.preferences.pool import digest_pool, read_pool
 from rlaif.records import Demonstration, Model, PolicyCard, Prompt, Record, Tally, find_held_out

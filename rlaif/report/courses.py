@@ -11,7 +11,7 @@ from pathlib import Path
 from rlaif.config.ppo_rewards import RewardConfig, find_sources
 from rlaif.ledger.store import Ledger
 from rlaif.policy.ppo.log import read_shown
-from rlaif.policy.rewards.sources import tally_rewards
+from rlaif.policy.rewards.tally import tally_rewards
 from rlaif.records import Prompt
 from rlaif.report.input import ResponseAt, ResponseCourse, RewardCourse
 from rlaif.training.metrics import MetricsRow

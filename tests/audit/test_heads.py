@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> None:
 
 def make_card(head: Head) -> str:
     card = PolicyCard(model_id="p", reference_model_id="s", reward_model_id="rm", config={}, metrics={"kl": 0.5})
-    return render_policy_card(card, rewards=["a"], note="", constitution="c", ledger_head=head)
+    return render_policy_card(card, learnt_from="a", note="", constitution="c", ledger_head=head)
 
 
 def verified(runs_dir: Path, *given: str) -> VerifiedLedger:

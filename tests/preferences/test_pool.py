@@ -25,7 +25,7 @@ def asked(rows: list[PreferenceRow | ChoiceRow]) -> list[str]:
 
 def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt]) -> None:
     rows = [PreferenceRow(prompt=prompt, chosen="a", rejected=text) for prompt in prompts for text in "bc"]
-    train, test, _ = split_rows(rows, test_fraction=0.25)
+    train, test = split_rows(rows, test_fraction=0.25)[:2]
     assert len(train) + len(test) == len(rows)
     assert {split_of(row.prompt.id, test_fraction=0.25) for row in test} == {"test"}
     assert {row.prompt.id for row in test}.isdisjoint(row.prompt.id for row in train)
@@ -34,7 +34,7 @@ def test_rows_without_a_test_split_are_held_out_by_prompt(prompts: list[Prompt])
 def test_the_folders_of_all_rounds_make_one_pool_in_their_order(tmp_path: Path) -> None:
     first, second = write(tmp_path / "0", "When?", "Where?"), write(tmp_path / "1", "Who?")
     write(second, "Why?", name="test.jsonl")
-    train, test, _ = read_pool([first, second], test_fraction=0.5)
+    train, test = read_pool([first, second], test_fraction=0.5)[:2]
     assert (asked(train), asked(test)) == (["When?", "Where?", "Who?"], ["Why?"])
     assert digest_pool([first]) == digest_preferences(first)
     assert digest_pool([first, second]) == digest_text(f"{digest_preferences(first)}\n{digest_preferences(second)}")
@@ -44,7 +44,7 @@ def test_a_users_own_preferences_take_the_place_of_the_rounds(tmp_path: Path) ->
     made = write(tmp_path / "0", "When?")
     own = write(tmp_path / "own", "Who?", name="train_prefs.jsonl")
     write(own, "Why?", name="train_sft.jsonl")
-    train, test, _ = read_pool([made], given=str(own), part="train_prefs", test_fraction=0.0)
+    train, test = read_pool([made], given=str(own), part="train_prefs", test_fraction=0.0)[:2]
     assert (asked(train), test) == (["Who?"], [])
     assert digest_pool([made], given=str(own)) == digest_preferences(own)
 

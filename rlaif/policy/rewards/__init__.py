@@ -2,6 +2,7 @@
 
 episodes   what an episode, a source and a failure are; all sources asked, their scores weighted and added
 sources    the sources that the configuration names
+tally      how many episodes got a reward, and why others got none
 judge      the run's judge scores responses, without a reward model
 function   a user's Python function
 endpoint   a user's server

@@ -7,8 +7,7 @@ Asks nothing itself and weights nothing.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,13 +25,10 @@ from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.policy.rewards.endpoint import EndpointReward
 from rlaif.policy.rewards.episodes import Episode, RewardFailure, RewardSource, Scattered, WeightedReward
 from rlaif.policy.rewards.function import FunctionReward
-from rlaif.records import Constitution, Model, Tally
+from rlaif.records import Constitution, Model
 from rlaif.reward_model.ensemble import EnsembleScorer, load_members
 from rlaif.reward_model.score import RewardModelScorer, is_ours
-from rlaif.training.metrics import MetricsRow
 from rlaif.training.team import ALONE, Team
-
-FAILED = "val/failed_rewards/"
 
 
 def check_rewards(config: PpoConfig, *, judge: JudgeConfig, constitution: Constitution) -> None:
@@ -170,17 +166,3 @@ def _telling(name: str, source: RewardSource) -> RewardSource:
         return answers
 
     return ask
-
-
-def tally_rewards(rows: Iterable[MetricsRow]) -> Tally:
-    """Episodes of all steps, and those that were dropped by source and cause."""
-    kept, dropped = 0, Counter[str]()
-    for row in rows:
-        found = _failures(row.numbers)
-        dropped.update(found)
-        kept = max(kept, int(row.numbers.get("episode") or 0))
-    return Tally(num_in=kept + dropped.total(), dropped=dict(dropped))
-
-
-def _failures(numbers: Mapping[str, float | None]) -> dict[str, int]:
-    return {key.removeprefix(FAILED): int(value or 0) for key, value in numbers.items() if key.startswith(FAILED)}
