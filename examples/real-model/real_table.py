@@ -34,6 +34,10 @@ kind friend who is happy to help", was learnt as rows of emoji in both trainings
 (-7.0 to +1.6), in the other its own score rose from .08 to .32 in five steps while half of all sequences were
 repeated. Of four wordings the one with the closest tie to the sentiment on 512 replies to training prompts was taken
 (correlation within prompts .17; of the earlier one .06).
+
+One training is one draw: its interval covers the prompts, and not the training's own chance. Trained again with seed 1
+on another kind of processor, whose last bits differ, *warm* moved the sentiment by +4.2 (-0.3 to +8.8) at 5.3 nats and
+*cold* by 0.0 (-5.2 to +5.3) at 8.4 nats, so neither was shown to move there.
 """
 
 
