@@ -59,6 +59,12 @@ def at(browser: Browser, address: str, **settings: Any) -> Iterator[Page]:
         context.close()
 
 
+def wait_for_item(page: Page, number: int, *, of: int) -> None:
+    """Wait until this item is there, and for as long as it takes no answer yet."""
+    expect(page.locator(".position b")).to_have_text(f"{number} of {of}")
+    page.wait_for_timeout(NEW_MS)
+
+
 def press(page: Page, key: str, *, then: str) -> None:
     """Press one key once the item is there for long enough, and wait for what is said then."""
     page.wait_for_timeout(NEW_MS)
@@ -70,8 +76,7 @@ def test_20_items_take_20_keys(browser: Browser, tmp_path: Path) -> None:
     write_sheet(make_test_sheet(20), tmp_path / "sheet.json")
     with served_here(tmp_path, "ann") as (address,), at(browser, address) as page:
         for number in range(1, 21):
-            expect(page.locator(".position b")).to_have_text(f"{number} of 20")
-            page.wait_for_timeout(NEW_MS)
+            wait_for_item(page, number, of=20)
             page.keyboard.press("120u"[number % 4])
         expect(page.locator("h1")).to_have_text("Every item has an answer. Thank you.")
     assert list(choices(tmp_path).values()) == ["second", "tie", "unclear", "first"] * 5
@@ -122,17 +127,15 @@ def test_a_doubled_key_a_held_key_and_a_double_click_label_one_item_each(browser
         page.wait_for_timeout(NEW_MS)
         page.keyboard.press("1")
         page.keyboard.press("1")
-        expect(page.locator(".position b")).to_have_text("2 of 6")
-        page.wait_for_timeout(NEW_MS)
+        wait_for_item(page, 2, of=6)
         page.keyboard.down("2")
         for _ in range(30):  # the keyboard repeats what is held
             page.keyboard.down("2")
             page.wait_for_timeout(20)
         page.keyboard.up("2")
-        expect(page.locator(".position b")).to_have_text("3 of 6")
+        wait_for_item(page, 3, of=6)
         page.get_by_role("button", name="Tie").dblclick()
-        expect(page.locator(".position b")).to_have_text("4 of 6")
-        page.wait_for_timeout(NEW_MS)
+        wait_for_item(page, 4, of=6)
     assert list(choices(tmp_path).values()) == ["first", "second", "tie"]
 
 
@@ -204,8 +207,8 @@ def test_nothing_scrolls_sideways_and_axe_finds_nothing_serious(browser: Browser
                 page.locator(f'[data-key="{key}"]').click()
                 violations += find_violations(page)
                 assert width_of(page)[0] <= PHONE["width"]
-            for _ in range(2):
-                page.wait_for_timeout(NEW_MS)
+            for number in (1, 2):
+                wait_for_item(page, number, of=2)
                 page.get_by_role("button", name="Unclear").click()
             expect(page.locator("h1")).to_have_text("Every item has an answer. Thank you.")
             violations += find_violations(page)
@@ -250,8 +253,8 @@ def test_40_kinds_of_payloads_in_every_field_run_nothing_and_fetch_nothing(brows
     ]
     write_sheet(make_sheet(tuple(items), guideline="\n".join(KINDS)), tmp_path / "sheet.json")
     with served_here(tmp_path, "ann") as (address,), at(browser, address) as page:
-        for text in texts:
-            page.wait_for_timeout(NEW_MS)
+        for number, text in enumerate(texts, start=1):
+            wait_for_item(page, number, of=len(texts))
             page.keyboard.press("n")
             page.locator("#note").fill(text.replace("\x00", ""))
             page.locator("#note").press("Enter")
@@ -273,13 +276,12 @@ def test_a_whole_set_without_javascript(browser: Browser, tmp_path: Path) -> Non
         page.locator("#note").fill("a note\nof two lines")
         page.wait_for_timeout(NEW_MS)
         page.get_by_role("button", name="First is better").dblclick()
-        expect(page.locator(".position b")).to_have_text("2 of 2")
+        wait_for_item(page, 2, of=2)
         assert page.locator(".compared").count() == 0
-        page.wait_for_timeout(NEW_MS)
         page.get_by_role("button", name="Undo").click()
-        page.wait_for_timeout(NEW_MS)
+        wait_for_item(page, 1, of=2)
         page.get_by_role("button", name="Second is better").click()
-        page.wait_for_timeout(NEW_MS)
+        wait_for_item(page, 2, of=2)
         page.get_by_role("button", name="Tie").click()
         expect(page.locator("h1")).to_have_text("Every item has an answer. Thank you.")
     assert choices(tmp_path) == {"i000": "second", "i001": "tie"}
