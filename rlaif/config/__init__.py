@@ -12,6 +12,7 @@ cleaning: faults of prompts, demonstrations and preferences, and what happens to
 sft: supervised fine-tuning
 ift: intuitive fine-tuning
 rft: reward learning from demonstrations
+verifier: answers that can be verified, and reinforced fine-tuning
 learner: what methods with steps of our own share
 by_preferences: DPO and KTO
 reward_model: the reward model's training

@@ -22,6 +22,8 @@ from rlaif.errors import ConfigError, FunctionError, RlaifError, describe_names
 CALLED_WITH = {
     "reward": ("prompt", "response", "reference"),
     "measure": ("prompt", "response"),
+    "answer finder": ("prompt", "response"),
+    "verifier": ("prompt", "response", "reference"),
     "scripted judge": ("question",),
 }
 """Purpose of a function -> what it is called with, in this order."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-MethodName = Literal["sft", "ift", "rft", "irft", "dpo", "kto", "ppo", "rloo", "grpo"]
+MethodName = Literal["sft", "ift", "rft", "irft", "reft", "dpo", "kto", "ppo", "rloo", "grpo"]
 Need = Literal["demonstrations", "pairs", "thumbs", "rewards"]
 NEEDS: Mapping[MethodName, Need] = {
     "sft": "demonstrations",
     "ift": "demonstrations",
     "rft": "demonstrations",
     "irft": "demonstrations",
+    "reft": "demonstrations",
     "dpo": "pairs",
     "kto": "thumbs",
     "ppo": "rewards",
@@ -29,7 +30,7 @@ BY_REWARDS: tuple[Literal["ppo", "rloo", "grpo"], ...] = ("ppo", "rloo", "grpo")
 BY_PREFERENCES: tuple[MethodName, ...] = tuple(name for name, need in NEEDS.items() if need in ("pairs", "thumbs"))
 """Methods that learn from a data set of preferences."""
 
-BY_DEMONSTRATIONS: tuple[MethodName, ...] = ("ift", "rft", "irft")
+BY_DEMONSTRATIONS: tuple[MethodName, ...] = ("ift", "rft", "irft", "reft")
 """Methods beside sft that learn from the demonstrations that sft.demonstrations names."""
 
 

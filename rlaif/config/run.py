@@ -35,6 +35,7 @@ from rlaif.config.reward_model import RewardModelConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.scale import ScaleConfig
 from rlaif.config.sft import SftConfig
+from rlaif.config.verifier import ReftConfig, VerifierConfig
 
 MAX_FRONTDESK = 1_000_000
 MAX_RECORDS = 100_000_000
@@ -88,6 +89,10 @@ class RunConfig(Config):
     """Reward learning from the same demonstrations, with a reward model."""
     irft: IrftConfig = IrftConfig()
     """Reward learning from the same demonstrations, without a reward model."""
+    reft: ReftConfig = ReftConfig()
+    """Reinforced fine-tuning: the same demonstrations, then PPO on their prompts against the verifier."""
+    verifier: VerifierConfig = VerifierConfig()
+    """Which answers are right, where that can be verified."""
     dpo: DpoConfig = DpoConfig()
     """Direct preference optimisation, for the method dpo."""
     kto: KtoConfig = KtoConfig()
@@ -112,10 +117,12 @@ class RunConfig(Config):
         return names
 
     @model_validator(mode="after")
-    def _methods_have_demonstrations(self) -> Self:
+    def _methods_have_what_they_learn_from(self) -> Self:
         for name in self.methods:
             if NEEDS[name] == "demonstrations" and self.sft.demonstrations is None:
                 raise ValueError(f"methods has {name}, which learns demonstrations: name some by sft.demonstrations")
+        if "reft" in self.methods and not self.verifier.is_given:
+            raise ValueError("methods has reft, which learns from verified answers: name a function by verifier.answer")
         return self
 
     @model_validator(mode="after")

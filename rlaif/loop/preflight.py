@@ -23,6 +23,7 @@ from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import load_template
 from rlaif.errors import RunFolderError
 from rlaif.evaluation.measures import check_measures
+from rlaif.evaluation.verifier import load_verifier
 from rlaif.files.rows import is_row_file, read_rows
 from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
@@ -99,6 +100,8 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
     learns_demonstrations = POLICY in stages and any(NEEDS[name] == "demonstrations" for name in config.chain.after)
     if SFT in stages or learns_demonstrations:
         _check_demonstrations(config.sft)
+    if config.verifier.is_given and {SFT, POLICY, EVALUATION} & set(stages):
+        load_verifier(config.verifier)
     if PROMPTS in stages and config.prompts.path != FRONTDESK and _is_here(config.prompts.path):
         read_prompts(config.prompts)
     given = config.reward_model.preferences

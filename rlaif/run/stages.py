@@ -35,7 +35,8 @@ class Stage(NamedTuple):
 
 SFT = Stage(
     "0_sft", "sft", unit="demonstrations", product="fine-tuned policy", command="rlaif train --stage sft",
-    held=("sft", "ift", "rft", "irft", "policy", "cleaning"), table=None, exports=frozenset({"prompts"}),
+    held=("sft", "ift", "rft", "irft", "reft", "verifier", "policy", "cleaning"), table=None,
+    exports=frozenset({"prompts"}),
 )  # fmt: skip
 PROMPTS = Stage(
     "1_prompts", "prompts", unit="prompts", product="prompts", command="rlaif generate-prefs",
@@ -61,11 +62,12 @@ REWARD_MODEL = Stage(
 )  # fmt: skip
 POLICY = Stage(
     "6_policy", "policy", unit="prompts", product="trained policy", command="rlaif train",
-    held=("methods", "sft", "ift", "rft", "irft", "dpo", "kto", "ppo", "policy"), table="policies", is_judged=True,
+    held=("methods", "sft", "ift", "rft", "irft", "reft", "verifier", "dpo", "kto", "ppo", "policy"), table="policies",
+    is_judged=True,
 )  # fmt: skip
 EVALUATION = Stage(
     "7_evaluation", "evaluation", unit="questions", product="evaluation", command="rlaif evaluate",
-    held=("evaluation", "policy", "sampling", "judge", "constitution"), table="evaluations",
+    held=("evaluation", "verifier", "policy", "sampling", "judge", "constitution"), table="evaluations",
     exports=frozenset({"judgements", "failed_judgements", "comparisons"}), is_judged=True,
 )  # fmt: skip
 STAGES = (SFT, PROMPTS, SAMPLES, JUDGEMENTS, PREFERENCES, REWARD_MODEL, POLICY, EVALUATION)

@@ -27,6 +27,7 @@ from rlaif.records import Demonstration, Message, Prompt, Tally
 
 CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
 RESPONSE_COLUMNS = ("response", "completion")
+REFERENCE = PromptsConfig().reference_column
 
 
 class PromptRead(NamedTuple):
@@ -86,24 +87,31 @@ def read_prompt_row(row: Row, *, config: PromptsConfig) -> Prompt | None:
     return Prompt(messages=messages, reference=answer, source=_source(row), metadata=metadata)
 
 
-def read_demonstrations(path: str, *, split: str | None = None, max_odd_rows: int = 0) -> DemonstrationRead:
+def read_demonstrations(
+    path: str, *, split: str | None = None, max_odd_rows: int = 0, reference: str = REFERENCE
+) -> DemonstrationRead:
     """Prompts with a response that somebody wrote, from `prompt` and `response` (or `completion`), or from `messages`.
 
     split: the split of a folder or hub data set; None: the one that is for training. max_odd_rows: most rows that
-    may be left out.
+    may be left out. reference: the column of a prompt's known answer, read where it exists.
     """
     found: dict[tuple[str, str], tuple[Prompt, Demonstration]] = {}
     dropped: Counter[str] = Counter()
     num_in = 0
     if Path(path).is_file():
         refuse_part_of_file(Path(path), split, option="sft.split")
-    wanted = {"prompt", *CONVERSATION_COLUMNS, *RESPONSE_COLUMNS}
+    wanted = {"prompt", reference, *CONVERSATION_COLUMNS, *RESPONSE_COLUMNS}
     odd = OddRows(at_most=max_odd_rows, option="sft.max_odd_rows", where=path)
     rows = _rows(path, split=split or "train", wanted=wanted, option="sft.split", on_odd=odd.add)
-    for messages, response, source in odd.read(rows, lambda row: (*read_demonstration_row(row), _source(row))):
+
+    def read(row: Row) -> tuple[Prompt, str]:
+        messages, response = read_demonstration_row(row)
+        answer = read_text(row.cells.get(reference), where=row.where, column=reference) or None
+        return Prompt(messages=messages, reference=answer, source=_source(row)), response
+
+    for prompt, response in odd.read(rows, read):
         num_in += 1
-        prompt = Prompt(messages=messages, source=source)
-        if not messages:
+        if not prompt.messages:
             dropped["empty_prompt"] += 1
         elif not response.strip():
             dropped["empty_response"] += 1

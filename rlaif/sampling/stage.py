@@ -175,7 +175,12 @@ def find_evaluated(config: RunConfig) -> list[Prompt]:
 def read_clean_demonstrations(round: Round, *, stage: Stage = SFT) -> DemonstrationRead:
     """The demonstrations that the configuration names, cleaned, with the tally of cleaning alone."""
     config, sft = round.config, round.config.sft
-    read = read_demonstrations(sft.demonstrations or "", split=sft.split, max_odd_rows=sft.max_odd_rows)
+    read = read_demonstrations(
+        sft.demonstrations or "",
+        split=sft.split,
+        max_odd_rows=sft.max_odd_rows,
+        reference=config.prompts.reference_column,
+    )
     say(f"demonstrations: {read.tally}")
     evaluated = find_evaluated(config) if knows_evaluated(config) else []
     cleaned = clean_rows(read.demonstrations, kind=DEMONSTRATIONS, config=config.cleaning, evaluated=evaluated)

@@ -10,6 +10,7 @@ from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError
 
 DEMONSTRATIONS = "sft.demonstrations=d.jsonl"
+VERIFIER = "verifier.answer=answers:find"
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ DEMONSTRATIONS = "sft.demonstrations=d.jsonl"
         (["methods=[kto, ppo]", DEMONSTRATIONS], (), ("kto", "ppo")),
         (["methods=[ppo]", "ppo.algorithm=grpo"], (), ("grpo",)),
         (["methods=[grpo]"], (), ("grpo",)),
+        (["methods=[reft]", DEMONSTRATIONS, VERIFIER], (), ("reft",)),
+        (["methods=[reft, ppo]", DEMONSTRATIONS, VERIFIER], ("reft",), ("ppo",)),
     ],
 )
 def test_methods_of_demonstrations_alone_train_before_sampling_where_another_one_follows(
@@ -52,8 +55,16 @@ def test_a_run_that_is_continued_may_change_from_rloo_to_grpo_by_the_list_alone(
         (["methods=[dpo, dpo]"], '"methods": dpo is in it twice, and its options are there once: leave one out'),
         (["methods=[ppo, rloo]"], '"methods": ppo and rloo share the options of `ppo`: keep one of them'),
         (["methods=[sft, ppo]"], "methods has sft, which learns demonstrations: name some by sft.demonstrations"),
+        (["methods=[reft]"], "methods has reft, which learns demonstrations: name some by sft.demonstrations"),
+        (["methods=[reft]", DEMONSTRATIONS], "reft, which learns from verified answers: name a function by"),
+        (
+            ["verifier.correct=a:b"],
+            "correct is given and answer is not: name a function that finds a response's answer",
+        ),
+        (["verifier.answer=answers"], "verifier.answer"),
+        (["reft.wrong=1"], "right must be above wrong and no_answer"),
         (["methods=[dop]"], 'did you mean "dpo"?'),
-        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, dpo, kto, ppo, rloo, grpo"),
+        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, reft, dpo, kto, ppo, rloo, grpo"),
         (["dpo.split=train"], "a split is given and no preferences"),
         (["kto.batch_size=8", "kto.micro_batch_size=3"], "micro_batch_size 3 does not divide batch_size 8"),
         (["kto.batch_size=1"], "at least 2"),

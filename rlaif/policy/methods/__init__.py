@@ -8,6 +8,7 @@ config/methods.py, which is read before torch is imported.
     ift             demonstrations -> policy, which reads its own guesses among their words
     rft             demonstrations -> reward model and policy in turn
     irft            demonstrations -> policy, which learns to tell them from its responses; SPIN too
+    reft            demonstrations, then PPO on their prompts against a verifier -> policy
     dpo             pairs -> policy, by TRL's DPOTrainer
     kto             thumbs -> policy, by TRL's KTOTrainer
     ppo             prompts and rewards -> policy, by policy/ppo; rloo and grpo too
@@ -16,7 +17,7 @@ config/methods.py, which is read before torch is imported.
     ift_loss        the arithmetic of IFT
     reward_loss     the arithmetic of RFT and IRFT
     descent         the steps of IFT and IRFT, and of RFT's reward model
-    outer           checkpoints of RFT and IRFT
+    outer           what RFT, IRFT and ReFT share: checkpoints of their phases, and how steps are counted
     held_out        the loss on demonstrations that nothing was trained on
 """
 
@@ -32,6 +33,7 @@ from rlaif.policy.methods.ift import check_ift, count_ift_steps, train_ift_task
 from rlaif.policy.methods.irft import check_irft, count_irft_steps, train_irft_task
 from rlaif.policy.methods.kto import check_kto, count_kto_steps, train_kto_task
 from rlaif.policy.methods.ppo import check_ppo, count_ppo_steps, train_ppo_task
+from rlaif.policy.methods.reft import check_reft, count_reft_steps, train_reft_task
 from rlaif.policy.methods.rft import check_rft, count_rft_steps, train_rft_task
 from rlaif.policy.methods.sft import check_sft, count_sft_steps, train_sft_task
 from rlaif.policy.methods.trl import FIRST_STEP
@@ -80,6 +82,13 @@ METHODS: dict[MethodName, Method] = {
             check=check_irft,
             count_steps=count_irft_steps,
             train=train_irft_task,
+        ),
+        Method(
+            name="reft",
+            first_step=FIRST_STEP,
+            check=check_reft,
+            count_steps=count_reft_steps,
+            train=train_reft_task,
         ),
         Method(
             name="dpo",

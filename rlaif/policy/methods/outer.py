@@ -1,17 +1,22 @@
-"""Checkpoints of methods that draw responses again and again: all weights after each outer step.
+"""What methods of several phases share: checkpoints of all weights after each phase, and steps that are counted on.
 
-Outer steps begin with a fresh optimizer, so weights and a few numbers are all that a resumed training needs. Folders
-appear whole or not at all. Decides nothing about when to write.
+A phase is an outer step of RFT or IRFT, or ReFT's warm-up. Phases begin with a fresh optimizer, so weights and a few
+numbers are all that a resumed training needs. Folders appear whole or not at all. Decides nothing about when to write.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from rlaif.errors import ConfigError
 from rlaif.files.atomic import replace_directory
@@ -20,6 +25,7 @@ from rlaif.files.sealed import check_seal, seal_folder
 from rlaif.policy.ppo.checkpoint import find_checkpoints, remove_checkpoint
 from rlaif.policy.task import Task
 from rlaif.records import digest_text
+from rlaif.training.listener import Listener
 
 _FIX = "restore it, or remove this checkpoint's folder to start again"
 
@@ -95,3 +101,24 @@ def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:
     """All parameters, tied ones once."""
     return {name: parameter.data for name, parameter in module.named_parameters()}
+
+
+def copy_in_float32(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy whose weights the caller may change."""
+    copied: Any = copy.deepcopy(model)  # Any: transformers' own annotations hide to()
+    return copied.to(torch.float32).eval()  # type: ignore[no-any-return]
+
+
+def count_on(listener: Listener, *, by: int) -> Listener:
+    """The listener of a training by PPO within another one, whose steps go on from `by`."""
+    return replace(
+        listener,
+        on_begin=lambda step: None,
+        on_metrics=lambda done: listener.on_metrics(
+            done._replace(
+                step=by + done.step, numbers={name: one for name, one in done.numbers.items() if name != "step"}
+            )
+        ),
+        on_samples=lambda step, shown: listener.on_samples(by + step, shown),
+        on_evaluation=lambda found: listener.on_evaluation(found._replace(step=by + found.step)),
+    )

@@ -9,13 +9,10 @@ A checkpoint after each alternation, and PPO's own within it. Holds no PPO, and 
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +30,7 @@ from rlaif.policy.methods.descent import (
     plan_batches,
     refuse_without_demonstrations,
 )
-from rlaif.policy.methods.outer import all_tensors, digest_task, resume, write
+from rlaif.policy.methods.outer import all_tensors, copy_in_float32, count_on, digest_task, resume, write
 from rlaif.policy.methods.reward_loss import bound_rewards, compute_reward_losses
 from rlaif.policy.ppo.checkpoint import drop_checkpoints, find_resume_step
 from rlaif.policy.ppo.train import train_policy
@@ -43,7 +40,7 @@ from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Prompt, Tally, digest_text
 from rlaif.reward_model.data import encode_example
 from rlaif.reward_model.model import compute_rewards, make_reward_model
-from rlaif.training.listener import Listener, StepMetrics
+from rlaif.training.listener import StepMetrics
 
 FIRST_STEP = 1
 
@@ -61,7 +58,7 @@ def count_rft_steps(task: Task) -> int:
 def train_rft_task(task: Task) -> TrainedPolicy:
     """Train a copy of the task's initial policy, from the newest checkpoint in the task's folder."""
     config = task.config.rft
-    policy = _copy_in_float32(task.initial.model)
+    policy = copy_in_float32(task.initial.model)
     training = RftTraining(task)
     tensors = {"policy": all_tensors(policy), "reward_model": all_tensors(training.reward_model)}
     progress = resume(task.folder, tensors, digest=digest_task(task, options=[config, task.config.ppo]))
@@ -195,7 +192,7 @@ class RftTraining:
             out_dir=self.folder(outer),
             seed=int(digest_text(f"rft\n{task.seed}\n{outer}")[:7], 16),
             resume=True,
-            listener=_shifted(task.listener, by=self.first_step(outer) + 1),
+            listener=count_on(task.listener, by=self.first_step(outer) + 1),
         )
 
     @torch.no_grad()
@@ -211,28 +208,8 @@ class RftTraining:
         return encode_example(prompt, response, encoder=self._task.initial.encoder)
 
 
-def _copy_in_float32(model: PreTrainedModel) -> PreTrainedModel:
-    copied: Any = copy.deepcopy(model)  # Any: transformers' own annotations hide to()
-    return copied.to(torch.float32).eval()  # type: ignore[no-any-return]
-
-
 def _with_too_long(tally: Tally, *, number: int) -> Tally:
     """The tally, with demonstrations that are longer than ppo.response_length dropped too."""
     dropped = Counter(tally.dropped)
     dropped["over_response_length"] += number
     return Tally(num_in=tally.num_in, dropped={name: count for name, count in dropped.items() if count})
-
-
-def _shifted(listener: Listener, *, by: int) -> Listener:
-    """The listener of an alternation's steps, which are counted on over the whole training."""
-    return replace(
-        listener,
-        on_begin=lambda step: None,
-        on_metrics=lambda done: listener.on_metrics(
-            done._replace(
-                step=by + done.step, numbers={name: one for name, one in done.numbers.items() if name != "step"}
-            )
-        ),
-        on_samples=lambda step, shown: listener.on_samples(by + step, shown),
-        on_evaluation=lambda found: listener.on_evaluation(found._replace(step=by + found.step)),
-    )

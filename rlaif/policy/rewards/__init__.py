@@ -5,5 +5,6 @@ sources    the sources that the configuration names
 tally      how many episodes got a reward, and why others got none
 judge      the run's judge scores responses, without a reward model
 function   a user's Python function
+verified   a verifier, with partial credit
 endpoint   a user's server
 """

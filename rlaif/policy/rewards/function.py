@@ -31,7 +31,7 @@ class FunctionReward:
         try:
             return read_reward(self._function(prompt.as_chat(), episode.response, prompt.reference))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in the user's code is the episode's failure
-            return _raised(error)
+            return describe_raised(error)
 
     def _call_once(self, episodes: Sequence[Episode]) -> list[float | RewardFailure]:
         try:
@@ -42,14 +42,15 @@ class FunctionReward:
             )
             values = list(given)
         except Exception as error:  # noqa: BLE001 - as above
-            return [_raised(error)] * len(episodes)
+            return [describe_raised(error)] * len(episodes)
         if len(values) != len(episodes):
             failure = RewardFailure("wrong_count", f"{len(values)} rewards for {len(episodes)} episodes")
             return [failure] * len(episodes)
         return [read_reward(value) for value in values]
 
 
-def _raised(error: Exception) -> RewardFailure:
+def describe_raised(error: Exception) -> RewardFailure:
+    """What the user's code raised, as the failure of an episode."""
     if isinstance(error, FunctionError):  # it names the function and the line; the exception behind it names the cause
         kind = type(error.__cause__ or error).__name__.lstrip("_")
         words = error.what.partition(f"raised {kind}: ")[2] or error.what

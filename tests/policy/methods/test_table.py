@@ -17,6 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
+from rlaif.config.verifier import ReftConfig, VerifierConfig
 from rlaif.errors import ConfigError
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.methods import METHODS
@@ -33,6 +34,8 @@ CONFIG = RunConfig(
     ift=IftConfig(num_epochs=2, batch_size=1, learning_rate=1e-3),
     rft=RftConfig(num_alternations=2, policy_steps=2, learning_rate=1e-3),
     irft=IrftConfig(num_epochs=2, num_sections=2, inner_epochs=2, learning_rate=1e-3),
+    reft=ReftConfig(warmup_epochs=2),
+    verifier=VerifierConfig(answer="answer_finders:last_word"),
     ppo=PpoConfig(
         num_steps=2, num_prompts_per_step=2, num_samples_per_prompt=2, response_length=12, num_reference_samples=2,
         learning_rate=1e-3, value_warmup_steps=0,
