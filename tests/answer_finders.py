@@ -60,6 +60,6 @@ def build_digit_model(folder: Path, *, seed: int) -> LoadedModel:
         vocab_size=16, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=32, pad_token_id=0, eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)
     return load_causal_lm(str(folder), device="cpu")

@@ -191,9 +191,75 @@ def test_an_example_is_accepted_by_a_dry_run(cli: RunCli, tmp_path: Path, name: 
     planned = cli("run", "--config", f"{name}.yaml", "--dry-run")
     assert planned.returncode == 0, planned.output
     assert "nothing was written" in planned.output
-    assert ("no preferences are made" in planned.output) == (name in ("sft", "ift", "irft", "rft", "kto"))
+    assert ("no preferences are made" in planned.output) == (name in ("sft", "ift", "irft", "rft", "reft", "kto"))
 
 
 def test_a_method_and_a_stage_are_not_named_together(cli: RunCli) -> None:
     refused = cli("train", "--method", "dpo", "--stage", "policy")
     assert (refused.returncode, "--method and --stage both say what to train" in refused.output) == (2, True)
+
+
+VERIFIER = """
+verifier: {answer: finder:find_hour}
+sft: {demonstrations: demonstrations.jsonl, batch_size: 4}
+"""
+FINDER = """
+import re
+
+def find_hour(prompt, response):
+    found = re.findall(r"at (\\w+)", response)
+    return found[-1] if found else None
+
+def broken(prompt, response):
+    return response.split("at ")[7]
+"""
+
+
+@pytest.fixture
+def verified(cli: RunCli, tmp_path: Path) -> Path:
+    """A folder with demonstrations, prompts with known answers, and a verifier."""
+    (tmp_path / "finder.py").write_text(FINDER)
+    questions = [{"prompt": f"When does museum {n} open?", "reference": "nine"} for n in range(10, 30)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    plain = CONFIG.replace("sft: {batch_size: 4}", VERIFIER).replace("num_prompts: 10, ", "path: prompts.jsonl, ", 1)
+    (tmp_path / "rlaif.yaml").write_text(plain.replace("best_of: 0", "best_of: 0, num_votes: 4") + "methods: [reft]\n")
+    return tmp_path
+
+
+def test_a_verifier_that_is_missing_or_raises_is_refused_before_anything_is_made(cli: RunCli, verified: Path) -> None:
+    for options, sentence in (
+        (["verifier.answer=finder:find_our"], 'the module "finder" has no function "find_our"'),
+        (["verifier.answer=seeker:find"], 'the module "seeker" of answer finder "seeker:find" cannot be imported'),
+        (["verifier.answer=null"], "methods has reft, which learns from verified answers: name a function by"),
+    ):
+        refused = cli("run", "--run", "r", *(part for option in options for part in ("--set", option)))
+        assert (refused.returncode, sentence in refused.output) == (2, True), refused.output
+    assert not (verified / "runs" / "r").exists()
+    idle = cli("run", "--dry-run", "--set", "methods=[sft]", "--set", "verifier.answer=null")
+    assert "evaluation.num_votes does nothing without verifier.answer" in idle.output
+    raises = cli("run", "--run", "r", "--set", "verifier.answer=finder:broken")
+    assert raises.returncode == 1
+    assert 'the answer finder "finder:broken" raised IndexError: list index out of range' in raises.output
+    assert "finder.py:9" in raises.output
+
+
+@pytest.mark.heavy
+def test_reft_trains_before_sampling_and_the_reward_model_of_a_later_method_ranks_verified_answers(
+    cli: RunCli, verified: Path
+) -> None:
+    done = cli("run", "--run", "r", "--set", "methods=[reft, rloo]", "--set", "sampling.num_samples=2")
+    assert done.returncode == 0, done.output
+    round_dir = verified / "runs" / "r" / "round_00"
+    assert "by the verifier the demonstrations are 4 right; PPO asks 4 prompts" in done.output
+    assert (round_dir / "0_sft" / "model" / "model.safetensors").is_file()
+    assert used_card(verified, "r").chain == ("reft", "rloo")
+    rows = MetricsLog(round_dir.parent / "metrics.jsonl").read("reft")
+    assert [row.step for row in rows] == [1, 2, 3, 4]
+    assert "objective/scores" in rows[-1].numbers
+    page = (round_dir / "7_evaluation" / "report.html").read_text()
+    for words in ("Right answers", "majority of 4", "best of 4 by the reward model"):
+        assert words in page
+    report = json.loads((round_dir / "7_evaluation" / "report.json").read_text())
+    assert report["verified"]["num_samples"] == 4
+    assert set(report["evaluation"]["figures"]) >= {"right_before", "right_by_vote_after", "right_by_reward_after"}
+    assert cli("audit", "verify").returncode == 0

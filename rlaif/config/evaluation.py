@@ -86,6 +86,9 @@ class EvaluationConfig(Config):
     best_of: int = Field(4, ge=0, le=1024)
     """Best-of-n, a comparison that needs no training: of this many responses of the starting policy, take the one with
     the highest reward. 0 or 1: off."""
+    num_votes: int = Field(8, ge=0, le=1024)
+    """With `verifier`, responses of each policy to each prompt with a known answer: how often one of them is right, the
+    answer that most of them give, and the one with the highest reward, where the run trained a reward model. 0: off."""
     measures: Annotated[tuple[MeasureSpec, ...], AfterValidator(_refuse_repeated)] = ()
     """Measures that compare both policies, see docs/measures.md. Built-in measures for ordinary English text: words,
     sentences, questions, refusals, contractions, repetition and sentiment (which needs a package), and regex:PATTERN.

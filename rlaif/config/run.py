@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from rlaif.config.base import Config
+from rlaif.config.base import Config, refuse_idle
 from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.calibration import HumanConfig
 from rlaif.config.cleaning import CleaningConfig
@@ -126,6 +126,18 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _votes_are_verified(self, info: ValidationInfo) -> Self:
+        if not self.verifier.is_given:
+            refuse_idle(
+                self.evaluation,
+                {"num_votes": (0,)},
+                when="without verifier.answer, which says what a response's answer is",
+                info=info,
+                prefix="evaluation.",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_method_names_the_algorithm(self) -> Self:
         algorithm = self.ppo.algorithm
         for name in find_named(self.methods):
@@ -155,7 +167,7 @@ class RunConfig(Config):
             "prompts.num_prompts times sampling.num_samples": prompts.num_prompts * sampling.num_samples,
             "prompts.num_prompts times sampling.num_pairs": prompts.num_prompts * num_pairs,
             "evaluation.num_prompts times its responses": evaluation.num_prompts
-            * (2 * evaluation.num_samples + evaluation.best_of),
+            * (2 * evaluation.num_samples + evaluation.best_of + 2 * self.verifier.is_given * evaluation.num_votes),
             "ppo.num_prompts_per_step times ppo.num_samples_per_prompt": self.ppo.num_prompts_per_step
             * self.ppo.num_samples_per_prompt,
         }

@@ -3,6 +3,7 @@
 policy               both policies' samples and the judge's comparisons -> win rate, changes, behaviour
 length_control       the win rate for responses of equal length
 verifier             a response -> its answer, and whether it is the known one
+votes                several verified responses -> how often one is right, the majority, the most rewarded one
 best_of_n            the change that choosing among n responses makes without training
 measures             functions (prompt, response) -> named numbers, built in, of the user or of an embedded world
 text_measures        the built-in ones, for ordinary text: words, refusals, contractions, sentiment, a pattern, ...

@@ -35,7 +35,7 @@ from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.chain import Link, find_before, find_links
 from rlaif.run.finished import finish_stage, stage_done
-from rlaif.run.input_checks import expect_demonstrations, expect_policy, expect_preferences
+from rlaif.run.input_checks import expect_demonstrations, expect_policy, expect_preferences, expect_verifier
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf
 from rlaif.run.stages import POLICY, REWARD_MODEL, SFT, Stage
@@ -205,6 +205,8 @@ def _train(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link) 
 def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> TrainedPolicy:
     """Train by a method that learns from what is there already."""
     method = METHODS[link.method]
+    if link.method == "reft":
+        expect_verifier(round, link.stage)
     task = Task(
         start=models.start,
         initial=models.initial,

@@ -6,6 +6,7 @@ A function `*_view` returns what a section of the page shows, `describe_*` words
 
 stage        the stage `evaluation`: both policies judged and reported
 collect      a finished round -> the values of its report
+verified     right answers by the verifier: of one response, of the majority, of the reward model's choice
 labelled     people's labels beside the judge's labels -> the figures of "People and the judge"
 costs        what each stage of the round cost
 input        `ReportInput`, the values of a report; a part may be missing

@@ -21,6 +21,7 @@ from rlaif.report.headline import win_rate_headline
 from rlaif.report.input import BestOfN, ReportInput, RoundSummary
 from rlaif.report.moved import Moved, MovedRow
 from rlaif.report.plots import Scale, dot_axis, dot_row, find_own_scale, find_scale, share_view
+from rlaif.report.tables import verified_view
 from rlaif.report.wording import (
     NOTHING,
     EstimateText,
@@ -135,6 +136,7 @@ def changed_view(report: ReportInput, moved: Moved) -> dict[str, Any]:
         "table": [_numbers_view(row, best) for row in rows],
         "n": _format_n([row.change.change for row in rows]),
         "best": _best_view(report),
+        "verified": verified_view(report.verified),
         "win": _win_view(report, best),
         "rounds": rounds_view(report.rounds, moved),
     }

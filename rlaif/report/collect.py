@@ -32,6 +32,7 @@ from rlaif.evaluation.reward_model import (
     compute_proxy_win,
     compute_reward_model_quality,
 )
+from rlaif.evaluation.votes import VerifiedAnswers
 from rlaif.judge_health.facts import check_judges, find_agreement
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import RunJudge
@@ -96,6 +97,8 @@ class Evaluated:
     """Preferences that the reward model was not trained on."""
     labels: Sequence[HumanLabel] = ()
     """People's labels of pairs of both policies' responses."""
+    verified: VerifiedAnswers | None = None
+    """Both policies' answers that a verifier checked."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
     evaluation = make_evaluation_report(
         start_model_id=evaluated.start.id, policy_model_id=evaluated.trained.id, constitution_id=constitution.id,
         win_rate=win_rate, measures=measures, behaviour=behaviour, proxy_win=proxy_win, judge_id=evaluated.judge.id,
+        verified=evaluated.verified,
     )  # fmt: skip
     same_judge = _is_same_judge(judged, evaluated)
     judges = check_judges(judged, measures=facts.measures, has_simulated_measure=facts.has_simulated_measure)
@@ -161,6 +165,7 @@ def collect_report(facts: RoundFacts, evaluated: Evaluated, *, costs: Sequence[S
         evaluation=evaluation,
         same_judge=same_judge,
         win_rate=win_rate,
+        verified=evaluated.verified,
         measures=measures,
         measures_note="simulated truth of the embedded world" if facts.has_simulated_measure else "",
         funnel=(*facts.funnel, FunnelStage(name="evaluation", unit="questions", tally=judging.tally)),

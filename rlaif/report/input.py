@@ -19,6 +19,7 @@ from rlaif.evaluation.policy import Behaviour, Change, WinRate, list_figures
 from rlaif.evaluation.reward_calibration import RewardCalibration
 from rlaif.evaluation.reward_misses import RewardMiss
 from rlaif.evaluation.reward_model import ProxyWin, RewardModelQuality
+from rlaif.evaluation.votes import VerifiedAnswers
 from rlaif.judge_health.health import JudgeHealth
 from rlaif.judge_health.panel import CheckedJudge, PanelAgreement
 from rlaif.records import (
@@ -223,6 +224,8 @@ class ReportInput(Value):
     same_judge: bool | None = None
     """Whether the judge of the win rate also made the labels that training learnt from; None: not known."""
     win_rate: WinRate | None = None
+    verified: VerifiedAnswers | None = Field(None, exclude_if=lambda answers: answers is None)
+    """Right answers by the verifier; None where there is none."""
     measures: dict[str, Change] = {}
     measures_note: str = ""
     """Where the measures come from, for instance "simulated truth of the embedded world"."""
@@ -289,11 +292,14 @@ def make_evaluation_report(
     behaviour: Behaviour | None,
     proxy_win: ProxyWin | None = None,
     judge_id: str | None = None,
+    verified: VerifiedAnswers | None = None,
 ) -> EvaluationReport:
     """The ledger's record of an evaluation; the win rates are the soft ones."""
     figures = list_figures(behaviour) if behaviour else {}
     if proxy_win is not None:
         figures |= {"reward_before": proxy_win.reward.mean_before, "reward_after": proxy_win.reward.mean_after}
+    if verified is not None:
+        figures |= verified.figures
     return EvaluationReport(
         start_model_id=start_model_id,
         policy_model_id=policy_model_id,

@@ -43,6 +43,7 @@ from rlaif.report.costs import Spending, find_costs
 from rlaif.report.input import FunnelStage, ReportInput
 from rlaif.report.labelled import LabelledRound
 from rlaif.report.page import write_report
+from rlaif.report.verified import Verified, verify_answers
 from rlaif.reward_model.ensemble import open_scorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
@@ -79,12 +80,12 @@ def evaluate(round: Round, book: Book, shelf: Shelf, bench: Bench) -> None:
         make_room(round.config, shelf.clear, bench.clear)
         labels = [label for label in labels if drawn.ids.issuperset(label.sample_ids)]
         evaluated = _judge(round, book, shelf, bench, drawn=drawn, labels=labels)
-        report = _collect(round, book, bench, evaluated)
+        report = _collect(round, book, bench, evaluated, num_responses=len(drawn.samples))
         expect_measures(round, EVALUATION)
         write_report(report, round.folder(EVALUATION))
         book.use(
             EVALUATION,
-            [*drawn.prompts, *drawn.start, *drawn.trained, *drawn.picks.candidates, *labels],
+            [*drawn.prompts, *drawn.samples, *labels],
             round=round.number,
             constitution_id=round.constitution.id,
         )
@@ -99,6 +100,13 @@ class _Drawn(NamedTuple):
     start: list[Sample]
     trained: list[Sample]
     picks: Picks
+    verified: Verified
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Every response once: some are drawn for several purposes."""
+        drawn = (*self.start, *self.trained, *self.picks.candidates, *self.verified.samples)
+        return list({sample.id: sample for sample in drawn}.values())
 
     @property
     def pairs(self) -> list[PolicyPair]:
@@ -124,7 +132,8 @@ def _draw(round: Round, book: Book, shelf: Shelf) -> _Drawn:
     expect_preferences(round, EVALUATION, digest=partial(digest_rows_so_far, round))
     start = draw(generator=generator, name="start_")
     trained = draw(generator=shelf.generator("trained"), name="trained_")
-    return _Drawn(prompts, start, trained, _pick_best(round, book, shelf, prompts=prompts, start=start))
+    picks = _pick_best(round, book, shelf, prompts=prompts, start=start)
+    return _Drawn(prompts, start, trained, picks, verify_answers(round, book, shelf, prompts=prompts))
 
 
 def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt], start: Sequence[Sample]) -> Picks:
@@ -185,6 +194,7 @@ def _judge(
         prompts=drawn.prompts,
         pairs=drawn.pairs,
         picks=drawn.picks,
+        verified=drawn.verified.answers,
         judging=judging,
         judge=judged_by,
         judge_config=judge,
@@ -200,7 +210,7 @@ def _find_held_out(round: Round, book: Book) -> list[PreferenceRow]:
     return [pair for row in read_rows_so_far(round, book).test for pair in row.as_pairs()]
 
 
-def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> ReportInput:
+def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated, *, num_responses: int) -> ReportInput:
     judged = read_judged(round, book, bench)
     dataset = round.find_folder(PREFERENCES) / DATASET
     calibrations = book.used(PREFERENCES, CalibrationCard, round=round.number)
@@ -243,7 +253,6 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
         policy_questions=book.used(POLICY, Question, round=round.number),
         policy_judgements=book.used(POLICY, Judgement, round=round.number),
     )
-    num_responses = 2 * len(evaluated.pairs) + len(evaluated.picks.candidates)
     num_judgements = len(evaluated.judging.judgements)
     costs = find_costs(spending, num_responses=num_responses, num_judgements=num_judgements)
     return collect_report(facts, evaluated, costs=costs)

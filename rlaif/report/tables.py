@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.evaluation.cost import StageCost, total_cost
+from rlaif.evaluation.policy import Change
+from rlaif.evaluation.votes import VerifiedAnswers
 from rlaif.report.input import ReportInput, RewardCourse
-from rlaif.report.wording import format_count, format_number, format_seconds
+from rlaif.report.wording import format_count, format_estimate, format_number, format_percent, format_seconds
 
 NOT_RECORDED = "\u2013"
 
@@ -159,3 +161,35 @@ def rewards_view(sources: Sequence[RewardCourse]) -> list[dict[str, str]]:
         }
         for source in sources
     ]
+
+
+def describe_verified(answers: VerifiedAnswers) -> str:
+    """The shares of right answers, in words."""
+    rows = [
+        f"{name} {format_percent(change.mean_before)} -> {format_percent(change.mean_after)}"
+        for name, change in answers.rows.items()
+    ]
+    return f"right on {format_count(answers.num_prompts, 'held-out prompt')}: {', '.join(rows)}"
+
+
+def verified_view(answers: VerifiedAnswers | None) -> dict[str, Any] | None:
+    """The table of right answers; None where nothing was verified."""
+    if answers is None:
+        return None
+    return {
+        "rows": [{"name": name, **_cells(change)} for name, change in answers.rows.items()],
+        "prompts": format_count(answers.num_prompts, "held-out prompt"),
+        "k": answers.num_samples,
+        "unknown": format_count(answers.num_unknown, "further one has", "further ones have")
+        if answers.num_unknown
+        else "",
+        "is_ranked": answers.reranked is not None,
+    }
+
+
+def _cells(change: Change) -> dict[str, Any]:
+    return {
+        "before": format_estimate(change.before, percent=True),
+        "after": format_estimate(change.after, percent=True),
+        "change": format_estimate(change.change, percent=True, signed=True),
+    }

@@ -100,6 +100,13 @@ def expect_measures(round: Round, stage: Stage) -> None:
     _expect(round, stage, find_functions("evaluation.measures", functions))
 
 
+def expect_verifier(round: Round, stage: Stage) -> None:
+    """The user's own functions that find answers and verify them."""
+    config = round.config.verifier
+    functions = [spec for spec in (config.answer, config.correct) if spec is not None]
+    _expect(round, stage, find_functions("verifier", functions))
+
+
 def expect_demonstrations(round: Round, stage: Stage, records: Iterable[Record]) -> None:
     """Compare the demonstrations that SFT learns from."""
     path = round.config.sft.demonstrations or ""

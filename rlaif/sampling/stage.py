@@ -114,14 +114,18 @@ def find_training_prompts(round: Round, book: Book) -> list[Prompt]:
     """
     book.require(PROMPTS, round=round.number)
     fraction = round.config.prompts.test_fraction
-    rows = read_rows(round.folder(PROMPTS) / "prompts.parquet", wanted={"id", "reference"})
-    answers = {row.cells["id"]: row.cells["reference"] for row in rows}
     prompts = book.used(PROMPTS, Prompt, round=round.number)
     held_out = find_held_out((prompt.id for prompt in prompts), test_fraction=fraction)
+    return find_known_answers(round, [prompt for prompt in prompts if prompt.id not in held_out])
+
+
+def find_known_answers(round: Round, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts with the known answers that this run read; those of an embedded world are as they were."""
+    rows = read_rows(round.folder(PROMPTS) / "prompts.parquet", wanted={"id", "reference"})
+    answers = {row.cells["id"]: row.cells["reference"] for row in rows}
     return [
-        prompt if prompt.reference == answers[prompt.id] else prompt.changed(reference=answers[prompt.id])
+        prompt if prompt.reference == answers.get(prompt.id) else prompt.changed(reference=answers.get(prompt.id))
         for prompt in prompts
-        if prompt.id not in held_out
     ]
 
 
