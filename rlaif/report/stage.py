@@ -14,6 +14,7 @@ from rlaif.config.base import RESOLVED
 from rlaif.console import say
 from rlaif.evaluation.best_of_n import NO_PICKS, Picks, pick_samples
 from rlaif.evaluation.policy import PolicyPair, find_different, pair_samples
+from rlaif.evaluation.verifier import load_verifier
 from rlaif.judging.bench import Bench
 from rlaif.judging.failures import describe_failures
 from rlaif.judging.judge import judge_pairs
@@ -43,13 +44,14 @@ from rlaif.report.costs import Spending, find_costs
 from rlaif.report.input import FunnelStage, ReportInput
 from rlaif.report.labelled import LabelledRound
 from rlaif.report.page import write_report
-from rlaif.report.verified import Verified, verify_answers
+from rlaif.report.tables import describe_verified
+from rlaif.report.verified import NOT_VERIFIED, Verified, find_verifiable, verify_samples
 from rlaif.reward_model.ensemble import open_scorer
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.chain import find_by_rewards
 from rlaif.run.finished import read_stage
-from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences
+from rlaif.run.input_checks import expect_judge, expect_measures, expect_policy, expect_preferences, expect_verifier
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf, make_room
 from rlaif.run.stage_gates import read_gates
@@ -66,7 +68,7 @@ from rlaif.run.stages import (
 )
 from rlaif.run.world import FRONTDESK_MEASURE, find_measures
 from rlaif.sampling.sampler import sorted_pair
-from rlaif.sampling.stage import draw_samples, find_evaluation_prompts
+from rlaif.sampling.stage import draw_samples, find_evaluation_prompts, find_known_answers
 
 
 def evaluate(round: Round, book: Book, shelf: Shelf, bench: Bench) -> None:
@@ -133,7 +135,7 @@ def _draw(round: Round, book: Book, shelf: Shelf) -> _Drawn:
     start = draw(generator=generator, name="start_")
     trained = draw(generator=shelf.generator("trained"), name="trained_")
     picks = _pick_best(round, book, shelf, prompts=prompts, start=start)
-    return _Drawn(prompts, start, trained, picks, verify_answers(round, book, shelf, prompts=prompts))
+    return _Drawn(prompts, start, trained, picks, _verify(round, book, shelf, prompts=prompts))
 
 
 def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt], start: Sequence[Sample]) -> Picks:
@@ -151,11 +153,44 @@ def _pick_best(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prom
         name="best_of_",
     )
     candidates = [sample for sample in drawn if sample.index >= config.num_samples]
-    by_id = {prompt.id: prompt for prompt in prompts}
-    scorer = open_scorer(shelf.reward_model())
-    outcomes = scorer.score_each([(by_id[sample.prompt_id], sample.text) for sample in candidates])
-    rewards = {sample.id: o for sample, o in zip(candidates, outcomes, strict=True) if isinstance(o, float)}
+    rewards = _reward(shelf, candidates, prompts=prompts)
     return pick_samples(start, candidates=candidates, rewards=rewards, n=config.best_of)
+
+
+def _reward(shelf: Shelf, samples: Sequence[Sample], *, prompts: Sequence[Prompt]) -> dict[str, float]:
+    """The reward model's rewards by sample id, without those that failed."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    outcomes = open_scorer(shelf.reward_model()).score_each([(by_id[one.prompt_id], one.text) for one in samples])
+    return {sample.id: o for sample, o in zip(samples, outcomes, strict=True) if isinstance(o, float)}
+
+
+def _verify(round: Round, book: Book, shelf: Shelf, *, prompts: Sequence[Prompt]) -> Verified:
+    """Both policies' answers to those held-out prompts whose answers can be checked; none without a verifier."""
+    config = round.config
+    num_votes = config.evaluation.num_votes
+    if not config.verifier.is_given or not num_votes:
+        return NOT_VERIFIED
+    verifier = load_verifier(config.verifier)
+    expect_verifier(round, EVALUATION)
+    asked = find_verifiable(find_known_answers(round, prompts), verifier)
+    if not asked:
+        say("evaluation: no held-out prompt has a known answer, so no answer is verified")
+        return NOT_VERIFIED
+    draw = partial(draw_samples, round, EVALUATION, asked, num_samples=num_votes, seed=config.seed)
+    start = draw(generator=shelf.generator("start"), name="start_votes_")
+    trained = draw(generator=shelf.generator("trained"), name="trained_votes_")
+    is_ranked = num_votes > 1 and book.is_done(REWARD_MODEL, round=round.number)
+    verified = verify_samples(
+        asked,
+        start=start,
+        trained=trained,
+        verifier=verifier,
+        rewards=_reward(shelf, [*start, *trained], prompts=asked) if is_ranked else None,
+        num_unknown=len(prompts) - len(asked),
+    )
+    if verified.answers is not None:
+        say(f"evaluation: {describe_verified(verified.answers)}")
+    return verified
 
 
 def _find_new_labels(round: Round, book: Book) -> list[HumanLabel]:
