@@ -269,3 +269,16 @@ def test_prompts_longer_than_the_context_are_dropped_and_counted() -> None:
 def test_prompts_that_are_all_longer_than_the_context_are_refused() -> None:
     with pytest.raises(DataError, match=r"all 1 prompts are longer than the 2 tokens .*\(a.jsonl:1\)"):
         drop_over_length([prompt_of("one two three")], count_tokens=count_words, max_tokens=2)
+
+
+def test_a_demonstration_brings_the_known_answer_of_its_prompt_where_the_column_exists(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Two and two?", "response": "It is 4.", "reference": "4", "gold": "four"},
+        {"prompt": "Two and three?", "response": "It is 5."},
+    ]
+    path = tmp_path / "demonstrations.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = [prompt.reference for prompt, _ in read_demonstrations(str(path)).demonstrations]
+    assert found == ["4", None]
+    named = [prompt.reference for prompt, _ in read_demonstrations(str(path), reference="gold").demonstrations]
+    assert named == ["four", None]
