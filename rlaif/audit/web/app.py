@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from rlaif.audit.agreements import count_labelled, find_agreements
 from rlaif.audit.decision_page import collect_page
 from rlaif.audit.decision_rows import Filter, read_rows
-from rlaif.audit.disputes import REASONS, SAYS, add_dispute, count_by_principle, list_disputes
+from rlaif.audit.disputes import REASONS, SAYS, add_dispute, count_disputed, list_disputes
 from rlaif.audit.influence import find_test_fraction
 from rlaif.audit.ledger_file import open_to_read
 from rlaif.audit.listing import list_decisions
@@ -29,7 +29,7 @@ from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
 from rlaif.audit.web.downloads import FORMATS, REPORT_POLICY, answer_page, answer_rows, read_format, refuse_many
-from rlaif.audit.web.filters import KINDS, VERDICTS, read_filters, refuse_unknown
+from rlaif.audit.web.filters import KINDS, VERDICTS, read_after, read_asked, read_filters, refuse_unknown
 from rlaif.audit.web.owner import OwnerPages
 from rlaif.audit.web.search_pages import SearchPages
 from rlaif.audit.web.server import Handlers, Pages, read_form
@@ -183,12 +183,15 @@ class App:
 
     def disputes(self, request: Request) -> Response:
         """What people said of decisions, and under which principles the judge was wrong most often."""
-        asked = {name: request.query_params.get(name, "") for name in ("says", "reason", "principle")}
-        with self._open() as ledger:
-            rows = list_disputes(ledger, says=asked["says"], reason=asked["reason"], principle=asked["principle"])
+        asked, before = read_asked(request.query_params), read_after(request.query_params, name="before")
+        with self._open() as ledger, ledger.snapshot():
+            found = list_disputes(ledger, asked, before=before or None, limit=PAGE_ROWS)
+            counts = count_disputed(ledger, asked)
+        more = {**asked._asdict(), "before": str(found.next_key)}
         return self._pages.render(
-            "disputes.html.j2", here="disputes", rows=rows, asked=asked, by_principle=count_by_principle(rows)
-        )
+            "disputes.html.j2", here="disputes", rows=found.rows, asked=asked, by_principle=counts,
+            more="" if found.next_key is None else f"/disputes?{urlencode(more)}",
+        )  # fmt: skip
 
     def agreement(self, request: Request) -> Response:
         """How far people and judge agree, and which decisions they differ on."""

@@ -196,6 +196,10 @@ def test_without_an_author_nothing_can_be_stored(runs_dir: Path) -> None:
         ("/search?after=x", 400, '"x" is no place in the list'),
         ("/principles?run=009", 400, 'no run "009" used a decision in this ledger'),
         ("/runs/none", 400, 'there is no run "none"'),
+        ("/disputes?colour=red", 400, 'there is no filter "colour"'),
+        ("/disputes?says=maybe", 400, '"maybe" is nothing that a dispute says'),
+        ("/disputes?reason=taste", 400, '"taste" is no reason of a dispute'),
+        ("/disputes?before=x", 400, '"x" is no place in the list'),
         ("/nowhere", 404, "there is no such page"),
     ],
 )
