@@ -205,9 +205,13 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
             note="it is only longer",
         ),
         SignOff(
-            seq=1, head="0" * 64, signer="bea", at="2026-01-02T00:00:00Z", text="rlaif chain head v1\n",
+            seq=1,
+            head="0" * 64,
+            signer="bea",
+            at="2026-01-02T00:00:00Z",
+            text="rlaif chain head v1\n",
             signature="-----BEGIN SSH SIGNATURE-----\n",
-        ),  # fmt: skip
+        ),
         preference,
         RewardModelCard(
             model_id=f"rm{number}",
