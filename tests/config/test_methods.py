@@ -53,7 +53,7 @@ def test_a_run_that_is_continued_may_change_from_rloo_to_grpo_by_the_list_alone(
         (["methods=[ppo, rloo]"], '"methods": ppo and rloo share the options of `ppo`: keep one of them'),
         (["methods=[sft, ppo]"], "methods has sft, which learns demonstrations: name some by sft.demonstrations"),
         (["methods=[dop]"], 'did you mean "dpo"?'),
-        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, dpo, kto, ppo, rloo, grpo"),
+        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, seft, dpo, kto, ppo, rloo, grpo"),
         (["dpo.split=train"], "a split is given and no preferences"),
         (["kto.batch_size=8", "kto.micro_batch_size=3"], "micro_batch_size 3 does not divide batch_size 8"),
         (["kto.batch_size=1"], "at least 2"),

@@ -8,6 +8,7 @@ config/methods.py, which is read before torch is imported.
     ift             demonstrations -> policy, which reads its own guesses among their words
     rft             demonstrations -> reward model and policy in turn
     irft            demonstrations -> policy, which learns to tell them from its responses; SPIN too
+    seft            prompts, a reviser and the judge -> policy, which learns its own responses improved
     dpo             pairs -> policy, by TRL's DPOTrainer
     kto             thumbs -> policy, by TRL's KTOTrainer
     ppo             prompts and rewards -> policy, by policy/ppo; rloo and grpo too
@@ -15,8 +16,8 @@ config/methods.py, which is read before torch is imported.
     trl             TRL's border
     ift_loss        the arithmetic of IFT
     reward_loss     the arithmetic of RFT and IRFT
-    descent         the steps of IFT and IRFT, and of RFT's reward model
-    outer           checkpoints of RFT and IRFT
+    descent         the steps of IFT, IRFT and SEFT, and of RFT's reward model
+    outer           checkpoints of RFT, IRFT and SEFT
     held_out        the loss on demonstrations that nothing was trained on
 """
 
@@ -33,6 +34,7 @@ from rlaif.policy.methods.irft import check_irft, count_irft_steps, train_irft_t
 from rlaif.policy.methods.kto import check_kto, count_kto_steps, train_kto_task
 from rlaif.policy.methods.ppo import check_ppo, count_ppo_steps, train_ppo_task
 from rlaif.policy.methods.rft import check_rft, count_rft_steps, train_rft_task
+from rlaif.policy.methods.seft import check_seft, count_seft_steps, train_seft_task
 from rlaif.policy.methods.sft import check_sft, count_sft_steps, train_sft_task
 from rlaif.policy.methods.trl import FIRST_STEP
 from rlaif.policy.task import Task, TrainedPolicy
@@ -80,6 +82,13 @@ METHODS: dict[MethodName, Method] = {
             check=check_irft,
             count_steps=count_irft_steps,
             train=train_irft_task,
+        ),
+        Method(
+            name="seft",
+            first_step=FIRST_STEP,
+            check=check_seft,
+            count_steps=count_seft_steps,
+            train=train_seft_task,
         ),
         Method(
             name="dpo",
