@@ -287,7 +287,7 @@ def decide(
 
 
 def measure_revisions(revisions: Sequence[Revision]) -> dict[str, float]:
-    """What a round's revisions say: mean scores, the gain where both scores are known, shares of tags and of the kept."""
+    """What a round's revisions say: mean scores, the gain where both are known, shares of tags and of the kept."""
     number = len(revisions)
     scores = [one.score for one in revisions if one.score is not None]
     both = [(one.score, one.revised_score) for one in revisions if one.score is not None]

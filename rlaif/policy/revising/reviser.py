@@ -26,7 +26,7 @@ from rlaif.records import Prompt, Segment, SegmentedMessage
 TAGS: tuple[Tag, ...] = ("GOOD", "MINOR", "MAJOR")
 WORDS: tuple[tuple[str, str, str], ...] = (("GOOD", "MINOR", "MAJOR"), ("Yes", "Maybe", "No"), ("A", "B", "C"))
 """What a trained reviser writes for the tags: the first row whose words the model's tokenizer can tell apart."""
-ASK = "Is this reply good? Write GOOD, MINOR or MAJOR, then a better reply."
+ASK = "Revise."
 BATCH = 64
 """Revisions that are decoded together."""
 

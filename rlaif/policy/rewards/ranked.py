@@ -61,7 +61,7 @@ class RankedReward:
     def _compare(
         self, pairs: Sequence[tuple[Sample, Sample]], judging: Judging
     ) -> tuple[dict[Pair, float], dict[str, FailedJudgement]]:
-        """The log-odds of the first of each pair whose comparisons are all there; of samples that have one, a failure."""
+        """Log-odds of the first of each pair whose comparisons are all there; of samples that have one, a failure."""
         asking = self._asked.asking
         compared: dict[tuple[Pair, str], Comparison] = {
             (one.sample_ids, one.principle.id): one for one in judging.comparisons
