@@ -72,14 +72,14 @@ def count_seft_steps(task: Task) -> int:
     per_round = min(config.prompts_per_round or len(task.prompts), len(task.prompts))
     steps = config.num_rounds * count_steps(per_round, config)
     if config.reviser == "trained":
-        steps += count_steps(len(_find_examples(task)), _of_reviser(config))
+        steps += count_steps(len(find_reviser_examples(task)), _of_reviser(config))
     return steps
 
 
 def train_seft_task(task: Task) -> TrainedPolicy:
     """Train a copy of the task's initial policy, in float32, from the newest checkpoint in the task's folder."""
     config = task.config.seft
-    examples = _find_examples(task) if config.reviser == "trained" else []
+    examples = find_reviser_examples(task) if config.reviser == "trained" else []
     training = SeftTraining(task)
     learnt_from = [prompt.id for prompt in task.prompts], [repr(example[1:]) for example in examples]
     digest = digest_task(task, options=[config], more=["\n".join(one) for one in learnt_from])
@@ -102,7 +102,7 @@ def train_seft_task(task: Task) -> TrainedPolicy:
     )
 
 
-def _find_examples(task: Task) -> list[Example]:
+def find_reviser_examples(task: Task) -> list[Example]:
     """What the reviser learns. StageError where the preferences hold no pair."""
     found = find_pairs(task.preferences, labels="hard")
     check_items(found, name="seft")
@@ -130,15 +130,15 @@ class SeftTraining:
         self._prompts = [prompts[place] for place in permutation(len(prompts), key=(task.seed, "seft prompts"))]
         self.policy = make_learner(base.model, config, seed=task.seed, options="seft")
         self.tensors = {"policy": trained_tensors(self.policy)}
-        self._reviser: Reviser
+        self.revise: Reviser
         if config.reviser == "trained":
             self._reviser_model = make_learner(base.model, config, seed=task.seed, options="seft")
             self.tensors["reviser"] = trained_tensors(self._reviser_model)
-            self._reviser = TrainedReviser(
+            self.revise = TrainedReviser(
                 self._reviser_model, base.encoder, max_new_tokens=self._length, context_tokens=self._context
             )
         else:
-            self._reviser = PromptedReviser(
+            self.revise = PromptedReviser(
                 base.model, base.encoder, config, max_new_tokens=self._length, context_tokens=self._context
             )
 
@@ -159,8 +159,9 @@ class SeftTraining:
         config, counted = _of_reviser(self._config), Counter(example.tag for example in examples)
         tags = {f"examples_{tag.lower()}": float(number) for tag, number in counted.items()}
         return imitate(
-            self._reviser_model, sequences, config, key=(self._seed, "seft reviser"), numbers={"round": 0.0, **tags},
-            pad_id=self._encoder.pad_token_id, first=FIRST_STEP, listener=listener,
+            self._reviser_model, sequences, config, key=(self._seed, "seft reviser"),
+            numbers={"revision_round": 0.0, **tags}, pad_id=self._encoder.pad_token_id, first=FIRST_STEP,
+            listener=listener,
         )  # fmt: skip
 
     def take_round(self, progress: Progress, *, number: int, listener: Listener) -> Progress:
@@ -177,7 +178,7 @@ class SeftTraining:
                 where=str(self._folder / "revisions"),
                 fix="read the revisions there; raise seft.reviser_epochs, or name another reviser or judge",
             )
-        measured = {"round": number + 1.0, **measure_revisions(revisions)}
+        measured = {"revision_round": number + 1.0, **measure_revisions(revisions)}
         steps = imitate(
             self.policy, sequences, self._config, key=(self._seed, "seft", number), numbers=measured,
             pad_id=self._encoder.pad_token_id, first=FIRST_STEP + progress.step, listener=listener,
@@ -216,7 +217,7 @@ class SeftTraining:
             for place, opinion in enumerate(opinions)
             if isinstance(opinion, Opinion)
         ]
-        revised = dict(zip(places, self._reviser(drafts), strict=True))
+        revised = dict(zip(places, self.revise(drafts), strict=True))
         changed = [at for at, one in revised.items() if not one.fault and one.text != drawn[at].response]
         episodes = [Episode(drawn[at].prompt, revised[at].text) for at in changed]
         again = dict(zip(changed, self._judge(episodes, round=round), strict=True))

@@ -48,6 +48,8 @@ def find_examples(pairs: Sequence[Item], *, major_from: float) -> list[Example]:
 def _examples_of(pairs: Sequence[Item], *, major_from: float) -> list[Example]:
     labels = _read_labels(pairs)
     strengths = _find_strengths(labels)
+    if not strengths:
+        return []
     texts = list(strengths)
     best = texts[find_highest(list(strengths.values()))]
     if all(is_same(strength, strengths[best]) for strength in strengths.values()):
