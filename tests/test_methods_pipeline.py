@@ -16,7 +16,8 @@ from rlaif.cli import app
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.ledger.store import Ledger
 from rlaif.policy.methods import METHODS
-from rlaif.records import PolicyCard
+from rlaif.policy.revising.record import read_revisions
+from rlaif.records import Judgement, PolicyCard
 from rlaif.training.metrics import MetricsLog
 
 CONFIG = """
@@ -197,3 +198,29 @@ def test_an_example_is_accepted_by_a_dry_run(cli: RunCli, tmp_path: Path, name: 
 def test_a_method_and_a_stage_are_not_named_together(cli: RunCli) -> None:
     refused = cli("train", "--method", "dpo", "--stage", "policy")
     assert (refused.returncode, "--method and --stage both say what to train" in refused.output) == (2, True)
+
+
+@pytest.mark.heavy
+def test_revisions_of_unlabelled_prompts_are_recorded_learnt_and_evaluated(cli: RunCli, tmp_path: Path) -> None:
+    prompts = "".join(json.dumps({"prompt": f"When does museum {n} open?"}) + "\n" for n in range(6))
+    (tmp_path / "free.jsonl").write_text(prompts)
+    add(tmp_path, "methods: [seft]\nseft: {reviser_epochs: 40, num_rounds: 2, prompts: free.jsonl, batch_size: 4}")
+    options = ("--set", "prompts.num_prompts=40", "--set", "sampling.max_new_tokens=40")
+    planned = cli("run", "--dry-run", *options)
+    assert "responses and revisions in SEFT, by the judge: at most 8" in planned.output
+    done = cli("run", "--run", "r", *options)
+    assert done.returncode == 0, done.output
+    policy = tmp_path / "runs" / "r" / "round_00" / "6_policy"
+    revisions = list(read_revisions(policy))
+    assert [one.round for one in revisions] == [1] * 6 + [2] * 6
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        asked = [key for one in revisions for key in one.judgement_ids]
+        assert len(asked) == 2 * 12
+        assert set(ledger.find(Judgement, asked)) == set(asked), "each score can be looked up"
+    assert used_card(tmp_path, "r").method == "seft"
+    assert (
+        "its own responses, revised by a reviser trained on pairs of this run"
+        in (policy / "model" / "README.md").read_text()
+    )
+    assert "Policy (SEFT)" in (policy.parent / "7_evaluation" / "report.html").read_text()
+    assert cli("audit", "verify").returncode == 0
