@@ -70,7 +70,7 @@ def draw(judges: Sequence[Simulated], number: int, *, seed: int, both_orders: bo
             logit = statistics.fmean(orders) if both_orders else orders[0]
             parts.append(Part("overall", judge.name, 1 / len(judges), logit))
         mean = math.fsum(part.share * part.logit for part in parts)
-        rows.append(Observation(f"prompt {place}", mean, length, chosen, 1.0, tuple(parts)))
+        rows.append(Observation(f"prompt {place}", mean, length, chosen=chosen, parts=tuple(parts)))
     return rows
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.atomic import write_atomically
-from rlaif.policy.revising.record import Revision, read_revisions
+from rlaif.policy.methods.revision_record import Revision, read_revisions
 from rlaif.stats.intervals import mean_interval
 
 RESULTS = Path(__file__).parent / "results" / "seft.json"

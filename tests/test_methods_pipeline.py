@@ -16,7 +16,7 @@ from rlaif.cli import app
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.ledger.store import Ledger
 from rlaif.policy.methods import METHODS
-from rlaif.policy.revising.record import read_revisions
+from rlaif.policy.methods.revision_record import read_revisions
 from rlaif.records import Judgement, PolicyCard
 from rlaif.training.metrics import MetricsLog
 

@@ -18,6 +18,7 @@ from rlaif.config.methods import BY_DEMONSTRATIONS, BY_PREFERENCES
 from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk, read_context
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
+from rlaif.config.seft import OF_FRONTDESK
 
 FRONTDESK_POLICY: dict[str, Any] = {
     "sampling.max_new_tokens": 64,
@@ -26,7 +27,7 @@ FRONTDESK_POLICY: dict[str, Any] = {
     "rft.learning_rate": 1e-3,
     "irft.learning_rate": 2e-4,
     "seft.learning_rate": 5e-4,
-    "seft.reviser_learning_rate": 1e-3,
+    "seft.reviser_learning_rate": OF_FRONTDESK,
     "dpo.learning_rate": 2e-4,
     "kto.learning_rate": 2e-4,
     "reward_model.learning_rate": 1e-3,

@@ -13,7 +13,9 @@ from rlaif.config.base import FOLLOWS_POLICY, MAX_TEXT, refuse_idle
 from rlaif.config.learner import LearnerConfig
 from rlaif.config.models import FRONTDESK
 
-OF_TRAINED = ("preferences", "split", "max_odd_rows", "major_from", "reviser_epochs", "reviser_learning_rate")
+OF_TRAINED = ("preferences", "split", "max_odd_rows", "major_from", "reviser_epochs")
+OF_FRONTDESK = 1e-3
+"""The reviser's learning rate that suits the front desk's policy; null chooses it whoever revises."""
 OF_PROMPTED = ("instruction", "good_from", "major_below")
 INSTRUCTION = (
     "Rewrite the reply so that it follows the principles. Keep what is right in it, keep to the facts of the "
@@ -68,8 +70,11 @@ class SeftConfig(LearnerConfig):
 
     @model_validator(mode="after")
     def _options_are_of_the_reviser(self, info: ValidationInfo) -> Self:
-        names = OF_PROMPTED if self.reviser == "trained" else OF_TRAINED
-        refuse_idle(self, dict.fromkeys(names, ()), when=f"with reviser: {self.reviser}", info=info)
+        names: dict[str, tuple[float, ...]] = dict.fromkeys(
+            OF_PROMPTED if self.reviser == "trained" else OF_TRAINED, ()
+        )
+        names |= {"reviser_learning_rate": (OF_FRONTDESK,)} if self.reviser == "prompted" else {}
+        refuse_idle(self, names, when=f"with reviser: {self.reviser}", info=info)
         if self.reviser == "prompted" and self.major_below > self.good_from:
             raise ValueError(f"major_below is {self.major_below:g}, above good_from, {self.good_from:g}: lower it")
         if self.prompts == FRONTDESK and self.prompts_per_round is None:

@@ -33,8 +33,9 @@ from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, find_held_out
+from rlaif.sampling.prompts import read_prompts
 from rlaif.sampling.sampler import draw_pairs
-from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
+from rlaif.sampling.stage import drop_long_prompts, further_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64
@@ -163,8 +164,10 @@ def _find_critic(config: RunConfig) -> _Asked | None:
 
 def _shown_in_revising(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     """Each round's responses and as many revisions, as if no two were the same."""
-    seft = config.seft
-    return _Shown(seft.num_rounds * (seft.prompts_per_round or len(prompts)), 2, 0)
+    seft, num_prompts = config.seft, config.seft.prompts_per_round
+    if num_prompts is None:
+        num_prompts = len(prompts if seft.prompts is None else read_prompts(further_prompts(config)).prompts)
+    return _Shown(seft.num_rounds * num_prompts, 2, 0)
 
 
 def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:

@@ -6,6 +6,5 @@ preference_items  preference rows as pairs or thumbs, and the order in which DPO
 card              the trained policy's README
 methods/          the table of training methods, a module each
 rewards/          the sources of rewards: reward models, the judge, functions, servers
-revising/         responses -> better ones, by a trained reviser or a prompted model
 ppo/              the algorithm
 """

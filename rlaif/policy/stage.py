@@ -23,11 +23,11 @@ from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.policy.methods import METHODS
 from rlaif.policy.methods.held_out import describe_held_out, measure_held_out, write_held_out
+from rlaif.policy.methods.stage import check_revising, gather_revising
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.given_models import save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, read_kl
 from rlaif.policy.ppo.stage import Models, find_models, train_link_by_rewards
-from rlaif.policy.revising.stage import check_revising, gather_revising
 from rlaif.policy.rewards.sources import check_rewards
 from rlaif.policy.rewards.tally import tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy

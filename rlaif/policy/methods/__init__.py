@@ -18,6 +18,10 @@ config/methods.py, which is read before torch is imported.
     reward_loss     the arithmetic of RFT and IRFT
     descent         the steps of IFT, IRFT and SEFT, and of RFT's reward model
     outer           checkpoints of RFT, IRFT and SEFT
+    reviser         responses -> their revisions, by a trained reviser or by a prompted model
+    revision_examples  preferences -> what a reviser learns
+    revision_record    every revision with its tag, its scores, and whether it was kept
+    stage           what SEFT is given by the run: prompts without responses, and the judge
     held_out        the loss on demonstrations that nothing was trained on
 """
 

@@ -35,13 +35,13 @@ from rlaif.policy.methods.descent import (
 )
 from rlaif.policy.methods.irft import sum_logprobs
 from rlaif.policy.methods.outer import Progress, digest_task, resume, trained_tensors, write
+from rlaif.policy.methods.reviser import Draft, PromptedReviser, Revised, Reviser, TrainedReviser, encode_examples
+from rlaif.policy.methods.revision_examples import Example, find_examples
+from rlaif.policy.methods.revision_record import Revision, count_revisions, find_learnt, write_revisions
 from rlaif.policy.ppo.batching import TokenSequence, permutation
 from rlaif.policy.ppo.passes import PLAIN
 from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, plan_responses, sample_pending
 from rlaif.policy.preference_items import check_items, find_pairs
-from rlaif.policy.revising.examples import Example, find_examples
-from rlaif.policy.revising.record import Revision, count_revisions, find_learnt, write_revisions
-from rlaif.policy.revising.reviser import Draft, PromptedReviser, Revised, Reviser, TrainedReviser, encode_examples
 from rlaif.policy.rewards.episodes import Critic, Episode, Opinion, RewardFailure
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Prompt, Tally

@@ -21,6 +21,8 @@ from rlaif.config.seft import SeftConfig
 from rlaif.errors import ConfigError, StageError, TrainingError
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.methods.outer import Progress
+from rlaif.policy.methods.reviser import Draft, Revised
+from rlaif.policy.methods.revision_record import read_revisions
 from rlaif.policy.methods.seft import (
     SeftTraining,
     check_seft,
@@ -31,8 +33,6 @@ from rlaif.policy.methods.seft import (
 )
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.trajectories import EncodedPrompt, Trajectory, sample_trajectories
-from rlaif.policy.revising.record import read_revisions
-from rlaif.policy.revising.reviser import Draft, Revised
 from rlaif.policy.rewards.episodes import Episode, Opinion, RewardFailure
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import PreferenceRow, Prompt

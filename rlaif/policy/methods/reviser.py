@@ -17,9 +17,9 @@ from rlaif.constitution.render import fence_for, render_conversation
 from rlaif.errors import ModelError
 from rlaif.models.local.decode import decode
 from rlaif.models.tokens.prompt_tokens import PromptEncoder
+from rlaif.policy.methods.revision_examples import Example, Tag
 from rlaif.policy.ppo.batching import TokenSequence
 from rlaif.policy.ppo.passes import PLAIN
-from rlaif.policy.revising.examples import Example, Tag
 from rlaif.policy.rewards.episodes import Opinion
 from rlaif.records import Prompt, Segment, SegmentedMessage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import RunFolderError
-from rlaif.policy.revising.record import Revision, count_revisions, find_learnt, read_revisions, write_revisions
+from rlaif.policy.methods.revision_record import Revision, count_revisions, find_learnt, read_revisions, write_revisions
 from rlaif.records import Message, Prompt
 
 PROMPT = Prompt(messages=(Message(role="user", content="When do you open?"),))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from rlaif.policy.methods.revision_examples import Example, find_examples
 from rlaif.policy.preference_items import Item
-from rlaif.policy.revising.examples import Example, find_examples
 from rlaif.records import Message, Prompt
 
 PROMPT = Prompt(messages=(Message(role="user", content="When do you open?"),))

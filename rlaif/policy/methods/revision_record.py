@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rlaif.files.atomic import write_atomically
 from rlaif.files.own_files import read_own
-from rlaif.policy.revising.examples import Tag
+from rlaif.policy.methods.revision_examples import Tag
 from rlaif.records import Prompt, Tally
 from rlaif.records.base import Value
 

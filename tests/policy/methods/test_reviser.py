@@ -11,8 +11,7 @@ from families import CHAT_FAMILIES, build_family
 from rlaif.config.seft import SeftConfig
 from rlaif.frontdesk import POLICY_DIR
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm
-from rlaif.policy.revising.examples import Example
-from rlaif.policy.revising.reviser import (
+from rlaif.policy.methods.reviser import (
     Draft,
     PromptedReviser,
     TrainedReviser,
@@ -21,6 +20,7 @@ from rlaif.policy.revising.reviser import (
     find_tag,
     find_words,
 )
+from rlaif.policy.methods.revision_examples import Example
 from rlaif.policy.rewards.episodes import Opinion, Reason
 from rlaif.records import Message, Prompt
 
@@ -62,7 +62,7 @@ class Writes:
         self.asked: list[str] = []
 
     def __call__(self, _model: object, _encoder: object, chats: object, **_options: int) -> list[object]:
-        from rlaif.policy.revising.reviser import _Answer
+        from rlaif.policy.methods.reviser import _Answer
 
         self.asked += ["".join(segment.text for segment in chat[-1].segments) for chat in chats]  # type: ignore[attr-defined]
         return [None if answer is None else _Answer(*answer) for answer in self.answers]
@@ -72,7 +72,7 @@ def test_what_a_trained_reviser_writes_is_read_as_tag_and_response(
     base: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = Writes(("A\n21", True), ("B\n21", True), ("C\n2", False), ("C\n", True), ("21", True), ("A", True), None)
-    monkeypatch.setattr("rlaif.policy.revising.reviser._answer_all", answers)
+    monkeypatch.setattr("rlaif.policy.methods.reviser._answer_all", answers)
     reviser = TrainedReviser(base.model, base.encoder, max_new_tokens=4, context_tokens=64)
     found = reviser([DRAFT._replace(response="12")] * 7)
     assert [(one.tag, one.text, one.fault) for one in found] == [
@@ -90,7 +90,7 @@ def test_a_prompted_reviser_is_asked_about_what_the_judge_finds_wanting_alone(
     base: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = Writes((" At nine, dear visitor. ", True), ("At", False))
-    monkeypatch.setattr("rlaif.policy.revising.reviser._answer_all", answers)
+    monkeypatch.setattr("rlaif.policy.methods.reviser._answer_all", answers)
     reviser = PromptedReviser(
         base.model, base.encoder, SeftConfig(reviser="prompted"), max_new_tokens=4, context_tokens=64
     )

@@ -1,4 +1,4 @@
-"""What a method that revises is given by the run: prompts without responses, and the run's first judge.
+"""What SEFT is given by the run: prompts without responses, and the run's first judge.
 
 Takes values out of the run; `policy/stage.py` builds the task, saves and closes.
 """
