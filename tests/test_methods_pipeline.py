@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli import app
 from rlaif.errors import RlaifError, TrainingError
+from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
 from rlaif.policy.methods import METHODS
 from rlaif.policy.methods.revision_record import read_revisions
@@ -202,12 +203,12 @@ def test_a_method_and_a_stage_are_not_named_together(cli: RunCli) -> None:
 
 @pytest.mark.heavy
 def test_revisions_of_unlabelled_prompts_are_recorded_learnt_and_evaluated(cli: RunCli, tmp_path: Path) -> None:
-    prompts = "".join(json.dumps({"prompt": f"When does museum {n} open?"}) + "\n" for n in range(6))
-    (tmp_path / "free.jsonl").write_text(prompts)
-    add(tmp_path, "methods: [seft]\nseft: {reviser_epochs: 40, num_rounds: 2, prompts: free.jsonl, batch_size: 4}")
+    chats = make_prompts(seed=99, n=6)
+    (tmp_path / "free.jsonl").write_text("".join(json.dumps({"prompt": chat}) + "\n" for chat in chats))
+    add(tmp_path, "methods: [seft]\nseft: {reviser_epochs: 15, num_rounds: 2, prompts: free.jsonl, batch_size: 4}")
     options = ("--set", "prompts.num_prompts=40", "--set", "sampling.max_new_tokens=40")
     planned = cli("run", "--dry-run", *options)
-    assert "responses and revisions in SEFT, by the judge: at most 8" in planned.output
+    assert "responses and revisions in SEFT, by the judge: at most 48 questions" in planned.output
     done = cli("run", "--run", "r", *options)
     assert done.returncode == 0, done.output
     policy = tmp_path / "runs" / "r" / "round_00" / "6_policy"
