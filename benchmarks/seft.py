@@ -31,6 +31,7 @@ COMMAND = "rlaif run --config examples/methods/seft.yaml --run seft && python be
 def summarise(revisions: Sequence[Revision]) -> dict[str, Any]:
     both = [(one.score, one.revised_score) for one in revisions]
     gain = mean_interval([after - before for before, after in both if before is not None and after is not None])
+    assert gain is not None  # a round has responses with both scores
     return {
         "responses": len(revisions),
         "score": statistics.fmean(one.score for one in revisions if one.score is not None),

@@ -176,7 +176,7 @@ class SeftTraining:
             raise StageError(
                 f"no response of round {number + 1} can be learnt: {tally}",
                 where=str(self._folder / "revisions"),
-                fix="read the revisions there; raise seft.reviser_epochs, or name another reviser or judge",
+                fix="read the revisions there; raise seft.reviser_epochs where most have no tag, or take another judge",
             )
         measured = {"revision_round": number + 1.0, **measure_revisions(revisions)}
         steps = imitate(
