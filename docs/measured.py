@@ -68,6 +68,47 @@ def real_model_rows(result: Result) -> list[Row]:
     return found
 
 
+def panel_rows(result: Result) -> list[Row]:
+    rows = []
+    for name, what in (("mixed", "five judges of different quality"), ("equal", "five equal judges")):
+        world = result["worlds"][name]
+        rows += [
+            Row(
+                f"{what}: log loss of the map that {result['num_labels']} labels fit",
+                f"{world['stacked']:.4f}; plain mean {world['mean']:.4f}; worse than the best alone in "
+                f"{world['worse_than_best']} of {result['num_seeds']} draws",
+                f"{world['best_alone']:.4f} at most, the best alone",
+            ),
+            Row(
+                f"{what}: labels' bias for the first place",
+                f"{world['bias']:+.4f} in both orders; {world['bias_of_one_order']:+.3f} in one",
+                f"below {result['max_bias']}",
+            ),
+        ]
+    return rows
+
+
+def seft_rows(result: Result) -> list[Row]:
+    rows = []
+    for number, found in enumerate(result["rounds"], start=1):
+        mean, low, high = found["gain"]
+        tags = ", ".join(f"{count} {tag}" for tag, count in sorted(found["tags"].items()))
+        rows.append(
+            Row(
+                f"round {number}: the judge's score of {found['responses']} responses, -1 to 1",
+                f"{found['score']:.2f}, revised {found['revised_score']:.2f}, {mean:+.2f} ({low:+.2f} to {high:+.2f}); "
+                f"{tags}; {sum(found['dropped'].values())} dropped",
+                "not below the round before; a revision is better",
+            )
+        )
+    for name in ("courteous", "brief", "correct", "helpful"):
+        before, _, change, low, high = result[name]
+        rows.append(Row(f"{name}, simulated truth", f"{before:.1f}, {change:+.1f} ({low:+.1f} to {high:+.1f})"))
+    mean, low, high = result["win_rate"]
+    rows.append(Row("the judge prefers the trained policy", f"{mean:.0%} ({low:.0%} to {high:.0%})"))
+    return rows
+
+
 def calibration_rows(result: Result) -> list[Row]:
     raw = result["raw"]
     rows = [
@@ -784,6 +825,11 @@ SECTIONS = (
         "[proving-the-record.md](proving-the-record.md) says what follows.",
     ),
     Section(
+        "Stacked weights of a panel", "panel", panel_rows,
+        "Judges and people are simulated; loss on 4,000 other pairs. The best alone is calibrated by the same labels, "
+        "and chosen on the 4,000 pairs. [panel.md](panel.md) says what follows.",
+    ),
+    Section(
         "Agreement with people from 60 drawn pairs of 400", "spot_check", spot_check_rows,
         "People and judge are simulated, 2,000 draws a row. A closed set misses when the whole 99.9 % Monte-Carlo "
         "interval of its coverage lies outside. [people.md](people.md) says how pairs are drawn.",
@@ -835,6 +881,10 @@ SECTIONS = (
         "Intuitive fine-tuning beside supervised fine-tuning", "ift", ift_rows,
         "Losses are per token, against the right answers of other prompts; self-fed: after the model's own greedy "
         "answer. Frozen Lake: squared distance to the optimal policy. [methods.md](methods.md) says what the arms are.",
+    ),
+    Section(
+        "SEFT on the front desk", "seft", seft_rows,
+        "One seed; courteous and brief are what the principles ask for. [methods.md](methods.md) says what is done.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from rlaif.cli import app
 from rlaif.errors import RlaifError, TrainingError
+from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
 from rlaif.policy.methods import METHODS
-from rlaif.records import PolicyCard
+from rlaif.policy.methods.revision_record import read_revisions
+from rlaif.records import Judgement, PolicyCard
 from rlaif.training.metrics import MetricsLog
 
 CONFIG = """
@@ -262,4 +264,30 @@ def test_reft_trains_before_sampling_and_the_reward_model_of_a_later_method_rank
     report = json.loads((round_dir / "7_evaluation" / "report.json").read_text())
     assert report["verified"]["num_samples"] == 4
     assert set(report["evaluation"]["figures"]) >= {"right_before", "right_by_vote_after", "right_by_reward_after"}
+    assert cli("audit", "verify").returncode == 0
+
+
+@pytest.mark.heavy
+def test_revisions_of_unlabelled_prompts_are_recorded_learnt_and_evaluated(cli: RunCli, tmp_path: Path) -> None:
+    chats = make_prompts(seed=99, n=6)
+    (tmp_path / "free.jsonl").write_text("".join(json.dumps({"prompt": chat}) + "\n" for chat in chats))
+    add(tmp_path, "methods: [seft]\nseft: {reviser_epochs: 15, num_rounds: 2, prompts: free.jsonl, batch_size: 4}")
+    options = ("--set", "prompts.num_prompts=40", "--set", "sampling.max_new_tokens=40")
+    planned = cli("run", "--dry-run", *options)
+    assert "responses and revisions in SEFT, by the judge: at most 48 questions" in planned.output
+    done = cli("run", "--run", "r", *options)
+    assert done.returncode == 0, done.output
+    policy = tmp_path / "runs" / "r" / "round_00" / "6_policy"
+    revisions = list(read_revisions(policy))
+    assert [one.round for one in revisions] == [1] * 6 + [2] * 6
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        asked = [key for one in revisions for key in one.judgement_ids]
+        assert len(asked) == 2 * 12
+        assert set(ledger.find(Judgement, asked)) == set(asked), "each score can be looked up"
+    assert used_card(tmp_path, "r").method == "seft"
+    assert (
+        "its own responses, revised by a reviser trained on pairs of this run"
+        in (policy / "model" / "README.md").read_text()
+    )
+    assert "Policy (SEFT)" in (policy.parent / "7_evaluation" / "report.html").read_text()
     assert cli("audit", "verify").returncode == 0

@@ -22,6 +22,7 @@ ppo_rewards: the sources of PPO's rewards
 ppo_rollout: what samples PPO's responses
 addresses: what is wrong with the address of a server
 ppo_guards: alarms, evaluations and the policy that is kept
+seft: self-evolution fine-tuning
 evaluation: the trained policy against the starting one
 gates: when the loop stops before its last round, and a round before its next stage
 scale: workers of a Ray cluster

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-MethodName = Literal["sft", "ift", "rft", "irft", "reft", "dpo", "kto", "ppo", "rloo", "grpo"]
-Need = Literal["demonstrations", "pairs", "thumbs", "rewards"]
+MethodName = Literal["sft", "ift", "rft", "irft", "reft", "seft", "dpo", "kto", "ppo", "rloo", "grpo"]
+Need = Literal["demonstrations", "pairs", "thumbs", "revisions", "rewards"]
 NEEDS: Mapping[MethodName, Need] = {
     "sft": "demonstrations",
     "ift": "demonstrations",
     "rft": "demonstrations",
     "irft": "demonstrations",
     "reft": "demonstrations",
+    "seft": "revisions",
     "dpo": "pairs",
     "kto": "thumbs",
     "ppo": "rewards",
@@ -23,7 +24,8 @@ NEEDS: Mapping[MethodName, Need] = {
     "grpo": "rewards",
 }
 """What each method learns from. demonstrations: responses that somebody wrote. pairs: two responses, one preferred.
-thumbs: single responses, each good or bad, which pairs and ratings give too. rewards: a number for whatever the policy
+thumbs: single responses, each good or bad, which pairs and ratings give too. revisions: the policy's own responses,
+improved by a reviser and filtered by the judge. rewards: a number for whatever the policy
 answers, from a reward model, the judge, a function (a verifier) or a server."""
 BY_REWARDS: tuple[Literal["ppo", "rloo", "grpo"], ...] = ("ppo", "rloo", "grpo")
 """Methods with the options of `ppo`; each is a value of ppo.algorithm."""

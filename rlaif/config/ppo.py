@@ -135,6 +135,19 @@ class PpoConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _ranks_have_a_group(self) -> Self:
+        if all(source.ranks is None for source in self.rewards):
+            return self
+        if self.num_samples_per_prompt < 2:
+            raise ValueError("`ranks` compares the responses to a prompt: num_samples_per_prompt must be 2 or more")
+        if self.guards.keeps_best and self.guards.metric in ("rlhf_reward", "scores"):
+            raise ValueError(
+                "`ranks` says nothing of one response to a prompt, so evaluations have no reward to choose the best "
+                "policy by: leave guards.keep out, or set guards.judge_every or guards.held_out_model"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _options_do_something(self, info: ValidationInfo) -> Self:
         if not self.has_values:
             names = {
@@ -168,4 +181,7 @@ class PpoConfig(Config):
         """Whether the scores of each source of rewards are standardised."""
         sources = find_sources(self.rewards)
         otherwise = len(sources) > 1 or self.standardise_scores
-        return tuple(otherwise if source.standardise is None else source.standardise for source in sources)
+        return tuple(
+            source.ranks is None and (otherwise if source.standardise is None else source.standardise)
+            for source in sources
+        )

@@ -18,11 +18,12 @@ from rlaif.config.base import Config, refuse_idle
 RUN = "run"
 """Name of the reward model that the run trains."""
 
+Ranks = Literal["centred", "normal"]
 RewardKind = Literal["model", "judge", "function", "url"]
 KINDS: tuple[RewardKind, ...] = ("model", "judge", "function", "url")
 OPTIONS_OF: dict[RewardKind, tuple[str, ...]] = {
     "model": ("revision", "dtype", "members", "variance_coefficient"),
-    "judge": ("template",),
+    "judge": ("template", "ranks"),
     "function": ("batched",),
     "url": ("api_key_env", "batch_size", "concurrency", "max_retries", "timeout_s"),
 }
@@ -46,7 +47,7 @@ class RewardConfig(Config):
     """Weight of the source's scores in the sum; below 0 they are a penalty."""
     standardise: bool | None = None
     """Scale the source's scores to mean 0 and standard deviation 1 on the reference policy's responses. null: with
-    several sources yes, with one as ppo.standardise_scores says."""
+    several sources yes, with one as ppo.standardise_scores says; never with `ranks`."""
     revision: str | None = None
     """Commit or tag of a hub model, null: its newest; only for `model`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -58,8 +59,12 @@ class RewardConfig(Config):
     variance_coefficient: float = Field(0.5, ge=0, le=1e6)
     """Weight of the variance in members: mean_less_variance; only for `model`."""
     template: str | None = None
-    """Judge template of `kind: score` or `contrast`; null: the judge's template where that one scores, else one that
-    comes with rlaif. Only for `judge`."""
+    """Judge template of `kind: score` or `contrast`, with `ranks` of `kind: ranking` or `pair`; null: the judge's
+    template where it is of such a kind, else one that comes with rlaif. Only for `judge`."""
+    ranks: Ranks | None = None
+    """The judge compares the responses to a prompt with one another, and their places are the rewards. centred: from -1
+    for the last to 1 for the first, evenly spaced. normal: as many ordered draws from a normal distribution have them,
+    so that the ends stand out. null: each response is scored by itself. Only for `judge`."""
     batched: bool = False
     """Call the function once with lists of prompts, responses and references; it returns a list. Only for
     `function`."""
@@ -116,6 +121,12 @@ class RewardConfig(Config):
     def _variance_counts(self, info: ValidationInfo) -> Self:
         if self.members != "mean_less_variance":
             refuse_idle(self, {"variance_coefficient": ()}, when=f"with members: {self.members}", info=info)
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_have_their_scale(self) -> Self:
+        if self.ranks is not None and self.standardise:
+            raise ValueError("the rewards of ranks have mean 0 within each prompt already: leave standardise out")
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from rlaif.config.methods import BY_DEMONSTRATIONS, BY_PREFERENCES
 from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk, read_context
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
+from rlaif.config.seft import OF_FRONTDESK
 
 FRONTDESK_POLICY: dict[str, Any] = {
     "sampling.max_new_tokens": 64,
@@ -25,6 +26,8 @@ FRONTDESK_POLICY: dict[str, Any] = {
     "ift.learning_rate": 5e-4,
     "rft.learning_rate": 1e-3,
     "irft.learning_rate": 2e-4,
+    "seft.learning_rate": 5e-4,
+    "seft.reviser_learning_rate": OF_FRONTDESK,
     "dpo.learning_rate": 2e-4,
     "kto.learning_rate": 2e-4,
     "reward_model.learning_rate": 1e-3,
@@ -95,7 +98,7 @@ def describe_resolved(config: RunConfig, resolved: Mapping[str, Any]) -> Iterato
     """A line for each model with the values that were chosen to suit it, and a warning about an unsuitable template."""
     for model, name in (("policy", _name_policy(config)), ("judge", f"the judge {config.judge.model.path}")):
         mine = {k: v for k, v in resolved.items() if k.startswith(("judge.", "evaluation.")) == (model == "judge")}
-        idle = [name for name in (*BY_PREFERENCES, *BY_DEMONSTRATIONS) if name not in config.chain.names]
+        idle = [name for name in (*BY_PREFERENCES, *BY_DEMONSTRATIONS, "seft") if name not in config.chain.names]
         mine = {k: v for k, v in mine.items() if k.partition(".")[0] not in idle}
         if said := ", ".join(f"{option} {value}" for option, value in mine.items() if value is not None):
             yield f"not set, so as suits {name}: {said}"

@@ -34,6 +34,7 @@ from rlaif.config.ppo_rewards import uses_run_model
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.config.rft import IrftConfig, RftConfig
 from rlaif.config.scale import ScaleConfig
+from rlaif.config.seft import SeftConfig
 from rlaif.config.sft import SftConfig
 from rlaif.config.verifier import ReftConfig, VerifierConfig
 
@@ -93,6 +94,8 @@ class RunConfig(Config):
     """Reinforced fine-tuning: the same demonstrations, then PPO on their prompts against the verifier."""
     verifier: VerifierConfig = VerifierConfig()
     """Which answers are right, where that can be verified."""
+    seft: SeftConfig = SeftConfig()
+    """Self-evolution fine-tuning: critique and revision by the principles."""
     dpo: DpoConfig = DpoConfig()
     """Direct preference optimisation, for the method dpo."""
     kto: KtoConfig = KtoConfig()
@@ -252,4 +255,5 @@ class RunConfig(Config):
         """Whether something trains on preferences that are not given to it alone."""
         given = {"dpo": self.dpo.preferences, "kto": self.kto.preferences}
         by_preferences = [name for name in self.chain.after if name in BY_PREFERENCES]
-        return self.trains_reward_model or any(given[name] is None for name in by_preferences)
+        revises = "seft" in self.chain.after and self.seft.reviser == "trained" and self.seft.preferences is None
+        return self.trains_reward_model or revises or any(given[name] is None for name in by_preferences)

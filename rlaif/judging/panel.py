@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlaif.config.judge import JudgeConfig
 from rlaif.config.models import is_frontdesk
+from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.constitution.render import JudgeTemplate, load_template
@@ -88,6 +89,39 @@ def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempla
     own = load_template(judge.template)
     desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
     return own if MODES[own.kind].worth is not None else load_template("frontdesk_score" if desk else "score")
+
+
+def load_rank_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
+    """The template by which the judge compares the responses to a prompt; one that scores them singly is refused."""
+    if reward.template is not None:
+        template = load_template(reward.template)
+        if MODES[template.kind].worth is not None:
+            raise ConfigError(
+                "responses are ranked by a template of `kind: ranking` or `kind: pair`, and "
+                f'"{reward.template}" is of `kind: {template.kind}`',
+                where="ppo.rewards",
+                fix="name one that compares, such as rank or frontdesk_pair, or leave `ranks` out",
+            )
+        return template
+    own = load_template(judge.template)
+    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
+    return own if MODES[own.kind].worth is None else load_template("frontdesk_pair" if desk else "rank")
+
+
+def load_reward_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
+    """The template by which the judge gives rewards, alone or by ranks."""
+    return load_score_template(reward, judge) if reward.ranks is None else load_rank_template(reward, judge)
+
+
+def check_ranks(config: PpoConfig, *, template: JudgeTemplate) -> None:
+    """Refuse more responses to a prompt than a template that ranks can name."""
+    if template.kind == "ranking" and config.num_samples_per_prompt > len(template.labels):
+        raise ConfigError(
+            f"{config.num_samples_per_prompt} responses are ranked together, and the template names "
+            f"{len(template.labels)}",
+            where=template.name,
+            fix="list more `labels` in the template, or lower ppo.num_samples_per_prompt",
+        )
 
 
 def merge_judgings(judgings: Iterable[Judging]) -> Judging:

@@ -15,13 +15,14 @@ from rlaif.calibration.labels import check_principles
 from rlaif.config.judge import EndpointConfig, JudgeConfig
 from rlaif.config.methods import BY_REWARDS
 from rlaif.config.models import FRONTDESK
+from rlaif.config.ppo_rewards import RewardConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.constitution.principles import load_constitution
 from rlaif.constitution.render import JudgeTemplate, load_template
 from rlaif.constitution.selection import prepare_constitution
 from rlaif.judging.estimate import JudgeEstimate, estimate_judging
-from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
+from rlaif.judging.panel import check_mode, find_run_judges, load_reward_template, load_score_template
 from rlaif.judging.questions import count_questions
 from rlaif.judging.recorded import describe_unread, import_recorded
 from rlaif.judging.setup import check_judge, pairs_per_prompt
@@ -32,8 +33,9 @@ from rlaif.models.open import engine_of, open_generator, open_judge
 from rlaif.policy.ppo.asked_checks import MAX_SHARE
 from rlaif.preferences.people import load_labels
 from rlaif.records import Constitution, Prompt, Sample, SamplingParams, find_held_out
+from rlaif.sampling.prompts import read_prompts
 from rlaif.sampling.sampler import draw_pairs
-from rlaif.sampling.stage import drop_long_prompts, read_given_prompts
+from rlaif.sampling.stage import drop_long_prompts, further_prompts, read_given_prompts
 
 TRIAL_PROMPTS = 8
 TRIAL_RESPONSES = 64
@@ -56,6 +58,8 @@ class RunEstimate(NamedTuple):
     judge_config: JudgeConfig
     reward: JudgeEstimate | None = None
     """Estimate of the judge as a source of PPO's rewards; None where it is none."""
+    revisions: JudgeEstimate | None = None
+    """Estimate of the judge of SEFT's responses and their revisions; None where nothing is revised."""
     evaluation: JudgeEstimate | None = None
     """Estimate of the judge that finds the win rate; None where nothing is evaluated."""
     evaluation_config: JudgeConfig | None = None
@@ -75,9 +79,11 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
     evaluator = _find_evaluator(config) if evaluates else None
     by_rewards = any(name in BY_REWARDS for name in config.chain.after)
     rewarder = _find_rewarder(config) if evaluates and by_rewards else None
-    for judge in (*judges, *(one for one in (rewarder, evaluator) if one is not None)):
+    critic = _find_critic(config) if evaluates else None
+    for judge in (*judges, *(one for one in (rewarder, critic, evaluator) if one is not None)):
         check_judge(judge.config, constitution=constitution, template=judge.template)
-        check_mode(config, template=judge.template)
+        if judge is not rewarder:
+            check_mode(config, template=judge.template)
     if (labels := load_labels(config.human)) is not None:
         check_principles(labels, constitution)
         say(f"human labels: {len(labels.rows)}, to be matched with the samples once there are any")
@@ -113,6 +119,7 @@ def estimate_run(config: RunConfig, *, num_rounds: int = 1, evaluates: bool = Fa
         judges=estimates,
         judge_config=config.judge,
         reward=None if rewarder is None else estimate(rewarder, shown=_shown_in_training(config, prompts)),
+        revisions=None if critic is None else estimate(critic, shown=_shown_in_revising(config, prompts)),
         evaluation=None if evaluator is None else estimate(evaluator, shown=_shown_in_evaluation(config, prompts)),
         evaluation_config=None if evaluator is None else evaluator.config,
         checks=estimate(evaluator, shown=_shown_in_checks(config, prompts))
@@ -143,8 +150,24 @@ def _find_rewarder(config: RunConfig) -> _Asked | None:
     judge = find_run_judges(config.judge)[0].config
     for source in config.ppo.rewards:
         if source.judge:
-            return _Asked(judge, load_score_template(source, judge))
+            return _Asked(judge, load_reward_template(source, judge))
     return None
+
+
+def _find_critic(config: RunConfig) -> _Asked | None:
+    """The judge that scores responses and their revisions, where a method revises."""
+    if "seft" not in config.chain.after:
+        return None
+    judge = find_run_judges(config.judge)[0].config
+    return _Asked(judge, load_score_template(RewardConfig(judge=True, template=config.seft.template), judge))
+
+
+def _shown_in_revising(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
+    """Each round's responses and as many revisions, as if no two were the same."""
+    seft, num_prompts = config.seft, config.seft.prompts_per_round
+    if num_prompts is None:
+        num_prompts = len(prompts if seft.prompts is None else read_prompts(further_prompts(config)).prompts)
+    return _Shown(seft.num_rounds * num_prompts, 2, 0)
 
 
 def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
@@ -152,6 +175,9 @@ def _shown_in_training(config: RunConfig, prompts: Sequence[Prompt]) -> _Shown:
     standardised on."""
     ppo = config.ppo
     num_drawn = ppo.num_steps * ppo.num_prompts_per_step * ppo.num_samples_per_prompt
+    if any(source.ranks is not None for source in ppo.rewards):
+        num_groups = ppo.num_steps * ppo.num_prompts_per_step * _times_trained(config)
+        return _Shown(num_groups, ppo.num_samples_per_prompt, math.comb(ppo.num_samples_per_prompt, 2))
     every = ppo.guards.evaluate_every
     num_evaluations = 0 if every is None else 1 + math.ceil(ppo.num_steps / every)
     num_drawn += num_evaluations * _count_held_out(config, prompts)
@@ -250,6 +276,8 @@ def _estimated_judges(estimate: RunEstimate) -> Iterator[tuple[JudgeEstimate, Ju
     yield from zip(estimate.judges, configs if estimate.judges else (), strict=True)
     if estimate.reward is not None:
         yield estimate.reward, configs[0]
+    if estimate.revisions is not None:
+        yield estimate.revisions, configs[0]
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield estimate.evaluation, estimate.evaluation_config
     if estimate.checks is not None and estimate.evaluation_config is not None:
@@ -321,6 +349,9 @@ def describe_estimate(estimate: RunEstimate) -> Iterator[str]:
     if estimate.reward is not None:
         yield _describe_judge("rewards in PPO, by the judge", estimate.reward)
         num_questions += estimate.reward.num_questions
+    if estimate.revisions is not None:
+        yield _describe_judge("responses and revisions in SEFT, by the judge", estimate.revisions)
+        num_questions += estimate.revisions.num_questions
     if estimate.evaluation is not None and estimate.evaluation_config is not None:
         yield _describe_judge(f"evaluation, by {estimate.evaluation_config.model.path}", estimate.evaluation)
         num_questions += estimate.evaluation.num_questions

@@ -12,12 +12,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rlaif.calibration.labels import check_principles
+from rlaif.config.by_preferences import DpoConfig, KtoConfig
 from rlaif.config.functions import load_function
 from rlaif.config.generate import FRONTDESK, JudgeConfig
 from rlaif.config.methods import BY_REWARDS, NEEDS
 from rlaif.config.models import resolve_path
-from rlaif.config.ppo_rewards import RUN, find_sources
+from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources
 from rlaif.config.run import RunConfig
+from rlaif.config.seft import SeftConfig
 from rlaif.config.sft import SftConfig
 from rlaif.constitution.principles import check_wording, load_constitution
 from rlaif.constitution.render import load_template
@@ -25,7 +27,7 @@ from rlaif.errors import RunFolderError
 from rlaif.evaluation.measures import check_measures
 from rlaif.evaluation.verifier import load_verifier
 from rlaif.files.rows import is_row_file, read_rows
-from rlaif.judging.panel import check_mode, find_run_judges, load_score_template
+from rlaif.judging.panel import check_mode, check_ranks, find_run_judges, load_reward_template, load_score_template
 from rlaif.judging.recorded_columns import load_column_map
 from rlaif.loop.people import check_asking
 from rlaif.models.endpoint.address import find_reward_address
@@ -51,6 +53,7 @@ from rlaif.run.stages import (
     Stage,
 )
 from rlaif.sampling.prompts import read_demonstrations, read_prompts
+from rlaif.sampling.stage import further_prompts
 
 
 def check_new_run(config: RunConfig, *, run: str | None, runs_dir: Path, resume: bool) -> None:
@@ -112,6 +115,8 @@ def check_inputs(config: RunConfig, *, stages: Collection[Stage]) -> None:
         _check_ppo(config, evaluator=evaluator, constitution=constitution)
     if POLICY in stages:
         _check_given_preferences(config)
+    if POLICY in stages and "seft" in config.chain.after:
+        _check_revising(config, constitution)
     check_policy_engine(config.policy)
 
 
@@ -143,15 +148,18 @@ def _check_demonstrations(config: SftConfig) -> None:
 
 
 def _check_given_preferences(config: RunConfig) -> None:
-    """The files that DPO and KTO name: they can be read, and hold what the method learns from, of both kinds."""
+    """The files that DPO, KTO and SEFT name: they can be read, and hold what the method learns from, of both kinds."""
+    of_methods: dict[str, DpoConfig | KtoConfig | SeftConfig] = {
+        "dpo": config.dpo, "kto": config.kto, "seft": config.seft,
+    }  # fmt: skip
     for name in config.chain.after:
-        options = {"dpo": config.dpo, "kto": config.kto}.get(name)
+        options = of_methods.get(name)
         if options is None or options.preferences is None or not _is_here(options.preferences):
             continue
         odd = odd_preferences(options.preferences, at_most=options.max_odd_rows, option=name)
         rows = read_preferences(options.preferences, part=options.split, odd=odd, option=f"{name}.split")
-        find = find_pairs if name == "dpo" else find_thumbs
-        check_items(find(rows, labels=options.labels), name=name)
+        find = find_thumbs if name == "kto" else find_pairs
+        check_items(find(rows, labels="hard" if isinstance(options, SeftConfig) else options.labels), name=name)
 
 
 def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Constitution | None) -> None:
@@ -163,7 +171,7 @@ def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Const
         elif source.url is not None:
             find_reward_address(source.url, api_key_env=source.api_key_env, environ=os.environ)
         elif source.judge:
-            load_score_template(source, judge)
+            check_ranks(config.ppo, template=load_reward_template(source, judge))
             check_judge_place(judge, constitution)
         elif source.model is not None and source.model != RUN:
             check_model_path(source.model, revision=source.revision)
@@ -172,6 +180,15 @@ def _check_ppo(config: RunConfig, *, evaluator: JudgeConfig, constitution: Const
     if config.ppo.guards.judge_every is not None:
         load_template(evaluator.template)
         check_judge_place(evaluator, constitution)
+
+
+def _check_revising(config: RunConfig, constitution: Constitution | None) -> None:
+    """SEFT's further prompts can be read, and the judge can score single responses."""
+    judge, seft = config.judge.judges()[0], config.seft
+    load_score_template(RewardConfig(judge=True, template=seft.template), judge)
+    check_judge_place(judge, constitution)
+    if seft.prompts not in (None, FRONTDESK) and _is_here(seft.prompts):
+        read_prompts(further_prompts(config))
 
 
 def _is_here(path: str) -> bool:

@@ -43,6 +43,8 @@ def render_policy_card(
     is_by_rewards, method = card.method in BY_REWARDS, card.method
     of_values = "The value head is not part of this folder; it" if method == "ppo" else "It"
     measured = "the last step that is in the weights, on responses drawn before its update" if is_by_rewards else "loss"
+    if method == "seft":
+        measured = "responses, and the judge's mean scores of them, -1 to 1"
     course = f"{_describe_chain(chain)}{course}"
     edit = f"\n{inline_code(constitution)}: {card.edit}." if card.edit else ""
     return f"""---

@@ -92,7 +92,7 @@ def _add(found: Items, item: Item, *, labels: Labels) -> None:
 
 def check_items(found: Items, *, name: str) -> None:
     """Raise `StageError` where a method has nothing to learn from, or thumbs of one kind only."""
-    what = "pair" if name == "dpo" else "thumb"
+    what = "thumb" if name == "kto" else "pair"
     if not found.items:
         tally = Tally(num_in=found.num_in, dropped=dict(found.dropped))
         raise StageError(

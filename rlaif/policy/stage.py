@@ -7,6 +7,7 @@ needs besides is in `ppo/stage.py`. Of several methods, one that is finished is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.policy.methods import METHODS
 from rlaif.policy.methods.held_out import describe_held_out, measure_held_out, write_held_out
+from rlaif.policy.methods.stage import check_revising, gather_revising
 from rlaif.policy.ppo.checkpoint import drop_checkpoints
 from rlaif.policy.ppo.given_models import save_policy
 from rlaif.policy.ppo.log import EVALUATIONS_FILE, read_kl
@@ -79,6 +81,8 @@ def check_methods(round: Round, bench: Bench) -> None:
             METHODS[link.method].check(config, round.team.size)
     if any(name in BY_REWARDS for name in config.chain.after):
         check_rewards(config.ppo, judge=bench.judges[0].config, constitution=round.constitution)
+    if "seft" in config.chain.after:
+        check_revising(config.seft, judge=bench.judges[0].config, constitution=round.constitution)
 
 
 def train_first(round: Round, book: Book, shelf: Shelf, *, only: MethodName | None = None) -> None:
@@ -186,12 +190,14 @@ def _train(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link) 
             reward_models=scorers,
         )
     models = find_models(round.config, shelf, link)
-    data = (
-        _read_demonstrations(round, POLICY)
-        if NEEDS[link.method] == "demonstrations"
-        else _read_preferences(round, book, link)
-    )
-    trained = _train_on_data(round, link, data=data, models=models)
+    with ExitStack() as lent:
+        if NEEDS[link.method] == "demonstrations":
+            data = _read_demonstrations(round, POLICY)
+        elif link.method == "seft":
+            data = _gather_revising(round, book, shelf, bench, link=link, lent=lent)
+        else:
+            data = _read_preferences(round, book, link)
+        trained = _train_on_data(round, link, data=data, models=models)
     _measure_held_out(round, POLICY, data, base=models.initial, trained=trained)
     return _Trained(
         trained,
@@ -257,9 +263,27 @@ def _read_preferences(round: Round, book: Book, link: Link) -> _Data:
             option=option,
         )
     given = getattr(round.config, option).preferences
-    learnt_from = f"{NEEDS[link.method]} of {given or 'this run'}"
+    kind = "pairs" if link.method == "seft" else NEEDS[link.method]
+    learnt_from = f"{kind} of {given or 'this run'}"
     odd = {"odd": rows.num_odd} if rows.num_odd else {}
     return _Data({"preferences": rows.train}, learnt_from, before=Tally(num_in=rows.num_odd, dropped=odd))
+
+
+def _gather_revising(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link, lent: ExitStack) -> _Data:
+    """The prompts, the judge, and the preferences that a trained reviser learns from. lent: keeps the judge open."""
+    seft = round.config.seft
+    learnt = _read_preferences(round, book, link) if seft.reviser == "trained" else _Data({}, "")
+    given = gather_revising(round, book, shelf, bench, lent=lent)
+    reviser = (
+        f"a reviser trained on {learnt.learnt_from}" if learnt.learnt_from else "the policy itself, told the reasons"
+    )
+    before = learnt.before + given.tally
+    return _Data(
+        {**learnt.given, "prompts": given.prompts, "critic": given.critic},
+        f"its own responses, revised by {reviser} and kept where the judge scores them no lower",
+        given.prompts,
+        before=before,
+    )
 
 
 def _measure_held_out(round: Round, stage: Stage, data: _Data, *, base: LoadedModel, trained: TrainedPolicy) -> None:

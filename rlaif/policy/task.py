@@ -14,7 +14,7 @@ from rlaif.config.run import RunConfig
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.models import ValueStart
-from rlaif.policy.rewards.episodes import WeightedReward
+from rlaif.policy.rewards.episodes import Critic, WeightedReward
 from rlaif.records import Alarm, Demonstration, Prompt, Tally, TrainingRow
 from rlaif.training.listener import NOBODY, Listener
 from rlaif.training.team import ALONE, Team
@@ -42,6 +42,8 @@ class Task:
     """Pairs, choices, rankings, ratings and thumbs; a method takes what it can learn from and counts the rest."""
     prompts: Sequence[Prompt] = ()
     rewards: Sequence[WeightedReward] = ()
+    critic: Critic | None = None
+    """The judge of single responses, who says why."""
     checks: Checks = NO_CHECKS
     """What is evaluated while training runs."""
     value_start: ValueStart | None = None

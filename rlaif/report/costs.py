@@ -23,8 +23,8 @@ from rlaif.records import Judgement, Question, Sample
 from rlaif.training.metrics import MetricsLog
 
 TRAINED = (
-    ("sft", "SFT"), ("reward_model", "reward model"), ("dpo", "policy (DPO)"), ("kto", "policy (KTO)"),
-    ("policy", "policy (PPO)"),
+    ("sft", "SFT"), ("reward_model", "reward model"), ("seft", "policy (SEFT)"), ("dpo", "policy (DPO)"),
+    ("kto", "policy (KTO)"), ("policy", "policy (PPO)"),
 )  # fmt: skip
 """Names of trainings in metrics.jsonl, and what people read."""
 

@@ -33,6 +33,13 @@ def expect_prompts(round: Round, stage: Stage, prompts: Sequence[Prompt]) -> Non
         _expect(round, stage, [records_input("prompts.path", answers, path=path)])
 
 
+def expect_further_prompts(round: Round, stage: Stage, prompts: Sequence[Prompt]) -> None:
+    """Compare the prompts without responses that SEFT reads from a file or data set."""
+    path = round.config.seft.prompts
+    if path not in (None, FRONTDESK):
+        _expect(round, stage, [records_input("seft.prompts", (prompt.id for prompt in prompts), path=path or "")])
+
+
 def expect_policy(round: Round, stage: Stage, model: Model) -> None:
     """The model that the configuration names; after SFT it is the run's own, which its stage answers for."""
     if stage != SFT and (round.run.stage_dir(0, SFT) / "stage.json").is_file():

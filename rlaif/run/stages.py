@@ -62,8 +62,8 @@ REWARD_MODEL = Stage(
 )  # fmt: skip
 POLICY = Stage(
     "6_policy", "policy", unit="prompts", product="trained policy", command="rlaif train",
-    held=("methods", "sft", "ift", "rft", "irft", "reft", "verifier", "dpo", "kto", "ppo", "policy"), table="policies",
-    is_judged=True,
+    held=("methods", "sft", "ift", "rft", "irft", "reft", "verifier", "seft", "dpo", "kto", "ppo", "policy"),
+    table="policies", is_judged=True,
 )  # fmt: skip
 EVALUATION = Stage(
     "7_evaluation", "evaluation", unit="questions", product="evaluation", command="rlaif evaluate",

@@ -28,6 +28,13 @@ def draw_prompts(config: RunConfig, *, round: int) -> list[Prompt]:
     return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
 
 
+def draw_further(config: RunConfig, num: int, *, round: int) -> list[Prompt]:
+    """`num` prompts of the front desk's that no round of the run answers; each round has others of them."""
+    first = config.prompts.num_prompts * config.rounds + num * round
+    chats = make_prompts(seed=config.seed, n=first + num)[first:]
+    return [Prompt.from_chat(chat, source=FRONTDESK) for chat in chats]
+
+
 def draw_held_out(config: RunConfig, num: int, *, first: int = 0) -> list[Prompt]:
     """`num` prompts of the front desk's held-out ones, from the place `first` on. No round draws any of them."""
     chats = make_prompts(seed=config.seed, n=first + num, held_out=True)[first:]

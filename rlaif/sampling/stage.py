@@ -15,7 +15,9 @@ from rlaif.cleaning.kinds import DEMONSTRATIONS
 from rlaif.cleaning.kinds import PROMPTS as PROMPT_KIND
 from rlaif.cleaning.report import CleaningReport, describe_cleaning, describe_share, write_cleaning
 from rlaif.config.cleaning import CleaningConfig
-from rlaif.config.run import RunConfig
+from rlaif.config.generate import PromptsConfig
+from rlaif.config.models import FRONTDESK
+from rlaif.config.run import MAX_RECORDS, RunConfig
 from rlaif.console import say
 from rlaif.errors import DataError, StageError
 from rlaif.files.rows import read_rows
@@ -23,12 +25,12 @@ from rlaif.models.interface import TextGenerator
 from rlaif.records import Prompt, Sample, Tally, find_held_out, put_before
 from rlaif.records.gate import GateResult
 from rlaif.run.book import Book
-from rlaif.run.input_checks import expect_policy, expect_prompts
+from rlaif.run.input_checks import expect_further_prompts, expect_policy, expect_prompts
 from rlaif.run.round import Round
 from rlaif.run.shelf import Shelf
 from rlaif.run.stage_gates import pass_gate
-from rlaif.run.stages import PROMPTS, SAMPLES, SFT, Stage
-from rlaif.run.world import draw_held_out, draw_prompts, is_frontdesk_world
+from rlaif.run.stages import POLICY, PROMPTS, SAMPLES, SFT, Stage
+from rlaif.run.world import draw_further, draw_held_out, draw_prompts, is_frontdesk_world
 from rlaif.sampling.prompts import (
     DemonstrationRead,
     PromptRead,
@@ -127,6 +129,34 @@ def find_known_answers(round: Round, prompts: Sequence[Prompt]) -> list[Prompt]:
         prompt if prompt.reference == answers.get(prompt.id) else prompt.changed(reference=answers.get(prompt.id))
         for prompt in prompts
     ]
+
+
+def further_prompts(config: RunConfig) -> PromptsConfig:
+    """How the prompts are read that SEFT names besides the run's."""
+    seft = config.seft
+    num = MAX_RECORDS if seft.prompts_per_round is None else seft.num_rounds * seft.prompts_per_round
+    given = {"path": seft.prompts, "num_prompts": num, "split": PromptsConfig().split}
+    return config.prompts.model_copy(update=given)
+
+
+def find_unlabelled_prompts(round: Round, book: Book) -> list[Prompt]:
+    """The prompts whose responses are revised: those that `seft.prompts` names, else the run's training prompts.
+
+    Of named ones those that the run is evaluated on are left out.
+    """
+    config, seft = round.config, round.config.seft
+    if seft.prompts is None:
+        return find_training_prompts(round, book)
+    if seft.prompts == FRONTDESK:
+        return draw_further(config, seft.num_rounds * (seft.prompts_per_round or 1), round=round.number)
+    read = read_prompts(further_prompts(config)).prompts
+    expect_further_prompts(round, POLICY, read)
+    evaluated = {prompt.id for prompt in find_evaluated(config)}
+    kept = [prompt for prompt in read if prompt.id not in evaluated]
+    say(f"seft.prompts: {len(kept)} prompts, {len(read) - len(kept)} left out because the run is evaluated on them")
+    if not kept:
+        raise DataError("the run is evaluated on every prompt", where=seft.prompts, fix="name other prompts")
+    return kept
 
 
 def find_evaluation_prompts(round: Round, book: Book) -> list[Prompt]:

@@ -64,7 +64,7 @@ def test_a_run_that_is_continued_may_change_from_rloo_to_grpo_by_the_list_alone(
         (["verifier.answer=answers"], "verifier.answer"),
         (["reft.wrong=1"], "right must be above wrong and no_answer"),
         (["methods=[dop]"], 'did you mean "dpo"?'),
-        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, reft, dpo, kto, ppo, rloo, grpo"),
+        (["methods=dpo"], "write a list, each one of sft, ift, rft, irft, reft, seft, dpo, kto, ppo, rloo, grpo"),
         (["dpo.split=train"], "a split is given and no preferences"),
         (["kto.batch_size=8", "kto.micro_batch_size=3"], "micro_batch_size 3 does not divide batch_size 8"),
         (["kto.batch_size=1"], "at least 2"),

@@ -15,6 +15,7 @@ from rlaif.frontdesk import JUDGE_DIR, POLICY_DIR
 DESK = {
     "sampling.max_new_tokens": 64, "sft.learning_rate": 5e-4, "dpo.learning_rate": 2e-4,
     "ift.learning_rate": 5e-4, "rft.learning_rate": 1e-3, "irft.learning_rate": 2e-4,
+    "seft.learning_rate": 5e-4, "seft.reviser_learning_rate": 1e-3,
     "kto.learning_rate": 2e-4, "reward_model.learning_rate": 1e-3,
     "reward_model.num_epochs": 3, "ppo.learning_rate": 7e-4, "ppo.num_steps": 30, "ppo.response_length": 64,
     "ppo.model.value_learning_rate": None, "ppo.model.compute_dtype": "float32", "ppo.rollout.dtype": "float32",
@@ -23,6 +24,7 @@ DESK = {
 OWN_POLICY = {
     "sampling.max_new_tokens": 512, "sft.learning_rate": 1e-5, "dpo.learning_rate": 1e-6,
     "ift.learning_rate": 1e-5, "rft.learning_rate": 1e-5, "irft.learning_rate": 1e-5,
+    "seft.learning_rate": 1e-5, "seft.reviser_learning_rate": 1e-5,
     "kto.learning_rate": 1e-6, "reward_model.learning_rate": 1e-5,
     "reward_model.num_epochs": 1, "ppo.learning_rate": 1e-6, "ppo.num_steps": 100, "ppo.response_length": 512,
 }  # fmt: skip

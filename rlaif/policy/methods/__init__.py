@@ -9,6 +9,7 @@ config/methods.py, which is read before torch is imported.
     rft             demonstrations -> reward model and policy in turn
     irft            demonstrations -> policy, which learns to tell them from its responses; SPIN too
     reft            demonstrations, then PPO on their prompts against a verifier -> policy
+    seft            prompts, a reviser and the judge -> policy, which learns its own responses improved
     dpo             pairs -> policy, by TRL's DPOTrainer
     kto             thumbs -> policy, by TRL's KTOTrainer
     ppo             prompts and rewards -> policy, by policy/ppo; rloo and grpo too
@@ -16,8 +17,12 @@ config/methods.py, which is read before torch is imported.
     trl             TRL's border
     ift_loss        the arithmetic of IFT
     reward_loss     the arithmetic of RFT and IRFT
-    descent         the steps of IFT and IRFT, and of RFT's reward model
-    outer           what RFT, IRFT and ReFT share: checkpoints of their phases, and how steps are counted
+    descent         the steps of IFT, IRFT and SEFT, and of RFT's reward model
+    outer           what RFT, IRFT, ReFT and SEFT share: checkpoints of their phases, and how steps are counted
+    reviser         responses -> their revisions, by a trained reviser or by a prompted model
+    revision_examples  preferences -> what a reviser learns
+    revision_record    every revision with its tag, its scores, and whether it was kept
+    stage           what SEFT is given by the run: prompts without responses, and the judge
     held_out        the loss on demonstrations that nothing was trained on
 """
 
@@ -35,6 +40,7 @@ from rlaif.policy.methods.kto import check_kto, count_kto_steps, train_kto_task
 from rlaif.policy.methods.ppo import check_ppo, count_ppo_steps, train_ppo_task
 from rlaif.policy.methods.reft import check_reft, count_reft_steps, train_reft_task
 from rlaif.policy.methods.rft import check_rft, count_rft_steps, train_rft_task
+from rlaif.policy.methods.seft import check_seft, count_seft_steps, train_seft_task
 from rlaif.policy.methods.sft import check_sft, count_sft_steps, train_sft_task
 from rlaif.policy.methods.trl import FIRST_STEP
 from rlaif.policy.task import Task, TrainedPolicy
@@ -89,6 +95,13 @@ METHODS: dict[MethodName, Method] = {
             check=check_reft,
             count_steps=count_reft_steps,
             train=train_reft_task,
+        ),
+        Method(
+            name="seft",
+            first_step=FIRST_STEP,
+            check=check_seft,
+            count_steps=count_seft_steps,
+            train=train_seft_task,
         ),
         Method(
             name="dpo",

@@ -45,11 +45,12 @@ class Progress(BaseModel):
     """What the method adds up over its outer steps."""
 
 
-def digest_task(task: Task, *, options: Sequence[BaseModel]) -> str:
-    """The digest of everything that fixes a training by demonstrations."""
+def digest_task(task: Task, *, options: Sequence[BaseModel], more: Sequence[str] = ()) -> str:
+    """The digest of everything that fixes a training. more: what it learns from besides demonstrations."""
     demonstrations = "\n".join(demonstration.id for _, demonstration in task.demonstrations)
     models = f"{task.start.fingerprint.id}\n{task.initial.fingerprint.id}"
-    return digest_text("\n".join([*(one.model_dump_json() for one in options), str(task.seed), models, demonstrations]))
+    parts = [*(one.model_dump_json() for one in options), str(task.seed), models, demonstrations, *more]
+    return digest_text("\n".join(parts))
 
 
 Tensors = Mapping[str, Mapping[str, Tensor]]
@@ -69,7 +70,7 @@ def resume(folder: Path, tensors: Tensors, *, digest: str) -> Progress:
     progress = read_own(newest / "progress.json", Progress.model_validate_json, fix=_FIX)
     if progress.digest != digest:
         raise ConfigError(
-            "this training was begun with other options, demonstrations or models",
+            "this training was begun with other options, data or models",
             where=str(newest),
             fix="resume with the same ones, or start in a new run folder",
         )

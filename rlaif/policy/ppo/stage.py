@@ -20,7 +20,7 @@ from rlaif.constitution.render import JudgeTemplate
 from rlaif.errors import ConfigError
 from rlaif.evaluation.measures import compute_means, load_measure
 from rlaif.judging.bench import Bench
-from rlaif.judging.panel import RunJudge, load_score_template
+from rlaif.judging.panel import RunJudge, load_reward_template
 from rlaif.judging.stage import ask_as
 from rlaif.models.interface import TokenScorer
 from rlaif.models.weights.context import NO_LIMIT
@@ -31,8 +31,9 @@ from rlaif.policy.ppo.checks import Checks
 from rlaif.policy.ppo.given_models import find_initial_policy, find_value_start
 from rlaif.policy.ppo.log import PolicyLog
 from rlaif.policy.ppo.sharing import find_sharding
-from rlaif.policy.rewards.episodes import Episode, RewardSource
-from rlaif.policy.rewards.judge import JudgeReward
+from rlaif.policy.rewards.episodes import Critic, Episode, RewardSource
+from rlaif.policy.rewards.judge import AskedJudge, JudgeReward
+from rlaif.policy.rewards.ranked import RankedReward
 from rlaif.policy.rewards.sources import Rewards, reward_by_model
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.records import Prompt, Record, Tally
@@ -172,9 +173,23 @@ def make_judge_reward(
     round: Round, book: Book, shelf: Shelf, bench: Bench, *, source: RewardConfig, lent: ExitStack
 ) -> RewardSource:
     """The run's first judge as a source of rewards. lent: keeps it open while the training runs."""
+    asked = _make_asked(round, book, shelf, bench, source=source, lent=lent)
+    return JudgeReward(asked) if source.ranks is None else RankedReward(asked, ranks=source.ranks)
+
+
+def make_critic(
+    round: Round, book: Book, shelf: Shelf, bench: Bench, *, source: RewardConfig, lent: ExitStack
+) -> Critic:
+    """The same judge, who says why a response has its score."""
+    return JudgeReward(_make_asked(round, book, shelf, bench, source=source, lent=lent)).judge
+
+
+def _make_asked(
+    round: Round, book: Book, shelf: Shelf, bench: Bench, *, source: RewardConfig, lent: ExitStack
+) -> AskedJudge:
     judge = bench.judges[0]
-    template = load_score_template(source, judge.config)
-    return JudgeReward(
+    template = load_reward_template(source, judge.config)
+    return AskedJudge(
         replace(ask_as(round, bench, judge), template=template, drops_refused=True),
         open_judge=_make_opener(round, bench, judge, template=template, lent=lent, rewards=True),
         folder=round.folder(POLICY),

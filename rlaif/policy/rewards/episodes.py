@@ -44,6 +44,32 @@ class Scattered(NamedTuple):
     """Standard deviation of their rewards."""
 
 
+class Reason(NamedTuple):
+    """Why the judge scored a response as it did, under one principle."""
+
+    principle: str
+    """The principle's text."""
+    words: str
+    """The judge's own words; empty where its template asks for none."""
+
+
+class Opinion(NamedTuple):
+    """What the judge says of one response."""
+
+    score: float
+    """From -1 to 1, the weighted mean over the principles."""
+    reasons: tuple[Reason, ...] = ()
+    judgement_ids: tuple[str, ...] = ()
+
+
+class Critic(Protocol):
+    """Whoever scores responses and says why; the run's judge is one."""
+
+    def __call__(self, episodes: Sequence[Episode], /) -> Sequence[Opinion | RewardFailure]:
+        """For each episode, in order, what is said of it or why nothing is."""
+        ...
+
+
 class RewardSource(Protocol):
     """Whatever gives scores: reward models, the judge, a function, a server; any function of this shape is one."""
 

@@ -17,7 +17,7 @@ from rlaif.config.ppo import PpoConfig
 from rlaif.config.ppo_rewards import RUN, RewardConfig, find_sources
 from rlaif.console import say
 from rlaif.errors import ConfigError
-from rlaif.judging.panel import load_score_template
+from rlaif.judging.panel import check_ranks, load_reward_template
 from rlaif.judging.setup import check_judge
 from rlaif.models.endpoint.address import find_reward_address
 from rlaif.models.weights.context import shortest_context
@@ -42,7 +42,9 @@ def check_rewards(config: PpoConfig, *, judge: JudgeConfig, constitution: Consti
         elif source.url is not None:
             find_reward_address(source.url, api_key_env=source.api_key_env, environ=os.environ)
         elif source.judge:
-            check_judge(judge, constitution=constitution, template=load_score_template(source, judge))
+            template = load_reward_template(source, judge)
+            check_judge(judge, constitution=constitution, template=template)
+            check_ranks(config, template=template)
 
 
 class Rewards:

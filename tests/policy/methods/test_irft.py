@@ -138,7 +138,7 @@ def test_killed_between_outer_steps_it_resumes_to_the_same_weights(task: Task, t
 
 def test_a_checkpoint_of_another_training_is_refused(task: Task) -> None:
     train_irft_task(task)
-    with pytest.raises(ConfigError, match="begun with other options, demonstrations or models"):
+    with pytest.raises(ConfigError, match="begun with other options, data or models"):
         train_irft_task(replace(task, seed=3))
 
 
