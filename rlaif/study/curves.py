@@ -6,7 +6,7 @@ that have all of its budgets; others are counted as unfinished. Draws no picture
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +74,8 @@ class FittedCurve(NamedTuple):
     half_point: Range
     marginal: tuple[float, ...]
     """The chosen fit's d success / d log budget at each budget; empty without a fit."""
+    refit: Callable[[tuple[int, ...]], Fit] | None
+    """The chosen family through resampled seeds, each resample fitted once; None without a fit."""
 
     @property
     def fit(self) -> Fit | None:
@@ -88,13 +90,19 @@ def find_curves(cells: Sequence[CellResult], *, noise: float) -> dict[str, Curve
         if cell.noise is None or cell.noise == noise:
             by_recipe.setdefault(cell.recipe, {}).setdefault(cell.seed, {})[cell.budget] = cell.success
     curves = {}
-    for recipe, by_seed in by_recipe.items():
+    for recipe in sort_recipes(by_recipe):
+        by_seed = by_recipe[recipe]
         budgets = sorted({budget for found in by_seed.values() for budget in found})
         whole = sorted(seed for seed, found in by_seed.items() if len(found) == len(budgets))
         if whole:
             success = np.array([[by_seed[seed][budget] for budget in budgets] for seed in whole])
             curves[recipe] = Curve(recipe, tuple(budgets), tuple(whole), success, len(by_seed) - len(whole))
     return curves
+
+
+def sort_recipes(names: Iterable[str]) -> list[str]:
+    """Single methods first, and among them and the others those that begin with demonstrations."""
+    return sorted(names, key=lambda name: ("+" in name, not name.startswith("sft"), name))
 
 
 def find_noises(cells: Sequence[CellResult]) -> list[float]:
@@ -138,7 +146,7 @@ def _fit(curve: Curve) -> FittedCurve:
     fits = fit_best(*curve.points())
     spreads = tuple(mean_interval([float(x) for x in curve.success[:, k]]) for k in range(len(curve.budgets)))
     if not fits:
-        return FittedCurve(curve, spreads, fits, asymptote=Range(None), half_point=Range(None), marginal=())
+        return FittedCurve(curve, spreads, fits, asymptote=Range(None), half_point=Range(None), marginal=(), refit=None)
     chosen = next(iter(fits.values()))
     known: dict[tuple[int, ...], Fit] = {}
 
@@ -154,6 +162,7 @@ def _fit(curve: Curve) -> FittedCurve:
         asymptote=spread_over_seeds(curve.seeds, lambda seeds: refit(seeds).asymptote),
         half_point=spread_over_seeds(curve.seeds, lambda seeds: refit(seeds).half_point),
         marginal=tuple(chosen.marginal(budget) for budget in curve.budgets),
+        refit=refit,
     )
 
 
@@ -164,16 +173,12 @@ def find_overtaking(first: FittedCurve, second: FittedCurve) -> Range:
     """
     seeds = sorted(set(first.curve.seeds) & set(second.curve.seeds))
     budgets = sorted(set(first.curve.budgets) & set(second.curve.budgets))
-    one, other = first.fit, second.fit
+    one, other = first.refit, second.refit
     if one is None or other is None or len(budgets) < 2 or not seeds:
         return Range(None, share=0.0)
 
     def cross(drawn: tuple[int, ...]) -> float | None:
-        curves = [
-            fit_curve(fit.family, average(*fitted.curve.take(drawn).points()))
-            for fit, fitted in ((one, first), (other, second))
-        ]
-        return find_crossing(curves[0].at, curves[1].at, low=budgets[0], high=budgets[-1])
+        return find_crossing(one(drawn).at, other(drawn).at, low=budgets[0], high=budgets[-1])
 
     return spread_over_seeds(seeds, cross)
 

@@ -206,7 +206,7 @@ def find_crossing(
 
     Where the second curve is above from the beginning there is no crossing.
     """
-    grid = np.exp(np.linspace(math.log(low), math.log(high), 400))
+    grid = np.exp(np.linspace(math.log(low), math.log(high), 160))
     gaps = [second(float(budget)) - first(float(budget)) for budget in grid]
     if gaps[-1] <= 0:
         return None

@@ -21,6 +21,8 @@ share of the wanted qualities that it has. choice4: which of four responses is b
 of a simulated judge that errs as the front desk's judge does, priced as a judgement and not as a label."""
 Algorithm = Literal["rloo", "grpo", "ppo"]
 LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
+START = "start"
+"""Stands for a recipe in the cell of the starting policy, which nothing was spent on."""
 CHOICE_SIZE = 4
 """Responses that are shown for one choice, and drawn to each prompt."""
 RESPONSES_PER_STEP = 64
@@ -202,7 +204,9 @@ def read_recipe(text: str) -> Recipe:
 def _read_list(text: str, read: Callable[[str], Value], *, where: str) -> list[Value]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise ConfigError(f'"{text[:80]}" has an empty place', where=where, fix="write values with commas between")
+        raise ConfigError(
+            f'the list "{text[:80]}" has an empty place', where=where, fix="write values with commas between"
+        )
     values = [read(part) for part in parts]
     for part, value in zip(parts, values, strict=True):
         if values.count(value) > 1:

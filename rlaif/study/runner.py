@@ -10,7 +10,7 @@ from pathlib import Path
 from rlaif.config.models import FRONTDESK, resolve_path
 from rlaif.console import Progress, say
 from rlaif.errors import RunFolderError
-from rlaif.study.plan import Plan
+from rlaif.study.plan import START, Plan
 from rlaif.study.results import CELLS_FILE, CellResult, open_finished
 
 
@@ -30,11 +30,13 @@ def run_study(plan: Plan, folder: Path) -> list[CellResult]:
     with open_finished(folder, plan.prices) as finished:
         known = {cell.key for cell in finished.cells}
         owed = [cell for cell in cells if cell.key not in known]
-        if owed:
+        if owed or START not in {cell.recipe for cell in finished.cells}:
             from rlaif.models.weights.loading import load_causal_lm
-            from rlaif.study.teach import teach_cell
+            from rlaif.study.teach import measure_start, teach_cell
 
             start = load_causal_lm(resolve_path(FRONTDESK, part="policy"), device="cpu")
+            if START not in {cell.recipe for cell in finished.cells}:
+                finished.add(measure_start(start))
             with Progress("study", len(cells), unit="cells") as progress:
                 progress.count_known(len(cells) - len(owed))
                 for cell in owed:

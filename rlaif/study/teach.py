@@ -25,7 +25,7 @@ from rlaif.policy.ppo.trajectories import Trajectory, encode_prompts, sample_tra
 from rlaif.policy.rewards.episodes import Episode, RewardSource, WeightedReward
 from rlaif.policy.task import Task
 from rlaif.run.world import draw_demonstrations, draw_study_prompts, judge_wanted, share_wanted
-from rlaif.study.plan import CHOICE_SIZE, Bought, Cell, LabelKind, Prices, buy
+from rlaif.study.plan import CHOICE_SIZE, START, Bought, Cell, LabelKind, Prices, buy
 from rlaif.study.results import CellResult
 
 HELD_OUT_SEED = 30_000
@@ -82,6 +82,17 @@ def teach_cell(cell: Cell, prices: Prices, *, start: LoadedModel) -> CellResult:
         cpu_s=round(trained_cpu - began_cpu, 2),
         measuring_s=round(time.monotonic() - trained, 2),
     )
+
+
+def measure_start(start: LoadedModel) -> CellResult:
+    """The starting policy as a cell that nothing was spent on."""
+    began = time.monotonic()
+    measured = measure_policy(start, start=start)
+    return CellResult(
+        recipe=START, budget=0.0, noise=None, seed=0, **measured._asdict(), num_demonstrations=0,
+        demonstration_tokens=0, num_responses=0, spent=0.0, wall_s=0.0, cpu_s=0.0,
+        measuring_s=round(time.monotonic() - began, 2),
+    )  # fmt: skip
 
 
 def count_passes(num_demonstrations: int) -> int:
