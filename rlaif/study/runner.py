@@ -6,12 +6,22 @@ Seed by seed, so that a study that was stopped has whole seeds. Fits nothing.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from rlaif.config.models import FRONTDESK, resolve_path
 from rlaif.console import Progress, say
 from rlaif.errors import RunFolderError
-from rlaif.study.plan import START, Plan
+from rlaif.study.plan import START, Cell, Prices
 from rlaif.study.results import CELLS_FILE, CellResult, open_finished
+
+
+class HasCells(Protocol):
+    """A plan, or a part of one."""
+
+    @property
+    def prices(self) -> Prices: ...
+
+    def cells(self) -> list[Cell]: ...
 
 
 def refuse_used(folder: Path) -> None:
@@ -24,7 +34,7 @@ def refuse_used(folder: Path) -> None:
         )
 
 
-def run_study(plan: Plan, folder: Path) -> list[CellResult]:
+def run_study(plan: HasCells, folder: Path) -> list[CellResult]:
     """Train and measure every cell that the folder does not have; returns all that it has then."""
     cells = plan.cells()
     with open_finished(folder, plan.prices) as finished:
