@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import torch
 from rlaif.study.chart import study_svg
 from rlaif.study.page import write_study
 from rlaif.study.plan import Cell, Plan, Prices, make_plan
-from rlaif.study.results import read_finished
+from rlaif.study.results import CellResult, read_finished
 from rlaif.study.runner import run_study
 from rlaif.study.summary import Study, study_data, summarise
 
@@ -62,25 +63,34 @@ def time_five_seeds(study: Study) -> float | None:
     return 5 * sum(per_seed) / len(per_seed) if per_seed else None
 
 
+def read_cells(folders: Sequence[Path], *, budgets: str) -> list[CellResult]:
+    """The finished cells of all folders, each once, at these budgets; and the starting policy's."""
+    wanted = {0.0, *map(float, budgets.split(","))}
+    cells = {cell.key: cell for folder in folders for cell in read_finished(folder)[1] if cell.budget in wanted}
+    return sorted(cells.values(), key=lambda cell: (cell.seed, cell.budget, cell.recipe))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, nargs="+", required=True, help="keeps the cells")
     parser.add_argument("--part", type=int, nargs=2, metavar=("K", "N"), help="train every Nth seed from K on")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budgets", default=BUDGETS, help="others than these are neither trained nor reported")
     parser.add_argument("--render", action="store_true", help="train nothing")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if not given.render:
         for noises in NOISES:
-            plan = make_plan(recipes=RECIPES, budgets=BUDGETS, noises=noises, num_seeds=given.seeds, prices=PRICES)
+            plan = make_plan(
+                recipes=RECIPES, budgets=given.budgets, noises=noises, num_seeds=given.seeds, prices=PRICES
+            )
             run_study(PartPlan(plan, *given.part) if given.part else plan, given.folder[0])
         if given.part:
             return
-    cells = {cell.key: cell for folder in given.folder for cell in read_finished(folder)[1]}
-    study = summarise(sorted(cells.values(), key=lambda cell: (cell.seed, cell.budget, cell.recipe)), PRICES)
+    study = summarise(read_cells(given.folder, budgets=given.budgets), PRICES)
     write_study(study, given.folder[0])
     result = {
-        "command": "python benchmarks/study_curves.py --folder DIR",
+        "command": f"python benchmarks/study_curves.py --folder DIR --budgets {given.budgets}",
         "five_seeds_cpu_s": time_five_seeds(study),
         "target_cpu_s": TARGET_S,
         **study_data(study),

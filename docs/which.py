@@ -70,8 +70,8 @@ def _guidance(ift: Result, over: Result, learning: Result, *, steering: Result) 
     yield (
         "demonstrations alone",
         "`sft`; `ift` where replies are long and early mistakes spread",
-        f"the default `ift` lowers the loss after the model's own words by {_ift_gain(ift):.0%} against `sft` on digits "
-        "to be reversed; on Frozen Lake by nothing",
+        f"the default `ift` lowers the loss after the model's own words by {_ift_gain(ift):.0%} against `sft` on "
+        "digits to be reversed; on Frozen Lake by nothing",
     )
     yield (
         "demonstrations, and doubts about `sft`",

@@ -58,17 +58,16 @@ def test_render_writes_the_pages_again_and_trains_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.heavy
 def test_a_small_study_trains_by_the_methods_and_resumes_cell_by_cell(tmp_path: Path) -> None:
-    """Eight demonstrations teach the front desk more than eight thumbs do; more seeds are added to what is there."""
-    options = ("--recipes", "sft,rl,sft+rl@.5", "--budgets", "80", "--demo-noise", "0", "--label-kind", "rating")
+    """Eight demonstrations lift success by more than .15, and a cell that a kill cut off is trained again, the same."""
+    options = ("--recipes", "sft,sft+rl@.5", "--budgets", "80", "--demo-noise", "0", "--label-kind", "rating")
     done = study(*options, "--seeds", "1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / CELLS_FILE).read_text().splitlines()
-    start, sft, rl, both = (json.loads(line) for line in lines[1:])
+    start, sft, both = (json.loads(line) for line in lines[1:])
     assert (start["recipe"], start["kl"]) == ("start", pytest.approx(0.0, abs=1e-3))
     assert start["success"] < 0.1
     assert sft["success"] > start["success"] + 0.15
-    assert rl["num_responses"] == 80
-    assert rl["kl"] > 0.05
+    assert sft["kl"] > 1
     assert (both["num_demonstrations"], both["num_responses"], both["spent"]) == (4, 40, 80)
 
     (tmp_path / CELLS_FILE).write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:50])  # as a kill leaves it
