@@ -136,7 +136,7 @@ def _budgets(panel: Panel) -> list[float]:
 
 
 def _is_last(panel: Panel, row: dict[str, Any]) -> bool:
-    return bool(row["budget"] == _budgets(panel)[-1])
+    return [row["budget"]] == _budgets(panel)[-1:]
 
 
 def _decision_view(decision: Decision) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def decide_climbing(curves: Mapping[str, Curve]) -> Decision:
         seeds = [seed for seed in curve.seeds if seed in sft.seeds]
         gaps = curve.take(seeds).steps()[:, -1] - sft.take(seeds).steps()[:, -1]
         findings.append(Finding(f"last gain per e-fold of {curve.recipe}, less that of sft", _interval(gaps.tolist())))
+    if not findings:
+        return Decision("H1b", claim, "undecided", (), "needs sft and sft+rl at the same two largest budgets")
     return _decision("H1b", claim, findings)
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlaif.errors import DataError
 from rlaif.records import Estimate
 from rlaif.run.world import STUDY_WANTED
 from rlaif.study.curves import FittedCurve, Range, find_curves, find_noises, find_overtaking, fit_curves
@@ -61,8 +62,10 @@ class Study(NamedTuple):
 
 
 def summarise(cells: Sequence[CellResult], prices: Prices) -> Study:
-    """All that the cells say."""
+    """All that the cells say; DataError where nothing was trained yet."""
     trained = [cell for cell in cells if cell.recipe != START]
+    if not trained:
+        raise DataError("no training of this study is finished yet", fix="continue it with --resume")
     panels = []
     for noise in find_noises(trained):
         curves = find_curves(trained, noise=noise)

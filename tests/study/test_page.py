@@ -11,6 +11,7 @@ from browser import LAPTOP, PHONE, chromium, width_of
 from page import Page
 from planted_cells import BUDGETS, make_cell, plant
 
+from rlaif.errors import DataError
 from rlaif.study.curves import Range
 from rlaif.study.page import describe_range, render_study, write_study
 from rlaif.study.plan import START, Prices
@@ -102,3 +103,8 @@ def test_the_page_fits_a_phone_and_a_laptop(study: Study, tmp_path: Path) -> Non
             wide, window = width_of(page)
             assert wide <= window
             assert page.locator("svg.cv").first.is_visible()
+
+
+def test_a_study_without_a_finished_training_is_told() -> None:
+    with pytest.raises(DataError, match="no training of this study is finished yet"):
+        summarise([make_cell("rl", 0, 0.034).model_copy(update={"recipe": START})], PRICES)
