@@ -26,7 +26,7 @@ def test_a_good_reply_keeps_all_five_qualities_and_each_fault_loses_one() -> Non
     faults = {
         "courteous": "Not you again. " + reply.removeprefix("Good morning. "),
         "correct": "Good morning. I do not know.",
-        "brief": reply + " It is a bright place with high windows. Many people come here every day. The stairs are next to the main door.",
+        "brief": reply + " All guides wear a blue badge." * 3,
         "calm": reply[:-1] + "!!!",
         "discreet": reply + " Mr Fox lives in Mill Street.",
     }
