@@ -1,5 +1,5 @@
-"""Writes docs/commands.md and docs/options.md from the program itself, and docs/measured.md and choosing-a-judge.md
-from benchmarks/results.
+"""Writes docs/commands.md and docs/options.md from the program itself, and docs/measured.md, choosing-a-judge.md
+and which-method.md from benchmarks/results.
 
 `python docs/generate.py` writes them; with --check it writes nothing and exits 1 where one is out of date.
 """
@@ -15,6 +15,7 @@ import typer
 from choosing import render_choosing
 from measured import render_measured
 from typer.testing import CliRunner
+from which import render_which
 
 from rlaif.cli import app
 from rlaif.cli.scaffold import render_config
@@ -70,7 +71,7 @@ def main() -> None:
     stale = False
     pages = {
         "commands.md": render_commands, "options.md": render_options, "measured.md": render_measured,
-        "choosing-a-judge.md": render_choosing,
+        "choosing-a-judge.md": render_choosing, "which-method.md": render_which,
     }  # fmt: skip
     for name, render in pages.items():
         text = render()

@@ -716,6 +716,33 @@ def cleaning_rows(result: Result) -> list[Row]:
     return rows + [Row(f"all rules on {one['kind']}", f"{one['rows_per_s']:,} rows/s") for one in result["all_rules"]]
 
 
+def study_rows(result: Result) -> list[Row]:
+    rows = []
+    for panel in result["panels"]:
+        noise = f"demo noise {panel['demo_noise']:g}"
+        for recipe, curve in panel["curves"].items():
+            means = ", ".join(
+                f"{mean:.1%} at {budget:g}" for budget, mean in zip(curve["budgets"], curve["means"], strict=True)
+            )
+            rows.append(Row(f"{noise}, {recipe}, {_count_seeds(curve['seeds'])}", f"success {means}"))
+        for decision in panel["decisions"]:
+            found = "; ".join(
+                f"{one['about']}: {one['estimate']['mean']:+.3f} [{one['estimate']['low']:+.3f}, "
+                f"{one['estimate']['high']:+.3f}]"
+                for one in decision["findings"]
+                if one["estimate"]
+            )
+            rows.append(Row(f"{noise}, {decision['claim']}", f"**{decision['verdict']}**; {found or decision['note']}"))
+    if result["five_seeds_cpu_s"]:
+        minutes, most = result["five_seeds_cpu_s"] / 60, result["target_cpu_s"] / 60
+        rows.append(Row("training five seeds of one panel", f"{minutes:.0f} core-minutes", f"at most {most:.0f}"))
+    return rows
+
+
+def _count_seeds(seeds: list[int]) -> str:
+    return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
+
+
 SECTIONS = (
     Section(
         "Steering: three constitutions, each also with one principle inverted", "steering", steering_rows,
@@ -885,6 +912,11 @@ SECTIONS = (
     Section(
         "SEFT on the front desk", "seft", seft_rows,
         "One seed; courteous and brief are what the principles ask for. [methods.md](methods.md) says what is done.",
+    ),
+    Section(
+        "What a budget buys, by training method", "study_curves", study_rows,
+        "People are simulated. Intervals are Student's over seeds; above zero speaks for the claim. "
+        "[which-method.md](which-method.md) says what follows.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

@@ -12,7 +12,7 @@ import re
 import pytest
 from house import PACKAGE, circles, imported_files, loose_files, module_files, room_folders
 
-MAX_ROOMS = 28
+MAX_ROOMS = 29
 MAX_LOOSE_FILES = 6
 MAX_PARTS = 12
 """Packages inside rooms, such as models/vllm."""
@@ -22,7 +22,7 @@ LISTED = re.compile(r"^ *(\w+/?(?:, \w+/?)*)(?:: | {2,})\S")
 """A line of a room's docstring about one file or several: `name: what it is`, or the same in columns."""
 
 
-def test_there_are_about_28_rooms():
+def test_there_are_about_29_rooms():
     assert len(room_folders()) + len(loose_files()) <= MAX_ROOMS
     assert len(PARTS) <= MAX_PARTS
     assert not list(PACKAGE.glob("*/*/*/__init__.py")), "no part has parts"

@@ -20,7 +20,7 @@ ORDER = (
     "sampling", "judging", "preferences", "reward_model", "policy",
     "judge_health", "report",
     "loop", "pipeline",
-    "audit", "cli", "__main__",
+    "study", "audit", "cli", "__main__",
 )  # fmt: skip
 """The rooms in the order of the flow: each may import only those before it."""
 GLUE = ("stage.py", "check.py")

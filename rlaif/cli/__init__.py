@@ -30,6 +30,7 @@ spot_check_files    spot-check import, export
 spot_check_serve    spot-check serve
 labelling           labelling at a terminal: keys, pages, or a line a choice
 label_page          an item of a sheet as lines of a terminal
+study               study curves
 setup               doctor, init
 doctor              what the machine offers, examined for `rlaif doctor`
 scaffold            the folder that `rlaif init` writes
@@ -70,6 +71,7 @@ from rlaif.cli.setup import doctor, init
 from rlaif.cli.spot_check import spot_check_app
 from rlaif.cli.spot_check_files import export, import_
 from rlaif.cli.spot_check_serve import serve_sheet
+from rlaif.cli.study import study_app
 from rlaif.console import console, notes, show_text
 from rlaif.errors import InputError, OtherProcessFailed, RlaifError, WaitsForPeople
 from rlaif.files.file_errors import describe_file_error
@@ -126,6 +128,7 @@ audit_app.command("redact")(redact)
 audit_app.command("replay")(replay)
 app.add_typer(audit_app, name="audit")
 app.add_typer(constitution_app, name="constitution")
+app.add_typer(study_app, name="study")
 app.command("doctor")(doctor)
 
 

@@ -5,6 +5,7 @@ Only the fronts, tests and benchmarks know this world; no stage of the pipeline 
 world: notices, visitors' questions, and which prompts are held out
 replies: replies with chosen qualities
 truth: what is true of a reply, the simulated annotator, the planted biases
+tasks: five qualities at once, and people who show or rate them, for studies
 wordings: the grammar of principle wordings
 judge_text: the judge's prompts, and the replies it learns to write
 tokenizer: one token per word of the world
