@@ -12,7 +12,8 @@ cleaning: faults of prompts, demonstrations and preferences, and what happens to
 sft: supervised fine-tuning
 ift: intuitive fine-tuning
 rft: reward learning from demonstrations
-learner: what methods with steps of our own share
+learner: what methods that learn from demonstrations share
+weights: which of a policy's weights are trained, for every method
 by_preferences: DPO and KTO
 reward_model: the reward model's training
 ppo: the policy's training

@@ -40,10 +40,14 @@ class Progress(BaseModel):
 
 
 def digest_task(task: Task, *, options: Sequence[BaseModel]) -> str:
-    """The digest of everything that fixes a training by demonstrations."""
+    """The digest of everything that fixes a training by demonstrations.
+
+    Options at their defaults are not in it, so that an option of a later version parts no training from its checkpoint.
+    """
     demonstrations = "\n".join(demonstration.id for _, demonstration in task.demonstrations)
     models = f"{task.start.fingerprint.id}\n{task.initial.fingerprint.id}"
-    return digest_text("\n".join([*(one.model_dump_json() for one in options), str(task.seed), models, demonstrations]))
+    given = [one.model_dump_json(exclude_defaults=True) for one in options]
+    return digest_text("\n".join([*given, str(task.seed), models, demonstrations]))
 
 
 Tensors = Mapping[str, Mapping[str, Tensor]]
