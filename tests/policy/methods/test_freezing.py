@@ -53,6 +53,7 @@ OPTIONS: dict[str, Callable[[dict[str, Any]], RunConfig]] = {
         ),
     ),
 }  # fmt: skip
+CASES = [*(("llama3", name) for name in OPTIONS), ("gpt2", "sft"), ("gpt2", "dpo")]
 UPPER, LORA = {"train": "last_layers", "num_layers": 1}, {"train": "lora", "lora": {"rank": 2}}
 
 
