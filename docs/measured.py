@@ -889,7 +889,7 @@ SECTIONS = (
     ),
     Section(
         "Which weights are trained: memory and result", "freezing", freezing_rows,
-        "Front desk. The peak is that of the training beyond what its process held before, the model and torch; at this "
+        "Front desk. The peak is that of the training beyond what its process held before (model, torch); at this "
         "size it is activations. Gradients and Adam's moments are 12 bytes a trained weight. "
         "[methods.md](methods.md#which-weights-are-trained) says what to choose.",
     ),
