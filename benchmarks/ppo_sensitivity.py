@@ -55,10 +55,10 @@ EXACT: dict[str, Options] = {
     "max_grad_norm 0.1": {"max_grad_norm": 0.1}, "max_grad_norm 100": {"max_grad_norm": 100.0},
     "algorithm rloo": {"algorithm": "rloo"}, "algorithm grpo": {"algorithm": "grpo"},
 }  # fmt: skip
-SEPARATE: Options = {"value_model": "separate"}
 DESK: dict[str, Options] = {
     "base": {},
     "vf_coef 0 (no values)": {"vf_coef": 0.0},
+    "vf_coef 0 (no values), lam 1": {"vf_coef": 0.0, "lam": 1.0},
     "values apart, rate x 3": {"model": PpoModelConfig(value_model="separate", value_learning_rate=2.1e-3)},
     "value_warmup_steps 10": {"value_warmup_steps": 10},
     "vf_coef 1": {"vf_coef": 1.0},
