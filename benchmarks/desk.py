@@ -24,6 +24,7 @@ from rlaif.models.local.decode import decode, row_uniforms
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.batching import TokenSequence, micro_batches, pad_batch
 from rlaif.policy.ppo.passes import compute_logprobs
+from rlaif.policy.ppo.token_budget import TokenBudget
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.rewards.episodes import Episode, RewardFailure
 from rlaif.policy.task import TrainedPolicy
@@ -122,7 +123,8 @@ def measure(
     ]
     scores = desk.scorer.score(list(zip(asked, texts, strict=True)))
     kl = 0.0
-    for rows in micro_batches(sequences, max_tokens=config.micro_batch_tokens):
+    budget = TokenBudget(config.micro_batch_tokens, num_samples=num_samples, device=model.device)
+    for rows in micro_batches(sequences, max_tokens=budget.tokens):
         batch = pad_batch([sequences[row] for row in rows], pad_id=encoder.pad_token_id, device=model.device)
         reference = compute_logprobs(desk.start.model, batch, temperature=config.temperature)
         kl += sum(sum(drawn.logprobs[row]) for row in rows) - float(reference.sum())

@@ -7,6 +7,7 @@ A result file without a section stops the page from being made, so that no measu
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -509,6 +510,56 @@ def ift_rows(result: Result) -> list[Row]:
     return rows
 
 
+def freezing_rows(result: Result) -> list[Row]:
+    rows = []
+    for method in ("sft", "ppo"):
+        for name, seeds in result[method].items():
+            first, *_ = seeds.values()
+            mean = {key: statistics.fmean(cell[key] for cell in seeds.values()) for key in first if key != "steps"}
+            said = (
+                f"{first['trained']:,} weights trained, {first['frozen']:,} frozen; {first['moments_mib']:.1f} MiB of "
+            )
+            said += f"gradients and moments, peak {mean['peak_mib']:.0f} MiB; {mean['cpu_s']:.1f} CPU s; "
+            said += (
+                f"held-out loss {mean['loss_before']:.3f} to {mean['loss']:.3f}"
+                if method == "sft"
+                else f"reward {mean['reward_before']:.3f} to {mean['reward']:.3f}, KL {mean['kl']:.2f}"
+            )
+            rows.append(Row(f"{method}, {name}, {_count_seeds(seeds)}", said))
+    return rows
+
+
+def sensitivity_rows(result: Result) -> list[Row]:
+    rows = []
+    for name, seeds in result["exact"].items():
+        shares = [cell["share"] for cell in seeds.values()]
+        said = f"{statistics.fmean(shares):.1%} of what can be gained ({min(shares):.1%} to {max(shares):.1%})"
+        rows.append(Row(f"known best, {result['steps']['exact']} steps, {name}, {_count_seeds(seeds)}", said))
+    for name, seeds in result["desk"].items():
+        objective, kl = (statistics.fmean(cell[key] for cell in seeds.values()) for key in ("objective", "kl"))
+        said = f"score less KL penalty {result['desk_start']:.3f} to {objective:.3f}, KL {kl:.2f}"
+        explained = [cell["explained_variance"] for cell in seeds.values() if "explained_variance" in cell]
+        said += f"; values explain {statistics.fmean(explained):.3f} of the returns' variance" if explained else ""
+        rows.append(Row(f"front desk, {result['steps']['desk']} steps, {name}, {_count_seeds(seeds)}", said))
+    return rows
+
+
+def _count_seeds(seeds: Mapping[str, Any]) -> str:
+    return f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+
+
+def method_step_rows(result: Result) -> list[Row]:
+    return [
+        Row(
+            name,
+            f"{one['times_the_passes']:.2f} times; {1000 * one['step_s']:.0f} ms, passes "
+            f"{1000 * one['passes_s']:.0f} ms, optimizer {1000 * one['optimizer_s']:.1f} ms",
+            f"{result['target']:g} times",
+        )
+        for name, one in result["methods"].items()
+    ]
+
+
 def describe_distances(arms: dict[str, Any]) -> str:
     return "; ".join(f"{name} {arm['mean']:.4f} (sd {arm['sd']:.4f})" for name, arm in arms.items())
 
@@ -917,6 +968,22 @@ SECTIONS = (
         "What a budget buys, by training method", "study_curves", study_rows,
         "People are simulated. Intervals are Student's over seeds; above zero speaks for the claim. "
         "[which-method.md](which-method.md) says what follows.",
+    ),
+    Section(
+        "Which weights are trained: memory and result", "freezing", freezing_rows,
+        "Front desk. The peak is that of the training beyond what its process held before (model, torch); at this "
+        "size it is activations. Gradients and Adam's moments are 12 bytes a trained weight. "
+        "[methods.md](methods.md#which-weights-are-trained) says what to choose.",
+    ),
+    Section(
+        "What PPO's options do, one changed at a time", "ppo_sensitivity", sensitivity_rows,
+        "First in a world of 64 responses whose best policy is known (base: rate .05, batch 256, 2 passes of 4 "
+        "mini-batches), then on the front desk. The objective keeps the base's KL weight. "
+        "[ppo-checks.md](ppo-checks.md) says what follows from it.",
+    ),
+    Section(
+        "A training step over its forward and backward passes alone", "method_steps", method_step_rows,
+        "Front desk's policy, one thread, medians. Sampling is in none of the steps.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(

@@ -13,7 +13,8 @@ sft: supervised fine-tuning
 ift: intuitive fine-tuning
 rft: reward learning from demonstrations
 verifier: answers that can be verified, and reinforced fine-tuning
-learner: what methods with steps of our own share
+learner: what methods that learn from demonstrations share
+weights: which of a policy's weights are trained, for every method
 by_preferences: DPO and KTO
 reward_model: the reward model's training
 ppo: the policy's training

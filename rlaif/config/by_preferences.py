@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 
 from rlaif.config.base import FOLLOWS_POLICY, Config
 from rlaif.config.models import MAX_TOKENS
+from rlaif.config.weights import WeightsConfig
 
 
-class ByPreferencesConfig(Config):
-    """What DPO and KTO share."""
+class LearntPreferencesConfig(Config):
+    """Which preferences DPO and KTO learn, and in which steps."""
 
     preferences: str | None = None
     """Preference folder, file or hub id to train on; null: what the reward model trains on, which is the run's own
@@ -33,8 +34,8 @@ class ByPreferencesConfig(Config):
     num_epochs: int = Field(1, ge=1, le=10_000)
     """Passes over the preferences; 1 to 3 are usual."""
     learning_rate: Annotated[float, FOLLOWS_POLICY] = Field(1e-6, gt=0, le=1)
-    """Peak learning rate of AdamW. null: 2e-4 for the front desk's policy, 1e-6 for any other; 5e-7 to 5e-6 is
-    usual."""
+    """Peak learning rate of AdamW. null: 2e-4 for the front desk's policy; for any other 1e-5 where adapters are
+    trained (`train: lora`), else 1e-6. 5e-7 to 5e-6 is usual, for adapters ten times as much."""
     batch_size: int = Field(32, ge=2, le=100_000)
     """Pairs, for KTO responses, per optimizer step; 16 to 128 are usual."""
     micro_batch_size: int | None = Field(None, ge=2, le=100_000)
@@ -58,6 +59,10 @@ class ByPreferencesConfig(Config):
         if self.split is not None and self.preferences is None:
             raise ValueError("a split is given and no preferences: name them by `preferences`")
         return self
+
+
+class ByPreferencesConfig(WeightsConfig, LearntPreferencesConfig):
+    """What DPO and KTO share, and which of the policy's weights they train."""
 
 
 class DpoConfig(ByPreferencesConfig):

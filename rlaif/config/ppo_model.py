@@ -7,29 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
-from rlaif.config.base import FOLLOWS_POLICY, Config, refuse_idle
+from rlaif.config.base import FOLLOWS_POLICY
+from rlaif.config.weights import WeightsConfig
 
 ReferenceMode = Literal["copy", "adapter_off", "start_adapter", "hydra"]
 
 
-class LoraConfig(Config):
-    """Low-rank adapters, for `train: lora`. A policy that starts from an adapter keeps that adapter's rank."""
-
-    rank: int = Field(16, ge=1, le=65_536)
-    """Rank of each adapter; 8 to 64 are usual."""
-    alpha: int = Field(32, ge=1, le=1_000_000)
-    """An adapter's output is scaled by alpha / rank; once or twice the rank is usual."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Which layers get an adapter, by the last part of their names, such as [q_proj, v_proj]; all-linear leaves out the
-    output layer alone."""
-    num_layers: int | None = Field(None, ge=1, le=10_000)
-    """How many layers get adapters, counted from the top; null: all. The layers below are computed once for each
-    response, which saves most of the update where few layers are trained."""
-
-
-class PpoModelConfig(Config):
+class PpoModelConfig(WeightsConfig):
     """The models of PPO."""
 
     value_model: Literal["shared", "separate"] = "shared"
@@ -38,15 +24,6 @@ class PpoModelConfig(Config):
     value_learning_rate: Annotated[float | None, FOLLOWS_POLICY] = Field(None, ge=0, le=1)
     """Adam's learning rate for the separate value model at the first step; it falls as the policy's does. null: the
     policy's for the front desk, 1e-5 for any other model; 1e-6 to 1e-5 is usual."""
-    train: Literal["all", "lora", "last_layers", "names"] = "all"
-    """Which of the policy's weights are trained. all: every one. lora: adapters on a frozen model. last_layers: the
-    upper num_layers layers and what comes after them. names: those that the option names matches."""
-    num_layers: int = Field(2, ge=1, le=10_000)
-    """With train: last_layers, how many layers are trained, counted from the top."""
-    names: tuple[str, ...] = ()
-    """With train: names, the weights that are trained, as patterns such as [model.layers.3.*, "*.mlp.*"]."""
-    lora: LoraConfig = LoraConfig()
-    """The adapters of train: lora."""
     save_adapter: bool = False
     """Save the adapter too, beside the policy that it is merged into; only with train: lora."""
     reference: Literal["auto"] | ReferenceMode = "auto"
@@ -65,8 +42,6 @@ class PpoModelConfig(Config):
 
     @model_validator(mode="after")
     def _options_go_together(self) -> Self:
-        if (self.train == "names") != bool(self.names):
-            raise ValueError("`train: names` and a list of names go together")
         if self.save_adapter and self.train != "lora":
             raise ValueError("save_adapter needs `train: lora`: nothing else has an adapter")
         if self.reference in ("adapter_off", "start_adapter") and self.train != "lora":
@@ -77,13 +52,4 @@ class PpoModelConfig(Config):
             )
         if self.value_learning_rate is not None and self.value_model == "shared":
             raise ValueError("value_learning_rate needs `value_model: separate`")
-        return self
-
-    @model_validator(mode="after")
-    def _options_do_something(self, info: ValidationInfo) -> Self:
-        if self.train != "last_layers":
-            when = f"with train: {self.train}; it is for train: last_layers"
-            refuse_idle(self, {"num_layers": ()}, when=when, info=info)
-        if self.train != "lora":
-            refuse_idle(self, {"lora": ()}, when=f"with train: {self.train}; it is for train: lora", info=info)
         return self

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from rlaif.config.base import Follows
 from rlaif.config.evaluation import EvaluationJudgeConfig
 from rlaif.config.judge import JudgeConfig, JudgeModelConfig, PanelJudgeConfig
-from rlaif.config.methods import BY_DEMONSTRATIONS, BY_PREFERENCES
+from rlaif.config.methods import BY_DEMONSTRATIONS, BY_PREFERENCES, MethodName
 from rlaif.config.models import FRONTDESK, ModelConfig, is_frontdesk, read_context
 from rlaif.config.options import describe_config
 from rlaif.config.run import RunConfig
@@ -38,8 +38,8 @@ FRONTDESK_POLICY: dict[str, Any] = {
 }
 """Values that suit the policy that comes with rlaif. Any other policy gets the defaults of the classes."""
 FRONTDESK_TEMPLATES = ("frontdesk_pair", "frontdesk_score")
-ADAPTERS: dict[str, Any] = {"ppo.learning_rate": 1e-5}
-"""Values that suit a policy of ordinary size of which only adapters are trained."""
+ADAPTERS: dict[MethodName, float] = {"ppo": 1e-5, "sft": 1e-4, "ift": 1e-4, "irft": 1e-4, "dpo": 1e-5, "kto": 1e-5}
+"""Method -> the learning rate that suits a policy of ordinary size of which it trains only adapters."""
 SEPARATE_VALUES = 1e-5
 """Learning rate of a value model of ordinary size: its loss is a regression, which bears a higher rate than a
 policy."""
@@ -122,7 +122,9 @@ def describe_demo(config: RunConfig, left_open: Collection[str]) -> Iterator[str
 def _name_policy(config: RunConfig) -> str:
     if is_frontdesk(config.policy.path, part="policy"):
         return "the front desk's policy"
-    how = {"all": "all weights trained", "lora": "adapters trained"}.get(config.ppo.model.train, "some weights trained")
+    kinds = {config.weights_of(method).train for method in config.chain.names}
+    whole = {"all": "all weights trained", "lora": "adapters trained"}
+    how = whole.get(kinds.pop(), "some weights trained") if len(kinds) == 1 else "some weights trained"
     return f"the policy {config.policy.path} ({how})"
 
 
@@ -135,7 +137,11 @@ def _resolve_policy(config: RunConfig, values: Mapping[str, Any], *, has_gpu: bo
             "ppo.model.value_learning_rate": SEPARATE_VALUES if has_rate else None,
             "ppo.model.compute_dtype": "bfloat16" if _fits_bfloat16(config.policy, has_gpu=has_gpu) else "float32",
             "ppo.rollout.dtype": "bfloat16" if config.ppo.rollout.engine == "vllm" else "float32",
-            **(ADAPTERS if config.ppo.model.train == "lora" else {}),
+            **{
+                f"{method}.learning_rate": rate
+                for method, rate in ADAPTERS.items()
+                if config.weights_of(method).train == "lora"
+            },
         }
         if (context := read_context(config.policy.path)) is not None:
             found |= {name: max(1, min(default_of(config, name), context // 2)) for name in _LENGTHS}

@@ -37,6 +37,7 @@ from rlaif.config.scale import ScaleConfig
 from rlaif.config.seft import SeftConfig
 from rlaif.config.sft import SftConfig
 from rlaif.config.verifier import ReftConfig, VerifierConfig
+from rlaif.config.weights import WeightsConfig
 
 MAX_FRONTDESK = 1_000_000
 MAX_RECORDS = 100_000_000
@@ -244,6 +245,13 @@ class RunConfig(Config):
         if not self.methods:
             return Chain(("sft",) if self.sft.demonstrations is not None else (), (by_rewards,))
         return split_chain([by_rewards if name in BY_REWARDS else name for name in self.methods])
+
+    def weights_of(self, method: MethodName) -> WeightsConfig:
+        """Which weights of the policy a method trains. RFT trains the policy by PPO."""
+        of_methods: dict[MethodName, WeightsConfig] = {
+            "sft": self.sft, "ift": self.ift, "irft": self.irft, "dpo": self.dpo, "kto": self.kto,
+        }  # fmt: skip
+        return of_methods.get(method, self.ppo.model)
 
     @property
     def trains_reward_model(self) -> bool:

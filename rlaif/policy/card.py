@@ -6,12 +6,16 @@ Returns Markdown. Measures nothing and writes no file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlaif.config.methods import BY_REWARDS
 from rlaif.files.markdown import inline_code
 from rlaif.ledger.sign_offs import StatedHead
 from rlaif.records import Estimate, PolicyCard
+
+if TYPE_CHECKING:
+    from rlaif.policy.ppo.trained import TrainedWeights
 
 
 def render_policy_card(
@@ -23,10 +27,12 @@ def render_policy_card(
     ledger_head: StatedHead,
     chain: Sequence[str] = (),
     kl: Estimate | None = None,
+    weights: TrainedWeights | None = None,
 ) -> str:
     """`learnt_from`: the data or rewards, in words. `note`: why this is not the last step's policy, empty if it is.
     `ledger_head`: head of the ledger's chain at that time. `chain`: the run's methods up to this one. `kl`: this
-    policy's KL to the reference on held-out prompts, None where nothing was evaluated."""
+    policy's KL to the reference on held-out prompts, None where nothing was evaluated. `weights`: how many were
+    trained, None where that is not known."""
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in card.metrics.items())
     options = json.dumps(card.config, indent=2)
     reference, initial = card.reference_model_id, card.trained_from_id or card.reference_model_id
@@ -45,7 +51,7 @@ def render_policy_card(
     measured = "the last step that is in the weights, on responses drawn before its update" if is_by_rewards else "loss"
     if method == "seft":
         measured = "responses, and the judge's mean scores of them, -1 to 1"
-    course = f"{_describe_chain(chain)}{course}"
+    course = f"{_describe_chain(chain)}{_describe_weights(weights, config=card.config)}{course}"
     edit = f"\n{inline_code(constitution)}: {card.edit}." if card.edit else ""
     return f"""---
 library_name: transformers
@@ -90,6 +96,20 @@ def _describe_chain(chain: Sequence[str]) -> str:
     if len(chain) < 2:
         return ""
     return f"\nMethods, each training the policy of the one before: {', '.join(name.upper() for name in chain)}.\n"
+
+
+def _describe_weights(weights: TrainedWeights | None, *, config: Mapping[str, Any]) -> str:
+    """How many weights were trained, and which. config: the method's options; PPO's are in a group of their own."""
+    if weights is None:
+        return ""
+    if not weights.frozen:
+        return f"\nAll {weights.trained:,} weights were trained.\n"
+    options = config.get("model", config)
+    which = {
+        "lora": "adapters on a frozen model", "last_layers": f"the last {options.get('num_layers')} layers",
+        "names": f"those named {', '.join(map(inline_code, options.get('names', ())))}",
+    }.get(str(options.get("train")), "a part")  # fmt: skip
+    return f"\n{weights.trained:,} weights were trained, {which}; {weights.frozen:,} were frozen.\n"
 
 
 def _describe_kl(kl: Estimate | None) -> str:

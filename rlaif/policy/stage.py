@@ -227,6 +227,8 @@ def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> 
         trained = method.train(replace(task, listener=log.listener))
     if trained.note:
         say(f"{link.method}: {trained.note}")
+    if trained.weights and trained.weights.frozen:
+        say(f"{link.method}: {trained.weights.trained:,} weights trained, {trained.weights.frozen:,} frozen")
     return trained
 
 
@@ -330,9 +332,11 @@ def _save(round: Round, shelf: Shelf, done: _Trained, *, link: Link) -> PolicyCa
         stopped=trained.note if trained.stop_reason == "alarm" else "",
         method=link.method,
         chain=_methods_up_to(round, link) if round.config.methods else (),
+        num_trained=trained.weights.trained if trained.weights and trained.weights.frozen else None,
+        num_frozen=trained.weights.frozen if trained.weights and trained.weights.frozen else None,
         edit=describe_training(round.ledger, round.constitution),
     )
-    _write_readme(round, card, model_dir, note=trained.note, learnt_from=done.learnt_from, link=link)
+    _write_readme(round, card, model_dir, done=done, link=link)
     round.ledger.append([done.models.start.fingerprint, saved, *done.reward_models])
     return card
 
@@ -342,13 +346,14 @@ def _methods_up_to(round: Round, link: Link) -> tuple[str, ...]:
     return names[: 1 + names.index(link.method)]
 
 
-def _write_readme(round: Round, card: PolicyCard, model_dir: Path, *, note: str, learnt_from: str, link: Link) -> None:
+def _write_readme(round: Round, card: PolicyCard, model_dir: Path, *, done: _Trained, link: Link) -> None:
     evaluations = model_dir.parent / EVALUATIONS_FILE
     readme = render_policy_card(
         card,
         chain=_methods_up_to(round, link),
-        learnt_from=learnt_from,
-        note=note,
+        learnt_from=done.learnt_from,
+        note=done.trained.note,
+        weights=done.trained.weights,
         constitution=round.constitution.name,
         ledger_head=state_head(round.ledger),
         kl=read_kl(evaluations, step=card.num_steps or 0) if link.method in BY_REWARDS else None,

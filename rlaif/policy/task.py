@@ -14,6 +14,7 @@ from rlaif.config.run import RunConfig
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.checks import NO_CHECKS, Checks
 from rlaif.policy.ppo.models import ValueStart
+from rlaif.policy.ppo.trained import TrainedWeights
 from rlaif.policy.rewards.episodes import Critic, WeightedReward
 from rlaif.records import Alarm, Demonstration, Prompt, Tally, TrainingRow
 from rlaif.training.listener import NOBODY, Listener
@@ -72,3 +73,5 @@ class TrainedPolicy(NamedTuple):
     """The model with its trained adapter still in its layers; None where no adapter was trained."""
     value_head: nn.Module | None = None
     """PPO's values."""
+    weights: TrainedWeights | None = None
+    """How many weights were trained, and how many were not. None where a method does not say."""

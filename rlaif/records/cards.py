@@ -66,6 +66,10 @@ class PolicyCard(Record):
     """The training method. Left out of the content, and so of the id, where it is PPO."""
     chain: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
     """Methods of the run up to this one, where the configuration lists methods; else left out of the content."""
+    num_trained: int | None = Field(None, exclude_if=lambda number: number is None)
+    """Number of weights that were trained. None, and left out of the content, where all were, and in older records."""
+    num_frozen: int | None = Field(None, exclude_if=lambda number: number is None)
+    """Number of weights that were not, where not all were trained."""
     edit: str = Field("", exclude_if=lambda text: not text)
     """Where its constitution is an edit of an earlier file: what people said of that edit. Left out of the content, and
     so of the id, where it is empty."""

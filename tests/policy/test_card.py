@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rlaif.ledger.sign_offs import StatedHead
 from rlaif.policy.card import describe_rewards, render_policy_card
+from rlaif.policy.ppo.trained import TrainedWeights
 from rlaif.records import PolicyCard
 
 CARD = PolicyCard(model_id="p", reference_model_id="s", reward_model_id="rm", config={}, metrics={"kl": 0.5})
@@ -37,6 +38,27 @@ def test_a_card_names_its_method_and_the_methods_before_it_and_one_of_ppo_keeps_
     assert "Methods, each training the policy of the one before: SFT, DPO." in readme
     assert "value head" not in readme
     assert "against rewards by a,\n" in render(CARD)
+
+
+def test_a_card_says_how_many_weights_were_trained_and_keeps_its_content_where_all_were():
+    assert {"num_trained", "num_frozen"}.isdisjoint(CARD.model_dump())
+    assert CARD.changed(num_trained=3, num_frozen=4).id != CARD.id
+    for config, weights, said in (
+        ({"model": {"train": "all"}}, (1200, 0), "All 1,200 weights were trained."),
+        ({"train": "lora"}, (10, 1200), "10 weights were trained, adapters on a frozen model; 1,200 were frozen."),
+        (
+            {"train": "last_layers", "num_layers": 2},
+            (700, 500),
+            "700 weights were trained, the last 2 layers; 500 were",
+        ),
+        ({"model": {"train": "names", "names": ["*.mlp.*"]}}, (7, 5), "those named `*.mlp.*`; 5 were frozen."),
+    ):
+        readme = render_policy_card(
+            CARD.changed(config=config), learnt_from="rewards by a", note="", constitution="desk",
+            ledger_head=StatedHead(3, b"\0" * 32), weights=TrainedWeights(*weights),
+        )  # fmt: skip
+        assert said in readme
+    assert "were trained" not in render(CARD)
 
 
 def test_reward_sources_are_named_in_words():

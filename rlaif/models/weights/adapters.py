@@ -49,9 +49,18 @@ def is_of_adapter(name: str) -> bool:
 
 
 def add_adapter(
-    model: PreTrainedModel, *, rank: int, alpha: int, target_modules: str | Sequence[str], seed: int
+    model: PreTrainedModel,
+    *,
+    rank: int,
+    alpha: int,
+    target_modules: str | Sequence[str],
+    seed: int,
+    options: str = "ppo.model.lora",
 ) -> None:
-    """Put new adapters on a model. They change nothing yet: one of two factors is zero, the other drawn with `seed`."""
+    """Put new adapters on a model. They change nothing yet: one of two factors is zero, the other drawn with `seed`.
+
+    options: where the user's options stand, for messages.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = target_modules if isinstance(target_modules, str) else list(target_modules)
@@ -67,7 +76,7 @@ def add_adapter(
         except ValueError as cause:
             raise ModelError(
                 f"no adapter can be put on the model: {str(cause).splitlines()[0]}",
-                where="ppo.model.lora.target_modules",
+                where=f"{options}.target_modules",
                 fix="name linear layers of this model, or say all-linear",
             ) from cause
 

@@ -1,30 +1,25 @@
-"""The steps of a method that trains by demonstrations: the model that is trained, its batches, and AdamW.
+"""The steps of a method that trains by demonstrations: its sequences, its batches, and AdamW.
 
 Every batch is a function of (seed, name, epoch), and nothing else is random. Knows no loss and keeps no checkpoint.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from rlaif.config.learner import LearnerConfig, StepsConfig
+from rlaif.config.learner import StepsConfig
 from rlaif.config.run import RunConfig
 from rlaif.errors import ConfigError, StageError, TrainingError
-from rlaif.models.weights.adapters import has_adapter, merge_adapter
 from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.methods.sft import IGNORED, encode_demonstrations
 from rlaif.policy.ppo.batching import TokenSequence, permutation
 from rlaif.policy.ppo.passes import Computing
-from rlaif.policy.ppo.trained import make_trained
-from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Demonstration, Prompt, Tally
 
 
@@ -70,30 +65,8 @@ def encode_sequences(
     return sequences, prompts, examples.tally
 
 
-def make_learner(policy: PreTrainedModel, config: LearnerConfig, *, seed: int, options: str) -> PreTrainedModel:
-    """A copy of the policy in float32 whose chosen weights are trained; what is not trained is shared where it can be.
-
-    The copy stays in eval mode: dropout is off, as while it samples.
-    """
-    source = policy
-    if any(parameter.dtype != torch.float32 for parameter in policy.parameters()):
-        copied: Any = copy.deepcopy(policy)  # Any: transformers' own annotations hide to()
-        source = copied.to(torch.float32)
-    learner = make_trained(source, config.weights, seed=seed, options=options)
-    return learner.eval()  # type: ignore[no-untyped-call, no-any-return]
-
-
 def computing_of(config: StepsConfig) -> Computing:
     return Computing(checkpointing=config.gradient_checkpointing)
-
-
-def finish(learner: PreTrainedModel, *, metrics: dict[str, float], steps: int, tally: Tally) -> TrainedPolicy:
-    """What a method gives back: a plain model, and beside it the adapted one where an adapter was trained."""
-    is_adapted = has_adapter(learner)
-    plain = merge_adapter(learner) if is_adapted else learner
-    return TrainedPolicy(
-        model=plain, steps=steps, metrics=metrics, tally=tally, adapted=learner if is_adapted else None
-    )
 
 
 def count_steps(num_items: int, config: StepsConfig) -> int:

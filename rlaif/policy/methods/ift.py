@@ -26,12 +26,11 @@ from rlaif.policy.methods.descent import (
     count_steps,
     cut_batch,
     encode_sequences,
-    finish,
-    make_learner,
     plan_batches,
     refuse_without_demonstrations,
 )
 from rlaif.policy.methods.ift_loss import compute_ift_loss_sum, mix_embeddings
+from rlaif.policy.methods.learner import finish, make_learner
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch
 from rlaif.policy.ppo.passes import PLAIN, Computing, at_mask
 from rlaif.policy.ppo.token_logprobs import compute_token_logprobs

@@ -26,11 +26,10 @@ from rlaif.policy.methods.descent import (
     computing_of,
     cut_batch,
     encode_sequences,
-    finish,
-    make_learner,
     plan_batches,
     refuse_without_demonstrations,
 )
+from rlaif.policy.methods.learner import finish, make_learner
 from rlaif.policy.methods.outer import Progress, digest_task, resume, trained_tensors, write
 from rlaif.policy.methods.reward_loss import compute_implicit_losses
 from rlaif.policy.ppo.batching import TokenSequence, pad_batch, permutation

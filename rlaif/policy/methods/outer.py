@@ -46,11 +46,14 @@ class Progress(BaseModel):
 
 
 def digest_task(task: Task, *, options: Sequence[BaseModel], more: Sequence[str] = ()) -> str:
-    """The digest of everything that fixes a training. more: what it learns from besides demonstrations."""
+    """The digest of everything that fixes a training. more: what it learns from besides demonstrations.
+
+    Options at their defaults are not in it, so that an option of a later version parts no training from its checkpoint.
+    """
     demonstrations = "\n".join(demonstration.id for _, demonstration in task.demonstrations)
     models = f"{task.start.fingerprint.id}\n{task.initial.fingerprint.id}"
-    parts = [*(one.model_dump_json() for one in options), str(task.seed), models, demonstrations, *more]
-    return digest_text("\n".join(parts))
+    given = [one.model_dump_json(exclude_defaults=True) for one in options]
+    return digest_text("\n".join([*given, str(task.seed), models, demonstrations, *more]))
 
 
 Tensors = Mapping[str, Mapping[str, Tensor]]

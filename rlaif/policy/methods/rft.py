@@ -63,12 +63,12 @@ def train_rft_task(task: Task) -> TrainedPolicy:
     tensors = {"policy": all_tensors(policy), "reward_model": all_tensors(training.reward_model)}
     progress = resume(task.folder, tensors, digest=digest_task(task, options=[config, task.config.ppo]))
     training.begin(progress.outer)
-    metrics = dict(progress.numbers)
+    metrics, weights = dict(progress.numbers), None
     while progress.outer < config.num_alternations:
         outer = progress.outer
         numbers = training.take_reward_steps(policy, outer=outer)
         trained = training.take_policy_steps(policy, outer=outer)
-        metrics = {**trained.metrics, **numbers}
+        metrics, weights = {**trained.metrics, **numbers}, trained.weights
         if trained.stop_reason != "done":
             steps = training.first_step(outer) + trained.steps
             return trained._replace(metrics=metrics, steps=steps, tally=training.tally)
@@ -79,7 +79,8 @@ def train_rft_task(task: Task) -> TrainedPolicy:
         drop_checkpoints(training.folder(outer))
         with suppress(OSError):
             training.folder(outer).rmdir()
-    return TrainedPolicy(model=policy, steps=count_rft_steps(task), metrics=metrics, tally=training.tally)
+    steps = count_rft_steps(task)
+    return TrainedPolicy(model=policy, steps=steps, metrics=metrics, tally=training.tally, weights=weights)
 
 
 class RftTraining:

@@ -29,11 +29,10 @@ from rlaif.policy.methods.descent import (
     computing_of,
     count_steps,
     cut_batch,
-    finish,
-    make_learner,
     plan_batches,
 )
 from rlaif.policy.methods.irft import sum_logprobs
+from rlaif.policy.methods.learner import finish, make_learner
 from rlaif.policy.methods.outer import Progress, digest_task, resume, trained_tensors, write
 from rlaif.policy.methods.reviser import Draft, PromptedReviser, Revised, Reviser, TrainedReviser, encode_examples
 from rlaif.policy.methods.revision_examples import Example, find_examples

@@ -6,6 +6,7 @@ What TRL gets wrong for us, each of it kept out here or in the method's own file
 - They change a model's `forward` and leave it changed, the reference's too; both are put back.
 - All trainers change the model's configuration and the global random state; both are put back. A loss that is not
   finite does not stop them; it does here, and the step is named.
+- All compute log-probabilities from the output layer's weights, past an adapter on it; such an adapter is refused.
 - KTO takes the mean of its losses without those that are not a number (`nanmean`), so one broken response in a batch
   goes unseen; a batch of nothing else is caught.
 """
@@ -25,8 +26,9 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from rlaif.config.by_preferences import ByPreferencesConfig
 from rlaif.config.sft import SftConfig
-from rlaif.errors import TrainingError
+from rlaif.errors import ConfigError, TrainingError
 from rlaif.models.weights.loading import LoadedModel
+from rlaif.policy.methods.learner import finish, make_learner
 from rlaif.policy.task import TrainedPolicy
 from rlaif.records import Tally
 from rlaif.training.listener import Listener, StepMetrics
@@ -54,13 +56,13 @@ def train_by_trl(
     seed: int,
     listener: Listener,
 ) -> TrainedPolicy:
-    """Fine-tune a copy of `base`, in float32, and return the copy.
+    """Fine-tune a copy of `base`, in float32, frozen as the options say, and return the copy.
 
     make_trainer: called with `model`, `train_dataset`, `processing_class`, `callbacks` and `arguments`, the options
     that all trainers share. logged: TRL's names of figures -> ours. where: the method, whose options have its name.
     """
-    model: Any = copy.deepcopy(base.model)  # Any: transformers' own annotations hide to() and eval()
-    model.to(torch.float32)
+    model = make_learner(base.model, config, seed=seed, options=where)
+    refuse_adapted_head(model, where=where)
     listener.on_begin(FIRST_STEP)
     watcher = _Watcher(listener, logged=logged, where=where)
     with unchanged_forward(model):
@@ -75,7 +77,19 @@ def train_by_trl(
         "last_loss": statistics.fmean(losses[-tenth:]),
         "num_steps": float(len(losses)),
     }
-    return TrainedPolicy(model=model.eval(), steps=len(losses), metrics=metrics, tally=data.tally)
+    model.eval()  # type: ignore[no-untyped-call]
+    return finish(model, metrics=metrics, steps=len(losses), tally=data.tally)
+
+
+def refuse_adapted_head(model: PreTrainedModel, *, where: str) -> None:
+    """Raise ConfigError where the output layer has an adapter: TRL reads its weights alone, past the adapter."""
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if hasattr(output, "lora_A"):
+        raise ConfigError(
+            "an adapter on the output layer would never be trained",
+            where=f"{where}.lora.target_modules",
+            fix="leave the output layer out, or say all-linear",
+        )
 
 
 def _run(

@@ -30,6 +30,7 @@ from rlaif.policy.ppo.progress import Progress
 from rlaif.policy.ppo.rollout import Rollout, score_drawn
 from rlaif.policy.ppo.shaping import next_kl_coef, shape_scores
 from rlaif.policy.ppo.start import Training, begin, set_up
+from rlaif.policy.ppo.trained import count_trained
 from rlaif.policy.ppo.trajectories import Encoder
 from rlaif.policy.ppo.update import update
 from rlaif.policy.rewards.episodes import RewardSource, WeightedReward
@@ -297,4 +298,5 @@ def _as_trained(
         alarms=progress.alarms,
         adapted=learner.model if has_adapter(learner.model) else None,
         value_head=learner.value_head,
+        weights=count_trained(learner.model),
     )

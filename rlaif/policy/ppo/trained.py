@@ -9,13 +9,13 @@ import copy
 import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rlaif.config.ppo_model import LoraConfig, PpoModelConfig
+from rlaif.config.weights import LoraConfig, WeightsConfig
 from rlaif.errors import ConfigError
 from rlaif.models.local.layers import find_layers, parameters_below
 from rlaif.models.local.upper_layers import linear_layers_above, parameters_above
@@ -24,7 +24,7 @@ from rlaif.records import digest_text
 
 
 def make_trained(
-    policy: PreTrainedModel, config: PpoModelConfig, *, seed: int, options: str = "ppo.model"
+    policy: PreTrainedModel, config: WeightsConfig, *, seed: int, options: str = "ppo.model"
 ) -> PreTrainedModel:
     """A copy of the policy with memory of its own for the trained weights alone; `seed` fixes new adapters' start.
 
@@ -48,6 +48,7 @@ def make_trained(
             alpha=lora.alpha,
             target_modules=_find_targets(model, lora, options=options),
             seed=drawn,
+            options=f"{options}.lora",
         )
         model.eval()  # type: ignore[no-untyped-call]
     return model
@@ -61,7 +62,7 @@ def _find_targets(model: PreTrainedModel, lora: LoraConfig, *, options: str) -> 
     return found or lora.target_modules
 
 
-def find_trained(policy: PreTrainedModel, config: PpoModelConfig, *, options: str = "ppo.model") -> set[str]:
+def find_trained(policy: PreTrainedModel, config: WeightsConfig, *, options: str = "ppo.model") -> set[str]:
     """Names of the policy's parameters that are trained. Adapters that it does not have yet are not among them."""
     names = [name for name, _ in policy.named_parameters()]
     match config.train:
@@ -73,7 +74,21 @@ def find_trained(policy: PreTrainedModel, config: PpoModelConfig, *, options: st
             other = "`train: names` or `train: lora`"
             return parameters_above(policy, config.num_layers, options=options, other=other)
         case "names":
-            return _matching(names, config.names)
+            return _matching(names, config.names, where=f"{options}.names")
+
+
+class TrainedWeights(NamedTuple):
+    """How many of a model's weights a training changes."""
+
+    trained: int
+    frozen: int
+
+
+def count_trained(model: PreTrainedModel) -> TrainedWeights:
+    """The numbers of a model in training, adapters included; weights that are tied count once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    return TrainedWeights(trained, sum(size for size, _ in sizes) - trained)
 
 
 def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) -> bool:
@@ -89,7 +104,7 @@ def shares_trunk(model: PreTrainedModel, other: PreTrainedModel, *, depth: int) 
     )
 
 
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+def _matching(names: Sequence[str], patterns: Sequence[str], *, where: str) -> set[str]:
     found: set[str] = set()
     for pattern in patterns:
         matched = {name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")}
@@ -97,7 +112,7 @@ def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
             raise ConfigError(
                 f'no weight of the policy is called "{pattern}"',
-                where="ppo.model.names",
+                where=where,
                 fix=f"use a pattern over names such as {', '.join(near)}",
             )
         found |= matched

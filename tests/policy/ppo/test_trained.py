@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from rlaif.config.ppo_model import LoraConfig, PpoModelConfig
+from rlaif.config.ppo_model import PpoModelConfig
+from rlaif.config.weights import LoraConfig
 from rlaif.errors import ConfigError, ModelError
 from rlaif.models.local.upper_layers import trunk_depth
 from rlaif.models.weights.adapters import add_adapter, has_adapter, merge_adapter
