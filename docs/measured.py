@@ -973,13 +973,13 @@ SECTIONS = (
         "Which weights are trained: memory and result", "freezing", freezing_rows,
         "Front desk. The peak is that of the training beyond what its process held before (model, torch); at this "
         "size it is activations. Gradients and Adam's moments are 12 bytes a trained weight. "
-        "[methods.md](methods.md#which-weights-are-trained) says what to choose.",
+        "[methods.md](methods.md#which-weights-are-trained) says what to choose. A case without a row was not run yet.",
     ),
     Section(
         "What PPO's options do, one changed at a time", "ppo_sensitivity", sensitivity_rows,
         "First in a world of 64 responses whose best policy is known (base: rate .05, batch 256, 2 passes of 4 "
         "mini-batches), then on the front desk. The objective keeps the base's KL weight. "
-        "[ppo-checks.md](ppo-checks.md) says what follows from it.",
+        "[ppo-checks.md](ppo-checks.md) says what follows from it. A change without a row was not run yet.",
     ),
     Section(
         "A training step over its forward and backward passes alone", "method_steps", method_step_rows,

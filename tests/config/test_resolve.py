@@ -96,6 +96,17 @@ def test_adapters_learn_faster_than_weights(train, rate):
     assert load_config(overrides=own[1:]).ppo.learning_rate == 7e-4
 
 
+@pytest.mark.parametrize("method", ["sft", "ift", "irft", "dpo", "kto"])
+def test_adapters_of_every_method_learn_ten_times_as_fast(method):
+    own = ["policy.path=org/instruct-7b"]
+    whole = getattr(load_config(overrides=own), method).learning_rate
+    adapted = load_config(overrides=[*own, f"{method}.train=lora"])
+    assert getattr(adapted, method).learning_rate == pytest.approx(10 * whole)
+    assert adapted.ppo.learning_rate == 1e-6
+    assert adapted.weights_of(method).train == "lora"
+    assert adapted.weights_of("rft").train == adapted.weights_of("ppo").train == "all"
+
+
 def test_a_separate_value_model_learns_at_a_rate_of_its_kind():
     separate = ["ppo.model.value_model=separate"]
     assert load_config(overrides=separate).ppo.model.value_learning_rate is None
