@@ -564,6 +564,19 @@ def describe_distances(arms: dict[str, Any]) -> str:
     return "; ".join(f"{name} {arm['mean']:.4f} (sd {arm['sd']:.4f})" for name, arm in arms.items())
 
 
+def code_rows(result: Result) -> list[Row]:
+    rows = []
+    for name, arm in result["arms"].items():
+        shares = (f"{kind.replace('_', ' ')} {one['mean']:.1%} (sd {one['sd']:.1%})" for kind, one in arm.items())
+        seeds = f"{result['num_seeds']} seed{'s' if result['num_seeds'] > 1 else ''}"
+        rows.append(Row(f"{name}, {seeds}", ", ".join(shares)))
+    for name, gaps in result["held_out_pairs"].items():
+        above = sum(gap > 0 for gap in gaps)
+        mean = sum(gaps) / len(gaps)
+        rows.append(Row(f"pairs never trained on: {name}", f"{mean:+.1%}, above in {above} of {len(gaps)} seeds"))
+    return rows
+
+
 def over_optimisation_rows(result: Result) -> list[Row]:
     return [
         Row(
@@ -984,6 +997,11 @@ SECTIONS = (
     Section(
         "A training step over its forward and backward passes alone", "method_steps", method_step_rows,
         "Front desk's policy, one thread, medians. Sampling is in none of the steps.",
+    ),
+    Section(
+        "SFT and RL on functions and their compositions", "code_sft_rl", code_rows,
+        "Right greedy answers. Eight functions on strings of four digits, 24 of their 56 ordered pairs trained on. "
+        "[methods.md](methods.md) says what the arms are.",
     ),
     Section("Whether the demo trains long enough", "ppo_learning", demo_rows),
     Section(
