@@ -57,7 +57,7 @@ def time_five_seeds(study: Study) -> float | None:
     noise = study.panels[-1].noise
     per_seed = [
         sum(cell.cpu_s for cell in study.trained if cell.seed == seed and cell.noise in (None, noise))
-        for seed in study.panels[-1].curves["rl"].seeds
+        for seed in study.panels[-1].curves["rl"].curve.seeds
         if all(seed in fitted.curve.seeds for fitted in study.panels[-1].curves.values())
     ]
     return 5 * sum(per_seed) / len(per_seed) if per_seed else None

@@ -12,6 +12,7 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 Result = dict[str, Any]
+NUM_PLANNED = 5
 
 HEAD = """# Which method
 
@@ -127,6 +128,9 @@ def _study_section(study: Result) -> Iterator[str]:
         algorithm=prices["algorithm"],
     )
     yield "\n![Success over budget by training method, a panel for each demo noise](which-method.svg)\n"
+    seeds = max(len(curve["seeds"]) for panel in study["panels"] for curve in panel["curves"].values())
+    if seeds < NUM_PLANNED:
+        yield f"\n**{seeds} of {NUM_PLANNED} planned seeds are trained so far, so intervals are very wide.**\n"
     for panel in study["panels"]:
         yield from _panel(panel)
     yield AGAIN
@@ -150,6 +154,7 @@ def _panel(panel: Result) -> Iterator[str]:
             if one["estimate"]
         ]
         said = "; ".join(found) or decision["note"]
+        said = said[0].upper() + said[1:]
         yield f"- {decision['claim'][0].upper()}{decision['claim'][1:]}: **{decision['verdict']}**. {said}.\n"
     for one in panel["overtakings"]:
         if {one["first"], one["second"]} <= {"sft", "rl"} or (one["first"], one["second"]) == ("sft", "sft+rl@0.4"):
