@@ -534,8 +534,9 @@ def coverage_rows(result: Result) -> list[Row]:
     for cell in result["cells"]:
         said = f"covers {cell['coverage']:.1%}; {cell['width_over_people']:.2f} of the width by people alone, which "
         said += f"covers {cell['people_coverage']:.1%}"
-        if (peer := cell.get("ppi_python")) is not None:
-            said += f"; ppi-python covers {peer['coverage']:.1%} at {peer['width'] / cell['width']:.2f} of this width"
+        for name, title in (("glide", "GLIDE"), ("ppi_python", "ppi-python")):
+            if (peer := cell.get(name)) is not None:
+                said += f"; {title} covers {peer['coverage']:.1%} at {peer['width'] / cell['width']:.2f} of this width"
         least = "92.5" if cell["labels"] == 30 else "93.5"
         target = f"{least} to 97 %: {'met' if cell['held'] else 'missed'}; at most 1.03"
         rows.append(Row(f"{result['worlds'][cell['world']]['title']}, {cell['labels']} labels", said, target))
