@@ -70,3 +70,5 @@ class TrainedPolicy(NamedTuple):
     """The model with its trained adapter still in its layers; None where no adapter was trained."""
     value_head: nn.Module | None = None
     """PPO's values."""
+    reward_model: Path | None = None
+    """Folder of a reward model that the method trained with the policy; None where it trained none."""

@@ -15,6 +15,7 @@ config/methods.py, which is read before torch is imported.
     trl             TRL's border
     ift_loss        the arithmetic of IFT
     reward_loss     the arithmetic of RFT and IRFT
+    rft_reward      the reward model that RFT leaves, and its card
     descent         the steps of IFT and IRFT, and of RFT's reward model
     outer           checkpoints of RFT and IRFT
     held_out        the loss on demonstrations that nothing was trained on
