@@ -132,16 +132,17 @@ def test_a_chain_is_trained_link_by_link_and_each_begins_with_the_policy_before(
 def test_demonstrations_alone_train_a_chain_by_hand_and_rft_leaves_its_reward_model(
     cli: RunCli, tmp_path: Path
 ) -> None:
-    """Nothing is sampled or judged before; each command trains one method."""
+    """Each command trains one method."""
     (tmp_path / "rlaif.yaml").write_text(
         CONFIG.replace("sft: {batch_size: 4}", "sft: {batch_size: 4, demonstrations: demonstrations.jsonl}")
         + "methods: [ift, rft, irft]\nift: {num_epochs: 1}\nrft: {num_alternations: 1, policy_steps: 1}\n"
         + "irft: {num_sections: 1, num_epochs: 1}\n"
     )
-    early = cli("train", "--run", "r", "--method", "rft")
+    assert cli("generate-prefs", "--run", "r").returncode == 0
+    early = cli("train", "--method", "rft")
     assert "rft begins with the policy of ift, which is not trained yet" in early.output
     for name in ("ift", "rft", "irft"):
-        done = cli("train", "--run", "r", "--resume", "--method", name)
+        done = cli("train", "--resume", "--method", name)
         assert done.returncode == 0, done.output
     stage = tmp_path / "runs" / "r" / "round_00" / "6_policy"
     assert sorted(path.name for path in stage.iterdir() if path.is_dir()) == ["01_ift", "02_rft", "03_irft"]
@@ -161,7 +162,6 @@ def test_demonstrations_alone_train_a_chain_by_hand_and_rft_leaves_its_reward_mo
     assert cards["rft"].trained_from_id == cards["ift"].model_id == scorer.base_model_id
     saved = stage / "02_rft" / "reward_model"
     assert load_reward_model(str(saved), dtype="float32", device="cpu").fingerprint.id == scorer.model_id
-    assert cli("evaluate", "--run", "r", "--resume").returncode == 0
     assert cli("audit", "verify").returncode == 0
 
 
