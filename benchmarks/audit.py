@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from ledger_million import RUN_SIZE, append_judgements, append_rest, write_beside
+from ledger_million import JUDGE, RUN_SIZE, append_judgements, append_rest, write_beside
 
 from rlaif.audit.search_index import index_path, update_index
+from rlaif.ledger.listing import find_run_names
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.records import Dispute, Observed
+from rlaif.records import Dispute, Model, Observed, PolicyCard, Record, Use, digest_text
 
 RESULTS = Path(__file__).parent / "results" / "audit.json"
 TARGETS = {"page_p95_ms": 150, "memory_mib": 300, "first_page_s": 1, "verify_rows_per_s": 50_000}
@@ -54,6 +55,8 @@ class Filled(NamedTuple):
     """Those of the judgements that were there before any process wrote beside."""
     last: int
     """The last row."""
+    policies: list[str]
+    """The ids of policies, each of another run."""
 
 
 def fill(folder: Path, num: int) -> Filled:
@@ -68,10 +71,13 @@ def fill(folder: Path, num: int) -> Filled:
         making.rename(path)
     with Ledger.open(path) as ledger:  # to write, so that it has every table of this version
         started = time.process_time()
+        if not ledger.rows("SELECT 1 FROM policies LIMIT 1"):
+            ledger.append(make_policies(ledger))
         update_index(ledger)
         print(f"search index: {time.process_time() - started:.1f} s of CPU", flush=True)
         pairs = ledger.rows("SELECT listed_id, swapped_id FROM comparisons ORDER BY seq")
-        return Filled(path, [key for pair in pairs for key in pair], ledger.head().seq)
+        policies = [key for (key,) in ledger.rows("SELECT model_id FROM policies")]
+        return Filled(path, [key for pair in pairs for key in pair], ledger.head().seq, policies)
 
 
 def make_disputes(ledger: Ledger) -> list[Dispute]:
@@ -86,6 +92,17 @@ def make_disputes(ledger: Ledger) -> list[Dispute]:
         )
         for number, (key,) in enumerate(ledger.rows(sql, (json.dumps(places),)))
     ]  # fmt: skip
+
+
+def make_policies(ledger: Ledger) -> list[Record]:
+    """A policy that each run trained, with its card and the use that says so."""
+    made: list[Record] = []
+    for run in find_run_names(ledger.rows):
+        model = Model(engine="transformers", weights=digest_text(f"weights of {run}"))
+        card = PolicyCard(model_id=model.id, reference_model_id=JUDGE, reward_model_id=None, config={}, metrics={})
+        use = Use(run=run, round=0, stage="6_policy", record_table=card.table, record_id=card.id)
+        made += [model, card, use]
+    return made
 
 
 def page_kinds(filled: Filled) -> dict[str, AddressOf]:
@@ -106,6 +123,8 @@ def page_kinds(filled: Filled) -> dict[str, AddressOf]:
         "principles": lambda rng: "/principles",
         "principles of a run": lambda rng: f"/principles?run={rng.randrange(runs):03}",
         "disputes": lambda rng: "/disputes",
+        "policies": lambda rng: "/policies",
+        "a policy": lambda rng: f"/policies/{filled.policies[rng.randrange(len(filled.policies))]}",
         "agreement": lambda rng: "/agreement",
         "search, no filter": lambda rng: f"/search?after={at(rng)}",
         "search, words in every reason": lambda rng: f"/search?text=fewer+words&after={at(rng)}",

@@ -39,6 +39,7 @@ from rlaif.records import (
     RewardModelCard,
     Sample,
     SamplingParams,
+    SignOff,
     SpotCheck,
     Use,
     Verdict,
@@ -62,6 +63,11 @@ Principle: {{ principle }}
 """
 
 
+SIGN_OFF = SignOff(
+    seq=1, head="0" * 64, signer="bea", at="2026-01-02T00:00:00Z", text="rlaif chain head v1\n", signature="signed\n"
+)
+
+
 class World(NamedTuple):
     template: JudgeTemplate
     prompt: Prompt
@@ -73,10 +79,13 @@ class World(NamedTuple):
     failure: FailedJudgement
     comparison: Comparison
     records: list[Record]
-    """One or more of every record class, in the order in which a run would store them."""
+    """One or more of every record class, in the order in which a run would store them; a sign-off, whose text fits no
+    chain, where the world is signed."""
 
 
-def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first", "second")) -> World:
+def make_world(
+    number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first", "second"), is_signed: bool = False
+) -> World:
     """The world of pair `number`, with these verdicts for the listed and for the swapped order."""
     template = template_from_source(TEMPLATE, name="test")
     prompt = Prompt(
@@ -267,7 +276,7 @@ def make_world(number: int = 0, *, verdicts: tuple[Verdict, Verdict] = ("first",
         judgements=(judgements[0], judgements[1]),
         failure=failure,
         comparison=comparison,
-        records=records,
+        records=[*records, SIGN_OFF] if is_signed else records,
     )
 
 

@@ -401,6 +401,7 @@ evaluation: {num_prompts: 4, num_samples: 1, best_of: 2}
 """
 
 
+@pytest.mark.heavy(minutes=1.5)
 def test_a_small_table_is_interrupted_goes_on_and_is_not_made_twice(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     args = ("courteous_and_brief", "--seeds", "1", "--jobs", "1", "--placebo", "--config", "small.yaml")

@@ -41,6 +41,7 @@ queues         how many decisions are in each queue, and the pairs of one
 contradiction  where a judge's reason argues for the reply that it did not choose
 agreements     how far people and judge agreed, and on which decisions
 principles     what was decided under each principle
+sign_offs      signed heads that were handed in, stored and read again
 disputes       what people say of single decisions
 sheets         the sheets that were drawn for people, as their owner sees them
 trainings      how a round's models were trained, and what that was worth at which KL

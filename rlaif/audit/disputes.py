@@ -15,7 +15,7 @@ from rlaif.errors import DataError, InputError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
 from rlaif.ledger.labels import find_label
-from rlaif.ledger.queries import find_decision, list_records
+from rlaif.ledger.queries import find_decision
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import id_lists
 from rlaif.records import Comparison, Dispute, DisputeReason, Observed, Says
@@ -50,6 +50,23 @@ class Disputed(NamedTuple):
     dispute: Dispute
     comparison: Comparison | None
     """None where the ledger does not have it."""
+
+
+class DisputeList(NamedTuple):
+    rows: tuple[Disputed, ...]
+    next_key: int | None
+    """Give it as `before` for the next page; None: that was all."""
+
+
+class Asked(NamedTuple):
+    """Which disputes are wanted; an empty field leaves out nothing."""
+
+    says: str = ""
+    reason: str = ""
+    principle: str = ""
+
+
+EVERY = Asked()
 
 
 def make_dispute(comparison: Comparison, *, author: str, says: str, reason: str, note: str, seen: Head) -> Dispute:
@@ -98,32 +115,47 @@ def find_disputes(ledger: Ledger, comparison_ids: Iterable[str]) -> list[Dispute
     return list(ledger.find(Dispute, ids).values())
 
 
-def list_disputes(ledger: Ledger, *, says: str = "", reason: str = "", principle: str = "") -> list[Disputed]:
-    """Each author's last word on each decision, the newest first; an empty filter leaves out nothing."""
-    last = {(one.author, one.comparison_id): one for one in list_records(ledger, Dispute)}
-    found = ledger.find(Comparison, {one.comparison_id for one in last.values()})
-    rows = [Disputed(one, found.get(one.comparison_id)) for one in last.values()]
-    return [
-        row
-        for row in reversed(rows)
-        if (not says or row.dispute.says == says)
-        and (not reason or row.dispute.reason == reason)
-        and (not principle or (row.comparison is not None and row.comparison.principle.id == principle))
-    ]
+_LAST = (
+    " FROM disputes AS d LEFT JOIN comparisons AS c ON c.id = d.comparison_id WHERE NOT EXISTS"
+    " (SELECT 1 FROM disputes AS later WHERE later.comparison_id = d.comparison_id AND later.seq > d.seq"
+    "  AND later.content ->> '$.author' = d.content ->> '$.author')"
+)
+"""Part of a statement: each author's last word on each decision."""
 
 
-def count_disputed(ledger: Ledger) -> dict[str, Counter[str]]:
-    """What each author says last of each decision, counted by the decision's principle, without reading a record."""
-    sql = (
-        "SELECT c.principle_id, d.says, count(*) FROM"
-        " (SELECT max(seq) AS seq FROM disputes GROUP BY content ->> '$.author', comparison_id) AS last"
-        " CROSS JOIN disputes AS d ON d.seq = last.seq CROSS JOIN comparisons AS c ON c.id = d.comparison_id"
-        " GROUP BY 1, 2"
-    )
+def list_disputes(ledger: Ledger, asked: Asked = EVERY, *, before: int | None = None, limit: int = -1) -> DisputeList:
+    """Each author's last word on each decision, the newest first.
+
+    before: as a list's `next_key`, to continue below it; limit: rows at most, below 0 all.
+    """
+    where, values = _conditions(asked)
+    if before is not None:
+        where, values = f"{where} AND d.seq < ?", [*values, before]
+    rows = list(ledger.rows(f"SELECT d.seq, d.id{_LAST}{where} ORDER BY d.seq DESC LIMIT ?", (*values, limit)))
+    disputes = ledger.find(Dispute, [key for _, key in rows])
+    found = ledger.find(Comparison, {one.comparison_id for one in disputes.values()})
+    shown = [Disputed(disputes[key], found.get(disputes[key].comparison_id)) for _, key in rows]
+    return DisputeList(tuple(shown), rows[-1][0] if len(rows) == limit else None)
+
+
+def count_disputed(ledger: Ledger, asked: Asked = EVERY) -> dict[str, Counter[str]]:
+    """What each author says last of each decision, counted by the decision's principle, without reading a record.
+
+    Those most often called wrong come first; "": decisions that the ledger does not have.
+    """
+    where, values = _conditions(asked)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for principle_id, says, number in ledger.rows(sql):
+    for principle_id, says, number in ledger.rows(
+        f"SELECT coalesce(c.principle_id, ''), d.says, count(*){_LAST}{where} GROUP BY 1, 2", tuple(values)
+    ):
         counts[principle_id][says] += number
-    return counts
+    return dict(sorted(counts.items(), key=lambda row: (-row[1]["wrong"], row[0])))
+
+
+def _conditions(asked: Asked) -> tuple[str, list[str | int]]:
+    columns = {"d.says": asked.says, "d.content ->> '$.reason'": asked.reason, "c.principle_id": asked.principle}
+    chosen = {column: value for column, value in columns.items() if value}
+    return "".join(f" AND {column} = ?" for column in chosen), list(chosen.values())
 
 
 def list_lines(rows: Sequence[Disputed]) -> Listing:
@@ -144,11 +176,3 @@ def describe_counts(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
     for name, said in counts.items():
         words = ", ".join(f"{said[one]} {one}" for one in SAYS if said[one])
         yield f"{name or 'decisions that are not in this ledger'}: {words}"
-
-
-def count_by_principle(rows: Sequence[Disputed]) -> dict[str, Counter[str]]:
-    """What is said of the decisions under each principle: those most often called wrong come first."""
-    counts: dict[str, Counter[str]] = {}
-    for dispute, comparison in rows:
-        counts.setdefault("" if comparison is None else comparison.principle.id, Counter())[dispute.says] += 1
-    return dict(sorted(counts.items(), key=lambda row: (-row[1]["wrong"], row[0])))

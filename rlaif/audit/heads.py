@@ -114,7 +114,7 @@ def _of_manifest(run: RunFolder, manifest: dict[str, Any], damaged: list[Break])
     try:
         return [
             PrintedHead(int(printed["seq"]), str(printed["head"]).lower(), str(path))
-            for printed in manifest.get("ledger_heads", ())
+            for printed in (*manifest.get("ledger_heads", ()), *manifest.get("signed_heads", ()))
         ]
     except (ValueError, KeyError, TypeError):
         damaged.append(Break("", None, f"{path} is damaged: the ledger's heads cannot be read from it"))

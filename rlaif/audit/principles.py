@@ -70,8 +70,8 @@ def find_principles(ledger: Ledger, *, run: str | None = None) -> list[Principle
             num_decisions=decided[name],
             num_flipped=flipped[name],
             num_failed=failed[name],
-            num_wrong=disputed[name]["wrong"],
-            num_disputed=disputed[name].total(),
+            num_wrong=disputed.get(name, Counter())["wrong"],
+            num_disputed=disputed.get(name, Counter()).total(),
             wordings=tuple(wordings.get(name, ())),
         )
         for name in names

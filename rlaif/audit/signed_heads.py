@@ -135,13 +135,19 @@ def sign_command(path: Path) -> str:
     return f"ssh-keygen -Y sign -f YOUR_KEY -n {NAMESPACE} < {text} > {shlex.quote(f'{path}.YOUR_NAME.sig')}"
 
 
+def nothing_signed() -> InputError:
+    return InputError(
+        "there is no signature to check",
+        where="--allowed-signers",
+        fix="add --signed-head FILE.sig, or store one by `rlaif audit sign-off`",
+    )
+
+
 def read_signed(signatures: Sequence[Path], *, allowed: Path | None) -> list[SignedHead]:
     """The heads of files of signatures; refused where one is bad, or its signer may not sign."""
     if not signatures:
         if allowed is not None:
-            raise InputError(
-                "there is no signature to check", where="--allowed-signers", fix="add --signed-head FILE.sig"
-            )
+            raise nothing_signed()
         return []
     if allowed is None:
         raise InputError(
@@ -149,10 +155,7 @@ def read_signed(signatures: Sequence[Path], *, allowed: Path | None) -> list[Sig
             where="--signed-head",
             fix=f'give --allowed-signers FILE, with lines like: ann namespaces="{NAMESPACE}" ssh-ed25519 AAAA...',
         )
-    for path in (allowed, *signatures):
-        if not path.is_file():
-            raise InputError("there is no such file", where=str(path), fix="name the file of a signature or of signers")
-    return [_read_one(path, allowed=allowed, ssh_keygen=_find_ssh_keygen()) for path in signatures]
+    return [read_signature(path, allowed=allowed) for path in signatures]
 
 
 def find_text(signature: Path) -> Path:
@@ -180,8 +183,17 @@ def _find_ssh_keygen() -> str:
     return found
 
 
-def _read_one(signature: Path, *, allowed: Path, ssh_keygen: str) -> SignedHead:
-    path = find_text(signature)
+def read_signature(signature: Path, *, allowed: Path, said_of: Path | None = None) -> SignedHead:
+    """The head in the text beside a signature; refused where the signature is bad, or its signer may not sign.
+
+    said_of: how a refusal names the signature; None: by its file.
+    """
+    for given in (allowed, signature):
+        if not given.is_file():
+            raise InputError(
+                "there is no such file", where=str(given), fix="name the file of a signature or of signers"
+            )
+    ssh_keygen, path = _find_ssh_keygen(), find_text(signature)
     text = read_text_file(path, error=DataError, max_bytes=MAX_BYTES)
     head = parse_head_text(text, where=str(path))
     at = datetime.fromisoformat(head.at).astimezone(UTC).strftime("%Y%m%d%H%M%S")
@@ -195,7 +207,7 @@ def _read_one(signature: Path, *, allowed: Path, ssh_keygen: str) -> SignedHead:
     reason = (done if who else found).stderr.strip().splitlines()
     raise LedgerError(
         f"the signature is not good: {reason[-1].strip()[:200] if reason else 'nobody who may sign made it'}",
-        where=str(signature),
+        where=str(said_of or signature),
         fix=f"ask for a signature of {path.name} as it is, by a key of {allowed.name} that was valid at {head.at}, "
         f"made with -n {NAMESPACE}",
     )

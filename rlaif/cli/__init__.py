@@ -12,7 +12,7 @@ clean               clean
 calibrate           calibrate
 reward_bench        reward-bench
 audit               audit list, show
-audit_verify        audit verify, head
+audit_verify        audit verify, head, sign-off
 audit_pack          audit pack
 audit_export        audit report, export
 audit_search        audit search

@@ -12,7 +12,7 @@ import typer
 
 from rlaif.cli.audit_pack import pack
 from rlaif.cli.audit_print import passing_over, print_facts, print_line, print_listing, print_proof, print_section
-from rlaif.cli.audit_verify import head, verify
+from rlaif.cli.audit_verify import head, sign_off, verify
 from rlaif.cli.options import LedgerOption, RunsDirOption
 from rlaif.errors import InputError
 
@@ -28,6 +28,7 @@ UsedByOption = Annotated[str | None, typer.Option("--run", metavar="NAME", help=
 
 audit_app.command("verify")(verify)
 audit_app.command("head")(head)
+audit_app.command("sign-off")(sign_off)
 audit_app.command("pack")(pack)
 
 

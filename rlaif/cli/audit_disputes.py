@@ -36,13 +36,13 @@ def disputes(
 
     Ends with how often each principle's decisions are called right, wrong or unclear: those to rewrite come first.
     """
-    from rlaif.audit.disputes import count_by_principle, describe_counts, list_disputes, list_lines
+    from rlaif.audit.disputes import Asked, count_disputed, describe_counts, list_disputes, list_lines
     from rlaif.audit.ledger_file import find_damaged, open_to_read
 
     damaged = find_damaged(runs_dir) if run is None and ledger is None else []
     with passing_over([] if as_json else damaged), open_to_read(runs_dir, run=run, ledger=ledger) as opened:
-        rows = list_disputes(opened, says=says or "", reason=reason or "", principle=principle or "")
-    counts = count_by_principle(rows)
+        asked = Asked(says or "", reason or "", principle or "")
+        rows, counts = list_disputes(opened, asked).rows, count_disputed(opened, asked)
     if as_json:
         typer.echo(json.dumps({"disputes": [_as_json(row) for row in rows], "principles": counts}, indent=1))
         return

@@ -1,6 +1,6 @@
-"""`rlaif audit verify, head`: check that no decision was changed, and write the chain's head for people to sign.
+"""`rlaif audit verify, head, sign-off`: check that no decision was changed, and have people sign the chain's head.
 
-Parses options, asks `rlaif.audit`, prints. `head` writes one new file, and nothing else writes.
+Parses options, asks `rlaif.audit`, prints. `head` writes one new file, `sign-off` a row of the ledger.
 """
 
 from __future__ import annotations
@@ -67,19 +67,25 @@ def verify(
     """Check every row of the ledger against the chain, and the chain against the heads that were printed of it.
 
     Heads are read from the manifests, cards and reports of the runs, from --head and from --signed-head. Whoever can
-    write the ledger can write those files too, and then a signed head alone shows it. Exit code 1 if anything was
-    changed, removed, reordered or cut off; the places are named.
+    write the ledger can write those files too, and then a signed head alone shows it. With --allowed-signers, heads
+    that `rlaif audit sign-off` stored are checked too. Exit code 1 if anything was changed, removed, reordered or cut
+    off; the places are named.
     """
-    from rlaif.audit.ledger_file import find_damaged, verify_file
-    from rlaif.audit.signed_heads import read_signed
+    from rlaif.audit.ledger_file import find_damaged, find_path, verify_file
+    from rlaif.audit.sign_offs import read_stored
+    from rlaif.audit.signed_heads import nothing_signed, read_signed
 
     if pack is not None:
         if run is not None or ledger is not None or head:
             raise InputError("a pack is checked by itself", where="--pack", fix="leave out --run, --ledger and --head")
         _verify_pack(pack, signatures=signed_head or (), allowed=allowed_signers)
         return
-    signed = read_signed(signed_head or (), allowed=allowed_signers)
+    signed = read_signed(signed_head, allowed=allowed_signers) if signed_head else []
     with passing_over(find_damaged(runs_dir, with_manifests=False) if run is None else []):
+        if allowed_signers is not None:
+            signed += read_stored(find_path(runs_dir, run=run, ledger=ledger), allowed=allowed_signers)
+            if not signed:
+                raise nothing_signed()
         verified = verify_file(runs_dir, run=run, ledger=ledger, given=head or (), signed=signed)
         _print_given(verified)
         if not verified.problems:
@@ -127,6 +133,35 @@ def head(
     labels = f", {len(text.said)} labels and disputes of {annotator}" if annotator is not None else ""
     console.print(show_text(f"{path}: row {text.seq}{labels}"), soft_wrap=True)
     console.print(show_text(f"to sign it: {sign_command(path)}"), soft_wrap=True)
+
+
+def sign_off(
+    signature: Annotated[
+        Path, typer.Argument(metavar="FILE.sig", help="The signature, with the text that was signed beside it.")
+    ],
+    allowed_signers: Annotated[
+        Path,
+        typer.Option("--allowed-signers", metavar="FILE", help="Who may sign: an allowed_signers file of OpenSSH."),
+    ],
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Take the ledger of this run, not of the newest one.")
+    ] = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    ledger: LedgerOption = None,
+) -> None:
+    """Store a head that somebody signed: manifests, reports and cards written from then on name it and its signer.
+
+    The signature is checked first, and that the ledger has this head. Whoever signed keeps a copy: a rewritten ledger
+    can leave the stored one out.
+    """
+    from rlaif.audit.ledger_file import open_to_write
+    from rlaif.audit.sign_offs import store_sign_off
+    from rlaif.audit.signed_heads import read_signature
+
+    signed = read_signature(signature, allowed=allowed_signers)
+    with open_to_write(runs_dir, run=run, ledger=ledger) as opened:
+        stored = store_sign_off(opened, signed)
+    console.print(show_text(f"stored: {stored.signer} signed rows 1 to {stored.seq}, {stored.at}"))
 
 
 def _verify_pack(path: Path, *, signatures: Sequence[Path], allowed: Path | None) -> None:

@@ -8,6 +8,7 @@ texts: texts stored apart from their records
 chain: the hash chain over the rows
 listing: the index for filtered lists
 queries: lists page by page, and everything behind a decision
+sign_offs: the heads that people signed, as cards and reports print them
 labels: everything behind a preference's label
 lineage: which records a stage used, and what used a principle or a decision
 redacted: which records name a text, what repeats it, and who redacted it

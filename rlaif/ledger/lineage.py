@@ -33,6 +33,11 @@ _JUDGED = (
 )
 
 
+MAX_REMEMBERED = 2000
+"""Counts of stages that a process keeps: a page of lineage needs about ten for each round."""
+_REMEMBERED: dict[tuple[str, tuple[str, int, str], str], list[tuple[Any, ...]]] = {}
+
+
 class StageOfRun(NamedTuple):
     """A stage of one round of a run."""
 
@@ -60,12 +65,28 @@ class UsedCount(NamedTuple):
 
 def count_used_by(ledger: Ledger, place: StageOfRun, what: str) -> dict[str, int]:
     """The records of a stage's last making, counted by a trait: a key of `_COUNTS`, such as "prompts by source"."""
-    return {str(name): count for name, count in ledger.rows(_COUNTS[what], _bind(ledger, place))}
+    return {str(name): count for name, count in _count_once(ledger, place, _COUNTS[what])}
 
 
 def count_judged(ledger: Ledger, place: StageOfRun) -> list[JudgedCount]:
     """The judgements of a stage's last making, by judge, template and origin."""
-    return [JudgedCount(*row) for row in ledger.rows(_JUDGED, _bind(ledger, place))]
+    return [JudgedCount(*row) for row in _count_once(ledger, place, _JUDGED)]
+
+
+def _count_once(ledger: Ledger, place: StageOfRun, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement counts of a stage, remembered: a big stage takes a second, and pages ask for the same ones.
+
+    The chain's head after the stage's last use stands for everything that is counted, in any ledger.
+    """
+    ((last,),) = ledger.rows("SELECT max(seq) FROM uses WHERE run = ? AND round = ? AND stage = ?", place)
+    if last is None:
+        return []
+    key = (str(ledger.head_at(last)), place, statement)
+    if key not in _REMEMBERED:
+        if len(_REMEMBERED) >= MAX_REMEMBERED:
+            _REMEMBERED.clear()
+        _REMEMBERED[key] = list(ledger.rows(statement, _bind(ledger, place)))
+    return _REMEMBERED[key]
 
 
 def list_places(ledger: Ledger, run: str) -> list[StageOfRun]:

@@ -61,6 +61,7 @@ TABLES: dict[str, Table] = {
     "edit_tests": Table((Column("sheet_id"),)),
     "edit_outcomes": Table((Column("test_id"),)),
     "disputes": Table((Column("comparison_id"), Column("says", indexed=False))),
+    "sign_offs": Table(),
     "calibrations": Table((Column("labels_digest", indexed=False),)),
     "preferences": Table((Column("prompt_id"), Column("source", indexed=False))),
     "reward_models": Table((Column("model_id"),)),
@@ -81,7 +82,9 @@ TABLES: dict[str, Table] = {
 }
 
 
-ADDED_TABLES = ("calibrations", "panels", "spot_checks", "edit_tests", "edit_outcomes", "disputes", *LISTING_TABLES)
+ADDED_TABLES = (
+    "calibrations", "panels", "spot_checks", "edit_tests", "edit_outcomes", "disputes", "sign_offs", *LISTING_TABLES
+)  # fmt: skip
 """Tables that a ledger of this schema version may lack, because it is older than they are."""
 
 

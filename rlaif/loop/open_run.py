@@ -21,6 +21,7 @@ from rlaif.files.file_errors import describe_file_error
 from rlaif.files.full_disk import describe_full_disk
 from rlaif.judging.bench import Bench
 from rlaif.judging.panel import template_digests
+from rlaif.ledger.sign_offs import state_head
 from rlaif.ledger.store import Ledger
 from rlaif.models.ray.cluster import leave_cluster
 from rlaif.models.slot import Slot
@@ -108,8 +109,7 @@ def open_work(
             finally:
                 leave_cluster()
                 if run.path.is_dir():
-                    seq, head = ledger.head()
-                    write_manifest(run, ledger_seq=seq, ledger_head=head, version=__version__)
+                    write_manifest(run, stated=state_head(ledger), version=__version__)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rlaif.config.methods import BY_REWARDS
 from rlaif.files.markdown import inline_code
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.records import Estimate, PolicyCard
 
 
@@ -20,7 +20,7 @@ def render_policy_card(
     learnt_from: str,
     note: str,
     constitution: str,
-    ledger_head: Head,
+    ledger_head: StatedHead,
     chain: Sequence[str] = (),
     kl: Estimate | None = None,
 ) -> str:
@@ -58,7 +58,7 @@ by the constitution {inline_code(constitution)}.{edit}
 {course}
 {_describe_kl(kl)}
 The ledger's head was `{ledger_head.hex}`, row {ledger_head.seq}: `rlaif audit verify --head` with these 64 digits finds
-any change of the decisions before it.
+any change of the decisions before it.{_describe_signed(ledger_head)}
 
 | {measured} | |
 | --- | --- |
@@ -75,6 +75,12 @@ def describe_rewards(names: Sequence[str], reward_model_id: str | None) -> str:
     if len(names) > 1:
         return f"the weighted sum of {', '.join(names)} (`rewards` below)"
     return f"the reward model `{reward_model_id}`" if reward_model_id else f"rewards by {names[0]}"
+
+
+def _describe_signed(head: StatedHead) -> str:
+    """The heads that people signed, each a line."""
+    lines = "".join(f"\n- {inline_code(one.describe())}" for one in head.signed)
+    return f"\n\nPeople signed it earlier (`rlaif audit verify --allowed-signers`):\n{lines}" if lines else ""
 
 
 def _describe_chain(chain: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from rlaif.console import say
 from rlaif.errors import ConfigError, Interrupted, RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
+from rlaif.ledger.sign_offs import state_head
 from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import describe_rewards, render_policy_card
@@ -345,7 +346,7 @@ def _write_readme(round: Round, card: PolicyCard, model_dir: Path, *, note: str,
         learnt_from=learnt_from,
         note=note,
         constitution=round.constitution.name,
-        ledger_head=round.ledger.head(),
+        ledger_head=state_head(round.ledger),
         kl=read_kl(evaluations, step=card.num_steps or 0) if link.method in BY_REWARDS else None,
     )
     write_atomically(model_dir / "README.md", readme)

@@ -10,6 +10,7 @@ human_label: what people said of a pair
 spot_check: which pairs were drawn for people to label, and with what probability
 edit_test: a test of an edited principle file by people: what was fixed beforehand, and what came out
 dispute: what a person says of one decision of the judge
+sign_off: a head of the chain that somebody signed, taken in
 calibration: how people and judge agree, and the map from the judge's labels to calibrated ones
 preference: what training reads, by ids
 preference_row: the same as texts, as in an exported preference set
@@ -65,13 +66,14 @@ from rlaif.records.sample import (
     SamplingParams,
     sample_request_key,
 )
+from rlaif.records.sign_off import SignOff
 from rlaif.records.spot_check import Design, DrawnItem, SpotCheck
 from rlaif.records.tally import Tally
 
 RECORD_TYPES: tuple[type[Record], ...] = (
     Prompt, Demonstration, Model, Sample, Constitution, Panel, Question, Judgement, FailedJudgement, Comparison,
-    HumanLabel, SpotCheck, EditTest, EditOutcome, Dispute, CalibrationCard, Preference, RewardModelCard, PolicyCard,
-    EvaluationReport, Use,
+    HumanLabel, SpotCheck, EditTest, EditOutcome, Dispute, SignOff, CalibrationCard, Preference, RewardModelCard,
+    PolicyCard, EvaluationReport, Use,
 )  # fmt: skip
 
 __all__ = [
@@ -129,6 +131,7 @@ __all__ = [
     "Segment",
     "SegmentedMessage",
     "Served",
+    "SignOff",
     "Source",
     "SpotCheck",
     "Tally",

@@ -36,7 +36,7 @@ from rlaif.judge_health.facts import check_judges, find_agreement
 from rlaif.judging.judge import Judging
 from rlaif.judging.panel import RunJudge
 from rlaif.judging.stage import JudgedRound
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.policy.ppo.log import EVALUATION, EVALUATIONS_FILE, read_kl
 from rlaif.records import (
@@ -119,7 +119,7 @@ class RoundFacts:
     labelled: LabelledRound | None
     """What people's labels are set beside; None where none had a part in the preferences."""
     dataset_digest: str | None
-    ledger_head: Head
+    ledger_head: StatedHead
     earlier: Sequence[tuple[int, EvaluationReport]]
     """The rounds before this one that were evaluated."""
     cleaning: Sequence[CleaningReport] = ()
@@ -243,6 +243,7 @@ def _find_provenance(facts: RoundFacts, evaluated: Evaluated, *, same_judge: boo
         dataset_digest=facts.dataset_digest,
         ledger_seq=facts.ledger_head.seq,
         ledger_head=facts.ledger_head.hex,
+        signed_heads=tuple(one.describe() for one in facts.ledger_head.signed),
         config=judged.config.model_dump(mode="json"),
         resolved=facts.resolved,
     )

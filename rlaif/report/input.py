@@ -214,6 +214,8 @@ class Provenance(Value):
     ledger_seq: int | None = None
     ledger_head: str | None = None
     """The chain's head when the report was written: `rlaif audit verify` finds any change before it."""
+    signed_heads: tuple[str, ...] = ()
+    """Earlier heads that people signed, each in words."""
     config: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
     """Options that were not set and whose value follows from a model; `config` holds them too."""

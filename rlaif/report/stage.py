@@ -20,6 +20,7 @@ from rlaif.judging.judge import judge_pairs
 from rlaif.judging.panel import find_panel
 from rlaif.judging.stage import JudgedRound, ask_as, finish_judging, read_judged
 from rlaif.ledger.queries import find_drawn_labels
+from rlaif.ledger.sign_offs import state_head
 from rlaif.preferences.export import digest_preferences
 from rlaif.preferences.label import LabelRule
 from rlaif.preferences.people import find_judged
@@ -218,7 +219,7 @@ def _collect(round: Round, book: Book, bench: Bench, evaluated: Evaluated) -> Re
         calibration=calibrations[-1] if calibrations else None,
         labelled=_find_labelled(round, book, bench, judged, card=calibrations[-1]) if calibrations else None,
         dataset_digest=digest_preferences(dataset) if dataset.is_dir() else None,
-        ledger_head=round.ledger.head(),
+        ledger_head=state_head(round.ledger),
         earlier=[
             (number, found[-1])
             for number in range(round.number)

@@ -136,6 +136,7 @@ def facts_view(report: ReportInput) -> list[tuple[str, str, str]]:
             f"row {p.ledger_seq}  {p.ledger_head}" if p.ledger_head else "not given: this report proves nothing",
             "mono",
         ),
+        *([("Signed heads", "; ".join(p.signed_heads), "mono")] if p.signed_heads else []),
     ]
     return facts
 

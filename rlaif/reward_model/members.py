@@ -19,7 +19,7 @@ import torch
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.models.weights.context import context_tokens_of
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import TrainingRow, digest_text
@@ -42,7 +42,7 @@ def train_ensemble(
     out_dir: Path,
     seed: int,
     dataset_digest: str = "",
-    ledger_head: Head | None = None,
+    ledger_head: StatedHead | None = None,
     listener: Listener = NOBODY,
     team: Team = ALONE,
 ) -> TrainedRewardModel:

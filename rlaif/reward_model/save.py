@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError
 from rlaif.files.atomic import replace_directory
+from rlaif.files.markdown import inline_code
 from rlaif.files.own_files import read_own
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.models.weights.saving import write_model
 from rlaif.records import Tally, Value
@@ -98,7 +99,7 @@ def save_reward_model(
     config: RewardModelConfig,
     tally: Tally,
     dataset_digest: str,
-    ledger_head: Head | None,
+    ledger_head: StatedHead | None,
 ) -> None:
     """Write `out_dir`, replacing it as a whole."""
     model.config.reward_mean = results.reward_mean
@@ -134,7 +135,7 @@ def render_model_card(
     config: RewardModelConfig,
     tally: Tally,
     dataset_digest: str,
-    ledger_head: Head | None,
+    ledger_head: StatedHead | None,
 ) -> str:
     """The folder's README.md."""
     return "\n".join(
@@ -167,6 +168,7 @@ def render_model_card(
             f"| base model | `{base.fingerprint.id}`, weights `{base.fingerprint.weights}` |",
             f"| sha256 of the preference files | {_given(dataset_digest)} |",
             f"| head of the ledger's chain | {_describe_head(ledger_head)} |",
+            *_describe_signed(ledger_head),
             f"| training | {_describe_training(config)} |",
             "",
             "Accuracy counts held-out pairs whose label is not one half, each by its row's weight, with the",
@@ -232,8 +234,12 @@ def _rated(held_out: HeldOut) -> list[str]:
     return [f"| held-out ratings and thumbs | correlation {found.correlation:.3f} with {found.num} of them |"]
 
 
-def _describe_head(head: Head | None) -> str:
+def _describe_head(head: StatedHead | None) -> str:
     return "not given" if head is None else f"`{head.hex}`, row {head.seq}: see `rlaif audit verify --head`"
+
+
+def _describe_signed(head: StatedHead | None) -> list[str]:
+    return [f"| signed head | {inline_code(one.describe())} |" for one in (() if head is None else head.signed)]
 
 
 def _given(digest: str) -> str:

@@ -17,7 +17,7 @@ from rlaif.config.cleaning import CleaningConfig
 from rlaif.config.run import RunConfig
 from rlaif.console import say
 from rlaif.errors import DataError
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead, state_head
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.preferences.pool import SplitRows, digest_pool, read_pool
 from rlaif.preferences.stage import DATASET
@@ -71,7 +71,7 @@ def train_on_preferences(round: Round, book: Book, shelf: Shelf) -> None:
             team=round.team,
             test_rows=rows.test,
             dataset_digest=digest,
-            ledger_head=round.ledger.head(),
+            ledger_head=state_head(round.ledger),
             listener=log.listener,
         )
     _say_accuracy(trained)
@@ -99,7 +99,7 @@ def fit(
     team: Team = ALONE,
     test_rows: Sequence[TrainingRow] = (),
     dataset_digest: str = "",
-    ledger_head: Head | None = None,
+    ledger_head: StatedHead | None = None,
     listener: Listener = NOBODY,
 ) -> TrainedRewardModel:
     """Train the reward model of a job, in every process of the team. The first one measures on `test_rows`."""

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import StageError
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.models.weights.context import context_tokens_of, describe_length_bound
 from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.records import RewardModelCard, Tally, TrainingRow, digest_text
@@ -66,7 +66,7 @@ def train_reward_model(
     seed: int,
     resume: bool = False,
     dataset_digest: str = "",
-    ledger_head: Head | None = None,
+    ledger_head: StatedHead | None = None,
     listener: Listener = NOBODY,
     team: Team = ALONE,
 ) -> TrainedRewardModel:

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from rlaif.errors import RunFolderError, RunFolderInUse, describe_names
 from rlaif.files.atomic import utc_now, write_atomically
 from rlaif.files.own_files import json_of, read_own, refuse_damage
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.run.finished import read_stage, read_stage_values
 from rlaif.run.names import NAME, check_name, refuse_reserved
 from rlaif.run.options import read_config, update_config
@@ -338,15 +339,17 @@ def next_attempt(run: RunFolder) -> Path:
     return folder
 
 
-def write_manifest(run: RunFolder, *, ledger_seq: int, ledger_head: str, version: str) -> None:
-    """manifest.json: every finished stage with its digests, and the ledger's head. Written last."""
+def write_manifest(run: RunFolder, *, stated: StatedHead, version: str) -> None:
+    """manifest.json: every finished stage with its digests, the ledger's head and the signed ones. Written last."""
     stages = {
         f"{folder.parent.name}/{folder.name}": stage
         for folder in run.stage_dirs
         if (stage := read_stage_values(folder)) is not None
     }
-    heads: list[Any] = [*read_heads(run), {"seq": ledger_seq, "head": ledger_head, "at": utc_now()}]
-    manifest = {"run": run.name, "rlaif": version, "ledger_heads": heads, "stages": stages}
+    heads: list[Any] = [*read_heads(run), {"seq": stated.seq, "head": stated.hex, "at": utc_now()}]
+    manifest: dict[str, Any] = {"run": run.name, "rlaif": version, "ledger_heads": heads, "stages": stages}
+    if stated.signed:
+        manifest["signed_heads"] = [one._asdict() for one in stated.signed]
     write_atomically(run.path / "manifest.json", json.dumps(manifest, indent=2))
 
 

@@ -11,7 +11,7 @@ from ledger_world import keep_world, make_judgement, make_world
 
 from rlaif.audit.ledger_file import VerifiedLedger, verify_file
 from rlaif.errors import InputError
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead, state_head
 from rlaif.ledger.store import Ledger
 from rlaif.policy.card import render_policy_card
 from rlaif.records import PolicyCard, Tally
@@ -33,7 +33,7 @@ def runs_dir(tmp_path: Path) -> Path:
     run = create_run(runs_dir, "r", resume=False, config=config)
     with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
         keep_world(ledger, make_world())
-        write(run.path / CARD, make_card(ledger.head()))
+        write(run.path / CARD, make_card(state_head(ledger)))
         write(run.path / DATA_CARD, "# Preferences\n")
         ledger.append([make_judgement("later")])
         provenance = {"ledger_seq": ledger.head().seq, "ledger_head": ledger.head().hex}
@@ -41,7 +41,7 @@ def runs_dir(tmp_path: Path) -> Path:
         for stage in (PREFERENCES, POLICY, EVALUATION):
             finish_stage(run.stage_dir(0, stage), tally=TALLY, unit="x")
         ledger.append([make_judgement("last")])
-        write_manifest(run, ledger_seq=ledger.head().seq, ledger_head=ledger.head().hex, version="0")
+        write_manifest(run, stated=state_head(ledger), version="0")
     return runs_dir
 
 
@@ -50,7 +50,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def make_card(head: Head) -> str:
+def make_card(head: StatedHead) -> str:
     card = PolicyCard(model_id="p", reference_model_id="s", reward_model_id="rm", config={}, metrics={"kl": 0.5})
     return render_policy_card(card, learnt_from="a", note="", constitution="c", ledger_head=head)
 

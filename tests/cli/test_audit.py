@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli.audit import audit_app
 from rlaif.errors import InputError, LedgerError, RunFolderError
+from rlaif.ledger.sign_offs import state_head
 from rlaif.ledger.store import Ledger
 from rlaif.records import digest_text
 from rlaif.run.folder import create_run, write_manifest
@@ -34,7 +35,7 @@ def make_runs(runs_dir: Path, worlds: list[World], *, ledger_path: Path | None =
     with Ledger.open(ledger_path or runs_dir / "ledger.sqlite") as ledger:
         for world in worlds:
             keep_world(ledger, world)
-        write_manifest(run, ledger_seq=ledger.head().seq, ledger_head=ledger.head().hex, version="0")
+        write_manifest(run, stated=state_head(ledger), version="0")
     return runs_dir
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from rlaif.audit.signed_heads import parse_head_text
 from rlaif.cli.audit import audit_app
 from rlaif.errors import DataError, InputError, LedgerError
+from rlaif.ledger.sign_offs import StatedHead, state_head
 from rlaif.ledger.store import Ledger
 from rlaif.records import Dispute, HumanLabel, Use, digest_text
 
@@ -204,6 +205,45 @@ def test_what_is_missing_for_a_check_is_said(
     assert isinstance(verify(Path("other.sig")).exception, DataError)
     monkeypatch.setenv("PATH", "")
     assert "ssh-keygen, and it is not installed" in str(verify(signature).exception)
+
+
+def sign_off(signature: Path, *, allowed: str = "allowed") -> Result:
+    return audit("sign-off", str(signature), "--allowed-signers", allowed)
+
+
+def test_a_signed_head_that_was_stored_is_checked_again_without_its_files_and_named_by_what_a_run_prints(
+    folder: Path, signers: dict[str, Signer]
+) -> None:
+    signature = signers["ann"].sign(Path("head.txt"))
+    seq = parse_head_text(Path("head.txt").read_text(), where="").seq
+    assert f"stored: ann signed rows 1 to {seq}" in sign_off(signature).stdout
+    assert sign_off(signature).exit_code == 0
+    with Ledger.open("ledger.sqlite", read_only=True) as ledger:
+        (printed,) = state_head(ledger).signed
+        assert printed.describe().startswith(f"row {seq} by ann, ")
+    signature.unlink()
+    Path("head.txt").unlink()
+    checked = audit("verify", "--allowed-signers", "allowed").stdout
+    assert f"signed by ann: rows 1 to {seq}" in checked
+    assert f"rows {seq + 1} to {seq + 1} are after the last signed head" in checked
+    Path("only_bob").write_text(signers["bob"].line())
+    result = audit("verify", "--allowed-signers", "only_bob")
+    assert isinstance(result.exception, LedgerError)
+    assert "sign-off" in str(result.exception)
+
+
+def test_a_signature_that_is_not_good_or_of_another_ledger_is_not_stored(
+    folder: Path, signers: dict[str, Signer]
+) -> None:
+    signature = signers["ann"].sign(Path("head.txt"))
+    Path("only_bob").write_text(signers["bob"].line())
+    assert isinstance(sign_off(signature, allowed="only_bob").exception, LedgerError)
+    Path("ledger.sqlite").unlink()
+    with Ledger.open("ledger.sqlite") as ledger:
+        keep_world(ledger, make_world(7))
+    assert "does not have the head that ann signed" in str(sign_off(signature).exception)
+    with Ledger.open("ledger.sqlite", read_only=True) as ledger:
+        assert state_head(ledger) == StatedHead(*ledger.head())
 
 
 def test_labels_and_disputes_are_listed_by_the_digest_of_what_their_id_is_half_of(folder: Path) -> None:

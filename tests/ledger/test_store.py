@@ -35,7 +35,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def test_every_record_class_comes_back_equal_with_its_id(ledger: Ledger) -> None:
-    world = make_world()
+    world = make_world(is_signed=True)
     keep_world(ledger, world)
     assert {type(record) for record in world.records} == set(RECORD_TYPES)
     for record in world.records:

@@ -27,8 +27,8 @@ class Tampered:
 
     def __init__(self, path: Path) -> None:
         self.ledger = Ledger.open(path)
-        keep_world(self.ledger, make_world())
-        self.ledger.append(make_world(1).records)
+        keep_world(self.ledger, make_world(is_signed=True))
+        self.ledger.append(make_world(1, is_signed=True).records)
         self.ledger.put_texts(["a text that is no longer to be read"])
         self.ledger.redact_text(
             digest_text("a text that is no longer to be read"),
@@ -79,7 +79,7 @@ def place(breaks: tuple[Break, ...]) -> set[tuple[str, int | None]]:
 def test_a_whole_ledger_verifies_against_every_head_printed_on_the_way(tmp_path: Path) -> None:
     heads = [Head(0, GENESIS.hex())]
     with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
-        for record in make_world().records:
+        for record in make_world(is_signed=True).records:
             ledger.append([record])
             heads.append(ledger.head())
         verified = verify(ledger, heads=heads)

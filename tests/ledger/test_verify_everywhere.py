@@ -33,7 +33,7 @@ class Copy:
     def __init__(self, path: Path) -> None:
         with Ledger.open(path) as ledger:
             for number in range(NUM_ROWS):
-                world = make_world(number)
+                world = make_world(number, is_signed=True)
                 ledger.put_texts([world.template.source, *(p.text for p in world.constitution.principles)])
                 for record in world.records:
                     if ledger.head().seq < NUM_ROWS:

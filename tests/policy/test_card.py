@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.records import PolicyCard
 
@@ -12,7 +12,7 @@ CERTIFIED = "trained under an edit that was certified as better by people (9 of 
 
 def render(card: PolicyCard) -> str:
     return render_policy_card(
-        card, learnt_from="rewards by a", note="", constitution="desk", ledger_head=Head(3, b"\0" * 32)
+        card, learnt_from="rewards by a", note="", constitution="desk", ledger_head=StatedHead(3, b"\0" * 32)
     )
 
 
@@ -30,7 +30,7 @@ def test_a_card_names_its_method_and_the_methods_before_it_and_one_of_ppo_keeps_
     learnt = CARD.changed(method="dpo", chain=("sft", "dpo"))
     assert learnt.id != CARD.id
     readme = render_policy_card(
-        learnt, learnt_from="pairs of this run", note="", constitution="desk", ledger_head=Head(3, b"\0" * 32),
+        learnt, learnt_from="pairs of this run", note="", constitution="desk", ledger_head=StatedHead(3, b"\0" * 32),
         chain=("sft", "dpo"),
     )  # fmt: skip
     assert "# Policy trained by DPO\n\nTrained from `s` (start and reference) on pairs of this run,\n" in readme

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlaif.config.reward_model import RewardModelConfig
 from rlaif.errors import RunFolderError, StageError, TrainingError
-from rlaif.ledger.chain import Head
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.models.weights.loading import LoadedModel
 from rlaif.records import PreferenceRow
 from rlaif.reward_model.checkpoint import find_checkpoints
@@ -134,7 +134,7 @@ def test_the_config_keeps_mean_and_deviation_of_the_rewards_on_the_policys_respo
 
 
 def test_the_card_names_figures_data_base_and_ledger(train: Training, base: LoadedModel, tmp_path: Path) -> None:
-    trained = train(tmp_path / "model", dataset_digest="d" * 64, ledger_head=Head(7, "e" * 64))
+    trained = train(tmp_path / "model", dataset_digest="d" * 64, ledger_head=StatedHead(7, "e" * 64))
     card = (trained.path / "README.md").read_text()
     assert "1.000 (95 % interval 0.139 to 1.000; 9 pairs of 3 prompts)" in card
     for fact in ("d" * 64, "`" + "e" * 64 + "`, row 7", base.fingerprint.id, "in 21, kept 21, dropped 0"):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rlaif.errors import RunFolderError, RunFolderInUse
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.records import Tally
 from rlaif.run.finished import finish_stage, read_stage, stage_done
 from rlaif.run.folder import (
@@ -302,8 +303,8 @@ def test_an_output_that_was_changed_or_removed_is_named(tmp_path: Path) -> None:
 def test_the_manifest_names_every_finished_stage_and_keeps_earlier_heads(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     finished_stage(run)
-    write_manifest(run, ledger_seq=3, ledger_head="aa", version="0")
-    write_manifest(run, ledger_seq=5, ledger_head="bb", version="0")
+    write_manifest(run, stated=StatedHead(3, "aa"), version="0")
+    write_manifest(run, stated=StatedHead(5, "bb"), version="0")
     manifest = json.loads((run.path / "manifest.json").read_text())
     assert [(head["seq"], head["head"]) for head in manifest["ledger_heads"]] == [(3, "aa"), (5, "bb")]
     assert list(manifest["stages"]) == ["round_00/4_preferences"]

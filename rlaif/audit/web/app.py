@@ -21,15 +21,15 @@ from starlette.routing import BaseRoute, Route
 from rlaif.audit.agreements import count_labelled, find_agreements
 from rlaif.audit.decision_page import collect_page
 from rlaif.audit.decision_rows import Filter, read_rows
-from rlaif.audit.disputes import REASONS, SAYS, add_dispute, count_by_principle, list_disputes
+from rlaif.audit.disputes import REASONS, SAYS, add_dispute, count_disputed, list_disputes
 from rlaif.audit.influence import find_test_fraction
-from rlaif.audit.ledger_file import open_to_read
+from rlaif.audit.ledger_file import find_path, open_to_read
 from rlaif.audit.listing import list_decisions
 from rlaif.audit.principles import find_principles, find_tested_edits
 from rlaif.audit.runs import find_run, find_runs, report_path
 from rlaif.audit.screen import LabelScreen, find_screen
 from rlaif.audit.web.downloads import FORMATS, REPORT_POLICY, answer_page, answer_rows, read_format, refuse_many
-from rlaif.audit.web.filters import KINDS, VERDICTS, read_filters, refuse_unknown
+from rlaif.audit.web.filters import KINDS, VERDICTS, read_after, read_asked, read_filters, refuse_unknown
 from rlaif.audit.web.owner import OwnerPages
 from rlaif.audit.web.search_pages import SearchPages
 from rlaif.audit.web.server import Handlers, Pages, read_form
@@ -38,6 +38,7 @@ from rlaif.errors import InputError, RlaifError
 from rlaif.files.atomic import utc_now
 from rlaif.ledger.chain import Head
 from rlaif.ledger.listing import count_rows, find_groups, find_principle_ids, find_run_names
+from rlaif.ledger.sign_offs import StatedHead, state_head
 from rlaif.ledger.store import Ledger
 from rlaif.records import Comparison
 from rlaif.report.people import calibration_view
@@ -95,7 +96,8 @@ class App:
 
     def runs(self, request: Request) -> Response:
         """All runs, the newest first."""
-        return self._pages.render("runs.html.j2", here="runs", runs=find_runs(self._audited.runs_dir))
+        found = find_runs(self._audited.runs_dir)
+        return self._pages.render("runs.html.j2", here="runs", runs=found, stated=self._state_head())
 
     def run(self, request: Request) -> Response:
         """One run: its rounds and stages."""
@@ -183,12 +185,15 @@ class App:
 
     def disputes(self, request: Request) -> Response:
         """What people said of decisions, and under which principles the judge was wrong most often."""
-        asked = {name: request.query_params.get(name, "") for name in ("says", "reason", "principle")}
-        with self._open() as ledger:
-            rows = list_disputes(ledger, says=asked["says"], reason=asked["reason"], principle=asked["principle"])
+        asked, before = read_asked(request.query_params), read_after(request.query_params, name="before")
+        with self._open() as ledger, ledger.snapshot():
+            found = list_disputes(ledger, asked, before=before or None, limit=PAGE_ROWS)
+            counts = count_disputed(ledger, asked)
+        more = {**asked._asdict(), "before": str(found.next_key)}
         return self._pages.render(
-            "disputes.html.j2", here="disputes", rows=rows, asked=asked, by_principle=count_by_principle(rows)
-        )
+            "disputes.html.j2", here="disputes", rows=found.rows, asked=asked, by_principle=counts,
+            more="" if found.next_key is None else f"/disputes?{urlencode(more)}",
+        )  # fmt: skip
 
     def agreement(self, request: Request) -> Response:
         """How far people and judge agree, and which decisions they differ on."""
@@ -206,6 +211,13 @@ class App:
                 raise InputError(f'no run "{run[:80]}" used a decision in this ledger', fix="choose one of the list")
             rows, edits = find_principles(ledger, run=run or None), find_tested_edits(ledger)
         return self._pages.render("principles.html.j2", here="principles", rows=rows, edits=edits, run=run, known=known)
+
+    def _state_head(self) -> StatedHead | None:
+        """The chain's head and who signed which rows; None while there is no ledger."""
+        if not find_path(self._audited.runs_dir, run=self._audited.run, ledger=self._audited.ledger).is_file():
+            return None
+        with self._open() as ledger:
+            return state_head(ledger)
 
     @contextmanager
     def _open(self) -> Iterator[Ledger]:

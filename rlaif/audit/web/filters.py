@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+from rlaif.audit.disputes import REASONS, SAYS, Asked
 from rlaif.audit.listing import Listed
 from rlaif.errors import InputError
 from rlaif.records import Verdict
@@ -36,9 +37,7 @@ class Filters(NamedTuple):
 
 def read_filters(query: Mapping[str, str]) -> Filters:
     """The filters of an address, refused where a value is none that a list has."""
-    unknown = sorted(set(query) - {"kind", "run", "principle", "verdict", "after"})
-    if unknown:
-        raise InputError(f'there is no filter "{unknown[0][:40]}"', fix="filter by kind, run, principle or verdict")
+    refuse_unknown_names(query, ("kind", "run", "principle", "verdict", "after"))
     kind, verdict = query.get("kind") or "judgements", query.get("verdict") or None
     found = next((known for known in KINDS if known == kind), None)
     said = next((known for known in VERDICTS if known == verdict), None)
@@ -51,12 +50,29 @@ def read_filters(query: Mapping[str, str]) -> Filters:
     return Filters(found, query.get("run", ""), query.get("principle", ""), said, read_after(query))
 
 
-def read_after(query: Mapping[str, str]) -> int:
-    """The place in a list after which a page begins."""
-    after = query.get("after") or "0"
+def read_asked(query: Mapping[str, str]) -> Asked:
+    """The filters of the disputes' page, refused where a value is none that a dispute can have."""
+    refuse_unknown_names(query, (*Asked._fields, "before"))
+    asked = Asked(*(query.get(name, "") for name in Asked._fields))
+    if asked.says and asked.says not in SAYS:
+        raise InputError(f'"{asked.says[:40]}" is nothing that a dispute says', fix=f"there are {', '.join(SAYS)}")
+    if asked.reason and asked.reason not in REASONS:
+        raise InputError(f'"{asked.reason[:40]}" is no reason of a dispute', fix=f"there are {', '.join(REASONS)}")
+    return asked
+
+
+def read_after(query: Mapping[str, str], *, name: str = "after") -> int:
+    """The place in a list after which a page begins, or before which, by the name that the address gives it."""
+    after = query.get(name) or "0"
     if not (after.isascii() and after.isdecimal() and int(after) < 2**63):
         raise InputError(f'"{after[:40]}" is no place in the list', fix="begin at its first page")
     return int(after)
+
+
+def refuse_unknown_names(query: Mapping[str, str], known: Sequence[str]) -> None:
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"there are {', '.join(known)}")
 
 
 def refuse_unknown(asked: Filters, known: Mapping[str, Sequence[str]]) -> None:

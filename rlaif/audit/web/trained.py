@@ -20,7 +20,7 @@ from rlaif.audit.runs import StageRow
 from rlaif.audit.trainings import Worth, find_evaluations, find_training
 from rlaif.audit.two_decisions import RoundOfRun
 from rlaif.audit.two_runs import Measured, Side, compare_rounds
-from rlaif.audit.web.filters import read_after
+from rlaif.audit.web.filters import read_after, refuse_unknown_names
 from rlaif.audit.web.server import Pages
 from rlaif.errors import InputError
 from rlaif.ledger.lineage import list_rounds
@@ -77,8 +77,8 @@ class TrainedPages:
 
     def policies(self, request: Request) -> Response:
         """The reward models and policies of the ledger, the newest first."""
-        _refuse_unknown(request.query_params, ("before",))
-        before = read_after({"after": request.query_params.get("before", "")})
+        refuse_unknown_names(request.query_params, ("before",))
+        before = read_after(request.query_params, name="before")
         with self._open() as ledger:
             found = list_models(ledger, before=before or None, limit=PAGE_MODELS)
         rows = [{"row": row, "said": format_estimate(row.estimate, percent=True)} for row in found.rows]
@@ -93,7 +93,7 @@ class TrainedPages:
     def compare(self, request: Request) -> Response:
         """Two rounds, of two runs or of one."""
         query = request.query_params
-        _refuse_unknown(query, ("one", "other", "after"))
+        refuse_unknown_names(query, ("one", "other", "after"))
         asked = [_read_round(query.get(name, "")) for name in ("one", "other")]
         with self._open() as ledger:
             known = [
@@ -136,12 +136,6 @@ def _read_round(text: str) -> _Asked:
     if mark and not (number.isascii() and number.isdecimal() and len(number) < 7):
         raise InputError(f'"{text[:80]}" names no round of a run', fix="write NAME or NAME/ROUND, such as 001/0")
     return _Asked(run, int(number) if mark else None)
-
-
-def _refuse_unknown(query: Mapping[str, str], known: Sequence[str]) -> None:
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        raise InputError(f'there is no filter "{unknown[0][:40]}"', fix=f"there are {', '.join(known)}")
 
 
 def _worth_view(place: int, worth: Worth) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from recorded_run import make_recorded_run
 
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.verify import verify
-from rlaif.records import Dispute, Prompt, Sample
+from rlaif.records import Dispute, Prompt, Sample, SignOff
 
 WORLD = make_world(verdicts=("first", "first"))
 
@@ -91,6 +91,16 @@ def test_disputes_are_found_by_what_they_say_and_count_for_principles(runs_dir: 
     assert WORLD.comparison.id[:12] in said
     assert "brief 0 1 0" in said
     assert "Nobody has disputed a decision with these traits" in words(client.get("/disputes?says=right").text)
+
+
+def test_the_first_page_says_which_rows_somebody_signed_and_that_nobody_vouches_for_the_rest(runs_dir: Path) -> None:
+    assert "Nobody vouches for any row" in words(owner(runs_dir).get("/").text)
+    with Ledger.open(runs_dir / "ledger.sqlite") as ledger:
+        seq, head = ledger.head()
+        ledger.append([SignOff(seq=seq, head=head, signer="<bob>", at="2026", text="t", signature="s")])
+    said = owner(runs_dir).get("/").text
+    assert f"rows 1 to {seq} by &lt;bob&gt;" in said
+    assert f"Nobody vouches for rows after {seq}" in words(said)
 
 
 def test_decisions_are_searched_once_an_index_is_made(runs_dir: Path) -> None:
@@ -196,6 +206,10 @@ def test_without_an_author_nothing_can_be_stored(runs_dir: Path) -> None:
         ("/search?after=x", 400, '"x" is no place in the list'),
         ("/principles?run=009", 400, 'no run "009" used a decision in this ledger'),
         ("/runs/none", 400, 'there is no run "none"'),
+        ("/disputes?colour=red", 400, 'there is no filter "colour"'),
+        ("/disputes?says=maybe", 400, '"maybe" is nothing that a dispute says'),
+        ("/disputes?reason=taste", 400, '"taste" is no reason of a dispute'),
+        ("/disputes?before=x", 400, '"x" is no place in the list'),
         ("/nowhere", 404, "there is no such page"),
     ],
 )
