@@ -39,7 +39,7 @@ from rlaif.stats.intervals import mean_interval  # noqa: E402
 
 RESULTS = HERE / "results" / "cleaning.json"
 TARGET = 0.95
-FLIP_SEEDS, NUM_PAIRS, MARGINS, PENALTY = 10, 1000, (0.25, 0.5), 10.0
+FLIP_SEEDS, NUM_PAIRS, MARGINS, PENALTY = 3, 1000, (0.25, 0.5), 10.0
 SETS: dict[str, tuple[Any, Kind[Any]]] = {
     "prompts": (plant_prompts, PROMPTS), "preferences": (plant_preferences, PREFERENCES),
 }  # fmt: skip
@@ -118,7 +118,7 @@ def drop(rows: list[PreferenceRow], config: CleaningConfig) -> Any:
 def draw_pairs(seed: int, *, sharp: bool) -> tuple[list[PreferenceRow], set[int], list[PreferenceRow]]:
     """Pairs with faults, the places of the flipped ones, and clean pairs of other prompts, labelled by the truth."""
     rng, rows = random.Random(f"flips {seed}"), []
-    for one, other in pairwise(make_demonstrations(300 + seed, 8 * NUM_PAIRS)):
+    for one, other in pairwise(make_demonstrations(300 + seed, 4 * NUM_PAIRS)):
         gap = _truth(one.messages, one.response) - _truth(one.messages, other.response)
         if not gap or one.response == other.response:
             continue
