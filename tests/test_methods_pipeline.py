@@ -16,9 +16,10 @@ from rlaif.cli import app
 from rlaif.errors import RlaifError, TrainingError
 from rlaif.frontdesk.world import make_prompts
 from rlaif.ledger.store import Ledger
+from rlaif.models.weights.loading import load_reward_model
 from rlaif.policy.methods import METHODS
 from rlaif.policy.methods.revision_record import read_revisions
-from rlaif.records import Judgement, PolicyCard
+from rlaif.records import Judgement, PolicyCard, RewardModelCard
 from rlaif.training.metrics import MetricsLog
 
 CONFIG = """
@@ -127,6 +128,43 @@ def test_a_chain_is_trained_link_by_link_and_each_begins_with_the_policy_before(
     assert "Methods, each training the policy of the one before: SFT, KTO, RLOO." in readme
     page = (round_dir / "7_evaluation" / "report.html").read_text()
     assert "Policy (RLOO)" in page
+
+
+@pytest.mark.heavy
+def test_demonstrations_alone_train_a_chain_by_hand_and_rft_leaves_its_reward_model(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    """Each command trains one method."""
+    (tmp_path / "rlaif.yaml").write_text(
+        CONFIG.replace("sft: {batch_size: 4}", "sft: {batch_size: 4, demonstrations: demonstrations.jsonl}")
+        + "methods: [ift, rft, irft]\nift: {num_epochs: 1}\nrft: {num_alternations: 1, policy_steps: 1}\n"
+        + "irft: {num_sections: 1, num_epochs: 1}\n"
+    )
+    assert cli("generate-prefs", "--run", "r").returncode == 0
+    early = cli("train", "--method", "rft")
+    assert "rft begins with the policy of ift, which is not trained yet" in early.output
+    for name in ("ift", "rft", "irft"):
+        done = cli("train", "--resume", "--method", name)
+        assert done.returncode == 0, done.output
+    stage = tmp_path / "runs" / "r" / "round_00" / "6_policy"
+    assert sorted(path.name for path in stage.iterdir() if path.is_dir()) == ["01_ift", "02_rft", "03_irft"]
+    assert weights(stage / "02_rft") != weights(stage / "03_irft")
+    with Ledger.open(tmp_path / "runs" / "ledger.sqlite", read_only=True) as ledger:
+        [scorer] = [
+            RewardModelCard.model_validate_json(row) for (row,) in ledger.rows("SELECT content FROM reward_models", ())
+        ]
+        cards = {
+            card.method: card
+            for (row,) in ledger.rows("SELECT content FROM policies", ())
+            for card in [PolicyCard.model_validate_json(row)]
+        }
+    assert cards["rft"].reward_model_id == scorer.model_id
+    assert (cards["ift"].reward_model_id, cards["irft"].reward_model_id) == (None, None)
+    assert cards["irft"].trained_from_id == cards["rft"].model_id
+    assert cards["rft"].trained_from_id == cards["ift"].model_id == scorer.base_model_id
+    saved = stage / "02_rft" / "reward_model"
+    assert load_reward_model(str(saved), dtype="float32", device="cpu").fingerprint.id == scorer.model_id
+    assert cli("audit", "verify").returncode == 0
 
 
 @pytest.mark.heavy

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from rlaif.calibration.calibrate import assign_folds
 from rlaif.calibration.fits import SLOPE_PRIOR, fit_ridge
 from rlaif.records import Estimate
-from rlaif.stats.intervals import degrees_of_freedom, mean_interval, share_interval, share_of_error, t_quantile
+from rlaif.stats.intervals import degrees_of_freedom, mean_interval, mid_p, share_interval, share_of_error, t_quantile
 from rlaif.stats.logits import sigmoids
 
 Array = NDArray[np.float64]
@@ -27,6 +27,8 @@ MIN_RARER = 10
 """Labels of the rarer answer, ties half each: with fewer, people's labels alone give the figure."""
 MIN_PROMPTS = 10
 """Prompts with labels: with fewer, people's labels alone give the figure."""
+MAX_DEGREES = 10_000
+"""Degrees of freedom with which Student's t is the normal distribution."""
 MARGIN = 0.05
 """How far the calibrated judge's mean may be from people's before its calibration no longer holds."""
 
@@ -93,20 +95,51 @@ def estimate_rate(items: Rated) -> Rate | None:
     """
     at = np.flatnonzero(~np.isnan(items.labels))
     said, prompts, weights = items.labels[at], items.prompts[at], items.weights[at]
-    people = share_interval(said.tolist(), clusters=prompts.tolist(), weights=weights.tolist())
-    if people is None:
+    if not len(at):
         return None
+    people = _by_people_alone(said, prompts=prompts, weights=weights)
     alone = Rate(people, people, uses_judge=False, trust=0.0, num_labels=len(at))
     if min(said.sum(), (1 - said).sum()) < MIN_RARER or len(set(prompts.tolist())) < MIN_PROMPTS:
         return alone
     predicted = predict_out_of_fold(items)
     mean, error, trust = _correct(items, predicted, at)
-    residuals = (said - trust * predicted[at]).tolist()
-    df = degrees_of_freedom(residuals, clusters=prompts.tolist(), weights=weights.tolist()) - 1
+    df = _degrees(said - trust * predicted[at], prompts=prompts, weights=weights) - 1
     if not 0 < mean < 1 or error <= 0 or df < 1:
         return alone
     estimate = share_of_error(mean, standard_error=error, df=df, n=people.n)
     return Rate(estimate, people, uses_judge=True, trust=trust, num_labels=len(at))
+
+
+def _by_people_alone(said: Array, *, prompts: NDArray[np.int64], weights: Array) -> Estimate:
+    """People's mean. A plain count, yes or no, one label a prompt and all drawn alike, is a binomial's: its spread
+    follows from its mean, and where few say yes Student's t would allow for an error that it does not have."""
+    if _are_single(prompts, weights) and bool(np.isin(said, (0.0, 1.0)).all()):
+        return mid_p(int(said.sum()), len(said))
+    found = share_interval(said.tolist(), clusters=prompts.tolist(), weights=weights.tolist())
+    assert found is not None  # there are labels
+    return found
+
+
+def _degrees(residuals: Array, *, prompts: NDArray[np.int64], weights: Array) -> int:
+    """Degrees of freedom of the residuals' standard error.
+
+    Student's t is for values of kurtosis 3, which a yes or no never has near one half: its spread is then known better.
+    The variance of n values of kurtosis k is known as well as from 2 (n - 1) / (k - 1) degrees (Satterthwaite 1946).
+    Only more degrees are taken, and only of single labels drawn alike: of few prompts the kurtosis is not known.
+    """
+    df = degrees_of_freedom(residuals.tolist(), clusters=prompts.tolist(), weights=weights.tolist())
+    centred = residuals - residuals.mean()
+    square = float(centred @ centred)
+    if not _are_single(prompts, weights) or square <= 0:
+        return df
+    n = len(residuals)
+    kurtosis = n * float(np.sum(centred**4)) / square**2 * (n + 1) / (n - 1)  # what a small sample lacks, for normals
+    return df if kurtosis >= 3 else min(MAX_DEGREES, int(2 * df / max(kurtosis - 1, 1e-9)))
+
+
+def _are_single(prompts: NDArray[np.int64], weights: Array) -> bool:
+    """Whether no two labels share a prompt, and all were drawn with one probability."""
+    return len(np.unique(prompts)) == len(prompts) and bool(np.all(weights == weights[0]))
 
 
 def predict_out_of_fold(items: Rated) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from rlaif.cleaning.alike import NearIndex, Parts, Plain, Vocabulary, are_near, exact_key, find_twice, simplify
+from rlaif.cleaning.flips import LabelledPair, find_flips
 from rlaif.cleaning.kinds import Kind, preferred, prompt_parts, sides
 from rlaif.cleaning.personal import fix_personal
 from rlaif.cleaning.report import MAX_EXAMPLES, MAX_SHOWN, CleaningReport, Example, RuleReport
@@ -169,6 +170,8 @@ def _compare_rows(left: _Rows[T], config: CleaningConfig, held_out: frozenset[st
         left.apply("near_duplicates", config.near_duplicates, _find_near(left, config, held_out))
     if config.contradictions != "off":
         left.apply("contradictions", config.contradictions, _find_contradictions(left))
+    if config.label_flips != "off":
+        left.apply("label_flips", config.label_flips, _find_flips(left, config, held_out))
 
 
 def _find_near(left: _Rows[T], config: CleaningConfig, held_out: frozenset[str]) -> dict[int, _Fault]:
@@ -202,6 +205,18 @@ def _find_contradictions(left: _Rows[T]) -> dict[int, _Fault]:
             ways.setdefault(key, {}).setdefault(way, []).append(place)
     places = sorted(place for by_way in ways.values() if len(by_way) > 1 for of in by_way.values() for place in of)
     return {place: _Fault(*(preferred(left.rows[place]) or ("", ""))) for place in places}
+
+
+def _find_flips(left: _Rows[T], config: CleaningConfig, held_out: frozenset[str]) -> dict[int, _Fault]:
+    """Pairs to train on whose label the other pairs contradict; each with the response that is said to be better."""
+    pairs = {
+        place: LabelledPair(left.kind.prompt(row).id, *sides)
+        for place, row in left.rows.items()
+        if left.kind.prompt(row).id not in held_out and (sides := preferred(row)) is not None
+    }
+    places = list(pairs)
+    found = [places[at] for at in find_flips(list(pairs.values()), margin=config.flip_margin)]
+    return {place: _Fault(pairs[place].better, pairs[place].worse) for place in found}
 
 
 def _compare_with_held_out(

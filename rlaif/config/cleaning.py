@@ -58,6 +58,12 @@ class CleaningConfig(Config):
     """Preferences between responses that are equal as near duplicates are."""
     contradictions: RowMode = "off"
     """Pairs of the same two responses to the same prompt that are preferred both ways. drop: all of them."""
+    label_flips: RowMode = "off"
+    """Pairs to train on whose label is contradicted by three read-outs of the other pairs: of words, of word pairs and
+    of trigrams. Looked for among at least 200 pairs; where such counts do not tell the labels, nothing is found. Labels
+    that were given in doubt are suspected too."""
+    flip_margin: float = Field(0.25, ge=0, le=10)
+    """How clearly each read-out must contradict the label, as a share of what it says for the median pair's."""
 
     @model_validator(mode="after")
     def _lengths_are_in_order(self) -> Self:

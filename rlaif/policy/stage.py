@@ -19,7 +19,7 @@ from rlaif.errors import ConfigError, Interrupted, RunFolderError
 from rlaif.files.atomic import write_atomically
 from rlaif.judging.bench import Bench
 from rlaif.ledger.sign_offs import state_head
-from rlaif.models.weights.loading import LoadedModel
+from rlaif.models.weights.loading import LoadedModel, load_reward_model
 from rlaif.models.weights.saving import save_model
 from rlaif.policy.card import describe_rewards, render_policy_card
 from rlaif.policy.methods import METHODS
@@ -33,7 +33,7 @@ from rlaif.policy.rewards.sources import check_rewards
 from rlaif.policy.rewards.tally import tally_rewards
 from rlaif.policy.task import Task, TrainedPolicy
 from rlaif.preferences.pool import digest_pool, read_pool
-from rlaif.records import Demonstration, Model, PolicyCard, Prompt, Record, Tally, find_held_out
+from rlaif.records import Demonstration, Model, PolicyCard, Prompt, Record, RewardModelCard, Tally, find_held_out
 from rlaif.reward_model.stage import digest_rows_so_far, read_rows_so_far
 from rlaif.run.book import Book
 from rlaif.run.chain import Link, find_before, find_links
@@ -105,6 +105,7 @@ def train_first(round: Round, book: Book, shelf: Shelf, *, only: MethodName | No
         policy = base if before is None else shelf.trained_by(before)
         trained = _train_on_data(round, link, data=data, models=Models(policy, policy))
         save_model(trained.model, base.tokenizer, shelf.model_dir(link))
+        _own_reward_model(round, trained, base=policy, link=link)
         drop_checkpoints(shelf.model_dir(link).parent)
         if link.folder:
             finish_stage(shelf.model_dir(link).parent, tally=trained.tally, unit=SFT.unit)
@@ -206,7 +207,28 @@ def _train(round: Round, book: Book, shelf: Shelf, bench: Bench, *, link: Link) 
         learnt_from=data.learnt_from,
         options=getattr(round.config, link.method).model_dump(mode="json"),
         records=data.records,
+        reward_models=_own_reward_model(round, trained, base=models.initial, link=link),
     )
+
+
+def _own_reward_model(round: Round, trained: TrainedPolicy, *, base: LoadedModel, link: Link) -> list[Model]:
+    """The reward model that the method trained with the policy, its card kept in the ledger; none where there is none.
+
+    Such a model is not measured on held-out pairs, and learnt from demonstrations, not from preference files.
+    """
+    if trained.reward_model is None:
+        return []
+    found = load_reward_model(str(trained.reward_model), dtype="float32").fingerprint
+    card = RewardModelCard(
+        model_id=found.id,
+        base_model_id=base.fingerprint.id,
+        dataset_digest="",
+        config=getattr(round.config, link.method).model_dump(mode="json"),
+        metrics={name: value for name, value in trained.metrics.items() if name.startswith("reward/")},
+        accuracy=None,
+    )
+    round.ledger.append([found, card])
+    return [found]
 
 
 def _train_on_data(round: Round, link: Link, *, data: _Data, models: Models) -> TrainedPolicy:

@@ -75,3 +75,5 @@ class TrainedPolicy(NamedTuple):
     """PPO's values."""
     weights: TrainedWeights | None = None
     """How many weights were trained, and how many were not. None where a method does not say."""
+    reward_model: Path | None = None
+    """Folder of a reward model that the method trained with the policy; None where it trained none."""

@@ -12,7 +12,7 @@ from rlaif.config.evaluation import is_built_in
 from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect, Predictor
 from rlaif.evaluation.text_measures import find_unit
-from rlaif.records import CalibrationMap, PartMap
+from rlaif.records import CalibrationMap, Estimate, PartMap
 from rlaif.report.input import ReadoutLoss
 from rlaif.report.moved import Moved
 from rlaif.report.wording import (
@@ -32,6 +32,7 @@ MAP_NAMES = {
     "panel": "a slope for each judge, and length",
     "pooled": "temperature and length for each principle",
 }
+TRIAL_NAMES = {"human": "pairs of people", "judge": "pairs of the judge"}
 NUM_WORDS = 10
 """A judge's liking for length is said for so many words."""
 
@@ -141,6 +142,24 @@ def describe_readout(readout: ReadoutLoss | None) -> str:
         f"choices with a log loss of {without} by the judge's rows alone, and of {with_people} with people's rows, "
         f"which count {format_number(readout.weight)} each."
     )
+
+
+def trials_view(readout: ReadoutLoss | None) -> list[dict[str, Any]]:
+    """Rows of a table: pairs of people and of the judge, ordered with people's rows and without them."""
+    return [
+        {
+            "name": TRIAL_NAMES[trial.source],
+            "pairs": format_number(trial.num_pairs),
+            "without": format_estimate(trial.accuracy_without, percent=True),
+            "with_people": format_estimate(trial.accuracy_with, percent=True),
+            "gain": format_estimate(_in_points(trial.gain), signed=True, decimals=1),
+        }
+        for trial in (() if readout is None else readout.by_source)
+    ]
+
+
+def _in_points(share: Estimate) -> Estimate:
+    return Estimate(mean=100 * share.mean, low=100 * share.low, high=100 * share.high, n=share.n)
 
 
 def leanings_view(leanings: Sequence[Leaning], moved: Moved) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ from rlaif.records import (
 from rlaif.records.base import Value
 from rlaif.records.gate import GateResult
 from rlaif.reward_model.held_out import Ensemble
+from rlaif.reward_model.source_trials import SourceTrial
 from rlaif.training.metrics import MetricsRow
 
 
@@ -133,13 +134,15 @@ class ShownDisagreement(Value):
 
 
 class ReadoutLoss(Value):
-    """Cross-validated log loss of people's choices, by read-outs of the reward model's base, in nats."""
+    """What read-outs of the reward model's base know of rows whose prompts they did not see: the cross-validated log
+    loss of people's choices, in nats, and how well pairs of each source are ordered."""
 
     with_people: float
     without: float
     """By the judge's rows alone."""
     weight: float
     """What a row of people's counts in the first one."""
+    by_source: tuple[SourceTrial, ...] = ()
 
 
 class PeopleAndJudge(Value):

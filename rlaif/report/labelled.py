@@ -32,6 +32,7 @@ from rlaif.evaluation.reward_model import ScoredPair
 from rlaif.evaluation.text_measures import load_text_measure
 from rlaif.records import CalibrationCard, Constitution, HumanLabel, Preference, Prompt, RewardModelCard, Sample
 from rlaif.report.input import PeopleAndJudge, ReadoutLoss, ShownDisagreement
+from rlaif.reward_model.source_trials import read_trials
 from rlaif.stats.logits import P_FIRST, canonical_pair, log_odds
 
 SHOWN_DISAGREEMENTS = 6
@@ -118,7 +119,12 @@ def _find_readout(card: RewardModelCard | None) -> ReadoutLoss | None:
     names = ("human_log_loss_with", "human_log_loss_without", "human_weight")
     if not metrics.keys() >= set(names):
         return None
-    return ReadoutLoss(with_people=metrics[names[0]], without=metrics[names[1]], weight=metrics[names[2]])
+    return ReadoutLoss(
+        with_people=metrics[names[0]],
+        without=metrics[names[1]],
+        weight=metrics[names[2]],
+        by_source=read_trials(metrics),
+    )
 
 
 def choose_for_trained(

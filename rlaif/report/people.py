@@ -22,6 +22,7 @@ from rlaif.report.calibrated import (
     describe_readout,
     leanings_view,
     predictors_view,
+    trials_view,
 )
 from rlaif.report.charts import reliability_chart
 from rlaif.report.input import PeopleAndJudge, ReportInput, ShownDisagreement
@@ -59,6 +60,7 @@ def people_view(report: ReportInput, moved: Moved) -> dict[str, Any] | None:
         "reliability": _reliabilities_view(people),
         "changed": [*([liking] if liking else []), *describe_effect(people.effect)],
         "readout": describe_readout(people.readout),
+        "trials": trials_view(people.readout),
         "predictors": predictors_view(people.predictors),
         "leanings": leanings_view(people.leanings, moved),
         "disagreements": [_disagreement_view(one) for one in people.disagreements],

@@ -8,6 +8,8 @@ frozen      which weights are trained, and the frozen layers' output, computed o
 pair_fit    features of responses -> the direction along which they are preferred
 readout     that direction in the mean of all tokens' states, written into the last layer
 human_weight  how much people's rows count, chosen by how well people's choices are predicted
+with_people  how well held-out rows are ordered with people's rows and without them, by source
+source_trials  these figures by name, for a model's card and the report
 correction  the judge's labels, moved to where people differ from the judge
 length_bias  the labels' leaning to longer responses, fitted beside the rewards
 early_stop  the step whose weights predict people's choices best on prompts left out

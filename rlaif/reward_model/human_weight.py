@@ -22,6 +22,8 @@ from rlaif.reward_model.data import Item, Pairs
 from rlaif.reward_model.length_bias import Lengths, without_length
 from rlaif.reward_model.model import CPU_TOKENS, DEVICE_TOKENS, batches_of_like_length, pad_tokens
 from rlaif.reward_model.pair_fit import cross_validate, deviations
+from rlaif.reward_model.source_trials import SourceTrial
+from rlaif.reward_model.with_people import compare_with_and_without
 
 CANDIDATES = (1.0, 5.0, 20.0)
 """Weights that are tried; a row of the judge counts as its own weight says, usually 1."""
@@ -50,6 +52,8 @@ class HumanWeight(Value):
     """Prompts of people's rows."""
     num_leanings: int | None = Field(None, exclude_if=lambda number: number is None)
     """Where the judge's labels are corrected: coordinates of the base's states in which people differ from it."""
+    by_source: tuple[SourceTrial, ...] = Field((), exclude_if=lambda trials: not trials)
+    """Held-out rows of people and of the judge, by a fit with people's rows and by one without them."""
 
     @property
     def log_loss_with(self) -> float:
@@ -104,10 +108,44 @@ def weigh_rows(
     """The rows with people's weight, and the judge's labels where they may be corrected, by the least cross-validated
     log loss of people's choices, by a read-out of the model's states."""
     features = mean_states(model, train.sequences)
-    found = choose_weight(features, train.pairs, center_rewards_coefficient=center_rewards_coefficient, lengths=lengths)
-    if not may_correct:
-        return Weighed(weigh_people(train.pairs, weight=found.weight), found)
-    return correct_or_weigh(features, train.pairs, found=found, center_rewards_coefficient=center_rewards_coefficient)
+    center = center_rewards_coefficient
+    found = choose_weight(features, train.pairs, center_rewards_coefficient=center, lengths=lengths)
+    weighed = Weighed(weigh_people(train.pairs, weight=found.weight), found)
+    if may_correct:
+        weighed = correct_or_weigh(features, train.pairs, found=found, center_rewards_coefficient=center)
+    by_source = compare_sources(
+        features, train.pairs, chosen=weighed.human_weight, center_rewards_coefficient=center, lengths=lengths
+    )
+    return weighed._replace(human_weight=weighed.human_weight.model_copy(update={"by_source": by_source}))
+
+
+def compare_sources(
+    features: Tensor,
+    pairs: Sequence[Item],
+    *,
+    chosen: HumanWeight,
+    center_rewards_coefficient: float,
+    lengths: Lengths | None = None,
+) -> tuple[SourceTrial, ...]:
+    """How well held-out rows are ordered with people's rows, as they were chosen to count, and without them.
+
+    Where the judge's labels are corrected, they are corrected again without the rows that are measured.
+    """
+    scaled = features / deviations(features)
+
+    def prepare(items: Sequence[Item]) -> Sequence[Item]:
+        if all(item.source != "human" for item in items):
+            return items
+        weighed = weigh_people(items, weight=chosen.weight)
+        if chosen.num_leanings is None:
+            return weighed
+        found = find_correction(scaled, items, center_rewards_coefficient=center_rewards_coefficient)
+        return weighed if found is None else correct_labels(scaled, weighed, shift=found.shift)
+
+    return compare_with_and_without(
+        without_length(scaled, pairs, lengths=lengths), pairs, prepare=prepare,
+        center_rewards_coefficient=center_rewards_coefficient, lengths=lengths,
+    )  # fmt: skip
 
 
 def correct_or_weigh(

@@ -6,7 +6,7 @@ problem is convex, so that nothing depends on a start or a seed. Does not run mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -135,21 +135,18 @@ def cross_validate(
     center_rewards_coefficient: float,
     only_human: bool = False,
     lengths: Lengths | None = None,
+    fitted_as: Callable[[Sequence[Item]], Sequence[Item]] | None = None,
 ) -> dict[float, float]:
     """Penalty -> mean loss of rows whose prompt the fit did not see. only_human: people's rows alone are measured.
 
     features: (num_responses, num_features), float64, each of deviation 1 where penalties are to mean what they say.
-    Every fold holds a fair share of the measured prompts.
+    fitted_as: what is fitted to in place of the rows that are not left out.
     """
-    measured = {pair.prompt_id for pair in pairs if not only_human or pair.source == "human"}
-    prompts = sorted(
-        {pair.prompt_id for pair in pairs},
-        key=lambda prompt_id: (prompt_id not in measured, digest_text(f"fold\n{prompt_id}")),
-    )
-    fold_of = {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
+    fold_of = assign_folds(pairs, only_human=only_human)
     losses, total = dict.fromkeys(PENALTIES, 0.0), 0.0
     for fold in sorted(set(fold_of.values())):
-        fitted_to = _to_rows([pair for pair in pairs if fold_of[pair.prompt_id] != fold], lengths)
+        kept: Sequence[Item] = [pair for pair in pairs if fold_of[pair.prompt_id] != fold]
+        fitted_to = _to_rows(kept if fitted_as is None else fitted_as(kept), lengths)
         inside = [pair for pair in pairs if fold_of[pair.prompt_id] == fold]
         left_out = _to_rows([pair for pair in inside if not only_human or pair.source == "human"], lengths)
         weight = float(left_out.weight)
@@ -161,6 +158,29 @@ def cross_validate(
             found = _minimise(features, fitted_to, penalty=penalty, center=center_rewards_coefficient, start=found)
             losses[penalty] += weight * float(_loss_of(found, features, rows=left_out, center=0.0))
     return {penalty: loss / total for penalty, loss in losses.items()}
+
+
+def assign_folds(pairs: Sequence[Item], *, only_human: bool = False) -> dict[str, int]:
+    """Prompt -> its fold. Every fold holds a fair share of the measured prompts; only_human: of those of people."""
+    measured = {pair.prompt_id for pair in pairs if not only_human or pair.source == "human"}
+    prompts = sorted(
+        {pair.prompt_id for pair in pairs},
+        key=lambda prompt_id: (prompt_id not in measured, digest_text(f"fold\n{prompt_id}")),
+    )
+    return {prompt_id: place % NUM_FOLDS for place, prompt_id in enumerate(prompts)}
+
+
+def fit_left_out(
+    features: Tensor,
+    pairs: Sequence[Item],
+    *,
+    penalty: float,
+    center_rewards_coefficient: float,
+    lengths: Lengths | None = None,
+) -> Tensor:
+    """The direction (num_features,) of one fit with a penalty that is known, to rows of which some were left out."""
+    found = _minimise(features, _to_rows(pairs, lengths), penalty=penalty, center=center_rewards_coefficient)
+    return _split(found, features)[0]
 
 
 def _minimise(features: Tensor, rows: _Rows, *, penalty: float, center: float, start: Tensor | None = None) -> Tensor:

@@ -65,8 +65,9 @@ class Results(Value):
 
 
 def _find_human_metrics(found: HumanWeight) -> dict[str, float | None]:
-    """The weight of people's rows, and the log loss of people's choices with and without these rows."""
+    """The weight of people's rows, and how well held-out rows are known with these rows and without them."""
     return {
+        **{name: value for trial in found.by_source for name, value in trial.metrics.items()},
         "human_weight": found.weight,
         "human_log_loss_with": found.log_loss_with,
         "human_log_loss_without": found.log_loss_without,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from rlaif.calibration.ppi import (
     estimate_rate,
     predict_out_of_fold,
 )
-from rlaif.stats.intervals import share_interval
+from rlaif.stats.intervals import mid_p, share_interval, t_quantile
 from rlaif.stats.logits import sigmoids
 
 NAMES = [f"{number:04}" for number in range(500)]
@@ -85,7 +86,36 @@ def test_under_ten_labels_of_the_rarer_answer_people_s_labels_alone_give_the_fig
         rate = rate_of(items._replace(labels=said))
         assert rate.uses_judge is uses_judge
         assert (rate.estimate == rate.people) is not uses_judge
-    assert rate.people == share_interval([1.0] * 51 + [0.0] * 9)
+    assert rate.people == mid_p(51, 60)
+
+
+def test_only_a_plain_count_is_a_binomial_s() -> None:
+    """With a half among them, two on one prompt, or unlike chances, the labels' own spread is looked at."""
+    items, said = draw(np.random.default_rng(5), size=200, labels=0), np.full(200, np.nan)
+    said[:30] = [1.0] * 3 + [0.0] * 27
+    items = items._replace(labels=said)
+    assert rate_of(items).people == mid_p(3, 30)
+    halved = said.copy()
+    halved[:2] = 0.5
+    paired = np.maximum(np.arange(200), 1)
+    weights = np.where(np.arange(200) < 20, 1.0, 2.0)
+    labels = said[:30].tolist()
+    assert rate_of(items._replace(labels=halved)).people == share_interval(halved[:30].tolist())
+    assert rate_of(items._replace(prompts=paired)).people == share_interval(labels, clusters=paired[:30].tolist())
+    assert rate_of(items._replace(weights=weights)).people == share_interval(labels, weights=weights[:30].tolist())
+
+
+def test_the_spread_of_yes_and_no_near_one_half_is_known_better_than_student_s_t_says() -> None:
+    """Weights that differ by nothing but their last digits keep Student's t of n - 2, and nothing else changes."""
+    unlike = 1 + 1e-9 * (np.arange(500) % 2)
+    even = draw(np.random.default_rng(20), labels=40, doubt=30)
+    said = np.full(500, np.nan)
+    said[:200] = [1.0] * 12 + [0.0] * 188
+    rare = even._replace(labels=said)
+    narrower = [width(rate_of(items))[0] / width(rate_of(items._replace(weights=unlike)))[0] for items in (even, rare)]
+    normal, student = NormalDist().inv_cdf(0.975), t_quantile(0.975, df=38)
+    assert normal / student < narrower[0] < 0.995
+    assert narrower[1] == pytest.approx(1, abs=1e-6)  # twelve of 200 say yes: few residuals are nearly all the spread
 
 
 def test_labels_on_few_prompts_give_people_s_figure() -> None:
@@ -118,7 +148,8 @@ def test_copies_of_every_pair_within_its_prompt_add_no_information() -> None:
     twice = Rated(*(np.repeat(column, 2, axis=0) for column in items))
     one, two = rate_of(items), rate_of(twice)
     assert two.people.n == one.people.n == 100
-    assert (two.people.low, two.people.high) == pytest.approx((one.people.low, one.people.high))
+    # A plain count has the binomial's interval, and prompts with two labels one by their spread.
+    assert (two.people.low, two.people.high) == pytest.approx((one.people.low, one.people.high), abs=0.002)
     # Fits see each label twice beside the same prior, so the judge's part moves a little.
     assert width(two)[0] == pytest.approx(width(one)[0], rel=0.02)
 

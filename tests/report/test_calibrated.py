@@ -8,9 +8,17 @@ from rlaif.evaluation.leanings import Leaning
 from rlaif.evaluation.people import CalibrationEffect
 from rlaif.evaluation.policy import Change
 from rlaif.records import CalibrationMap, Estimate, PartMap
-from rlaif.report.calibrated import describe_effect, describe_liking, describe_map, describe_readout, leanings_view
+from rlaif.report.calibrated import (
+    describe_effect,
+    describe_liking,
+    describe_map,
+    describe_readout,
+    leanings_view,
+    trials_view,
+)
 from rlaif.report.input import ReadoutLoss
 from rlaif.report.moved import Moved
+from rlaif.reward_model.source_trials import SourceTrial
 
 
 @pytest.mark.parametrize(
@@ -135,3 +143,16 @@ def test_what_peoples_rows_are_worth_is_said_where_it_was_measured_and_else_how_
     assert "reward_model.human_weight=cross_validated" in describe_readout(None)
     said = describe_readout(ReadoutLoss(with_people=0.55, without=0.625, weight=5))
     assert "of 0.625 by the judge's rows alone, and of 0.550 with people's rows, which count 5 each." in said
+
+
+def test_the_table_of_people_s_rows_has_a_row_for_each_source_and_the_difference_in_points() -> None:
+    def share(mean: float) -> Estimate:
+        return Estimate(mean=mean, low=mean - 0.02, high=mean + 0.02, n=40)
+
+    trial = SourceTrial(
+        source="human", num_pairs=52, accuracy_with=share(0.9), accuracy_without=share(0.85), gain=share(0.05)
+    )
+    (row,) = trials_view(ReadoutLoss(with_people=0.55, without=0.625, weight=5, by_source=(trial,)))
+    assert (row["name"], row["pairs"]) == ("pairs of people", "52")
+    assert (row["gain"].mean, row["gain"].interval, row["gain"].n) == ("+5.0", "+3.0 to +7.0", "40 prompts")
+    assert trials_view(None) == []

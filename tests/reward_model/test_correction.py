@@ -127,8 +127,7 @@ def test_a_training_tries_corrected_labels_and_says_what_it_took(
         row.model_copy(update={"source": "human" if n % 2 else "judge", "label": 0.95 if n % 2 else 0.3, "prompt": p})
         for n, row in enumerate(train_rows * 2)
         for message in [row.prompt.messages[0]]
-        for p in [row.prompt.model_copy(update={"messages": (
-            message.model_copy(update={"content": f"{message.content} ({n})"}),)})]
+        for p in [row.prompt.changed(messages=(message.model_copy(update={"content": f"{message.content} ({n})"}),))]
     ]  # fmt: skip
     notes: list[str] = []
     shared: dict[str, Any] = {} if way == "readout" else {"num_epochs": 1, "learning_rate": 1e-3}

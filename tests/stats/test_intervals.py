@@ -12,6 +12,7 @@ from rlaif.stats.intervals import (
     drawn_share,
     effective_size,
     mean_interval,
+    mid_p,
     share_interval,
     share_of_error,
     stratified_share,
@@ -246,3 +247,42 @@ def test_a_stratum_of_few_values_joins_its_neighbour() -> None:
     one = drawn_share(values, strata=["a"] * 12, probabilities=probabilities)
     assert drawn_share(values, strata=["a"] * 10 + ["b"] * 2, probabilities=probabilities) == one
     assert drawn_share(values, strata=[f"stratum {i:02}" for i in range(12)], probabilities=probabilities) is not None
+
+
+def test_a_mid_p_bound_leaves_two_and_a_half_percent_beyond_with_the_outcome_counted_half() -> None:
+    def beyond(p: float, at_least: int) -> float:
+        chances = [math.comb(12, j) * p**j * (1 - p) ** (12 - j) for j in range(13)]
+        return sum(chances[at_least + 1 :]) + chances[at_least] / 2
+
+    found = mid_p(3, 12)
+    assert beyond(found.low, 3) == pytest.approx(0.025, abs=1e-9)
+    assert beyond(found.high, 3) == pytest.approx(0.975, abs=1e-9)
+
+
+def test_mid_p_of_none_in_ten_ends_where_half_the_chance_of_none_is_2_5_percent() -> None:
+    found = mid_p(0, 10)
+    assert found.low == 0
+    assert found.high == pytest.approx(1 - 0.05**0.1)
+    assert mid_p(10, 10).low == pytest.approx(0.05**0.1)
+    assert mid_p(10, 10).high == 1
+
+
+def test_mid_p_bounds_of_many_trials_are_mirrored_and_near_the_normal_ones() -> None:
+    few, many = mid_p(900, 9000), mid_p(8100, 9000)
+    assert (few.low, few.high) == pytest.approx((1 - many.high, 1 - many.low), abs=1e-12)
+    half = 1.96 * math.sqrt(0.1 * 0.9 / 9000)
+    assert (few.low, few.high) == pytest.approx((0.1 - half, 0.1 + half), abs=2e-4)
+
+
+def test_where_few_of_thirty_succeed_mid_p_covers_about_95_percent() -> None:
+    covered = []
+    for share in (0.06, 0.09, 0.1171, 0.15, 0.2, 0.27):
+        chances = [math.comb(30, k) * share**k * (1 - share) ** (30 - k) for k in range(31)]
+        covered.append(sum(chances[k] for k in range(31) if mid_p(k, 30).low <= share <= mid_p(k, 30).high))
+    assert min(covered) > 0.92
+    assert sum(covered) / 6 == pytest.approx(0.955, abs=0.012)
+
+
+def test_mid_p_of_more_successes_than_trials_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a share"):
+        mid_p(11, 10)

@@ -17,6 +17,7 @@ config/methods.py, which is read before torch is imported.
     trl             TRL's border
     ift_loss        the arithmetic of IFT
     reward_loss     the arithmetic of RFT and IRFT
+    rft_reward      the reward model that RFT leaves, and its card
     learner         the copy that is trained, and the plain policy it ends as
     descent         the steps of IFT, IRFT and SEFT, and of RFT's reward model
     outer           what RFT, IRFT, ReFT and SEFT share: checkpoints of their phases, and how steps are counted

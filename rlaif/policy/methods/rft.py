@@ -4,13 +4,14 @@ Reward learning from demonstrations with an explicit reward, Li et al. 2024 (arX
 alternation draws a response to each demonstration's prompt, lets the reward model take its steps on demonstration above
 response, and then lets PPO (or RLOO) take some on that reward, with the KL to the starting policy. The reward model
 begins at zero and is carried on: it seeks ppo.kl_coef times the log-ratio of demonstrations and starting policy.
-A checkpoint after each alternation, and PPO's own within it. Holds no PPO, and saves no finished model.
+A checkpoint after each alternation, and PPO's own within it. The reward model is left in the method's folder. Holds no
+PPO, and saves no finished policy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from rlaif.policy.methods.descent import (
 )
 from rlaif.policy.methods.outer import all_tensors, copy_in_float32, count_on, digest_task, resume, write
 from rlaif.policy.methods.reward_loss import bound_rewards, compute_reward_losses
+from rlaif.policy.methods.rft_reward import save_reward
 from rlaif.policy.ppo.checkpoint import drop_checkpoints, find_resume_step
 from rlaif.policy.ppo.train import train_policy
 from rlaif.policy.ppo.trajectories import encode_prompts, sample_trajectories
@@ -71,7 +73,8 @@ def train_rft_task(task: Task) -> TrainedPolicy:
         metrics, weights = {**trained.metrics, **numbers}, trained.weights
         if trained.stop_reason != "done":
             steps = training.first_step(outer) + trained.steps
-            return trained._replace(metrics=metrics, steps=steps, tally=training.tally)
+            reward_model = training.save(metrics) if trained.stop_reason == "alarm" else None
+            return trained._replace(metrics=metrics, steps=steps, tally=training.tally, reward_model=reward_model)
         policy = trained.model
         tensors = {"policy": all_tensors(policy), "reward_model": all_tensors(training.reward_model)}
         progress = progress.model_copy(update={"outer": outer + 1, "numbers": metrics})
@@ -79,8 +82,14 @@ def train_rft_task(task: Task) -> TrainedPolicy:
         drop_checkpoints(training.folder(outer))
         with suppress(OSError):
             training.folder(outer).rmdir()
-    steps = count_rft_steps(task)
-    return TrainedPolicy(model=policy, steps=steps, metrics=metrics, tally=training.tally, weights=weights)
+    return TrainedPolicy(
+        model=policy,
+        steps=count_rft_steps(task),
+        metrics=metrics,
+        tally=training.tally,
+        weights=weights,
+        reward_model=training.save(metrics),
+    )
 
 
 class RftTraining:
@@ -129,17 +138,8 @@ class RftTraining:
     def take_reward_steps(self, policy: PreTrainedModel, *, outer: int) -> dict[str, float]:
         """Draw a response to each prompt, and move the demonstrations' rewards above the responses'."""
         task, config = self._task, self._task.config.rft
-        drawn = sample_trajectories(
-            policy,
-            task.initial.encoder,
-            self._encoded,
-            num_samples=1,
-            response_length=task.config.ppo.response_length,
-            temperature=task.config.ppo.temperature,
-            key=(task.seed, outer),
-        )
         demos = [self._encode(prompt, response) for prompt, response in self._demos]
-        samples = [self._encode(one.prompt, one.response) for one in drawn]
+        samples = self._draw(policy, key=(task.seed, outer))
         descent = Descent(self.reward_model, config, num_steps=count_steps(len(demos), config), options="rft")
         rows: list[dict[str, float]] = []
         for epoch in range(config.num_epochs):
@@ -149,6 +149,35 @@ class RftTraining:
         if not find_resume_step(self.folder(outer)):  # else an earlier attempt reported it
             task.listener.on_metrics(StepMetrics(self.first_step(outer), numbers))
         return numbers
+
+    def save(self, metrics: Mapping[str, float]) -> Path:
+        """Leave the reward model in the method's folder, with what it gives the starting policy's responses."""
+        task = self._task
+        samples = self._draw(task.start.model, key=(task.seed, task.config.rft.num_alternations))
+        with torch.no_grad():
+            rewards = compute_rewards(self.reward_model, samples).tolist()
+        return save_reward(
+            self.reward_model,
+            base=task.initial,
+            folder=task.folder,
+            config=task.config.rft,
+            metrics={name: value for name, value in metrics.items() if name.startswith("reward/")},
+            start_rewards=rewards,
+        )
+
+    def _draw(self, policy: PreTrainedModel, *, key: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """A response to each demonstration's prompt, with its prompt as token ids."""
+        ppo = self._task.config.ppo
+        drawn = sample_trajectories(
+            policy,
+            self._task.initial.encoder,
+            self._encoded,
+            num_samples=1,
+            response_length=ppo.response_length,
+            temperature=ppo.temperature,
+            key=key,
+        )
+        return [self._encode(one.prompt, one.response) for one in drawn]
 
     def _step(
         self,

@@ -9,16 +9,21 @@ from typing import Any
 import pytest
 import torch
 from families import build_family
+from safetensors.torch import load_file
 
 from rlaif.config.ppo import PpoConfig
 from rlaif.config.rft import RftConfig
 from rlaif.config.run import RunConfig
 from rlaif.config.sft import SftConfig
 from rlaif.errors import ConfigError, StageError
-from rlaif.models.weights.loading import LoadedModel, load_causal_lm
+from rlaif.models.weights.loading import LoadedModel, load_causal_lm, load_reward_model
 from rlaif.policy.methods.rft import RftTraining, check_rft, train_rft_task
+from rlaif.policy.methods.rft_reward import FOLDER
+from rlaif.policy.ppo.checkpoint import find_checkpoints
 from rlaif.policy.task import Task
 from rlaif.records import Demonstration, Message, Prompt
+from rlaif.reward_model.data import encode_example
+from rlaif.reward_model.model import compute_rewards
 from rlaif.training.listener import Listener
 from rlaif.training.metrics import MetricsLog
 
@@ -88,6 +93,34 @@ def test_killed_within_an_alternation_it_resumes_to_the_same_weights(task: Task,
     assert [row.step for row in metrics.read("rft")] == again == list(range(begun[0], 7))
     assert begun[0] == {3: 3, 5: 4}[at]
     assert all(torch.equal(a, b) for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True))
+
+
+def test_the_reward_model_stays_with_its_card_and_gives_the_rewards_that_the_policy_was_trained_on(task: Task) -> None:
+    trained = train_rft_task(task)
+    assert trained.reward_model == task.folder / FOLDER
+    found = load_reward_model(str(trained.reward_model), dtype="float32", device="cpu")
+    checkpoint = find_checkpoints(task.folder)[-1] / "reward_model.safetensors"
+    head = next(tensor for name, tensor in load_file(checkpoint).items() if name.startswith("score"))
+    assert torch.equal(found.model.score.weight, head)
+    rewards = score_texts(found, [("Where is the tower?", "This way."), ("Where is the tower?", "Ask Ann.")])
+    assert rewards[0] > rewards[1]
+    card = (trained.reward_model / "README.md").read_text()
+    assert f"| reward/margin | {trained.metrics['reward/margin']:.4g} |" in card
+    assert "softly to 2 on either side" in card
+    assert found.model.config.reward_std > 0
+    before = {path.name: path.read_bytes() for path in trained.reward_model.iterdir()}
+    again = train_rft_task(task)  # nothing is left to train
+    assert again.reward_model is not None
+    assert {path.name: path.read_bytes() for path in again.reward_model.iterdir()} == before
+
+
+def score_texts(loaded: LoadedModel, rows: list[tuple[str, str]]) -> list[float]:
+    sequences = [
+        encode_example(Prompt(messages=(Message(role="user", content=asked),)), said, encoder=loaded.encoder)
+        for asked, said in rows
+    ]
+    with torch.no_grad():
+        return [float(one) for one in compute_rewards(loaded.model, sequences)]
 
 
 def test_what_cannot_be_trained_is_refused_in_a_sentence(task: Task) -> None:
