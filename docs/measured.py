@@ -694,8 +694,8 @@ SECTIONS = (
         "What cleaning finds of planted faults", "cleaning", cleaning_rows,
         "`python benchmarks/cleaning.py`, one core; three seeds of 5,000 rows of the front desk with planted faults "
         "and decoys. Flips and accuracy: three seeds of 1,000 pairs labelled by the simulated truth of courtesy and "
-        "calm, sharply or as the simulated annotator draws, with 5 % flips, 10 % duplicates and 5 % mojibake; accuracy by "
-        "that truth on 1,000 clean pairs. [cleaning.md](cleaning.md) says what each rule finds.",
+        "calm, sharply or as the simulated annotator draws, with 5 % flips, 10 % duplicates and 5 % mojibake; accuracy "
+        "by that truth on 1,000 clean pairs. [cleaning.md](cleaning.md) says what each rule finds.",
     ),
     Section(
         "What people would say, by a judge and few labels: 95 % intervals", "people_coverage", coverage_rows,
