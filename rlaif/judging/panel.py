@@ -115,7 +115,7 @@ def load_reward_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTempl
 
 def check_ranks(config: PpoConfig, *, template: JudgeTemplate) -> None:
     """Refuse more responses to a prompt than a template that ranks can name."""
-    if template.kind == "ranking" and config.num_samples_per_prompt > len(template.labels):
+    if MODES[template.kind].shows == "all" and config.num_samples_per_prompt > len(template.labels):
         raise ConfigError(
             f"{config.num_samples_per_prompt} responses are ranked together, and the template names "
             f"{len(template.labels)}",

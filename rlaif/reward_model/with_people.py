@@ -37,7 +37,7 @@ def compare_with_and_without(
     """
     measured = [item for item in pairs if isinstance(item, Pair) and not is_same(item.label, 0.5)]
     fold_of = assign_folds(pairs, only_human=True)
-    arms: tuple[Prepare, ...] = (prepare, _judge_alone)
+    arms: tuple[Prepare, ...] = (_once(prepare), _judge_alone)
     rights = []
     for arm in arms:
         penalty = _choose_penalty(features, pairs, arm=arm, center=center_rewards_coefficient, lengths=lengths)
@@ -52,6 +52,19 @@ def compare_with_and_without(
     sources: tuple[Source, ...] = ("human", "judge")
     found = (_try_source(measured, rights, source=source) for source in sources)
     return tuple(trial for trial in found if trial is not None)
+
+
+def _once(prepare: Prepare) -> Prepare:
+    """Rows prepared once, for the penalty and for the fit; they are known by themselves, and all of them stay alive."""
+    known: dict[tuple[int, ...], Sequence[Item]] = {}
+
+    def find(items: Sequence[Item]) -> Sequence[Item]:
+        key = tuple(map(id, items))
+        if key not in known:
+            known[key] = prepare(items)
+        return known[key]
+
+    return find
 
 
 def _judge_alone(items: Sequence[Item]) -> Sequence[Item]:

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.stats.logits import sigmoids
+
 Array = NDArray[np.float64]
 Family = Literal["power", "sigmoid"]
 
@@ -105,7 +107,7 @@ def fit_best(budgets: Sequence[float], values: Sequence[float]) -> dict[Family, 
 
 def fit_curve(family: Family, points: Averages) -> Fit:
     """The least-squares curve of a family through points."""
-    return _fit_power(points) if family == "power" else _fit_sigmoid(points)
+    return _fit_power(points) if family == "power" else _fit_logistic(points)
 
 
 class _Side(NamedTuple):
@@ -162,13 +164,13 @@ def _solve_power(basis: Array, points: Averages) -> tuple[Array, Array, Array]:
     return stacked[0], stacked[1], stacked[2]
 
 
-def _fit_sigmoid(points: Averages) -> Fit:
+def _fit_logistic(points: Averages) -> Fit:
     logs = np.log(points.budgets)
     w, y = points.counts, points.means
 
     def solve(half: Array, log_s: Array) -> tuple[Array, Array]:
         """A in [0, 1] of each sigmoid, and what it leaves; half: log B50."""
-        basis = 1.0 / (1.0 + np.exp(np.clip(np.exp(log_s)[:, None] * (half[:, None] - logs), -500.0, 500.0)))
+        basis = sigmoids(np.clip(np.exp(log_s)[:, None] * (logs - half[:, None]), -500.0, 500.0))
         a = np.clip((w * basis * y).sum(1) / np.maximum((w * basis**2).sum(1), 1e-300), 0.0, 1.0)
         return a, (w * (a[:, None] * basis - y) ** 2).sum(1)
 

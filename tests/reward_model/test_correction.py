@@ -119,7 +119,7 @@ def test_without_peoples_or_without_the_judges_rows_there_is_nothing_to_correct(
         assert find_correction(features, alone, center_rewards_coefficient=0.0) is None
 
 
-@pytest.mark.parametrize("way", ["all", "readout"])
+@pytest.mark.parametrize("way", [pytest.param("all", marks=pytest.mark.heavy), "readout"])
 def test_a_training_tries_corrected_labels_and_says_what_it_took(
     way: Any, base: LoadedModel, train_rows: list[PreferenceRow], tmp_path: Path
 ) -> None:
