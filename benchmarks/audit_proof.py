@@ -31,6 +31,7 @@ from rlaif.audit.signed_heads import NAMESPACE, SignedHead, read_signed
 from rlaif.cli import app
 from rlaif.ledger.chain import GENESIS, link
 from rlaif.ledger.rows import KINDS, ChainRow, copy_rows, rows_in_order
+from rlaif.ledger.sign_offs import StatedHead
 from rlaif.ledger.store import Ledger
 from rlaif.ledger.texts import StoredRow, find_texts
 from rlaif.records import Tally, digest_text
@@ -104,7 +105,7 @@ def make_run(name: str, *, pairs: int) -> None:
     report.write_text(json.dumps({"provenance": {"ledger_head": head.hex, "ledger_seq": head.seq}}))
     for stage in (POLICY, EVALUATION):
         finish_stage(run.stage_dir(0, stage), tally=Tally(num_in=1), unit=stage.unit)
-    write_manifest(run, ledger_seq=head.seq, ledger_head=head.hex, version="0")
+    write_manifest(run, stated=StatedHead(*head), version="0")
 
 
 def sign(text: Path, name: str) -> Path:
@@ -221,7 +222,7 @@ def write_forged(record: Record, forged: Forged, runs_dir: Path) -> None:
         (run.path / "manifest.json").unlink()
         for head in heads:
             seq, digits = new_head(head["seq"])
-            write_manifest(run, ledger_seq=seq, ledger_head=digits, version="0")
+            write_manifest(run, stated=StatedHead(seq, digits), version="0")
 
 
 def is_found(runs_dir: Path, signed: Sequence[SignedHead] = ()) -> bool:
