@@ -128,10 +128,12 @@ def describe_panel(panel: Panel) -> str:
 
 def describe_dots(study: Study) -> str:
     """What a dot is."""
-    num = max((len(fitted.curve.seeds) for panel in study.panels for fitted in panel.curves.values()), default=0)
-    if num < 2:
+    nums = {len(fitted.curve.seeds) for panel in study.panels for fitted in panel.curves.values()}
+    least, most = min(nums, default=0), max(nums, default=0)
+    if most < 2:
         return "one seed; lines join its budgets"
-    return f"means of {num} seeds, one standard error either way"
+    seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+    return f"means of {seeds}, one standard error either way"
 
 
 def _break_legend(recipes: Sequence[str], *, width: int) -> list[list[tuple[float, str]]]:
