@@ -27,7 +27,7 @@ MAX_TERMS = 400
 MIN_ROWS = 5
 NUM_FOLDS = 5
 PENALTY = 10.0
-"""Of the squared weights, beside a sum of squares over the rows."""
+"""Weight of the ridge: it is added to the diagonal of the sum of squares over the rows."""
 MIN_PAIRS = 200
 """With fewer pairs nothing is suspected."""
 MIN_ACCURACY = 0.6
@@ -60,7 +60,7 @@ def find_flips(pairs: Sequence[LabelledPair], *, margin: float) -> list[int]:
 
 
 def _predict_out_of_fold(differences: Array, folds: NDArray[np.int64]) -> Array:
-    """What read-outs of the other folds say for each pair's label: about 1 for it, about -1 against it."""
+    """How far read-outs of the other folds agree with each pair's label: about 1 if they do, about -1 if not."""
     said = np.zeros(len(differences))
     ridge = PENALTY * np.eye(differences.shape[1])
     for fold in range(NUM_FOLDS):

@@ -33,6 +33,9 @@ AllowedSignersOption = Annotated[
     Path | None,
     typer.Option("--allowed-signers", metavar="FILE", help="Who may sign: an allowed_signers file of OpenSSH."),
 ]
+LedgerOfRunOption = Annotated[
+    str | None, typer.Option("--run", metavar="NAME", help="Take the ledger of this run, not of the newest one.")
+]
 BREAKS_SHOWN = 20
 WORDS = {"holds": "holds", "differs": "DIFFERS", "open": "open"}
 
@@ -111,9 +114,7 @@ def head(
             help="Sign every label and dispute of this name too.",
         ),
     ] = None,
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Take the ledger of this run, not of the newest one.")
-    ] = None,
+    run: LedgerOfRunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:
@@ -143,9 +144,7 @@ def sign_off(
         Path,
         typer.Option("--allowed-signers", metavar="FILE", help="Who may sign: an allowed_signers file of OpenSSH."),
     ],
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Take the ledger of this run, not of the newest one.")
-    ] = None,
+    run: LedgerOfRunOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     ledger: LedgerOption = None,
 ) -> None:

@@ -76,36 +76,39 @@ def check_mode(config: RunConfig, *, template: JudgeTemplate) -> None:
 
 def load_score_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
     """The template that the judge scores single responses by; one of another kind is refused."""
-    if reward.template is not None:
-        template = load_template(reward.template)
-        if MODES[template.kind].worth is None:
-            raise ConfigError(
-                "the judge gives rewards by a template of `kind: score` or `kind: contrast`, and "
-                f'"{reward.template}" is of `kind: {template.kind}`',
-                where="ppo.rewards",
-                fix="name one that scores, such as score, contrast or frontdesk_score",
-            )
-        return template
-    own = load_template(judge.template)
-    desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
-    return own if MODES[own.kind].worth is not None else load_template("frontdesk_score" if desk else "score")
+    return _load_template(
+        reward, judge, scores=True, names=("frontdesk_score", "score"),
+        refusal="the judge gives rewards by a template of `kind: score` or `kind: contrast`",
+        fix="name one that scores, such as score, contrast or frontdesk_score",
+    )  # fmt: skip
 
 
 def load_rank_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:
     """The template by which the judge compares the responses to a prompt; one that scores them singly is refused."""
+    return _load_template(
+        reward, judge, scores=False, names=("frontdesk_pair", "rank"),
+        refusal="responses are ranked by a template of `kind: ranking` or `kind: pair`",
+        fix="name one that compares, such as rank or frontdesk_pair, or leave `ranks` out",
+    )  # fmt: skip
+
+
+def _load_template(
+    reward: RewardConfig, judge: JudgeConfig, *, scores: bool, names: tuple[str, str], refusal: str, fix: str
+) -> JudgeTemplate:
+    """The reward's own template, else the judge's where that one scores or not as asked, else one of these names: for
+    the front desk's judge, for any other."""
     if reward.template is not None:
         template = load_template(reward.template)
-        if MODES[template.kind].worth is not None:
+        if (MODES[template.kind].worth is not None) != scores:
             raise ConfigError(
-                "responses are ranked by a template of `kind: ranking` or `kind: pair`, and "
-                f'"{reward.template}" is of `kind: {template.kind}`',
-                where="ppo.rewards",
-                fix="name one that compares, such as rank or frontdesk_pair, or leave `ranks` out",
+                f'{refusal}, and "{reward.template}" is of `kind: {template.kind}`', where="ppo.rewards", fix=fix
             )
         return template
     own = load_template(judge.template)
+    if (MODES[own.kind].worth is not None) == scores:
+        return own
     desk = judge.model.is_local and is_frontdesk(judge.model.path, part="judge")
-    return own if MODES[own.kind].worth is None else load_template("frontdesk_pair" if desk else "rank")
+    return load_template(names[0] if desk else names[1])
 
 
 def load_reward_template(reward: RewardConfig, judge: JudgeConfig) -> JudgeTemplate:

@@ -74,7 +74,7 @@ def count_judged(ledger: Ledger, place: StageOfRun) -> list[JudgedCount]:
 
 
 def _count_once(ledger: Ledger, place: StageOfRun, statement: str) -> list[tuple[Any, ...]]:
-    """What a statement counts of a stage, remembered: a big stage takes a second, and pages ask for the same ones.
+    """What a statement counts of a stage, kept in memory: a big stage takes a second, and pages ask for it again.
 
     The chain's head after the stage's last use stands for everything that is counted, in any ledger.
     """
